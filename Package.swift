@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is held to the same rules: Swift 6 mode, warnings are errors, and each unsafe
+/// expression is marked. `scripts/check-layers` reads the dependencies below from the sources themselves.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+func system(_ name: String, _ pkgConfig: String, apt package: String) -> Target {
+    .systemLibrary(
+        name: name, path: "Sources/System/\(name)", pkgConfig: pkgConfig, providers: [.apt([package])])
+}
+
+let package = Package(
+    name: "switchyard",
+    products: [
+        .executable(name: "switchyard", targets: ["switchyard"]),
+        .executable(name: "switchyard-bench", targets: ["switchyard-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    ],
+    targets: [
+        system("COpenSSL", "libcrypto", apt: "libssl-dev"),
+        system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev"),
+        system("CAres", "libcares", apt: "libc-ares-dev"),
+        .target(name: "CSwitchyard"),
+
+        library("Patterns", ["CPCRE2"]),
+        library("Digest", ["COpenSSL"]),
+        library("Config", ["Patterns"]),
+        library("Wire", []),
+        library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"]),
+        library(
+            "EventLoop",
+            ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")]),
+        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest"]),
+        library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
+        .executableTarget(
+            name: "switchyard",
+            dependencies: [
+                "ProxyServer", "DemoBackend", "Config", "ProxyCore",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "switchyard-bench",
+            dependencies: [
+                "EventLoop", "Wire", "DemoBackend",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
+        tests("WireTests", ["Wire"]),
+        tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
+        tests("EventLoopTests", ["EventLoop"]),
+        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
+    ]
+)

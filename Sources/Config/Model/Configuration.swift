@@ -1,0 +1,277 @@
+package import Patterns
+
+/// Everything one configuration says, checked and merged: nothing in it changes once it is made.
+///
+/// Inheritance is already applied: each `Location` and each `VirtualServer` carries complete `Settings`.
+package final class Configuration: Sendable {
+    package let process: ProcessSettings
+    package let listeners: [Listener]
+    package let upstreams: [UpstreamGroup]
+    package let maps: [MapTable]
+    package let variables: [VariableDefinition]
+    /// How many values `set` and named groups may assign in one exchange.
+    package let assignedSlots: Int
+    /// Each regular expression's named groups assign variables; this is how many locations there are in all.
+    package let variableHashSize: Int
+
+    package init(
+        process: ProcessSettings, listeners: [Listener], upstreams: [UpstreamGroup], maps: [MapTable],
+        variables: [VariableDefinition], assignedSlots: Int, variableHashSize: Int = 1024
+    ) {
+        self.process = process
+        self.listeners = listeners
+        self.upstreams = upstreams
+        self.maps = maps
+        self.variables = variables
+        self.assignedSlots = assignedSlots
+        self.variableHashSize = variableHashSize
+    }
+}
+
+/// Directives of the main and events contexts.
+package struct ProcessSettings: Sendable {
+    /// `nil` means `auto`: one worker thread a processor.
+    package var workerProcesses: Int? = 1
+    /// Connections of one worker, upstream ones included. nginx's default is 512.
+    package var workerConnections = 512
+    package var workerFileLimit: Int?
+    package var daemon = true
+    package var pidFile = "/run/switchyard.pid"
+    package var user: String?
+    package var group: String?
+    package var errorLogs: [ErrorLog] = []
+    /// Milliseconds; `nil` waits without end.
+    package var workerShutdownTimeout: Int?
+
+    package init() {}
+}
+
+package enum LogLevel: Int, Sendable, Comparable, CaseIterable {
+    case debug, info, notice, warn, error, crit, alert, emerg
+
+    package static func < (a: LogLevel, b: LogLevel) -> Bool { a.rawValue < b.rawValue }
+    package var name: String { String(describing: self) }
+}
+
+package struct ErrorLog: Sendable, Hashable {
+    package enum Destination: Sendable, Hashable {
+        case file(String)
+        case standardError
+    }
+    package var destination: Destination
+    package var level: LogLevel
+
+    package init(destination: Destination, level: LogLevel = .error) {
+        self.destination = destination
+        self.level = level
+    }
+}
+
+/// One address that is listened on, with the servers behind it.
+package struct Listener: Sendable {
+    package var address: ListenAddress
+    package var options: ListenOptions
+    package var defaultServer: VirtualServer
+    /// Chosen among by `Host`.
+    package var names: ServerNameTable
+
+    package init(
+        address: ListenAddress, options: ListenOptions, defaultServer: VirtualServer, names: ServerNameTable
+    ) {
+        self.address = address
+        self.options = options
+        self.defaultServer = defaultServer
+        self.names = names
+    }
+}
+
+package enum ListenAddress: Sendable, Hashable {
+    /// `host` is numeric, `*` already being `0.0.0.0`.
+    case ipv4(host: String, port: UInt16)
+    /// `host` is numeric, without brackets.
+    case ipv6(host: String, port: UInt16)
+    case unix(path: String)
+
+    /// As nginx writes it: `127.0.0.1:80`, `[::1]:80`, `unix:/path`.
+    package var description: String {
+        switch self {
+        case .ipv4(let host, let port): "\(host):\(port)"
+        case .ipv6(let host, let port): "[\(host)]:\(port)"
+        case .unix(let path): "unix:\(path)"
+        }
+    }
+}
+
+package struct ListenOptions: Sendable, Equatable {
+    package var backlog = 511
+    package var reusePort = false
+    package var ipv6Only = true
+    /// Bytes; `nil` leaves the kernel's.
+    package var sendBuffer: Int?
+    package var receiveBuffer: Int?
+    package var keepAliveProbes = false
+
+    package init() {}
+}
+
+/// nginx's order: exact name, longest wildcard at the start, longest at the end, first regular expression.
+package struct ServerNameTable: Sendable {
+    package struct RegexEntry: Sendable {
+        package var pattern: Pattern
+        /// Variables that the pattern's named groups assign: (group number, slot).
+        package var namedGroups: [NamedGroup]
+        package var server: VirtualServer
+
+        package init(pattern: Pattern, namedGroups: [NamedGroup], server: VirtualServer) {
+            self.pattern = pattern
+            self.namedGroups = namedGroups
+            self.server = server
+        }
+    }
+
+    /// Lower case.
+    package var exact: [[UInt8]: VirtualServer] = [:]
+    /// `*.example.com` is under `.example.com`.
+    package var leadingWildcards: [[UInt8]: VirtualServer] = [:]
+    /// `www.example.*` is under `www.example.`.
+    package var trailingWildcards: [[UInt8]: VirtualServer] = [:]
+    package var regexes: [RegexEntry] = []
+
+    package init() {}
+    package var isEmpty: Bool {
+        exact.isEmpty && leadingWildcards.isEmpty && trailingWildcards.isEmpty && regexes.isEmpty
+    }
+}
+
+/// A named group of a regular expression and the assigned-variable slot that it fills.
+package struct NamedGroup: Sendable, Hashable {
+    package var group: Int
+    package var slot: Int
+
+    package init(group: Int, slot: Int) {
+        self.group = group
+        self.slot = slot
+    }
+}
+
+/// A `server` block.
+package final class VirtualServer: Sendable {
+    /// The first `server_name`, for `$server_name`; empty when there is none.
+    package let name: [UInt8]
+    package let settings: Settings
+    /// Rewrite directives of the server itself, run before a location is chosen.
+    package let rewrites: [RewriteInstruction]
+    package let locations: LocationTable
+    /// `@name` locations, without the `@`… with it kept in the key as written.
+    package let namedLocations: [[UInt8]: Location]
+    /// The server seen as a location, for what is decided before (or without) one.
+    package let root: Location
+    /// Reading heads happens before a location is known, so these are the server's own.
+    package let connection: ConnectionSettings
+
+    package init(
+        name: [UInt8], settings: Settings, rewrites: [RewriteInstruction], locations: LocationTable,
+        namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings
+    ) {
+        self.name = name
+        self.settings = settings
+        self.rewrites = rewrites
+        self.locations = locations
+        self.namedLocations = namedLocations
+        self.root = root
+        self.connection = connection
+    }
+}
+
+/// What governs a client connection before a location is chosen. Times in milliseconds, sizes in bytes.
+package struct ConnectionSettings: Sendable, Equatable {
+    package var clientHeaderTimeout = 60_000
+    package var clientHeaderBufferSize = 1024
+    package var largeHeaderBufferCount = 4
+    package var largeHeaderBufferSize = 8192
+    package var ignoreInvalidHeaders = true
+    package var underscoresInHeaders = false
+    package var mergeSlashes = true
+
+    package init() {}
+}
+
+/// An `upstream` block, or the group that a `proxy_pass` to a literal host stands for.
+package final class UpstreamGroup: Sendable {
+    package let name: [UInt8]
+    package let servers: [UpstreamServer]
+    /// Idle connections kept per worker; 0 turns keepalive off.
+    package let keepalive: Int
+    package let keepaliveRequests: Int
+    /// Milliseconds.
+    package let keepaliveTimeout: Int
+    package let keepaliveTime: Int
+    /// Written for a `proxy_pass` to a literal host rather than an `upstream` block.
+    package let isImplicit: Bool
+
+    package init(
+        name: [UInt8], servers: [UpstreamServer], keepalive: Int = 0, keepaliveRequests: Int = 1000,
+        keepaliveTimeout: Int = 60_000, keepaliveTime: Int = 3_600_000, isImplicit: Bool = false
+    ) {
+        self.name = name
+        self.servers = servers
+        self.keepalive = keepalive
+        self.keepaliveRequests = keepaliveRequests
+        self.keepaliveTimeout = keepaliveTimeout
+        self.keepaliveTime = keepaliveTime
+        self.isImplicit = isImplicit
+    }
+}
+
+/// One `server` line of an `upstream` block. A host name may resolve to several addresses.
+package struct UpstreamServer: Sendable, Hashable {
+    package var endpoint: UpstreamEndpoint
+    package var weight = 1
+    package var maxFails = 1
+    /// Milliseconds: both the window in which failures count and how long a failed peer is left alone.
+    package var failTimeout = 10_000
+    package var maxConnections = 0
+    package var isBackup = false
+    package var isDown = false
+
+    package init(endpoint: UpstreamEndpoint) { self.endpoint = endpoint }
+}
+
+package enum UpstreamEndpoint: Sendable, Hashable {
+    /// A name or numeric address without brackets; IPv6 is told by its colons.
+    case host(String, port: UInt16)
+    case unix(path: String)
+}
+
+/// A `map` block.
+package struct MapTable: Sendable {
+    package struct RegexEntry: Sendable {
+        package var pattern: Pattern
+        package var namedGroups: [NamedGroup]
+        package var value: Template
+
+        package init(pattern: Pattern, namedGroups: [NamedGroup], value: Template) {
+            self.pattern = pattern
+            self.namedGroups = namedGroups
+            self.value = value
+        }
+    }
+
+    package var name: String
+    /// What is looked up: `$http_upgrade` in the recipe.
+    package var key: Template
+    /// Lower case: exact keys of a map compare without case.
+    package var exact: [[UInt8]: Template] = [:]
+    /// With `hostnames`: as in `ServerNameTable`, which see for the form of the keys.
+    package var leadingWildcards: [[UInt8]: Template] = [:]
+    package var trailingWildcards: [[UInt8]: Template] = [:]
+    package var regexes: [RegexEntry] = []
+    package var defaultValue = Template(literal: [])
+    package var isVolatile = false
+    package var hasHostnames = false
+
+    package init(name: String, key: Template) {
+        self.name = name
+        self.key = key
+    }
+}

@@ -1,0 +1,184 @@
+package import Patterns
+
+/// A `location`, an `if` block or a `limit_except` block: all three are settings that apply to some requests.
+package final class Location: Sendable {
+    package let matcher: LocationMatcher
+    package let settings: Settings
+    /// In the order written; an `if` block's own follow inside `RewriteInstruction.when`.
+    package let rewrites: [RewriteInstruction]
+    package let handler: ContentHandler
+    /// Locations nested in this one.
+    package let children: LocationTable
+    package let limitExcept: LimitExcept?
+    /// `allow` and `deny` in order; the first that matches decides.
+    package let accessRules: [AccessRule]
+    /// `internal;`
+    package let isInternal: Bool
+    /// For diagnostics: `file:line`.
+    package let source: String
+
+    package init(
+        matcher: LocationMatcher, settings: Settings, rewrites: [RewriteInstruction], handler: ContentHandler,
+        children: LocationTable, limitExcept: LimitExcept?, accessRules: [AccessRule], isInternal: Bool,
+        source: String
+    ) {
+        self.matcher = matcher
+        self.settings = settings
+        self.rewrites = rewrites
+        self.handler = handler
+        self.children = children
+        self.limitExcept = limitExcept
+        self.accessRules = accessRules
+        self.isInternal = isInternal
+        self.source = source
+    }
+}
+
+package enum LocationMatcher: Sendable {
+    /// The whole of a server, where no location matches.
+    case server
+    case exact([UInt8])
+    case prefix([UInt8], stopsRegexSearch: Bool)
+    case regex(Pattern, namedGroups: [NamedGroup])
+    case named([UInt8])
+    case ifBlock
+    case limitExcept
+}
+
+/// The locations of one level.
+package struct LocationTable: Sendable {
+    package var exact: [[UInt8]: Location] = [:]
+    /// Longest first, so that the first that matches is the longest that does.
+    package var prefixes: [Location] = []
+    /// In the order written.
+    package var regexes: [Location] = []
+
+    package init() {}
+    package var isEmpty: Bool { exact.isEmpty && prefixes.isEmpty && regexes.isEmpty }
+}
+
+/// What answers a request in a location.
+package enum ContentHandler: Sendable {
+    /// Nothing is configured: 404.
+    case none
+    case proxy(ProxyPass)
+    case stubStatus
+    case prometheusMetrics
+}
+
+/// A `proxy_pass`.
+package final class ProxyPass: Sendable {
+    package enum Target: Sendable {
+        /// A position in `Configuration.upstreams`.
+        case upstream(Int)
+        /// The whole URL, to be evaluated for each request.
+        case template(Template)
+    }
+
+    package let target: Target
+    /// `$proxy_host` of a fixed target: host and, unless it is 80, port, as written.
+    package let host: [UInt8]
+    /// `$proxy_port` of a fixed target.
+    package let port: [UInt8]
+    /// What replaces the part of the URI that the location matched; `nil` passes the URI on as the client
+    /// sent it. Of a fixed target only.
+    package let uri: [UInt8]?
+    /// The prefix of the location in which it stands, which `uri` replaces.
+    package let locationPrefix: [UInt8]
+
+    package init(target: Target, host: [UInt8], port: [UInt8], uri: [UInt8]?, locationPrefix: [UInt8]) {
+        self.target = target
+        self.host = host
+        self.port = port
+        self.uri = uri
+        self.locationPrefix = locationPrefix
+    }
+}
+
+package struct LimitExcept: Sendable {
+    /// Methods that the block does not apply to; GET includes HEAD. Upper case.
+    package var methods: [[UInt8]]
+    package var location: Location
+
+    package init(methods: [[UInt8]], location: Location) {
+        self.methods = methods
+        self.location = location
+    }
+}
+
+package struct AccessRule: Sendable, Hashable {
+    package enum Network: Sendable, Hashable {
+        case all
+        case unix
+        /// Network-order bytes (4 or 16) and how many leading bits count.
+        case cidr([UInt8], bits: Int)
+    }
+    package var allows: Bool
+    package var network: Network
+
+    package init(allows: Bool, network: Network) {
+        self.allows = allows
+        self.network = network
+    }
+}
+
+/// One step of the rewrite phase, in the order written.
+package enum RewriteInstruction: Sendable {
+    case set(slot: Int, value: Template)
+    case rewrite(RewriteRule)
+    case `return`(ReturnAction)
+    case stop  // `break;`
+    /// An `if`: when the condition holds, its location's rewrites run and its settings take over.
+    case when(Condition, Location)
+}
+
+package struct RewriteRule: Sendable {
+    package enum Flag: Sendable { case none, last, `break`, redirect, permanent }
+
+    package var pattern: Pattern
+    package var namedGroups: [NamedGroup]
+    package var replacement: Template
+    package var flag: Flag
+    /// The replacement does not end in `?`, so the request's arguments are appended.
+    package var keepsArguments: Bool
+    /// The replacement starts with `http://`, `https://` or `$scheme`: a redirect, 302 unless `permanent`.
+    package var isRedirect: Bool
+
+    package init(
+        pattern: Pattern, namedGroups: [NamedGroup], replacement: Template, flag: Flag, keepsArguments: Bool,
+        isRedirect: Bool
+    ) {
+        self.pattern = pattern
+        self.namedGroups = namedGroups
+        self.replacement = replacement
+        self.flag = flag
+        self.keepsArguments = keepsArguments
+        self.isRedirect = isRedirect
+    }
+}
+
+package enum ReturnAction: Sendable {
+    /// `return 204;` — with the built-in page of that status, or an `error_page`. 444 closes the connection.
+    case status(Int)
+    case text(status: Int, Template)
+    /// `return 301 URL;` or `return URL;` (302).
+    case redirect(status: Int, Template)
+}
+
+package enum Condition: Sendable {
+    /// False when the value is empty or `0`.
+    case isTrue(Template)
+    case equals(Template, Template)
+    case notEquals(Template, Template)
+    case matches(Template, Pattern, namedGroups: [NamedGroup], negated: Bool)
+    case file(FileTest, Template, negated: Bool)
+
+    package enum FileTest: Sendable { case isFile, isDirectory, exists, isExecutable }
+}
+
+/// The regular expression of a `proxy_redirect`.
+package struct RedirectPattern: Sendable {
+    package var pattern: Pattern
+
+    package init(pattern: Pattern) { self.pattern = pattern }
+}

@@ -1,0 +1,54 @@
+/// Where one header field stands in its head's bytes. Made by the head parsers, at most one a line.
+package struct FieldLine: Sendable {
+    package var nameStart: UInt32
+    package var nameLength: UInt16
+    package var id: FieldID
+    package var valueStart: UInt32
+    /// Without the white space around it.
+    package var valueLength: UInt32
+    /// False when the name holds a character that `ignore_invalid_headers` drops (nginx: anything but letters,
+    /// digits, hyphen, and underscore where `underscores_in_headers` is on), though RFC 9110 allows it.
+    package var hasPlainName: Bool
+
+    package init(
+        nameStart: UInt32, nameLength: UInt16, id: FieldID, valueStart: UInt32, valueLength: UInt32,
+        hasPlainName: Bool = true
+    ) {
+        self.nameStart = nameStart
+        self.nameLength = nameLength
+        self.id = id
+        self.valueStart = valueStart
+        self.valueLength = valueLength
+        self.hasPlainName = hasPlainName
+    }
+}
+
+/// Field names that the proxy itself looks at, recognised once while parsing (by length, then without case).
+package enum FieldID: UInt8, Sendable, CaseIterable {
+    case other
+    case host, connection, keepAlive, proxyConnection, te, trailer, transferEncoding, contentLength, upgrade
+    case expect, userAgent, referer, cookie, setCookie, authorization, xForwardedFor, contentType, range
+    case ifModifiedSince, ifUnmodifiedSince, ifMatch, ifNoneMatch, ifRange
+    case secWebSocketKey, secWebSocketVersion, secWebSocketProtocol, secWebSocketAccept, secWebSocketExtensions
+    case server, date, location, refresh, lastModified, etag, expires, cacheControl, link, status
+    case contentEncoding, acceptRanges, xPad, xAccel, proxyAuthenticate, proxyAuthorization, http2Settings
+    // `xAccel` is every name that starts with `X-Accel-`.
+
+    /// The name in lower case; `nil` for `other` and `xAccel`.
+    package var name: StaticString? { fatalError("being written") }
+}
+
+/// How the body that follows a head is delimited (RFC 9112 §6.3).
+package enum BodyFraming: Sendable, Equatable {
+    case none
+    case length(Int64)
+    case chunked
+    /// Responses only: everything until the connection closes.
+    case untilClose
+}
+
+package enum HTTPVersion: UInt8, Sendable, Comparable {
+    case v0_9, v1_0, v1_1
+
+    package static func < (a: HTTPVersion, b: HTTPVersion) -> Bool { a.rawValue < b.rawValue }
+}
