@@ -1,0 +1,33 @@
+package import Config
+
+/// What routing decided about a request.
+package enum RouteDecision {
+    case proxy(ProxyPass)
+    /// A response of our own: `return`, a built-in page, a redirect.
+    case respond(LocalResponse)
+    /// `return 444;`
+    case closeConnection
+    case stubStatus
+    case prometheusMetrics
+}
+
+/// A response that the proxy makes itself.
+package struct LocalResponse {
+    package var status: Int
+    /// `Location`, for redirects.
+    package var location: [UInt8]?
+    package var contentType: [UInt8]?
+    /// `nil`: the built-in page of the status.
+    package var body: [UInt8]?
+    /// Close the client's connection after it.
+    package var closes = false
+    /// Further fields, such as `Sec-WebSocket-Version: 13` on a 426.
+    package var fields: [(name: [UInt8], value: [UInt8])] = []
+
+    package init(status: Int, location: [UInt8]? = nil, contentType: [UInt8]? = nil, body: [UInt8]? = nil) {
+        self.status = status
+        self.location = location
+        self.contentType = contentType
+        self.body = body
+    }
+}
