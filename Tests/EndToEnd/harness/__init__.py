@@ -1,0 +1,1 @@
+"""What the end-to-end tests, scripts/compare-nginx and scripts/bench are built from."""
