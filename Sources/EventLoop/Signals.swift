@@ -44,7 +44,7 @@ package enum Threads {
         fileprivate let thread: pthread_t
 
         /// Waits until the thread has ended.
-        package func join() { unsafe pthread_join(thread, nil) }
+        package func join() { pthread_join(thread, nil) }
     }
 
     /// - Parameter name: at most 15 bytes, as tools show it.
@@ -57,7 +57,7 @@ package enum Threads {
             { argument in
                 guard let argument = unsafe argument else { return nil }
                 unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
-                return unsafe nil
+                return nil
             }, body.toOpaque())
         guard result == 0 else {
             unsafe body.release()
@@ -69,6 +69,6 @@ package enum Threads {
 
     /// Writing to a closed connection is to be an error, not the end of the process.
     package static func ignoreBrokenPipes() {
-        unsafe signal(SIGPIPE, SIG_IGN)
+        signal(SIGPIPE, SIG_IGN)
     }
 }
