@@ -123,3 +123,35 @@ enum Octets {
         return value
     }
 }
+
+extension Octets {
+    static func equal(_ bytes: [UInt8], _ range: Range<Int>, exactly other: [UInt8]) -> Bool {
+        guard range.count == other.count else { return false }
+        var index = range.lowerBound
+        for byte in other {
+            if bytes[index] != byte { return false }
+            index += 1
+        }
+        return true
+    }
+}
+
+extension Octets {
+    static func equalIgnoringCase(_ bytes: [UInt8], _ a: Range<Int>, _ b: Range<Int>) -> Bool {
+        guard a.count == b.count else { return false }
+        for offset in 0..<a.count
+        where lowercase(bytes[a.lowerBound + offset]) != lowercase(bytes[b.lowerBound + offset]) {
+            return false
+        }
+        return true
+    }
+
+    /// Makes spaces of CR, LF and NUL in what a template wrote, so that a value decoded from a URI (`$uri`) or a
+    /// body cannot begin a line of its own.
+    static func neutraliseLineEnds(in output: inout [UInt8], from start: Int) {
+        for index in start..<output.count {
+            let byte = output[index]
+            if byte == 13 || byte == 10 || byte == 0 { output[index] = 32 }
+        }
+    }
+}
