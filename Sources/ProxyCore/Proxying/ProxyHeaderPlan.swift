@@ -23,12 +23,8 @@ package final class ProxyHeaderPlan: Sendable {
     }
 
     let rows: [Row]
-    /// Bit n: the client's fields with the id of raw value n are not passed on.
-    private let replacedIDs: UInt64
-    /// Names of other fields not passed on, lower case.
-    private let replacedNames: [[UInt8]]
-    /// Bit n: `replacedNames` holds one of length n (63: of that or more).
-    private let replacedLengths: UInt64
+    /// The client's fields that are not passed on: hop-by-hop, or the plan has one of its own.
+    let replaced: FieldNameSet
     /// The configuration has a field `Upgrade` that may come out non-empty.
     package let mayUpgrade: Bool
     /// `Connection` as sent, where that is the same for every request.
@@ -42,37 +38,11 @@ package final class ProxyHeaderPlan: Sendable {
         rows = compiler.rows
         mayUpgrade = compiler.mayUpgrade
         fixedConnection = compiler.fixedConnection
-        var ids: UInt64 = 0
-        var names: [[UInt8]] = []
-        var lengths: UInt64 = 0
-        for name in compiler.names + Self.alwaysRemoved {
-            if let id = FieldID(lowercaseName: name) {
-                ids |= 1 << UInt64(id.rawValue)
-            } else {
-                names.append(name)
-                lengths |= 1 << UInt64(min(name.count, 63))
-            }
-        }
-        replacedIDs = ids
-        replacedNames = names
-        replacedLengths = lengths
+        replaced = FieldNameSet(compiler.names + Self.alwaysRemoved)
     }
 
     /// Hop-by-hop whatever `Connection` says (RFC 9110 §7.6.1), beyond those that nginx's defaults replace.
     private static let alwaysRemoved = [Array("proxy-connection".utf8), Array("http2-settings".utf8)]
-
-    /// Whether the client's field is left out because it is hop-by-hop or the plan has one of its own.
-    @inline(__always)
-    func replaces(_ field: FieldLine, of bytes: [UInt8]) -> Bool {
-        if field.id != .other, field.id != .xAccel { return replacedIDs >> UInt64(field.id.rawValue) & 1 == 1 }
-        guard replacedLengths >> UInt64(min(field.nameLength, 63)) & 1 == 1 else { return false }
-        return replacesByName(field.name, of: bytes)
-    }
-
-    private func replacesByName(_ name: Range<Int>, of bytes: [UInt8]) -> Bool {
-        for replaced in replacedNames where Octets.equal(bytes, name, lowercase: replaced) { return true }
-        return false
-    }
 }
 
 /// What `Connection` in the head sent upstream says about the connection after this exchange.
@@ -177,15 +147,4 @@ extension ConnectionIntent {
 
     private static let closeOption = Array("close".utf8)
     private static let upgradeOption = Array("upgrade".utf8)
-}
-
-extension FieldID {
-    /// The id of the field with this name; `nil` for names that share `other` or `xAccel`.
-    init?(lowercaseName name: [UInt8]) {
-        for id in Self.allCases where id.name.map({ Array($0.description.utf8) == name }) ?? false {
-            self = id
-            return
-        }
-        return nil
-    }
 }

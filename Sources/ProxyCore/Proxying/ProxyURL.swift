@@ -37,7 +37,7 @@ struct ProxyURL: Equatable {
         } else {
             try parseHost(url, from: start)
         }
-        if uri.first == 63 { uri.insert(47, at: 0) }
+        if let first = uri.first, first != 47 { uri.insert(47, at: 0) }
     }
 
     /// `unix:/path` and, after another colon, a URI.

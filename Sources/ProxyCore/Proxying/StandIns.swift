@@ -20,3 +20,16 @@ extension Exchange {
 extension Clock {
     package var httpDate: [UInt8] { [] }
 }
+
+struct CivilTime {
+    init(unix: Int64) {}
+    func appendIMFFixdate(to output: inout [UInt8]) {}
+}
+
+extension Exchange {
+    package var hostIsGiven: Bool { true }
+}
+
+extension Exchange {
+    package var closesConnection: Bool { false }
+}

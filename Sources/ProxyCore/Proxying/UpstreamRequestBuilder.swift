@@ -170,13 +170,13 @@ package enum UpstreamRequestBuilder {
     ) {
         let request = exchange.request
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
-        let nominates = request.connectionIndex >= 0 && Nominations.arePossible(in: request)
+        let nominates = request.connectionIndex >= 0 && Nominations.arePossible(in: request.fields, request.bytes)
         // Lines that stand side by side and need no change are copied in one go.
         var run = Range<Int>.empty
         for field in request.fields {
             if dropsInvalid, !field.hasPlainName { continue }
-            if plan.replaces(field, of: request.bytes) { continue }
-            if nominates, Nominations.include(field, in: request) { continue }
+            if plan.replaced.contains(field, of: request.bytes) { continue }
+            if nominates, Nominations.include(field, in: request.fields, request.bytes) { continue }
             let name = field.name
             let value = field.value
             if value.lowerBound == name.upperBound + 2, value.upperBound + 2 <= request.bytes.count,
@@ -228,32 +228,4 @@ package struct UpstreamRequest: Sendable {
     package fileprivate(set) var upgrade: SentUpgrade?
     /// The request is a faulty WebSocket handshake on its way to an upstream: answer this instead of sending it.
     package fileprivate(set) var rejection: UpgradeRejection?
-}
-
-/// Fields that the client's `Connection` names (RFC 9110 §7.6.1), which concern only its own connection.
-enum Nominations {
-    /// False for what nearly every client sends, so that fields need not be compared.
-    static func arePossible(in request: borrowing RequestHead) -> Bool {
-        for field in request.fields where field.id == .connection {
-            let value = field.value
-            var position = value.lowerBound
-            while let option = Octets.nextElement(request.bytes, in: value, position: &position) {
-                if !usual.contains(where: { Octets.equal(request.bytes, option, lowercase: $0) }) { return true }
-            }
-        }
-        return false
-    }
-
-    static func include(_ field: FieldLine, in request: borrowing RequestHead) -> Bool {
-        for connection in request.fields where connection.id == .connection {
-            let value = connection.value
-            var position = value.lowerBound
-            while let option = Octets.nextElement(request.bytes, in: value, position: &position) {
-                if Octets.equalIgnoringCase(request.bytes, option, field.name) { return true }
-            }
-        }
-        return false
-    }
-
-    private static let usual = ["keep-alive", "close", "upgrade"].map { Array($0.utf8) }
 }
