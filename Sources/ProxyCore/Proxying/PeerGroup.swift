@@ -84,6 +84,7 @@ package final class PeerGroup {
         guard let index = selection.current else { return false }
         selection.current = nil
         peers[index].connections -= 1
+        if outcome == .stale { return false }
         if isSingle {
             selection.tries = 0
             return false
@@ -99,6 +100,8 @@ package enum PeerOutcome: Sendable {
     /// It answered, though not in the way that was wanted (403, 404): the next one is tried, nothing is held
     /// against it.
     case passedOver
+    /// The peer had closed the pooled connection before it was used again: the try does not count.
+    case stale
     case failed
 }
 
@@ -125,7 +128,8 @@ package struct Peer: Sendable {
 
     init(address: PeerAddress, server: UpstreamServer) {
         self.address = address
-        weight = max(server.weight, 1)
+        // The sum over a group must not overflow, however large a weight the configuration gives.
+        weight = min(max(server.weight, 1), 1 << 32)
         maxFails = max(server.maxFails, 0)
         failTimeout = Int64(max(server.failTimeout, 0))
         maxConnections = max(server.maxConnections, 0)
