@@ -1,16 +1,16 @@
 /// Finds the end of a message body in a stream of bytes, and the payload in it.
 ///
-/// Holds no bytes but a trailer section's: it says which range of the input is payload, so that the caller can
-/// send that range on from where it lies. Chunk framing is removed here and made anew by `ChunkedEncoding` where
-/// the other leg needs it.
+/// Holds no bytes but a trailer section's: it says which range of the input is payload, so that the caller
+/// can send that range on from where it lies. Chunk framing is removed here and made anew by
+/// `ChunkedEncoding` where the other leg needs it.
 package struct BodyDecoder: Sendable {
     package enum Event: Sendable, Equatable {
         /// All of the input is used up; more is needed.
         case needsMore
         /// Payload at this range of the input. Call again from its `upperBound` on.
         case payload(Range<Int>)
-        /// The body ended in front of position `consumed` of the input, its trailer section included; what follows
-        /// is the next message.
+        /// The body ended in front of position `consumed` of the input, its trailer section included; what
+        /// follows is the next message.
         case end(consumed: Int)
         /// The body is broken; every later call says the same.
         case invalid(BodyViolation)
@@ -109,7 +109,8 @@ package struct BodyDecoder: Sendable {
             switch stage {
             case .size(let digits, let value):
                 if let digit = ASCII.hexadecimalDigit(byte) {
-                    // Sixteen digits are enough for any size; more of them can only be zeros meant to confuse.
+                    // Sixteen digits are enough for any size; more of them can only be zeros meant to
+                    // confuse.
                     guard digits < 16, value <= Int64.max >> 4 else { return fail(.chunkSizeOverflow) }
                     stage = .size(digits: digits + 1, value: value << 4 | Int64(digit))
                 } else {
@@ -163,8 +164,8 @@ package struct BodyDecoder: Sendable {
         return .needsMore
     }
 
-    /// Bounds extensions, which are read and dropped: each chunk's, and all of them in proportion to the payload,
-    /// lest a body of one-byte chunks makes us read hundreds of times what we send on.
+    /// Bounds extensions, which are read and dropped: each chunk's, and all of them in proportion to the
+    /// payload, lest a body of one-byte chunks makes us read hundreds of times what we send on.
     private mutating func countExtensionByte() -> Bool {
         extensionBytesOfChunk &+= 1
         extensionBytes &+= 1
@@ -242,7 +243,8 @@ package enum BodyViolation: String, Sendable, Error, CaseIterable {
 
 /// Makes chunk framing (RFC 9112 §7.1).
 package enum ChunkedEncoding {
-    /// Appends the line that opens a chunk of `count` bytes, `count` being above 0: a chunk of 0 would be the last.
+    /// Appends the line that opens a chunk of `count` bytes, `count` being above 0: a chunk of 0 would be the
+    /// last.
     package static func appendChunkHead(_ count: Int, to output: inout [UInt8]) {
         ASCII.appendHexadecimal(UInt64(max(count, 0)), to: &output)
         output.append(.carriageReturn)

@@ -4,7 +4,8 @@ package enum FieldID: UInt8, Sendable, CaseIterable {
     case host, connection, keepAlive, proxyConnection, te, trailer, transferEncoding, contentLength, upgrade
     case expect, userAgent, referer, cookie, setCookie, authorization, xForwardedFor, contentType, range
     case ifModifiedSince, ifUnmodifiedSince, ifMatch, ifNoneMatch, ifRange
-    case secWebSocketKey, secWebSocketVersion, secWebSocketProtocol, secWebSocketAccept, secWebSocketExtensions
+    case secWebSocketKey, secWebSocketVersion, secWebSocketProtocol, secWebSocketAccept
+    case secWebSocketExtensions
     case server, date, location, refresh, lastModified, etag, expires, cacheControl, link, status
     case contentEncoding, acceptRanges, xPad, xAccel, proxyAuthenticate, proxyAuthorization, http2Settings
     case maxForwards

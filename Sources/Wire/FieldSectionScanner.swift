@@ -4,8 +4,8 @@ struct FieldRules: Sendable {
     var maxLine: Int
     /// Whether an underscore is plain in a name (`underscores_in_headers`).
     var allowsUnderscores: Bool
-    /// RFC 9112 §2.2 lets a recipient take a lone LF as the end of a line. Trailers get no such leave, because
-    /// they belong to chunk framing, where two readers must never differ about an end.
+    /// RFC 9112 §2.2 lets a recipient take a lone LF as the end of a line. Trailers get no such leave,
+    /// because they belong to chunk framing, where two readers must never differ about an end.
     var allowsBareLineFeed: Bool
 }
 
@@ -16,8 +16,9 @@ enum FieldViolation {
 
 /// Reads the field lines of a head or a trailer section up to and with its empty line.
 ///
-/// Each call goes on where the last one stopped: no byte is looked at twice but a CR that still waits for its LF.
-/// A line is judged at the same points however the input was cut, so the verdict never depends on the cuts.
+/// Each call goes on where the last one stopped: no byte is looked at twice but a CR that still waits for its
+/// LF. A line is judged at the same points however the input was cut, so the verdict never depends on the
+/// cuts.
 struct FieldSectionScanner: Sendable {
     enum Event {
         case incomplete
@@ -39,9 +40,7 @@ struct FieldSectionScanner: Sendable {
 
     init(at position: Int = 0) { cursor = position }
 
-    /// The next event in `input` up to `end`.
-    ///
-    /// - Parameter base: where the bytes that the fields' positions refer to start in `input`.
+    /// The next event in `input` up to `end`; the fields' positions count from `base`.
     @inline(__always)
     mutating func next(_ input: Span<UInt8>, to end: Int, base: Int, rules: FieldRules) -> Event {
         while cursor < end {
@@ -91,7 +90,8 @@ struct FieldSectionScanner: Sendable {
                 }
             }
         }
-        return stage != .lineStart && cursor &- lineStart > rules.maxLine ? .invalid(.lineTooLong) : .incomplete
+        let isOverlong = stage != .lineStart && cursor &- lineStart > rules.maxLine
+        return isOverlong ? .invalid(.lineTooLong) : .incomplete
     }
 
     /// Goes on in a name; leaves the stage as it is when the input ends in it.

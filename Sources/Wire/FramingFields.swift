@@ -13,9 +13,8 @@ struct FramingFields: Sendable {
     private(set) var hasKeepAlive = false
     private(set) var hasUpgrade = false
 
-    /// Takes in one field; those that concern neither body nor connection are left aside.
-    ///
-    /// - Parameter base: where the head starts in `input`.
+    /// Takes in one field of the head that starts at `base` in `input`; those that concern neither body nor
+    /// connection are left aside.
     @inline(__always)
     mutating func note(_ field: FieldLine, _ input: Span<UInt8>, base: Int) -> Violation? {
         switch field.id {
@@ -26,8 +25,8 @@ struct FramingFields: Sendable {
         }
     }
 
-    /// Decides between the two ways to delimit a body; where they speak against each other, nothing is decided
-    /// but the refusal (RFC 9112 §6.3, where this is the strict reading of rules 3 to 5).
+    /// Decides between the two ways to delimit a body; where they speak against each other, nothing is
+    /// decided but the refusal (RFC 9112 §6.3, where this is the strict reading of rules 3 to 5).
     func violation(version: HTTPVersion) -> Violation? {
         guard transferCoding != .absent else { return nil }
         if version < .v1_1 { return .transferEncodingInHTTP1_0 }
@@ -57,7 +56,8 @@ struct FramingFields: Sendable {
             transferCoding = .chunked
             return nil
         }
-        // Anything else is refused; what is left is whether a coding is unknown (501) or the list wrong (400).
+        // Anything else is refused; what is left is whether a coding is unknown (501) or the list wrong
+        // (400).
         transferCoding = .invalid
         var elements = ListElements(value)
         while let element = elements.next(input) {

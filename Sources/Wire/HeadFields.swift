@@ -6,8 +6,9 @@ package struct FieldLine: Sendable {
     package var valueStart: UInt32
     /// Without the white space around it.
     package var valueLength: UInt32
-    /// False when the name holds a character that `ignore_invalid_headers` drops (nginx: anything but letters,
-    /// digits, hyphen, and underscore where `underscores_in_headers` is on), though RFC 9110 allows it.
+    /// False when the name holds a character that `ignore_invalid_headers` drops (nginx: anything but
+    /// letters, digits, hyphen, and underscore where `underscores_in_headers` is on), though RFC 9110 allows
+    /// it.
     package var hasPlainName: Bool
 
     package init(

@@ -1,12 +1,12 @@
-/// Tells which fields of a received message end at this proxy (RFC 9110 §7.6.1): the known ones, and those that
-/// a `Connection` field of the same message nominates.
+/// Tells which fields of a received message end at this proxy (RFC 9110 §7.6.1): the known ones, and those
+/// that a `Connection` field of the same message nominates.
 ///
 /// Applies to received fields only, never to what the configuration sets: a client cannot nominate away an
 /// `X-Forwarded-For` that is added here. Of what it sends itself it can take away anything but `Host` and
-/// `Content-Length`: the message would be another one without them, so their nomination is ignored, and framing
-/// is in any case made from what the parser decided, not from the fields that are sent on. A nominated `Cookie` or
-/// `Authorization` is dropped, as the RFC demands; that leaves the sender with less, never with more.
-/// `Trailer` is not among the known ones, as trailers are sent on.
+/// `Content-Length`: the message would be another one without them, so their nomination is ignored, and
+/// framing is in any case made from what the parser decided, not from the fields that are sent on. A
+/// nominated `Cookie` or `Authorization` is dropped, as the RFC demands; that leaves the sender with less,
+/// never with more. `Trailer` is not among the known ones, as trailers are sent on.
 package struct HopByHopFields: Sendable {
     /// The ids to drop.
     private var ids = HopByHopFields.known
@@ -15,9 +15,8 @@ package struct HopByHopFields: Sendable {
 
     package init() {}
 
-    /// Looks at the `Connection` fields of a head.
-    ///
-    /// - Parameter connectionIndex: the first one's place in `fields`, or -1.
+    /// Looks at the `Connection` fields of a head, `connectionIndex` being the first one's place in `fields`,
+    /// or -1.
     package mutating func prepare(bytes: [UInt8], fields: [FieldLine], connectionIndex: Int) {
         ids = Self.known
         names.removeAll(keepingCapacity: true)
@@ -60,7 +59,9 @@ package struct HopByHopFields: Sendable {
         guard field.id == .other || field.id == .xAccel else { return false }
         let octets = bytes.span
         let name = octets.extracting(field.name)
-        for nominated in names where ASCII.equalIgnoringCase(octets.extracting(nominated), name) { return true }
+        for nominated in names {
+            if ASCII.equalIgnoringCase(octets.extracting(nominated), name) { return true }
+        }
         return false
     }
 

@@ -21,8 +21,8 @@ package struct RequestHead: Sendable {
     package var hostIndex = -1
     package var upgradeIndex = -1
     package var connectionIndex = -1
-    /// The `Connection` field holds the option `upgrade`. Meaningless in HTTP/1.0 (RFC 9110 §7.8), where it is
-    /// recorded all the same.
+    /// The `Connection` field holds the option `upgrade`. Meaningless in HTTP/1.0 (RFC 9110 §7.8), where it
+    /// is recorded all the same.
     package var connectionHasUpgrade = false
 
     package init() {}
@@ -67,14 +67,15 @@ extension HeadProgress: Equatable where Violation: Equatable {}
 
 /// Why a request head was refused, with the status that answers it.
 package enum RequestViolation: String, Sendable, Error, CaseIterable {
-    case invalidMethod, invalidTarget, invalidVersion, unsupportedVersion, invalidRequestLine, bareCarriageReturn
+    case invalidMethod, invalidTarget, invalidVersion, unsupportedVersion, invalidRequestLine,
+        bareCarriageReturn
     case invalidFieldName, invalidFieldValue, spaceBeforeColon, obsoleteFolding, missingHost, repeatedHost
     case invalidHost, invalidContentLength, conflictingContentLength, contentLengthWithTransferEncoding
     case invalidTransferEncoding, transferEncodingInHTTP1_0, requestLineTooLong, headTooLarge
     case unknownTransferCoding, fieldLineTooLong
 
-    /// The status to send: 414 when the request line is too long, 501 for an unknown transfer coding, 505 for an
-    /// unsupported major version, else 400.
+    /// The status to send: 414 when the request line is too long, 501 for an unknown transfer coding, 505 for
+    /// an unsupported major version, else 400.
     package var status: Int {
         switch self {
         case .requestLineTooLong: 414
@@ -84,7 +85,8 @@ package enum RequestViolation: String, Sendable, Error, CaseIterable {
         }
     }
 
-    /// The status that `error_page` and the log know it by: nginx's 494 for a head or field that is too large.
+    /// The status that `error_page` and the log know it by: nginx's 494 for a head or field that is too
+    /// large.
     package var nginxStatus: Int {
         switch self {
         case .headTooLarge, .fieldLineTooLong: 494

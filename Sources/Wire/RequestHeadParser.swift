@@ -34,9 +34,9 @@ package struct RequestHeadParser: Sendable {
 
     package mutating func reset() { self = RequestHeadParser() }
 
-    /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its `bytes`
-    /// being a copy of the head's part of `input`; until then it holds the parser's work, so hand in the same one.
-    /// After `.complete` and `.invalid`, `reset` comes before the next head.
+    /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its
+    /// `bytes` being a copy of the head's part of `input`; until then it holds the parser's work, so hand in
+    /// the same one. After `.complete` and `.invalid`, `reset` comes before the next head.
     package mutating func parse(
         _ input: RawSpan, limits: Limits, into head: inout RequestHead
     ) -> HeadProgress<RequestViolation> {
@@ -54,7 +54,8 @@ package struct RequestHeadParser: Sendable {
             }
         }
         let rules = FieldRules(
-            maxLine: limits.maxFieldLine, allowsUnderscores: limits.allowUnderscores, allowsBareLineFeed: true)
+            maxLine: limits.maxFieldLine, allowsUnderscores: limits.allowUnderscores, allowsBareLineFeed: true
+        )
         while true {
             switch fields.next(octets, to: end, base: start, rules: rules) {
             case .incomplete:

@@ -24,8 +24,9 @@ package struct RequestTarget: Sendable {
 
     /// Takes apart the target at `range`; `nil` when it has none of the forms.
     ///
-    /// The bytes are known to be neither controls nor spaces. Bytes above 127 pass, as nginx lets them: senders
-    /// of unescaped UTF-8 exist. A fragment does not: readers disagree on whether it is part of the path.
+    /// The bytes are known to be neither controls nor spaces. Bytes above 127 pass, as nginx lets them:
+    /// senders of unescaped UTF-8 exist. A fragment does not: readers disagree on whether it is part of the
+    /// path.
     init?(_ bytes: Span<UInt8>, _ range: Range<Int>, method: Range<Int>) {
         let first = bytes[range.lowerBound]
         if first == UInt8(ascii: "/") {
@@ -110,9 +111,11 @@ package struct Method: Sendable {
 
 /// `host[:port]`, in the Host field and in targets (RFC 9110 §7.2, RFC 3986 §3.2).
 package enum Authority {
-    /// Whether the bytes at `range` name a host: a registered name, an IPv4 address or an address in brackets,
-    /// and a port of 0...65535 or none. An empty host is invalid, and so is an empty label, as nginx has it.
-    package static func isValid(_ bytes: Span<UInt8>, _ range: Range<Int>, requiresPort: Bool = false) -> Bool {
+    /// Whether the bytes at `range` name a host: a registered name, an IPv4 address or an address in
+    /// brackets, and a port of 0...65535 or none. An empty host is invalid, and so is an empty label, as
+    /// nginx has it.
+    package static func isValid(_ bytes: Span<UInt8>, _ range: Range<Int>, requiresPort: Bool = false) -> Bool
+    {
         guard !range.isEmpty else { return false }
         var position = range.lowerBound
         let end = range.upperBound

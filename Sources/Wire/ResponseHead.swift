@@ -7,9 +7,9 @@ package struct ResponseHead: Sendable {
     package var version = HTTPVersion.v1_1
     /// By RFC 9112 §6.3, the request's method having been taken into account.
     package var framing = BodyFraming.none
-    /// Whether the connection can serve another exchange once the body is read. False, too, for a body that ends
-    /// with the connection, and for a response that must not have a body but announces one: whether the bytes
-    /// that follow are a body or a response nobody can tell.
+    /// Whether the connection can serve another exchange once the body is read. False, too, for a body that
+    /// ends with the connection, and for a response that must not have a body but announces one: whether the
+    /// bytes that follow are a body or a response nobody can tell.
     package var wantsKeepAlive = true
     /// The position of the first field with each of a few ids in `fields`, or -1.
     package var upgradeIndex = -1

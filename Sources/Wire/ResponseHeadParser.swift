@@ -1,4 +1,5 @@
-/// Reads a response head out of a growing input, strictly by RFC 9112; the counterpart of `RequestHeadParser`.
+/// Reads a response head out of a growing input, strictly by RFC 9112; the counterpart of
+/// `RequestHeadParser`.
 package struct ResponseHeadParser: Sendable {
     private enum Stage { case version, status, reason, fields }
 
@@ -12,11 +13,11 @@ package struct ResponseHeadParser: Sendable {
 
     package mutating func reset() { self = ResponseHeadParser() }
 
-    /// Parses as far as `input` goes, which is the head from its first byte. `head` is whole on `.complete` and
-    /// only then; hand in the same one until then.
+    /// Parses as far as `input` goes, which is the head from its first byte. `head` is whole on `.complete`
+    /// and only then; hand in the same one until then.
     ///
-    /// - Parameter isHead: the request was a HEAD, so no body follows whatever the fields say.
-    /// - Parameter maxHead: bytes up to and with the empty line.
+    /// With `isHead` the request was a HEAD, so no body follows whatever the fields say. `maxHead` bounds the
+    /// bytes up to and with the empty line.
     package mutating func parse(
         _ input: RawSpan, isHead: Bool, maxHead: Int, into head: inout ResponseHead
     ) -> HeadProgress<ResponseViolation> {

@@ -87,8 +87,8 @@ package enum WebSocketFrameViolation: String, Sendable, Error, CaseIterable {
 
 /// Reads frame headers out of a stream, whatever the cuts in it.
 ///
-/// Holds the bytes of a header that is not whole yet, so the caller need not keep them. Ready for the next header
-/// once it gave one out; after `invalid` there is nothing more to read.
+/// Holds the bytes of a header that is not whole yet, so the caller need not keep them. Ready for the next
+/// header once it gave one out; after `invalid` there is nothing more to read.
 package struct WebSocketFrameHeaderParser: Sendable {
     package enum Progress: Sendable, Equatable {
         /// All of the input belongs to the header and is taken; more is needed.
@@ -122,7 +122,8 @@ package struct WebSocketFrameHeaderParser: Sendable {
             held[count] = octets[position]
             count += 1
             position += 1
-            // The first two bytes are judged as they come: a peer that speaks something else is found out at once.
+            // The first two bytes are judged as they come: a peer that speaks something else is found out at
+            // once.
             if count == 1, let violation = violationInFirstByte { return .invalid(violation) }
             if count == 2, let violation = violationInSecondByte { return .invalid(violation) }
             guard count >= 2, count == neededCount else { continue }
@@ -177,8 +178,8 @@ package struct WebSocketFrameHeaderParser: Sendable {
     }
 }
 
-/// Follows which frames may come after which (RFC 6455 §5.4): the frames of a message in a row, control frames
-/// between them.
+/// Follows which frames may come after which (RFC 6455 §5.4): the frames of a message in a row, control
+/// frames between them.
 package struct WebSocketFrameSequence: Sendable {
     /// A message was begun and its last frame has not come.
     package private(set) var isWithinMessage = false
@@ -211,8 +212,8 @@ package enum WebSocketCloseCode {
     package static let messageTooBig: UInt16 = 1009
     package static let internalError: UInt16 = 1011
 
-    /// Whether a close frame may carry `code`: the registered ones but 1004 to 1006 and 1015, which only stand for
-    /// the lack of a frame, and those that libraries (3000) and applications (4000) choose.
+    /// Whether a close frame may carry `code`: the registered ones but 1004 to 1006 and 1015, which only
+    /// stand for the lack of a frame, and those that libraries (3000) and applications (4000) choose.
     package static func isValidOnWire(_ code: UInt16) -> Bool {
         switch code {
         case 1000...1003, 1007...1014, 3000...4999: true

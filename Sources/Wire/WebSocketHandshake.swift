@@ -12,7 +12,8 @@ package enum WebSocketHandshake {
 
     /// Why a 101 does not answer the handshake; each is the upstream's failure.
     package enum ResponseViolation: String, Sendable, Error, CaseIterable {
-        case notWebSocket, noUpgradeOption, missingAccept, wrongAccept, protocolNotOffered, extensionNotOffered
+        case notWebSocket, noUpgradeOption, missingAccept, wrongAccept
+        case protocolNotOffered, extensionNotOffered
     }
 
     /// The only version there is: RFC 6455's.
@@ -20,8 +21,9 @@ package enum WebSocketHandshake {
     /// What the key is continued with before it is hashed (RFC 6455 §1.3).
     package static let guid: [UInt8] = Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
 
-    /// Whether an `Upgrade` field of the head names the protocol `name`, in any case. A version behind a slash
-    /// (RFC 9110 §7.8) is not part of the name. Whether `Connection` has the option, too, is not looked at.
+    /// Whether an `Upgrade` field of the head names the protocol `name`, in any case. A version behind a
+    /// slash (RFC 9110 §7.8) is not part of the name. Whether `Connection` has the option, too, is not looked
+    /// at.
     package static func upgradeNames(_ name: Keyword, bytes: [UInt8], fields: [FieldLine]) -> Bool {
         let octets = bytes.span
         for field in fields where field.id == .upgrade {
@@ -44,7 +46,8 @@ package enum WebSocketHandshake {
 
     // MARK: The request
 
-    /// What is wrong with a request that asks for `websocket`; `nil` when it is a handshake (RFC 6455 §4.2.1).
+    /// What is wrong with a request that asks for `websocket`; `nil` when it is a handshake (RFC 6455
+    /// §4.2.1).
     package static func violation(in head: RequestHead) -> RequestViolation? {
         guard head.isMethod(.get) else { return .methodNotGet }
         guard head.version >= .v1_1 else { return .versionNotHTTP1_1 }
@@ -62,8 +65,8 @@ package enum WebSocketHandshake {
         return nil
     }
 
-    /// Whether the bytes at `range` are the base64 of exactly 16 bytes: 22 characters, the last of them with its
-    /// four low bits clear, and two signs of padding.
+    /// Whether the bytes at `range` are the base64 of exactly 16 bytes: 22 characters, the last of them with
+    /// its four low bits clear, and two signs of padding.
     package static func isValidKey(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         guard range.count == 24 else { return false }
         let start = range.lowerBound
@@ -82,15 +85,14 @@ package enum WebSocketHandshake {
 
     // MARK: The response
 
-    /// What is wrong with a 101 to a handshake; `nil` when it opens the tunnel (RFC 6455 §4.1, the checks of a
-    /// client).
-    ///
-    /// - Parameter digest: the SHA-1 of what `appendAcceptSource` gave for the request.
+    /// What is wrong with a 101 to a handshake; `nil` when it opens the tunnel (RFC 6455 §4.1, the checks of
+    /// a client). `digest` is the SHA-1 of what `appendAcceptSource` gave for the request.
     package static func violation(
         in response: ResponseHead, to request: RequestHead, digest: [UInt8]
     ) -> ResponseViolation? {
         let octets = response.bytes.span
-        guard let upgrade = single(.upgrade, in: response.fields), protocolName.matches(octets, upgrade) else {
+        guard let upgrade = single(.upgrade, in: response.fields), protocolName.matches(octets, upgrade)
+        else {
             return .notWebSocket
         }
         guard response.connectionHasUpgrade else { return .noUpgradeOption }

@@ -14,10 +14,8 @@ package struct WebSocketMaskKey: Sendable, Equatable {
     @inline(__always)
     package subscript(index: Int) -> UInt8 { UInt8(truncatingIfNeeded: word &>> UInt32((index & 3) &* 8)) }
 
-    /// Masks or unmasks (it is the same) the bytes of `range`.
-    ///
-    /// - Parameter position: where the first of them stands in its frame's payload, so that a payload can be
-    ///   worked on in parts.
+    /// Masks or unmasks (it is the same) the bytes of `range`, the first of which stands at `position` in its
+    /// frame's payload; so a payload can be worked on in parts.
     package func apply(to bytes: inout [UInt8], in range: Range<Int>, position: Int = 0) {
         var span = bytes.mutableSpan
         apply(to: &span, in: range, position: position)
@@ -25,26 +23,21 @@ package struct WebSocketMaskKey: Sendable, Equatable {
 
     /// The same for memory that is no array.
     package func apply(to bytes: inout MutableSpan<UInt8>, in range: Range<Int>, position: Int = 0) {
-        let phase = position & 3
         var part = bytes._mutatingExtracting(range)
-        let (k0, k1, k2, k3) = (self[phase], self[phase &+ 1], self[phase &+ 2], self[phase &+ 3])
-        var index = 0
         let count = part.count
-        // Eight steps with bounds known in advance: the compiler makes one wide operation of them.
-        while index &+ 8 <= count {
-            var block = part._mutatingExtracting(index..<(index &+ 8))
-            block[0] ^= k0
-            block[1] ^= k1
-            block[2] ^= k2
-            block[3] ^= k3
-            block[4] ^= k0
-            block[5] ^= k1
-            block[6] ^= k2
-            block[7] ^= k3
-            index &+= 8
+        var index = 0
+        // Blocks of a length known in advance: the compiler makes one wide operation of each.
+        if count >= 16 {
+            var pattern = InlineArray<16, UInt8>(repeating: 0)
+            for offset in 0..<16 { pattern[offset] = self[position &+ offset] }
+            while index &+ 16 <= count {
+                var block = part._mutatingExtracting(index..<(index &+ 16))
+                for offset in 0..<16 { block[offset] ^= pattern[offset] }
+                index &+= 16
+            }
         }
         while index < count {
-            part[index] ^= self[phase &+ index]
+            part[index] ^= self[position &+ index]
             index &+= 1
         }
     }
