@@ -97,6 +97,8 @@ package final class Exchange {
     /// The handler of the location, or the one that an `if` or `limit_except` without one of its own leaves in
     /// force.
     var handler = ContentHandler.none
+    /// Where the redirect leads that routing decided on last.
+    var redirectURL: [UInt8]?
 
     // MARK: Evaluation
 
@@ -147,6 +149,7 @@ package final class Exchange {
         bodyIsDiscarded = false
         closesConnection = false
         handler = .none
+        redirectURL = nil
         attempts.removeAll(keepingCapacity: true)
         response.removeAll()
         responseTrailers = nil

@@ -3,9 +3,11 @@ internal import Config
 /// The `Location` of redirects that the proxy makes itself.
 package enum RedirectURL {
     /// Completes a URL that begins with a slash by scheme, host and port, unless `absolute_redirect` is off.
+    ///
+    /// Control characters, which a decoded path may bring in, are escaped: they would begin a field of their own.
     package static func absolute(_ url: [UInt8], _ exchange: Exchange) -> [UInt8] {
         let settings = exchange.location.settings.values
-        guard settings.absoluteRedirect, url.first == ByteText.slash else { return url }
+        guard settings.absoluteRedirect, url.first == ByteText.slash else { return URIEscape.controls(url) }
         var out = Array("http://".utf8)
         if settings.serverNameInRedirect {
             out.append(contentsOf: exchange.server.name)
@@ -20,7 +22,7 @@ package enum RedirectURL {
             ByteText.appendDecimal(port, to: &out)
         }
         out.append(contentsOf: url)
-        return out
+        return URIEscape.controls(out)
     }
 
     private static func appendServerAddress(_ exchange: Exchange, to out: inout [UInt8]) {

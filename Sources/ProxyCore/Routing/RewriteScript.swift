@@ -139,7 +139,7 @@ struct RewriteScript {
     /// Appends the replacement without the question mark that begins its arguments, which must be written out: one
     /// in a variable's value is part of the path.
     ///
-    /// - Returns: where the arguments begin. As in nginx, each further question mark is dropped and moves it on.
+    /// - Returns: where the arguments begin.
     private func appendReplacement(_ replacement: Template, to text: inout [UInt8]) -> Int? {
         var argumentsStart: Int?
         for part in replacement.parts {
@@ -148,7 +148,7 @@ struct RewriteScript {
                 continue
             }
             for byte in bytes {
-                if byte == ByteText.question {
+                if byte == ByteText.question, argumentsStart == nil {
                     argumentsStart = text.count
                 } else {
                     text.append(byte)

@@ -13,6 +13,7 @@ extension Router {
         exchange.bodyIsDiscarded = true
         exchange.errorStatus = status
         if closingStatuses.contains(status) { exchange.closesConnection = true }
+        exchange.redirectURL = location
         if let page = findErrorPage(exchange, status) { return send(page, exchange) }
 
         if (494...497).contains(status) { exchange.errorStatus = 400 }
@@ -90,6 +91,8 @@ extension Router {
     private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
         exchange.bodyIsDiscarded = true
         var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
+        // A redirect that an `error_page` writes the text of stays one.
+        response.location = exchange.redirectURL.map { RedirectURL.absolute($0, exchange) }
         response.contentType = exchange.location.settings.values.mediaType(for: exchange.uri)
         response.body = body
         response.closes = exchange.closesConnection

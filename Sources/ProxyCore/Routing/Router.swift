@@ -31,45 +31,56 @@ package enum Router {
 
     /// - Returns: the status to refuse the request with, or `nil`.
     private static func takeUp(_ exchange: Exchange) -> Int? {
-        let bytes = exchange.request.bytes
-        let isRefusedMethod = exchange.method == connectMethod || exchange.method == traceMethod
-        guard let target = RequestTarget(bytes, exchange.request.target) else {
-            return isRefusedMethod ? 405 : 400
+        // Neither makes sense of a proxy in front of servers: it would lead past them, or show their fields.
+        if exchange.method == connectMethod || exchange.method == traceMethod { return 405 }
+        let parts = exchange.request.targetParts
+        switch parts.form {
+        case .origin: break
+        case .absolute: exchange.requestURI = pathAndQuery(parts, end: exchange.request.target.upperBound)
+        // nginx knows no `OPTIONS *`.
+        case .authority, .asterisk: return 400
         }
-        exchange.requestURI = target.pathAndQuery
 
-        // The default server's setting counts, as the host is not known to be good yet.
-        var normalizer = URINormalizer(mergeSlashes: exchange.server.connection.mergeSlashes)
-        var path = bytes[target.pathAndQuery]
-        if target.lacksPath {
+        if parts.path.isEmpty {
             exchange.uri.append(ByteText.slash)
-            if path.first == ByteText.question { exchange.arguments.append(contentsOf: path.dropFirst()) }
-            path = []
-        } else if !normalizer.normalize(path, uri: &exchange.uri, arguments: &exchange.arguments) {
-            return 400
+        } else {
+            // The default server's setting counts, as the host is not known to be good yet.
+            var normalizer = URINormalizer(mergeSlashes: exchange.server.connection.mergeSlashes)
+            let path = exchange.request.bytes[parts.path]
+            guard normalizer.normalize(path, into: &exchange.uri) else {
+                exchange.uri.removeAll(keepingCapacity: true)
+                return 400
+            }
+            exchange.pathHadEscapes = normalizer.hadEscapes
+            exchange.pathHadPlus = normalizer.hadPlus
         }
-        exchange.pathHadEscapes = normalizer.hadEscapes
-        exchange.pathHadPlus = normalizer.hadPlus
+        if let query = parts.query { exchange.arguments.append(contentsOf: exchange.request.bytes[query]) }
 
-        guard takeUpHost(exchange, bytes, target) else { return 400 }
+        guard takeUpHost(exchange, parts.authority) else { return 400 }
         if let server = exchange.serverNames?.server(for: exchange) { exchange.server = server }
         exchange.location = exchange.server.root
         if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
-        return isRefusedMethod ? 405 : nil
+        return nil
     }
 
-    private static func takeUpHost(_ exchange: Exchange, _ bytes: [UInt8], _ target: RequestTarget) -> Bool {
-        if let authority = target.authority {
-            exchange.hostIsGiven = true
-            return HostName.append(bytes[authority], to: &exchange.host)
+    /// What an absolute target stands for; the last slash of `http://host` serves where it has neither.
+    private static func pathAndQuery(_ parts: RequestTarget, end: Int) -> Range<Int> {
+        if parts.path.isEmpty, parts.query == nil {
+            return (parts.authority.lowerBound - 1)..<parts.authority.lowerBound
         }
-        guard let index = exchange.request.firstIndex(of: .host) else { return true }
-        let field = exchange.request.fields[index]
-        // An empty Host is right for a target without authority (RFC 9112 §3.2), and names no server.
-        if field.valueLength == 0 { return true }
+        return parts.authority.upperBound..<end
+    }
+
+    /// The host of an absolute target comes before the Host field (RFC 9112 §3.2.2).
+    private static func takeUpHost(_ exchange: Exchange, _ authority: Range<Int>) -> Bool {
+        var text = authority
+        if text.isEmpty {
+            let index = exchange.request.hostIndex
+            guard exchange.request.fields.indices.contains(index) else { return true }
+            text = exchange.request.fields[index].value
+        }
         exchange.hostIsGiven = true
-        let start = Int(field.valueStart)
-        return HostName.append(bytes[start..<start + Int(field.valueLength)], to: &exchange.host)
+        return HostName.append(exchange.request.bytes[text], to: &exchange.host)
     }
 
     private static let connectMethod = Array("CONNECT".utf8)

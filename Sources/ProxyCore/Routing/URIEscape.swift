@@ -10,14 +10,26 @@ enum URIEscape {
         append(text, escaping: argumentTable, to: &out)
     }
 
+    /// The text with its control characters escaped.
+    static func controls(_ text: [UInt8]) -> [UInt8] {
+        guard text.contains(where: isControl) else { return text }
+        var out: [UInt8] = []
+        for byte in text {
+            if isControl(byte) { appendEscape(byte, to: &out) } else { out.append(byte) }
+        }
+        return out
+    }
+
+    private static func isControl(_ byte: UInt8) -> Bool { byte < 0x20 || byte == 0x7f }
+
+    private static func appendEscape(_ byte: UInt8, to out: inout [UInt8]) {
+        out.append(ByteText.percent)
+        ByteText.appendHex(byte, uppercase: true, to: &out)
+    }
+
     private static func append(_ text: ArraySlice<UInt8>, escaping table: [Bool], to out: inout [UInt8]) {
         for byte in text {
-            if table[Int(byte)] {
-                out.append(ByteText.percent)
-                ByteText.appendHex(byte, uppercase: true, to: &out)
-            } else {
-                out.append(byte)
-            }
+            if table[Int(byte)] { appendEscape(byte, to: &out) } else { out.append(byte) }
         }
     }
 

@@ -1,7 +1,7 @@
-/// Takes a request target's path and query apart and brings the path into its normal form.
+/// Brings a request's path into its normal form.
 ///
 /// Escapes are decoded once; an escaped slash or dot counts as one. `.` and `..` segments are resolved and, unless
-/// `merge_slashes` is off, repeated slashes become one. What follows `#` is dropped.
+/// `merge_slashes` is off, repeated slashes become one.
 struct URINormalizer {
     /// The path held a percent escape.
     private(set) var hadEscapes = false
@@ -14,36 +14,17 @@ struct URINormalizer {
 
     init(mergeSlashes: Bool) { self.mergeSlashes = mergeSlashes }
 
-    /// Appends the normal form of the path to `uri` and the query to `arguments`; both must be empty.
+    /// Appends the normal form of the path to `uri`, which must be empty.
     ///
-    /// - Returns: false when the target does not begin with a slash, an escape is malformed or stands for NUL, or
+    /// - Returns: false when the path does not begin with a slash, an escape is malformed or stands for NUL, or
     ///   `..` leads above the root. What was appended is of no use then.
-    mutating func normalize(
-        _ target: ArraySlice<UInt8>, uri: inout [UInt8], arguments: inout [UInt8]
-    ) -> Bool {
-        guard target.first == ByteText.slash else { return false }
-        let pathEnd = Self.endOfPath(target)
-        if pathEnd < target.endIndex, target[pathEnd] == ByteText.question {
-            let query = target[(pathEnd + 1)...]
-            let queryEnd = query.firstIndex(of: UInt8(ascii: "#")) ?? query.endIndex
-            arguments.append(contentsOf: query[..<queryEnd])
-        }
-        let path = target[..<pathEnd]
+    mutating func normalize(_ path: ArraySlice<UInt8>, into uri: inout [UInt8]) -> Bool {
+        guard path.first == ByteText.slash else { return false }
         if isNormal(path) {
             uri.append(contentsOf: path)
             return true
         }
         return resolve(path, into: &uri)
-    }
-
-    private static func endOfPath(_ target: ArraySlice<UInt8>) -> Int {
-        var index = target.startIndex
-        while index < target.endIndex {
-            let byte = target[index]
-            if byte == ByteText.question || byte == UInt8(ascii: "#") { return index }
-            index += 1
-        }
-        return index
     }
 
     /// Whether the path, as most are, is in its normal form already. Notes a plus sign.

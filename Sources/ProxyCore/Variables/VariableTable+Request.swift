@@ -14,11 +14,11 @@ extension VariableTable {
         },
         VariableRow("uri", "path of the request, normalised, as rewriting has left it") { exchange, out in
             out.append(contentsOf: exchange.uri)
-            return true
+            return !exchange.uri.isEmpty
         },
         VariableRow("document_uri", "the same as `$uri`") { exchange, out in
             out.append(contentsOf: exchange.uri)
-            return true
+            return !exchange.uri.isEmpty
         },
         VariableRow("request_uri", "path and arguments as the client sent them") { exchange, out in
             out.append(contentsOf: exchange.request.bytes[exchange.requestURI])
@@ -42,7 +42,8 @@ extension VariableTable {
         },
         VariableRow("host", "host of the request line, else of `Host`, else the server's name") {
             exchange, out in
-            out.append(contentsOf: exchange.host)
+            // Of a request refused before its host was looked at, only the server is known.
+            out.append(contentsOf: exchange.host.isEmpty ? exchange.server.name : exchange.host)
             return true
         },
         VariableRow("content_length", "the request's `Content-Length`") { exchange, out in
