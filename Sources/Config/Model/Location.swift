@@ -125,6 +125,8 @@ package struct AccessRule: Sendable, Hashable {
 /// One step of the rewrite phase, in the order written.
 package enum RewriteInstruction: Sendable {
     case set(slot: Int, value: Template)
+    /// `set $args …;`
+    case setArguments(Template)
     case rewrite(RewriteRule)
     case `return`(ReturnAction)
     case stop  // `break;`
