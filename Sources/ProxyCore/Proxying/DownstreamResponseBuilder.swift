@@ -67,8 +67,11 @@ package enum DownstreamResponseBuilder {
         guard exchange.request.version >= .v1_1 else { return }
         ResponseHeadWriter(status: response.status, framing: .none, keepsAlive: true)
             .appendStatusLine(reason: response.bytes[response.reason], to: &output)
+        var hopByHop = HopByHopFields()
+        hopByHop.prepare(
+            bytes: response.bytes, fields: response.fields, connectionIndex: response.connectionIndex)
         for field in response.fields where !plan.hidden.contains(field, of: response.bytes) {
-            if field.id == .upgrade || field.id == .contentLength { continue }
+            if field.id == .contentLength || hopByHop.contains(field, in: response.bytes) { continue }
             appendLine(field, response.bytes, to: &output)
         }
         output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
@@ -122,11 +125,8 @@ package enum DownstreamResponseBuilder {
         var lastModified: Range<Int>?
         var hasServer = false
         var hasDate = false
-        /// `Connection` names fields that are not to be passed on.
-        var nominates = false
 
         init(_ response: borrowing ResponseHead, _ plan: ProxyPlan) {
-            var hasConnection = false
             for field in response.fields {
                 switch field.id {
                 case .contentType: contentType = field.value
@@ -135,11 +135,9 @@ package enum DownstreamResponseBuilder {
                 case .lastModified: lastModified = field.value
                 case .server: hasServer = !plan.hidden.contains(.server)
                 case .date: hasDate = !plan.hidden.contains(.date)
-                case .connection: hasConnection = true
                 default: break
                 }
             }
-            nominates = hasConnection && Nominations.arePossible(in: response.fields, response.bytes)
             if plan.hidden.contains(.contentType) { contentType = nil }
             if plan.hidden.contains(.location) { location = nil }
             if contentType?.isEmpty ?? false { contentType = nil }
@@ -152,15 +150,18 @@ package enum DownstreamResponseBuilder {
         to output: inout [UInt8]
     ) {
         let response = exchange.response
+        var hopByHop = HopByHopFields()
+        hopByHop.prepare(response)
+        // It goes with a 101, and tells what a 426 asks for.
+        let keepsUpgrade = status == 101 || status == 426
         var needsExpires = expires != nil
         var needsCacheControl = expires != nil
         var needsLocation = true
         for field in response.fields {
             if plan.hidden.contains(field, of: response.bytes) { continue }
-            if outline.nominates, Nominations.include(field, in: response.fields, response.bytes) { continue }
+            if hopByHop.contains(field, in: response.bytes), field.id != .upgrade || !keepsUpgrade { continue }
             switch field.id {
             case .contentType, .contentLength: continue
-            case .upgrade where status != 101 && status != 426: continue
             case .trailer where !keepsTrailerField: continue
             case .location:
                 guard needsLocation, let location else { break }

@@ -1,4 +1,5 @@
 internal import Config
+internal import Wire
 
 /// What `expires` makes of a response's `Expires` and `Cache-Control`.
 struct ExpiresPolicy: Equatable {
@@ -48,7 +49,7 @@ struct ExpiresPolicy: Equatable {
             cacheControl = Array("no-cache".utf8)
         } else {
             cacheControl = Array("max-age=".utf8)
-            Octets.append(decimal: age, to: &cacheControl)
+            ASCII.appendDecimal(age, to: &cacheControl)
         }
     }
 
@@ -76,8 +77,8 @@ struct ExpiresPolicy: Equatable {
         var index = start
         while index < value.count {
             let digits = index
-            while index < value.count, Octets.isDigit(value[index]) { index += 1 }
-            guard let number = Octets.decimal(value, digits..<index) else { return nil }
+            while index < value.count, value[index] &- 48 < 10 { index += 1 }
+            guard let number = ASCII.decimal(value.span, digits..<index).map({ Int($0) }) else { return nil }
             var unit = 1
             if index < value.count {
                 guard let known = units.first(where: { $0.letter == value[index] }) else { return nil }

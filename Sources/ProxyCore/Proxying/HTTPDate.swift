@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Dates of fields (RFC 9110 §5.6.7).
 enum HTTPDate {
     static func append(unixSeconds: Int64, to output: inout [UInt8]) {
@@ -12,7 +14,7 @@ enum HTTPDate {
         }
         let start = range.lowerBound
         func number(_ offset: Int, _ count: Int) -> Int? {
-            Octets.decimal(bytes, start + offset..<start + offset + count)
+            ASCII.decimal(bytes.span, start + offset..<start + offset + count).map { Int($0) }
         }
         guard let day = number(5, 2), let year = number(12, 4), let hour = number(17, 2),
             let minute = number(20, 2), let second = number(23, 2),

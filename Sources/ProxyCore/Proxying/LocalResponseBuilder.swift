@@ -99,7 +99,7 @@ package enum LocalResponseBuilder {
         ]
         for (text, count) in parts {
             body.append(contentsOf: text.description.utf8)
-            Octets.append(decimal: count, to: &body)
+            ASCII.appendDecimal(count, to: &body)
         }
         body.append(contentsOf: " \n".utf8)
         return LocalResponse(status: 200, contentType: Text.plain, body: body)
@@ -136,7 +136,7 @@ package enum LocalResponseBuilder {
             let uri = exchange.uri
             let nameStart = (uri.lastIndex(of: 47) ?? -1) + 1
             if let dot = uri[nameStart...].lastIndex(of: 46), dot > nameStart {
-                let suffix = uri[(dot + 1)...].map(Octets.lowercase)
+                let suffix = uri[(dot + 1)...].map(ASCII.lowercased)
                 if let type = settings.types[suffix] { return type }
             }
         }

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Where an upstream peer is reached, with the text that `$upstream_addr` and logs show.
 package struct PeerAddress: Sendable, Hashable {
     package enum Endpoint: Sendable, Hashable {
@@ -18,13 +20,13 @@ package struct PeerAddress: Sendable, Hashable {
         case .ipv4(let address, let port):
             var text = Self.text(ipv4: address)
             text.append(58)
-            Octets.append(decimal: port, to: &text)
+            ASCII.appendDecimal(Int(port), to: &text)
             self.text = text
         case .ipv6(let bytes, let port):
             var text: [UInt8] = [91]
             text += Self.text(ipv6: bytes)
             text += [93, 58]
-            Octets.append(decimal: port, to: &text)
+            ASCII.appendDecimal(Int(port), to: &text)
             self.text = text
         case .unix(let path):
             text = Array("unix:".utf8) + path
@@ -51,7 +53,7 @@ package struct PeerAddress: Sendable, Hashable {
         while parts < 4 {
             var end = start
             while end < range.upperBound, text[end] != 46 { end += 1 }
-            guard end - start <= 3, let part = Octets.decimal(text, start..<end), part < 256,
+            guard end - start <= 3, let part = ASCII.decimal(text.span, start..<end), part < 256,
                 end - start == 1 || text[start] != 48
             else { return nil }
             address = address << 8 | UInt32(part)
@@ -85,7 +87,7 @@ package struct PeerAddress: Sendable, Hashable {
             guard (1...4).contains(end - index), bytes.count <= 14 else { return nil }
             var group: UInt16 = 0
             for position in index..<end {
-                guard let digit = hexDigit(text[position]) else { return nil }
+                guard let digit = ASCII.hexadecimalDigit(text[position]) else { return nil }
                 group = group << 4 | UInt16(digit)
             }
             bytes.append(UInt8(truncatingIfNeeded: group >> 8))
@@ -105,20 +107,11 @@ package struct PeerAddress: Sendable, Hashable {
         return bytes
     }
 
-    static func hexDigit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case 48...57: byte - 48
-        case 65...70: byte - 65 + 10
-        case 97...102: byte - 97 + 10
-        default: nil
-        }
-    }
-
     private static func text(ipv4 address: UInt32) -> [UInt8] {
         var text: [UInt8] = []
         for shift in [24, 16, 8, 0] {
             if shift < 24 { text.append(46) }
-            Octets.append(decimal: UInt8(truncatingIfNeeded: address >> UInt32(shift)), to: &text)
+            ASCII.appendDecimal(Int(address >> UInt32(shift) & 255), to: &text)
         }
         return text
     }

@@ -23,7 +23,7 @@ package final class ProxyHeaderPlan: Sendable {
     }
 
     let rows: [Row]
-    /// The client's fields that are not passed on: hop-by-hop, or the plan has one of its own.
+    /// The client's fields that the plan has its own for, or leaves out.
     let replaced: FieldNameSet
     /// The configuration has a field `Upgrade` that may come out non-empty.
     package let mayUpgrade: Bool
@@ -38,11 +38,8 @@ package final class ProxyHeaderPlan: Sendable {
         rows = compiler.rows
         mayUpgrade = compiler.mayUpgrade
         fixedConnection = compiler.fixedConnection
-        replaced = FieldNameSet(compiler.names + Self.alwaysRemoved)
+        replaced = FieldNameSet(compiler.names)
     }
-
-    /// Hop-by-hop whatever `Connection` says (RFC 9110 §7.6.1), beyond those that nginx's defaults replace.
-    private static let alwaysRemoved = [Array("proxy-connection".utf8), Array("http2-settings".utf8)]
 }
 
 /// What `Connection` in the head sent upstream says about the connection after this exchange.
@@ -65,11 +62,11 @@ private struct Compiler {
     private var pending: [UInt8] = []
 
     mutating func add(_ header: ProxyHeader) {
-        let name = header.name.map(Octets.lowercase)
+        let name = header.name.map(ASCII.lowercased)
         if !names.contains(name) { names.append(name) }
         let prefix = header.name + Array(": ".utf8)
         let constant = header.value.constant
-        switch FieldID(lowercaseName: name) {
+        switch FieldID(name.span, 0..<name.count) {
         case .contentLength:
             append(.contentLength(prefix: prefix, omitsEmpty: constant?.isEmpty ?? false))
         case .transferEncoding:
@@ -145,6 +142,6 @@ extension ConnectionIntent {
         }
     }
 
-    private static let closeOption = Array("close".utf8)
-    private static let upgradeOption = Array("upgrade".utf8)
+    private static let closeOption: Keyword = "close"
+    private static let upgradeOption: Keyword = "upgrade"
 }

@@ -4,19 +4,14 @@ package import Config
 package final class ProxyPlan: Sendable {
     package let request: ProxyHeaderPlan
     package let redirects: ProxyRedirectRewriter
-    /// Fields of the upstream's response that do not reach the client, hop-by-hop ones included.
+    /// Fields of the upstream's response that the configuration keeps from the client.
     let hidden: FieldNameSet
 
     package init(_ settings: Settings.Values, pass: ProxyPass) {
         request = ProxyHeaderPlan(settings)
         redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
-        var hidden = FieldNameSet(settings.proxyHiddenHeaders)
-        for name in Self.hopByHop { hidden.insert(Array(name.utf8)) }
-        self.hidden = hidden
+        hidden = FieldNameSet(settings.proxyHiddenHeaders)
     }
-
-    /// RFC 9110 §7.6.1. `Upgrade` is not among them: it goes with a 101, or tells what a 426 asks for.
-    private static let hopByHop = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding"]
 }
 
 /// The plans of the locations that a worker has met. Confined to its worker.

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// The parts of the URL that a `proxy_pass` with variables comes to.
 struct ProxyURL: Equatable {
     /// Lower case; an IPv6 address is in brackets. Empty for a UNIX socket.
@@ -28,11 +30,11 @@ struct ProxyURL: Equatable {
     }
 
     init(_ url: [UInt8]) throws(Fault) {
-        guard Octets.hasPrefix(url, lowercase: Self.http) else {
-            throw Octets.hasPrefix(url, lowercase: Self.https) ? .https : .prefix
+        guard ByteText.matchesIgnoringCase(url, at: 0, Self.http) else {
+            throw ByteText.matchesIgnoringCase(url, at: 0, Self.https) ? .https : .prefix
         }
         let start = Self.http.count
-        if Octets.hasPrefix(url, from: start, lowercase: Self.unix) {
+        if ByteText.matchesIgnoringCase(url, at: start, Self.unix) {
             try parseUnix(url, from: start + Self.unix.count)
         } else {
             try parseHost(url, from: start)
@@ -65,11 +67,11 @@ struct ProxyURL: Equatable {
         guard hostEnd > start else { throw .noHost }
         let written = url[start..<hostEnd]
         guard !written.contains(where: { $0 <= 32 || $0 == 127 || $0 == 64 }) else { throw .address }
-        host = written.map(Octets.lowercase)
+        host = written.map(ASCII.lowercased)
         portText = Self.defaultPort
         hostField = Array(written)
         guard hostEnd < end else { return }
-        guard let value = Octets.decimal(url, hostEnd + 1..<end), (1...65535).contains(value) else { throw .port }
+        guard let value = ASCII.decimal(url.span, hostEnd + 1..<end), (1...65535).contains(value) else { throw .port }
         port = UInt16(value)
         explicitPort = port
         guard port != 80 else { return }

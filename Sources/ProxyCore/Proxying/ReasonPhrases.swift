@@ -1,3 +1,5 @@
+internal import Wire
+
 /// The texts that go with statuses of our own making, in nginx's wording where it has one.
 package enum ReasonPhrases {
     /// The reason phrase for a status line; empty when there is none.
@@ -13,7 +15,7 @@ package enum ReasonPhrases {
         if status == headerTooLarge { return headerTooLargeTitle }
         guard status >= 300, status != 304, status != 300, !phrase(status).isEmpty else { return nil }
         var title: [UInt8] = []
-        Octets.append(decimal: status, to: &title)
+        ASCII.appendDecimal(status, to: &title)
         title.append(32)
         return title + (pageWording[status] ?? phrase(status))
     }

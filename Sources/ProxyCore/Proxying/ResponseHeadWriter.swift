@@ -22,7 +22,7 @@ struct ResponseHeadWriter {
             output.append(48 + UInt8(truncatingIfNeeded: status / 10 % 10))
             output.append(48 + UInt8(truncatingIfNeeded: status % 10))
         } else {
-            Octets.append(decimal: status, to: &output)
+            ASCII.appendDecimal(status, to: &output)
         }
         output.append(32)
         output.append(contentsOf: reason)
@@ -47,7 +47,7 @@ struct ResponseHeadWriter {
             output.append(contentsOf: Text.keepAlive)
             if let seconds = settings.keepaliveHeaderTimeout {
                 output.append(contentsOf: Text.keepAliveTimeout)
-                Octets.append(decimal: seconds, to: &output)
+                ASCII.appendDecimal(seconds, to: &output)
                 output.append(contentsOf: Text.lineEnd)
             }
         } else {
@@ -57,7 +57,7 @@ struct ResponseHeadWriter {
 
     static func append(contentLength: Int64, to output: inout [UInt8]) {
         output.append(contentsOf: Text.contentLength)
-        Octets.append(decimal: contentLength, to: &output)
+        ASCII.appendDecimal(contentLength, to: &output)
         output.append(contentsOf: Text.lineEnd)
     }
 
@@ -87,7 +87,7 @@ struct ResponseHeadWriter {
         let port = exchange.client.serverPort
         guard settings.portInRedirect, port != 80, port != 0 else { return }
         output.append(58)
-        Octets.append(decimal: port, to: &output)
+        ASCII.appendDecimal(Int(port), to: &output)
     }
 
     enum Text {

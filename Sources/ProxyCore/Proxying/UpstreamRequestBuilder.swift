@@ -25,7 +25,7 @@ package enum UpstreamRequestBuilder {
         } else {
             output.append(contentsOf: exchange.method)
         }
-        result.isHead = output.count - start == 4 && Octets.equal(output, start..<start + 4, exactly: Text.head)
+        result.isHead = Octets.equal(output, start..<output.count, exactly: Text.head)
         output.append(32)
         output.append(contentsOf: uri)
         let isHTTP1_1 = settings.proxyHTTPVersion == .v1_1
@@ -112,7 +112,7 @@ package enum UpstreamRequestBuilder {
         case .chunked, .untilClose: return
         }
         output.append(contentsOf: prefix)
-        Octets.append(decimal: length, to: &output)
+        ASCII.appendDecimal(length, to: &output)
         output.append(contentsOf: Text.lineEnd)
     }
 
@@ -154,7 +154,7 @@ package enum UpstreamRequestBuilder {
         if decision == .notAsked { return true }
         let rendered = Array(output[value])
         output.removeLast(output.count - value.lowerBound)
-        UpgradePolicy.appendAllowed(rendered, 0..<rendered.count, allowed: allowed, to: &output)
+        UpgradePolicy.appendAllowed(rendered, allowed: allowed, to: &output)
         guard output.count > value.lowerBound else {
             output.removeLast(output.count - lineStart)
             return false
@@ -170,13 +170,14 @@ package enum UpstreamRequestBuilder {
     ) {
         let request = exchange.request
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
-        let nominates = request.connectionIndex >= 0 && Nominations.arePossible(in: request.fields, request.bytes)
+        var hopByHop = HopByHopFields()
+        hopByHop.prepare(request)
         // Lines that stand side by side and need no change are copied in one go.
         var run = Range<Int>.empty
         for field in request.fields {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: request.bytes) { continue }
-            if nominates, Nominations.include(field, in: request.fields, request.bytes) { continue }
+            if hopByHop.contains(field, in: request.bytes) { continue }
             let name = field.name
             let value = field.value
             if value.lowerBound == name.upperBound + 2, value.upperBound + 2 <= request.bytes.count,
@@ -227,5 +228,5 @@ package struct UpstreamRequest: Sendable {
     /// The offer that a 101 must answer; without one a 101 is invalid.
     package fileprivate(set) var upgrade: SentUpgrade?
     /// The request is a faulty WebSocket handshake on its way to an upstream: answer this instead of sending it.
-    package fileprivate(set) var rejection: UpgradeRejection?
+    package fileprivate(set) var rejection: WebSocketHandshake.RequestViolation?
 }
