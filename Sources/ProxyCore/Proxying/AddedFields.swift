@@ -11,7 +11,8 @@ enum AddedFields {
         }
     }
 
-    static func append(_ headers: [AddedHeader], status: Int, of exchange: Exchange, to output: inout [UInt8]) {
+    static func append(_ headers: [AddedHeader], status: Int, of exchange: Exchange, to output: inout [UInt8])
+    {
         let isOrdinary = isOrdinary(status)
         for header in headers where isOrdinary || header.always {
             let start = output.count

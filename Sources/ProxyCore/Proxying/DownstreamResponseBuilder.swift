@@ -42,15 +42,17 @@ package enum DownstreamResponseBuilder {
             ResponseHeadWriter.append(contentLength: length, to: &output)
         } else if framing == .none, let length = outline.contentLength, status != 204, status != 101 {
             // What a HEAD or a 304 says of a body that is not sent.
-            ResponseHeadWriter.append(response.bytes, length, as: ResponseHeadWriter.Text.contentLength, to: &output)
+            ResponseHeadWriter.append(
+                response.bytes, length, as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
         let location = outline.location.flatMap { rewritten($0, response, exchange, plan) }
         if let location, location.first == 47, settings.absoluteRedirect {
-            appendAbsolute(location, exchange, settings, to: &output)
+            ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
         }
         writer.appendConnection(settings, to: &output)
 
-        let expires = ExpiresPolicy(of: exchange, settings, status: status, lastModified: outline.lastModified)
+        let expires = ExpiresPolicy(
+            of: exchange, settings, status: status, lastModified: outline.lastModified)
         appendFields(
             of: exchange, settings, plan, outline, location: location, expires: expires,
             keepsTrailerField: sendsTrailers, status: status, to: &output)
@@ -159,7 +161,9 @@ package enum DownstreamResponseBuilder {
         var needsLocation = true
         for field in response.fields {
             if plan.hidden.contains(field, of: response.bytes) { continue }
-            if hopByHop.contains(field, in: response.bytes), field.id != .upgrade || !keepsUpgrade { continue }
+            if hopByHop.contains(field, in: response.bytes), field.id != .upgrade || !keepsUpgrade {
+                continue
+            }
             switch field.id {
             case .contentType, .contentLength: continue
             case .trailer where !keepsTrailerField: continue
@@ -191,7 +195,9 @@ package enum DownstreamResponseBuilder {
         }
         guard let expires else { return }
         if needsExpires { ResponseHeadWriter.append(Text.expires, expires.expires, to: &output) }
-        if needsCacheControl { ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output) }
+        if needsCacheControl {
+            ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output)
+        }
     }
 
     private static func appendLine(_ field: FieldLine, _ bytes: [UInt8], to output: inout [UInt8]) {
@@ -207,18 +213,8 @@ package enum DownstreamResponseBuilder {
     ) -> [UInt8]? {
         guard !plan.redirects.isEmpty else { return nil }
         var location: [UInt8] = []
-        return plan.redirects.append(location: response.bytes, value, of: exchange, to: &location) ? location : nil
-    }
-
-    private static func appendAbsolute(
-        _ location: [UInt8], _ exchange: Exchange, _ settings: borrowing Settings.Values, to output: inout [UInt8]
-    ) {
-        output.append(contentsOf: ResponseHeadWriter.Text.location)
-        let start = output.count
-        ResponseHeadWriter.appendOrigin(exchange, settings, to: &output)
-        output.append(contentsOf: location)
-        Octets.neutraliseLineEnds(in: &output, from: start)
-        output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+        return plan.redirects.append(location: response.bytes, value, of: exchange, to: &location)
+            ? location : nil
     }
 
     private static func appendRefresh(
@@ -226,12 +222,15 @@ package enum DownstreamResponseBuilder {
     ) -> Bool {
         var value: [UInt8] = []
         let bytes = exchange.response.bytes
-        guard plan.redirects.append(refresh: bytes, field.value, of: exchange, to: &value) else { return false }
+        guard plan.redirects.append(refresh: bytes, field.value, of: exchange, to: &value) else {
+            return false
+        }
         ResponseHeadWriter.append(Array(bytes[field.name]), value, to: &output)
         return true
     }
 
     private enum Text {
+        static let location = Array("Location".utf8)
         static let expires = Array("Expires".utf8)
         static let cacheControl = Array("Cache-Control".utf8)
     }

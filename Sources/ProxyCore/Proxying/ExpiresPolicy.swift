@@ -98,7 +98,8 @@ struct ExpiresPolicy: Equatable {
 
     private static let units: [(letter: UInt8, seconds: Int)] = [
         (UInt8(ascii: "y"), 31_536_000), (UInt8(ascii: "M"), 2_592_000), (UInt8(ascii: "w"), 604_800),
-        (UInt8(ascii: "d"), 86_400), (UInt8(ascii: "h"), 3600), (UInt8(ascii: "m"), 60), (UInt8(ascii: "s"), 1),
+        (UInt8(ascii: "d"), 86_400), (UInt8(ascii: "h"), 3600), (UInt8(ascii: "m"), 60),
+        (UInt8(ascii: "s"), 1),
     ]
     private static let epoch: StaticString = "Thu, 01 Jan 1970 00:00:01 GMT"
     private static let endOfTime: StaticString = "Thu, 31 Dec 2037 23:55:55 GMT"

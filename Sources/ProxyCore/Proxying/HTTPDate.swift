@@ -9,7 +9,8 @@ enum HTTPDate {
     /// Seconds since 1970 of an IMF-fixdate; `nil` for anything else, the two obsolete forms included.
     static func parse(_ bytes: [UInt8], _ range: Range<Int>) -> Int64? {
         // Sun, 06 Nov 1994 08:49:37 GMT
-        guard range.count == 29, Octets.equal(bytes, range.upperBound - 4..<range.upperBound, exactly: gmt) else {
+        guard range.count == 29, Octets.equal(bytes, range.upperBound - 4..<range.upperBound, exactly: gmt)
+        else {
             return nil
         }
         let start = range.lowerBound
@@ -18,7 +19,8 @@ enum HTTPDate {
         }
         guard let day = number(5, 2), let year = number(12, 4), let hour = number(17, 2),
             let minute = number(20, 2), let second = number(23, 2),
-            let month = months.firstIndex(where: { Octets.equal(bytes, start + 8..<start + 11, exactly: $0) }),
+            let month = months.firstIndex(where: { Octets.equal(bytes, start + 8..<start + 11, exactly: $0) }
+            ),
             (1...31).contains(day), hour < 24, minute < 60, second <= 60, year >= 1600
         else { return nil }
         let days = daysSince1970(year: year, month: month + 1, day: day)

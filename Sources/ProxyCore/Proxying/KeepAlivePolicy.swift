@@ -40,7 +40,8 @@ package enum KeepAlivePolicy {
     }
 
     private static func isSafari(_ bytes: [UInt8], _ value: Range<Int>) -> Bool {
-        Octets.position(of: safari, in: bytes, value) != nil && Octets.position(of: chrome, in: bytes, value) == nil
+        Octets.position(of: safari, in: bytes, value) != nil
+            && Octets.position(of: chrome, in: bytes, value) == nil
             && Octets.position(of: macOS, in: bytes, value) != nil
             && Octets.position(of: opera, in: bytes, value) == nil
     }

@@ -24,10 +24,10 @@ package enum LocalResponseBuilder {
                 appendPage(title: title, settings.serverTokens, to: &page)
                 type = type ?? Text.html
             } else if response.status < 300 {
-                type = type ?? contentType(of: exchange, settings)
+                type = type ?? settings.mediaType(for: exchange.uri)
             }
         } else if hasContent {
-            type = type ?? contentType(of: exchange, settings)
+            type = type ?? settings.mediaType(for: exchange.uri)
         }
         let body = response.body ?? page
         let sendsBody = hasContent && !isHead(exchange)
@@ -53,15 +53,9 @@ package enum LocalResponseBuilder {
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
         }
-        let isAbsolute = response.location?.first == 47 && settings.absoluteRedirect
-        if let location = response.location, isAbsolute {
-            var value: [UInt8] = []
-            ResponseHeadWriter.appendOrigin(exchange, settings, to: &value)
-            ResponseHeadWriter.append(Text.location, value + location, to: &output)
-        }
         writer.appendConnection(settings, to: &output)
-        if let location = response.location, !location.isEmpty, !isAbsolute {
-            ResponseHeadWriter.append(Text.location, location, to: &output)
+        if let location = response.location, !location.isEmpty {
+            ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
         }
         for field in response.fields { ResponseHeadWriter.append(field.name, field.value, to: &output) }
         if AddedFields.isOrdinary(status),
@@ -93,7 +87,8 @@ package enum LocalResponseBuilder {
     package static func stubStatus(_ counts: ConnectionCounts) -> LocalResponse {
         var body: [UInt8] = []
         let parts: [(StaticString, Int)] = [
-            ("Active connections: ", counts.active), (" \nserver accepts handled requests\n ", counts.accepted),
+            ("Active connections: ", counts.active),
+            (" \nserver accepts handled requests\n ", counts.accepted),
             (" ", counts.handled), (" ", counts.requests), (" \nReading: ", counts.reading),
             (" Writing: ", counts.writing), (" Waiting: ", counts.waiting),
         ]
@@ -128,19 +123,6 @@ package enum LocalResponseBuilder {
     private static func isHead(_ exchange: Exchange) -> Bool {
         let request = exchange.request
         return Octets.equal(request.bytes, request.method, exactly: Text.head)
-    }
-
-    /// By the extension of the URI, else `default_type`.
-    private static func contentType(of exchange: Exchange, _ settings: borrowing Settings.Values) -> [UInt8] {
-        if !settings.types.isEmpty {
-            let uri = exchange.uri
-            let nameStart = (uri.lastIndex(of: 47) ?? -1) + 1
-            if let dot = uri[nameStart...].lastIndex(of: 46), dot > nameStart {
-                let suffix = uri[(dot + 1)...].map(ASCII.lowercased)
-                if let type = settings.types[suffix] { return type }
-            }
-        }
-        return settings.defaultType
     }
 
     private enum Text {

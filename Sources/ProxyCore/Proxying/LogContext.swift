@@ -25,7 +25,8 @@ package enum LogContext {
             appendQuoted(", upstream: \"", url, 0..<url.count, to: &line)
         }
         for (title, index) in [
-            (", host: \"", request.firstIndex(of: .host)), (", referrer: \"", request.firstIndex(of: .referer)),
+            (", host: \"", request.firstIndex(of: .host)),
+            (", referrer: \"", request.firstIndex(of: .referer)),
         ] {
             guard let index else { continue }
             appendQuoted(title, request.bytes, request.fields[index].value, to: &line)

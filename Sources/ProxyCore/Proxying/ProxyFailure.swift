@@ -100,8 +100,10 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .unwantedStatus(let status): status
         case .invalidTarget: 500
         case .clientClosed: 499
-        case .connectFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead, .invalidBody, .invalidUpgrade,
-            .noLivePeers, .noResolver, .unresolved: 502
+        case .connectFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead, .invalidBody,
+            .invalidUpgrade,
+            .noLivePeers, .noResolver, .unresolved:
+            502
         }
     }
 

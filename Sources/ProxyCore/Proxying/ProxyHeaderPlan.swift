@@ -84,7 +84,11 @@ private struct Compiler {
                 append(.connection(prefix: prefix, header.value))
             }
         default:
-            if let constant { appendFixed(prefix, constant) } else { append(.template(prefix: prefix, header.value)) }
+            if let constant {
+                appendFixed(prefix, constant)
+            } else {
+                append(.template(prefix: prefix, header.value))
+            }
         }
     }
 

@@ -37,7 +37,7 @@ package enum ProxyTarget {
             if parts.uri.isEmpty {
                 appendURI(replacement: nil, prefix: [], of: exchange, to: &uri)
             } else {
-                appendSafe(parts.uri, to: &uri)
+                appendSafe(parts.uri[...], to: &uri)
             }
             return destination(of: parts, among: exchange.runtime.configuration.upstreams)
         }
@@ -71,63 +71,31 @@ package enum ProxyTarget {
             uri.append(contentsOf: replacement)
             rest = min(prefix.count, exchange.uri.count)
         }
-        if exchange.pathHadEscapes || exchange.isInternal {
-            URIEscaping.append(path: exchange.uri, from: rest, to: &uri)
+        if exchange.pathHadEscapes || exchange.uriChanged || exchange.isInternal {
+            URIEscape.appendPath(exchange.uri[rest...], to: &uri)
         } else {
-            appendSafe(exchange.uri, from: rest, to: &uri)
+            // As the client wrote it; nothing in it was decoded.
+            appendSafe(exchange.uri[rest...], to: &uri)
         }
-        if uri.isEmpty { uri.append(47) }
+        if uri.isEmpty { uri.append(ByteText.slash) }
         guard !exchange.arguments.isEmpty else { return }
-        uri.append(63)
-        appendSafe(exchange.arguments, to: &uri)
+        uri.append(ByteText.question)
+        appendSafe(exchange.arguments[...], to: &uri)
     }
 
     /// Appends `bytes` with the characters that would end the request target escaped: variables may hold any.
-    private static func appendSafe(_ bytes: [UInt8], from start: Int = 0, to uri: inout [UInt8]) {
-        guard let firstBad = bytes[start...].firstIndex(where: URIEscaping.endsTarget) else {
-            uri.append(contentsOf: start == 0 ? bytes[...] : bytes[start...])
-            return
-        }
-        uri.append(contentsOf: bytes[start..<firstBad])
+    private static func appendSafe(_ bytes: ArraySlice<UInt8>, to uri: inout [UInt8]) {
+        guard let firstBad = bytes.firstIndex(where: endsTarget) else { return uri.append(contentsOf: bytes) }
+        uri.append(contentsOf: bytes[..<firstBad])
         for byte in bytes[firstBad...] {
-            if URIEscaping.endsTarget(byte) { URIEscaping.append(escaped: byte, to: &uri) } else { uri.append(byte) }
+            if endsTarget(byte) {
+                uri.append(ByteText.percent)
+                ByteText.appendHex(byte, uppercase: true, to: &uri)
+            } else {
+                uri.append(byte)
+            }
         }
     }
-}
 
-/// The percent-encoding that nginx applies to a decoded path.
-enum URIEscaping {
-    /// Escapes what cannot stand in a path: controls, space, `"#%<>?\^`{|}`, DEL and everything above ASCII.
-    static func append(path: [UInt8], from start: Int, to output: inout [UInt8]) {
-        var clean = start
-        for index in start..<path.count where needsEscape(path[index]) {
-            output.append(contentsOf: path[clean..<index])
-            append(escaped: path[index], to: &output)
-            clean = index + 1
-        }
-        output.append(contentsOf: path[clean...])
-    }
-
-    static func append(escaped byte: UInt8, to output: inout [UInt8]) {
-        output.append(37)
-        output.append(hexDigits[Int(byte >> 4)])
-        output.append(hexDigits[Int(byte & 15)])
-    }
-
-    @inline(__always)
-    static func endsTarget(_ byte: UInt8) -> Bool { byte <= 32 || byte == 127 }
-
-    @inline(__always)
-    private static func needsEscape(_ byte: UInt8) -> Bool {
-        if byte >= 128 { return true }
-        return (byte < 64 ? escapedLow >> byte : escapedHigh >> (byte - 64)) & 1 == 1
-    }
-
-    private static let hexDigits = Array("0123456789ABCDEF".utf8)
-    private static let escapedLow = mask(Array("\"#%<>?".utf8), from: 0) | (1 << 33) - 1
-    private static let escapedHigh = mask(Array("\\^`{|}\u{7F}".utf8), from: 64)
-
-    private static func mask(_ characters: [UInt8], from base: UInt8) -> UInt64 {
-        characters.reduce(0) { $0 | 1 << UInt64($1 - base) }
-    }
+    private static func endsTarget(_ byte: UInt8) -> Bool { byte <= 32 || byte == 127 }
 }

@@ -71,7 +71,9 @@ struct ProxyURL: Equatable {
         portText = Self.defaultPort
         hostField = Array(written)
         guard hostEnd < end else { return }
-        guard let value = ASCII.decimal(url.span, hostEnd + 1..<end), (1...65535).contains(value) else { throw .port }
+        guard let value = ASCII.decimal(url.span, hostEnd + 1..<end), (1...65535).contains(value) else {
+            throw .port
+        }
         port = UInt16(value)
         explicitPort = port
         guard port != 80 else { return }

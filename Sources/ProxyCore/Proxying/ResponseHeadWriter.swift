@@ -12,8 +12,6 @@ struct ResponseHeadWriter {
     var hasDate = false
     var framing: BodyFraming
     var keepsAlive: Bool
-    /// The request was a HEAD, or the status has no body: framing is told, not followed.
-    var hasNoBody = false
 
     func appendStatusLine(reason: ArraySlice<UInt8>, to output: inout [UInt8]) {
         output.append(contentsOf: Text.version)
@@ -70,38 +68,16 @@ struct ResponseHeadWriter {
         output.append(contentsOf: Text.lineEnd)
     }
 
-    /// Appends `http://` and the name and port by which the client reached the server, for an absolute redirect.
-    static func appendOrigin(_ exchange: Exchange, _ settings: borrowing Settings.Values, to output: inout [UInt8]) {
-        output.append(contentsOf: Text.scheme)
-        if settings.serverNameInRedirect, !exchange.server.name.isEmpty {
-            output.append(contentsOf: exchange.server.name)
-        } else if exchange.hostIsGiven {
-            output.append(contentsOf: exchange.host)
-        } else {
-            let address = exchange.client.serverAddress
-            let isIPv6 = address.contains(58)
-            if isIPv6 { output.append(91) }
-            output.append(contentsOf: address)
-            if isIPv6 { output.append(93) }
-        }
-        let port = exchange.client.serverPort
-        guard settings.portInRedirect, port != 80, port != 0 else { return }
-        output.append(58)
-        ASCII.appendDecimal(Int(port), to: &output)
-    }
-
     enum Text {
         static let version = Array("HTTP/1.1 ".utf8)
         static let date = Array("Date: ".utf8)
         static let contentType = Array("Content-Type: ".utf8)
         static let contentLength = Array("Content-Length: ".utf8)
-        static let location = Array("Location: ".utf8)
         static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
         static let upgrade = Array("Connection: upgrade\r\n".utf8)
         static let keepAlive = Array("Connection: keep-alive\r\n".utf8)
         static let keepAliveTimeout = Array("Keep-Alive: timeout=".utf8)
         static let close = Array("Connection: close\r\n".utf8)
-        static let scheme = Array("http://".utf8)
         static let colonSpace = Array(": ".utf8)
         static let lineEnd: [UInt8] = [13, 10]
     }

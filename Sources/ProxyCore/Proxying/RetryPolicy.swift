@@ -30,7 +30,8 @@ package struct RetryPolicy: Sendable, Equatable {
     package func allows(
         _ failure: ProxyFailure, nonIdempotent: Bool, selection: PeerSelection, firstTryAt: Int64, now: Int64
     ) -> Bool {
-        permits(failure, nonIdempotent: nonIdempotent, firstTryAt: firstTryAt, now: now) && selection.tries > 0
+        permits(failure, nonIdempotent: nonIdempotent, firstTryAt: firstTryAt, now: now)
+            && selection.tries > 0
     }
 
     /// Whether a response with this status is to be given up for another try, the one that brought it being
@@ -40,10 +41,12 @@ package struct RetryPolicy: Sendable, Equatable {
     ) -> Bool {
         guard selection.tries > 1, NextUpstream(status: status) != nil else { return false }
         return permits(
-            ProxyFailure(.unwantedStatus(status)), nonIdempotent: nonIdempotent, firstTryAt: firstTryAt, now: now)
+            ProxyFailure(.unwantedStatus(status)), nonIdempotent: nonIdempotent, firstTryAt: firstTryAt,
+            now: now)
     }
 
-    private func permits(_ failure: ProxyFailure, nonIdempotent: Bool, firstTryAt: Int64, now: Int64) -> Bool {
+    private func permits(_ failure: ProxyFailure, nonIdempotent: Bool, firstTryAt: Int64, now: Int64) -> Bool
+    {
         guard failure.retry == .anyPeer, !conditions.contains(.off), let condition = failure.condition,
             conditions.contains(condition)
         else { return false }
@@ -58,7 +61,8 @@ package struct RetryPolicy: Sendable, Equatable {
     package static func outcome(of failure: ProxyFailure, reused: Bool) -> PeerOutcome {
         switch failure.kind {
         case .unwantedStatus(403), .unwantedStatus(404): .passedOver
-        case .sendFailed, .readFailed(_, .sendingRequest), .readFailed(_, .readingHead), .closedEarly(.readingHead),
+        case .sendFailed, .readFailed(_, .sendingRequest), .readFailed(_, .readingHead),
+            .closedEarly(.readingHead),
             .closedEarly(.sendingRequest):
             reused ? .stale : .failed
         case .clientClosed, .noLivePeers, .noResolver, .unresolved, .invalidTarget: .passedOver

@@ -121,7 +121,8 @@ package enum UpgradeRefusal: Sendable, Equatable {
     package var message: String {
         switch self {
         case .notAsked: "upstream sent 101 to a request that asked for no upgrade"
-        case .noConnectionOption, .handshake(.noUpgradeOption): "upstream sent 101 without \"Connection: upgrade\""
+        case .noConnectionOption, .handshake(.noUpgradeOption):
+            "upstream sent 101 without \"Connection: upgrade\""
         case .noProtocol: "upstream sent 101 without \"Upgrade\""
         case .otherProtocol, .handshake(.notWebSocket): "upstream switched to a protocol that was not offered"
         case .handshake(.missingAccept): "upstream sent 101 without \"Sec-WebSocket-Accept\""
