@@ -6,9 +6,12 @@ package enum DownstreamResponseBuilder {
     /// Appends the head of the final response in `exchange.response`, a 101 that was accepted included.
     ///
     /// - Parameters:
+    ///   - exchange: its status is set.
     ///   - plan: of the exchange's location and the `proxy_pass` in use.
     ///   - mayKeepAlive: false when the driver has reasons of its own to close the connection: it is shutting
     ///     down, or the request's body was not read to its end.
+    ///   - output: where the head goes, up to its empty line.
+    /// - Returns: how the body is to follow, and what the head says about the connection.
     package static func append(
         for exchange: Exchange, plan: ProxyPlan, mayKeepAlive: Bool, to output: inout [UInt8]
     ) -> DownstreamResponse {

@@ -8,11 +8,8 @@ struct ExpiresPolicy: Equatable {
     /// The value of `Cache-Control`, which takes the place of any that the response has.
     var cacheControl: [UInt8]
 
-    /// - Parameters:
-    ///   - setting: what the location says.
-    ///   - lastModified: seconds since 1970 of the response's `Last-Modified`, where it has one.
-    ///   - exchange: for values with variables, and for the time.
-    /// - Returns: `nil` when the fields are left alone.
+    /// What `setting` comes to for a response of the exchange, whose `Last-Modified`, where it has one, is
+    /// `lastModified` in seconds since 1970. `nil` when the fields are left alone.
     init?(_ setting: Expires, lastModified: Int64?, exchange: Exchange) {
         let now = exchange.clock.now.unix / 1000
         switch setting {

@@ -7,7 +7,10 @@ package enum LocalResponseBuilder {
     ///
     /// - Parameters:
     ///   - response: a status of 300 and above without a body gets the built-in page of that status.
+    ///   - exchange: its status is set.
     ///   - mayKeepAlive: as in `DownstreamResponseBuilder.append`.
+    ///   - output: where the whole response goes.
+    /// - Returns: what was written; nothing is left to send.
     package static func append(
         _ response: LocalResponse, for exchange: Exchange, mayKeepAlive: Bool, to output: inout [UInt8]
     ) -> DownstreamResponse {

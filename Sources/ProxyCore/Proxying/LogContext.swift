@@ -3,11 +3,8 @@ internal import Wire
 
 /// What follows the message in a line of the error log: whose request it was and where it was going.
 package enum LogContext {
-    /// Appends `, client: …, server: …, request: "…", upstream: "…", host: "…"`, as nginx does.
-    ///
-    /// - Parameters:
-    ///   - peer: the upstream in use; `nil` leaves it out.
-    ///   - uri: what was asked of it.
+    /// Appends `, client: …, server: …, request: "…", upstream: "…", host: "…"`, as nginx does. The upstream is
+    /// `peer` with the `uri` that is asked of it; without a peer it is left out.
     package static func append(
         _ exchange: Exchange, peer: PeerAddress?, uri: [UInt8], to line: inout [UInt8]
     ) {

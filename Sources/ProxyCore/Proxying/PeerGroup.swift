@@ -13,8 +13,8 @@ package final class PeerGroup {
     /// There is nothing to choose, so failures do not count against the peer.
     package var isSingle: Bool { peers.count == 1 }
 
-    /// - Parameter addresses: what each of the group's servers resolved to, in their order. A server without
-    ///   addresses contributes no peer.
+    /// `addresses` holds what each of the group's servers resolved to, in their order. A server without addresses
+    /// contributes no peer.
     package init(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
         self.group = group
         var primary: [Peer] = []
@@ -37,19 +37,16 @@ package final class PeerGroup {
             UpstreamGroup(name: host, servers: [placeholder], isImplicit: true), addresses: [addresses])
     }
 
-    /// Opens the series of tries of one request.
-    ///
-    /// - Parameter maxTries: `proxy_next_upstream_tries`; 0 is without limit.
+    /// The opening of one request's series of tries, with as many of them as there are peers in service, though
+    /// not more than `proxy_next_upstream_tries`, `maxTries`, which without a limit is 0.
     package func begin(maxTries: Int) -> PeerSelection {
         var tries = 0
         for peer in peers where !peer.isDown { tries += 1 }
         return PeerSelection(tries: maxTries > 0 ? min(tries, maxTries) : tries, peerCount: peers.count)
     }
 
-    /// The next peer to try, which then counts as in use until `finish` is called.
-    ///
-    /// - Parameter now: monotonic milliseconds.
-    /// - Returns: a position in `peers`; `nil` when no peer is live that has not been tried.
+    /// The next peer to try, as a position in `peers`; it counts as in use until `finish` is called. `nil` when no
+    /// peer is live that has not been tried. `now` is in monotonic milliseconds.
     package func next(_ selection: inout PeerSelection, now: Int64) -> Int? {
         if !selection.usesBackups {
             if let chosen = choose(in: primaries, &selection, now: now) { return chosen }

@@ -114,9 +114,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         }
     }
 
-    /// The beginning of its line in the error log, in nginx's words; `LogContext` appends the rest.
-    ///
-    /// - Parameter systemText: what the system says of errno's number, such as `Connection refused`.
+    /// The beginning of its line in the error log, in nginx's words; `LogContext` appends the rest. `systemText` is
+    /// what the system says of errno's number, such as `Connection refused`.
     package func message(systemText: (Int32) -> String) -> String {
         func system(_ call: String, _ code: Int32, _ phase: Phase) -> String {
             "\(call)() failed (\(code): \(systemText(code))) \(phase.text)"

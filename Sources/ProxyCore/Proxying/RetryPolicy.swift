@@ -24,9 +24,8 @@ package struct RetryPolicy: Sendable, Equatable {
 
     /// Whether another try may follow `failure`, once `PeerGroup.finish` has recorded it.
     ///
-    /// - Parameters:
-    ///   - nonIdempotent: the request was sent, at least in part, and is not idempotent.
-    ///   - firstTryAt: when the first try began, in monotonic milliseconds, as is `now`.
+    /// `nonIdempotent` says that the request was sent, at least in part, and is not idempotent; the first try began
+    /// at `firstTryAt`, in monotonic milliseconds, as is `now`.
     package func allows(
         _ failure: ProxyFailure, nonIdempotent: Bool, selection: PeerSelection, firstTryAt: Int64, now: Int64
     ) -> Bool {
@@ -56,8 +55,8 @@ package struct RetryPolicy: Sendable, Equatable {
 
     /// What a failed try means for its peer's health.
     ///
-    /// - Parameter reused: the connection came out of the pool. That it broke then says only that the peer had
-    ///   closed it, and the try does not count.
+    /// That a connection broke that was `reused`, from the pool, says only that the peer had closed it, and the try
+    /// does not count.
     package static func outcome(of failure: ProxyFailure, reused: Bool) -> PeerOutcome {
         switch failure.kind {
         case .unwantedStatus(403), .unwantedStatus(404): .passedOver

@@ -5,9 +5,8 @@ package struct SentUpgrade: Sendable {
     /// The head that was sent, read back: the configuration may have changed any of its fields.
     let head: RequestHead
 
-    /// - Parameter bytes: the head that was made for the upstream stands in them from `start` to the end.
-    /// - Returns: `nil` when the head has no `Upgrade` or no `Connection: upgrade`, so offers nothing, or is one
-    ///   that no server would read.
+    /// Reads the head that was made for the upstream, which stands in `bytes` from `start` to the end. `nil` when
+    /// it has no `Upgrade` or no `Connection: upgrade`, so offers nothing, or is one that no server would read.
     init?(head bytes: [UInt8], from start: Int) {
         var head = RequestHead()
         var parser = RequestHeadParser()

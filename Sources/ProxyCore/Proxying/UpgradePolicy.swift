@@ -47,11 +47,8 @@ package enum UpgradePolicy {
 
     // MARK: The answer
 
-    /// Whether a 101 from the upstream is to be believed.
-    ///
-    /// - Parameters:
-    ///   - decision: what `examine` said of the request.
-    ///   - sent: what went to the upstream, `nil` when that was no offer.
+    /// Whether a 101 from the upstream is to be believed, `decision` being what `examine` said of the request, and
+    /// `sent` what went to the upstream, `nil` when that was no offer.
     package static func verify(
         _ response: ResponseHead, decision: UpgradeDecision, sent: SentUpgrade?
     ) -> UpgradeVerdict {

@@ -6,12 +6,15 @@ package enum UpstreamRequestBuilder {
     /// Appends the head, from the request line to the empty line.
     ///
     /// - Parameters:
+    ///   - exchange: its request, location and `proxyHost` say what is sent.
     ///   - uri: the request target to send, from `ProxyTarget`.
     ///   - plan: made of the same settings as the exchange's location has.
     ///   - upgrade: what `UpgradePolicy.examine` said of the request.
     ///   - bodyLength: the length of the request's body where it is known (also that of a body that came
     ///     chunked and was read whole, which HTTP/1.0 upstreams need); `nil` when it is not, and it goes out
     ///     chunked. 0 with a request that has no body.
+    ///   - output: where the head goes.
+    /// - Returns: what the driver must know of what was written.
     package static func append(
         for exchange: Exchange, uri: [UInt8], plan: ProxyHeaderPlan, upgrade: UpgradeDecision,
         bodyLength: Int64?, to output: inout [UInt8]
