@@ -88,6 +88,7 @@ package enum DownstreamResponseBuilder {
         if let plan, let trailers = exchange.responseTrailers {
             for field in trailers.fields where !plan.hidden.contains(field, of: trailers.bytes) {
                 // RFC 9110 §6.5.1: framing and routing have no place in a trailer.
+                if HopByHopFields.known.contains(field.id) { continue }
                 switch field.id {
                 case .contentLength, .host, .trailer, .contentType, .contentEncoding, .setCookie: continue
                 default: appendLine(field, trailers.bytes, to: &output)
