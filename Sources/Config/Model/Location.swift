@@ -125,7 +125,7 @@ package struct AccessRule: Sendable, Hashable {
 /// One step of the rewrite phase, in the order written.
 package enum RewriteInstruction: Sendable {
     case set(slot: Int, value: Template)
-    /// `set $args …;`
+    /// `set $args …`: the one built-in variable that can be assigned.
     case setArguments(Template)
     case rewrite(RewriteRule)
     case `return`(ReturnAction)
