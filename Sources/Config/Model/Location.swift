@@ -181,6 +181,10 @@ package enum Condition: Sendable {
 /// The regular expression of a `proxy_redirect`.
 package struct RedirectPattern: Sendable {
     package var pattern: Pattern
+    package var namedGroups: [NamedGroup]
 
-    package init(pattern: Pattern) { self.pattern = pattern }
+    package init(pattern: Pattern, namedGroups: [NamedGroup] = []) {
+        self.pattern = pattern
+        self.namedGroups = namedGroups
+    }
 }
