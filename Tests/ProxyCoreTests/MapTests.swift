@@ -3,9 +3,12 @@ import Testing
 
 @Suite("Maps")
 struct MapTests {
-    @Test("nginx's WebSocket recipe", arguments: [
-        (["Upgrade: websocket"], "upgrade"), ([], "close"), (["Upgrade:"], "close"), (["Upgrade: x"], "upgrade"),
-    ])
+    @Test(
+        "nginx's WebSocket recipe",
+        arguments: [
+            (["Upgrade: websocket"], "upgrade"), ([], "close"), (["Upgrade:"], "close"),
+            (["Upgrade: x"], "upgrade"),
+        ])
     func recipe(fields: [String], value: String) throws {
         let bench = try RoutingBench(
             """
@@ -15,11 +18,14 @@ struct MapTests {
         #expect(try bench.answer("/", fields: fields) == "200 \(value)")
     }
 
-    @Test("keys compare without case, then wildcards, then expressions in order", arguments: [
-        ("exact", "1"), ("EXACT", "1"), ("a.wild.org", "2"), ("a.b.WILD.org", "2"), ("www.tail.com", "3"),
-        ("www.tail.com.", "3"), ("dot.org", "5"), ("x.dot.org", "5"), ("re-abc", "4abc"), ("RE-abc", "none"),
-        ("ci-x", "6"), ("CI-x", "6"), ("other", "none"), ("", "none"), ("wild.org", "none"),
-    ])
+    @Test(
+        "keys compare without case, then wildcards, then expressions in order",
+        arguments: [
+            ("exact", "1"), ("EXACT", "1"), ("a.wild.org", "2"), ("a.b.WILD.org", "2"), ("www.tail.com", "3"),
+            ("www.tail.com.", "3"), ("dot.org", "5"), ("x.dot.org", "5"), ("re-abc", "4abc"),
+            ("RE-abc", "none"),
+            ("ci-x", "6"), ("CI-x", "6"), ("other", "none"), ("", "none"), ("wild.org", "none"),
+        ])
     func looksUp(key: String, value: String) throws {
         let bench = try RoutingBench(
             """

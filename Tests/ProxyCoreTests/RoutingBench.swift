@@ -10,8 +10,11 @@ final class RoutingBench {
     let client = ClientFacts()
     private let parserLimits = RequestHeadParser.Limits()
 
-    /// - Parameter http: what stands inside the `http` block.
-    init(_ http: String, fileTest: @escaping @Sendable (Condition.FileTest, [UInt8]) -> Bool = { _, _ in false }) throws {
+    /// Compiles the text, which stands inside an `http` block; it must be without faults.
+    init(
+        _ http: String,
+        fileTest: @escaping @Sendable (Condition.FileTest, [UInt8]) -> Bool = { _, _ in false }
+    ) throws {
         let result = ConfigurationCompiler.compile(
             text: "events {}\nhttp {\ndefault_type text/plain;\n\(http)\n}\n", name: "test.conf",
             environment: CompilationEnvironment(prefix: "/", builtinVariables: VariableTable.names))
@@ -50,7 +53,7 @@ final class RoutingBench {
         let exchange = Exchange(runtime: runtime, clock: clock)
         var parser = RequestHeadParser()
         let bytes = Array(text.utf8)
-        let progress = parser.parse(bytes.span.bytes, limits: parserLimits, into: &exchange.request)
+        let progress = unsafe parser.parse(bytes.span.bytes, limits: parserLimits, into: &exchange.request)
         try #require(progress == .complete(length: bytes.count))
         exchange.begin(
             listener: 0, client: client, startedAt: Moment(unix: 1_795_470_543_000, monotonic: 9_750),
@@ -73,10 +76,12 @@ final class RoutingBench {
             let keeps = exchange.uriChanged ? (exchange.locationMatchesURI ? " changed" : " whole") : ""
             let status = exchange.errorStatus > 0 ? " as \(exchange.errorStatus)" : ""
             let arguments = exchange.arguments.isEmpty ? "" : "?" + text(exchange.arguments)
-            return "\(text(exchange.method)) \(text(exchange.uri))\(arguments) at \(text(pass.host))\(keeps)\(status)"
+            return
+                "\(text(exchange.method)) \(text(exchange.uri))\(arguments) at \(text(pass.host))\(keeps)\(status)"
         case .respond(let response):
             if let location = response.location {
-                return "\(response.status) -> \(text(location))" + (response.body.map { " " + text($0) } ?? "")
+                return "\(response.status) -> \(text(location))"
+                    + (response.body.map { " " + text($0) } ?? "")
             }
             guard let body = response.body else { return "\(response.status) page" }
             return body.isEmpty ? "\(response.status)" : "\(response.status) \(text(body))"

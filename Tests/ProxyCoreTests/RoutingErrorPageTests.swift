@@ -39,16 +39,22 @@ struct RoutingErrorPageTests {
         }
         """
 
-    @Test("error_page leads where nginx leads", arguments: [
-        ("/int", "404 page"), ("/toint?x=1", "200 int /int x=1 GET"), ("/e1?o=1", "404 int /int  GET"),
-        ("/e2?o=1", "200 int /int q=1 GET"), ("/e3?o=1", "200 int /int  GET"), ("/e4?o=1", "200 named /e4 GET"),
-        ("/e5", "302 -> http://e/"), ("/e6", "301 -> http://e/"), ("/e7", "303 -> rel"), ("/e8", "404 page"),
-        ("/e9", "500 page"), ("/ea", "500 page"),
-        ("/eb", "302 -> http://main.test:8080/foo int /int  GET"), ("/ec", "204 int /int  GET"),
-        ("/ed", "403 page"), ("/ee", "403 page"), ("/ef", "301 -> http://main.test:8080/moved"), ("/eg", "404"),
-        ("/eh?o=1", "GET /eh?o=1 at 127.0.0.1:9 as 404"), ("/ei?o=1", "GET /ei2/x at 127.0.0.1:9 changed as 404"),
-        ("/ej", "200 int /int  GET"), ("/ek", "404 int /int u=/ek GET"),
-    ])
+    @Test(
+        "error_page leads where nginx leads",
+        arguments: [
+            ("/int", "404 page"), ("/toint?x=1", "200 int /int x=1 GET"), ("/e1?o=1", "404 int /int  GET"),
+            ("/e2?o=1", "200 int /int q=1 GET"), ("/e3?o=1", "200 int /int  GET"),
+            ("/e4?o=1", "200 named /e4 GET"),
+            ("/e5", "302 -> http://e/"), ("/e6", "301 -> http://e/"), ("/e7", "303 -> rel"),
+            ("/e8", "404 page"),
+            ("/e9", "500 page"), ("/ea", "500 page"),
+            ("/eb", "302 -> http://main.test:8080/foo int /int  GET"), ("/ec", "204 int /int  GET"),
+            ("/ed", "403 page"), ("/ee", "403 page"), ("/ef", "301 -> http://main.test:8080/moved"),
+            ("/eg", "404"),
+            ("/eh?o=1", "GET /eh?o=1 at 127.0.0.1:9 as 404"),
+            ("/ei?o=1", "GET /ei2/x at 127.0.0.1:9 changed as 404"),
+            ("/ej", "200 int /int  GET"), ("/ek", "404 int /int u=/ek GET"),
+        ])
     func leads(target: String, answer: String) throws {
         #expect(try RoutingBench(Self.pages).answer(target) == answer)
     }
@@ -91,9 +97,11 @@ struct RoutingErrorPageTests {
         #expect(paged.describe(Router.fail(other, status: 494), other) == "302 -> http://h/")
     }
 
-    @Test("after some errors the connection is not used again", arguments: [
-        (400, true), (404, false), (413, true), (500, true), (501, true), (502, false), (504, false),
-    ])
+    @Test(
+        "after some errors the connection is not used again",
+        arguments: [
+            (400, true), (404, false), (413, true), (500, true), (501, true), (502, false), (504, false),
+        ])
     func closes(status: Int, closes: Bool) throws {
         let bench = try RoutingBench("server { listen 80; }")
         guard case .respond(let response) = Router.fail(try bench.exchange("/"), status: status) else {
@@ -107,10 +115,14 @@ struct RoutingErrorPageTests {
     func redirectsInternally() throws {
         let bench = try RoutingBench(Self.pages)
         let exchange = try bench.exchange("/e1?o=1")
-        #expect(bench.describe(Router.redirect(exchange, toURI: Array("/int?a".utf8)), exchange) == "200 int /int a GET")
+        #expect(
+            bench.describe(Router.redirect(exchange, toURI: Array("/int?a".utf8)), exchange)
+                == "200 int /int a GET")
         let other = try bench.exchange("/e1?o=1")
         _ = Router.route(other)
-        #expect(bench.describe(Router.redirect(other, toURI: Array("@named".utf8)), other).hasSuffix("named /int GET"))
+        #expect(
+            bench.describe(Router.redirect(other, toURI: Array("@named".utf8)), other).hasSuffix(
+                "named /int GET"))
     }
 
     // MARK: What may be asked
@@ -131,32 +143,40 @@ struct RoutingErrorPageTests {
         }
         """
 
-    @Test("limit_except applies to other methods, in place of the location", arguments: [
-        ("/le", "GET", "200 le outer"), ("/le", "HEAD", "200 le outer"), ("/le", "POST", "403 page"),
-        ("/lp", "POST", "POST /lp at 127.0.0.1:9"), ("/li", "GET", "GET /li at 127.0.0.1:9"),
-        ("/li", "POST", "403 page"), ("/li?x=1", "POST", "403 page"),
-    ])
+    @Test(
+        "limit_except applies to other methods, in place of the location",
+        arguments: [
+            ("/le", "GET", "200 le outer"), ("/le", "HEAD", "200 le outer"), ("/le", "POST", "403 page"),
+            ("/lp", "POST", "POST /lp at 127.0.0.1:9"), ("/li", "GET", "GET /li at 127.0.0.1:9"),
+            ("/li", "POST", "403 page"), ("/li?x=1", "POST", "403 page"),
+        ])
     func limitsMethods(target: String, method: String, answer: String) throws {
         #expect(try RoutingBench(Self.limits).answer(target, method: method) == answer)
     }
 
-    @Test("a body announced as too large is refused, and the error's page is not refused for it", arguments: [
-        ("/mb", 6, "413 mb2 GET"), ("/mb", 5, "POST /mb at 127.0.0.1:9"), ("/any", 1 << 40, "POST /any at 127.0.0.1:9"),
-        ("/li", 1 << 20, "403 page"), ("/li", (1 << 20) + 1, "413 page"),
-    ])
+    @Test(
+        "a body announced as too large is refused, and the error's page is not refused for it",
+        arguments: [
+            ("/mb", 6, "413 mb2 GET"), ("/mb", 5, "POST /mb at 127.0.0.1:9"),
+            ("/any", 1 << 40, "POST /any at 127.0.0.1:9"),
+            ("/li", 1 << 20, "403 page"), ("/li", (1 << 20) + 1, "413 page"),
+        ])
     func limitsBody(target: String, length: Int, answer: String) throws {
         let bench = try RoutingBench(Self.limits)
         #expect(try bench.answer(target, method: "POST", fields: ["Content-Length: \(length)"]) == answer)
     }
 
-    @Test("the first rule for the client's address decides", arguments: [
-        ([192, 0, 2, 7], "/a", "200"), ([192, 0, 2, 8], "/a", "403"), ([192, 0, 3, 1], "/a", "403"),
-        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 7], "/a", "200"),
-        ([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "/a", "200"),
-        ([0x20, 1, 0xd, 0xb9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "/a", "403"),
-        ([192, 0, 2, 7], "/none", "200"), ([192, 0, 2, 7], "/odd", "200"), ([192, 0, 2, 24], "/odd", "403"),
-        (Array("unix:".utf8), "/unix", "200"), ([192, 0, 2, 7], "/unix", "403"),
-    ] as [([UInt8], String, String)])
+    @Test(
+        "the first rule for the client's address decides",
+        arguments: [
+            ([192, 0, 2, 7], "/a", "200"), ([192, 0, 2, 8], "/a", "403"), ([192, 0, 3, 1], "/a", "403"),
+            ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 7], "/a", "200"),
+            ([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "/a", "200"),
+            ([0x20, 1, 0xd, 0xb9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "/a", "403"),
+            ([192, 0, 2, 7], "/none", "200"), ([192, 0, 2, 7], "/odd", "200"),
+            ([192, 0, 2, 24], "/odd", "403"),
+            (Array("unix:".utf8), "/unix", "200"), ([192, 0, 2, 7], "/unix", "403"),
+        ] as [([UInt8], String, String)])
     func controlsAccess(address: [UInt8], target: String, answer: String) throws {
         let bench = try RoutingBench(
             """

@@ -3,29 +3,37 @@ import Testing
 
 @Suite("Choosing servers and locations")
 struct RoutingTests {
-    @Test("the URI is normalised as nginx does it", arguments: [
-        ("//a///b//", "/a/b/"), ("/a/./b/../c", "/a/c"), ("/a/..", "/"), ("/a/.", "/a/"), ("/a/...", "/a/..."),
-        ("/a/.../b", "/a/.../b"), ("/a/%2e%2e/b", "/b"), ("/a/.%2e", "/"), ("/a%2f%2fb", "/a/b"),
-        ("/a%3fb?c", "/a?b"), ("/a%25%41", "/a%A"), ("/a%23b", "/a#b"), ("/./", "/"), ("/.", "/"), ("/.a", "/.a"),
-        ("/a/..b", "/a/..b"), ("/a..", "/a.."), ("/a+b%2bc", "/a+b+c"), ("/a%20b", "/a b"), ("/?x", "/"),
-        ("http://abs.test", "/"), ("http://abs.test?y=1", "/"), ("http://abs.test:99/x/../y", "/y"),
-    ])
+    @Test(
+        "the URI is normalised as nginx does it",
+        arguments: [
+            ("//a///b//", "/a/b/"), ("/a/./b/../c", "/a/c"), ("/a/..", "/"), ("/a/.", "/a/"),
+            ("/a/...", "/a/..."),
+            ("/a/.../b", "/a/.../b"), ("/a/%2e%2e/b", "/b"), ("/a/.%2e", "/"), ("/a%2f%2fb", "/a/b"),
+            ("/a%3fb?c", "/a?b"), ("/a%25%41", "/a%A"), ("/a%23b", "/a#b"), ("/./", "/"), ("/.", "/"),
+            ("/.a", "/.a"),
+            ("/a/..b", "/a/..b"), ("/a..", "/a.."), ("/a+b%2bc", "/a+b+c"), ("/a%20b", "/a b"), ("/?x", "/"),
+            ("http://abs.test", "/"), ("http://abs.test?y=1", "/"), ("http://abs.test:99/x/../y", "/y"),
+        ])
     func normalises(target: String, uri: String) throws {
         let bench = try RoutingBench("server { listen 80; location / { return 200 $uri; } }")
         #expect(try bench.answer(target) == "200 \(uri)")
     }
 
-    @Test("a URI that leads above the root or is badly escaped is refused", arguments: [
-        "/..", "/../", "/a/../..", "/a/%2e%2e/..", "/a%00b", "/a%zz", "/a%4", "/a%",
-    ])
+    @Test(
+        "a URI that leads above the root or is badly escaped is refused",
+        arguments: [
+            "/..", "/../", "/a/../..", "/a/%2e%2e/..", "/a%00b", "/a%zz", "/a%4", "/a%",
+        ])
     func refuses(target: String) throws {
         let bench = try RoutingBench("server { listen 80; location / { return 200 $uri; } }")
         #expect(try bench.answer(target) == "400 page")
     }
 
-    @Test("slashes stay where merge_slashes is off", arguments: [
-        ("//a///b", "//a///b"), ("//a/..//b/./c", "///b/c"), ("/a//../b", "/a/b"),
-    ])
+    @Test(
+        "slashes stay where merge_slashes is off",
+        arguments: [
+            ("//a///b", "//a///b"), ("//a/..//b/./c", "///b/c"), ("/a//../b", "/a/b"),
+        ])
     func keepsSlashes(target: String, uri: String) throws {
         let bench = try RoutingBench(
             "server { listen 80; merge_slashes off; location / { return 200 $uri; } }")
@@ -53,12 +61,16 @@ struct RoutingTests {
 
     // MARK: Servers
 
-    @Test("a server is chosen by exact name, wildcard and regular expression, in that order", arguments: [
-        ("exact.test", "exact"), ("EXACT.test:81", "exact"), ("exact.test.", "exact"), ("a.wild.test", "wild"),
-        ("a.b.wild.test", "wild"), ("x.b.wild.test", "wild"), ("c.wild.test", "c"), ("wild.test", "first"),
-        ("tail.org", "tail"), ("tail.co.uk", "tail co"), ("foo.re.test", "re foo"), ("unknown", "first"),
-        ("dot.test", "dot"), ("a.dot.test", "dot"), ("[::1]:80", "first"),
-    ])
+    @Test(
+        "a server is chosen by exact name, wildcard and regular expression, in that order",
+        arguments: [
+            ("exact.test", "exact"), ("EXACT.test:81", "exact"), ("exact.test.", "exact"),
+            ("a.wild.test", "wild"),
+            ("a.b.wild.test", "wild"), ("x.b.wild.test", "wild"), ("c.wild.test", "c"),
+            ("wild.test", "first"),
+            ("tail.org", "tail"), ("tail.co.uk", "tail co"), ("foo.re.test", "re foo"), ("unknown", "first"),
+            ("dot.test", "dot"), ("a.dot.test", "dot"), ("[::1]:80", "first"),
+        ])
     func choosesServer(host: String, answer: String) throws {
         let bench = try RoutingBench(
             """
@@ -117,25 +129,32 @@ struct RoutingTests {
         }
         """
 
-    @Test("a location is chosen by nginx's order", arguments: [
-        ("/", "root"), ("/other", "root"), ("/exact", "exact"), ("/exact/", "root"), ("/prefix", "prefix"),
-        ("/prefixed", "prefix"), ("/prefix/longer/x", "longer"), ("/prefix/re", "regex"), ("/a.png", "png"),
-        ("/a.Png", "png"), ("/word/12", "word 12"), ("/np/a.x", "nested regex"), ("/np/a", "np"),
-        ("/np/a.png", "np"), ("/o/a.x", "outer regex"), ("/ne/in/z", "ne regex"), ("/ne/z", "outer ne regex"),
-        ("/ne/exact", "nested exact"), ("/outer/inner", "inner"), ("/outer/x", "outer"),
-    ])
+    @Test(
+        "a location is chosen by nginx's order",
+        arguments: [
+            ("/", "root"), ("/other", "root"), ("/exact", "exact"), ("/exact/", "root"),
+            ("/prefix", "prefix"),
+            ("/prefixed", "prefix"), ("/prefix/longer/x", "longer"), ("/prefix/re", "regex"),
+            ("/a.png", "png"),
+            ("/a.Png", "png"), ("/word/12", "word 12"), ("/np/a.x", "nested regex"), ("/np/a", "np"),
+            ("/np/a.png", "np"), ("/o/a.x", "outer regex"), ("/ne/in/z", "ne regex"),
+            ("/ne/z", "outer ne regex"),
+            ("/ne/exact", "nested exact"), ("/outer/inner", "inner"), ("/outer/x", "outer"),
+        ])
     func choosesLocation(target: String, answer: String) throws {
         #expect(try RoutingBench(Self.locations).answer(target) == "200 \(answer)")
     }
 
-    @Test("a proxied location with a slash at its end is offered to a client that left it out", arguments: [
-        ("/auto", "301 -> http://main.test:8080/auto/"),
-        ("/auto?x=1", "301 -> http://main.test:8080/auto/?x=1"),
-        ("/au%20to", "301 -> http://main.test:8080/au%20to/"),
-        ("/exact", "301 -> http://main.test:8080/exact/"),
-        ("/autop", "200 regex"), ("/autox", "200 regex"), ("/own", "200 own"), ("/returns", "200 regex"),
-        ("/auto/", "GET /auto/ at 127.0.0.1:9"),
-    ])
+    @Test(
+        "a proxied location with a slash at its end is offered to a client that left it out",
+        arguments: [
+            ("/auto", "301 -> http://main.test:8080/auto/"),
+            ("/auto?x=1", "301 -> http://main.test:8080/auto/?x=1"),
+            ("/au%20to", "301 -> http://main.test:8080/au%20to/"),
+            ("/exact", "301 -> http://main.test:8080/exact/"),
+            ("/autop", "200 regex"), ("/autox", "200 regex"), ("/own", "200 own"), ("/returns", "200 regex"),
+            ("/auto/", "GET /auto/ at 127.0.0.1:9"),
+        ])
     func addsSlash(target: String, answer: String) throws {
         let bench = try RoutingBench(
             """
