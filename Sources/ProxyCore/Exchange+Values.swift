@@ -12,12 +12,12 @@ extension Exchange {
         guard evaluators.indices.contains(variable.index) else { return false }
         if let thawed, let place = thawed.place(of: variable) { return thawed.append(place, to: &out) }
         switch evaluators[variable.index] {
-        case .row(let row): return row.evaluate(self, &out)
+        case .row(let evaluate, _): return evaluate(self, &out)
         case .family(let family, let suffix): return family.append(suffix, of: self, to: &out)
         case .map(let map): return appendMap(map, to: &out)
         case .assigned(let slot):
-            assigned.append(slot, to: &out)
-            return true
+            if assigned.append(slot, to: &out) { return true }
+            return runtime.slotsOfSet.indices.contains(slot) && runtime.slotsOfSet[slot]
         case .unknown: return false
         }
     }

@@ -183,6 +183,45 @@ struct VariablesTests {
         #expect(try bench.answer("/x") == "200 21/x<><>")
     }
 
+    @Test("the variable of a named group that matched nothing is missing, one that is only set is empty")
+    func tellsMissingFromEmpty() throws {
+        let bench = try RoutingBench(
+            """
+            log_format f '$group $late';
+            server {
+                listen 80; access_log logs/a.log f;
+                location ~ ^/(?<group>[a-z]+)$ { proxy_pass http://127.0.0.1:9; }
+                location / { if ($arg_x) { set $late 1; } proxy_pass http://127.0.0.1:9; }
+            }
+            """)
+        for (target, expected) in [("/abc", ["abc", ""]), ("/1", ["-", ""]), ("/1?x=1", ["-", "1"])] {
+            let exchange = try bench.exchange(target)
+            _ = Router.route(exchange)
+            #expect(try values(["group", "late"], of: exchange) == expected)
+        }
+    }
+
+    @Test(
+        "of a refused head, only its first line and method are known",
+        arguments: [
+            ("GET /a b c HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a b c HTTP/1.1", "GET"),
+            ("\r\n\nPUT /", "PUT /", "PUT"),
+            ("G", "G", "-"), ("", "-", "-"), ("\u{1}\u{2}\n", "\u{1}\u{2}", "-"), ("\r\n", "-", "-"),
+            ("get /\n", "get /", "-"),
+        ])
+    func refused(input: String, line: String, method: String) throws {
+        let names = [
+            "request", "request_method", "uri", "args", "http_host", "host", "request_uri", "request_length",
+        ]
+        let bench = try bench(names)
+        let exchange = Exchange(runtime: bench.runtime, clock: bench.clock)
+        exchange.beginRefused(
+            Array(input.utf8), listener: 0, client: bench.client, startedAt: Moment(), random: (0, 0))
+        #expect(bench.describe(Router.fail(exchange, status: 400), exchange) == "400 page")
+        let found = try values(names, of: exchange)
+        #expect(found == [line, method, "-", "-", "-", "s.test", "", String(input.utf8.count)])
+    }
+
     @Test("groups of the last match are kept until another expression matches")
     func keepsCaptures() throws {
         let bench = try RoutingBench(

@@ -6,10 +6,12 @@ package enum RedirectURL {
     ///
     /// Control characters, which a decoded path may bring in, are escaped: they would begin a field of their own.
     package static func absolute(_ url: [UInt8], _ exchange: Exchange) -> [UInt8] {
-        let settings = exchange.location.settings.values
-        guard settings.absoluteRedirect, url.first == ByteText.slash else { return URIEscape.controls(url) }
+        let settings = exchange.location.settings
+        guard settings.values.absoluteRedirect, url.first == ByteText.slash else {
+            return URIEscape.controls(url)
+        }
         var out = Array("http://".utf8)
-        if settings.serverNameInRedirect {
+        if settings.values.serverNameInRedirect {
             out.append(contentsOf: exchange.server.name)
         } else if exchange.hostIsGiven {
             out.append(contentsOf: exchange.host)
@@ -17,7 +19,7 @@ package enum RedirectURL {
             appendServerAddress(exchange, to: &out)
         }
         let port = exchange.client.serverPort
-        if settings.portInRedirect, port != 80, port != 0 {
+        if settings.values.portInRedirect, port != 80, port != 0 {
             out.append(ByteText.colon)
             ByteText.appendDecimal(port, to: &out)
         }
