@@ -24,11 +24,25 @@ extension Exchange {
 
     /// Appends what the template comes to; a variable without a value adds nothing.
     package func render(_ template: Template, into out: inout [UInt8]) {
-        for part in template.parts {
-            switch part {
-            case .literal(let bytes): out.append(contentsOf: bytes)
-            case .variable(let variable): append(variable, to: &out)
-            case .capture(let group): appendCapture(group, to: &out)
+        for part in template.parts { append(part, escapingGroups: false, to: &out) }
+    }
+
+    func render(_ template: Template, escapingGroups: Bool, into out: inout [UInt8]) {
+        for part in template.parts { append(part, escapingGroups: escapingGroups, to: &out) }
+    }
+
+    /// Where `escapingGroups` is set, a group goes where it must be escaped again, which nginx does only for a
+    /// request whose path came with an escape or a plus sign.
+    func append(_ part: Template.Part, escapingGroups: Bool, to out: inout [UInt8]) {
+        switch part {
+        case .literal(let bytes): out.append(contentsOf: bytes)
+        case .variable(let variable): append(variable, to: &out)
+        case .capture(let group):
+            guard let range = captureRange(group) else { return }
+            if escapingGroups, pathHadEscapes || pathHadPlus {
+                URIEscape.appendArgument(captureSubject[range], to: &out)
+            } else {
+                out.append(contentsOf: captureSubject[range])
             }
         }
     }
