@@ -52,6 +52,36 @@ struct RewriteTests {
                 == "200 T /t v=a%20b%26c%2Bd%3F%22'%3C%3E%3B:[]%5C%5E%60%7B%7C%7D~%7F%80*!$(),=@&o=1")
     }
 
+    /// Each answer is nginx's.
+    @Test(
+        "groups are escaped in values until a rewrite has matched, and emptied by what does not match",
+        arguments: [
+            ("/h%20b+", "H /j b+|a=%20b%2B| b+|w b+| b+"), ("/k%20b", "K /i b| b"), ("/l%20b", "eq %20b"),
+            ("/la", "eq a"), ("/m%20b?x", "M %20b "), ("/mb?y", "M b "), ("/nb?x", "N b  "),
+            ("/n+b?y", "N %2Bb  "),
+            ("/ob", "O  hasb"), ("/o%20", "O   d"), ("/pb", "P "),
+        ])
+    func treatsGroups(target: String, answer: String) throws {
+        let bench = try RoutingBench(
+            """
+            map $uri $m { ~b hasb; default d; }
+            server {
+                listen 80;
+                location /h {
+                    rewrite ^/h(.*)$ /i$1?a=$1; rewrite ^/i(.*)$ /j$1; set $v $1; set $r "w$1";
+                    return 200 "H $uri|$args|$v|$r|$1";
+                }
+                location /k { rewrite ^/k(.*)$ /i$1; set $v $1; return 200 "K $uri|$v"; }
+                location ~ ^/l(.*)$ { set $v $1; if ($v = $1) { return 200 "eq $v"; } return 200 "ne $v"; }
+                location ~ ^/m(.*)$ { set $v $1; if ($args ~ x) { set $r y; } return 200 "M $v $1"; }
+                location ~ ^/n(.*)$ { set $v $1; if ($args !~ x) { set $r "$1"; } return 200 "N $v $1 $r"; }
+                location ~ ^/o(.*)$ { if ($m) { set $r z; } return 200 "O $1 $m"; }
+                location ~ ^/p(.*)$ { rewrite nomatch /x; return 200 "P $1"; }
+            }
+            """)
+        #expect(try bench.answer(target) == "200 \(answer)")
+    }
+
     @Test("ten changes of the URI are allowed, and the eleventh is an error")
     func limitsChanges() throws {
         let bench = try RoutingBench(
