@@ -221,10 +221,11 @@ package final class Exchange {
         receivedHeadBytes = Int64(received.count)
     }
 
-    /// The configured names of the listener that accepted the connection.
-    var serverNames: ServerNameTable? {
+    /// Changes to the server that the listener has for the host, if it has one.
+    func chooseServer() {
         let listeners = runtime.configuration.listeners
-        return listeners.indices.contains(listener) ? listeners[listener].names : nil
+        guard listeners.indices.contains(listener), !listeners[listener].names.isEmpty else { return }
+        if let named = listeners[listener].names.server(for: self) { server = named }
     }
 
     // MARK: Buffers

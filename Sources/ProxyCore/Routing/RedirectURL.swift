@@ -1,4 +1,5 @@
 internal import Config
+internal import Wire
 
 /// The `Location` of redirects that the proxy makes itself.
 package enum RedirectURL {
@@ -21,7 +22,7 @@ package enum RedirectURL {
         let port = exchange.client.serverPort
         if settings.values.portInRedirect, port != 80, port != 0 {
             out.append(ByteText.colon)
-            ByteText.appendDecimal(port, to: &out)
+            ASCII.appendDecimal(Int(port), to: &out)
         }
         out.append(contentsOf: url)
         return URIEscape.controls(out)

@@ -70,7 +70,7 @@ extension VariableTable {
         },
         VariableRow("request_length", "bytes of the request, line, head and body", timing: .running) {
             exchange, out in
-            ByteText.appendDecimal(exchange.receivedHeadBytes + exchange.receivedBodyBytes, to: &out)
+            ASCII.appendDecimal(exchange.receivedHeadBytes + exchange.receivedBodyBytes, to: &out)
             return true
         },
         VariableRow("scheme", "`http`") { _, out in
