@@ -1,3 +1,5 @@
+internal import Wire
+
 /// ASCII text in byte arrays: what is needed often enough that it must not go through `String`.
 package enum ByteText {
     package static let space = UInt8(ascii: " ")
@@ -16,22 +18,8 @@ package enum ByteText {
     private static let upperHex = Array("0123456789ABCDEF".utf8)
     private static let lowerHex = Array("0123456789abcdef".utf8)
 
-    @inline(__always)
-    package static func lowercased(_ byte: UInt8) -> UInt8 {
-        byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
-    }
-
     package static func lowercase(_ bytes: inout [UInt8]) {
-        for index in bytes.indices { bytes[index] = lowercased(bytes[index]) }
-    }
-
-    /// The value of a hexadecimal digit, or `nil`.
-    @inline(__always)
-    package static func hexValue(_ byte: UInt8) -> UInt8? {
-        let digit = byte &- UInt8(ascii: "0")
-        if digit < 10 { return digit }
-        let letter = (byte | 0x20) &- UInt8(ascii: "a")
-        return letter < 6 ? letter + 10 : nil
+        for index in bytes.indices { bytes[index] = ASCII.lowercased(bytes[index]) }
     }
 
     /// Two hexadecimal digits.
@@ -45,10 +33,6 @@ package enum ByteText {
         for shift in stride(from: 56, through: 0, by: -8) {
             appendHex(UInt8(truncatingIfNeeded: value >> UInt64(shift)), uppercase: false, to: &out)
         }
-    }
-
-    package static func appendDecimal(_ value: some BinaryInteger, to out: inout [UInt8]) {
-        appendDecimal(Int64(clamping: value), minimumDigits: 1, to: &out)
     }
 
     /// `value` in decimal, filled up with zeros at the left to `minimumDigits`.
@@ -73,7 +57,7 @@ package enum ByteText {
     /// Seconds with three decimals: `1.250`. A negative time, which a clock set back can yield, is `0.000`.
     package static func appendSeconds(milliseconds: Int64, to out: inout [UInt8]) {
         let time = max(milliseconds, 0)
-        appendDecimal(time / 1000, to: &out)
+        ASCII.appendDecimal(time / 1000, to: &out)
         out.append(dot)
         appendDecimal(time % 1000, minimumDigits: 3, to: &out)
     }
@@ -100,7 +84,7 @@ package enum ByteText {
         guard start >= 0, bytes.count - start >= lowercasePrefix.count else { return false }
         var index = 0
         while index < lowercasePrefix.count {
-            if lowercased(bytes[start + index]) != lowercasePrefix[index] { return false }
+            if ASCII.lowercased(bytes[start + index]) != lowercasePrefix[index] { return false }
             index += 1
         }
         return true

@@ -17,4 +17,7 @@ extension Exchange {
         }
         return true
     }
+
+    /// Makes `$1`… empty, as an expression of the rewrite directives does that does not match.
+    func forgetGroups() { captures.removeAll(keepingCapacity: true) }
 }

@@ -12,23 +12,37 @@ extension Exchange {
         guard evaluators.indices.contains(variable.index) else { return false }
         if let thawed, let place = thawed.place(of: variable) { return thawed.append(place, to: &out) }
         switch evaluators[variable.index] {
-        case .row(let row): return row.evaluate(self, &out)
+        case .row(let evaluate, _): return evaluate(self, &out)
         case .family(let family, let suffix): return family.append(suffix, of: self, to: &out)
         case .map(let map): return appendMap(map, to: &out)
         case .assigned(let slot):
-            assigned.append(slot, to: &out)
-            return true
+            if assigned.append(slot, to: &out) { return true }
+            return runtime.slotsOfSet.indices.contains(slot) && runtime.slotsOfSet[slot]
         case .unknown: return false
         }
     }
 
     /// Appends what the template comes to; a variable without a value adds nothing.
     package func render(_ template: Template, into out: inout [UInt8]) {
-        for part in template.parts {
-            switch part {
-            case .literal(let bytes): out.append(contentsOf: bytes)
-            case .variable(let variable): append(variable, to: &out)
-            case .capture(let group): appendCapture(group, to: &out)
+        for part in template.parts { append(part, escapingGroups: false, to: &out) }
+    }
+
+    func render(_ template: Template, escapingGroups: Bool, into out: inout [UInt8]) {
+        for part in template.parts { append(part, escapingGroups: escapingGroups, to: &out) }
+    }
+
+    /// Where `escapingGroups` is set, a group goes where it must be escaped again, which nginx does only for a
+    /// request whose path came with an escape or a plus sign.
+    func append(_ part: Template.Part, escapingGroups: Bool, to out: inout [UInt8]) {
+        switch part {
+        case .literal(let bytes): out.append(contentsOf: bytes)
+        case .variable(let variable): append(variable, to: &out)
+        case .capture(let group):
+            guard let range = captureRange(group) else { return }
+            if escapingGroups, pathHadEscapes || pathHadPlus {
+                URIEscape.appendArgument(captureSubject[range], to: &out)
+            } else {
+                out.append(contentsOf: captureSubject[range])
             }
         }
     }

@@ -181,8 +181,7 @@ package final class Exchange {
         thawed = nil
     }
 
-    /// Takes up a request whose head was parsed into `request`, or could not be: then `request` may hold no more
-    /// than the bytes of the first line.
+    /// Takes up a request whose head was parsed into `request`.
     ///
     /// - Parameters:
     ///   - listener: the position in `Configuration.listeners` of the one that accepted the connection; its default
@@ -204,10 +203,29 @@ package final class Exchange {
         receivedHeadBytes = Int64(request.bytes.count)
     }
 
-    /// The configured names of the listener that accepted the connection.
-    var serverNames: ServerNameTable? {
+    /// As `begin`, for a request whose head was refused or never became whole. To be answered by `Router.fail`.
+    ///
+    /// Of what was received, only the first line is kept, for the log: nothing in it is to be trusted.
+    package func beginRefused(
+        _ received: [UInt8], listener: Int, client: ClientFacts, startedAt: Moment, random: (UInt64, UInt64)
+    ) {
+        request.removeAll()
+        let lineEnd = UInt8(ascii: "\n")
+        // Empty lines may come before the request line (RFC 9112 §2.2).
+        let start = received.firstIndex { $0 != lineEnd && $0 != UInt8(ascii: "\r") } ?? received.endIndex
+        let end = received[start...].firstIndex(of: lineEnd) ?? received.endIndex
+        request.bytes.append(contentsOf: received[start..<end])
+        let nameEnd = request.bytes.firstIndex { $0 &- UInt8(ascii: "A") >= 26 } ?? 0
+        if nameEnd > 0, request.bytes[nameEnd] == ByteText.space { request.method = 0..<nameEnd }
+        begin(listener: listener, client: client, startedAt: startedAt, random: random)
+        receivedHeadBytes = Int64(received.count)
+    }
+
+    /// Changes to the server that the listener has for the host, if it has one.
+    func chooseServer() {
         let listeners = runtime.configuration.listeners
-        return listeners.indices.contains(listener) ? listeners[listener].names : nil
+        guard listeners.indices.contains(listener), !listeners[listener].names.isEmpty else { return }
+        if let named = listeners[listener].names.server(for: self) { server = named }
     }
 
     // MARK: Buffers

@@ -95,7 +95,7 @@ extension Exchange {
     fileprivate func keepsWhenFrozen(_ variable: VariableID) -> Bool {
         guard runtime.evaluators.indices.contains(variable.index) else { return false }
         switch runtime.evaluators[variable.index] {
-        case .row(let row): return row.timing == .fixed
+        case .row(_, let timing): return timing == .fixed
         case .family, .assigned: return true
         // One not yet looked up may depend on what goes on changing.
         case .map(let index): return mapValues.has(index)

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// The host part of a `Host` field or of an absolute target.
 enum HostName {
     /// Appends the host in lower case, without port and closing dot.
@@ -30,7 +32,7 @@ enum HostName {
         if literalIsOpen { return false }
         if previousDot == end - 1 { end -= 1 }
         guard end > text.startIndex else { return false }
-        for byte in text[..<end] { out.append(ByteText.lowercased(byte)) }
+        for byte in text[..<end] { out.append(ASCII.lowercased(byte)) }
         return true
     }
 }

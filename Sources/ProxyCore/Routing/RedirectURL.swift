@@ -1,4 +1,5 @@
 internal import Config
+internal import Wire
 
 /// The `Location` of redirects that the proxy makes itself.
 package enum RedirectURL {
@@ -6,10 +7,12 @@ package enum RedirectURL {
     ///
     /// Control characters, which a decoded path may bring in, are escaped: they would begin a field of their own.
     package static func absolute(_ url: [UInt8], _ exchange: Exchange) -> [UInt8] {
-        let settings = exchange.location.settings.values
-        guard settings.absoluteRedirect, url.first == ByteText.slash else { return URIEscape.controls(url) }
+        let settings = exchange.location.settings
+        guard settings.values.absoluteRedirect, url.first == ByteText.slash else {
+            return URIEscape.controls(url)
+        }
         var out = Array("http://".utf8)
-        if settings.serverNameInRedirect {
+        if settings.values.serverNameInRedirect {
             out.append(contentsOf: exchange.server.name)
         } else if exchange.hostIsGiven {
             out.append(contentsOf: exchange.host)
@@ -17,9 +20,9 @@ package enum RedirectURL {
             appendServerAddress(exchange, to: &out)
         }
         let port = exchange.client.serverPort
-        if settings.portInRedirect, port != 80, port != 0 {
+        if settings.values.portInRedirect, port != 80, port != 0 {
             out.append(ByteText.colon)
-            ByteText.appendDecimal(port, to: &out)
+            ASCII.appendDecimal(Int(port), to: &out)
         }
         out.append(contentsOf: url)
         return URIEscape.controls(out)

@@ -12,6 +12,8 @@ struct RewriteScript {
     /// Of a server's own directives, `if` switches no settings.
     private let ofServer: Bool
     private var uriChanged = false
+    /// Groups in values are escaped, until a `rewrite` has changed the URI: so it is in nginx, if by accident.
+    private var escapesGroups = true
 
     static func run(
         _ instructions: [RewriteInstruction], _ exchange: Exchange, ofServer: Bool
@@ -43,7 +45,9 @@ struct RewriteScript {
                 assign(value, to: slot)
                 flow = .goOn
             case .setArguments(let value):
-                exchange.arguments = exchange.value(of: value)
+                var arguments: [UInt8] = []
+                exchange.render(value, escapingGroups: escapesGroups, into: &arguments)
+                exchange.arguments = arguments
                 flow = .goOn
             case .rewrite(let rule): flow = rewrite(rule)
             case .return(let action): flow = .decided(Router.perform(action, exchange))
@@ -52,7 +56,7 @@ struct RewriteScript {
                 uriChanged = false
                 flow = .stop
             case .when(let condition, let block):
-                guard condition.holds(exchange) else { continue }
+                guard condition.holds(exchange, escapingGroups: escapesGroups) else { continue }
                 if !ofServer { Router.enterBlock(block, exchange) }
                 flow = run(block.rewrites)
             }
@@ -68,7 +72,7 @@ struct RewriteScript {
             return
         }
         var buffer = exchange.takeBuffer()
-        exchange.render(value, into: &buffer)
+        exchange.render(value, escapingGroups: escapesGroups, into: &buffer)
         exchange.assigned.set(slot, to: buffer)
         exchange.giveBack(buffer)
     }
@@ -76,9 +80,13 @@ struct RewriteScript {
     // MARK: rewrite
 
     private mutating func rewrite(_ rule: RewriteRule) -> Flow {
-        guard exchange.match(rule.pattern, exchange.uri, namedGroups: rule.namedGroups) else { return .goOn }
+        guard exchange.match(rule.pattern, exchange.uri, namedGroups: rule.namedGroups) else {
+            exchange.forgetGroups()
+            return .goOn
+        }
         if let status = redirectStatus(rule) { return .decided(redirect(rule, status: status)) }
 
+        escapesGroups = false
         exchange.isInternal = true
         exchange.uriChanged = true
         if rule.flag == .break {
@@ -108,7 +116,7 @@ struct RewriteScript {
         var hasArguments = false
         for part in rule.replacement.parts {
             if case .literal(let bytes) = part, bytes.contains(ByteText.question) { hasArguments = true }
-            append(part, escapes: true, to: &url)
+            exchange.append(part, escapingGroups: true, to: &url)
         }
         URIEscape.unescapeRedirect(&url)
         if rule.keepsArguments, !exchange.arguments.isEmpty {
@@ -144,7 +152,7 @@ struct RewriteScript {
         var argumentsStart: Int?
         for part in replacement.parts {
             guard case .literal(let bytes) = part else {
-                append(part, escapes: argumentsStart != nil, to: &text)
+                exchange.append(part, escapingGroups: argumentsStart != nil, to: &text)
                 continue
             }
             for byte in bytes {
@@ -156,21 +164,5 @@ struct RewriteScript {
             }
         }
         return argumentsStart
-    }
-
-    /// Where `escapes` is set, a group of the decoded path goes where it must be escaped again, which nginx does
-    /// only for a path that came with an escape or a plus sign.
-    private func append(_ part: Template.Part, escapes: Bool, to text: inout [UInt8]) {
-        switch part {
-        case .literal(let bytes): text.append(contentsOf: bytes)
-        case .variable(let variable): exchange.append(variable, to: &text)
-        case .capture(let group):
-            if escapes, exchange.pathHadEscapes || exchange.pathHadPlus {
-                guard let range = exchange.captureRange(group) else { return }
-                URIEscape.appendArgument(exchange.captureSubject[range], to: &text)
-            } else {
-                exchange.appendCapture(group, to: &text)
-            }
-        }
     }
 }

@@ -36,13 +36,13 @@ extension Router {
     private static let closingStatuses: Set<Int> = [400, 413, 414, 494, 495, 496, 497, 500, 501]
 
     private static func findErrorPage(_ exchange: Exchange, _ status: Int) -> ErrorPage? {
-        let settings = exchange.location.settings.values
-        guard !settings.errorPages.isEmpty, !exchange.errorPageWasTried, exchange.remainingURIChanges > 0
-        else {
+        let settings = exchange.location.settings
+        let pages = settings.values.errorPages
+        guard !pages.isEmpty, !exchange.errorPageWasTried, exchange.remainingURIChanges > 0 else {
             return nil
         }
-        if !settings.recursiveErrorPages { exchange.errorPageWasTried = true }
-        return settings.errorPages.first { $0.status == status }
+        if !settings.values.recursiveErrorPages { exchange.errorPageWasTried = true }
+        return pages.first { $0.status == status }
     }
 
     private static func send(_ page: ErrorPage, _ exchange: Exchange) -> RouteDecision {

@@ -57,7 +57,7 @@ package enum Router {
         if let query = parts.query { exchange.arguments.append(contentsOf: exchange.request.bytes[query]) }
 
         guard takeUpHost(exchange, parts.authority) else { return 400 }
-        if let server = exchange.serverNames?.server(for: exchange) { exchange.server = server }
+        exchange.chooseServer()
         exchange.location = exchange.server.root
         if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
         return nil

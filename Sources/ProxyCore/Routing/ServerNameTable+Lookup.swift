@@ -4,7 +4,6 @@ extension ServerNameTable {
     /// The server whose name fits the exchange's host best, or `nil`. A regular expression leaves its groups in the
     /// exchange.
     func server(for exchange: Exchange) -> VirtualServer? {
-        if isEmpty { return nil }
         let host = exchange.host
         if let server = exact[host] { return server }
         if let server = HostWildcards.find(host, leading: leadingWildcards) { return server }

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Percent-escaping as nginx does it when parts of a decoded path go into a URI again.
 enum URIEscape {
     /// Escapes what cannot stand in a path. A path is proxied again by the same rule.
@@ -48,8 +50,9 @@ enum URIEscape {
         while read < url.count {
             let byte = url[read]
             if byte == ByteText.question { break }
-            if byte == ByteText.percent, read + 2 < url.count, let high = ByteText.hexValue(url[read + 1]),
-                let low = ByteText.hexValue(url[read + 2])
+            if byte == ByteText.percent, read + 2 < url.count,
+                let high = ASCII.hexadecimalDigit(url[read + 1]),
+                let low = ASCII.hexadecimalDigit(url[read + 2])
             {
                 let decoded = high << 4 | low
                 if decoded > ByteText.percent, decoded < 0x7f {

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Brings a request's path into its normal form.
 ///
 /// Escapes are decoded once; an escaped slash or dot counts as one. `.` and `..` segments are resolved and, unless
@@ -49,8 +51,8 @@ struct URINormalizer {
             var byte = path[index]
             index += 1
             if byte == ByteText.percent {
-                guard index + 1 < path.endIndex, let high = ByteText.hexValue(path[index]),
-                    let low = ByteText.hexValue(path[index + 1])
+                guard index + 1 < path.endIndex, let high = ASCII.hexadecimalDigit(path[index]),
+                    let low = ASCII.hexadecimalDigit(path[index + 1])
                 else { return false }
                 index += 2
                 hadEscapes = true

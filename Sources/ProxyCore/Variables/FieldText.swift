@@ -9,7 +9,7 @@ enum FieldName {
         guard range.count == suffix.count, range.upperBound <= bytes.count else { return false }
         var index = 0
         while index < suffix.count {
-            let byte = ByteText.lowercased(bytes[range.lowerBound + index])
+            let byte = ASCII.lowercased(bytes[range.lowerBound + index])
             if (byte == ByteText.dash ? UInt8(ascii: "_") : byte) != suffix[index] { return false }
             index += 1
         }
@@ -102,7 +102,7 @@ enum CookieText {
         guard pair.count > name.count else { return nil }
         var position = pair.startIndex
         for byte in name {
-            if ByteText.lowercased(pair[position]) != byte { return nil }
+            if ASCII.lowercased(pair[position]) != byte { return nil }
             position += 1
         }
         while position < pair.endIndex, pair[position] == ByteText.space { position += 1 }

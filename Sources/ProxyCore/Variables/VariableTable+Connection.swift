@@ -1,4 +1,5 @@
 internal import Config
+internal import Wire
 
 extension VariableTable {
     static let connectionRows: [VariableRow] = [
@@ -11,7 +12,7 @@ extension VariableTable {
             return true
         },
         VariableRow("remote_port", "the client's port; empty on a UNIX socket") { exchange, out in
-            if exchange.client.port > 0 { ByteText.appendDecimal(exchange.client.port, to: &out) }
+            if exchange.client.port > 0 { ASCII.appendDecimal(Int(exchange.client.port), to: &out) }
             return true
         },
         VariableRow("server_addr", "address that the request came in on") { exchange, out in
@@ -20,7 +21,9 @@ extension VariableTable {
         },
         VariableRow("server_port", "port that the request came in on; empty on a UNIX socket") {
             exchange, out in
-            if exchange.client.serverPort > 0 { ByteText.appendDecimal(exchange.client.serverPort, to: &out) }
+            if exchange.client.serverPort > 0 {
+                ASCII.appendDecimal(Int(exchange.client.serverPort), to: &out)
+            }
             return true
         },
         VariableRow("server_name", "first name of the server that took the request") { exchange, out in
@@ -28,12 +31,12 @@ extension VariableTable {
             return true
         },
         VariableRow("connection", "serial number of the client's connection") { exchange, out in
-            ByteText.appendDecimal(exchange.client.serial, to: &out)
+            ASCII.appendDecimal(Int64(clamping: exchange.client.serial), to: &out)
             return true
         },
         VariableRow("connection_requests", "requests on the connection so far, this one included") {
             exchange, out in
-            ByteText.appendDecimal(exchange.client.requests, to: &out)
+            ASCII.appendDecimal(exchange.client.requests, to: &out)
             return true
         },
         VariableRow("connection_time", "seconds since the connection began", timing: .running) {

@@ -1,3 +1,5 @@
+internal import Wire
+
 extension VariableTable {
     static let processRows: [VariableRow] = [
         VariableRow("hostname", "name of the machine") { exchange, out in
@@ -9,7 +11,7 @@ extension VariableTable {
             return true
         },
         VariableRow("pid", "number of the process") { exchange, out in
-            ByteText.appendDecimal(exchange.runtime.environment.pid, to: &out)
+            ASCII.appendDecimal(Int(exchange.runtime.environment.pid), to: &out)
             return true
         },
         counter("connections_active", "client connections that are open", \.active),
@@ -22,7 +24,7 @@ extension VariableTable {
         _ name: String, _ summary: String, _ count: KeyPath<ConnectionCounts, Int> & Sendable
     ) -> VariableRow {
         VariableRow(name, summary, timing: .running) { exchange, out in
-            ByteText.appendDecimal(exchange.runtime.environment.connectionCounts()[keyPath: count], to: &out)
+            ASCII.appendDecimal(exchange.runtime.environment.connectionCounts()[keyPath: count], to: &out)
             return true
         }
     }

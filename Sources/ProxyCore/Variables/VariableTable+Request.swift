@@ -23,7 +23,7 @@ extension VariableTable {
         },
         VariableRow("request_uri", "path and arguments as the client sent them") { exchange, out in
             out.append(contentsOf: exchange.request.bytes[exchange.requestURI])
-            return true
+            return !exchange.requestURI.isEmpty
         },
         VariableRow("request", "the whole request line as received") { exchange, out in
             appendRequestLine(exchange.request, to: &out)
@@ -70,7 +70,7 @@ extension VariableTable {
         },
         VariableRow("request_length", "bytes of the request, line, head and body", timing: .running) {
             exchange, out in
-            ByteText.appendDecimal(exchange.receivedHeadBytes + exchange.receivedBodyBytes, to: &out)
+            ASCII.appendDecimal(exchange.receivedHeadBytes + exchange.receivedBodyBytes, to: &out)
             return true
         },
         VariableRow("scheme", "`http`") { _, out in

@@ -1,3 +1,5 @@
+internal import Wire
+
 extension VariableTable {
     static let responseRows: [VariableRow] = [
         VariableRow("status", "status of the response, three digits", timing: .running) { exchange, out in
@@ -5,12 +7,12 @@ extension VariableTable {
             return true
         },
         VariableRow("bytes_sent", "bytes sent to the client", timing: .running) { exchange, out in
-            ByteText.appendDecimal(exchange.sentHeadBytes + exchange.sentBodyBytes, to: &out)
+            ASCII.appendDecimal(exchange.sentHeadBytes + exchange.sentBodyBytes, to: &out)
             return true
         },
         VariableRow("body_bytes_sent", "bytes sent to the client after the head", timing: .running) {
             exchange, out in
-            ByteText.appendDecimal(exchange.sentBodyBytes, to: &out)
+            ASCII.appendDecimal(exchange.sentBodyBytes, to: &out)
             return true
         },
         VariableRow(

@@ -1,3 +1,5 @@
+internal import Wire
+
 extension VariableTable {
     static let upstreamRows: [VariableRow] = [
         VariableRow("proxy_host", "host and port of the `proxy_pass` in use") { exchange, out in
@@ -15,7 +17,7 @@ extension VariableTable {
         },
         attempts("upstream_status", "statuses that the peers answered with") { attempt, out in
             if attempt.status > 0 {
-                ByteText.appendDecimal(attempt.status, to: &out)
+                ASCII.appendDecimal(attempt.status, to: &out)
             } else {
                 out.append(ByteText.dash)
             }
@@ -30,13 +32,13 @@ extension VariableTable {
             appendTime(attempt.responseTime, to: &out)
         },
         attempts("upstream_response_length", "bytes of the response's body") { attempt, out in
-            ByteText.appendDecimal(attempt.responseLength, to: &out)
+            ASCII.appendDecimal(attempt.responseLength, to: &out)
         },
         attempts("upstream_bytes_sent", "bytes sent to the peer") { attempt, out in
-            ByteText.appendDecimal(attempt.bytesSent, to: &out)
+            ASCII.appendDecimal(attempt.bytesSent, to: &out)
         },
         attempts("upstream_bytes_received", "bytes received from the peer") { attempt, out in
-            ByteText.appendDecimal(attempt.bytesReceived, to: &out)
+            ASCII.appendDecimal(attempt.bytesReceived, to: &out)
         },
         VariableRow("upstream_cache_status", "never set, as nothing is cached") { _, _ in false },
     ]
