@@ -16,9 +16,8 @@ package struct ConfigurationCompiler {
 
     /// Compiles the file at `rootPath` with what it includes.
     ///
-    /// - Parameters:
-    ///   - rootPath: relative paths of `include` are under its directory.
-    ///   - globalText: directives of the main context given on the command line (`-g`).
+    /// Relative paths of `include` are under the file's directory. `globalText` holds directives of the main
+    /// context given on the command line (`-g`).
     package static func compile(
         rootPath: String, globalText: String? = nil, environment: CompilationEnvironment,
         files: ConfigurationFiles = .disk
@@ -39,9 +38,8 @@ package struct ConfigurationCompiler {
             environment: CompilationEnvironment(prefix: prefix, builtinVariables: builtinVariables))
     }
 
-    /// Compiles text that is in no file, such as that of the quick mode.
-    ///
-    /// - Parameter name: stands for the file's name in messages.
+    /// Compiles text that is in no file, such as that of the quick mode; `name` stands for the file's name in
+    /// messages.
     package static func compile(
         text: String, name: String, environment: CompilationEnvironment, files: ConfigurationFiles = .disk
     ) -> Result {
