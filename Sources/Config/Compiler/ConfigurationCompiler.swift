@@ -29,13 +29,13 @@ package struct ConfigurationCompiler {
         return compile(tree, parser, environment)
     }
 
-    /// Compiles the file at `rootPath`, given only what differs from one caller to the next.
+    /// Compiles the file at `rootPath` on this machine.
     package static func compile(
         rootPath: String, globalText: String? = nil, builtinVariables: Set<String>, prefix: String
     ) -> Result {
         compile(
             rootPath: rootPath, globalText: globalText,
-            environment: CompilationEnvironment(prefix: prefix, builtinVariables: builtinVariables))
+            environment: .ofThisMachine(prefix: prefix, builtinVariables: builtinVariables))
     }
 
     /// Compiles text that is in no file, such as that of the quick mode; `name` stands for the file's name in

@@ -120,15 +120,7 @@ extension DirectiveTable {
         }
         var bits = address.count * 8
         if parts.count == 2 {
-            if address.count == 4, let mask = NetworkAddress.ipv4(parts[1]) {
-                bits = mask.prefix { $0 == 255 }.count * 8
-                if bits < 32 { bits += (~mask[bits / 8]).leadingZeroBitCount }
-                guard NetworkAddress.masked([255, 255, 255, 255], bits: bits) == mask else {
-                    throw call.failure(found: word, expected: "a mask whose leading bits are set")
-                }
-            } else {
-                bits = try call.number(word.replacing(Array(parts[1])), in: 0...bits)
-            }
+            bits = try call.number(word.replacing(Array(parts[1])), in: 0...bits)
         }
         let masked = NetworkAddress.masked(address, bits: bits)
         if masked != address {
