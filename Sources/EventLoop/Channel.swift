@@ -1,0 +1,157 @@
+internal import Glibc
+
+/// Something that the loop watches: a file descriptor with what to do when it can be read or written.
+///
+/// Registered once, edge-triggered, for both directions: the kernel reports a change, and the channel remembers
+/// it in `mayRead` and `mayWrite` until a call comes back short. So no system call is spent on telling the
+/// kernel what is of interest now, and pausing a source is simply not reading it.
+///
+/// Confined to its loop's thread.
+package class Channel {
+    package let loop: EventLoop
+    package fileprivate(set) var descriptor: Int32
+    /// The loop's name for this channel: its slot, and a generation that tells later owners of the slot apart.
+    fileprivate var key: ChannelKey?
+    /// A read may find bytes, or the end.
+    package var mayRead = false
+    /// A write may be taken.
+    package var mayWrite = false
+    /// The peer closed its sending side, or the connection failed: reading goes on until that is seen.
+    package fileprivate(set) var sawHangup = false
+    fileprivate var isScheduled = false
+
+    /// When `deadlinePassed` is due, in milliseconds of the loop's clock; `EventLoop.never` for not at all.
+    package private(set) var deadline = EventLoop.never
+    /// The earliest entry for this channel in the loop's queue. Moving a deadline later costs nothing: the entry
+    /// stays, finds at its time that the deadline has moved, and goes in again.
+    fileprivate var queuedDeadline = EventLoop.never
+
+    package init(loop: EventLoop, descriptor: Int32) {
+        self.loop = loop
+        self.descriptor = descriptor
+    }
+
+    // MARK: To be overridden
+
+    /// Bytes, or an end, may be waiting; `mayRead` is true.
+    package func readable() {}
+    /// There is room again; `mayWrite` is true.
+    package func writable() {}
+    /// The deadline came, and was taken away.
+    package func deadlinePassed() {}
+
+    // MARK: For subclasses
+
+    package var isOpen: Bool { descriptor >= 0 }
+
+    /// Starts watching. Errors: the process or the system is out of watches (ENOSPC, ENOMEM).
+    package final func register(levelTriggered: Bool = false) throws(SystemError) {
+        key = try loop.add(self, levelTriggered: levelTriggered)
+    }
+
+    package final func setDeadline(_ time: Int64) {
+        deadline = time
+        if time < queuedDeadline, let key {
+            queuedDeadline = time
+            loop.queueDeadline(time, key: key)
+        }
+    }
+
+    package final func clearDeadline() { deadline = EventLoop.never }
+
+    /// Calls `readable` once more in this turn of the loop, after the channels that are ready now.
+    ///
+    /// For a source that stopped before it was empty: because others are to have their turn, or because its
+    /// destination was full and no longer is.
+    package final func scheduleRead() {
+        guard !isScheduled, let key else { return }
+        isScheduled = true
+        loop.schedule(key)
+    }
+
+    /// Stops watching and closes the descriptor. Safe to call again.
+    package final func close() {
+        guard descriptor >= 0 else { return }
+        release(closing: true)
+    }
+
+    /// Stops watching and gives the descriptor away.
+    package final func detach() -> Int32 {
+        let descriptor = descriptor
+        release(closing: false)
+        return descriptor
+    }
+
+    /// For level-triggered channels: the kernel keeps what happens to itself until `resumeWatching`.
+    final func suspendWatching() {
+        if let key { loop.watch(self, key: key, interested: false) }
+    }
+
+    final func resumeWatching() {
+        if let key { loop.watch(self, key: key, interested: true) }
+    }
+
+    private func release(closing: Bool) {
+        if let key {
+            loop.remove(self, key: key, closing: closing)
+            self.key = nil
+        }
+        if closing { _ = Glibc.close(descriptor) }
+        descriptor = -1
+        deadline = EventLoop.never
+        queuedDeadline = EventLoop.never
+        mayRead = false
+        mayWrite = false
+    }
+}
+
+/// Names a channel for as long as it is registered.
+struct ChannelKey: Equatable, Sendable {
+    var slot: UInt32
+    var generation: UInt32
+
+    var packed: UInt64 { UInt64(generation) << 32 | UInt64(slot) }
+
+    init(slot: UInt32, generation: UInt32) {
+        self.slot = slot
+        self.generation = generation
+    }
+
+    init(packed: UInt64) {
+        slot = UInt32(truncatingIfNeeded: packed)
+        generation = UInt32(truncatingIfNeeded: packed >> 32)
+    }
+}
+
+extension Channel {
+    /// The loop's side of an event.
+    final func handle(events: UInt32) {
+        let failed = events & (EventLoop.hangup | EventLoop.failure) != 0
+        if failed || events & EventLoop.peerClosed != 0 { sawHangup = true }
+        if failed || events & (EventLoop.input | EventLoop.peerClosed) != 0 { mayRead = true }
+        if failed || events & EventLoop.output != 0 {
+            mayWrite = true
+            writable()
+        }
+        if mayRead && isOpen { readable() }
+    }
+
+    final func runScheduled() {
+        isScheduled = false
+        if mayRead && isOpen { readable() }
+    }
+
+    /// An entry of the queue came up. Returns the time at which to look again, if at all.
+    final func deadlineEntryCame(_ time: Int64, now: Int64) -> Int64? {
+        guard time == queuedDeadline else { return nil }  // an earlier entry took over
+        queuedDeadline = EventLoop.never
+        if deadline <= now {
+            deadline = EventLoop.never
+            deadlinePassed()
+            return nil
+        }
+        guard deadline != EventLoop.never else { return nil }
+        queuedDeadline = deadline
+        return deadline
+    }
+}

@@ -1,0 +1,305 @@
+internal import CSwitchyard
+internal import Glibc
+internal import HeapModule
+internal import Synchronization
+
+/// One thread's loop: waits for channels, runs what other threads posted, and keeps time.
+///
+/// It stands on epoll itself: a socket costs the loop a slot in an array, where a library's handle costs 160
+/// bytes and more system calls to re-arm. docs/design.md has the measurements.
+package final class EventLoop {
+    package static let never = Int64.max
+
+    static let input = UInt32(EPOLLIN.rawValue)
+    static let output = UInt32(EPOLLOUT.rawValue)
+    static let peerClosed = UInt32(EPOLLRDHUP.rawValue)
+    static let hangup = UInt32(EPOLLHUP.rawValue)
+    static let failure = UInt32(EPOLLERR.rawValue)
+    private static let edgeTriggered: UInt32 = 1 << 31
+    private static let exclusive: UInt32 = 1 << 28
+    private static let maxEvents = 512
+
+    private struct Slot {
+        var channel: Channel?
+        var generation: UInt32 = 0
+    }
+
+    private struct Deadline: Comparable {
+        var time: Int64
+        var key: UInt64
+
+        static func < (a: Deadline, b: Deadline) -> Bool { a.time < b.time }
+    }
+
+    /// Milliseconds of the monotonic clock, read once a turn.
+    package private(set) var now: Int64 = 0
+    /// Milliseconds since 1970, read once a turn.
+    package private(set) var unixNow: Int64 = 0
+    /// Called after each turn's channels, before waiting: for work that is best done once a turn.
+    package var afterTurn: (() -> Void)?
+    /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
+    private let scratch: ScratchBuffer
+
+    private let epoll: Int32
+    private var slots: [Slot] = []
+    private var freeSlots: [UInt32] = []
+    private var deadlines = Heap<Deadline>()
+    private var scheduled: [ChannelKey] = []
+    private var scheduledBatch: [ChannelKey] = []
+    private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
+    private let mailbox: Mailbox
+    private var isStopping = false
+
+    /// - Parameter scratchSize: bytes of one read at most.
+    package init(scratchSize: Int = 128 * 1024) throws(SystemError) {
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard epoll >= 0 else { throw SystemError("epoll_create1") }
+        mailbox = try Mailbox()
+        scratch = ScratchBuffer(size: scratchSize)
+        readClocks()
+        let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
+        try waker.register()
+    }
+
+    deinit { _ = Glibc.close(epoll) }
+
+    /// What other threads hold of this loop: a way to have it run something.
+    package var poster: EventLoopPoster { EventLoopPoster(mailbox: mailbox) }
+
+    package func stop() { isStopping = true }
+
+    /// Runs until `stop` is called.
+    package func run() {
+        while !isStopping { turn(wait: true) }
+        isStopping = false
+    }
+
+    /// One turn: waits (unless told not to) for something to happen, and handles all of it.
+    package func turn(wait: Bool) {
+        var timeout: Int32 = 0
+        if wait && scheduled.isEmpty {
+            timeout = -1
+            if let next = deadlines.min {
+                timeout = Int32(clamping: max(0, next.time - now))
+            }
+        }
+        // The array holds `maxEvents` entries, and the kernel writes at most that many.
+        let count = unsafe events.withUnsafeMutableBufferPointer { events in
+            unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
+        }
+        readClocks()
+        if count > 0 {
+            for index in 0..<Int(count) {
+                let event = events[index]
+                channel(ChannelKey(packed: event.data))?.handle(events: event.events)
+            }
+        }
+        runScheduled()
+        runDeadlines()
+        afterTurn?()
+    }
+
+    private func runScheduled() {
+        guard !scheduled.isEmpty else { return }
+        swap(&scheduled, &scheduledBatch)
+        for key in scheduledBatch { channel(key)?.runScheduled() }
+        scheduledBatch.removeAll(keepingCapacity: true)
+    }
+
+    private func runDeadlines() {
+        while let next = deadlines.min, next.time <= now {
+            deadlines.removeMin()
+            guard let channel = channel(ChannelKey(packed: next.key)) else { continue }
+            if let again = channel.deadlineEntryCame(next.time, now: now) {
+                deadlines.insert(Deadline(time: again, key: next.key))
+            }
+        }
+    }
+
+    private func readClocks() {
+        now = Self.milliseconds(CLOCK_MONOTONIC)
+        unixNow = Self.milliseconds(CLOCK_REALTIME)
+    }
+
+    private static func milliseconds(_ clock: clockid_t) -> Int64 {
+        var time = timespec()
+        // `time` outlives the call, which cannot fail for these two clocks.
+        unsafe clock_gettime(clock, &time)
+        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    }
+
+    // MARK: For Channel
+
+    /// Reads from `descriptor` into the scratch buffer, at most `limit` bytes.
+    func read(_ descriptor: Int32, limit: Int) -> Int { scratch.fill(from: descriptor, limit: limit) }
+
+    /// What the last read left in the scratch buffer. Valid until the next read of any channel of this loop.
+    @_lifetime(borrow self)
+    package func received(_ count: Int) -> Span<UInt8> {
+        // The buffer lives as long as this loop.
+        unsafe _overrideLifetime(scratch.bytes(count), borrowing: self)
+    }
+
+    package var scratchSize: Int { scratch.size }
+
+    func add(_ channel: Channel, levelTriggered: Bool) throws(SystemError) -> ChannelKey {
+        let slot: UInt32
+        if let free = freeSlots.popLast() {
+            slot = free
+        } else {
+            slot = UInt32(slots.count)
+            slots.append(Slot())
+        }
+        let key = ChannelKey(slot: slot, generation: slots[Int(slot)].generation)
+        let interest =
+            levelTriggered
+            ? Self.input | Self.exclusive
+            : Self.input | Self.output | Self.peerClosed | Self.edgeTriggered
+        guard sy_epoll_control(epoll, EPOLL_CTL_ADD, channel.descriptor, interest, key.packed) == 0 else {
+            let error = SystemError("epoll_ctl")
+            freeSlots.append(slot)
+            throw error
+        }
+        slots[Int(slot)].channel = channel
+        return key
+    }
+
+    /// - Parameter closing: the descriptor is about to be closed, which by itself ends the kernel's watch.
+    func remove(_ channel: Channel, key: ChannelKey, closing: Bool) {
+        if !closing { _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, channel.descriptor, 0, 0) }
+        slots[Int(key.slot)].channel = nil
+        slots[Int(key.slot)].generation &+= 1
+        freeSlots.append(key.slot)
+    }
+
+    /// EPOLLEXCLUSIVE does not allow a change of interest, so the descriptor leaves and comes back.
+    func watch(_ channel: Channel, key: ChannelKey, interested: Bool) {
+        if interested {
+            _ = sy_epoll_control(
+                epoll, EPOLL_CTL_ADD, channel.descriptor, Self.input | Self.exclusive, key.packed)
+        } else {
+            _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, channel.descriptor, 0, 0)
+        }
+    }
+
+    func queueDeadline(_ time: Int64, key: ChannelKey) {
+        deadlines.insert(Deadline(time: time, key: key.packed))
+    }
+
+    func schedule(_ key: ChannelKey) { scheduled.append(key) }
+
+    private func channel(_ key: ChannelKey) -> Channel? {
+        let slot = slots[Int(key.slot)]
+        return slot.generation == key.generation ? slot.channel : nil
+    }
+
+    fileprivate func runPosted() {
+        for work in mailbox.takeAll() { work() }
+    }
+}
+
+/// Memory that is read into and looked at through spans only.
+@safe
+private final class ScratchBuffer {
+    let size: Int
+    // Allocated for the life of this object, whose methods check bounds; nobody else has the pointer.
+    private let memory: UnsafeMutableRawBufferPointer
+
+    init(size: Int) {
+        self.size = size
+        unsafe memory = .allocate(byteCount: size, alignment: 64)
+        unsafe memory.initializeMemory(as: UInt8.self, repeating: 0)
+    }
+
+    deinit { unsafe memory.deallocate() }
+
+    /// As `read(2)`: -1 and `errno` on failure.
+    func fill(from descriptor: Int32, limit: Int) -> Int {
+        unsafe Glibc.read(descriptor, memory.baseAddress, min(limit, size))
+    }
+
+    /// Unsafe, since the span does not keep this object alive: `EventLoop.received` ties it to the loop that does.
+    @unsafe @_lifetime(immortal)
+    func bytes(_ count: Int) -> Span<UInt8> {
+        precondition(count <= size)
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory[..<count])
+        let span = unsafe Span<UInt8>(_unsafeBytes: bytes)
+        return unsafe _overrideLifetime(span, borrowing: ())
+    }
+}
+
+/// A handle on a loop that any thread may hold.
+package struct EventLoopPoster: Sendable {
+    fileprivate let mailbox: Mailbox
+
+    /// Has the loop's thread run `work` soon. Work posted to a loop that has ended is dropped.
+    package func post(_ work: @escaping @Sendable () -> Void) { mailbox.put(work) }
+}
+
+/// Work from other threads, and the descriptor that wakes the loop for it.
+private final class Mailbox: Sendable {
+    let descriptor: Int32
+    private let work = Mutex<[@Sendable () -> Void]>([])
+
+    init() throws(SystemError) {
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard descriptor >= 0 else { throw SystemError("eventfd") }
+    }
+
+    deinit { _ = Glibc.close(descriptor) }
+
+    func put(_ item: @escaping @Sendable () -> Void) {
+        work.withLock { $0.append(item) }
+        _ = eventfd_write(descriptor, 1)
+    }
+
+    func takeAll() -> [@Sendable () -> Void] {
+        work.withLock { items in
+            defer { items = [] }
+            return items
+        }
+    }
+}
+
+private final class WakeChannel: Channel {
+    override func readable() {
+        var count: eventfd_t = 0
+        // `count` outlives the call; the result does not matter, since the mailbox is looked at anyway.
+        _ = unsafe eventfd_read(descriptor, &count)
+        mayRead = false
+        loop.runPosted()
+    }
+}
+
+/// A system call that failed.
+package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+    package let call: String
+    package let code: Int32
+
+    /// Takes the code from `errno`.
+    package init(_ call: String) {
+        self.call = call
+        code = errno
+    }
+
+    package init(_ call: String, code: Int32) {
+        self.call = call
+        self.code = code
+    }
+
+    /// As nginx writes it: `bind() failed (98: Address already in use)`.
+    package var description: String { "\(call)() failed (\(code): \(reason))" }
+
+    package var reason: String { Self.reason(code) }
+
+    package static func reason(_ code: Int32) -> String {
+        var buffer = [CChar](repeating: 0, count: 128)
+        // The text stands in the buffer or is static, and is copied before the buffer goes.
+        return unsafe buffer.withUnsafeMutableBufferPointer { buffer in
+            guard let memory = buffer.baseAddress, let text = unsafe sy_error_text(code, memory, buffer.count) else {
+                return "error \(code)"
+            }
+            return unsafe String(cString: text)
+        }
+    }
+}
