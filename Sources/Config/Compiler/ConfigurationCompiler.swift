@@ -16,9 +16,8 @@ package struct ConfigurationCompiler {
 
     /// Compiles the file at `rootPath` with what it includes.
     ///
-    /// - Parameters:
-    ///   - rootPath: relative paths of `include` are under its directory.
-    ///   - globalText: directives of the main context given on the command line (`-g`).
+    /// Relative paths of `include` are under the file's directory. `globalText` holds directives of the main
+    /// context given on the command line (`-g`).
     package static func compile(
         rootPath: String, globalText: String? = nil, environment: CompilationEnvironment,
         files: ConfigurationFiles = .disk
@@ -30,18 +29,17 @@ package struct ConfigurationCompiler {
         return compile(tree, parser, environment)
     }
 
-    /// Compiles the file at `rootPath`, given only what differs from one caller to the next.
+    /// Compiles the file at `rootPath` on this machine.
     package static func compile(
         rootPath: String, globalText: String? = nil, builtinVariables: Set<String>, prefix: String
     ) -> Result {
         compile(
             rootPath: rootPath, globalText: globalText,
-            environment: CompilationEnvironment(prefix: prefix, builtinVariables: builtinVariables))
+            environment: .ofThisMachine(prefix: prefix, builtinVariables: builtinVariables))
     }
 
-    /// Compiles text that is in no file, such as that of the quick mode.
-    ///
-    /// - Parameter name: stands for the file's name in messages.
+    /// Compiles text that is in no file, such as that of the quick mode; `name` stands for the file's name in
+    /// messages.
     package static func compile(
         text: String, name: String, environment: CompilationEnvironment, files: ConfigurationFiles = .disk
     ) -> Result {

@@ -41,7 +41,8 @@ enum DirectiveCompiler {
         }
         guard directive.contexts.contains(context) else {
             return call.failure(
-                "found in \(context.description), expected in \(directive.contexts.description)")
+                "found in \(context.description), expected in "
+                    + DirectiveTable.contexts(of: call.name).description)
         }
         guard directive.arity.range.contains(call.arguments.count) else {
             let count = call.arguments.count

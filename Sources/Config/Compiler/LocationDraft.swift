@@ -10,6 +10,7 @@ extension LocationTable {
     init(_ drafts: [LocationDraft], reportingTo compilation: Compilation) {
         self.init()
         var prefixes: [[UInt8]: Location] = [:]
+        var order: [[UInt8]] = []
         for draft in drafts {
             var former: Location?
             switch draft.location.matcher {
@@ -19,6 +20,7 @@ extension LocationTable {
             case .prefix(let uri, _):
                 former = prefixes[uri]
                 prefixes[uri] = former ?? draft.location
+                if former == nil { order.append(uri) }
             case .regex: regexes.append(draft.location)
             case .server, .named, .ifBlock, .limitExcept: break
             }
@@ -30,6 +32,7 @@ extension LocationTable {
                 )
             }
         }
-        self.prefixes = prefixes.sorted { $0.key.count > $1.key.count }.map(\.value)
+        // The sort is stable: those of one length stay in the order written.
+        self.prefixes = order.sorted { $0.count > $1.count }.compactMap { prefixes[$0] }
     }
 }

@@ -35,6 +35,8 @@ struct ServerNameDraft {
 struct CompiledServer {
     var server: VirtualServer
     var listens: [ListenDraft]
+    /// It has no `listen`, not even one that was found wrong.
+    var usesDefaultPort: Bool
     var names: [ServerNameDraft]
     var position: SourcePosition
 }
@@ -69,7 +71,7 @@ struct ListenerAssembly {
 
     private mutating func add(_ server: CompiledServer) {
         var listens = server.listens
-        if listens.isEmpty {
+        if server.usesDefaultPort {
             let port: UInt16 = compilation.environment.isPrivileged ? 80 : 8000
             listens = [
                 ListenDraft(
@@ -118,9 +120,10 @@ struct ListenerAssembly {
             }
         }
         for name in server.names { enter(name, server: server.server, into: &entries[index].names, address) }
-        if server.names.isEmpty, entries[index].names.exact[[]] == nil {
-            // A server without a name is found by an empty Host.
-            entries[index].names.exact[[]] = server.server
+        if server.names.isEmpty {
+            // As `server_name "";`: found where the request names no host.
+            let name = ServerNameDraft(form: .exact([]), name: Word(bytes: [], position: server.position))
+            enter(name, server: server.server, into: &entries[index].names, address)
         }
     }
 

@@ -23,9 +23,13 @@ extension DirectiveTable {
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             for word in call.arguments {
-                let (names, primary) = try serverNames(word, call, scope.compilation)
-                if scope.server.names.isEmpty { scope.server.primaryName = primary }
-                scope.server.names += names
+                do throws(ConfigDiagnostic) {
+                    let (names, primary) = try serverNames(word, call, scope.compilation)
+                    if scope.server.names.isEmpty { scope.server.primaryName = primary }
+                    scope.server.names += names
+                } catch {
+                    scope.compilation.report(error)
+                }
             }
         },
     ]
@@ -68,7 +72,7 @@ extension DirectiveTable {
             return ServerNameDraft(form: serverForm, name: word)
         }
         let isDotted = word.bytes.first == UInt8(ascii: ".")
-        return (names, isDotted ? Array(word.bytes.dropFirst()) : word.bytes)
+        return (names, (isDotted ? word.bytes.dropFirst() : word.bytes[...]).lowercased())
     }
 }
 

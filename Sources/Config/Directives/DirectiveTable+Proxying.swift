@@ -64,14 +64,12 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             let redirect = try proxyRedirect(call, scope)
             if call.isFirst { scope.settings.proxyRedirects = [] }
-            if case .off = redirect {
-                // As nginx: off silences the others of its level.
-                scope.settings.proxyRedirects = [.off]
-            } else if case .off = scope.settings.proxyRedirects.first {
-                return
-            } else {
-                scope.settings.proxyRedirects.append(redirect)
+            let isOff = if case .off = redirect { true } else { false }
+            let wasOff = if case .off = scope.settings.proxyRedirects.first { true } else { false }
+            guard call.isFirst || !(isOff || wasOff) else {
+                throw call.failure("is duplicate: found \"off\" together with others at this level")
             }
+            scope.settings.proxyRedirects.append(redirect)
         },
         .time(
             "proxy_connect_timeout", \.proxyConnectTimeout, default: "60s", "How long connecting may take."),

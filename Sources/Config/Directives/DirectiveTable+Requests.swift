@@ -100,10 +100,13 @@ extension DirectiveTable {
         // allow and deny form one list: the first of either at a level replaces what the level inherited.
         if !scope.hasAccessRules { scope.accessRules = [] }
         scope.hasAccessRules = true
-        scope.accessRules.append(AccessRule(allows: allows, network: try network(call.arguments[0], call)))
+        scope.accessRules.append(
+            AccessRule(allows: allows, network: try network(call.arguments[0], call, scope.compilation)))
     }
 
-    private static func network(_ word: Word, _ call: Call) throws(ConfigDiagnostic) -> AccessRule.Network {
+    private static func network(
+        _ word: Word, _ call: Call, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> AccessRule.Network {
         switch word.text {
         case "all": return .all
         case "unix:": return .unix
@@ -117,19 +120,12 @@ extension DirectiveTable {
         }
         var bits = address.count * 8
         if parts.count == 2 {
-            if address.count == 4, let mask = NetworkAddress.ipv4(parts[1]) {
-                bits = mask.prefix { $0 == 255 }.count * 8
-                if bits < 32 { bits += (~mask[bits / 8]).leadingZeroBitCount }
-                guard NetworkAddress.masked([255, 255, 255, 255], bits: bits) == mask else {
-                    throw call.failure(found: word, expected: "a mask whose leading bits are set")
-                }
-            } else {
-                bits = try call.number(word.replacing(Array(parts[1])), in: 0...bits)
-            }
+            bits = try call.number(word.replacing(Array(parts[1])), in: 0...bits)
         }
         let masked = NetworkAddress.masked(address, bits: bits)
         if masked != address {
-            throw call.failure(found: word, expected: "an address without bits behind its first \(bits)")
+            compilation.report(
+                call.warning("found \"\(word.text)\": bits behind the first \(bits) mean nothing", at: word))
         }
         return .cidr(masked, bits: bits)
     }

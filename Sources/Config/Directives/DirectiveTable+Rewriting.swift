@@ -43,12 +43,17 @@ extension DirectiveTable {
             repeats: true,
             phase: .rewrites
         ) { scope, call throws(ConfigDiagnostic) in
-            let condition = try ConditionParser.condition(call, scope.compilation)
+            var condition: Condition?
+            do throws(ConfigDiagnostic) {
+                condition = try ConditionParser.condition(call, scope.compilation)
+            } catch {
+                scope.compilation.report(error)
+            }
             var block = scope.child(scope.context == .server ? .ifInServer : .ifInLocation)
             block.matcher = .ifBlock
             DirectiveCompiler.apply(call.body, to: &block)
             let location = block.finishedLocation(children: LocationTable(), source: call.position)
-            scope.rewrites.append(.when(condition, location))
+            if let condition { scope.rewrites.append(.when(condition, location)) }
         },
     ]
 

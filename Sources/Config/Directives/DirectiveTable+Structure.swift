@@ -33,7 +33,8 @@ extension DirectiveTable {
                 connection: server.connection)
             scope.compilation.servers.append(
                 CompiledServer(
-                    server: finished, listens: server.server.listens, names: server.server.names,
+                    server: finished, listens: server.server.listens,
+                    usesDefaultPort: !server.seen.contains("listen"), names: server.server.names,
                     position: call.position))
         },
         Directive(
@@ -49,8 +50,10 @@ extension DirectiveTable {
             for word in call.arguments {
                 let method = word.text.uppercased()
                 guard limitExceptMethods.contains(method) else {
-                    throw call.failure(
-                        found: word, expected: "one of \(limitExceptMethods.joined(separator: ", "))")
+                    scope.compilation.report(
+                        call.failure(
+                            found: word, expected: "one of \(limitExceptMethods.joined(separator: ", "))"))
+                    continue
                 }
                 methods.append(Array(method.utf8))
                 if method == "GET" { methods.append(Array("HEAD".utf8)) }
@@ -72,10 +75,19 @@ extension DirectiveTable {
 
     private static func applyLocation(_ scope: inout Scope, _ call: Call) throws(ConfigDiagnostic) {
         var block = scope.child(.location)
-        block.matcher = try locationMatcher(call, in: scope)
-        try checkNesting(block.matcher, in: scope.matcher, call)
+        var isSound = true
+        do throws(ConfigDiagnostic) {
+            block.matcher = try locationMatcher(call, in: scope)
+            try checkNesting(block.matcher, in: scope.matcher, call)
+        } catch {
+            scope.compilation.report(error)
+            // So that what stands inside is checked as well, and not blamed for this.
+            block.matcher = .prefix([], stopsRegexSearch: false)
+            isSound = false
+        }
         DirectiveCompiler.apply(call.body, to: &block)
         let children = LocationTable(block.locations, reportingTo: scope.compilation)
+        guard isSound else { return }
         scope.locations.append(
             LocationDraft(
                 location: block.finishedLocation(children: children, source: call.position),

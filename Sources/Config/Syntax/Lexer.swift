@@ -22,7 +22,7 @@ struct Lexer {
     /// The word before was quoted, and nothing has separated it from what comes next.
     private var needsSeparator = false
 
-    /// - Parameter order: the number of the next word; see `SourcePosition.order`.
+    /// `order` is the number of the next word; see `SourcePosition.order`.
     init(_ bytes: [UInt8], file: String, order: Int = 0) {
         self.bytes = bytes
         self.file = file
@@ -147,5 +147,8 @@ struct Lexer {
         byte == 0x20 || byte == 0x09 || byte == 0x0D || byte == 0x0A
     }
 
-    static func quote(_ byte: UInt8) -> String { "\"\(String(decoding: [byte], as: UTF8.self))\"" }
+    /// A byte as messages show it.
+    static func quote(_ byte: UInt8) -> String {
+        byte == UInt8(ascii: "\"") ? "'\"'" : "\"\(String(decoding: [byte], as: UTF8.self))\""
+    }
 }

@@ -48,7 +48,7 @@ package struct Parser {
         parse(path: path, includedBy: nil)
     }
 
-    /// - Parameter name: stands for the file's name in messages.
+    /// The directives of a text; `name` stands for its file's name in messages.
     package mutating func parse(text: [UInt8], name: String) -> [DirectiveNode] {
         var lexer = Lexer(text, file: name, order: order)
         let nodes = directives(&lexer, opened: nil, depth: 0)
@@ -77,19 +77,27 @@ package struct Parser {
     ) -> [DirectiveNode] {
         var nodes: [DirectiveNode] = []
         var words: [Word] = []
+        // A fault was reported in the directive being read: nothing more is said about it.
+        var isSpoilt = false
         while true {
             switch lexer.next() {
             case .word(let word):
                 words.append(word)
             case .semicolon(let position):
-                if words.isEmpty {
+                if isSpoilt {
+                    words = []
+                    isSpoilt = false
+                } else if words.isEmpty {
                     report(position, "found \";\", expected a directive")
                 } else {
                     finish(&words, into: &nodes, &lexer)
                 }
             case .openBrace(let position):
                 let body = block(&lexer, opened: position, depth: depth)
-                if words.isEmpty {
+                if isSpoilt {
+                    words = []
+                    isSpoilt = false
+                } else if words.isEmpty {
                     report(position, "found \"{\", expected a directive")
                 } else {
                     nodes.append(
@@ -99,16 +107,18 @@ package struct Parser {
                 }
             case .closeBrace(let position):
                 if let word = words.first {
-                    report(position, directive: word.text, "found \"}\", expected \";\"")
+                    if !isSpoilt { report(position, directive: word.text, "found \"}\", expected \";\"") }
                     words = []
+                    isSpoilt = false
                 } else if opened == nil {
                     report(position, "found \"}\" where no block is open")
                 }
                 if opened != nil { return nodes }
             case .fault(let position, let message):
-                report(position, directive: words.first?.text ?? "", message)
+                if !isSpoilt { report(position, directive: words.first?.text ?? "", message) }
+                isSpoilt = true
             case .end(let position):
-                if let word = words.first {
+                if let word = words.first, !isSpoilt {
                     report(
                         position, directive: word.text, "found the end of the file, expected \";\" or \"{\"")
                 }

@@ -11,7 +11,10 @@ enum ListenArguments {
             }
             return [.unix(path: path.text)]
         }
-        if word.bytes.allSatisfy(ConfigValue.isDigit), let ports = ports(word.bytes) {
+        if !word.bytes.isEmpty, word.bytes.allSatisfy(ConfigValue.isDigit) {
+            guard let ports = ports(word.bytes) else {
+                throw call.failure(found: word, expected: "a port from 1 to 65535")
+            }
             return ports.map { .ipv4(host: "0.0.0.0", port: $0) }
         }
         let (host, portText) = split(word.bytes)

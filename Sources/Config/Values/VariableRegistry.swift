@@ -18,7 +18,7 @@ struct VariableRegistry {
 
     init(builtins: Set<String>) { self.builtins = builtins }
 
-    /// - Parameter name: without the `$`, in any case.
+    /// Where the variable of this name (without the `$`, in any case) will be found.
     mutating func reference(_ name: String, at position: SourcePosition, in directive: String) -> VariableID {
         let name = name.lowercased()
         uses.append(Use(name: name, position: position, directive: directive))
