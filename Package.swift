@@ -67,6 +67,7 @@ let package = Package(
             swiftSettings: strict),
 
         tests("PatternsTests", ["Patterns"]),
+        tests("DigestTests", ["Digest"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),

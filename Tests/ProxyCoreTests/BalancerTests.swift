@@ -39,9 +39,12 @@ struct BalancerTests {
 
     @Test("a server with several addresses counts once for each")
     func severalAddresses() {
-        let lines = [UpstreamServer(endpoint: .host("a", port: 80)), UpstreamServer(endpoint: .host("b", port: 80))]
+        let lines = [
+            UpstreamServer(endpoint: .host("a", port: 80)), UpstreamServer(endpoint: .host("b", port: 80)),
+        ]
         let addresses = [
-            [PeerAddress(.ipv4(1, port: 80)), PeerAddress(.ipv4(2, port: 80))], [PeerAddress(.unix(path: [47]))],
+            [PeerAddress(.ipv4(1, port: 80)), PeerAddress(.ipv4(2, port: 80))],
+            [PeerAddress(.unix(path: [47]))],
         ]
         let group = PeerGroup(UpstreamGroup(name: [], servers: lines), addresses: addresses)
         #expect(group.peers.map(\.address.text.text) == ["0.0.0.1:80", "0.0.0.2:80", "unix:/"])
@@ -63,7 +66,9 @@ struct BalancerTests {
         #expect(group.next(&selection, now: 0) == nil)
     }
 
-    @Test("tries are limited to peers in service and to proxy_next_upstream_tries", arguments: [(0, 2), (1, 1), (9, 2)])
+    @Test(
+        "tries are limited to peers in service and to proxy_next_upstream_tries",
+        arguments: [(0, 2), (1, 1), (9, 2)])
     func tries(_ limit: Int, _ tries: Int) {
         let group = group([{ _ in }, { $0.isDown = true }, { $0.isBackup = true }])
         #expect(group.begin(maxTries: limit).tries == tries)
@@ -218,7 +223,8 @@ struct PeerAddressTests {
     @Test(
         "numeric addresses are read and printed as nginx prints them",
         arguments: [
-            ("127.0.0.1", "127.0.0.1:80"), ("0.0.0.0", "0.0.0.0:80"), ("255.255.255.255", "255.255.255.255:80"),
+            ("127.0.0.1", "127.0.0.1:80"), ("0.0.0.0", "0.0.0.0:80"),
+            ("255.255.255.255", "255.255.255.255:80"),
             ("::", "[::]:80"), ("::1", "[::1]:80"), ("[::1]", "[::1]:80"), ("1::", "[1::]:80"),
             ("2001:DB8:0:0:1:0:0:1", "[2001:db8::1:0:0:1]:80"), ("1:2:3:4:5:6:7:8", "[1:2:3:4:5:6:7:8]:80"),
             ("1:0:3:4:5:6:7:8", "[1:0:3:4:5:6:7:8]:80"), ("::ffff:1.2.3.4", "[::ffff:102:304]:80"),
@@ -231,8 +237,10 @@ struct PeerAddressTests {
     @Test(
         "other text is no address",
         arguments: [
-            "", "1", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1..2.3", "1.2.3.4 ", "a.b.c.d", "localhost", ":",
-            ":::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "g::", "1:2:3:4:5:6:7:1.2.3.4", "[::1",
+            "", "1", "1.2.3", "1.2.3.4.5", "1.2.3.256", "01.2.3.4", "1..2.3", "1.2.3.4 ", "a.b.c.d",
+            "localhost", ":",
+            ":::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "g::", "1:2:3:4:5:6:7:1.2.3.4",
+            "[::1",
             "::1]", "1:", ":1", "[]", "::1.2.3", "1:2:3:4:5:6:7:8::", "::1%lo",
         ])
     func invalid(_ text: String) {

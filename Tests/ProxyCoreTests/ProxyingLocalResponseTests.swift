@@ -38,10 +38,12 @@ struct ProxyingLocalResponseTests {
     static let cases = [
         Case(
             name: "a page of nginx's form", location: "return 404;", line: "404 Not Found",
-            fields: "Content-Type: text/html\nContent-Length: \(length(page("404 Not Found")))\nConnection: keep-alive\n",
+            fields:
+                "Content-Type: text/html\nContent-Length: \(length(page("404 Not Found")))\nConnection: keep-alive\n",
             body: page("404 Not Found")),
         Case(
-            name: "a page without the version", location: "return 404; server_tokens off;", line: "404 Not Found",
+            name: "a page without the version", location: "return 404; server_tokens off;",
+            line: "404 Not Found",
             fields: """
                 Content-Type: text/html
                 Content-Length: \(length(page("404 Not Found", "switchyard")))
@@ -51,18 +53,23 @@ struct ProxyingLocalResponseTests {
         Case(
             name: "HEAD is told the length of the page", location: "return 404;",
             request: "HEAD / HTTP/1.1\nHost: client.test\n\n", line: "404 Not Found",
-            fields: "Content-Type: text/html\nContent-Length: \(length(page("404 Not Found")))\nConnection: keep-alive\n",
+            fields:
+                "Content-Type: text/html\nContent-Length: \(length(page("404 Not Found")))\nConnection: keep-alive\n",
             body: ""),
         Case(
-            name: "after a bad request the connection closes", location: "return 400;", line: "400 Bad Request",
-            fields: "Content-Type: text/html\nContent-Length: \(length(page("400 Bad Request")))\nConnection: close\n",
+            name: "after a bad request the connection closes", location: "return 400;",
+            line: "400 Bad Request",
+            fields:
+                "Content-Type: text/html\nContent-Length: \(length(page("400 Bad Request")))\nConnection: close\n",
             body: page("400 Bad Request"), keepsAlive: false),
         Case(
             name: "nginx's 494 is a 400 to clients", location: "return 494;", line: "400 Bad Request",
-            fields: "Content-Type: text/html\nContent-Length: \(length(page("400 Bad Request")))\nConnection: close\n",
+            fields:
+                "Content-Type: text/html\nContent-Length: \(length(page("400 Bad Request")))\nConnection: close\n",
             body: page("400 Bad Request"), keepsAlive: false),
         Case(
-            name: "a redirect is absolute and has a page", location: "return 301 /x;", line: "301 Moved Permanently",
+            name: "a redirect is absolute and has a page", location: "return 301 /x;",
+            line: "301 Moved Permanently",
             fields: """
                 Content-Type: text/html
                 Content-Length: \(length(page("301 Moved Permanently")))
@@ -71,7 +78,8 @@ struct ProxyingLocalResponseTests {
 
                 """, body: page("301 Moved Permanently")),
         Case(
-            name: "302 is worded as nginx words it", location: "return http://a/b;", line: "302 Moved Temporarily",
+            name: "302 is worded as nginx words it", location: "return http://a/b;",
+            line: "302 Moved Temporarily",
             fields: """
                 Content-Type: text/html
                 Content-Length: \(length(page("302 Found")))
@@ -93,7 +101,8 @@ struct ProxyingLocalResponseTests {
             name: "204 has neither type nor length", location: "return 204;", line: "204 No Content",
             fields: "Connection: keep-alive\n", body: ""),
         Case(
-            name: "304 has neither, though nginx gives both", location: "return 304;", line: "304 Not Modified",
+            name: "304 has neither, though nginx gives both", location: "return 304;",
+            line: "304 Not Modified",
             fields: "Connection: keep-alive\n", body: ""),
         Case(
             name: "a status without a page is empty", location: "return 418;", line: "418 ",
@@ -111,7 +120,8 @@ struct ProxyingLocalResponseTests {
 
                 """, body: "ok"),
         Case(
-            name: "add_trailer makes chunks", location: "return 200 hello; add_trailer X-T t;", line: "200 OK",
+            name: "add_trailer makes chunks", location: "return 200 hello; add_trailer X-T t;",
+            line: "200 OK",
             fields: "Content-Type: text/plain\nTransfer-Encoding: chunked\nConnection: keep-alive\n",
             body: "5\nhello\n0\nX-T: t\n\n"),
     ]
@@ -120,7 +130,10 @@ struct ProxyingLocalResponseTests {
     func response(_ test: Case) throws {
         let fixture = try ProxyingFixture(test.location, request: test.request)
         let (text, facts) = try fixture.local()
-        #expect(text == "HTTP/1.1 \(test.line)\n\(Self.own.replacing("/0.1.0", with: tokens(test)))\(test.fields)\n\(test.body)")
+        #expect(
+            text
+                == "HTTP/1.1 \(test.line)\n\(Self.own.replacing("/0.1.0", with: tokens(test)))\(test.fields)\n\(test.body)"
+        )
         #expect(facts.keepsAlive == test.keepsAlive)
         #expect(test.line.hasPrefix("\(facts.status) "))
     }
@@ -173,7 +186,8 @@ struct ProxyingLocalResponseTests {
     @Test(
         "keepalive directives decide about the connection",
         arguments: [
-            ("", "t", 1, true), ("keepalive_timeout 0;", "t", 1, false), ("keepalive_requests 5;", "t", 4, true),
+            ("", "t", 1, true), ("keepalive_timeout 0;", "t", 1, false),
+            ("keepalive_requests 5;", "t", 4, true),
             ("keepalive_requests 5;", "t", 5, false), ("keepalive_time 10s;", "t", 1, false),
             ("keepalive_disable safari;", "Mozilla/5.0 (Mac OS X) AppleWebKit Version/5 Safari/5", 1, false),
             ("keepalive_disable safari;", "Mozilla/5.0 (Mac OS X) AppleWebKit Chrome/5 Safari/5", 1, true),

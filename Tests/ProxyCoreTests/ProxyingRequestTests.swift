@@ -237,7 +237,8 @@ struct ProxyingRequestTests {
 
     @Test("heads are nginx's", arguments: cases)
     func head(_ test: Case) throws {
-        let fixture = try ProxyingFixture(test.location, path: test.path, http: test.http, request: test.request)
+        let fixture = try ProxyingFixture(
+            test.location, path: test.path, http: test.http, request: test.request)
         #expect(try fixture.upstream(bodyLength: test.bodyLength).head == test.head)
     }
 

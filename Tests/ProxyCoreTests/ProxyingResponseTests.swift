@@ -57,7 +57,8 @@ struct ProxyingResponseTests {
 
     static let cases = [
         Case(
-            name: "ours first, then the upstream's without hidden, hop-by-hop and nominated ones", response: full,
+            name: "ours first, then the upstream's without hidden, hop-by-hop and nominated ones",
+            response: full,
             head: """
                 HTTP/1.1 200 Fine
                 \(own)Content-Type: text/x;charset=a
@@ -89,7 +90,8 @@ struct ProxyingResponseTests {
                 """),
         Case(
             name: "proxy_pass_header and proxy_hide_header",
-            settings: "proxy_pass_header Server; proxy_pass_header Date; proxy_hide_header X-hide;", response: full,
+            settings: "proxy_pass_header Server; proxy_pass_header Date; proxy_hide_header X-hide;",
+            response: full,
             head: """
                 HTTP/1.1 200 Fine
                 Content-Type: text/x;charset=a
@@ -114,7 +116,9 @@ struct ProxyingResponseTests {
         Case(
             name: "the second argument of keepalive_timeout is told", settings: "keepalive_timeout 30 20;",
             response: "HTTP/1.1 200 OK\nContent-Length: 2\n\n",
-            head: "HTTP/1.1 200 OK\n\(own)Content-Length: 2\nConnection: keep-alive\nKeep-Alive: timeout=20\n\n"),
+            head:
+                "HTTP/1.1 200 OK\n\(own)Content-Length: 2\nConnection: keep-alive\nKeep-Alive: timeout=20\n\n"
+        ),
         Case(
             name: "server_tokens off", settings: "server_tokens off;",
             response: "HTTP/1.1 200 OK\nContent-Length: 2\n\n",
@@ -134,7 +138,8 @@ struct ProxyingResponseTests {
         Case(
             name: "chunks stay chunks",
             response: "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nTrailer: X-T\n\n",
-            head: "HTTP/1.1 200 OK\n\(own)Transfer-Encoding: chunked\nConnection: keep-alive\nTrailer: X-T\n\n",
+            head:
+                "HTTP/1.1 200 OK\n\(own)Transfer-Encoding: chunked\nConnection: keep-alive\nTrailer: X-T\n\n",
             framing: .chunked),
         Case(
             name: "an HTTP/1.0 client is told the end by closing", request: old,
@@ -167,7 +172,8 @@ struct ProxyingResponseTests {
             framing: .length(0)),
         Case(
             name: "add_header and expires come last",
-            settings: "add_header X-A b; add_header X-B $request_method always; add_header X-C ''; expires 1h;",
+            settings:
+                "add_header X-A b; add_header X-B $request_method always; add_header X-C ''; expires 1h;",
             response: "HTTP/1.1 200 OK\nContent-Length: 0\nA: b\n\n",
             head: """
                 HTTP/1.1 200 OK
@@ -224,7 +230,8 @@ struct ProxyingResponseTests {
             head: "HTTP/1.1 200 OK\n\(own)Transfer-Encoding: chunked\nConnection: keep-alive\n\n",
             framing: .chunked),
         Case(
-            name: "add_trailer is nothing to an HTTP/1.0 client", settings: "add_trailer X-T t;", request: old,
+            name: "add_trailer is nothing to an HTTP/1.0 client", settings: "add_trailer X-T t;",
+            request: old,
             response: "HTTP/1.1 200 OK\nContent-Length: 2\n\n",
             head: "HTTP/1.1 200 OK\n\(own)Content-Length: 2\nConnection: close\n\n", keepsAlive: false),
         Case(
@@ -270,7 +277,8 @@ struct ProxyingResponseTests {
     func drain() throws {
         let fixture = try ProxyingFixture(
             "proxy_pass http://127.0.0.1:9000;", request: "GET / HTTP/1.1\nHost: c\n\n")
-        let (head, facts) = try fixture.downstream("HTTP/1.1 200 OK\nContent-Length: 2\n\n", mayKeepAlive: false)
+        let (head, facts) = try fixture.downstream(
+            "HTTP/1.1 200 OK\nContent-Length: 2\n\n", mayKeepAlive: false)
         #expect(head.contains("\nConnection: close\n"))
         #expect(!facts.keepsAlive)
     }
@@ -296,15 +304,18 @@ struct ProxyingResponseTests {
 
     static let redirects = [
         Redirect(
-            location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/", from: "http://127.0.0.1:9000/base/x",
+            location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/",
+            from: "http://127.0.0.1:9000/base/x",
             to: "http://client.test:8080/red/x"),
         Redirect(
-            location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/", from: "http://127.0.0.1:9000/nope",
+            location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/",
+            from: "http://127.0.0.1:9000/nope",
             to: "http://127.0.0.1:9000/nope"),
         Redirect(
             location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/", from: "http://other/",
             to: "http://other/"),
-        Redirect(location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/", from: "/rel", to: "/rel"),
+        Redirect(
+            location: "proxy_pass http://127.0.0.1:9000/base/;", path: "/red/", from: "/rel", to: "/rel"),
         Redirect(
             location: "proxy_pass http://127.0.0.1:9000;", path: "/red/", from: "http://127.0.0.1:9000/z",
             to: "http://client.test:8080/z"),
@@ -318,10 +329,12 @@ struct ProxyingResponseTests {
             location: "proxy_pass http://127.0.0.1:9000; proxy_redirect off;", path: "/red/",
             from: "http://127.0.0.1:9000/z", to: "http://127.0.0.1:9000/z"),
         Redirect(
-            location: "proxy_pass http://127.0.0.1:9000; proxy_redirect http://a/ http://$host/b/;", path: "/red/",
+            location: "proxy_pass http://127.0.0.1:9000; proxy_redirect http://a/ http://$host/b/;",
+            path: "/red/",
             from: "http://a/c", to: "http://client.test/b/c"),
         Redirect(
-            location: "proxy_pass http://127.0.0.1:9000; proxy_redirect http://$arg_h/ http://b/;", path: "/red/",
+            location: "proxy_pass http://127.0.0.1:9000; proxy_redirect http://$arg_h/ http://b/;",
+            path: "/red/",
             from: "http://a/c", to: "http://b/c"),
         Redirect(
             location: "proxy_pass http://127.0.0.1:9000; proxy_redirect ~*^http://(.)/(.+)$ https://$2.$1/;",
@@ -337,7 +350,8 @@ struct ProxyingResponseTests {
     func redirect(_ test: Redirect) throws {
         let fixture = try ProxyingFixture(
             test.location, path: test.path, request: "GET /red/?h=a HTTP/1.1\nHost: client.test\n\n")
-        let response = "HTTP/1.1 302 Go\nX: y\nLocation: \(test.from)\nRefresh: 5; URL=\(test.from)\nContent-Length: 0\n\n"
+        let response =
+            "HTTP/1.1 302 Go\nX: y\nLocation: \(test.from)\nRefresh: 5; URL=\(test.from)\nContent-Length: 0\n\n"
         let head = try fixture.downstream(response).head
         let lines = head.split(separator: "\n")
         #expect(lines.filter { $0.hasPrefix("Location:") } == ["Location: \(test.to)"])
@@ -392,7 +406,9 @@ struct ProxyingResponseTests {
         #expect(head.hasSuffix("\nExpires: \(expires)\nCache-Control: \(cacheControl)\n\n"))
     }
 
-    @Test("expires that says nothing leaves the fields alone", arguments: ["off", "$arg_o", "$arg_none", "$arg_bad"])
+    @Test(
+        "expires that says nothing leaves the fields alone",
+        arguments: ["off", "$arg_o", "$arg_none", "$arg_bad"])
     func noExpires(_ setting: String) throws {
         let fixture = try ProxyingFixture(
             "proxy_pass http://127.0.0.1:9000; expires \(setting);",
@@ -408,10 +424,12 @@ struct ProxyingResponseTests {
     func interim(_ version: String) throws {
         let fixture = try ProxyingFixture(
             "proxy_pass http://127.0.0.1:9000;", request: "GET / HTTP/\(version)\nHost: c\n\n")
-        try fixture.receive("HTTP/1.1 103 Early Hints\nLink: </a>\nServer: b\nConnection: x-a\nX-A: 1\nUpgrade: y\n\n")
+        try fixture.receive(
+            "HTTP/1.1 103 Early Hints\nLink: </a>\nServer: b\nConnection: x-a\nX-A: 1\nUpgrade: y\n\n")
         let plan = ProxyPlan(fixture.exchange.location.settings.values, pass: try fixture.pass())
         var head: [UInt8] = []
-        DownstreamResponseBuilder.appendInterim(fixture.exchange.response, for: fixture.exchange, plan: plan, to: &head)
+        DownstreamResponseBuilder.appendInterim(
+            fixture.exchange.response, for: fixture.exchange, plan: plan, to: &head)
         #expect(head.text == (version == "1.1" ? "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" : ""))
     }
 
@@ -421,7 +439,8 @@ struct ProxyingResponseTests {
             "proxy_pass http://127.0.0.1:9000; add_trailer X-Sum $request_method; add_trailer X-None '';",
             request: "GET / HTTP/1.1\nHost: c\n\n")
         _ = try fixture.downstream("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n")
-        try fixture.receive("HTTP/1.1 200 OK\nX-T: 1\nContent-Length: 5\nServer: x\nConnection: y\nX-U:  2\n\n")
+        try fixture.receive(
+            "HTTP/1.1 200 OK\nX-T: 1\nContent-Length: 5\nServer: x\nConnection: y\nX-U:  2\n\n")
         var section = TrailerSection()
         section.bytes = fixture.exchange.response.bytes
         section.fields = fixture.exchange.response.fields
@@ -430,5 +449,71 @@ struct ProxyingResponseTests {
         var lines: [UInt8] = []
         DownstreamResponseBuilder.appendTrailers(for: fixture.exchange, plan: plan, to: &lines)
         #expect(lines.text == "X-T: 1\r\nX-U: 2\r\nX-Sum: GET\r\n\r\n")
+    }
+}
+
+@Suite("Bodies that the client does not expect")
+struct ProxyingFramingTests {
+    struct Case: Sendable {
+        var settings = ""
+        var method = "GET"
+        var upstreamMethod: String?
+        var response: String
+        var framing: BodyFraming
+        var length: String?
+    }
+
+    @Test(
+        "the client's method and the status sent decide, not what the upstream did",
+        arguments: [
+            // The upstream was asked with another method than the client's.
+            Case(
+                settings: "proxy_method HEAD;", upstreamMethod: "HEAD",
+                response: "HTTP/1.1 200 OK\nContent-Length: 9\n\n", framing: .length(0), length: "0"),
+            Case(
+                settings: "proxy_method GET;", method: "HEAD", upstreamMethod: "GET",
+                response: "HTTP/1.1 200 OK\nContent-Length: 9\n\n", framing: .none, length: "9"),
+            Case(
+                settings: "proxy_method GET;", method: "HEAD", upstreamMethod: "GET",
+                response: "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n", framing: .none, length: nil),
+            // The status is another than the upstream's.
+            Case(
+                settings: "error_page 404 =410 /error-page; return 404;", response: "HTTP/1.1 204 No\n\n",
+                framing: .length(0), length: "0"),
+            Case(
+                settings: "error_page 404 =204 /error-page; return 404;",
+                response: "HTTP/1.1 200 OK\nContent-Length: 9\n\n", framing: .none, length: nil),
+        ])
+    func framing(_ test: Case) throws {
+        let pass = test.settings.contains("return") ? "" : "proxy_pass http://127.0.0.1:9000;"
+        let fixture = try ProxyingFixture(
+            "\(pass) \(test.settings)", request: "\(test.method) / HTTP/1.1\nHost: c\n\n")
+        let (head, facts) = try fixture.downstream(
+            test.response, toMethod: test.upstreamMethod ?? test.method)
+        #expect(facts.framing == test.framing)
+        #expect(facts.keepsAlive)
+        let lengths = head.split(separator: "\n").filter { $0.hasPrefix("Content-Length: ") }
+        #expect(lengths == (test.length.map { ["Content-Length: \($0)"] } ?? []))
+    }
+}
+
+@Suite("Plans of locations")
+struct ProxyPlanTests {
+    @Test("a plan is made once for a location and a proxy_pass")
+    func cache() throws {
+        let fixture = try ProxyingFixture(
+            "proxy_pass http://127.0.0.1:9000;", request: "GET / HTTP/1.1\nHost: c\n\n")
+        let other = try ProxyingFixture(
+            "proxy_pass http://127.0.0.1:9000; proxy_set_header Upgrade x;",
+            request: "GET / HTTP/1.1\nHost: c\n\n")
+        let cache = ProxyPlanCache(fixture.configuration)
+        let first = cache.plan(for: fixture.exchange.location, try fixture.pass())
+        let second = cache.plan(for: other.exchange.location, try other.pass())
+        #expect(first !== second)
+        #expect(cache.plan(for: fixture.exchange.location, try fixture.pass()) === first)
+        #expect(cache.plan(for: other.exchange.location, try other.pass()) === second)
+        #expect(cache.plan(for: other.exchange.location, try other.pass()) === second)
+        #expect(!first.request.mayUpgrade)
+        #expect(second.request.mayUpgrade)
     }
 }

@@ -9,11 +9,8 @@ struct ProxyingFixture {
     let configuration: Configuration
     let decision: RouteDecision
 
-    /// - Parameters:
-    ///   - location: what stands in the `http` block: either whole servers, or the body of the only location.
-    ///   - path: the location's prefix.
-    ///   - http: directives of the `http` block.
-    ///   - request: a whole head, lines ending in LF.
+    /// Routes `request`, a whole head with lines ending in LF, under a server whose location `path` has the
+    /// directives `location`, and whose `http` block begins with those of `http`.
     init(
         _ location: String, path: String = "/", http: String = "", request: String,
         sourceLocation: SourceLocation = #_sourceLocation
@@ -101,8 +98,12 @@ struct ProxyingFixture {
     // MARK: Downstream
 
     /// The head sent to the client for this one of the upstream's.
-    func downstream(_ response: String, mayKeepAlive: Bool = true) throws -> (head: String, facts: DownstreamResponse) {
-        try receive(response)
+    func downstream(
+        _ response: String, toMethod method: String? = nil, mayKeepAlive: Bool = true
+    ) throws -> (
+        head: String, facts: DownstreamResponse
+    ) {
+        try receive(response, toMethod: method)
         let plan = ProxyPlan(exchange.location.settings.values, pass: try pass())
         var head: [UInt8] = []
         let facts = DownstreamResponseBuilder.append(
@@ -110,17 +111,20 @@ struct ProxyingFixture {
         return (try head.textWithPlainLineEnds(), facts)
     }
 
-    func receive(_ response: String) throws {
+    /// Takes a response to a request that went upstream with `method`, where that is not the client's.
+    func receive(_ response: String, toMethod method: String? = nil) throws {
         let bytes = Array(response.replacingLineEnds.utf8)
         var parser = ResponseHeadParser()
-        let isHead = exchange.method.text == "HEAD"
+        let isHead = (method ?? exchange.method.text) == "HEAD"
         let progress = parser.parse(
             RawSpan(_elements: bytes.span), isHead: isHead, maxHead: 8192, into: &exchange.response)
         try #require(progress == .complete(length: bytes.count))
     }
 
     /// The whole response that the proxy makes itself.
-    func local(_ response: LocalResponse? = nil, mayKeepAlive: Bool = true) throws -> (text: String, facts: DownstreamResponse) {
+    func local(_ response: LocalResponse? = nil, mayKeepAlive: Bool = true) throws -> (
+        text: String, facts: DownstreamResponse
+    ) {
         var made = response
         if made == nil, case .respond(let routed) = decision { made = routed }
         var bytes: [UInt8] = []

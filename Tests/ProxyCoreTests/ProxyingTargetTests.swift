@@ -37,7 +37,8 @@ struct ProxyingTargetTests {
         Case(
             location: "proxy_pass http://grp/;", path: "= /exact", target: "/exact?", result: "group grp /"),
         Case(
-            location: "rewrite ^/rw/(.*)$ /new/$1 break; proxy_pass http://127.0.0.1:9000/ignored/;", path: "/rw/",
+            location: "rewrite ^/rw/(.*)$ /new/$1 break; proxy_pass http://127.0.0.1:9000/ignored/;",
+            path: "/rw/",
             target: "/rw/a%20b?x=1", result: "group 127.0.0.1:9000 /new/a%20b?x=1"),
         Case(
             location: "rewrite ^/rw/(.*)$ /n/$1 break; proxy_pass http://127.0.0.1:9000;", path: "/rw/",
@@ -56,7 +57,9 @@ struct ProxyingTargetTests {
         Case(
             location: "set $b backend.test; proxy_pass http://$b:8000/p;", target: "/x",
             result: "resolve backend.test:8000 /p"),
-        Case(location: "set $b '[::1]:90'; proxy_pass http://$b?q;", target: "/", result: "address [::1]:90 /?q"),
+        Case(
+            location: "set $b '[::1]:90'; proxy_pass http://$b?q;", target: "/",
+            result: "address [::1]:90 /?q"),
         Case(
             location: "set $b /run/a.sock; proxy_pass http://unix:$b:/u;", target: "/",
             result: "address unix:/run/a.sock /u"),
@@ -69,9 +72,11 @@ struct ProxyingTargetTests {
         Case(
             location: "set $b ''; proxy_pass $b;", target: "/", result: "invalid URL prefix in \"\""),
         Case(
-            location: "set $b ftp://x; proxy_pass $b;", target: "/", result: "invalid URL prefix in \"ftp://x\""),
+            location: "set $b ftp://x; proxy_pass $b;", target: "/",
+            result: "invalid URL prefix in \"ftp://x\""),
         Case(
-            location: "set $b ''; proxy_pass http://$b/;", target: "/", result: "no host in upstream \"http:///\""),
+            location: "set $b ''; proxy_pass http://$b/;", target: "/",
+            result: "no host in upstream \"http:///\""),
         Case(
             location: "set $b :80; proxy_pass http://$b/;", target: "/",
             result: "no host in upstream \"http://:80/\""),

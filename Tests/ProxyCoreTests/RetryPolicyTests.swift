@@ -18,7 +18,10 @@ struct RetryPolicyTests {
             "recv() failed (104: text 104) while reading response header from upstream"
         ),
         (.connectTimedOut, .timeout, 504, "upstream timed out (110: text 110) while connecting to upstream"),
-        (.sendTimedOut, .timeout, 504, "upstream timed out (110: text 110) while sending request to upstream"),
+        (
+            .sendTimedOut, .timeout, 504,
+            "upstream timed out (110: text 110) while sending request to upstream"
+        ),
         (
             .readTimedOut(.readingHead), .timeout, 504,
             "upstream timed out (110: text 110) while reading response header from upstream"
@@ -27,7 +30,10 @@ struct RetryPolicyTests {
             .closedEarly(.readingHead), .error, 502,
             "upstream prematurely closed connection while reading response header from upstream"
         ),
-        (.closedEarly(.readingBody), .error, 502, "upstream prematurely closed connection while reading upstream"),
+        (
+            .closedEarly(.readingBody), .error, 502,
+            "upstream prematurely closed connection while reading upstream"
+        ),
         (
             .invalidHead(.invalidStatusLine), .invalidHeader, 502,
             "upstream sent invalid header (invalidStatusLine) while reading response header from upstream"
@@ -90,7 +96,8 @@ struct RetryPolicyTests {
     private func selection(tries: Int) -> PeerSelection {
         let lines = (0..<3).map { _ in UpstreamServer(endpoint: .host("n", port: 80)) }
         let addresses = lines.indices.map { [PeerAddress(.ipv4(UInt32($0), port: 80))] }
-        var selection = PeerGroup(UpstreamGroup(name: [], servers: lines), addresses: addresses).begin(maxTries: 0)
+        var selection = PeerGroup(UpstreamGroup(name: [], servers: lines), addresses: addresses).begin(
+            maxTries: 0)
         selection.tries = tries
         return selection
     }
@@ -121,7 +128,8 @@ struct RetryPolicyTests {
         let (policy, _) = try policy("proxy_next_upstream_timeout 1s; proxy_next_upstream_tries 7;")
         #expect(policy.maxTries == 7)
         let allowed = policy.allows(
-            ProxyFailure(.connectTimedOut), nonIdempotent: false, selection: selection(tries: tries), firstTryAt: 0,
+            ProxyFailure(.connectTimedOut), nonIdempotent: false, selection: selection(tries: tries),
+            firstTryAt: 0,
             now: now)
         #expect(allowed == isRetried)
     }
@@ -156,7 +164,8 @@ struct RetryPolicyTests {
     func statuses(_ status: Int, _ tries: Int, _ nonIdempotent: Bool, _ isRejected: Bool) throws {
         let (policy, _) = try policy("proxy_next_upstream http_503 http_404;")
         let rejected = policy.rejects(
-            status: status, nonIdempotent: nonIdempotent, selection: selection(tries: tries), firstTryAt: 0, now: 0)
+            status: status, nonIdempotent: nonIdempotent, selection: selection(tries: tries), firstTryAt: 0,
+            now: 0)
         #expect(rejected == isRejected)
     }
 
@@ -192,7 +201,8 @@ struct RetryPolicyTests {
                 """)
         line = []
         LogContext.append(
-            fixture.exchange, peer: PeerAddress(.unix(path: Array("/s".utf8))), uri: Array("/a".utf8), to: &line)
+            fixture.exchange, peer: PeerAddress(.unix(path: Array("/s".utf8))), uri: Array("/a".utf8),
+            to: &line)
         #expect(line.text.contains(#", upstream: "http://unix:/s:/a", "#))
         line = []
         LogContext.append(fixture.exchange, peer: nil, uri: [], to: &line)

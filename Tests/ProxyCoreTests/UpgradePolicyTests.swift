@@ -33,7 +33,9 @@ struct UpgradePolicyTests {
         var testDescription: String { protocols + request }
     }
 
-    private static func asking(_ upgrade: String, connection: String = "upgrade", version: String = "1.1") -> String {
+    private static func asking(_ upgrade: String, connection: String = "upgrade", version: String = "1.1")
+        -> String
+    {
         "GET / HTTP/\(version)\nHost: c\nConnection: \(connection)\nUpgrade: \(upgrade)\n\n"
     }
 
@@ -94,7 +96,9 @@ struct UpgradePolicyTests {
         #expect(!head.contains("Upgrade:"))
     }
 
-    @Test("every violation has an answer and a line for the log", arguments: WebSocketHandshake.RequestViolation.allCases)
+    @Test(
+        "every violation has an answer and a line for the log",
+        arguments: WebSocketHandshake.RequestViolation.allCases)
     func rejections(_ violation: WebSocketHandshake.RequestViolation) {
         #expect(violation.response.status == (violation == .unsupportedVersion ? 426 : 400))
         #expect(violation.message.hasPrefix("client sent WebSocket handshake with "))
@@ -157,16 +161,24 @@ struct UpgradePolicyTests {
         var testDescription: String { response }
     }
 
-    private static func answered(_ part: String, _ other: String) -> String { answer.replacing(part, with: other) }
-    private static func adding(_ line: String) -> String { answered("Upgrade: websocket", "Upgrade: websocket\n\(line)") }
+    private static func answered(_ part: String, _ other: String) -> String {
+        answer.replacing(part, with: other)
+    }
+    private static func adding(_ line: String) -> String {
+        answered("Upgrade: websocket", "Upgrade: websocket\n\(line)")
+    }
     private static func foo(_ fields: String) -> String { "HTTP/1.1 101 S\nConnection: upgrade\n\(fields)\n" }
 
     static let answers = [
         Answer(response: answer, verdict: .accepted(webSocket: true)),
         Answer(response: adding("Sec-WebSocket-Protocol: superchat"), verdict: .accepted(webSocket: true)),
         Answer(response: adding("Sec-WebSocket-Protocol: other"), verdict: .accepted(webSocket: true)),
-        Answer(response: adding("Sec-WebSocket-Extensions: permessage-deflate"), verdict: .accepted(webSocket: true)),
-        Answer(response: adding("Sec-WebSocket-Protocol: Chat"), verdict: .refused(.handshake(.protocolNotOffered))),
+        Answer(
+            response: adding("Sec-WebSocket-Extensions: permessage-deflate"),
+            verdict: .accepted(webSocket: true)),
+        Answer(
+            response: adding("Sec-WebSocket-Protocol: Chat"),
+            verdict: .refused(.handshake(.protocolNotOffered))),
         Answer(
             response: adding("Sec-WebSocket-Protocol: chat, superchat"),
             verdict: .refused(.handshake(.protocolNotOffered))),
@@ -178,15 +190,23 @@ struct UpgradePolicyTests {
             verdict: .refused(.handshake(.extensionNotOffered))),
         Answer(response: answered(accept, accept.lowercased()), verdict: .refused(.handshake(.wrongAccept))),
         Answer(
-            response: answered("Sec-WebSocket-Accept: \(accept)\n", ""), verdict: .refused(.handshake(.missingAccept))),
+            response: answered("Sec-WebSocket-Accept: \(accept)\n", ""),
+            verdict: .refused(.handshake(.missingAccept))),
         Answer(response: answered("Connection: Upgrade\n", ""), verdict: .refused(.noConnectionOption)),
         Answer(response: answered("HTTP/1.1", "HTTP/1.0"), verdict: .refused(.noConnectionOption)),
         Answer(response: answered("Upgrade: websocket\n", ""), verdict: .refused(.noProtocol)),
         Answer(response: answered("Upgrade: websocket", "Upgrade: foo"), verdict: .refused(.otherProtocol)),
-        Answer(request: asking("foo/1, bar"), response: foo("Upgrade: FOO/1\n"), verdict: .accepted(webSocket: false)),
-        Answer(request: asking("foo/1, bar"), response: foo("Upgrade: bar, foo/1\n"), verdict: .accepted(webSocket: false)),
-        Answer(request: asking("foo/1, bar"), response: foo("Upgrade: foo/2\n"), verdict: .refused(.otherProtocol)),
-        Answer(request: asking("foo, h2c"), response: foo("Upgrade: h2c\n"), verdict: .refused(.otherProtocol)),
+        Answer(
+            request: asking("foo/1, bar"), response: foo("Upgrade: FOO/1\n"),
+            verdict: .accepted(webSocket: false)),
+        Answer(
+            request: asking("foo/1, bar"), response: foo("Upgrade: bar, foo/1\n"),
+            verdict: .accepted(webSocket: false)),
+        Answer(
+            request: asking("foo/1, bar"), response: foo("Upgrade: foo/2\n"),
+            verdict: .refused(.otherProtocol)),
+        Answer(
+            request: asking("foo, h2c"), response: foo("Upgrade: h2c\n"), verdict: .refused(.otherProtocol)),
         Answer(request: asking("foo"), response: answer, verdict: .refused(.otherProtocol)),
         Answer(request: "GET / HTTP/1.1\nHost: c\n\n", response: answer, verdict: .refused(.notAsked)),
         Answer(request: asking("h2c"), response: answer, verdict: .refused(.notAsked)),

@@ -5,13 +5,14 @@ internal import Wire
 package enum KeepAlivePolicy {
     /// By the request, the location's `keepalive_*` and what is known of the client, in nginx's order. The
     /// framing of the response may still demand that it closes.
-    package static func mayPersist(_ exchange: Exchange, _ settings: borrowing Settings.Values) -> Bool {
-        guard exchange.request.wantsKeepAlive, settings.keepaliveTimeout > 0,
-            exchange.client.requests < settings.keepaliveRequests
+    package static func mayPersist(_ exchange: Exchange, _ settings: Settings) -> Bool {
+        guard exchange.request.wantsKeepAlive, settings.values.keepaliveTimeout > 0,
+            exchange.client.requests < settings.values.keepaliveRequests
         else { return false }
         let age = exchange.clock.now.monotonic - exchange.client.connectedAt.monotonic
-        if age > settings.keepaliveTime { return false }
-        return settings.keepaliveDisable.isEmpty || !isDisabled(exchange, settings.keepaliveDisable)
+        if age > settings.values.keepaliveTime { return false }
+        return settings.values.keepaliveDisable.isEmpty
+            || !isDisabled(exchange, settings.values.keepaliveDisable)
     }
 
     private static func isDisabled(_ exchange: Exchange, _ disabled: KeepaliveDisable) -> Bool {

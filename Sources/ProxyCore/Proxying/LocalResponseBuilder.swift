@@ -14,9 +14,8 @@ package enum LocalResponseBuilder {
     package static func append(
         _ response: LocalResponse, for exchange: Exchange, mayKeepAlive: Bool, to output: inout [UInt8]
     ) -> DownstreamResponse {
-        let settings = exchange.location.settings.values
-        let code = exchange.errorStatus != 0 ? exchange.errorStatus : response.status
-        let status = ReasonPhrases.visible(code)
+        let settings = exchange.location.settings
+        let status = ReasonPhrases.visible(response.status)
         exchange.status = status
 
         var page: [UInt8] = []
@@ -24,32 +23,31 @@ package enum LocalResponseBuilder {
         let hasContent = status != 204 && status != 304 && status >= 200
         if hasContent, response.body == nil {
             if let title = ReasonPhrases.pageTitle(response.status) {
-                appendPage(title: title, settings.serverTokens, to: &page)
+                appendPage(title: title, settings.values.serverTokens, to: &page)
                 type = type ?? Text.html
             } else if response.status < 300 {
-                type = type ?? settings.mediaType(for: exchange.uri)
+                type = type ?? settings.values.mediaType(for: exchange.uri)
             }
         } else if hasContent {
-            type = type ?? settings.mediaType(for: exchange.uri)
+            type = type ?? settings.values.mediaType(for: exchange.uri)
         }
         let body = response.body ?? page
-        let sendsBody = hasContent && !isHead(exchange)
+        let sendsBody = hasContent && !exchange.request.isMethod(.head)
 
         var framing = BodyFraming.none
         var sendsTrailers = false
         if hasContent {
             sendsTrailers =
-                sendsBody && exchange.request.version >= .v1_1 && settings.chunkedTransferEncoding
-                && AddedFields.hasTrailers(settings.addTrailers, status: status)
+                sendsBody && exchange.request.version >= .v1_1 && settings.values.chunkedTransferEncoding
+                && AddedFields.hasTrailers(settings.values.addTrailers, status: status)
             framing = sendsTrailers ? .chunked : .length(Int64(body.count))
         }
-        var writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: mayKeepAlive)
-        writer.keepsAlive =
-            mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(code)
+        let keepsAlive =
+            mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(response.status)
             && KeepAlivePolicy.mayPersist(exchange, settings)
-
+        let writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
         writer.appendStatusLine(reason: ReasonPhrases.phrase(status)[...], to: &output)
-        writer.appendServerAndDate(exchange, settings.serverTokens, to: &output)
+        writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if hasContent, let type, !type.isEmpty {
             ResponseHeadWriter.append(Text.contentType, type, to: &output)
         }
@@ -60,14 +58,14 @@ package enum LocalResponseBuilder {
         if let location = response.location, !location.isEmpty {
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
         }
-        for field in response.fields { ResponseHeadWriter.append(field.name, field.value, to: &output) }
+        for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
         if AddedFields.isOrdinary(status),
-            let expires = ExpiresPolicy(settings.expires, lastModified: nil, exchange: exchange)
+            let expires = ExpiresPolicy(settings.values.expires, lastModified: nil, exchange: exchange)
         {
             ResponseHeadWriter.append(Text.expires, expires.expires, to: &output)
             ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output)
         }
-        AddedFields.append(settings.addHeaders, status: status, of: exchange, to: &output)
+        AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
         output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
 
         if sendsTrailers {
@@ -83,7 +81,7 @@ package enum LocalResponseBuilder {
             output.append(contentsOf: body)
         }
         return DownstreamResponse(
-            status: status, framing: framing, keepsAlive: writer.keepsAlive, sendsTrailers: sendsTrailers)
+            status: status, framing: framing, keepsAlive: keepsAlive, sendsTrailers: sendsTrailers)
     }
 
     /// The text of `stub_status`.
@@ -123,19 +121,13 @@ package enum LocalResponseBuilder {
         page.append(contentsOf: Text.pageEnd)
     }
 
-    private static func isHead(_ exchange: Exchange) -> Bool {
-        let request = exchange.request
-        return Octets.equal(request.bytes, request.method, exactly: Text.head)
-    }
-
     private enum Text {
         static let html = Array("text/html".utf8)
         static let plain = Array("text/plain".utf8)
-        static let head = Array("HEAD".utf8)
-        static let contentType = Array("Content-Type".utf8)
-        static let location = Array("Location".utf8)
-        static let expires = Array("Expires".utf8)
-        static let cacheControl = Array("Cache-Control".utf8)
+        static let contentType = Array("Content-Type".utf8)[...]
+        static let location = Array("Location".utf8)[...]
+        static let expires = Array("Expires".utf8)[...]
+        static let cacheControl = Array("Cache-Control".utf8)[...]
         static let pageStart = Array("<html>\r\n<head><title>".utf8)
         static let pageHeading = Array("</title></head>\r\n<body>\r\n<center><h1>".utf8)
         static let pageSignature = Array("</h1></center>\r\n<hr><center>".utf8)

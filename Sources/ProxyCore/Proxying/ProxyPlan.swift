@@ -4,11 +4,13 @@ package import Config
 package final class ProxyPlan: Sendable {
     package let request: ProxyHeaderPlan
     package let redirects: ProxyRedirectRewriter
+    package let retry: RetryPolicy
     /// Fields of the upstream's response that the configuration keeps from the client.
     let hidden: FieldNameSet
 
     package init(_ settings: Settings.Values, pass: ProxyPass) {
         request = ProxyHeaderPlan(settings)
+        retry = RetryPolicy(settings)
         redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
         hidden = FieldNameSet(settings.proxyHiddenHeaders)
     }
@@ -32,8 +34,13 @@ package final class ProxyPlanCache {
     package func plan(for location: Location, _ pass: ProxyPass) -> ProxyPlan {
         let key = Key(settings: ObjectIdentifier(location.settings), pass: ObjectIdentifier(pass))
         if let last, last.key == key { return last.plan }
-        let plan = plans[key] ?? ProxyPlan(location.settings.values, pass: pass)
-        plans[key] = plan
+        let plan: ProxyPlan
+        if let known = plans[key] {
+            plan = known
+        } else {
+            plan = ProxyPlan(location.settings.values, pass: pass)
+            plans[key] = plan
+        }
         last = (key, plan)
         return plan
     }

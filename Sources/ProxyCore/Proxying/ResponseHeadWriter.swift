@@ -7,11 +7,11 @@ internal import Wire
 /// `Transfer-Encoding`, `Connection` and `Keep-Alive`; whatever else there is follows.
 struct ResponseHeadWriter {
     var status: Int
-    /// Lines after which a name in the response's own fields takes the place of ours.
-    var hasServer = false
-    var hasDate = false
     var framing: BodyFraming
     var keepsAlive: Bool
+    /// The response's own fields hold these, so that ours are left out.
+    var hasServer = false
+    var hasDate = false
 
     func appendStatusLine(reason: ArraySlice<UInt8>, to output: inout [UInt8]) {
         output.append(contentsOf: Text.version)
@@ -37,13 +37,13 @@ struct ResponseHeadWriter {
     }
 
     /// From `Transfer-Encoding` to `Keep-Alive`.
-    func appendConnection(_ settings: borrowing Settings.Values, to output: inout [UInt8]) {
+    func appendConnection(_ settings: Settings, to output: inout [UInt8]) {
         if framing == .chunked { output.append(contentsOf: Text.chunked) }
         if status == 101 {
             output.append(contentsOf: Text.upgrade)
         } else if keepsAlive {
             output.append(contentsOf: Text.keepAlive)
-            if let seconds = settings.keepaliveHeaderTimeout {
+            if let seconds = settings.values.keepaliveHeaderTimeout {
                 output.append(contentsOf: Text.keepAliveTimeout)
                 ASCII.appendDecimal(seconds, to: &output)
                 output.append(contentsOf: Text.lineEnd)
@@ -59,7 +59,14 @@ struct ResponseHeadWriter {
         output.append(contentsOf: Text.lineEnd)
     }
 
-    static func append(_ name: [UInt8], _ value: some Collection<UInt8>, to output: inout [UInt8]) {
+    static func append(_ value: ArraySlice<UInt8>, as prefix: [UInt8], to output: inout [UInt8]) {
+        output.append(contentsOf: prefix)
+        output.append(contentsOf: value)
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    /// Appends a line whose value is of our making, in which no line end is let through.
+    static func append(_ name: ArraySlice<UInt8>, _ value: [UInt8], to output: inout [UInt8]) {
         output.append(contentsOf: name)
         output.append(contentsOf: Text.colonSpace)
         let start = output.count

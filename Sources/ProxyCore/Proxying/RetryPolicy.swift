@@ -11,7 +11,7 @@ package struct RetryPolicy: Sendable, Equatable {
     /// `proxy_next_upstream_tries`, for `PeerGroup.begin`.
     package let maxTries: Int
 
-    package init(_ settings: borrowing Settings.Values) {
+    package init(_ settings: Settings.Values) {
         conditions = settings.proxyNextUpstream
         timeout = Int64(settings.proxyNextUpstreamTimeout)
         maxTries = settings.proxyNextUpstreamTries

@@ -11,7 +11,7 @@ package enum UpgradePolicy {
 
     /// What a request asks for, within what the location allows.
     package static func examine(
-        _ request: borrowing RequestHead, allowed: UpgradeProtocols
+        _ request: RequestHead, allowed: UpgradeProtocols
     ) -> UpgradeDecision {
         guard request.upgradeIndex >= 0 else { return .notAsked }
         // RFC 9110 §7.8: without the connection option, or from HTTP/1.0, the field is to be ignored.
@@ -28,8 +28,7 @@ package enum UpgradePolicy {
         }
         guard hasAllowed else { return .withheld }
         guard hasWebSocket else { return .offered(webSocket: false) }
-        let handshake = copy request
-        if let violation = WebSocketHandshake.violation(in: handshake) { return .rejected(violation) }
+        if let violation = WebSocketHandshake.violation(in: request) { return .rejected(violation) }
         return .offered(webSocket: true)
     }
 

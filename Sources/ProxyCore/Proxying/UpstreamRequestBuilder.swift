@@ -20,10 +20,10 @@ package enum UpstreamRequestBuilder {
         bodyLength: Int64?, to output: inout [UInt8]
     ) -> UpstreamRequest {
         let start = output.count
-        let settings = exchange.location.settings.values
+        let settings = exchange.location.settings
         var result = UpstreamRequest()
 
-        if let method = settings.proxyMethod {
+        if let method = settings.values.proxyMethod {
             exchange.render(method, into: &output)
         } else {
             output.append(contentsOf: exchange.method)
@@ -31,7 +31,7 @@ package enum UpstreamRequestBuilder {
         result.isHead = Octets.equal(output, start..<output.count, exactly: Text.head)
         output.append(32)
         output.append(contentsOf: uri)
-        let isHTTP1_1 = settings.proxyHTTPVersion == .v1_1
+        let isHTTP1_1 = settings.values.proxyHTTPVersion == .v1_1
         output.append(contentsOf: isHTTP1_1 ? Text.http1_1 : Text.http1_0)
 
         let body = body(of: exchange, settings, bodyLength: bodyLength, isHTTP1_1: isHTTP1_1, result: &result)
@@ -52,7 +52,8 @@ package enum UpstreamRequestBuilder {
                 result.connection = ConnectionIntent(output, value)
             case .upgrade(let prefix, let template):
                 let sent = appendUpgrade(
-                    prefix, template, of: exchange, upgrade, allowed: settings.upgradeProtocols, to: &output)
+                    prefix, template, of: exchange, upgrade, allowed: settings.values.upgradeProtocols,
+                    to: &output)
                 sendsUpgrade = sendsUpgrade || sent
             case .contentLength(let prefix, let omitsEmpty):
                 appendLength(prefix, body, omitsEmpty: omitsEmpty, to: &output)
@@ -62,7 +63,7 @@ package enum UpstreamRequestBuilder {
                 output.append(contentsOf: Text.chunked)
             }
         }
-        if settings.proxyPassRequestHeaders {
+        if settings.values.proxyPassRequestHeaders {
             appendClientFields(of: exchange, plan, to: &output)
         }
         output.append(contentsOf: Text.lineEnd)
@@ -88,15 +89,15 @@ package enum UpstreamRequestBuilder {
     }
 
     private static func body(
-        of exchange: Exchange, _ settings: borrowing Settings.Values, bodyLength: Int64?, isHTTP1_1: Bool,
+        of exchange: Exchange, _ settings: Settings, bodyLength: Int64?, isHTTP1_1: Bool,
         result: inout UpstreamRequest
     ) -> Body {
-        if let template = settings.proxySetBody {
+        if let template = settings.values.proxySetBody {
             exchange.render(template, into: &result.replacementBody)
             return Body(framing: .length(Int64(result.replacementBody.count)), showsZero: true)
         }
         let hasBody = exchange.request.framing != .none
-        guard settings.proxyPassRequestBody else { return Body(framing: .none, showsZero: hasBody) }
+        guard settings.values.proxyPassRequestBody else { return Body(framing: .none, showsZero: hasBody) }
         guard let bodyLength else {
             // The driver reads a body whole before it speaks HTTP/1.0; without a length there is none to send.
             return Body(framing: isHTTP1_1 ? .chunked : .none, showsZero: true)
@@ -175,35 +176,14 @@ package enum UpstreamRequestBuilder {
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
         var hopByHop = HopByHopFields()
         hopByHop.prepare(request)
-        // Lines that stand side by side and need no change are copied in one go.
-        var run = Range<Int>.empty
+        var copier = FieldCopier()
         for field in request.fields {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: request.bytes) { continue }
             if hopByHop.contains(field, in: request.bytes) { continue }
-            let name = field.name
-            let value = field.value
-            if value.lowerBound == name.upperBound + 2, value.upperBound + 2 <= request.bytes.count,
-                request.bytes[name.upperBound + 1] == 32, request.bytes[value.upperBound] == 13
-            {
-                if name.lowerBound == run.upperBound, !run.isEmpty {
-                    run = run.lowerBound..<value.upperBound + 2
-                } else {
-                    if !run.isEmpty { output.append(contentsOf: request.bytes[run]) }
-                    run = name.lowerBound..<value.upperBound + 2
-                }
-                continue
-            }
-            if !run.isEmpty {
-                output.append(contentsOf: request.bytes[run])
-                run = .empty
-            }
-            output.append(contentsOf: request.bytes[name])
-            output.append(contentsOf: Text.colonSpace)
-            output.append(contentsOf: request.bytes[value])
-            output.append(contentsOf: Text.lineEnd)
+            copier.append(field, of: request.bytes, to: &output)
         }
-        if !run.isEmpty { output.append(contentsOf: request.bytes[run]) }
+        copier.flush(request.bytes, to: &output)
     }
 
     private enum Text {
@@ -212,7 +192,6 @@ package enum UpstreamRequestBuilder {
         static let http1_1 = Array(" HTTP/1.1\r\n".utf8)
         static let host = Array("Host: ".utf8)
         static let chunked = Array("chunked\r\n".utf8)
-        static let colonSpace = Array(": ".utf8)
         static let lineEnd: [UInt8] = [13, 10]
     }
 }
