@@ -142,6 +142,17 @@ struct ProxyingLocalResponseTests {
         test.location.contains("server_tokens off") ? "" : "/\(Product.version)"
     }
 
+    @Test("a head that was too large is a 400 that says so")
+    func headTooLarge() throws {
+        let fixture = try ProxyingFixture(
+            "proxy_pass http://127.0.0.1:9000;", request: "GET / HTTP/1.1\nHost: c\n\n")
+        let (text, facts) = try fixture.local(LocalResponse(status: 494))
+        #expect(text.hasPrefix("HTTP/1.1 400 Bad Request\n"))
+        #expect(text.contains("<title>400 Request Header Or Cookie Too Large</title>"))
+        #expect(facts.status == 400)
+        #expect(!facts.keepsAlive)
+    }
+
     @Test("a 426 names the version that is spoken")
     func upgradeRequired() throws {
         let fixture = try ProxyingFixture(

@@ -114,6 +114,7 @@ struct ProxyingRequestTests {
             location: """
                 proxy_pass http://127.0.0.1:9000; proxy_http_version 1.1;
                 proxy_set_header Content-Length 7; proxy_set_header Transfer-Encoding gzip;
+                proxy_set_header content-length 8;
                 """,
             request: "POST / HTTP/1.1\nHost: c\nContent-Length: 3\n\n", bodyLength: 3,
             head: """
@@ -240,6 +241,16 @@ struct ProxyingRequestTests {
         let fixture = try ProxyingFixture(
             test.location, path: test.path, http: test.http, request: test.request)
         #expect(try fixture.upstream(bodyLength: test.bodyLength).head == test.head)
+    }
+
+    @Test(
+        "a method that is none does not become one",
+        arguments: [("$arg_m", "PATCH"), ("$arg_none", "GET"), ("$uri", "GET")])
+    func method(_ template: String, _ method: String) throws {
+        let fixture = try ProxyingFixture(
+            "proxy_pass http://127.0.0.1:9000; proxy_method \(template);",
+            request: "GET /%20HTTP/1.1%0d%0a?m=PATCH HTTP/1.1\nHost: c\n\n")
+        #expect(try fixture.upstream().head.hasPrefix("\(method) /%20HTTP/1.1%0d%0a?m=PATCH HTTP/1.0\n"))
     }
 
     @Test("odd names pass where the server says so")

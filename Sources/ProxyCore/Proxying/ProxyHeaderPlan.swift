@@ -63,10 +63,13 @@ private struct Compiler {
 
     mutating func add(_ header: ProxyHeader) {
         let name = header.name.map(ASCII.lowercased)
-        if !names.contains(name) { names.append(name) }
+        let isRepeated = names.contains(name)
+        if !isRepeated { names.append(name) }
         let prefix = header.name + Array(": ".utf8)
         let constant = header.value.constant
         switch FieldID(name.span, 0..<name.count) {
+        // Once is enough for what the proxy fills in: a second length would be taken for an attack.
+        case .contentLength where isRepeated, .transferEncoding where isRepeated: break
         case .contentLength:
             append(.contentLength(prefix: prefix, omitsEmpty: constant?.isEmpty ?? false))
         case .transferEncoding:
@@ -111,10 +114,6 @@ private struct Compiler {
         for name in ["te", "keep-alive", "expect", "upgrade"] {
             let lowercase = Array(name.utf8)
             if !names.contains(lowercase) { names.append(lowercase) }
-        }
-        // A place for the framing is there even when the configuration empties its fields.
-        if !rows.contains(where: { if case .transferEncoding = $0 { true } else { false } }) {
-            append(.transferEncoding(prefix: Array("Transfer-Encoding: ".utf8)))
         }
     }
 

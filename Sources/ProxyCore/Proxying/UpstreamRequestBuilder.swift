@@ -23,11 +23,7 @@ package enum UpstreamRequestBuilder {
         let settings = exchange.location.settings
         var result = UpstreamRequest()
 
-        if let method = settings.values.proxyMethod {
-            exchange.render(method, into: &output)
-        } else {
-            output.append(contentsOf: exchange.method)
-        }
+        appendMethod(of: exchange, settings.values.proxyMethod, to: &output)
         result.isHead = Octets.equal(output, start..<output.count, exactly: Text.head)
         output.append(32)
         output.append(contentsOf: uri)
@@ -75,9 +71,23 @@ package enum UpstreamRequestBuilder {
             case .notAsked, .withheld: break
             }
         }
-        // An HTTP/1.0 upstream closes unless asked to keep the connection, which is not what nginx does either.
+        // Whatever a configured field says: persistence of HTTP/1.0 connections is not relied on.
         if !isHTTP1_1 { result.connection = .close }
         return result
+    }
+
+    /// Appends the method that `proxy_method` comes to, or the request's own where that is no method, which could
+    /// begin a request of its own.
+    private static func appendMethod(
+        of exchange: Exchange, _ template: Template?, to output: inout [UInt8]
+    ) {
+        if let template {
+            let start = output.count
+            exchange.render(template, into: &output)
+            if isToken(output.span, start..<output.count) { return }
+            output.removeLast(output.count - start)
+        }
+        output.append(contentsOf: exchange.method)
     }
 
     // MARK: Framing
