@@ -57,6 +57,14 @@ struct RoutingTests {
         #expect(try bench.answer("main.test:443", method: "CONNECT") == "405 page")
         #expect(try bench.answer("*", method: "OPTIONS") == "400 page")
         #expect(try bench.answer("/", method: "OPTIONS") == "200")
+
+        let paged = try RoutingBench(
+            """
+            server { listen 80; return 200; }
+            server { listen 80; server_name b.test; error_page 405 =200 http://e/; }
+            """)
+        #expect(try paged.answer("/", host: "c.test", method: "TRACE") == "405 page")
+        #expect(try paged.answer("/", host: "b.test", method: "TRACE") == "302 -> http://e/")
     }
 
     // MARK: Servers

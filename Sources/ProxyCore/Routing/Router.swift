@@ -31,14 +31,13 @@ package enum Router {
 
     /// - Returns: the status to refuse the request with, or `nil`.
     private static func takeUp(_ exchange: Exchange) -> Int? {
-        // Neither makes sense of a proxy in front of servers: it would lead past them, or show their fields.
-        if exchange.method == connectMethod || exchange.method == traceMethod { return 405 }
         let parts = exchange.request.targetParts
         switch parts.form {
         case .origin: break
         case .absolute: exchange.requestURI = pathAndQuery(parts, end: exchange.request.target.upperBound)
+        case .authority: return 405
         // nginx knows no `OPTIONS *`.
-        case .authority, .asterisk: return 400
+        case .asterisk: return 400
         }
 
         if parts.path.isEmpty {
@@ -60,7 +59,10 @@ package enum Router {
         exchange.chooseServer()
         exchange.location = exchange.server.root
         if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
-        return nil
+        // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
+        // show what the proxy adds to it.
+        let isRefused = exchange.method == connectMethod || exchange.method == traceMethod
+        return isRefused ? 405 : nil
     }
 
     /// What an absolute target stands for; the last slash of `http://host` serves where it has neither.
@@ -115,11 +117,9 @@ package enum Router {
                 }
 
             case .access:
-                guard AccessControl.allows(exchange.client.binaryAddress, exchange.location.accessRules)
-                else {
-                    return fail(exchange, status: 403)
-                }
-                return content(exchange)
+                let rules = exchange.location.accessRules
+                let isAllowed = AccessControl.allows(exchange.client.binaryAddress, rules)
+                return isAllowed ? content(exchange) : fail(exchange, status: 403)
             }
         }
     }
