@@ -42,6 +42,17 @@ void sy_name_thread(pthread_t thread, const char *name);
 /// Smoothed round-trip time of a TCP socket in microseconds, or -1 where there is none.
 int64_t sy_tcp_rtt(int descriptor);
 
+/// gettid.
+int sy_thread_id(void);
+
+/// Becomes a daemon as nginx does: forks, ends the parent, starts a session, and points the standard streams at
+/// /dev/null but for standard error. 0, or -1 and errno. To be called before any thread was started.
+int sy_daemonize(void);
+
+/// Takes the identity of `user` and `group` for the whole process, keeping the right to bind low ports.
+/// 0, or -1 and errno (0 when there is no such user or group).
+int sy_take_identity(const char *user, const char *group);
+
 /// WEXITSTATUS and its kin are macros: the exit code of a status that `waitpid` returned, or -1.
 int sy_exit_status(int status);
 
