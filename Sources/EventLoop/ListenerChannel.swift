@@ -15,6 +15,7 @@ package class ListenerChannel: Channel {
 
     /// Leaves new connections to the kernel's backlog, and to other loops, until `resume`.
     package final func pause() {
+        clearDeadline()  // a rest that was under way no longer ends by itself
         guard !isPaused, isOpen else { return }
         isPaused = true
         suspendWatching()

@@ -82,12 +82,10 @@ package final class NameResolver {
 
     deinit { close() }
 
-    /// Looks up `name` and calls `completion` with at least one address, those of IPv4 first; before returning
-    /// when the answer is at hand.
+    /// Looks up `name`: a host name in any case, or a numeric address, IPv6 with or without brackets.
     ///
-    /// - Parameters:
-    ///   - name: a host name in any case, or a numeric address, IPv6 with or without brackets.
-    ///   - port: the port of the addresses to be handed over.
+    /// Calls `completion` once, with at least one address at `port`, those of IPv4 first, or with a failure;
+    /// before returning when the answer is at hand.
     package func resolve(_ name: String, port: UInt16, completion: @escaping Completion) {
         if let address = Self.numeric(name, port: port) { return completion(.success([address])) }
         let name = Self.canonical(name)

@@ -31,6 +31,8 @@ struct NameCache {
     private mutating func makeRoom(now: Int64) {
         entries = entries.filter { $0.value.goodUntil > now }
         guard entries.count >= capacity else { return }
-        if let first = entries.min(by: { $0.value.goodUntil < $1.value.goodUntil }) { entries[first.key] = nil }
+        if let first = entries.min(by: { $0.value.goodUntil < $1.value.goodUntil }) {
+            entries[first.key] = nil
+        }
     }
 }

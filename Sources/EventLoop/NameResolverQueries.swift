@@ -43,7 +43,8 @@ final class NameQueries {
     private func open(_ options: NameResolver.Options) throws(NameResolver.Failure) {
         let servers = try Self.serverList(options.servers)
         var settings = unsafe ares_options()
-        var mask = ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
+        var mask =
+            ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
         // Three attempts with each server, each waiting twice as long as the one before, fill the time.
         let attempt = options.timeout / 7 / Int64(max(1, options.servers.count))
         unsafe settings.timeout = Int32(clamping: max(50, attempt))
@@ -152,7 +153,9 @@ final class NameQueries {
         var outcome: Result<Records, NameResolver.Failure> = .failure(Self.failure(status))
         if status == 0 {
             outcome = .failure(.notFound)
-            if let found = unsafe found, let records = unsafe Self.records(found) { outcome = .success(records) }
+            if let found = unsafe found, let records = unsafe Self.records(found) {
+                outcome = .success(records)
+            }
         } else if let socketError, status == Int32(ARES_ECANCELLED) {
             outcome = .failure(NameResolver.Failure(reason: socketError.description))
         }
