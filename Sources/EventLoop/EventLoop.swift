@@ -292,7 +292,7 @@ private final class WakeChannel: Channel {
 }
 
 /// A system call that failed.
-package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     package let call: String
     package let code: Int32
 
@@ -308,7 +308,7 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     }
 
     /// As nginx writes it: `bind() failed (98: Address already in use)`.
-    package var description: String { "\(call)() failed (\(code): \(reason))" }
+    public var description: String { "\(call)() failed (\(code): \(reason))" }
 
     package var reason: String { Self.reason(code) }
 

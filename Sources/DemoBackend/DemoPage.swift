@@ -1,0 +1,1 @@
+enum DemoPage { static let html = "" }
