@@ -53,7 +53,8 @@ func parseResponse(
 
 /// Parses `text` in every delivery, expects one verdict and one head of all of them, and returns these.
 func parseRequest(
-    _ text: String, limits: RequestHeadParser.Limits = .init(), sourceLocation: SourceLocation = #_sourceLocation
+    _ text: String, limits: RequestHeadParser.Limits = .init(),
+    sourceLocation: SourceLocation = #_sourceLocation
 ) -> (RequestOutcome, RequestHead) {
     let bytes = [UInt8](text)
     var head = RequestHead()

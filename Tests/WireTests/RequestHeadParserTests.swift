@@ -6,7 +6,8 @@ struct RequestHeadParserTests {
     @Test("is taken apart with every part where it stands")
     func parts() throws {
         let head = try requestHead(
-            "GET /a/b?c=d HTTP/1.1\r\nHost: example.org:8080\r\nX-Empty:\r\nx-Blank: \t v \t\r\nCOOKIE:a=b; c\r\n\r\n")
+            "GET /a/b?c=d HTTP/1.1\r\nHost: a.org:8080\r\nX-Empty:\r\nx-Blank: \t v \t\r\nCOOKIE:a=b; c\r\n\r\n"
+        )
         #expect(text(head.bytes, head.method) == "GET")
         #expect(text(head.bytes, head.target) == "/a/b?c=d")
         #expect(text(head.bytes, head.targetParts.path) == "/a/b")
@@ -15,7 +16,7 @@ struct RequestHeadParserTests {
         #expect(head.framing == .none)
         #expect(head.hostIndex == 0)
         #expect(head.fields.map { text(head.bytes, $0.name) } == ["Host", "X-Empty", "x-Blank", "COOKIE"])
-        #expect(head.fields.map { text(head.bytes, $0.value) } == ["example.org:8080", "", "v", "a=b; c"])
+        #expect(head.fields.map { text(head.bytes, $0.value) } == ["a.org:8080", "", "v", "a=b; c"])
         #expect(head.fields.map(\.id) == [.host, .other, .other, .cookie])
         #expect(head.firstIndex(of: .cookie) == 3)
         #expect(head.firstIndex(of: .upgrade) == nil)
@@ -42,7 +43,8 @@ struct RequestHeadParserTests {
         "is incomplete until its empty line has come",
         arguments: [
             "", "\r", "\r\n", "G", "GET", "GET ", "GET /", "GET / ", "GET / HTTP/1.1", "GET / HTTP/1.1\r",
-            "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost", "GET / HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: a",
+            "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost", "GET / HTTP/1.1\r\nHost:",
+            "GET / HTTP/1.1\r\nHost: a",
             "GET / HTTP/1.1\r\nHost: a\r", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r",
         ])
     func incomplete(text: String) {
@@ -53,14 +55,16 @@ struct RequestHeadParserTests {
         "is accepted in each of these forms",
         arguments: [
             "FOO / HTTP/1.1\r\nHost: a\r\n\r\n", "M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "FOO_BAR / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\nAccept: *\n\n",
+            "FOO_BAR / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n",
+            "GET / HTTP/1.0\nAccept: *\n\n",
             "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET / HTTP/1.9\r\nHost: a\r\n\r\n",
             "GET /\u{e4}\u{f6} HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\"<>\\^`{|} HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / HTTP/1.1\r\nHost: a.b-c_d.e:1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a:\r\n\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a%41b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a.\r\n\r\n",
             "GET / HTTP/1.1\r\nhOsT: a\r\n\r\n", "GET / HTTP/1.1\r\nHost:a\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nX: a\tb  c\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \u{e9}\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\tb  c\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: \u{e9}\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n!#$%&'*+-.^_`|~: 1\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 05\r\n\r\n",
@@ -95,7 +99,8 @@ struct RequestHeadParserTests {
             TargetCase(line: "GET /? ", form: .origin, path: "/", query: ""),
             TargetCase(line: "GET /a?b?c ", form: .origin, path: "/a", query: "b?c"),
             TargetCase(line: "GET //a/../b ", form: .origin, path: "//a/../b"),
-            TargetCase(line: "GET http://b:80/x?y ", form: .absolute, authority: "b:80", path: "/x", query: "y"),
+            TargetCase(
+                line: "GET http://b:80/x?y ", form: .absolute, authority: "b:80", path: "/x", query: "y"),
             TargetCase(line: "GET HTTPS://B/x ", form: .absolute, authority: "B", path: "/x"),
             TargetCase(line: "GET http://b ", form: .absolute, authority: "b"),
             TargetCase(line: "GET http://b?q ", form: .absolute, authority: "b", query: "q"),
@@ -131,13 +136,15 @@ struct RequestHeadParserTests {
             ConnectionCase(head: "1.1\r\nConnection: xclose", keepsAlive: true),
             ConnectionCase(head: "1.1\r\nConnection: \"close\"", keepsAlive: true),
             ConnectionCase(head: "1.1\r\nConnection: close, keep-alive", keepsAlive: false),
-            ConnectionCase(head: "1.1\r\nConnection: keep-alive\r\nConnection: ,, close ,", keepsAlive: false),
+            ConnectionCase(
+                head: "1.1\r\nConnection: keep-alive\r\nConnection: ,, close ,", keepsAlive: false),
             ConnectionCase(head: "1.0\r\nConnection: keep-alive", keepsAlive: true),
             ConnectionCase(head: "1.0\r\nConnection: Keep-Alive, close", keepsAlive: false),
             ConnectionCase(head: "1.1\r\nConnection: Upgrade", keepsAlive: true, upgrades: true),
             ConnectionCase(head: "1.1\r\nConnection: keep-alive, Upgrade", keepsAlive: true, upgrades: true),
             ConnectionCase(head: "1.1\r\nConnection: uPGRADE ,keep-alive", keepsAlive: true, upgrades: true),
-            ConnectionCase(head: "1.1\r\nConnection: a\r\nConnection: upgrade", keepsAlive: true, upgrades: true),
+            ConnectionCase(
+                head: "1.1\r\nConnection: a\r\nConnection: upgrade", keepsAlive: true, upgrades: true),
             ConnectionCase(head: "1.1\r\nConnection: upgrades", keepsAlive: true),
         ])
     func connection(expected: ConnectionCase) throws {
@@ -160,7 +167,8 @@ struct RequestHeadParserTests {
     func expectation() throws {
         let expect = "Host: a\r\nExpect: 100-Continue\r\n"
         #expect(try requestHead("POST / HTTP/1.1\r\nContent-Length: 1\r\n\(expect)\r\n").expectsContinue)
-        #expect(try requestHead("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\(expect)\r\n").expectsContinue)
+        #expect(
+            try requestHead("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\(expect)\r\n").expectsContinue)
         #expect(try !requestHead("POST / HTTP/1.1\r\nContent-Length: 0\r\n\(expect)\r\n").expectsContinue)
         #expect(try !requestHead("GET / HTTP/1.1\r\n\(expect)\r\n").expectsContinue)
         #expect(try !requestHead("POST / HTTP/1.0\r\nContent-Length: 1\r\n\(expect)\r\n").expectsContinue)
@@ -169,7 +177,8 @@ struct RequestHeadParserTests {
     @Test("remembers the first of the fields that decide an upgrade")
     func indices() throws {
         let head = try requestHead(
-            "GET / HTTP/1.1\r\nX: 1\r\nUpgrade: a\r\nConnection: b\r\nHost: c\r\nUpgrade: d\r\nConnection: e\r\n\r\n")
+            "GET / HTTP/1.1\r\nX: 1\r\nUpgrade: a\r\nConnection: b\r\nHost: c\r\nUpgrade: d\r\nConnection:\r\n\r\n"
+        )
         #expect((head.upgradeIndex, head.connectionIndex, head.hostIndex) == (1, 2, 3))
     }
 
@@ -228,7 +237,8 @@ struct RequestHeadParserTests {
     func reset() {
         var parser = RequestHeadParser()
         var head = RequestHead()
-        let first = [UInt8]("POST /a?b HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 3\r\nUpgrade: x\r\n\r\n")
+        let first = [UInt8](
+            "POST /a?b HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 3\r\nUpgrade: x\r\n\r\n")
         #expect(parser.parse(first.rawSpan, limits: .init(), into: &head) == .complete(length: first.count))
         let second = [UInt8]("GET / HTTP/1.1\r\nHost: b\r\n\r\n")
         parser.reset()

@@ -1,8 +1,8 @@
 import Testing
 import Wire
 
-/// Heads that make two readers disagree about where a request ends, or what it is. Each has to be refused, under
-/// every delivery, so that no backend ever sees it.
+/// Heads that make two readers disagree about where a request ends, or what it is. Each has to be refused,
+/// under every delivery, so that no backend ever sees it.
 @Suite("A request that could be read in two ways is refused")
 struct RequestSmugglingTests {
     struct Refused: Sendable, CustomTestStringConvertible {
@@ -41,9 +41,12 @@ struct RequestSmugglingTests {
         Refused("CONNECT :80 HTTP/1.1", .invalidTarget), Refused("GET http:/ HTTP/1.1", .invalidTarget),
         Refused("GET http:// HTTP/1.1", .invalidTarget), Refused("GET http:///a HTTP/1.1", .invalidTarget),
         Refused("GET http:/a/b HTTP/1.1", .invalidTarget), Refused("GET http:a HTTP/1.1", .invalidTarget),
-        Refused("GET http://u@b/ HTTP/1.1", .invalidTarget), Refused("GET http://b:x/ HTTP/1.1", .invalidTarget),
-        Refused("GET http://b:65536/ HTTP/1.1", .invalidTarget), Refused("GET ftp://b/ HTTP/1.1", .invalidTarget),
-        Refused("GET http://b/#f HTTP/1.1", .invalidTarget), Refused("GET http://b#f HTTP/1.1", .invalidTarget),
+        Refused("GET http://u@b/ HTTP/1.1", .invalidTarget),
+        Refused("GET http://b:x/ HTTP/1.1", .invalidTarget),
+        Refused("GET http://b:65536/ HTTP/1.1", .invalidTarget),
+        Refused("GET ftp://b/ HTTP/1.1", .invalidTarget),
+        Refused("GET http://b/#f HTTP/1.1", .invalidTarget),
+        Refused("GET http://b#f HTTP/1.1", .invalidTarget),
         Refused("GET http://a\\b/ HTTP/1.1", .invalidTarget), Refused("GET / HTTP/2.0", .unsupportedVersion),
         Refused("GET / HTTP/3.0", .unsupportedVersion), Refused("GET / HTTP/9.9", .unsupportedVersion),
         Refused("GET / HTTP/2", .unsupportedVersion), Refused("PRI * HTTP/2.0", .unsupportedVersion),
@@ -64,7 +67,8 @@ struct RequestSmugglingTests {
 
     static let fieldLines: [Refused] = [
         Refused("X : a", .spaceBeforeColon), Refused("X\t: a", .spaceBeforeColon),
-        Refused("Transfer-Encoding : chunked", .spaceBeforeColon), Refused("Content-Length : 5", .spaceBeforeColon),
+        Refused("Transfer-Encoding : chunked", .spaceBeforeColon),
+        Refused("Content-Length : 5", .spaceBeforeColon),
         Refused("X a: a", .spaceBeforeColon), Refused(" X: a", .obsoleteFolding),
         Refused("\tX: a", .obsoleteFolding), Refused("X: a\r\n b", .obsoleteFolding),
         Refused("X: a\r\n\tb", .obsoleteFolding), Refused("X: a\n b", .obsoleteFolding),
@@ -93,14 +97,20 @@ struct RequestSmugglingTests {
     static let hosts: [Refused] = [
         Refused("X: a", .missingHost), Refused("Host: a\r\nHost: a", .repeatedHost),
         Refused("Host: a\r\nX: b\r\nhost: b", .repeatedHost), Refused("Host:", .invalidHost),
-        Refused("Host: a b", .invalidHost), Refused("Host: a/b", .invalidHost), Refused("Host: a@b", .invalidHost),
-        Refused("Host: a?b", .invalidHost), Refused("Host: a#b", .invalidHost), Refused("Host: a\\b", .invalidHost),
-        Refused("Host: a\"b", .invalidHost), Refused("Host: a<b", .invalidHost), Refused("Host: a:x", .invalidHost),
+        Refused("Host: a b", .invalidHost), Refused("Host: a/b", .invalidHost),
+        Refused("Host: a@b", .invalidHost),
+        Refused("Host: a?b", .invalidHost), Refused("Host: a#b", .invalidHost),
+        Refused("Host: a\\b", .invalidHost),
+        Refused("Host: a\"b", .invalidHost), Refused("Host: a<b", .invalidHost),
+        Refused("Host: a:x", .invalidHost),
         Refused("Host: a:80:80", .invalidHost), Refused("Host: a:65536", .invalidHost),
         Refused("Host: a:000080", .invalidHost), Refused("Host: a:+80", .invalidHost),
-        Refused("Host: :80", .invalidHost), Refused("Host: a..b", .invalidHost), Refused("Host: [::1", .invalidHost),
-        Refused("Host: []", .invalidHost), Refused("Host: [::1]x", .invalidHost), Refused("Host: [g]", .invalidHost),
-        Refused("Host: a%4", .invalidHost), Refused("Host: a%zz", .invalidHost), Refused("Host: \u{e4}", .invalidHost),
+        Refused("Host: :80", .invalidHost), Refused("Host: a..b", .invalidHost),
+        Refused("Host: [::1", .invalidHost),
+        Refused("Host: []", .invalidHost), Refused("Host: [::1]x", .invalidHost),
+        Refused("Host: [g]", .invalidHost),
+        Refused("Host: a%4", .invalidHost), Refused("Host: a%zz", .invalidHost),
+        Refused("Host: \u{e4}", .invalidHost),
         Refused("Host: http://a", .invalidHost), Refused("Host: a\tb", .invalidHost),
     ]
 
@@ -125,14 +135,22 @@ struct RequestSmugglingTests {
         Refused("Content-Length: 5\r\nContent-Length: 5", .conflictingContentLength),
         Refused("Content-Length: 5\r\nContent-Length: 6", .conflictingContentLength),
         Refused("Content-Length: 0\r\ncontent-length: 0", .conflictingContentLength),
-        Refused("Content-Length: 5, 5", .invalidContentLength), Refused("Content-Length: 5, 6", .invalidContentLength),
-        Refused("Content-Length: 5,", .invalidContentLength), Refused("Content-Length: +5", .invalidContentLength),
-        Refused("Content-Length: -5", .invalidContentLength), Refused("Content-Length: -0", .invalidContentLength),
-        Refused("Content-Length:", .invalidContentLength), Refused("Content-Length: \t ", .invalidContentLength),
-        Refused("Content-Length: 0x5", .invalidContentLength), Refused("Content-Length: 5a", .invalidContentLength),
-        Refused("Content-Length: 5 5", .invalidContentLength), Refused("Content-Length: 5.0", .invalidContentLength),
-        Refused("Content-Length: 1e2", .invalidContentLength), Refused("Content-Length: \"5\"", .invalidContentLength),
-        Refused("Content-Length: 1_0", .invalidContentLength), Refused("Content-Length: 5;a", .invalidContentLength),
+        Refused("Content-Length: 5, 5", .invalidContentLength),
+        Refused("Content-Length: 5, 6", .invalidContentLength),
+        Refused("Content-Length: 5,", .invalidContentLength),
+        Refused("Content-Length: +5", .invalidContentLength),
+        Refused("Content-Length: -5", .invalidContentLength),
+        Refused("Content-Length: -0", .invalidContentLength),
+        Refused("Content-Length:", .invalidContentLength),
+        Refused("Content-Length: \t ", .invalidContentLength),
+        Refused("Content-Length: 0x5", .invalidContentLength),
+        Refused("Content-Length: 5a", .invalidContentLength),
+        Refused("Content-Length: 5 5", .invalidContentLength),
+        Refused("Content-Length: 5.0", .invalidContentLength),
+        Refused("Content-Length: 1e2", .invalidContentLength),
+        Refused("Content-Length: \"5\"", .invalidContentLength),
+        Refused("Content-Length: 1_0", .invalidContentLength),
+        Refused("Content-Length: 5;a", .invalidContentLength),
         Refused("Content-Length: \u{ff15}", .invalidContentLength),
         Refused("Content-Length: 9223372036854775808", .invalidContentLength),
         Refused("Content-Length: 18446744073709551616", .invalidContentLength),

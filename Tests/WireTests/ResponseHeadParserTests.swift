@@ -43,11 +43,15 @@ struct ResponseHeadParserTests {
             Framing(head: "1.1 200\r\nConnection: close", framing: .untilClose, keepsAlive: false),
             Framing(head: "1.0 200\r\nContent-Length: 5", framing: .length(5), keepsAlive: false),
             Framing(
-                head: "1.0 200\r\nContent-Length: 5\r\nConnection: keep-alive", framing: .length(5), keepsAlive: true),
+                head: "1.0 200\r\nContent-Length: 5\r\nConnection: keep-alive", framing: .length(5),
+                keepsAlive: true),
             Framing(
-                head: "1.1 200\r\nContent-Length: 5\r\nConnection: x, close", framing: .length(5), keepsAlive: false),
+                head: "1.1 200\r\nContent-Length: 5\r\nConnection: x, close", framing: .length(5),
+                keepsAlive: false),
             Framing(head: "1.1 200\r\nContent-Length: 5", isHead: true, framing: .none, keepsAlive: true),
-            Framing(head: "1.1 200\r\nTransfer-Encoding: chunked", isHead: true, framing: .none, keepsAlive: true),
+            Framing(
+                head: "1.1 200\r\nTransfer-Encoding: chunked", isHead: true, framing: .none,
+                keepsAlive: true),
             Framing(head: "1.1 200", isHead: true, framing: .none, keepsAlive: true),
             Framing(head: "1.1 304\r\nContent-Length: 5", framing: .none, keepsAlive: true),
             Framing(head: "1.1 204", framing: .none, keepsAlive: true),
@@ -66,7 +70,8 @@ struct ResponseHeadParserTests {
 
     @Test("knows the fields of an upgrade")
     func upgrade() throws {
-        let head = try responseHead("HTTP/1.1 101 x\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        let head = try responseHead(
+            "HTTP/1.1 101 x\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         #expect(head.connectionHasUpgrade)
         #expect((head.connectionIndex, head.upgradeIndex) == (1, 2))
     }
@@ -93,8 +98,10 @@ struct ResponseHeadParserTests {
             Refused("HTTP/1.1  200", .invalidStatus), Refused("HTTP/1.1 20", .invalidStatus),
             Refused("HTTP/1.1 2000", .invalidStatus), Refused("HTTP/1.1 099 x", .invalidStatus),
             Refused("HTTP/1.1 +20 x", .invalidStatus), Refused("HTTP/1.1 200\tOK", .invalidStatus),
-            Refused("HTTP/1.1 200 O\0K", .invalidStatusLine), Refused("HTTP/1.1 200 O\u{7f}", .invalidStatusLine),
-            Refused("HTTP/1.1 200 OK\rX: y", .bareCarriageReturn), Refused("HTTP/1.1 200\r", .bareCarriageReturn),
+            Refused("HTTP/1.1 200 O\0K", .invalidStatusLine),
+            Refused("HTTP/1.1 200 O\u{7f}", .invalidStatusLine),
+            Refused("HTTP/1.1 200 OK\rX: y", .bareCarriageReturn),
+            Refused("HTTP/1.1 200\r", .bareCarriageReturn),
             Refused("HTTP/1.1 200 OK\r\nX : y", .spaceBeforeColon),
             Refused("HTTP/1.1 200 OK\r\nX: y\r\n z", .obsoleteFolding),
             Refused("HTTP/1.1 200 OK\r\nX", .invalidFieldName),
