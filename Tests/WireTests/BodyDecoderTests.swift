@@ -121,7 +121,7 @@ struct BodyDecoderTests {
                 trailers: "Digest=x/other/true|X-A=b/other/true"),
             Chunked(
                 text:
-                    "0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\nTE: c\r\nX: y\r\n\r\n",
+                    "0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\nX: y\r\n\r\n",
                 payload: "", trailers: "X=y/other/true"),
             Chunked(text: "0\r\nAuthorization: a\r\n\r\n", payload: ""),
         ])

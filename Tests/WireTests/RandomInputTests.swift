@@ -5,7 +5,7 @@ import Wire
 @Suite("Random input")
 struct RandomInputTests {
     private static let requests = [
-        "GET /a?b HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nX: \"a,b\"\r\n\r\n",
+        "GET /a?b HTTP/1.1\r\nHost: a\r\nConnection: a, Upgrade\r\nUpgrade: websocket\r\nX: \"a,\"\r\n\r\n",
         "POST http://b:80/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100\r\n\r\n",
         "PUT / HTTP/1.0\nContent-Length: 12\nX-Accel-Something-Longer-Than-Most: y\n\n",
     ]
