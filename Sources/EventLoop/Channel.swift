@@ -82,6 +82,15 @@ package class Channel {
         return descriptor
     }
 
+    /// For level-triggered channels: the kernel keeps what happens to itself until `resumeWatching`.
+    final func suspendWatching() {
+        if let key { loop.watch(self, key: key, interested: false) }
+    }
+
+    final func resumeWatching() {
+        if let key { loop.watch(self, key: key, interested: true) }
+    }
+
     private func release(closing: Bool) {
         if let key {
             loop.remove(self, key: key, closing: closing)
