@@ -177,7 +177,7 @@ struct RequestHeadParserTests {
     @Test("remembers the first of the fields that decide an upgrade")
     func indices() throws {
         let head = try requestHead(
-            "GET / HTTP/1.1\r\nX: 1\r\nUpgrade: a\r\nConnection:\r\nHost: c\r\nUpgrade:\r\nconnection:\r\n\r\n"
+            "GET / HTTP/1.1\r\nX:\r\nUpgrade: a\r\nConnection:\r\nHost: c\r\nUpgrade:\r\nconnection:\r\n\r\n"
         )
         #expect((head.upgradeIndex, head.connectionIndex, head.hostIndex) == (1, 2, 3))
     }
@@ -195,6 +195,9 @@ struct RequestHeadParserTests {
             ("GET /2345678 HTTP/1.1\r\n", .invalid(.requestLineTooLong)),
             ("GET /23456789012345678901", .invalid(.requestLineTooLong)),
             ("GETGETGETGETGETGETGETGETGET", .invalid(.requestLineTooLong)),
+            (String(repeating: "\r\n", count: 29), .incomplete),
+            (String(repeating: "\r\n", count: 30), .invalid(.headTooLarge)),
+            (String(repeating: "\n", count: 50) + "GET /4567", .invalid(.requestLineTooLong)),
             (line + "Host: 789012\r\n\r\n", .complete(length: 32)),
             (line + "Host: 7890123\r\n\r\n", .invalid(.fieldLineTooLong)),
             (line + "Host:         a\r\n\r\n", .invalid(.fieldLineTooLong)),
