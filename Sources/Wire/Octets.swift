@@ -6,6 +6,13 @@ extension RawSpan {
     }
 }
 
+extension [UInt8] {
+    /// The array's bytes as the parsers take them.
+    package var rawSpan: RawSpan {
+        @inline(__always) @_lifetime(borrow self) get { RawSpan(_elements: span) }
+    }
+}
+
 extension Span<UInt8> {
     /// Eight bytes from `position` on, the first one lowest. The compiler makes a single load of it.
     @inline(__always)
