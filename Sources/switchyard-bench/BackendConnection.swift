@@ -6,14 +6,17 @@ internal import Wire
 final class BackendShared {
     fileprivate let answer: [UInt8]
     fileprivate let closingAnswer: [UInt8]
-    fileprivate let bodyLength = 200
+    fileprivate let bodyLength: Int
     /// What one read brings about is sent at once.
     fileprivate var output: [UInt8] = []
 
     init() {
-        let line = "The same answer to each of the requests, whatever they ask.\n"
-        let body = Array(String(repeating: line, count: 4).utf8.prefix(bodyLength))
-        let head = "HTTP/1.1 200 OK\r\nServer: switchyard-bench\r\nContent-Type: text/plain\r\nContent-Length: 200\r\n"
+        let line = "Whatever is asked for, these lines are the answer\n"
+        let body = Array(String(repeating: line, count: 4).utf8)
+        bodyLength = body.count
+        let head =
+            "HTTP/1.1 200 OK\r\nServer: switchyard-bench\r\nContent-Type: text/plain\r\n"
+            + "Content-Length: \(body.count)\r\n"
         answer = Array((head + "\r\n").utf8) + body
         closingAnswer = Array((head + "Connection: close\r\n\r\n").utf8) + body
     }
