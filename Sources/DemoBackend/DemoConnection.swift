@@ -229,12 +229,15 @@ final class DemoConnection: StreamChannel {
         case .page:
             respond(
                 DemoResponse(
-                    status: 200, contentType: "text/html; charset=utf-8", body: .bytes(Array(DemoPage.html.utf8))))
+                    status: 200, contentType: "text/html; charset=utf-8",
+                    body: .bytes(Array(DemoPage.html.utf8))))
         case .hello: respond(.text(200, "Hello from Switchyard's demo backend.\n"))
         case .headers: respond(DemoResponse(status: 200, body: .bytes(head.bytes)))
         case .status: respond(.plain(request.pathStatus ?? 404))
         case .slow:
-            guard let delay = request.number("ms", default: 1000, in: 0...60_000) else { return respond(.plain(400)) }
+            guard let delay = request.number("ms", default: 1000, in: 0...60_000) else {
+                return respond(.plain(400))
+            }
             phase = .waiting
             setDeadline(loop.now + delay)
         case .bytes:
@@ -329,7 +332,9 @@ final class DemoConnection: StreamChannel {
     private var firstSubprotocol: String? {
         guard let index = head.firstIndex(of: .secWebSocketProtocol) else { return nil }
         var elements = ListElements(head.fields[index])
-        guard let element = elements.next(head.bytes.span), isToken(head.bytes.span, element) else { return nil }
+        guard let element = elements.next(head.bytes.span), isToken(head.bytes.span, element) else {
+            return nil
+        }
         return String(decoding: head.bytes[element], as: UTF8.self)
     }
 }

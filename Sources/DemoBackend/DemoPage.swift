@@ -18,13 +18,15 @@ enum DemoPage {
           h2 { font-size: 1rem; margin: 0 0 .75rem }
           main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)) }
           section { border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; min-width: 0 }
+          section.wide { grid-column: 1 / -1 }
           .state::before { content: "●"; margin-right: .4em; color: #b33 }
           .state.open::before { color: var(--accent) }
           #log { height: 14rem; overflow-y: auto; border: 1px solid var(--line); border-radius: .4rem;
                  padding: .5rem; margin-bottom: .5rem; overflow-wrap: anywhere }
           #log .note { opacity: .6; font-style: italic }
           form { display: flex; gap: .5rem }
-          input, button { font: inherit; padding: .3rem .7rem; border: 1px solid var(--line); border-radius: .4rem }
+          input, button { font: inherit; padding: .3rem .7rem; border: 1px solid var(--line);
+                          border-radius: .4rem }
           input { flex: 1; min-width: 0 }
           button { cursor: pointer }
           button:hover { border-color: var(--accent) }
@@ -38,10 +40,10 @@ enum DemoPage {
           <span id="chat-state" class="state">chat</span>
           <span id="echo-state" class="state">echo</span>
         </header>
-        <p>Everything here went through the proxy that you opened this page at. Open it in a second window to chat.</p>
+        <p>Everything here went through the proxy that you opened this page at. Open it twice to chat.</p>
         <main>
           <section>
-            <h2>Chat, <span id="people">nobody</span> here</h2>
+            <h2>Chat, <span id="people">not connected</span></h2>
             <div id="log" role="log"></div>
             <form id="chat"><input id="text" autocomplete="off" placeholder="Say something" aria-label="Message">
               <button>Send</button></form>
@@ -62,7 +64,7 @@ enum DemoPage {
               <button data-echo="close">Close with 4000</button>
             </p>
           </section>
-          <section>
+          <section class="wide">
             <h2>Requests</h2>
             <p class="buttons">
               <button data-get="hello">hello</button>
@@ -120,7 +122,7 @@ enum DemoPage {
             message: (data) => {
               let value;
               try { value = JSON.parse(data); } catch { return log(String(data)); }
-              if (value?.people) id('people').textContent = value.people === 1 ? 'you alone' : value.people;
+              if (value?.people) id('people').textContent = value.people === 1 ? 'you alone' : `${value.people} people`;
               else log(`${value?.name}: ${value?.text}`);
             },
           });

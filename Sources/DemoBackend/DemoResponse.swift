@@ -25,11 +25,16 @@ struct DemoResponse {
     /// An answer that says no more than its status.
     static func plain(_ status: Int) -> DemoResponse {
         // RFC 9110 §6.4.1: these have no content.
-        if status == 204 || status == 205 || status == 304 { return DemoResponse(status: status, body: .none) }
+        if status == 204 || status == 205 || status == 304 {
+            return DemoResponse(status: status, body: .none)
+        }
         return text(status, "\(status) \(reason(status))\n")
     }
 
+    /// Appends the head and, unless the request was a HEAD, a body that is whole.
+    ///
     /// - Parameters:
+    ///   - output: what is to be sent.
     ///   - isHead: the request was a HEAD, so the body is only told of.
     ///   - keepsAlive: the connection serves another request after this.
     ///   - unixTime: milliseconds since 1970.
@@ -56,7 +61,8 @@ struct DemoResponse {
         200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 205: "Reset Content",
         206: "Partial Content", 301: "Moved Permanently", 302: "Found", 303: "See Other", 304: "Not Modified",
         307: "Temporary Redirect", 308: "Permanent Redirect", 400: "Bad Request", 401: "Unauthorized",
-        403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
+        403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout",
+        409: "Conflict",
         410: "Gone", 413: "Content Too Large", 414: "URI Too Long", 418: "I'm a Teapot",
         422: "Unprocessable Content", 426: "Upgrade Required", 429: "Too Many Requests",
         500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
@@ -71,7 +77,7 @@ enum HTTPDate {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ]
 
-    /// - Parameter seconds: since 1970, not negative.
+    /// The date of a number of seconds since 1970, which is not negative.
     static func text(_ seconds: Int64) -> String {
         let dayNumber = seconds / 86_400
         let rest = seconds % 86_400

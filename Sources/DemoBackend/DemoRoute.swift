@@ -58,7 +58,8 @@ struct DemoRoute: Sendable {
 
     static func find(_ path: String) -> DemoRoute? {
         all.first { route in
-            route.path == path || route.path.count > 1 && route.path.hasSuffix("/") && path.hasPrefix(route.path)
+            route.path == path
+                || route.path.count > 1 && route.path.hasSuffix("/") && path.hasPrefix(route.path)
         }
     }
 }
@@ -79,7 +80,9 @@ struct DemoRequest {
     /// A number in the query, `defaultValue` without one, and `nil` when it is none or out of `range`.
     func number(_ name: String, default defaultValue: Int64, in range: ClosedRange<Int64>) -> Int64? {
         for pair in query.split(separator: "&") where pair.hasPrefix(name + "=") {
-            guard let number = Int64(pair.dropFirst(name.count + 1)), range.contains(number) else { return nil }
+            guard let number = Int64(pair.dropFirst(name.count + 1)), range.contains(number) else {
+                return nil
+            }
             return number
         }
         return defaultValue
@@ -87,7 +90,9 @@ struct DemoRequest {
 
     /// The status that the path ends in, `nil` when it is not one that ends an exchange.
     var pathStatus: Int? {
-        guard let number = Int(path.dropFirst("/status/".count)), (200...599).contains(number) else { return nil }
+        guard let number = Int(path.dropFirst("/status/".count)), (200...599).contains(number) else {
+            return nil
+        }
         return number
     }
 }

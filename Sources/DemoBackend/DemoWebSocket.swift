@@ -132,7 +132,8 @@ final class DemoWebSocket {
     private func closeReceived() {
         guard control.count >= 2 else {
             // RFC 6455 §5.5.1: a body starts with a code of two bytes.
-            return control.isEmpty ? close(nil, "") : close(WebSocketCloseCode.protocolError, "half a close code")
+            return control.isEmpty
+                ? close(nil, "") : close(WebSocketCloseCode.protocolError, "half a close code")
         }
         let code = UInt16(control[0]) << 8 | UInt16(control[1])
         guard WebSocketCloseCode.isValidOnWire(code) else {

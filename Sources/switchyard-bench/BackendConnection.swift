@@ -92,7 +92,8 @@ final class BackendConnection: StreamChannel {
                 switch headParser.parse(rest, limits: RequestHeadParser.Limits(), into: &head) {
                 case .incomplete: return position
                 case .invalid:
-                    shared.output.append(contentsOf: "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".utf8)
+                    shared.output.append(
+                        contentsOf: "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".utf8)
                     mode = .closing
                 case .complete(let length):
                     position += length
@@ -164,7 +165,8 @@ final class BackendConnection: StreamChannel {
                 shared.output.append(copying: bytes, position..<position + count)
                 // A key repeats after four bytes.
                 current.maskKey?.apply(
-                    to: &shared.output, in: outputStart..<outputStart + count, position: Int(framePosition & 3))
+                    to: &shared.output, in: outputStart..<outputStart + count,
+                    position: Int(framePosition & 3))
             }
             position += count
             framePosition += Int64(count)

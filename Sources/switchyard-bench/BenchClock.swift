@@ -15,7 +15,7 @@ enum BenchClock {
 final class TimerChannel: Channel {
     private(set) var hasPassed = false
 
-    /// - Parameter delay: milliseconds from now.
+    /// Begins to wait; `delay` is in milliseconds.
     init(loop: EventLoop, delay: Int64) throws(SystemError) {
         let type = Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let descriptor = socket(AF_UNIX, type, 0)

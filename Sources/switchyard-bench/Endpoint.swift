@@ -14,7 +14,8 @@ struct Endpoint: ExpressibleByArgument {
             address = .unix(path: path)
             return
         }
-        guard let colon = argument.lastIndex(of: ":"), let port = UInt16(argument[argument.index(after: colon)...])
+        guard let colon = argument.lastIndex(of: ":"),
+            let port = UInt16(argument[argument.index(after: colon)...])
         else { return nil }
         var host = argument[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {
@@ -22,7 +23,9 @@ struct Endpoint: ExpressibleByArgument {
         } else if host.contains(":") {
             return nil
         }
-        guard let address = SocketAddress(numericHost: host == "localhost" ? "127.0.0.1" : String(host), port: port)
+        guard
+            let address = SocketAddress(
+                numericHost: host == "localhost" ? "127.0.0.1" : String(host), port: port)
         else { return nil }
         self.address = address
     }

@@ -6,9 +6,10 @@ struct HTTPCommand: ParsableCommand {
         commandName: "http",
         abstract: "Sends GET requests on connections that are kept alive, and expects a 200 to each.",
         discussion: """
-            Each connection has one request under way. One that the server closes between two requests is opened \
-            again, as keepalive_requests has it. Prints, for example: \
-            {"requests":10000,"errors":0,"seconds":0.412345,"p50_us":61.0,"p99_us":142.0}
+            Each connection has one request under way. One that the server closes after a response is opened \
+            again; a request that crossed such a close on its way is sent once more, and counted as retried. \
+            Prints, for example:
+            {"requests":10000,"errors":0,"seconds":0.412345,"p50_us":61.0,"p99_us":142.0,"retried":0}
             """)
 
     @Option(help: "Where to connect: address:port, [IPv6]:port or unix:path.")
@@ -43,7 +44,7 @@ struct HTTPCommand: ParsableCommand {
         let load = HTTPLoad(run: run, address: connect.address, request: request)
         for _ in 0..<min(connections, requests) { load.open() }
         run.turn { run.isComplete }
-        try run.report("requests")
+        try run.report("requests", andRetries: true)
     }
 }
 
@@ -63,6 +64,8 @@ enum Validation {
     }
 
     static func timeout(_ seconds: Double) throws {
-        guard seconds > 0, seconds <= 86_400 else { throw ValidationError("--timeout is above 0, and a day at most.") }
+        guard seconds > 0, seconds <= 86_400 else {
+            throw ValidationError("--timeout is above 0, and a day at most.")
+        }
     }
 }

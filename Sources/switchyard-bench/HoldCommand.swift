@@ -8,12 +8,9 @@ struct HoldCommand: ParsableCommand {
         abstract: "Opens WebSockets and keeps them open, idle, until a line comes on standard input.",
         discussion: """
             Prints `ready` when all are open and their first round trips are done, and after the line (or the end \
-            of the input) closes them and prints, for example: \
+            of the input) closes them and prints, for example:
             {"tunnels":2000,"errors":0,"seconds":3.120000,"p50_us":0.0,"p99_us":0.0}
             """)
-
-    /// Handshakes at a time: no more than a listener's backlog has room for.
-    private static let maxOpening = 128
 
     @Option(help: "Where to connect: address:port, [IPv6]:port or unix:path.")
     var connect: Endpoint
@@ -44,11 +41,9 @@ struct HoldCommand: ParsableCommand {
     mutating func run() throws {
         let run = try BenchRun(total: connections, timeout: timeout)
         let load = WebSocketLoad(run: run, endpoint: connect, path: path, size: size, inFlight: 1)
-        let tunnels = Tunnels(load: load, roundTrips: messagesFirst)
-        run.turn {
-            tunnels.open(upTo: connections, atOnce: Self.maxOpening)
-            return tunnels.settled == connections
-        }
+        let tunnels = Tunnels(load: load, total: connections, roundTrips: messagesFirst)
+        tunnels.openMore()
+        run.turn { tunnels.settled == connections }
         if run.errors == 0, tunnels.settled == connections {
             Output.line("ready")
             try waitForLine(run)
@@ -76,34 +71,42 @@ struct HoldCommand: ParsableCommand {
 
 /// The tunnels of a run, opened a number at a time.
 private final class Tunnels {
+    /// Handshakes at a time: no more than a listener's backlog has room for.
+    private static let maxOpening = 128
+
     let load: WebSocketLoad
     let roundTrips: Int
-    private var all: [IdleSocket] = []
+    private let total: Int
+    private var sockets: [IdleSocket] = []
+    private var started = 0
     /// Those that are open and idle, or have failed.
-    var settled = 0
+    private(set) var settled = 0
 
-    init(load: WebSocketLoad, roundTrips: Int) {
+    init(load: WebSocketLoad, total: Int, roundTrips: Int) {
         self.load = load
+        self.total = total
         self.roundTrips = roundTrips
     }
 
-    func open(upTo total: Int, atOnce: Int) {
-        while all.count + failures < total, all.count + failures - settled < atOnce {
+    func openMore() {
+        while started < total, started - settled < Self.maxOpening {
+            started += 1
             do throws(SystemError) {
-                all.append(try IdleSocket(tunnels: self))
+                sockets.append(try IdleSocket(tunnels: self))
             } catch {
                 load.run.failed(error.description)
-                failures += 1
                 settled += 1
             }
         }
     }
 
-    /// Those that could not even be begun.
-    private var failures = 0
+    fileprivate func oneSettled() {
+        settled += 1
+        openMore()
+    }
 
     func close() {
-        for socket in all { socket.closeTunnel() }
+        for socket in sockets { socket.closeTunnel() }
     }
 }
 
@@ -130,7 +133,7 @@ private final class IdleSocket: BenchWebSocket {
     private func settle() {
         guard !isSettled else { return }
         isSettled = true
-        tunnels.settled += 1
+        tunnels.oneSettled()
     }
 
     override func ended(_ failure: String?) {

@@ -6,7 +6,7 @@ struct WebSocketCommand: ParsableCommand {
         commandName: "ws",
         abstract: "Sends WebSocket messages to an echo, and expects each to come back.",
         discussion: """
-            A connection sends one message for each that returns, after the first ones. Prints, for example: \
+            A connection sends one message for each that returns, after the first ones. Prints, for example:
             {"messages":10000,"errors":0,"seconds":0.412345,"p50_us":61.0,"p99_us":142.0}
             """)
 
@@ -38,7 +38,9 @@ struct WebSocketCommand: ParsableCommand {
         try Validation.timeout(timeout)
         guard (1...10_000).contains(inFlight) else { throw ValidationError("--in-flight is 1...10000.") }
         guard (0...1 << 24).contains(size) else { throw ValidationError("--size is 0...16777216.") }
-        guard inFlight * size <= 1 << 28 else { throw ValidationError("--in-flight times --size is too much.") }
+        guard inFlight * size <= 1 << 28 else {
+            throw ValidationError("--in-flight times --size is too much.")
+        }
     }
 
     mutating func run() throws {
