@@ -21,7 +21,7 @@ struct BackendCommand: ParsableCommand {
     }
 }
 
-private final class BackendListener: ListenerChannel {
+final class BackendListener: ListenerChannel {
     private let shared = BackendShared()
 
     override func accepted(_ descriptor: Int32, from peer: SocketAddress) {

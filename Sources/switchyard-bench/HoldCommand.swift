@@ -70,7 +70,7 @@ struct HoldCommand: ParsableCommand {
 }
 
 /// The tunnels of a run, opened a number at a time.
-private final class Tunnels {
+final class Tunnels {
     /// Handshakes at a time: no more than a listener's backlog has room for.
     private static let maxOpening = 128
 

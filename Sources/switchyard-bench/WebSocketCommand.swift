@@ -55,7 +55,7 @@ struct WebSocketCommand: ParsableCommand {
     }
 }
 
-private final class MessageSocket: BenchWebSocket {
+final class MessageSocket: BenchWebSocket {
     /// When the messages under way were sent, in order: those sent with one call stand together.
     private var batches: [(count: Int, sentAt: Int64)] = []
     private var firstBatch = 0
