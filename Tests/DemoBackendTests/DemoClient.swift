@@ -8,14 +8,17 @@ import Wire
 final class DemoFixture {
     let loop: EventLoop
     let server: DemoServer
+    private let watchdog: Watchdog
 
     init() throws {
         loop = try EventLoop()
+        watchdog = try Watchdog(loop: loop)
         server = try DemoServer(loop: loop, address: .ipv4(0x7F00_0001, port: 0))
     }
 
     deinit {
         server.close()
+        watchdog.close()
         loop.close()
     }
 
@@ -25,8 +28,16 @@ final class DemoFixture {
         return client
     }
 
+    /// Turns the loop until `condition` holds. One that never does fails the test rather than hold it up.
     func run(until condition: () -> Bool) {
-        while !condition() { loop.turn(wait: true) }
+        watchdog.setDeadline(loop.now + 20_000)
+        while !condition() {
+            loop.turn(wait: true)
+            if watchdog.hasBarked {
+                Issue.record("what was waited for did not come")
+                return
+            }
+        }
     }
 
     /// Sends `request`, which is to close the connection, and returns all that comes back.
@@ -43,11 +54,23 @@ final class DemoFixture {
         client.send(Array(DemoClient.handshake(path).utf8))
         run { client.text.contains("\r\n\r\n") }
         try #require(client.text.hasPrefix("HTTP/1.1 101 "))
-        let end = try #require(
-            client.received.indices.first { client.received[..<$0].suffix(4) == [13, 10, 13, 10] })
+        let end = try #require(client.received.headEnd)
         client.received.removeFirst(end)
         return client
     }
+}
+
+/// A deadline without a connection.
+private final class Watchdog: Channel {
+    private(set) var hasBarked = false
+
+    init(loop: EventLoop) throws {
+        let descriptor = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: Sockets.ListenOptions())
+        super.init(loop: loop, descriptor: descriptor)
+        try register()
+    }
+
+    override func deadlinePassed() { hasBarked = true }
 }
 
 /// The other side, which notes what it is sent.
@@ -108,5 +131,13 @@ final class DemoClient: StreamChannel {
         var bytes: [UInt8] = []
         WebSocketFrameHeader(opcode, payloadLength: Int64(payload.count)).append(to: &bytes)
         return bytes + payload
+    }
+}
+
+extension [UInt8] {
+    /// Where the bytes behind a head start, `nil` when there is none.
+    var headEnd: Int? {
+        guard count >= 4 else { return nil }
+        return (4...count).first { self[($0 - 4)..<$0] == [13, 10, 13, 10] }
     }
 }

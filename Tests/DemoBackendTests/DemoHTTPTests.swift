@@ -15,8 +15,8 @@ struct DemoHTTPTests {
     }
 
     static func body(_ response: String) -> String {
-        guard let end = response.range(ofHeadEnd: ()) else { return "" }
-        return String(response[end...])
+        let bytes = Array(response.utf8)
+        return String(decoding: bytes[(bytes.headEnd ?? bytes.count)...], as: UTF8.self)
     }
 
     @Test(
@@ -216,17 +216,5 @@ struct DemoHTTPTests {
         ])
     func dates(seconds: Int64, text: String) {
         #expect(HTTPDate.text(seconds) == text)
-    }
-}
-
-extension String {
-    /// Where the body of a response starts.
-    fileprivate func range(ofHeadEnd: Void) -> String.Index? {
-        let bytes = Array(utf8)
-        guard let end = bytes.indices.first(where: { $0 >= 4 && bytes[($0 - 4)..<$0] == [13, 10, 13, 10] })
-        else {
-            return hasSuffix("\r\n\r\n") ? endIndex : nil
-        }
-        return utf8.index(startIndex, offsetBy: end)
     }
 }
