@@ -147,7 +147,8 @@ final class DemoConnection: StreamChannel {
         case .complete(let length):
             input.removeFirst(length)
             parser.reset()
-            keepsAlive = head.wantsKeepAlive && !inputEnded
+            // HTTP/1.0 clients would want to be told; they are few, and get a connection for each request.
+            keepsAlive = head.wantsKeepAlive && head.version >= .v1_1 && !inputEnded
             setDeadline(loop.now + Self.idleTimeout)
             begin()
             return true

@@ -138,9 +138,11 @@ final class BackendConnection: StreamChannel {
     }
 
     private func answer() {
-        shared.output.append(contentsOf: head.wantsKeepAlive ? shared.answer : shared.closingAnswer)
+        // HTTP/1.0 clients would want to be told that the connection stays.
+        let keepsAlive = head.wantsKeepAlive && head.version >= .v1_1
+        shared.output.append(contentsOf: keepsAlive ? shared.answer : shared.closingAnswer)
         if head.isMethod(.head) { shared.output.removeLast(shared.bodyLength) }
-        mode = head.wantsKeepAlive ? .requests : .closing
+        mode = keepsAlive ? .requests : .closing
     }
 
     /// Sends frames back, unmasked, as far as they have come. Returns the end of what it took.

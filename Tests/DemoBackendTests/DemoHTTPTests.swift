@@ -184,6 +184,13 @@ struct DemoHTTPTests {
         #expect(client.text.hasPrefix("HTTP/1.1 200 OK"))
     }
 
+    @Test("an HTTP/1.0 client is answered, and its connection closed", arguments: ["close", "keep-alive"])
+    func oldVersion(connection: String) throws {
+        let response = try fixture.exchange("GET /hello HTTP/1.0\r\nConnection: \(connection)\r\n\r\n")
+        #expect(response.hasPrefix("HTTP/1.1 200 OK"))
+        #expect(response.contains("\r\nConnection: close\r\n"))
+    }
+
     @Test("a closed server closes its connections, and lets go of them")
     func closing() throws {
         let clients = try [fixture.connect(), fixture.webSocket("/chat")]
