@@ -127,7 +127,11 @@ func description(_ fields: [FieldLine], _ bytes: [UInt8]) -> String {
     }.joined(separator: "|")
 }
 
-func text(_ bytes: [UInt8], _ range: Range<Int>) -> String { Array(bytes[range]).text }
+/// The bytes of `range` as text; a range that is none of `bytes` fails a comparison rather than the process.
+func text(_ bytes: [UInt8], _ range: Range<Int>) -> String {
+    guard range.lowerBound >= 0, range.upperBound <= bytes.count else { return "out of range \(range)" }
+    return Array(bytes[range]).text
+}
 
 /// A small generator with a seed, so that a failure can be repeated (splitmix64).
 struct SeededGenerator: RandomNumberGenerator {

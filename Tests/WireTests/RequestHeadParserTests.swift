@@ -24,8 +24,12 @@ struct RequestHeadParserTests {
 
     @Test("may follow empty lines, which count in its length but are no part of its bytes")
     func emptyLines() {
-        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        let request = "GET http://b/c?d HTTP/1.1\r\nHost: a\r\n\r\n"
         let (outcome, head) = parseRequest("\r\n\n\r\n" + request)
+        #expect(text(head.bytes, head.target) == "http://b/c?d")
+        #expect(text(head.bytes, head.targetParts.authority) == "b")
+        #expect(text(head.bytes, head.targetParts.path) == "/c")
+        #expect(head.targetParts.query.map { text(head.bytes, $0) } == "d")
         #expect(outcome == .complete(length: request.utf8.count + 5))
         #expect(head.bytes.text == request)
         #expect(text(head.bytes, head.fields[0].value) == "a")

@@ -61,6 +61,8 @@ struct WebSocketHandshakeTests {
             Refused(request(key: "dGhlIHNhbXBsZSBub25jZQ==="), .invalidKey),
             Refused(request(key: "dGhlIHNhbXBsZSBub25jZR=="), .invalidKey),
             Refused(request(key: "dGhlIHNhbXBsZSBub25jZ==="), .invalidKey),
+            Refused(request(key: "dGhlIHNhbXBsZSBub25jZE=="), .invalidKey),
+            Refused(request(key: "dGhlIHNhbXBsZSBub25jZI=="), .invalidKey),
             Refused(request(key: "dGhlIHNhbXBsZSBub25jZQAA"), .invalidKey),
             Refused(request(key: "dGhlIHNhbXBs-SBub25jZQ=="), .invalidKey),
             Refused(request(key: "dGhlIHNhbXBsZSB="), .invalidKey),
