@@ -72,6 +72,8 @@ let package = Package(
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
         tests("EventLoopTests", ["EventLoop"]),
+        tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
+        tests("BenchTests", ["switchyard-bench", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
     ]
 )

@@ -48,10 +48,19 @@ package final class EventLoop {
     private var scheduledBatch: [ChannelKey] = []
     private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
     private let mailbox: Mailbox
+    private var waker: WakeChannel?
     private var isStopping = false
+    /// Stands for the system's clocks in tests: milliseconds of both.
+    private let clock: (() -> (monotonic: Int64, unix: Int64))?
 
     /// - Parameter scratchSize: bytes of one read at most.
-    package init(scratchSize: Int = 128 * 1024) throws(SystemError) {
+    package convenience init(scratchSize: Int = 128 * 1024) throws(SystemError) {
+        try self.init(scratchSize: scratchSize, clock: nil)
+    }
+
+    /// With a clock that a test moves; only turns that do not wait make sense then.
+    init(scratchSize: Int, clock: (() -> (monotonic: Int64, unix: Int64))?) throws(SystemError) {
+        self.clock = clock
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
         mailbox = try Mailbox()
@@ -59,6 +68,7 @@ package final class EventLoop {
         readClocks()
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
+        self.waker = waker
     }
 
     deinit { _ = Glibc.close(epoll) }
@@ -67,6 +77,12 @@ package final class EventLoop {
     package var poster: EventLoopPoster { EventLoopPoster(mailbox: mailbox) }
 
     package func stop() { isStopping = true }
+
+    /// Stops watching for posted work, which is what keeps a loop that has no channels from being freed.
+    package func close() {
+        _ = waker?.detach()
+        waker = nil
+    }
 
     /// Runs until `stop` is called.
     package func run() {
@@ -117,6 +133,10 @@ package final class EventLoop {
     }
 
     private func readClocks() {
+        if let clock {
+            (now, unixNow) = clock()
+            return
+        }
         now = Self.milliseconds(CLOCK_MONOTONIC)
         unixNow = Self.milliseconds(CLOCK_REALTIME)
     }
@@ -272,7 +292,7 @@ private final class WakeChannel: Channel {
 }
 
 /// A system call that failed.
-package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     package let call: String
     package let code: Int32
 
@@ -288,7 +308,7 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     }
 
     /// As nginx writes it: `bind() failed (98: Address already in use)`.
-    package var description: String { "\(call)() failed (\(code): \(reason))" }
+    public var description: String { "\(call)() failed (\(code): \(reason))" }
 
     package var reason: String { Self.reason(code) }
 

@@ -1,13 +1,13 @@
 /// A listening socket. Several loops may watch the same one: the kernel wakes one of them for a connection.
-package class ListenerChannel: Channel {
+open class ListenerChannel: Channel {
     /// How long accepting rests after the process ran out of descriptors, in milliseconds.
     private static let restWhenExhausted: Int64 = 500
     private var isPaused = false
 
     // MARK: To be overridden
 
-    package func accepted(_ descriptor: Int32, from peer: SocketAddress) {}
-    package func acceptFailed(_ error: SystemError) {}
+    open func accepted(_ descriptor: Int32, from peer: SocketAddress) {}
+    open func acceptFailed(_ error: SystemError) {}
 
     package final func startListening() throws(SystemError) {
         try register(levelTriggered: true)
@@ -15,6 +15,7 @@ package class ListenerChannel: Channel {
 
     /// Leaves new connections to the kernel's backlog, and to other loops, until `resume`.
     package final func pause() {
+        clearDeadline()  // a rest that was under way no longer ends by itself
         guard !isPaused, isOpen else { return }
         isPaused = true
         suspendWatching()
@@ -27,7 +28,7 @@ package class ListenerChannel: Channel {
         resumeWatching()
     }
 
-    package final override func readable() {
+    public final override func readable() {
         guard !isPaused else { return }
         // One a turn, as nginx does: other loops get their share, and no call is spent on hearing that
         // there is no more.
@@ -41,7 +42,7 @@ package class ListenerChannel: Channel {
         }
     }
 
-    package final override func deadlinePassed() { resume() }
+    public final override func deadlinePassed() { resume() }
 
     /// Accepts whatever is waiting: before a socket of this loop alone is closed, so that nobody is reset.
     package final func acceptAll() {

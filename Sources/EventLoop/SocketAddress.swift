@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// Where a socket is bound or connects to.
-package enum SocketAddress: Sendable, Hashable {
+public enum SocketAddress: Sendable, Hashable {
     /// Four bytes in network order.
     case ipv4(UInt32, port: UInt16)
     /// Sixteen bytes in network order.

@@ -4,7 +4,7 @@ internal import Glibc
 ///
 /// An idle stream holds no buffer. What could not be written is copied once, and is given back as soon as it
 /// has gone out.
-package class StreamChannel: Channel {
+open class StreamChannel: Channel {
     package enum ReadResult: Equatable, Sendable {
         /// This many bytes stand in the loop's scratch buffer: `loop.received(count)`.
         case bytes(Int)
@@ -29,11 +29,11 @@ package class StreamChannel: Channel {
     // MARK: To be overridden
 
     /// Everything that was waiting has been written.
-    package func drained() {}
+    open func drained() {}
     /// The first write of a new connection can be made. Called once for each `register`.
-    package func becameWritable() {}
+    open func becameWritable() {}
     /// A write failed, with an `errno` value.
-    package func writeFailed(_ error: Int32) {}
+    open func writeFailed(_ error: Int32) {}
 
     // MARK: Reading
 
@@ -154,7 +154,7 @@ package class StreamChannel: Channel {
 
     private var wasWritable = false
 
-    package final override func writable() {
+    public final override func writable() {
         if !wasWritable {
             wasWritable = true
             becameWritable()

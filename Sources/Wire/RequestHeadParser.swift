@@ -50,7 +50,8 @@ package struct RequestHeadParser: Sendable {
                 return .invalid(violation)
             }
             guard stage == .fields else {
-                return octets.count < maxHead ? .incomplete : .invalid(.requestLineTooLong)
+                guard octets.count >= maxHead else { return .incomplete }
+                return .invalid(stage == .emptyLines ? .headTooLarge : .requestLineTooLong)
             }
         }
         let rules = FieldRules(

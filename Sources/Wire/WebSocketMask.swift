@@ -26,19 +26,32 @@ package struct WebSocketMaskKey: Sendable, Equatable {
         var part = bytes._mutatingExtracting(range)
         let count = part.count
         var index = 0
-        // Blocks of a length known in advance: the compiler makes one wide operation of each.
-        if count >= 16 {
-            var pattern = InlineArray<16, UInt8>(repeating: 0)
-            for offset in 0..<16 { pattern[offset] = self[position &+ offset] }
-            while index &+ 16 <= count {
-                var block = part._mutatingExtracting(index..<(index &+ 16))
-                for offset in 0..<16 { block[offset] ^= pattern[offset] }
-                index &+= 16
-            }
+        if count >= Self.blockLength {
+            var pattern = InlineArray<64, UInt8>(repeating: 0)
+            for offset in pattern.indices { pattern[offset] = self[position &+ offset] }
+            index = Self.applyBlocks(of: pattern, to: &part)
         }
         while index < count {
             part[index] ^= self[position &+ index]
             index &+= 1
         }
+    }
+
+    private static let blockLength = 64
+
+    /// Works on whole blocks and returns where they end. Kept apart, so that the compiler sees an opaque pattern
+    /// and makes wide operations of the inner loop.
+    @inline(never)
+    private static func applyBlocks(
+        of pattern: InlineArray<64, UInt8>, to bytes: inout MutableSpan<UInt8>
+    ) -> Int {
+        var index = 0
+        let count = bytes.count
+        while index &+ blockLength <= count {
+            var block = bytes._mutatingExtracting(index..<(index &+ 64))
+            for offset in 0..<64 { block[offset] ^= pattern[offset] }
+            index &+= blockLength
+        }
+        return index
     }
 }
