@@ -112,7 +112,8 @@ package struct Contexts: OptionSet, Sendable, Hashable {
 
     /// `http, server, location`
     package var description: String {
-        Contexts.names.filter { contains($0.context) }.map(\.name).joined(separator: ", ")
+        self == .all
+            ? "anywhere" : Contexts.names.filter { contains($0.context) }.map(\.name).joined(separator: ", ")
     }
 }
 
