@@ -20,6 +20,7 @@ import Testing
     @Test("words end at spaces, semicolons and opening braces")
     func endsWords() {
         #expect(words("a b;c{d e}f") == ["a", "b", "c", "d", "e}f"])
+        #expect(words("a\tb\r\nc\rd\ne\u{B}f") == ["a", "b", "c", "d", "e\u{B}f"])
     }
 
     @Test("a dollar sign keeps the brace behind it in the word")

@@ -73,6 +73,18 @@ private let sample = #"""
         #expect(result.diagnostics.map(\.directive) == ["a", "b", "c", "d", "e"])
     }
 
+    @Test("files included in files without end are refused")
+    func limitsIncludes() {
+        let endless = ConfigurationFiles(
+            read: { path in .success(Array("include \(path)x;".utf8)) }, glob: { _ in .success([]) })
+        let result = ConfigurationCompiler.compile(
+            rootPath: "/x", environment: CompilationEnvironment(prefix: "/p", builtinVariables: []),
+            files: endless)
+        #expect(
+            result.diagnostics.map(\.message) == ["found files included more than 32 deep"])
+        #expect(result.sources.count == 33)
+    }
+
     @Test("blocks nested without end are refused")
     func limitsNesting() {
         let result = compile(String(repeating: "http {", count: 100_000).utf8)

@@ -97,6 +97,9 @@ package struct Contexts: OptionSet, Sendable, Hashable {
     package static let limitExcept = Contexts(rawValue: 1 << 7)
     package static let upstream = Contexts(rawValue: 1 << 8)
 
+    static let all: Contexts = [
+        .main, .events, .http, .server, .location, .ifInServer, .ifInLocation, .limitExcept, .upstream,
+    ]
     /// Where most of the settings may stand.
     static let levels: Contexts = [.http, .server, .location]
     static let httpAndServer: Contexts = [.http, .server]
@@ -109,7 +112,8 @@ package struct Contexts: OptionSet, Sendable, Hashable {
 
     /// `http, server, location`
     package var description: String {
-        Contexts.names.filter { contains($0.context) }.map(\.name).joined(separator: ", ")
+        self == .all
+            ? "anywhere" : Contexts.names.filter { contains($0.context) }.map(\.name).joined(separator: ", ")
     }
 }
 

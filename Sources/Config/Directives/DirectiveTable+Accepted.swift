@@ -19,6 +19,7 @@ extension DirectiveTable {
         .accepted("multi_accept", in: .events, why: "Workers always accept all that is waiting."),
         .accepted("accept_mutex", in: .events, why: "Each worker has its own listening sockets."),
         .accepted("accept_mutex_delay", in: .events, why: "Each worker has its own listening sockets."),
+        .accepted("epoll_events", in: .events, why: "The loop chooses by itself."),
         .accepted("worker_aio_requests", in: .events, why: "No files are read while serving."),
         .accepted("debug_connection", in: .events, why: "error_log's level holds for all connections."),
     ]
@@ -36,11 +37,12 @@ extension DirectiveTable {
             group(
                 "client_body_buffer_size client_body_in_single_buffer client_body_in_file_only", in: .levels,
                 why: "Request bodies are passed on as they come."),
+            group("sendfile", in: withIf, why: "No files are sent."),
             group(
-                "sendfile sendfile_max_chunk tcp_nopush aio aio_write directio directio_alignment read_ahead "
-                    + "open_file_cache_valid open_file_cache_min_uses open_file_cache_errors log_not_found "
+                "sendfile_max_chunk tcp_nopush aio aio_write directio directio_alignment read_ahead "
+                    + "open_file_cache_valid open_file_cache_min_uses open_file_cache_errors open_file_cache_events log_not_found "
                     + "if_modified_since max_ranges",
-                in: withIf, why: "No files are sent."),
+                in: .levels, why: "No files are sent."),
             group(
                 "lingering_close lingering_time lingering_timeout", in: .levels,
                 why: "A connection closed with unread bytes is always drained for a moment."),
@@ -52,11 +54,14 @@ extension DirectiveTable {
                 "rewrite_log uninitialized_variable_warn", in: withIf.union(.ifInServer),
                 why: "Rewrites are not logged."),
             group(
-                "gzip_comp_level gzip_min_length gzip_proxied gzip_types gzip_vary gzip_disable "
-                    + "gzip_http_version gzip_buffers",
-                in: withIf, takes: .atLeast(1), why: "Compression cannot be turned on yet."),
+                "gzip_comp_level gzip_min_length gzip_vary gzip_http_version", in: .levels,
+                why: "Compression cannot be turned on yet."),
             group(
-                "open_file_cache open_log_file_cache", in: .levels, takes: .atLeast(1),
+                "gzip_proxied gzip_types gzip_disable", in: .levels, takes: .atLeast(1),
+                why: "Compression cannot be turned on yet."),
+            group("gzip_buffers", in: .levels, takes: .two, why: "Compression cannot be turned on yet."),
+            group(
+                "open_file_cache open_log_file_cache", in: .levels, takes: .between(1, 4),
                 why: "Log files stay open; no others are opened."),
             group(
                 "client_body_temp_path fastcgi_temp_path uwsgi_temp_path scgi_temp_path", in: .levels,

@@ -46,7 +46,9 @@ extension DirectiveTable {
             let log = try accessLog(call, scope.compilation)
             if !scope.accessLogIsOff { scope.settings.accessLogs.append(log) }
         },
-        .flag("log_subrequest", \.logSubrequest, default: "off", "Whether internal redirects are logged."),
+        .flag(
+            "log_subrequest", \.logSubrequest, default: "off",
+            "Accepted: there are no subrequests, and internal redirects are part of their request."),
     ]
 
     // MARK: error_log

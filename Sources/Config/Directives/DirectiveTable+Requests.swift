@@ -57,7 +57,8 @@ extension DirectiveTable {
             "keepalive_time", \.keepaliveTime, default: "1h",
             "Age of a connection at which it is closed after the next response."),
         Directive(
-            "keepalive_disable", "none | msie6 | safari …", in: .levels, takes: .atLeast(1), default: "msie6",
+            "keepalive_disable", "none | msie6 | safari …", in: .levels, takes: .between(1, 2),
+            default: "msie6",
             "Browsers whose connections are not kept.", repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             var disabled: KeepaliveDisable = call.isFirst ? [] : scope.settings.keepaliveDisable

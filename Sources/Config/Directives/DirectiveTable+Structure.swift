@@ -2,6 +2,12 @@ internal import Patterns
 
 extension DirectiveTable {
     static let structure: [Directive] = [
+        // The parser replaces it by what it includes, so that no level ever meets one.
+        Directive(
+            "include", "file | pattern", in: .all, takes: .one,
+            "Stands for the directives of a file, or of all files that match, in the order of their names.",
+            repeats: true
+        ) { _, _ in },
         Directive(
             "http", "{ … }", in: .main, takes: .none, "Holds the servers and what they share.", block: true,
             phase: .blocks

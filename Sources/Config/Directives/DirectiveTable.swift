@@ -97,11 +97,13 @@ extension Directive {
     /// Accepted as `off` only.
     static func offOnly(_ name: String, in contexts: Contexts, _ what: String) -> Directive {
         Directive(
-            name, "off", in: contexts, takes: .atLeast(1), default: "off", "\(what) is not supported.",
+            name, "off", in: contexts, takes: .atLeast(1), default: "off",
+            what.prefix(1).uppercased() + what.dropFirst() + " is not supported yet.",
             kind: .onlyOff
         ) { _, call throws(ConfigDiagnostic) in
             guard call.arguments.count == 1, call.arguments[0].bytes.lowercased() == Array("off".utf8) else {
-                throw call.failure(found: call.arguments[0], expected: "\"off\": \(what) is not supported")
+                throw call.failure(
+                    found: call.arguments[0], expected: "\"off\": \(what) is not supported yet")
             }
         }
     }

@@ -16,7 +16,7 @@ enum ForeignDirectives {
 
     private static let http =
         "limit_rate limit_rate_after satisfy satisfy_any auth_delay server_name_in_log override_charset "
-        + "early_hints keepalive_min_timeout"
+        + "max_headers post_action early_hints keepalive_min_timeout"
 
     private static let files =
         "root alias index try_files autoindex_exact_size autoindex_format autoindex_localtime random_index "
@@ -113,7 +113,7 @@ enum ForeignDirectives {
     private static let stream =
         "preread_buffer_size preread_timeout proxy_protocol_timeout ssl_preread ssl_handshake_timeout "
         + "proxy_download_rate proxy_upload_rate proxy_requests proxy_responses proxy_timeout proxy_protocol "
-        + "proxy_half_close proxy_session_drop js_access js_preread js_filter pass"
+        + "proxy_half_close proxy_session_drop proxy_downstream_buffer proxy_upstream_buffer js_access js_preread js_filter pass"
 
     private static let mail =
         "protocol auth_http auth_http_timeout auth_http_header auth_http_pass_client_cert imap_capabilities "

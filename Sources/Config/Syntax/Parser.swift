@@ -24,16 +24,18 @@ package struct DirectiveNode: Sendable, Hashable {
 /// It knows nothing of directives but `include`. After a fault it goes on behind the next `;` or `}`, so that
 /// one run finds them all.
 package struct Parser {
-    /// Files within files; more can only be files that include each other.
+    /// Files within files.
     private static let deepestInclude = 32
-    /// Blocks within blocks; beyond any use, but recursion must end.
+    /// Blocks within blocks, counted through files; beyond any use, but recursion must end.
     private static let deepestBlock = 64
 
     private let files: ConfigurationFiles
     /// Directory that relative paths of `include` are under.
     private let configurationDirectory: String
     private var order = 0
-    private var includeDepth = 0
+    private var blockDepth = 0
+    /// The files being read, each included by the one before.
+    private var openFiles: [String] = []
     package private(set) var diagnostics: [ConfigDiagnostic] = []
     /// Every file that was read, in that order, each once.
     package private(set) var sources: [SourceFile] = []
@@ -51,12 +53,16 @@ package struct Parser {
     /// The directives of a text; `name` stands for its file's name in messages.
     package mutating func parse(text: [UInt8], name: String) -> [DirectiveNode] {
         var lexer = Lexer(text, file: name, order: order)
-        let nodes = directives(&lexer, opened: nil, depth: 0)
+        let nodes = directives(&lexer, opened: nil)
         order = lexer.nextOrder
         return nodes
     }
 
     private mutating func parse(path: String, includedBy include: DirectiveNode?) -> [DirectiveNode] {
+        guard !openFiles.contains(path) else {
+            report(include?.position, directive: "include", "found \"\(path)\", which includes itself")
+            return []
+        }
         switch files.read(path) {
         case .failure(let failure):
             report(
@@ -67,13 +73,15 @@ package struct Parser {
             if !sources.contains(where: { $0.path == path }) {
                 sources.append(SourceFile(path: path, bytes: bytes))
             }
+            openFiles.append(path)
+            defer { openFiles.removeLast() }
             return parse(text: bytes, name: path)
         }
     }
 
     /// Directives up to the `}` that closes the block opened at `opened`, or up to the file's end.
     private mutating func directives(
-        _ lexer: inout Lexer, opened: SourcePosition?, depth: Int
+        _ lexer: inout Lexer, opened: SourcePosition?
     ) -> [DirectiveNode] {
         var nodes: [DirectiveNode] = []
         var words: [Word] = []
@@ -93,7 +101,7 @@ package struct Parser {
                     finish(&words, into: &nodes, &lexer)
                 }
             case .openBrace(let position):
-                let body = block(&lexer, opened: position, depth: depth)
+                let body = block(&lexer, opened: position)
                 if isSpoilt {
                     words = []
                     isSpoilt = false
@@ -133,13 +141,15 @@ package struct Parser {
         }
     }
 
-    private mutating func block(_ lexer: inout Lexer, opened: SourcePosition, depth: Int) -> [DirectiveNode] {
-        guard depth < Parser.deepestBlock else {
+    private mutating func block(_ lexer: inout Lexer, opened: SourcePosition) -> [DirectiveNode] {
+        guard blockDepth < Parser.deepestBlock else {
             report(opened, "found blocks nested more than \(Parser.deepestBlock) deep")
             skipBlock(&lexer)
             return []
         }
-        return directives(&lexer, opened: opened, depth: depth + 1)
+        blockDepth += 1
+        defer { blockDepth -= 1 }
+        return directives(&lexer, opened: opened)
     }
 
     private mutating func skipBlock(_ lexer: inout Lexer) {
@@ -174,14 +184,12 @@ package struct Parser {
                 node.position, directive: "include", "found \(node.arguments.count) arguments, expected 1")
             return []
         }
-        guard includeDepth < Parser.deepestInclude else {
+        guard openFiles.count <= Parser.deepestInclude else {
             report(
                 node.position, directive: "include",
                 "found files included more than \(Parser.deepestInclude) deep")
             return []
         }
-        includeDepth += 1
-        defer { includeDepth -= 1 }
         let path = Paths.path(node.arguments[0].text, under: configurationDirectory)
         guard path.utf8.contains(where: { "*?[".utf8.contains($0) }) else {
             return parse(path: path, includedBy: node)
