@@ -66,10 +66,14 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        tests("PatternsTests", ["Patterns"]),
+        tests("DigestTests", ["Digest"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
         tests("EventLoopTests", ["EventLoop"]),
+        tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
+        tests("BenchTests", ["switchyard-bench", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
     ]
 )

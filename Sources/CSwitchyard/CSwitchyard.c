@@ -1,16 +1,41 @@
 #define _GNU_SOURCE
 #include "CSwitchyard.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 int sy_epoll_control(int epoll, int operation, int descriptor, uint32_t events, uint64_t data) {
     struct epoll_event event = {.events = events, .data = {.u64 = data}};
     return epoll_ctl(epoll, operation, descriptor, &event);
 }
+
+int sy_epoll_wait(int epoll, sy_event *events, int capacity, int timeout) {
+    struct epoll_event reported[512];
+    if (capacity > 512) capacity = 512;
+    int count = epoll_wait(epoll, reported, capacity, timeout);
+    for (int index = 0; index < count; index++) {
+        events[index].data = reported[index].data.u64;
+        events[index].events = reported[index].events;
+    }
+    return count;
+}
+
+int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length) {
+    return accept4(listener, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+const char *sy_error_text(int code, char *buffer, size_t size) { return strerror_r(code, buffer, size); }
 
 int sy_open_append(const char *path) {
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
@@ -20,11 +45,55 @@ int sy_open_truncate(const char *path) {
     return open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
 }
 
+void sy_name_thread(pthread_t thread, const char *name) {
+    char shortened[16];
+    strncpy(shortened, name, sizeof shortened - 1);
+    shortened[sizeof shortened - 1] = 0;
+    pthread_setname_np(thread, shortened);
+}
+
 int64_t sy_tcp_rtt(int descriptor) {
     struct tcp_info info;
     socklen_t length = sizeof info;
     if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return -1;
     return info.tcpi_rtt;
+}
+
+int sy_thread_id(void) { return (int)gettid(); }
+
+int sy_daemonize(void) {
+    switch (fork()) {
+    case -1: return -1;
+    case 0: break;
+    default: _exit(0);
+    }
+    if (setsid() < 0) return -1;
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0) return -1;
+    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0) return -1;
+    if (null > STDERR_FILENO) close(null);
+    return 0;
+}
+
+int sy_take_identity(const char *user, const char *group) {
+    errno = 0;
+    struct passwd *account = getpwnam(user);
+    if (account == NULL) return -1;
+    uid_t uid = account->pw_uid;
+    gid_t gid = account->pw_gid;
+    if (group != NULL) {
+        struct group *entry = getgrnam(group);
+        if (entry == NULL) return -1;
+        gid = entry->gr_gid;
+    }
+    if (initgroups(user, gid) != 0 || setgid(gid) != 0) return -1;
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setuid(uid) != 0) return -1;
+    // Of the capabilities kept across setuid, only the one that a reload needs for new low ports stays.
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {{0}};
+    data[0].effective = data[0].permitted = 1u << CAP_NET_BIND_SERVICE;
+    if (syscall(SYS_capset, &header, data) != 0) return -1;
+    return 0;
 }
 
 int sy_exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }

@@ -7,7 +7,9 @@ internal import Glibc
 /// kernel what is of interest now, and pausing a source is simply not reading it.
 ///
 /// Confined to its loop's thread.
-package class Channel {
+///
+/// Open, and so public, because only an open class can be subclassed in another module.
+open class Channel {
     package let loop: EventLoop
     package fileprivate(set) var descriptor: Int32
     /// The loop's name for this channel: its slot, and a generation that tells later owners of the slot apart.
@@ -34,11 +36,11 @@ package class Channel {
     // MARK: To be overridden
 
     /// Bytes, or an end, may be waiting; `mayRead` is true.
-    package func readable() {}
+    open func readable() {}
     /// There is room again; `mayWrite` is true.
-    package func writable() {}
+    open func writable() {}
     /// The deadline came, and was taken away.
-    package func deadlinePassed() {}
+    open func deadlinePassed() {}
 
     // MARK: For subclasses
 
@@ -80,6 +82,15 @@ package class Channel {
         let descriptor = descriptor
         release(closing: false)
         return descriptor
+    }
+
+    /// For level-triggered channels: the kernel keeps what happens to itself until `resumeWatching`.
+    final func suspendWatching() {
+        if let key { loop.watch(self, key: key, interested: false) }
+    }
+
+    final func resumeWatching() {
+        if let key { loop.watch(self, key: key, interested: true) }
     }
 
     private func release(closing: Bool) {

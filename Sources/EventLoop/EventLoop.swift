@@ -38,7 +38,7 @@ package final class EventLoop {
     /// Called after each turn's channels, before waiting: for work that is best done once a turn.
     package var afterTurn: (() -> Void)?
     /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
-    package let scratch: UnsafeMutableRawBufferPointer
+    private let scratch: ScratchBuffer
 
     private let epoll: Int32
     private var slots: [Slot] = []
@@ -46,34 +46,43 @@ package final class EventLoop {
     private var deadlines = Heap<Deadline>()
     private var scheduled: [ChannelKey] = []
     private var scheduledBatch: [ChannelKey] = []
-    private let events: UnsafeMutableBufferPointer<epoll_event>
+    private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
     private let mailbox: Mailbox
+    private var waker: WakeChannel?
     private var isStopping = false
+    /// Stands for the system's clocks in tests: milliseconds of both.
+    private let clock: (() -> (monotonic: Int64, unix: Int64))?
 
     /// - Parameter scratchSize: bytes of one read at most.
-    package init(scratchSize: Int = 128 * 1024) throws(SystemError) {
-        epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
+    package convenience init(scratchSize: Int = 128 * 1024) throws(SystemError) {
+        try self.init(scratchSize: scratchSize, clock: nil)
+    }
+
+    /// With a clock that a test moves; only turns that do not wait make sense then.
+    init(scratchSize: Int, clock: (() -> (monotonic: Int64, unix: Int64))?) throws(SystemError) {
+        self.clock = clock
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
         mailbox = try Mailbox()
-        // Both buffers live as long as the loop and are given back in `deinit`.
-        unsafe scratch = .allocate(byteCount: scratchSize, alignment: 64)
-        unsafe events = .allocate(capacity: Self.maxEvents)
-        unsafe events.initialize(repeating: epoll_event())
+        scratch = ScratchBuffer(size: scratchSize)
         readClocks()
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
+        self.waker = waker
     }
 
-    deinit {
-        _ = Glibc.close(epoll)
-        unsafe scratch.deallocate()
-        unsafe events.deallocate()
-    }
+    deinit { _ = Glibc.close(epoll) }
 
     /// What other threads hold of this loop: a way to have it run something.
     package var poster: EventLoopPoster { EventLoopPoster(mailbox: mailbox) }
 
     package func stop() { isStopping = true }
+
+    /// Stops watching for posted work, which is what keeps a loop that has no channels from being freed.
+    package func close() {
+        _ = waker?.detach()
+        waker = nil
+    }
 
     /// Runs until `stop` is called.
     package func run() {
@@ -90,14 +99,15 @@ package final class EventLoop {
                 timeout = Int32(clamping: max(0, next.time - now))
             }
         }
-        // The buffer holds `maxEvents` entries, and the kernel writes at most that many.
-        let count = unsafe epoll_wait(epoll, events.baseAddress, Int32(Self.maxEvents), timeout)
+        // The array holds `maxEvents` entries, and the kernel writes at most that many.
+        let count = unsafe events.withUnsafeMutableBufferPointer { events in
+            unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
+        }
         readClocks()
         if count > 0 {
             for index in 0..<Int(count) {
-                let event = unsafe events[index]
-                let data = unsafe withUnsafePointer(to: event) { unsafe sy_epoll_data($0) }
-                channel(ChannelKey(packed: data))?.handle(events: event.events)
+                let event = events[index]
+                channel(ChannelKey(packed: event.data))?.handle(events: event.events)
             }
         }
         runScheduled()
@@ -123,11 +133,15 @@ package final class EventLoop {
     }
 
     private func readClocks() {
+        if let clock {
+            (now, unixNow) = clock()
+            return
+        }
         now = Self.milliseconds(CLOCK_MONOTONIC)
         unixNow = Self.milliseconds(CLOCK_REALTIME)
     }
 
-    package static func milliseconds(_ clock: clockid_t) -> Int64 {
+    private static func milliseconds(_ clock: clockid_t) -> Int64 {
         var time = timespec()
         // `time` outlives the call, which cannot fail for these two clocks.
         unsafe clock_gettime(clock, &time)
@@ -135,6 +149,18 @@ package final class EventLoop {
     }
 
     // MARK: For Channel
+
+    /// Reads from `descriptor` into the scratch buffer, at most `limit` bytes.
+    func read(_ descriptor: Int32, limit: Int) -> Int { scratch.fill(from: descriptor, limit: limit) }
+
+    /// What the last read left in the scratch buffer. Valid until the next read of any channel of this loop.
+    @_lifetime(borrow self)
+    package func received(_ count: Int) -> Span<UInt8> {
+        // The buffer lives as long as this loop.
+        unsafe _overrideLifetime(scratch.bytes(count), borrowing: self)
+    }
+
+    package var scratchSize: Int { scratch.size }
 
     func add(_ channel: Channel, levelTriggered: Bool) throws(SystemError) -> ChannelKey {
         let slot: UInt32
@@ -166,6 +192,16 @@ package final class EventLoop {
         freeSlots.append(key.slot)
     }
 
+    /// EPOLLEXCLUSIVE does not allow a change of interest, so the descriptor leaves and comes back.
+    func watch(_ channel: Channel, key: ChannelKey, interested: Bool) {
+        if interested {
+            _ = sy_epoll_control(
+                epoll, EPOLL_CTL_ADD, channel.descriptor, Self.input | Self.exclusive, key.packed)
+        } else {
+            _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, channel.descriptor, 0, 0)
+        }
+    }
+
     func queueDeadline(_ time: Int64, key: ChannelKey) {
         deadlines.insert(Deadline(time: time, key: key.packed))
     }
@@ -179,6 +215,36 @@ package final class EventLoop {
 
     fileprivate func runPosted() {
         for work in mailbox.takeAll() { work() }
+    }
+}
+
+/// Memory that is read into and looked at through spans only.
+@safe
+private final class ScratchBuffer {
+    let size: Int
+    // Allocated for the life of this object, whose methods check bounds; nobody else has the pointer.
+    private let memory: UnsafeMutableRawBufferPointer
+
+    init(size: Int) {
+        self.size = size
+        unsafe memory = .allocate(byteCount: size, alignment: 64)
+        unsafe memory.initializeMemory(as: UInt8.self, repeating: 0)
+    }
+
+    deinit { unsafe memory.deallocate() }
+
+    /// As `read(2)`: -1 and `errno` on failure.
+    func fill(from descriptor: Int32, limit: Int) -> Int {
+        unsafe Glibc.read(descriptor, memory.baseAddress, min(limit, size))
+    }
+
+    /// Unsafe, since the span does not keep this object alive: `EventLoop.received` ties it to the loop that does.
+    @unsafe @_lifetime(immortal)
+    func bytes(_ count: Int) -> Span<UInt8> {
+        precondition(count <= size)
+        let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory[..<count])
+        let span = unsafe Span<UInt8>(_unsafeBytes: bytes)
+        return unsafe _overrideLifetime(span, borrowing: ())
     }
 }
 
@@ -196,7 +262,7 @@ private final class Mailbox: Sendable {
     private let work = Mutex<[@Sendable () -> Void]>([])
 
     init() throws(SystemError) {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue | EFD_NONBLOCK.rawValue))
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { throw SystemError("eventfd") }
     }
 
@@ -226,7 +292,7 @@ private final class WakeChannel: Channel {
 }
 
 /// A system call that failed.
-package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
+public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     package let call: String
     package let code: Int32
 
@@ -242,15 +308,17 @@ package struct SystemError: Error, Equatable, Sendable, CustomStringConvertible 
     }
 
     /// As nginx writes it: `bind() failed (98: Address already in use)`.
-    package var description: String { "\(call)() failed (\(code): \(reason))" }
+    public var description: String { "\(call)() failed (\(code): \(reason))" }
 
     package var reason: String { Self.reason(code) }
 
     package static func reason(_ code: Int32) -> String {
         var buffer = [CChar](repeating: 0, count: 128)
-        // The GNU strerror_r returns a string that is valid at least as long as the buffer it was given.
+        // The text stands in the buffer or is static, and is copied before the buffer goes.
         return unsafe buffer.withUnsafeMutableBufferPointer { buffer in
-            guard let text = unsafe strerror_r(code, buffer.baseAddress, buffer.count) else { return "error \(code)" }
+            guard let memory = buffer.baseAddress, let text = unsafe sy_error_text(code, memory, buffer.count) else {
+                return "error \(code)"
+            }
             return unsafe String(cString: text)
         }
     }

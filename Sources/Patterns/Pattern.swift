@@ -1,27 +1,127 @@
 internal import CPCRE2
 
-/// A compiled regular expression, in PCRE2's syntax as nginx uses it.
+/// A compiled regular expression, in PCRE2's syntax as nginx uses it: on bytes, not on UTF-8 characters.
+///
+/// Compiled to machine code when the processor allows. One pattern serves all threads at once: what a match
+/// needs to write to belongs to the thread (`MatchWorkspace`), and none of it is allocated per match.
+@safe
 package final class Pattern: Sendable {
     package let source: String
-    /// Named groups and their numbers, in the pattern's order.
+    package let isCaseInsensitive: Bool
+    /// Named groups and their numbers, in the order of the groups.
     package let groupNames: [(name: String, group: Int)]
     package let groupCount: Int
 
+    // Holds because: PCRE2 never writes to compiled code after `pcre2_jit_compile`, which `init` calls.
+    private nonisolated(unsafe) let code: OpaquePointer
+
     /// - Throws: `PatternError` with PCRE2's message and the offset at which it stands.
-    package init(_ source: String, caseInsensitive: Bool = false) throws(PatternError) {
-        fatalError("being written")
+    package convenience init(_ source: String, caseInsensitive: Bool = false) throws(PatternError) {
+        try self.init(bytes: Array(source.utf8), caseInsensitive: caseInsensitive)
+    }
+
+    /// As `init(_:caseInsensitive:)`, for a source that need not be UTF-8.
+    package init(bytes: [UInt8], caseInsensitive: Bool = false) throws(PatternError) {
+        let options = caseInsensitive ? UInt32(PCRE2_CASELESS) : 0
+        var errorCode: Int32 = 0
+        var errorOffset = 0
+        // Holds because: the pattern's bytes and their number come from one array, alive during the call.
+        let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options, &errorCode, &errorOffset, nil)
+        guard let compiled = unsafe compiled else {
+            throw PatternError(message: Pattern.message(of: errorCode), offset: errorOffset)
+        }
+        // Where no JIT is to be had, this fails and matching interprets: slower, the same results.
+        // Holds because: the code was made above and is not shared yet.
+        _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
+
+        var groups: UInt32 = 0
+        // Holds because: PCRE2_INFO_CAPTURECOUNT writes one uint32_t.
+        _ = unsafe pcre2_pattern_info_8(compiled, UInt32(PCRE2_INFO_CAPTURECOUNT), &groups)
+        // Holds because: `compiled` stays alive until `deinit` frees it.
+        unsafe code = compiled
+        groupNames = unsafe Pattern.names(of: compiled)
+        groupCount = Int(groups)
+        source = String(decoding: bytes, as: UTF8.self)
+        isCaseInsensitive = caseInsensitive
+    }
+
+    deinit {
+        // Holds because: nobody can match with a pattern that nobody refers to.
+        unsafe pcre2_code_free_8(code)
     }
 
     /// Matches `subject` and stores where each group begins and ends into `captures` (2 × (groupCount + 1)
-    /// offsets; -1 where a group took no part).
+    /// offsets; -1 where a group took no part). Leaves `captures` alone when it does not match.
     ///
     /// - Returns: whether it matched. A match limit that is exceeded counts as no match.
     package func firstMatch(in subject: Span<UInt8>, captures: inout [Int32]) -> Bool {
-        fatalError("being written")
+        guard let data = unsafe run(on: subject) else { return false }
+        // Holds because: the workspace's match data has room for all groups, so PCRE2 filled 2 × (groups + 1)
+        // offsets, and they stay there until this thread matches again.
+        let offsets = unsafe UnsafeBufferPointer(
+            start: pcre2_get_ovector_pointer_8(data), count: 2 * (groupCount + 1))
+        captures.removeAll(keepingCapacity: true)
+        for index in 0..<(2 * (groupCount + 1)) {
+            // PCRE2_UNSET is all ones, -1 as a signed number; `run` admits no subject beyond Int32.
+            captures.append(Int32(truncatingIfNeeded: unsafe offsets[index]))
+        }
+        return true
+    }
+
+    package func firstMatch(in subject: [UInt8], captures: inout [Int32]) -> Bool {
+        firstMatch(in: subject.span, captures: &captures)
     }
 
     package func matches(_ subject: Span<UInt8>) -> Bool {
-        fatalError("being written")
+        unsafe run(on: subject) != nil
+    }
+
+    package func matches(_ subject: [UInt8]) -> Bool {
+        matches(subject.span)
+    }
+
+    /// The match data that holds the result, or `nil` when there is no match.
+    private func run(on subject: Span<UInt8>) -> OpaquePointer? {
+        guard subject.count <= Int(Int32.max) else { return nil }
+        // Holds because: the workspace is this thread's alone, and nothing between here and the end of the
+        // caller's use of the result matches again on this thread.
+        let workspace = unsafe MatchWorkspace.ofThisThread(groups: groupCount)
+        // Holds because: the span keeps its bytes alive while the closure runs, and PCRE2 takes an empty
+        // subject at a null address.
+        let result = unsafe subject.withUnsafeBufferPointer { bytes in
+            unsafe pcre2_match_8(
+                code, bytes.baseAddress, bytes.count, 0, 0, workspace.pointee.data, workspace.pointee.context)
+        }
+        return unsafe result > 0 ? workspace.pointee.data : nil
+    }
+
+    private static func message(of errorCode: Int32) -> String {
+        var buffer = [UInt8](repeating: 0, count: 256)
+        // Holds because: the buffer and its size come from one array; PCRE2 cuts the message to fit.
+        let length = unsafe pcre2_get_error_message_8(errorCode, &buffer, buffer.count)
+        guard length > 0 else { return "error \(errorCode)" }
+        return String(decoding: buffer[..<Int(length)], as: UTF8.self)
+    }
+
+    private static func names(of code: OpaquePointer) -> [(name: String, group: Int)] {
+        var count: UInt32 = 0
+        var entrySize: UInt32 = 0
+        var table: UnsafePointer<UInt8>?
+        // Holds because: these two write one uint32_t each, and the third one pointer into `code`.
+        _ = unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_NAMECOUNT), &count)
+        _ = unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_NAMEENTRYSIZE), &entrySize)
+        _ = unsafe pcre2_pattern_info_8(code, UInt32(PCRE2_INFO_NAMETABLE), &table)
+        guard count > 0, let start = unsafe table else { return [] }
+        // Holds because: the table is `count` entries of `entrySize` bytes, and lives as long as the code.
+        let bytes = unsafe Array(UnsafeBufferPointer(start: start, count: Int(count) * Int(entrySize)))
+        var names: [(name: String, group: Int)] = []
+        for entry in stride(from: 0, to: bytes.count, by: Int(entrySize)) {
+            // Two bytes of group number, high one first, then the name, ended by NUL.
+            let group = Int(bytes[entry]) << 8 | Int(bytes[entry + 1])
+            let name = bytes[(entry + 2)..<(entry + Int(entrySize))].prefix { $0 != 0 }
+            names.append((String(decoding: name, as: UTF8.self), group))
+        }
+        return names.sorted { $0.group < $1.group }
     }
 }
 
@@ -29,4 +129,9 @@ package struct PatternError: Error, Equatable, Sendable {
     package var message: String
     /// Bytes from the pattern's start.
     package var offset: Int
+
+    package init(message: String, offset: Int) {
+        self.message = message
+        self.offset = offset
+    }
 }

@@ -5,15 +5,17 @@ package import Wire
 ///
 /// A worker recycles exchanges, so that one costs no allocation in a steady state; `reset` makes it as new.
 /// It is confined to its worker. It does no I/O and reads no clock: times and bytes are put in by its driver.
+///
+/// The driver calls `reset`, parses a head straight into `request`, calls `begin` and then `Router.route`.
 package final class Exchange {
     // MARK: Set by the driver before routing
 
     package var request = RequestHead()
     package var client = ClientFacts()
     /// The configuration in force when the request began; it stays with the exchange across reloads.
-    package var runtime: RuntimeConfiguration
-    package var listener: Int = 0
-    /// `$request_id`: 16 random bytes, made when first asked for, from this.
+    package internal(set) var runtime: RuntimeConfiguration
+    package internal(set) var listener = 0
+    /// `$request_id`: 16 random bytes.
     package var randomBytes: (UInt64, UInt64) = (0, 0)
     package var startedAt = Moment()
     /// The time now, kept up to date by the driver before it calls into the core.
@@ -23,6 +25,9 @@ package final class Exchange {
 
     package var server: VirtualServer
     package var location: Location
+    /// What the client asked for, as it wrote it, within `request.bytes`: `$request_uri`. Without the scheme and
+    /// authority that an absolute target has.
+    package var requestURI = Range<Int>.empty
     /// The normalised path, escapes decoded: `$uri`.
     package var uri: [UInt8] = []
     /// `$args`.
@@ -31,17 +36,34 @@ package final class Exchange {
     package var method: [UInt8] = []
     /// `$host`: of the request line, else the Host field, else the server's name; lower case, no port.
     package var host: [UInt8] = []
+    /// The client named a host; otherwise `host` is the server's name.
+    package var hostIsGiven = false
     /// True once a rewrite or an internal redirect changed the URI, so that the original cannot be sent on.
     package var uriChanged = false
+    /// The part of the URI that the location's prefix covers may be replaced by the URI of its `proxy_pass`.
+    /// False after `break` stopped a rewritten URI in its location: then the whole URI is passed on.
+    package var locationMatchesURI = true
+    /// The client's path held a percent escape (or, in the second case, a plus), which decides what is escaped
+    /// again when a part of it goes into another URI.
+    package var pathHadEscapes = false
+    package var pathHadPlus = false
     package var isInternal = false
-    package var internalRedirects = 0
+    /// Changes of the URI still allowed, by rewriting and internal redirects. Routing fails at 0.
+    package var remainingURIChanges = Exchange.maximumURIChanges
     /// Values that `set` and named groups assigned, by slot.
-    package var assigned: [[UInt8]?] = []
+    package var assigned = SlotValues()
     /// Groups of the last regular expression that matched, as offsets into `captureSubject`.
     package var captures: [Int32] = []
     package var captureSubject: [UInt8] = []
-    /// The status an error page is being produced for; 0 otherwise.
+    /// The status that the response to the client must carry in place of its own, because it is an error page; 0
+    /// for no such status.
     package var errorStatus = 0
+    /// An error page was looked for, and `recursive_error_pages` is off, so none will be looked for again.
+    package var errorPageWasTried = false
+    /// The request's body is not wanted any more.
+    package var bodyIsDiscarded = false
+    /// The status demands that the connection closes after the response.
+    package var closesConnection = false
 
     // MARK: Set while proxying
 
@@ -51,6 +73,8 @@ package final class Exchange {
     /// `$proxy_host`, `$proxy_port` of the `proxy_pass` in use.
     package var proxyHost: [UInt8] = []
     package var proxyPort: [UInt8] = []
+    /// `$request_body`, where the driver has read it whole.
+    package var requestBody: [UInt8]?
 
     // MARK: Set while answering
 
@@ -58,6 +82,8 @@ package final class Exchange {
     package var status = 0
     /// The head that was sent to the client, for `$sent_http_*`: lines as written.
     package var sentHead: [UInt8] = []
+    /// The trailer section that was sent to the client, for `$sent_trailer_*`: lines as written.
+    package var sentTrailers: [UInt8] = []
     package var sentHeadBytes: Int64 = 0
     package var sentBodyBytes: Int64 = 0
     package var receivedHeadBytes: Int64 = 0
@@ -66,105 +92,149 @@ package final class Exchange {
     package var isComplete = false
     package var isPipelined = false
 
+    // MARK: Inside routing
+
+    /// The handler of the location, or the one that an `if` or `limit_except` without one of its own leaves in
+    /// force.
+    var handler = ContentHandler.none
+    /// Where the redirect leads that routing decided on last.
+    var redirectURL: [UInt8]?
+
+    // MARK: Evaluation
+
+    /// Values of maps that were looked up, by the map's position.
+    var mapValues = SlotValues()
+    /// Maps whose evaluation is under way, so that one that depends on itself is noticed.
+    var mapsUnderway: [Bool] = []
+    /// A map's value depended on itself; it was taken to be empty.
+    package internal(set) var foundMapCycle = false
+    /// The values that a frozen exchange kept, while this one is thawed from it.
+    var thawed: ThawedValues?
+    private var spareBuffers: [[UInt8]] = []
+
+    /// nginx allows ten changes, and counts one more.
+    static let maximumURIChanges = 11
+
     package init(runtime: RuntimeConfiguration, clock: Clock) {
-        fatalError("being written")
+        self.runtime = runtime
+        self.clock = clock
+        server = runtime.configuration.listeners.first?.defaultServer ?? runtime.emptyServer
+        location = server.root
+        reset(runtime: runtime)
     }
-}
 
-/// What is known of the connection that a request came on. `final class` so that a request only refers to it.
-package final class ClientFacts {
-    /// Numeric text, `unix:` for a UNIX socket: `$remote_addr`.
-    package var address: [UInt8] = []
-    package var port: UInt16 = 0
-    /// 4 or 16 bytes in network order, or `unix:`: `$binary_remote_addr`.
-    package var binaryAddress: [UInt8] = []
-    /// The local end: `$server_addr`, `$server_port`.
-    package var serverAddress: [UInt8] = []
-    package var serverPort: UInt16 = 0
-    /// `$connection`, `$connection_requests`, `$connection_time`.
-    package var serial: UInt64 = 0
-    package var requests = 0
-    package var connectedAt = Moment()
+    /// Makes the exchange as new for another request, keeping its storage.
+    package func reset(runtime: RuntimeConfiguration) {
+        if self.runtime !== runtime { self.runtime = runtime }
+        request.removeAll()
+        listener = 0
+        randomBytes = (0, 0)
+        startedAt = Moment()
+        requestURI = .empty
+        uri.removeAll(keepingCapacity: true)
+        arguments.removeAll(keepingCapacity: true)
+        method.removeAll(keepingCapacity: true)
+        host.removeAll(keepingCapacity: true)
+        hostIsGiven = false
+        uriChanged = false
+        locationMatchesURI = true
+        pathHadEscapes = false
+        pathHadPlus = false
+        isInternal = false
+        remainingURIChanges = Self.maximumURIChanges
+        captures.removeAll(keepingCapacity: true)
+        captureSubject.removeAll(keepingCapacity: true)
+        errorStatus = 0
+        errorPageWasTried = false
+        bodyIsDiscarded = false
+        closesConnection = false
+        handler = .none
+        redirectURL = nil
+        attempts.removeAll(keepingCapacity: true)
+        response.removeAll()
+        responseTrailers = nil
+        proxyHost.removeAll(keepingCapacity: true)
+        proxyPort.removeAll(keepingCapacity: true)
+        requestBody = nil
+        resetAnswer()
+        resetEvaluation()
+    }
 
-    package init() {}
-}
+    private func resetAnswer() {
+        status = 0
+        sentHead.removeAll(keepingCapacity: true)
+        sentTrailers.removeAll(keepingCapacity: true)
+        sentHeadBytes = 0
+        sentBodyBytes = 0
+        receivedHeadBytes = 0
+        receivedBodyBytes = 0
+        isComplete = false
+        isPipelined = false
+    }
 
-/// One try at one upstream peer. Times in milliseconds since the try began; -1 where it did not get that far.
-package struct UpstreamAttempt: Sendable {
-    package var address: [UInt8]
-    package var startedAt: Moment
-    package var status = 0
-    package var connectTime = -1
-    package var headerTime = -1
-    package var responseTime = -1
-    package var bytesSent: Int64 = 0
-    package var bytesReceived: Int64 = 0
-    package var responseLength: Int64 = 0
-    /// An internal redirect came between this try and the one before: variables separate them by `:`.
-    package var followsRedirect = false
+    private func resetEvaluation() {
+        assigned.reset(slots: runtime.configuration.assignedSlots)
+        mapValues.reset(slots: runtime.configuration.maps.count)
+        mapsUnderway.removeAll(keepingCapacity: true)
+        for _ in runtime.configuration.maps { mapsUnderway.append(false) }
+        foundMapCycle = false
+        thawed = nil
+    }
 
-    package init(address: [UInt8], startedAt: Moment) {
-        self.address = address
+    /// Takes up a request whose head was parsed into `request`.
+    ///
+    /// - Parameters:
+    ///   - listener: the position in `Configuration.listeners` of the one that accepted the connection; its default
+    ///     server is the exchange's until routing has seen the host.
+    ///   - client: the connection that the request came on.
+    ///   - startedAt: when the first byte of the request was read.
+    ///   - random: fresh random bits for `$request_id`.
+    package func begin(listener: Int, client: ClientFacts, startedAt: Moment, random: (UInt64, UInt64)) {
+        self.listener = listener
+        self.client = client
         self.startedAt = startedAt
+        randomBytes = random
+        let listeners = runtime.configuration.listeners
+        server =
+            listeners.indices.contains(listener) ? listeners[listener].defaultServer : runtime.emptyServer
+        location = server.root
+        method.append(contentsOf: request.bytes[request.method])
+        requestURI = request.target
+        receivedHeadBytes = Int64(request.bytes.count)
     }
-}
 
-/// A point in time by both clocks.
-package struct Moment: Sendable, Hashable {
-    /// Milliseconds since 1970, UTC.
-    package var unix: Int64
-    /// Milliseconds on a clock that never goes back.
-    package var monotonic: Int64
-
-    package init(unix: Int64 = 0, monotonic: Int64 = 0) {
-        self.unix = unix
-        self.monotonic = monotonic
+    /// As `begin`, for a request whose head was refused or never became whole. To be answered by `Router.fail`.
+    ///
+    /// Of what was received, only the first line is kept, for the log: nothing in it is to be trusted.
+    package func beginRefused(
+        _ received: [UInt8], listener: Int, client: ClientFacts, startedAt: Moment, random: (UInt64, UInt64)
+    ) {
+        request.removeAll()
+        let lineEnd = UInt8(ascii: "\n")
+        // Empty lines may come before the request line (RFC 9112 §2.2).
+        let start = received.firstIndex { $0 != lineEnd && $0 != UInt8(ascii: "\r") } ?? received.endIndex
+        let end = received[start...].firstIndex(of: lineEnd) ?? received.endIndex
+        request.bytes.append(contentsOf: received[start..<end])
+        let nameEnd = request.bytes.firstIndex { $0 &- UInt8(ascii: "A") >= 26 } ?? 0
+        if nameEnd > 0, request.bytes[nameEnd] == ByteText.space { request.method = 0..<nameEnd }
+        begin(listener: listener, client: client, startedAt: startedAt, random: random)
+        receivedHeadBytes = Int64(received.count)
     }
-}
 
-/// The time as the driver last read it, with its textual forms made at most once a second.
-package final class Clock {
-    package private(set) var now = Moment()
-    /// Seconds east of Greenwich, for `$time_local` and `$time_iso8601`; the driver keeps it up to date.
-    package var zoneOffset = 0
-
-    package init() {}
-
-    package func advance(to moment: Moment) { now = moment }
-}
-
-/// Facts of the process and the worker that some variables show.
-package struct Environment: Sendable {
-    package var hostname: [UInt8]
-    package var pid: Int32
-    package var connectionCounts: @Sendable () -> ConnectionCounts
-
-    package init(hostname: [UInt8], pid: Int32, connectionCounts: @escaping @Sendable () -> ConnectionCounts) {
-        self.hostname = hostname
-        self.pid = pid
-        self.connectionCounts = connectionCounts
+    /// Changes to the server that the listener has for the host, if it has one.
+    func chooseServer() {
+        let listeners = runtime.configuration.listeners
+        guard listeners.indices.contains(listener), !listeners[listener].names.isEmpty else { return }
+        if let named = listeners[listener].names.server(for: self) { server = named }
     }
-}
 
-package struct ConnectionCounts: Sendable {
-    package var active = 0
-    package var accepted = 0
-    package var handled = 0
-    package var requests = 0
-    package var reading = 0
-    package var writing = 0
-    package var waiting = 0
+    // MARK: Buffers
 
-    package init() {}
-}
+    /// An empty buffer to be given back with `giveBack`, so that working storage is allocated once.
+    func takeBuffer() -> [UInt8] { spareBuffers.popLast() ?? [] }
 
-/// A configuration with its variables bound to the table of `VariableTable`: what exchanges run under.
-package final class RuntimeConfiguration: Sendable {
-    package let configuration: Configuration
-    package let environment: Environment
-
-    package init(_ configuration: Configuration, environment: Environment) {
-        self.configuration = configuration
-        self.environment = environment
+    func giveBack(_ buffer: consuming [UInt8]) {
+        buffer.removeAll(keepingCapacity: true)
+        spareBuffers.append(buffer)
     }
 }

@@ -6,8 +6,9 @@ package struct FieldLine: Sendable {
     package var valueStart: UInt32
     /// Without the white space around it.
     package var valueLength: UInt32
-    /// False when the name holds a character that `ignore_invalid_headers` drops (nginx: anything but letters,
-    /// digits, hyphen, and underscore where `underscores_in_headers` is on), though RFC 9110 allows it.
+    /// False when the name holds a character that `ignore_invalid_headers` drops (nginx: anything but
+    /// letters, digits, hyphen, and underscore where `underscores_in_headers` is on), though RFC 9110 allows
+    /// it.
     package var hasPlainName: Bool
 
     package init(
@@ -21,30 +22,26 @@ package struct FieldLine: Sendable {
         self.valueLength = valueLength
         self.hasPlainName = hasPlainName
     }
-}
 
-/// Field names that the proxy itself looks at, recognised once while parsing (by length, then without case).
-package enum FieldID: UInt8, Sendable, CaseIterable {
-    case other
-    case host, connection, keepAlive, proxyConnection, te, trailer, transferEncoding, contentLength, upgrade
-    case expect, userAgent, referer, cookie, setCookie, authorization, xForwardedFor, contentType, range
-    case ifModifiedSince, ifUnmodifiedSince, ifMatch, ifNoneMatch, ifRange
-    case secWebSocketKey, secWebSocketVersion, secWebSocketProtocol, secWebSocketAccept, secWebSocketExtensions
-    case server, date, location, refresh, lastModified, etag, expires, cacheControl, link, status
-    case contentEncoding, acceptRanges, xPad, xAccel, proxyAuthenticate, proxyAuthorization, http2Settings
-    // `xAccel` is every name that starts with `X-Accel-`.
-
-    /// The name in lower case; `nil` for `other` and `xAccel`.
-    package var name: StaticString? { fatalError("being written") }
+    /// Where the name stands in the head's bytes.
+    @inline(__always)
+    package var name: Range<Int> { Int(nameStart)..<(Int(nameStart) &+ Int(nameLength)) }
+    /// Where the value stands in the head's bytes.
+    @inline(__always)
+    package var value: Range<Int> { Int(valueStart)..<(Int(valueStart) &+ Int(valueLength)) }
 }
 
 /// How the body that follows a head is delimited (RFC 9112 §6.3).
 package enum BodyFraming: Sendable, Equatable {
     case none
+    /// As `Content-Length` says; 0 when it says so.
     case length(Int64)
     case chunked
     /// Responses only: everything until the connection closes.
     case untilClose
+
+    /// Whether bytes of a body can follow.
+    package var hasBody: Bool { self != .none && self != .length(0) }
 }
 
 package enum HTTPVersion: UInt8, Sendable, Comparable {

@@ -8,6 +8,9 @@ package struct RequestHead: Sendable {
     package var method = Range<Int>.empty
     /// The request target as received.
     package var target = Range<Int>.empty
+    /// The form of `target`, and where its parts stand.
+    package var targetParts = RequestTarget()
+    /// 1.1 stands for every later minor version too.
     package var version = HTTPVersion.v1_1
     package var framing = BodyFraming.none
     /// From `Connection` and the version; whatever the configuration may decide besides.
@@ -18,15 +21,33 @@ package struct RequestHead: Sendable {
     package var hostIndex = -1
     package var upgradeIndex = -1
     package var connectionIndex = -1
-    /// The `Connection` field holds the option `upgrade`.
+    /// The `Connection` field holds the option `upgrade`. Meaningless in HTTP/1.0 (RFC 9110 §7.8), where it
+    /// is recorded all the same.
     package var connectionHasUpgrade = false
 
     package init() {}
 
-    package mutating func removeAll() { fatalError("being written") }
+    package mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        fields.removeAll(keepingCapacity: true)
+        method = .empty
+        target = .empty
+        targetParts = RequestTarget()
+        version = .v1_1
+        framing = .none
+        wantsKeepAlive = true
+        expectsContinue = false
+        hostIndex = -1
+        upgradeIndex = -1
+        connectionIndex = -1
+        connectionHasUpgrade = false
+    }
 
     /// The first field with `id`, `id` not being `.other`.
-    package func firstIndex(of id: FieldID) -> Int? { fatalError("being written") }
+    package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
+
+    /// Whether the method is `method`.
+    package func isMethod(_ name: Method) -> Bool { name.equals(bytes.span, method) }
 }
 
 extension Range where Bound == Int {
@@ -42,41 +63,34 @@ package enum HeadProgress<Violation: Sendable>: Sendable {
     case invalid(Violation)
 }
 
+extension HeadProgress: Equatable where Violation: Equatable {}
+
 /// Why a request head was refused, with the status that answers it.
 package enum RequestViolation: String, Sendable, Error, CaseIterable {
-    case invalidMethod, invalidTarget, invalidVersion, unsupportedVersion, invalidRequestLine, bareCarriageReturn
+    case invalidMethod, invalidTarget, invalidVersion, unsupportedVersion, invalidRequestLine,
+        bareCarriageReturn
     case invalidFieldName, invalidFieldValue, spaceBeforeColon, obsoleteFolding, missingHost, repeatedHost
     case invalidHost, invalidContentLength, conflictingContentLength, contentLengthWithTransferEncoding
     case invalidTransferEncoding, transferEncodingInHTTP1_0, requestLineTooLong, headTooLarge
-    case unknownTransferCoding
+    case unknownTransferCoding, fieldLineTooLong
 
-    /// 400, 414 (request line too long), 431→ nginx answers 400 for a field too long and 414 for the line;
-    /// 501 for an unknown transfer coding, 505 for an unsupported major version.
-    package var status: Int { fatalError("being written") }
-}
-
-/// Reads a request head out of a growing input, strictly by RFC 9112.
-///
-/// The input is always the head from its first byte. The parser remembers how far it came, so that a head
-/// delivered a byte at a time costs no more than one delivered whole.
-package struct RequestHeadParser: Sendable {
-    package struct Limits: Sendable {
-        package var maxRequestLine = 8192
-        package var maxFieldLine = 8192
-        package var maxHead = 4 * 8192
-        package var maxFields = 1000
-        package var allowUnderscores = false
-
-        package init() {}
+    /// The status to send: 414 when the request line is too long, 501 for an unknown transfer coding, 505 for
+    /// an unsupported major version, else 400.
+    package var status: Int {
+        switch self {
+        case .requestLineTooLong: 414
+        case .unknownTransferCoding: 501
+        case .unsupportedVersion: 505
+        default: 400
+        }
     }
 
-    package init() {}
-
-    package mutating func reset() { fatalError("being written") }
-
-    /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its `bytes`
-    /// being a copy of the head's part of `input`.
-    package mutating func parse(
-        _ input: RawSpan, limits: Limits, into head: inout RequestHead
-    ) -> HeadProgress<RequestViolation> { fatalError("being written") }
+    /// The status that `error_page` and the log know it by: nginx's 494 for a head or field that is too
+    /// large.
+    package var nginxStatus: Int {
+        switch self {
+        case .headTooLarge, .fieldLineTooLong: 494
+        default: status
+        }
+    }
 }

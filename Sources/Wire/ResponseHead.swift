@@ -7,29 +7,38 @@ package struct ResponseHead: Sendable {
     package var version = HTTPVersion.v1_1
     /// By RFC 9112 §6.3, the request's method having been taken into account.
     package var framing = BodyFraming.none
+    /// Whether the connection can serve another exchange once the body is read. False, too, for a body that
+    /// ends with the connection, and for a response that must not have a body but announces one: whether the
+    /// bytes that follow are a body or a response nobody can tell.
     package var wantsKeepAlive = true
+    /// The position of the first field with each of a few ids in `fields`, or -1.
+    package var upgradeIndex = -1
+    package var connectionIndex = -1
     package var connectionHasUpgrade = false
 
     package init() {}
 
-    package mutating func removeAll() { fatalError("being written") }
-    package func firstIndex(of id: FieldID) -> Int? { fatalError("being written") }
+    package mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        fields.removeAll(keepingCapacity: true)
+        status = 0
+        reason = .empty
+        version = .v1_1
+        framing = .none
+        wantsKeepAlive = true
+        upgradeIndex = -1
+        connectionIndex = -1
+        connectionHasUpgrade = false
+    }
+
+    /// The first field with `id`, `id` not being `.other`.
+    package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
 }
 
+/// Why a response head was refused. The client is answered 502 for each of them.
 package enum ResponseViolation: String, Sendable, Error, CaseIterable {
     case invalidStatusLine, unsupportedVersion, invalidStatus, bareCarriageReturn, invalidFieldName
     case invalidFieldValue, spaceBeforeColon, obsoleteFolding, invalidContentLength, conflictingContentLength
     case contentLengthWithTransferEncoding, invalidTransferEncoding, headTooLarge
     case transferEncodingInHTTP1_0
-}
-
-package struct ResponseHeadParser: Sendable {
-    package init() {}
-
-    package mutating func reset() { fatalError("being written") }
-
-    /// - Parameter isHead: the request was a HEAD, so no body follows whatever the fields say.
-    package mutating func parse(
-        _ input: RawSpan, isHead: Bool, maxHead: Int, into head: inout ResponseHead
-    ) -> HeadProgress<ResponseViolation> { fatalError("being written") }
 }

@@ -2,18 +2,33 @@
 #ifndef CSWITCHYARD_H
 #define CSWITCHYARD_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
 /// epoll_ctl with the 64-bit user data that the kernel hands back with each event.
 int sy_epoll_control(int epoll, int operation, int descriptor, uint32_t events, uint64_t data);
 
-/// The user data of an event.
-static inline uint64_t sy_epoll_data(const struct epoll_event *event) { return event->data.u64; }
+/// What epoll reports of one descriptor, without the union.
+typedef struct {
+    uint64_t data;
+    uint32_t events;
+} sy_event;
+
+/// epoll_wait for at most `capacity` events.
+int sy_epoll_wait(int epoll, sy_event *events, int capacity, int timeout);
+
+/// accept4, non-blocking and close-on-exec.
+int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length);
+
+/// The GNU strerror_r: the text of an errno value, in `buffer` or static.
+const char *sy_error_text(int code, char *buffer, size_t size);
 
 /// Opens a file for appending, creating it with mode 0644; close-on-exec. -1 and errno on failure.
 int sy_open_append(const char *path);
@@ -21,8 +36,22 @@ int sy_open_append(const char *path);
 /// Opens a file for writing, emptied, creating it with mode 0644; close-on-exec. -1 and errno on failure.
 int sy_open_truncate(const char *path);
 
+/// pthread_setname_np, the name cut to what it takes.
+void sy_name_thread(pthread_t thread, const char *name);
+
 /// Smoothed round-trip time of a TCP socket in microseconds, or -1 where there is none.
 int64_t sy_tcp_rtt(int descriptor);
+
+/// gettid.
+int sy_thread_id(void);
+
+/// Becomes a daemon as nginx does: forks, ends the parent, starts a session, and points the standard streams at
+/// /dev/null but for standard error. 0, or -1 and errno. To be called before any thread was started.
+int sy_daemonize(void);
+
+/// Takes the identity of `user` and `group` for the whole process, keeping the right to bind low ports.
+/// 0, or -1 and errno (0 when there is no such user or group).
+int sy_take_identity(const char *user, const char *group);
 
 /// WEXITSTATUS and its kin are macros: the exit code of a status that `waitpid` returned, or -1.
 int sy_exit_status(int status);

@@ -110,6 +110,10 @@ package struct ListenOptions: Sendable, Equatable {
     package var sendBuffer: Int?
     package var receiveBuffer: Int?
     package var keepAliveProbes = false
+    /// TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, and TCP_KEEPCNT; `nil` leaves the kernel's.
+    package var keepAliveIdle: Int?
+    package var keepAliveInterval: Int?
+    package var keepAliveCount: Int?
 
     package init() {}
 }

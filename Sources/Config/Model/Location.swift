@@ -125,6 +125,8 @@ package struct AccessRule: Sendable, Hashable {
 /// One step of the rewrite phase, in the order written.
 package enum RewriteInstruction: Sendable {
     case set(slot: Int, value: Template)
+    /// `set $args …`: the one built-in variable that can be assigned.
+    case setArguments(Template)
     case rewrite(RewriteRule)
     case `return`(ReturnAction)
     case stop  // `break;`
@@ -179,6 +181,10 @@ package enum Condition: Sendable {
 /// The regular expression of a `proxy_redirect`.
 package struct RedirectPattern: Sendable {
     package var pattern: Pattern
+    package var namedGroups: [NamedGroup]
 
-    package init(pattern: Pattern) { self.pattern = pattern }
+    package init(pattern: Pattern, namedGroups: [NamedGroup] = []) {
+        self.pattern = pattern
+        self.namedGroups = namedGroups
+    }
 }

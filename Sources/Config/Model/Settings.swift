@@ -16,7 +16,7 @@ package final class Settings: Sendable {
         package var keepaliveHeaderTimeout: Int?
         package var keepaliveRequests = 1000
         package var keepaliveTime = 3_600_000
-        package var keepaliveDisable: KeepaliveDisable = []
+        package var keepaliveDisable: KeepaliveDisable = .msie6
         package var tcpNoDelay = true
         package var serverTokens = ServerTokens.on
         package var serverNameInRedirect = false

@@ -1,1 +1,4 @@
+// c-ares includes the system's socket headers. Without this, clang may count their types as this module's own,
+// and then Swift files that use those types would have to import c-ares to see their members.
+#pragma clang module import SwiftGlibc
 #include <ares.h>

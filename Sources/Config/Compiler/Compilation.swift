@@ -1,0 +1,124 @@
+internal import Patterns
+
+/// What compiling depends on besides the text.
+package struct CompilationEnvironment: Sendable {
+    /// The directory under which relative paths of logs and the pid file are.
+    package var prefix: String
+    /// Names of the variables that exist without being defined, in lower case.
+    package var builtinVariables: Set<String>
+    /// `$hostname`, for `server_name $hostname`.
+    package var hostname: [UInt8]
+    /// Whether ports below 1024 may be used: a server without `listen` is on port 80, else on 8000.
+    package var isPrivileged: Bool
+    /// Numeric addresses of a host name, for `listen` and `resolver`.
+    package var addressesOfHost: @Sendable (_ name: String) -> [String]
+
+    package init(
+        prefix: String, builtinVariables: Set<String>, hostname: [UInt8] = [], isPrivileged: Bool = true,
+        addressesOfHost: @escaping @Sendable (_ name: String) -> [String] = Self.loopbackOnly
+    ) {
+        self.prefix = prefix
+        self.builtinVariables = builtinVariables
+        self.hostname = hostname
+        self.isPrivileged = isPrivileged
+        self.addressesOfHost = addressesOfHost
+    }
+
+    /// Knows `localhost` and no other name.
+    package static let loopbackOnly: @Sendable (String) -> [String] = {
+        $0 == "localhost" ? ["127.0.0.1"] : []
+    }
+}
+
+/// What one run of the compiler has gathered so far, across all levels.
+final class Compilation {
+    let environment: CompilationEnvironment
+    var diagnostics: [ConfigDiagnostic] = []
+    var process = ProcessSettings()
+    var variables: VariableRegistry
+    var logFormats: [String: LogFormat] = [:]
+    var upstreams = UpstreamDrafts()
+    var maps: [MapTable] = []
+    var servers: [CompiledServer] = []
+
+    init(environment: CompilationEnvironment) {
+        self.environment = environment
+        variables = VariableRegistry(builtins: environment.builtinVariables)
+    }
+
+    func report(_ diagnostic: ConfigDiagnostic) {
+        diagnostics.append(diagnostic)
+    }
+
+    /// A template of `word`, its variables entered in the registry.
+    func template(_ word: Word, in directive: String) throws(ConfigDiagnostic) -> Template {
+        let pieces: [TemplateParser.Piece]
+        do {
+            pieces = try TemplateParser.pieces(of: word.bytes)
+        } catch {
+            throw ConfigDiagnostic(position: word.position, directive: directive, message: error.message)
+        }
+        return Template(
+            parts: pieces.map { piece in
+                switch piece {
+                case .literal(let bytes): .literal(bytes)
+                case .capture(let group): .capture(group)
+                case .variable(let name):
+                    .variable(variables.reference(name, at: word.position, in: directive))
+                }
+            })
+    }
+
+    /// The slot of a variable that `word` (without `$`) names and the configuration assigns.
+    func slot(
+        assigning name: String, at position: SourcePosition, in directive: String
+    ) throws(ConfigDiagnostic) -> Int {
+        do {
+            return try variables.slot(assigning: name)
+        } catch {
+            throw conflict(error, name: name, position: position, directive: directive)
+        }
+    }
+
+    func defineMap(_ table: MapTable, at position: SourcePosition) throws(ConfigDiagnostic) {
+        do {
+            try variables.define(map: maps.count, as: table.name)
+        } catch {
+            throw conflict(error, name: table.name, position: position, directive: "map")
+        }
+        maps.append(table)
+    }
+
+    private func conflict(
+        _ conflict: VariableRegistry.Conflict, name: String, position: SourcePosition, directive: String
+    ) -> ConfigDiagnostic {
+        let message =
+            switch conflict {
+            case .builtin: "the duplicate \"\(name)\" variable: it is built in and cannot be defined"
+            case .otherKind: "the duplicate \"\(name)\" variable: a map and an assignment cannot share it"
+            }
+        return ConfigDiagnostic(position: position, directive: directive, message: message)
+    }
+
+    /// A regular expression and the slots that its named groups assign.
+    func pattern(
+        _ word: Word, caseInsensitive: Bool, in directive: String
+    ) throws(ConfigDiagnostic) -> (pattern: Pattern, namedGroups: [NamedGroup]) {
+        let pattern: Pattern
+        do {
+            pattern = try Pattern(bytes: word.bytes, caseInsensitive: caseInsensitive)
+        } catch {
+            throw ConfigDiagnostic(
+                position: word.position, directive: directive,
+                message:
+                    "found the regular expression \"\(word.text)\": \(error.message) at offset \(error.offset)"
+            )
+        }
+        var groups: [NamedGroup] = []
+        for (name, group) in pattern.groupNames {
+            let slot = try slot(assigning: name, at: word.position, in: directive)
+            groups.append(NamedGroup(group: group, slot: slot))
+        }
+        return (pattern, groups)
+    }
+}

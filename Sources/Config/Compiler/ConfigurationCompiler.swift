@@ -1,0 +1,100 @@
+/// Makes a `Configuration` of nginx-syntax text.
+package struct ConfigurationCompiler {
+    /// The configuration, unless there are errors; diagnostics in source order; and every file that was read.
+    package struct Result: Sendable {
+        package var configuration: Configuration?
+        package var diagnostics: [ConfigDiagnostic]
+        package var sources: [SourceFile]
+
+        /// What `-T` prints: each file under a heading with its path.
+        package var dump: [UInt8] {
+            sources.flatMap { source in
+                Array("# configuration file \(source.path):\n".utf8) + source.bytes + [UInt8(ascii: "\n")]
+            }
+        }
+    }
+
+    /// Compiles the file at `rootPath` with what it includes.
+    ///
+    /// Relative paths of `include` are under the file's directory. `globalText` holds directives of the main
+    /// context given on the command line (`-g`).
+    package static func compile(
+        rootPath: String, globalText: String? = nil, environment: CompilationEnvironment,
+        files: ConfigurationFiles = .disk
+    ) -> Result {
+        var parser = Parser(files: files, configurationDirectory: Paths.directory(of: rootPath))
+        var tree: [DirectiveNode] = []
+        if let globalText { tree += parser.parse(text: Array(globalText.utf8), name: "command line") }
+        tree += parser.parse(path: rootPath)
+        return compile(tree, parser, environment)
+    }
+
+    /// Compiles the file at `rootPath` on this machine.
+    package static func compile(
+        rootPath: String, globalText: String? = nil, builtinVariables: Set<String>, prefix: String
+    ) -> Result {
+        compile(
+            rootPath: rootPath, globalText: globalText,
+            environment: .ofThisMachine(prefix: prefix, builtinVariables: builtinVariables))
+    }
+
+    /// Compiles text that is in no file, such as that of the quick mode; `name` stands for the file's name in
+    /// messages.
+    package static func compile(
+        text: String, name: String, environment: CompilationEnvironment, files: ConfigurationFiles = .disk
+    ) -> Result {
+        var parser = Parser(files: files, configurationDirectory: environment.prefix)
+        let tree = parser.parse(text: Array(text.utf8), name: name)
+        return compile(tree, parser, environment)
+    }
+
+    private static func compile(
+        _ tree: [DirectiveNode], _ parser: Parser, _ environment: CompilationEnvironment
+    ) -> Result {
+        let compilation = Compilation(environment: environment)
+        var main = Scope(context: .main, compilation: compilation)
+        let defaultLog = ErrorLog(destination: .file(Paths.path("logs/error.log", under: environment.prefix)))
+        main.settings.errorLogs = [defaultLog]
+        main.settings.types = defaultTypes
+        DirectiveCompiler.apply(tree, to: &main)
+        if compilation.process.errorLogs.isEmpty { compilation.process.errorLogs = [defaultLog] }
+
+        let listeners = ListenerAssembly.listeners(of: compilation)
+        let (variables, unknown) = compilation.variables.resolve()
+        let diagnostics = ConfigDiagnostic.sorted(parser.diagnostics + compilation.diagnostics + unknown)
+        let isUsable = !diagnostics.contains { $0.severity == .error }
+        let configuration = Configuration(
+            process: compilation.process, listeners: listeners, upstreams: compilation.upstreams.groups,
+            maps: compilation.maps, variables: variables, assignedSlots: compilation.variables.slotCount)
+        return Result(
+            configuration: isUsable ? configuration : nil, diagnostics: diagnostics, sources: parser.sources)
+    }
+
+    /// What nginx knows without a `types` block.
+    private static let defaultTypes: [[UInt8]: [UInt8]] = [
+        Array("html".utf8): Array("text/html".utf8),
+        Array("gif".utf8): Array("image/gif".utf8),
+        Array("jpg".utf8): Array("image/jpeg".utf8),
+    ]
+}
+
+extension Configuration {
+    /// Compiles a text by itself, for tests: no files, relative paths under `/prefix`. The variables of the
+    /// default log format exist besides those given.
+    package static func parse(
+        _ text: String, builtinVariables: Set<String>
+    ) -> (configuration: Configuration?, diagnostics: [ConfigDiagnostic]) {
+        let noFiles = ConfigurationFiles(
+            read: { _ in .failure(FileFailure(reason: "no such file")) }, glob: { _ in .success([]) })
+        let result = ConfigurationCompiler.compile(
+            text: text, name: "test.conf",
+            environment: CompilationEnvironment(
+                prefix: "/prefix", builtinVariables: builtinVariables.union(combinedFormatVariables)),
+            files: noFiles)
+        return (result.configuration, result.diagnostics)
+    }
+
+    private static let combinedFormatVariables: Set<String> = [
+        "remote_addr", "remote_user", "time_local", "request", "status", "body_bytes_sent",
+    ]
+}

@@ -1,0 +1,71 @@
+/// Applies the directives of one block to its scope, by their rows in the table.
+enum DirectiveCompiler {
+    static func apply(_ nodes: [DirectiveNode], to scope: inout Scope) {
+        var calls: [Call] = []
+        for node in nodes {
+            if let call = checked(node, in: &scope) { calls.append(call) }
+        }
+        for phase in Directive.Phase.allCases {
+            for call in calls where call.directive.phase == phase {
+                do {
+                    try call.directive.apply(&scope, call)
+                } catch {
+                    scope.compilation.report(error)
+                }
+            }
+        }
+    }
+
+    /// The directive with its row, or `nil` and a report when it must not stand here as it does.
+    private static func checked(_ node: DirectiveNode, in scope: inout Scope) -> Call? {
+        let name = node.name.text
+        guard let directive = DirectiveTable.row(name, in: scope.context) else {
+            scope.compilation.report(unknown(node))
+            return nil
+        }
+        let isFirst = scope.seen.insert(name).inserted
+        let call = Call(node: node, directive: directive, isFirst: isFirst)
+        if let fault = misuse(call, in: scope.context) {
+            scope.compilation.report(fault)
+            return nil
+        }
+        return call
+    }
+
+    private static func misuse(_ call: Call, in context: Contexts) -> ConfigDiagnostic? {
+        let directive = call.directive
+        let isBlock = if case .block = call.node.body { true } else { false }
+        if isBlock != directive.isBlock {
+            return call.failure(
+                isBlock ? "found \"{\", expected \";\": it takes no block" : "found \";\", expected \"{\"")
+        }
+        guard directive.contexts.contains(context) else {
+            return call.failure(
+                "found in \(context.description), expected in "
+                    + DirectiveTable.contexts(of: call.name).description)
+        }
+        guard directive.arity.range.contains(call.arguments.count) else {
+            let count = call.arguments.count
+            return call.failure(
+                "found \(count) argument\(count == 1 ? "" : "s"), expected \(directive.arity.description)")
+        }
+        guard call.isFirst || directive.isRepeatable else {
+            return call.failure("is duplicate: found it a second time at this level")
+        }
+        return nil
+    }
+
+    private static func unknown(_ node: DirectiveNode) -> ConfigDiagnostic {
+        let name = node.name.text
+        if ForeignDirectives.contains(name) {
+            return ConfigDiagnostic(
+                position: node.position, directive: name,
+                message: "is a directive of nginx that Switchyard does not support")
+        }
+        var message = "unknown directive"
+        if let near = Spelling.nearest(to: name, among: DirectiveTable.names) {
+            message += ", did you mean \"\(near)\"?"
+        }
+        return ConfigDiagnostic(position: node.position, directive: name, message: message)
+    }
+}

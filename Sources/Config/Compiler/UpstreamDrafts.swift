@@ -1,0 +1,47 @@
+/// An `upstream` block while its directives are applied.
+struct UpstreamDraft {
+    var servers: [UpstreamServer] = []
+    var keepalive = 0
+    var keepaliveRequests = 1000
+    /// Milliseconds.
+    var keepaliveTimeout = 60_000
+    var keepaliveTime = 3_600_000
+
+    func finished(name: [UInt8]) -> UpstreamGroup {
+        UpstreamGroup(
+            name: name, servers: servers, keepalive: keepalive, keepaliveRequests: keepaliveRequests,
+            keepaliveTimeout: keepaliveTimeout, keepaliveTime: keepaliveTime)
+    }
+}
+
+/// The groups known so far. All `upstream` blocks are entered before the first `proxy_pass` looks for one.
+struct UpstreamDrafts {
+    private(set) var groups: [UpstreamGroup] = []
+    /// Lower case name, with the port for implicit groups → position.
+    private var positions: [[UInt8]: Int] = [:]
+
+    /// Whether the name was free.
+    mutating func define(_ group: UpstreamGroup) -> Bool {
+        let key = group.name.lowercased()
+        guard positions[key] == nil else { return false }
+        positions[key] = groups.count
+        groups.append(group)
+        return true
+    }
+
+    /// The `upstream` block of this name.
+    func position(ofBlock name: [UInt8]) -> Int? {
+        guard let position = positions[name.lowercased()], !groups[position].isImplicit else { return nil }
+        return position
+    }
+
+    /// The group that stands for one server written in a `proxy_pass`.
+    mutating func implicit(_ endpoint: UpstreamEndpoint, name: [UInt8]) -> Int {
+        let key = name.lowercased()
+        if let known = positions[key] { return known }
+        positions[key] = groups.count
+        groups.append(
+            UpstreamGroup(name: name, servers: [UpstreamServer(endpoint: endpoint)], isImplicit: true))
+        return groups.count - 1
+    }
+}

@@ -1,0 +1,108 @@
+extension DirectiveTable {
+    static let listening: [Directive] = [
+        Directive(
+            "listen",
+            "address[:port] | port | unix:path [default_server] [backlog=n] [rcvbuf=size] [sndbuf=size] "
+                + "[reuseport] [ipv6only=on|off] [so_keepalive=on|off|…]",
+            in: .server, takes: .atLeast(1), default: "*:80",
+            "An address to accept connections on; 8000 replaces port 80 where root did not start the process.",
+            repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            let addresses = try ListenArguments.addresses(
+                call.arguments[0], call, resolve: scope.compilation.environment.addressesOfHost)
+            let (options, setsOptions, isDefault) = try ListenArguments.options(call)
+            scope.server.listens += addresses.map {
+                ListenDraft(
+                    address: $0, options: options, setsOptions: setsOptions, isDefault: isDefault,
+                    position: call.position)
+            }
+        },
+        Directive(
+            "server_name", "name …", in: .server, takes: .atLeast(1), default: "\"\"",
+            "Hosts that the server answers for: exact, *.suffix, .suffix, prefix.*, ~regex or \"\".",
+            repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            for word in call.arguments {
+                do throws(ConfigDiagnostic) {
+                    let (names, primary) = try serverNames(word, call, scope.compilation)
+                    if scope.server.names.isEmpty { scope.server.primaryName = primary }
+                    scope.server.names += names
+                } catch {
+                    scope.compilation.report(error)
+                }
+            }
+        },
+    ]
+
+    /// The forms that a name stands for, and what `$server_name` says when it is the first.
+    private static func serverNames(
+        _ word: Word, _ call: Call, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> (names: [ServerNameDraft], primary: [UInt8]) {
+        if word.bytes.first == UInt8(ascii: "~") {
+            let expression = word.replacing(Array(word.bytes.dropFirst()))
+            guard !expression.bytes.isEmpty else {
+                throw call.failure("found \"~\" with an empty regular expression", at: word)
+            }
+            // As nginx: an upper case letter in it makes the comparison ignore case, as Host is lower case.
+            let ignoresCase = expression.bytes.contains { $0 >= UInt8(ascii: "A") && $0 <= UInt8(ascii: "Z") }
+            let (pattern, groups) = try compilation.pattern(
+                expression, caseInsensitive: ignoresCase, in: call.name)
+            return (
+                [ServerNameDraft(form: .regex(pattern, namedGroups: groups), name: word)], expression.bytes
+            )
+        }
+        if word.bytes.lowercased() == Array("$hostname".utf8) {
+            let hostname = compilation.environment.hostname.lowercased()
+            return ([ServerNameDraft(form: .exact(hostname), name: word)], hostname)
+        }
+        if word.bytes.contains(UInt8(ascii: "/")) {
+            compilation.report(call.warning("server name \"\(word.text)\" has suspicious symbols", at: word))
+        }
+        guard let forms = HostPattern.forms(of: word.bytes) else {
+            throw call.failure(
+                found: word, expected: "a name, \"*.name\", \".name\", \"name.*\" or \"~regex\"")
+        }
+        let names = forms.map { form in
+            let serverForm: ServerNameDraft.Form =
+                switch form {
+                case .exact(let key): .exact(key)
+                case .leadingWildcard(let key): .leadingWildcard(key)
+                case .trailingWildcard(let key): .trailingWildcard(key)
+                }
+            return ServerNameDraft(form: serverForm, name: word)
+        }
+        let isDotted = word.bytes.first == UInt8(ascii: ".")
+        return (names, (isDotted ? word.bytes.dropFirst() : word.bytes[...]).lowercased())
+    }
+}
+
+/// Host names with wildcards, as `server_name` and `map` with `hostnames` know them.
+enum HostPattern: Equatable {
+    /// Lower case.
+    case exact([UInt8])
+    /// `*.example.com` as `.example.com`.
+    case leadingWildcard([UInt8])
+    /// `www.example.*` as `www.example.`.
+    case trailingWildcard([UInt8])
+
+    /// What a name stands for (`.example.com` for two things), or `nil` when a `*` stands where none may.
+    static func forms(of name: [UInt8]) -> [HostPattern]? {
+        let name = name.lowercased()
+        let star = UInt8(ascii: "*")
+        let dot = UInt8(ascii: ".")
+        let stars = name.count { $0 == star }
+        guard !name.contains(0), stars <= 1 else { return nil }
+        if name.first == dot {
+            guard name.count > 1, stars == 0 else { return nil }
+            return [.exact(Array(name.dropFirst())), .leadingWildcard(name)]
+        }
+        guard stars == 1 else { return [.exact(name)] }
+        if name.starts(with: [star, dot]), name.count > 2 {
+            return [.leadingWildcard(Array(name.dropFirst()))]
+        }
+        if name.last == star, name.dropLast().last == dot, name.count > 2 {
+            return [.trailingWildcard(Array(name.dropLast()))]
+        }
+        return nil
+    }
+}

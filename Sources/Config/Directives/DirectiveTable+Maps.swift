@@ -1,0 +1,105 @@
+internal import Patterns
+
+extension DirectiveTable {
+    static let maps: [Directive] = [
+        Directive(
+            "map", "text $variable { key value; … }", in: .http, takes: .two,
+            "Makes a variable whose value depends on the text: by exact key, wildcard host name (after "
+                + "hostnames;), ~regex, or default. volatile; evaluates it at each use.",
+            block: true, repeats: true, phase: .tables
+        ) { scope, call throws(ConfigDiagnostic) in
+            let name = try variableName(call.arguments[1], call).lowercased()
+            var map = MapReader(
+                table: MapTable(
+                    name: name, key: try scope.compilation.template(call.arguments[0], in: call.name)),
+                call: call)
+            for entry in call.body {
+                do throws(ConfigDiagnostic) {
+                    try map.read(entry, scope.compilation)
+                } catch {
+                    scope.compilation.report(error)
+                }
+            }
+            try scope.compilation.defineMap(map.table, at: call.arguments[1].position)
+        }
+    ]
+}
+
+/// Reads the lines of a `map` block.
+private struct MapReader {
+    var table: MapTable
+    let call: Call
+    private var hasDefault = false
+
+    init(table: MapTable, call: Call) {
+        self.table = table
+        self.call = call
+    }
+
+    mutating func read(_ entry: DirectiveNode, _ compilation: Compilation) throws(ConfigDiagnostic) {
+        guard case .none = entry.body else { throw failure(entry, "found \"{\", expected \";\"") }
+        let key = entry.name
+        if entry.arguments.isEmpty, key.text == "hostnames" {
+            table.hasHostnames = true
+            return
+        }
+        if entry.arguments.isEmpty, key.text == "volatile" {
+            table.isVolatile = true
+            return
+        }
+        guard entry.arguments.count == 1 else {
+            throw failure(
+                entry, "found \(entry.arguments.count) values for the key \"\(key.text)\", expected 1")
+        }
+        let value = try compilation.template(entry.arguments[0], in: call.name)
+        if key.text == "default" {
+            guard !hasDefault else { throw failure(entry, "found a duplicate \"default\"") }
+            hasDefault = true
+            table.defaultValue = value
+        } else if key.bytes.first == UInt8(ascii: "~") {
+            let ignoresCase = key.bytes.dropFirst().first == UInt8(ascii: "*")
+            let expression = key.replacing(Array(key.bytes.dropFirst(ignoresCase ? 2 : 1)))
+            let (pattern, groups) = try compilation.pattern(
+                expression, caseInsensitive: ignoresCase, in: call.name)
+            table.regexes.append(.init(pattern: pattern, namedGroups: groups, value: value))
+        } else {
+            // A backslash lets a key begin with ~ or be one of the words above.
+            let isEscaped = key.bytes.first == UInt8(ascii: "\\")
+            try enter(key.replacing(Array(key.bytes.dropFirst(isEscaped ? 1 : 0))), value, entry)
+        }
+    }
+
+    private mutating func enter(
+        _ key: Word, _ value: Template, _ entry: DirectiveNode
+    ) throws(ConfigDiagnostic) {
+        guard table.hasHostnames else {
+            return try insert(value, key.bytes.lowercased(), \.exact, key, entry)
+        }
+        guard let forms = HostPattern.forms(of: key.bytes) else {
+            throw failure(
+                entry, "found \"\(key.text)\", expected a host name, \"*.name\", \".name\" or \"name.*\"")
+        }
+        for form in forms {
+            switch form {
+            case .exact(let name): try insert(value, name, \.exact, key, entry)
+            case .leadingWildcard(let name): try insert(value, name, \.leadingWildcards, key, entry)
+            case .trailingWildcard(let name): try insert(value, name, \.trailingWildcards, key, entry)
+            }
+        }
+    }
+
+    private mutating func insert(
+        _ value: Template, _ key: [UInt8], _ names: WritableKeyPath<MapTable, [[UInt8]: Template]>,
+        _ word: Word,
+        _ entry: DirectiveNode
+    ) throws(ConfigDiagnostic) {
+        guard table[keyPath: names][key] == nil else {
+            throw failure(entry, "found the key \"\(word.text)\" a second time")
+        }
+        table[keyPath: names][key] = value
+    }
+
+    private func failure(_ entry: DirectiveNode, _ message: String) -> ConfigDiagnostic {
+        ConfigDiagnostic(position: entry.position, directive: call.name, message: message)
+    }
+}

@@ -1,0 +1,171 @@
+extension DirectiveTable {
+    /// What concerns the client's connection and requests.
+    static let requests: [Directive] = [
+        Directive(
+            "client_header_timeout", "time", in: .httpAndServer, takes: .one, default: "60s",
+            "How long reading a request's head may take; then 408."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.connection.clientHeaderTimeout = try call.time(call.arguments[0])
+        },
+        Directive(
+            "client_header_buffer_size", "size", in: .httpAndServer, takes: .one, default: "1k",
+            "Heads up to this size need no large buffer."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.connection.clientHeaderBufferSize = try call.size(call.arguments[0])
+        },
+        Directive(
+            "large_client_header_buffers", "number size", in: .httpAndServer, takes: .two, default: "4 8k",
+            "A request line or a field longer than size is refused with 414 or 400, "
+                + "as is a head longer than number times size."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.connection.largeHeaderBufferCount = try call.number(call.arguments[0], in: 1...65_536)
+            scope.connection.largeHeaderBufferSize = try call.size(call.arguments[1])
+        },
+        .connectionFlag(
+            "ignore_invalid_headers", \.ignoreInvalidHeaders, default: "on",
+            "Drops fields with names of other than letters, digits, hyphens (and underscores, if allowed)."),
+        .connectionFlag(
+            "underscores_in_headers", \.underscoresInHeaders, default: "off",
+            "Takes a field whose name has an underscore for valid."),
+        .connectionFlag(
+            "merge_slashes", \.mergeSlashes, default: "on", "Takes several slashes in a URI for one."),
+        .time(
+            "client_body_timeout", \.clientBodyTimeout, default: "60s",
+            "The longest pause between two reads of a request's body; then 408."),
+        Directive(
+            "client_max_body_size", "size", in: .levels, takes: .one, default: "1m",
+            "The largest request body; more is refused with 413. 0 is without limit."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.clientMaxBodySize = try call.largeSize(call.arguments[0])
+        },
+        .time(
+            "send_timeout", \.sendTimeout, default: "60s",
+            "The longest pause between two writes to the client."),
+        Directive(
+            "keepalive_timeout", "time [header]", in: .levels, takes: .between(1, 2), default: "75s",
+            "How long a client's idle connection is kept; 0 closes it after each response. "
+                + "The second time is told to the client as Keep-Alive: timeout."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.keepaliveTimeout = try call.time(call.arguments[0])
+            scope.settings.keepaliveHeaderTimeout =
+                call.arguments.count > 1 ? try call.seconds(call.arguments[1]) : nil
+        },
+        .number(
+            "keepalive_requests", \.keepaliveRequests, default: "1000",
+            "Requests on one connection, after which it is closed."),
+        .time(
+            "keepalive_time", \.keepaliveTime, default: "1h",
+            "Age of a connection at which it is closed after the next response."),
+        Directive(
+            "keepalive_disable", "none | msie6 | safari …", in: .levels, takes: .between(1, 2),
+            default: "msie6",
+            "Browsers whose connections are not kept.", repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            var disabled: KeepaliveDisable = call.isFirst ? [] : scope.settings.keepaliveDisable
+            for word in call.arguments {
+                disabled.formUnion(
+                    try call.choice(
+                        word, ["none": KeepaliveDisable(), "msie6": .msie6, "safari": .safari]))
+            }
+            scope.settings.keepaliveDisable = disabled
+        },
+        .flag("tcp_nodelay", \.tcpNoDelay, default: "on", "Sends small packets without delay."),
+        .flag(
+            "reset_timedout_connection", \.resetTimedoutConnection, default: "off",
+            "Resets connections that timed out instead of closing them."),
+        Directive(
+            "allow", "address | network/bits | unix: | all", in: [.http, .server, .location, .limitExcept],
+            takes: .one, "Lets these clients in; the first allow or deny that matches decides.", repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            try addAccessRule(allows: true, to: &scope, call)
+        },
+        Directive(
+            "deny", "address | network/bits | unix: | all", in: [.http, .server, .location, .limitExcept],
+            takes: .one, "Refuses these clients with 403.", repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            try addAccessRule(allows: false, to: &scope, call)
+        },
+        Directive(
+            "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: .levels,
+            takes: .atLeast(1), "Name servers for host names that come out of variables."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.resolver = try resolver(call, scope.compilation.environment.addressesOfHost)
+        },
+        .time(
+            "resolver_timeout", \.resolverTimeout, default: "30s", "How long resolving a name may take."),
+    ]
+
+    private static func addAccessRule(
+        allows: Bool, to scope: inout Scope, _ call: Call
+    ) throws(ConfigDiagnostic) {
+        // allow and deny form one list: the first of either at a level replaces what the level inherited.
+        if !scope.hasAccessRules { scope.accessRules = [] }
+        scope.hasAccessRules = true
+        scope.accessRules.append(
+            AccessRule(allows: allows, network: try network(call.arguments[0], call, scope.compilation)))
+    }
+
+    private static func network(
+        _ word: Word, _ call: Call, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> AccessRule.Network {
+        switch word.text {
+        case "all": return .all
+        case "unix:": return .unix
+        default: break
+        }
+        let parts = word.bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard parts.count <= 2, let address = NetworkAddress.ipv4(parts[0]) ?? NetworkAddress.ipv6(parts[0])
+        else {
+            throw call.failure(
+                found: word, expected: "an address, a network such as 10.0.0.0/8, \"unix:\" or \"all\"")
+        }
+        var bits = address.count * 8
+        if parts.count == 2 {
+            bits = try call.number(word.replacing(Array(parts[1])), in: 0...bits)
+        }
+        let masked = NetworkAddress.masked(address, bits: bits)
+        if masked != address {
+            compilation.report(
+                call.warning("found \"\(word.text)\": bits behind the first \(bits) mean nothing", at: word))
+        }
+        return .cidr(masked, bits: bits)
+    }
+
+    private static func resolver(
+        _ call: Call, _ resolve: (String) -> [String]
+    ) throws(ConfigDiagnostic) -> Resolver {
+        var resolver = Resolver(servers: [])
+        for word in call.arguments {
+            if let value = word.value(after: "valid=") {
+                resolver.valid = try call.time(value)
+            } else if let value = word.value(after: "ipv4=") {
+                resolver.ipv4 = try call.flag(value)
+            } else if let value = word.value(after: "ipv6=") {
+                resolver.ipv6 = try call.flag(value)
+            } else {
+                resolver.servers += try nameServers(word, call, resolve)
+            }
+        }
+        guard !resolver.servers.isEmpty else {
+            throw call.failure("found no address, expected the address of a name server")
+        }
+        guard resolver.ipv4 || resolver.ipv6 else {
+            throw call.failure("found both \"ipv4=off\" and \"ipv6=off\", expected one of them at most")
+        }
+        return resolver
+    }
+
+    private static func nameServers(
+        _ word: Word, _ call: Call, _ resolve: (String) -> [String]
+    ) throws(ConfigDiagnostic) -> [String] {
+        let expected = "the address of a name server, \"valid=\", \"ipv4=\" or \"ipv6=\""
+        guard let address = try? HostAndPort(word.bytes), address.rest.isEmpty else {
+            throw call.failure(found: word, expected: expected)
+        }
+        let host = String(decoding: address.host, as: UTF8.self)
+        let isNumeric = address.isIPv6 || NetworkAddress.ipv4(address.host) != nil
+        let hosts = isNumeric ? [host] : resolve(host)
+        guard !hosts.isEmpty else { throw call.failure(found: word, expected: expected) }
+        return hosts.map { ($0.contains(":") ? "[\($0)]" : $0) + ":\(address.port ?? 53)" }
+    }
+}

@@ -1,0 +1,130 @@
+/// Directives of nginx's own modules that have no row in the table: the product knows them, to say that it does
+/// not support them.
+enum ForeignDirectives {
+    static func contains(_ name: String) -> Bool { names.contains(name) }
+
+    private static let names: Set<String> = Set(
+        lists.joined(separator: " ").split(separator: " ").map(String.init))
+
+    private static let lists = [
+        core, http, files, filters, access, caching, balancing, variables, tls, http2, fastcgiAndKin,
+        proxying,
+        stream, mail, commercial,
+    ]
+
+    private static let core = "ssl_engine google_perftools_profiles stream mail quic_bpf"
+
+    private static let http =
+        "limit_rate limit_rate_after satisfy satisfy_any auth_delay server_name_in_log override_charset "
+        + "max_headers post_action early_hints keepalive_min_timeout"
+
+    private static let files =
+        "root alias index try_files autoindex_exact_size autoindex_format autoindex_localtime random_index "
+        + "dav_methods create_full_put_path min_delete_depth dav_access empty_gif flv mp4 mp4_buffer_size "
+        + "mp4_max_buffer_size mp4_limit_rate mp4_limit_rate_after mp4_start_key_frame"
+
+    private static let filters =
+        "sub_filter sub_filter_types sub_filter_last_modified sub_filter_once addition_types add_before_body "
+        + "add_after_body charset_types charset_map source_charset ssi_silent_errors ssi_ignore_recycled_buffers "
+        + "ssi_min_file_chunk ssi_value_length ssi_types ssi_last_modified xml_entities xslt_stylesheet "
+        + "xslt_param xslt_string_param xslt_types xslt_last_modified image_filter image_filter_jpeg_quality "
+        + "image_filter_webp_quality image_filter_sharpen image_filter_transparency image_filter_interlace "
+        + "image_filter_buffer gzip_window gzip_hash gzip_no_buffer postpone_gzipping gunzip_buffers slice "
+        + "degradation degrade perl perl_modules perl_require perl_set"
+
+    private static let access =
+        "auth_basic_user_file auth_request_set limit_conn limit_conn_zone limit_conn_status "
+        + "limit_conn_log_level limit_conn_dry_run limit_zone limit_req limit_req_zone limit_req_status "
+        + "limit_req_log_level limit_req_dry_run secure_link secure_link_md5 secure_link_secret valid_referers "
+        + "referer_hash_max_size referer_hash_bucket_size set_real_ip_from real_ip_header real_ip_recursive "
+        + "userid userid_service userid_name userid_domain userid_path userid_expires userid_p3p userid_mark "
+        + "userid_flags"
+
+    private static let caching =
+        "proxy_cache_path proxy_cache_key proxy_cache_valid proxy_cache_min_uses proxy_cache_use_stale "
+        + "proxy_cache_methods proxy_cache_lock proxy_cache_lock_timeout proxy_cache_lock_age "
+        + "proxy_cache_revalidate proxy_cache_convert_head proxy_cache_background_update "
+        + "proxy_cache_max_range_offset proxy_cache_purge proxy_store_access memcached_pass memcached_bind "
+        + "memcached_socket_keepalive memcached_connect_timeout memcached_send_timeout memcached_buffer_size "
+        + "memcached_read_timeout memcached_next_upstream memcached_next_upstream_tries "
+        + "memcached_next_upstream_timeout memcached_gzip_flag memcached_force_ranges"
+
+    private static let balancing =
+        "ip_hash hash least_conn random sticky least_time queue ntlm state sticky_cookie_insert "
+        + "health_check match"
+
+    private static let variables =
+        "geo geoip_country geoip_city geoip_org geoip_proxy geoip_proxy_recursive "
+        + "split_clients mirror mirror_request_body browser ancient_browser ancient_browser_value "
+        + "modern_browser modern_browser_value js_import js_content js_set js_path js_include js_body_filter "
+        + "js_header_filter js_var js_preload_object js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone"
+
+    private static let tls =
+        "ssl_certificate ssl_certificate_key ssl_password_file ssl_certificate_cache ssl_certificate_compression "
+        + "ssl_dhparam ssl_ecdh_curve ssl_protocols ssl_ciphers ssl_buffer_size ssl_verify_client "
+        + "ssl_verify_depth ssl_client_certificate ssl_trusted_certificate ssl_prefer_server_ciphers "
+        + "ssl_session_cache ssl_session_tickets ssl_session_ticket_key ssl_session_timeout ssl_crl ssl_ocsp "
+        + "ssl_ocsp_responder ssl_ocsp_cache ssl_stapling ssl_stapling_file ssl_stapling_responder "
+        + "ssl_stapling_verify ssl_early_data ssl_conf_command ssl_reject_handshake ssl_alpn "
+        + "ssl_object_cache_inheritable ssl_key_log proxy_ssl_session_reuse proxy_ssl_protocols "
+        + "proxy_ssl_ciphers proxy_ssl_name proxy_ssl_server_name proxy_ssl_verify proxy_ssl_verify_depth "
+        + "proxy_ssl_trusted_certificate proxy_ssl_crl proxy_ssl_certificate proxy_ssl_certificate_key "
+        + "proxy_ssl_certificate_cache proxy_ssl_password_file proxy_ssl_conf_command proxy_ssl_key_log "
+        + "proxy_ssl"
+
+    private static let http2 =
+        "http2 http2_recv_buffer_size http2_pool_size http2_max_concurrent_streams http2_max_concurrent_pushes "
+        + "http2_max_requests http2_max_field_size http2_max_header_size http2_body_preread_size "
+        + "http2_streams_index_size http2_recv_timeout http2_idle_timeout http2_chunk_size http2_push "
+        + "http2_push_preload spdy_recv_buffer_size spdy_pool_size spdy_max_concurrent_streams "
+        + "spdy_streams_index_size spdy_recv_timeout spdy_keepalive_timeout spdy_headers_comp spdy_chunk_size "
+        + "http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso "
+        + "quic_host_key quic_active_connection_id_limit"
+
+    private static let proxying =
+        "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_limit_rate proxy_force_ranges "
+        + "proxy_allow_upstream proxy_pass_trailers proxy_request_dynamic"
+
+    /// Four modules whose directives differ in their prefix only, for the most part.
+    private static let fastcgiAndKin: String = {
+        let common =
+            "pass store store_access buffering request_buffering ignore_client_abort bind socket_keepalive "
+            + "connect_timeout send_timeout buffer_size pass_request_headers pass_request_body intercept_errors "
+            + "read_timeout buffers busy_buffers_size force_ranges limit_rate cache cache_key cache_path "
+            + "cache_bypass no_cache cache_valid cache_min_uses cache_max_range_offset cache_use_stale "
+            + "cache_methods cache_lock cache_lock_timeout cache_lock_age cache_revalidate "
+            + "cache_background_update max_temp_file_size temp_file_write_size next_upstream "
+            + "next_upstream_tries next_upstream_timeout param pass_header hide_header ignore_headers"
+        let names = ["fastcgi", "uwsgi", "scgi", "grpc"].flatMap { module in
+            common.split(separator: " ").map { "\(module)_\($0)" }
+        }
+        let own =
+            "fastcgi_index fastcgi_send_lowat fastcgi_keep_conn fastcgi_split_path_info fastcgi_catch_stderr "
+            + "uwsgi_modifier1 uwsgi_modifier2 uwsgi_string uwsgi_ssl_session_reuse uwsgi_ssl_protocols "
+            + "uwsgi_ssl_ciphers uwsgi_ssl_name uwsgi_ssl_server_name uwsgi_ssl_verify uwsgi_ssl_verify_depth "
+            + "uwsgi_ssl_trusted_certificate uwsgi_ssl_crl uwsgi_ssl_certificate uwsgi_ssl_certificate_key "
+            + "uwsgi_ssl_password_file uwsgi_ssl_conf_command grpc_set_header grpc_ssl_session_reuse "
+            + "grpc_ssl_protocols grpc_ssl_ciphers grpc_ssl_name grpc_ssl_server_name grpc_ssl_verify "
+            + "grpc_ssl_verify_depth grpc_ssl_trusted_certificate grpc_ssl_crl grpc_ssl_certificate "
+            + "grpc_ssl_certificate_key grpc_ssl_password_file grpc_ssl_conf_command"
+        return (names + [own]).joined(separator: " ")
+    }()
+
+    private static let stream =
+        "preread_buffer_size preread_timeout proxy_protocol_timeout ssl_preread ssl_handshake_timeout "
+        + "proxy_download_rate proxy_upload_rate proxy_requests proxy_responses proxy_timeout proxy_protocol "
+        + "proxy_half_close proxy_session_drop proxy_downstream_buffer proxy_upstream_buffer js_access js_preread js_filter pass"
+
+    private static let mail =
+        "protocol auth_http auth_http_timeout auth_http_header auth_http_pass_client_cert imap_capabilities "
+        + "imap_auth imap_client_buffer pop3_capabilities pop3_auth smtp_capabilities smtp_auth "
+        + "smtp_client_buffer smtp_greeting_delay starttls proxy proxy_buffer proxy_pass_error_message "
+        + "proxy_smtp_auth xclient timeout max_errors"
+
+    private static let commercial =
+        "api status status_format status_zone session_log session_log_format session_log_zone keyval keyval_zone "
+        + "auth_jwt auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_file auth_jwt_key_request "
+        + "auth_jwt_leeway auth_jwt_require auth_jwt_type hls hls_buffers hls_forward_args hls_fragment "
+        + "hls_mp4_buffer_size hls_mp4_max_buffer_size f4f f4f_buffer_size zone_sync zone_sync_server "
+        + "internal_redirect otel_trace otel_exporter"
+}

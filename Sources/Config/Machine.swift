@@ -1,0 +1,95 @@
+internal import Glibc
+
+// All that this module asks of the machine, and its only unsafe expressions.
+
+extension ConfigurationFiles {
+    /// The machine's own files.
+    package static let disk = ConfigurationFiles(read: readFile, glob: expand)
+
+    private static func readFile(_ path: String) -> Result<[UInt8], FileFailure> {
+        // Holds because: the path is passed as text ended by NUL, alive during the call.
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return .failure(lastFailure()) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            // Holds because: the buffer and its size come from one array, alive during the call.
+            let count = unsafe Glibc.read(descriptor, &chunk, chunk.count)
+            if count == 0 { return .success(bytes) }
+            if count > 0 {
+                bytes += chunk[..<count]
+            } else if errno != EINTR {
+                return .failure(lastFailure())
+            }
+        }
+    }
+
+    private static func expand(_ pattern: String) -> Result<[String], FileFailure> {
+        var found = unsafe glob_t()
+        // Holds because: `glob` fills what `globfree` releases, and the paths are copied in between.
+        let result = unsafe Glibc.glob(pattern, 0, nil, &found)
+        defer { unsafe globfree(&found) }
+        switch result {
+        case 0:
+            // Holds because: on success there are `gl_pathc` paths, each ended by NUL.
+            return .success(
+                (0..<Int(unsafe found.gl_pathc)).compactMap { index in
+                    guard let path = unsafe found.gl_pathv[index] else { return nil }
+                    return unsafe String(cString: path)
+                })
+        case GLOB_NOMATCH: return .success([])
+        case GLOB_NOSPACE: return .failure(FileFailure(reason: "out of memory"))
+        default: return .failure(lastFailure())
+        }
+    }
+
+    private static func lastFailure() -> FileFailure {
+        // Holds because: `strerror` returns text that lives until this thread's next call of it.
+        guard let text = unsafe strerror(errno) else { return FileFailure(reason: "error \(errno)") }
+        return FileFailure(reason: unsafe String(cString: text))
+    }
+}
+
+extension CompilationEnvironment {
+    /// What this machine says: its name, whether root runs the process, and host names by its resolver, which
+    /// may block. Only loading a configuration asks it.
+    package static func ofThisMachine(
+        prefix: String, builtinVariables: Set<String>
+    ) -> CompilationEnvironment {
+        CompilationEnvironment(
+            prefix: prefix, builtinVariables: builtinVariables, hostname: hostname(),
+            isPrivileged: geteuid() == 0,
+            addressesOfHost: resolve)
+    }
+
+    /// In lower case, as nginx's `$hostname`.
+    private static func hostname() -> [UInt8] {
+        var buffer = [CChar](repeating: 0, count: 256)
+        // Holds because: the buffer and its size come from one array; its last byte stays NUL.
+        guard unsafe gethostname(&buffer, buffer.count - 1) == 0 else { return [] }
+        return buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }.lowercased()
+    }
+
+    private static let resolve: @Sendable (String) -> [String] = { name in
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var first: UnsafeMutablePointer<addrinfo>?
+        // Holds because: the list is read before `freeaddrinfo`, and each entry is as long as it says.
+        guard unsafe getaddrinfo(name, nil, &hints, &first) == 0 else { return [] }
+        defer { unsafe freeaddrinfo(first) }
+        var addresses: [String] = []
+        var entry = unsafe first
+        while let found = unsafe entry {
+            var text = [CChar](repeating: 0, count: 64)
+            let failure = unsafe getnameinfo(
+                found.pointee.ai_addr, found.pointee.ai_addrlen, &text, socklen_t(text.count), nil, 0,
+                NI_NUMERICHOST)
+            let address = String(
+                decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if failure == 0, !addresses.contains(address) { addresses.append(address) }
+            unsafe entry = found.pointee.ai_next
+        }
+        return addresses
+    }
+}

@@ -1,0 +1,83 @@
+/// Reads the URL of a `proxy_pass`.
+enum ProxyPassParser {
+    static func proxyPass(_ call: Call, in scope: Scope) throws(ConfigDiagnostic) -> ProxyPass {
+        let word = call.arguments[0]
+        let prefix = scope.locationPrefix
+        if TemplateParser.hasVariables(word.bytes) {
+            let target = try scope.compilation.template(word, in: call.name)
+            return ProxyPass(
+                target: .template(target), host: [], port: [], uri: nil, locationPrefix: prefix ?? [])
+        }
+        let url = word.bytes
+        if url.lowercased().starts(with: "https://".utf8) {
+            throw call.failure(found: word, expected: "\"http://\": TLS to upstreams is not supported yet")
+        }
+        guard url.lowercased().starts(with: "http://".utf8) else {
+            throw call.failure(found: word, expected: "a URL that begins with \"http://\"")
+        }
+        let target = try target(of: Array(url.dropFirst(7)), word, call, scope.compilation)
+        if target.uri != nil, prefix == nil {
+            throw call.failure(
+                "found \"\(word.text)\" with a URI, expected none in a location given by a regular expression, "
+                    + "in a named location, in \"if\" and in \"limit_except\"",
+                at: word)
+        }
+        return ProxyPass(
+            target: .upstream(target.group), host: target.host, port: target.port, uri: target.uri,
+            locationPrefix: prefix ?? [])
+    }
+
+    private struct Target {
+        var group: Int
+        var host: [UInt8]
+        var port: [UInt8]
+        var uri: [UInt8]?
+    }
+
+    private static func target(
+        of text: [UInt8], _ word: Word, _ call: Call, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> Target {
+        if text.lowercased().starts(with: "unix:".utf8) {
+            return try unixTarget(of: Array(text.dropFirst(5)), word, call, compilation)
+        }
+        let address: HostAndPort
+        do {
+            address = try HostAndPort(text)
+        } catch {
+            throw call.failure("\(error.rawValue) in upstream \"\(word.text)\"", at: word)
+        }
+        let uri = address.rest.isEmpty ? nil : address.rest
+        if let group = compilation.upstreams.position(ofBlock: address.host) {
+            guard address.port == nil else {
+                throw call.failure(
+                    "found a port in \"\(word.text)\", but upstream "
+                        + "\"\(String(decoding: address.host, as: UTF8.self))\" may not have one",
+                    at: word)
+            }
+            return Target(group: group, host: address.host, port: Array("80".utf8), uri: uri)
+        }
+        let port = address.port ?? 80
+        let portText = Array(String(port).utf8)
+        let written = address.urlHost + [UInt8(ascii: ":")] + portText
+        let endpoint = UpstreamEndpoint.host(String(decoding: address.host, as: UTF8.self), port: port)
+        let group = compilation.upstreams.implicit(endpoint, name: written)
+        return Target(group: group, host: port == 80 ? address.urlHost : written, port: portText, uri: uri)
+    }
+
+    /// `path[:uri]`
+    private static func unixTarget(
+        of text: [UInt8], _ word: Word, _ call: Call, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> Target {
+        let path = text.prefix { $0 != UInt8(ascii: ":") }
+        let uri = text.dropFirst(path.count + 1)
+        // sockaddr_un has room for 107 bytes and a NUL.
+        guard !path.isEmpty, path.count <= 107 else {
+            throw call.failure(
+                found: word, expected: "\"http://unix:\", a path of 1 to 107 bytes, and \":/uri\"")
+        }
+        let endpoint = UpstreamEndpoint.unix(path: String(decoding: path, as: UTF8.self))
+        let group = compilation.upstreams.implicit(endpoint, name: Array("unix:".utf8) + path)
+        return Target(
+            group: group, host: Array("localhost".utf8), port: [], uri: uri.isEmpty ? nil : Array(uri))
+    }
+}

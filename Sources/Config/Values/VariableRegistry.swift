@@ -1,0 +1,81 @@
+/// Collects which variables a configuration mentions and defines, and at the end finds each one's source.
+///
+/// A variable may be used before the `map` or `set` that defines it is read, so a use only reserves a
+/// position; `resolve` then reports those that nothing defines.
+struct VariableRegistry {
+    private struct Use {
+        var name: String
+        var position: SourcePosition
+        var directive: String
+    }
+
+    private let builtins: Set<String>
+    private var positions: [String: Int] = [:]
+    private var names: [String] = []
+    private var uses: [Use] = []
+    private var definitions: [String: VariableSource] = [:]
+    private(set) var slotCount = 0
+
+    init(builtins: Set<String>) { self.builtins = builtins }
+
+    /// Where the variable of this name (without the `$`, in any case) will be found.
+    mutating func reference(_ name: String, at position: SourcePosition, in directive: String) -> VariableID {
+        let name = name.lowercased()
+        uses.append(Use(name: name, position: position, directive: directive))
+        if let known = positions[name] { return VariableID(index: known) }
+        positions[name] = names.count
+        names.append(name)
+        return VariableID(index: names.count - 1)
+    }
+
+    enum Conflict: Error {
+        case builtin
+        case otherKind
+    }
+
+    /// The slot of a variable that `set` or a named group assigns; the same one for each that assigns it.
+    mutating func slot(assigning name: String) throws(Conflict) -> Int {
+        let name = name.lowercased()
+        guard !builtins.contains(name) else { throw .builtin }
+        switch definitions[name] {
+        case .assigned(let slot): return slot
+        case .some: throw .otherKind
+        case nil:
+            definitions[name] = .assigned(slot: slotCount)
+            slotCount += 1
+            return slotCount - 1
+        }
+    }
+
+    /// A second `map` of a name replaces the first, as in nginx.
+    mutating func define(map index: Int, as name: String) throws(Conflict) {
+        let name = name.lowercased()
+        guard !builtins.contains(name) else { throw .builtin }
+        if case .assigned = definitions[name] { throw .otherKind }
+        definitions[name] = .map(index)
+    }
+
+    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one.
+    func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
+        let sources = names.map { source(of: $0) }
+        let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
+        let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0))
+        let diagnostics = uses.filter { unknown.contains($0.name) }.map { use in
+            ConfigDiagnostic(
+                position: use.position, directive: use.directive, message: "unknown \"\(use.name)\" variable")
+        }
+        return (variables, diagnostics)
+    }
+
+    private func source(of name: String) -> VariableSource? {
+        if let defined = definitions[name] { return defined }
+        if builtins.contains(name) { return .builtin }
+        for family in VariableFamily.allCases {
+            let prefix = family.rawValue
+            if name.hasPrefix(prefix), name.utf8.count > prefix.utf8.count {
+                return .family(family, suffix: Array(name.utf8.dropFirst(prefix.utf8.count)))
+            }
+        }
+        return nil
+    }
+}

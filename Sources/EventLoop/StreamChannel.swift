@@ -1,0 +1,175 @@
+internal import Glibc
+
+/// A connected stream: reads through the loop's scratch buffer, and writes that keep what the kernel refuses.
+///
+/// An idle stream holds no buffer. What could not be written is copied once, and is given back as soon as it
+/// has gone out.
+open class StreamChannel: Channel {
+    package enum ReadResult: Equatable, Sendable {
+        /// This many bytes stand in the loop's scratch buffer: `loop.received(count)`.
+        case bytes(Int)
+        /// Nothing now; `readable` will be called.
+        case wouldBlock
+        case end
+        /// An `errno` value.
+        case failed(Int32)
+    }
+
+    private var unsent: [UInt8] = []
+    private var unsentStart = 0
+    /// After what is unsent, the sending side is shut down.
+    private var shutsDownWhenSent = false
+    /// An `errno` value, once a write has failed; further writes are dropped.
+    package private(set) var writeError: Int32 = 0
+
+    /// Bytes that the kernel has not taken yet.
+    package final var unsentBytes: Int { unsent.count - unsentStart }
+    package final var isDrained: Bool { unsent.isEmpty }
+
+    // MARK: To be overridden
+
+    /// Everything that was waiting has been written.
+    open func drained() {}
+    /// The first write of a new connection can be made. Called once for each `register`.
+    open func becameWritable() {}
+    /// A write failed, with an `errno` value.
+    open func writeFailed(_ error: Int32) {}
+
+    // MARK: Reading
+
+    package final func read(limit: Int = .max) -> ReadResult {
+        while true {
+            let count = loop.read(descriptor, limit: limit)
+            if count > 0 {
+                // A stream that gave less than was asked for has no more, unless its end is what comes next.
+                if count < min(limit, loop.scratchSize) && !sawHangup { mayRead = false }
+                return .bytes(count)
+            }
+            if count == 0 {
+                mayRead = false
+                return .end
+            }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN:
+                mayRead = false
+                return .wouldBlock
+            default:
+                mayRead = false
+                return .failed(errno)
+            }
+        }
+    }
+
+    // MARK: Writing
+
+    package final func send(_ bytes: Span<UInt8>) { send(bytes, then: Span(), then: Span()) }
+
+    package final func send(_ bytes: [UInt8]) { send(bytes.span) }
+
+    /// Sends up to three pieces with one system call. What the kernel does not take is copied and follows when
+    /// there is room.
+    package final func send(_ first: Span<UInt8>, then second: Span<UInt8>, then third: Span<UInt8>) {
+        guard isOpen, writeError == 0 else { return }
+        var taken = 0
+        if unsent.isEmpty && mayWrite {
+            taken = write(first, second, third)
+            guard writeError == 0 else { return }
+        }
+        keep(first, after: taken)
+        keep(second, after: taken - first.count)
+        keep(third, after: taken - first.count - second.count)
+    }
+
+    /// Shuts down the sending side once everything has been sent.
+    package final func shutdownWhenSent() {
+        guard isOpen else { return }
+        if unsent.isEmpty { Sockets.shutdownWrite(descriptor) } else { shutsDownWhenSent = true }
+    }
+
+    /// Takes over what another channel of this connection had not sent yet.
+    private func keep(_ piece: Span<UInt8>, after taken: Int) {
+        let taken = max(0, taken)
+        guard taken < piece.count else { return }
+        let rest = piece.extracting(taken...)
+        // The span is valid for this call, in which it is copied.
+        unsafe rest.withUnsafeBytes { unsafe unsent.append(contentsOf: $0) }
+    }
+
+    /// Returns how many bytes the kernel took.
+    private func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
+        let total = first.count + second.count + third.count
+        guard total > 0 else { return 0 }
+        while true {
+            // The spans stay valid for the length of the closures, in which the call is made.
+            let count = unsafe first.withUnsafeBytes { first in
+                guard second.count + third.count > 0 else {
+                    return unsafe Glibc.send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
+                }
+                return unsafe second.withUnsafeBytes { second in
+                    unsafe third.withUnsafeBytes { third in unsafe gather(first, second, third) }
+                }
+            }
+            if count >= 0 {
+                if count < total { mayWrite = false }
+                return count
+            }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN:
+                mayWrite = false
+                return 0
+            default:
+                fail(errno)
+                return 0
+            }
+        }
+    }
+
+    private func gather(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, _ third: UnsafeRawBufferPointer
+    ) -> Int {
+        var pieces: InlineArray<3, iovec> = unsafe [piece(first), piece(second), piece(third)]
+        return unsafe withUnsafeMutablePointer(to: &pieces) { pointer in
+            unsafe pointer.withMemoryRebound(to: iovec.self, capacity: 3) { pieces in
+                var message = unsafe msghdr()
+                unsafe message.msg_iov = pieces
+                unsafe message.msg_iovlen = 3
+                return unsafe sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+            }
+        }
+    }
+
+    private func piece(_ buffer: UnsafeRawBufferPointer) -> iovec {
+        unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
+    }
+
+    private func fail(_ error: Int32) {
+        writeError = error
+        unsent = []
+        unsentStart = 0
+        mayWrite = false
+        writeFailed(error)
+    }
+
+    private var wasWritable = false
+
+    public final override func writable() {
+        if !wasWritable {
+            wasWritable = true
+            becameWritable()
+        }
+        guard isOpen, !unsent.isEmpty else { return }
+        let taken = write(unsent.span.extracting(unsentStart...), Span(), Span())
+        guard writeError == 0 else { return }
+        unsentStart += taken
+        guard unsentStart == unsent.count else { return }
+        unsent = []
+        unsentStart = 0
+        if shutsDownWhenSent {
+            shutsDownWhenSent = false
+            Sockets.shutdownWrite(descriptor)
+        }
+        drained()
+    }
+}

@@ -1,0 +1,92 @@
+internal import Wire
+
+/// ASCII text in byte arrays: what is needed often enough that it must not go through `String`.
+package enum ByteText {
+    package static let space = UInt8(ascii: " ")
+    package static let slash = UInt8(ascii: "/")
+    package static let dash = UInt8(ascii: "-")
+    package static let dot = UInt8(ascii: ".")
+    package static let comma = UInt8(ascii: ",")
+    package static let colon = UInt8(ascii: ":")
+    package static let semicolon = UInt8(ascii: ";")
+    package static let equals = UInt8(ascii: "=")
+    package static let ampersand = UInt8(ascii: "&")
+    package static let question = UInt8(ascii: "?")
+    package static let percent = UInt8(ascii: "%")
+    package static let zero = UInt8(ascii: "0")
+
+    private static let upperHex = Array("0123456789ABCDEF".utf8)
+    private static let lowerHex = Array("0123456789abcdef".utf8)
+
+    package static func lowercase(_ bytes: inout [UInt8]) {
+        for index in bytes.indices { bytes[index] = ASCII.lowercased(bytes[index]) }
+    }
+
+    /// Two hexadecimal digits.
+    package static func appendHex(_ byte: UInt8, uppercase: Bool, to out: inout [UInt8]) {
+        let digits = uppercase ? upperHex : lowerHex
+        out.append(digits[Int(byte >> 4)])
+        out.append(digits[Int(byte & 15)])
+    }
+
+    package static func appendHex(_ value: UInt64, to out: inout [UInt8]) {
+        for shift in stride(from: 56, through: 0, by: -8) {
+            appendHex(UInt8(truncatingIfNeeded: value >> UInt64(shift)), uppercase: false, to: &out)
+        }
+    }
+
+    /// `value` in decimal, filled up with zeros at the left to `minimumDigits`.
+    package static func appendDecimal(_ value: Int64, minimumDigits: Int, to out: inout [UInt8]) {
+        if value < 0 { out.append(dash) }
+        var rest = value.magnitude
+        let start = out.count
+        repeat {
+            out.append(zero + UInt8(truncatingIfNeeded: rest % 10))
+            rest /= 10
+        } while rest > 0 || out.count - start < minimumDigits
+        // The digits came out last first.
+        var low = start
+        var high = out.count - 1
+        while low < high {
+            out.swapAt(low, high)
+            low += 1
+            high -= 1
+        }
+    }
+
+    /// Seconds with three decimals: `1.250`. A negative time, which a clock set back can yield, is `0.000`.
+    package static func appendSeconds(milliseconds: Int64, to out: inout [UInt8]) {
+        let time = max(milliseconds, 0)
+        ASCII.appendDecimal(time / 1000, to: &out)
+        out.append(dot)
+        appendDecimal(time % 1000, minimumDigits: 3, to: &out)
+    }
+
+    /// Whether `bytes` continue with `prefix` at `start`.
+    package static func matches(_ bytes: [UInt8], at start: Int, _ prefix: [UInt8]) -> Bool {
+        guard start >= 0, bytes.count - start >= prefix.count else { return false }
+        var index = 0
+        while index < prefix.count {
+            if bytes[start + index] != prefix[index] { return false }
+            index += 1
+        }
+        return true
+    }
+
+    package static func hasPrefix(_ bytes: [UInt8], _ prefix: [UInt8]) -> Bool {
+        matches(bytes, at: 0, prefix)
+    }
+
+    /// As `matches`, ASCII letters comparing without case; `lowercasePrefix` is in lower case.
+    package static func matchesIgnoringCase(
+        _ bytes: [UInt8], at start: Int, _ lowercasePrefix: [UInt8]
+    ) -> Bool {
+        guard start >= 0, bytes.count - start >= lowercasePrefix.count else { return false }
+        var index = 0
+        while index < lowercasePrefix.count {
+            if ASCII.lowercased(bytes[start + index]) != lowercasePrefix[index] { return false }
+            index += 1
+        }
+        return true
+    }
+}

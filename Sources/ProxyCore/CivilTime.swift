@@ -1,0 +1,108 @@
+/// A date and time of day in the Gregorian calendar.
+package struct CivilTime: Sendable, Equatable {
+    package var year: Int
+    /// 1…12
+    package var month: Int
+    /// 1…31
+    package var day: Int
+    package var hour: Int
+    package var minute: Int
+    package var second: Int
+    /// 0 is Sunday.
+    package var weekday: Int
+
+    private static let secondsPerDay: Int64 = 86_400
+    private static let daysPerEra: Int64 = 146_097
+
+    /// - Parameter unix: seconds since 1970-01-01T00:00:00; add a zone's offset for its local time.
+    package init(unix: Int64) {
+        var days = unix / Self.secondsPerDay
+        var secondOfDay = unix % Self.secondsPerDay
+        if secondOfDay < 0 {
+            secondOfDay += Self.secondsPerDay
+            days -= 1
+        }
+        hour = Int(secondOfDay / 3600)
+        minute = Int(secondOfDay / 60 % 60)
+        second = Int(secondOfDay % 60)
+        // 1970-01-01 was a Thursday.
+        weekday = Int(((days + 4) % 7 + 7) % 7)
+
+        // Years are counted from March, so that a leap day is a year's last, in eras of 400 years, after which
+        // the calendar repeats. 719 468 days lie between 0000-03-01 and 1970-01-01.
+        let shifted = days + 719_468
+        let era = (shifted >= 0 ? shifted : shifted - (Self.daysPerEra - 1)) / Self.daysPerEra
+        let dayOfEra = shifted - era * Self.daysPerEra
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let monthFromMarch = (5 * dayOfYear + 2) / 153
+        day = Int(dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
+        month = Int(monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9)
+        year = Int(yearOfEra + era * 400) + (month <= 2 ? 1 : 0)
+    }
+
+    private static let monthNames = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ].map { Array($0.utf8) }
+    private static let dayNames = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"].map { Array($0.utf8) }
+
+    private func appendTwo(_ value: Int, to out: inout [UInt8]) {
+        ByteText.appendDecimal(Int64(value), minimumDigits: 2, to: &out)
+    }
+
+    private func appendTimeOfDay(to out: inout [UInt8]) {
+        appendTwo(hour, to: &out)
+        out.append(ByteText.colon)
+        appendTwo(minute, to: &out)
+        out.append(ByteText.colon)
+        appendTwo(second, to: &out)
+    }
+
+    private func appendZone(_ offset: Int, separator: Bool, to out: inout [UInt8]) {
+        out.append(offset < 0 ? ByteText.dash : UInt8(ascii: "+"))
+        let minutes = Int(offset.magnitude / 60)
+        appendTwo(minutes / 60, to: &out)
+        if separator { out.append(ByteText.colon) }
+        appendTwo(minutes % 60, to: &out)
+    }
+
+    /// RFC 9110 §5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`. The time must be UTC.
+    package func appendIMFFixdate(to out: inout [UInt8]) {
+        out.append(contentsOf: Self.dayNames[weekday])
+        out.append(ByteText.comma)
+        out.append(ByteText.space)
+        appendTwo(day, to: &out)
+        out.append(ByteText.space)
+        out.append(contentsOf: Self.monthNames[month - 1])
+        out.append(ByteText.space)
+        ByteText.appendDecimal(Int64(year), minimumDigits: 4, to: &out)
+        out.append(ByteText.space)
+        appendTimeOfDay(to: &out)
+        out.append(contentsOf: " GMT".utf8)
+    }
+
+    /// `06/Nov/1994:08:49:37 +0100`, as in the common log format. `zone` is seconds east of Greenwich.
+    package func appendCommonLog(zone: Int, to out: inout [UInt8]) {
+        appendTwo(day, to: &out)
+        out.append(ByteText.slash)
+        out.append(contentsOf: Self.monthNames[month - 1])
+        out.append(ByteText.slash)
+        ByteText.appendDecimal(Int64(year), minimumDigits: 4, to: &out)
+        out.append(ByteText.colon)
+        appendTimeOfDay(to: &out)
+        out.append(ByteText.space)
+        appendZone(zone, separator: false, to: &out)
+    }
+
+    /// `1994-11-06T08:49:37+01:00`. `zone` is seconds east of Greenwich.
+    package func appendISO8601(zone: Int, to out: inout [UInt8]) {
+        ByteText.appendDecimal(Int64(year), minimumDigits: 4, to: &out)
+        out.append(ByteText.dash)
+        appendTwo(month, to: &out)
+        out.append(ByteText.dash)
+        appendTwo(day, to: &out)
+        out.append(UInt8(ascii: "T"))
+        appendTimeOfDay(to: &out)
+        appendZone(zone, separator: true, to: &out)
+    }
+}

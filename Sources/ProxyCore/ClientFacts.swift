@@ -1,0 +1,17 @@
+/// What is known of the connection that a request came on. `final class` so that a request only refers to it.
+package final class ClientFacts {
+    /// Numeric text, `unix:` for a UNIX socket: `$remote_addr`.
+    package var address: [UInt8] = []
+    package var port: UInt16 = 0
+    /// 4 or 16 bytes in network order, or `unix:`: `$binary_remote_addr`.
+    package var binaryAddress: [UInt8] = []
+    /// The local end: `$server_addr`, `$server_port`.
+    package var serverAddress: [UInt8] = []
+    package var serverPort: UInt16 = 0
+    /// `$connection`, `$connection_requests`, `$connection_time`.
+    package var serial: UInt64 = 0
+    package var requests = 0
+    package var connectedAt = Moment()
+
+    package init() {}
+}

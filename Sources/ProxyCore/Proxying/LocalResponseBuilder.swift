@@ -1,0 +1,136 @@
+internal import Config
+internal import Wire
+
+/// Writes responses that the proxy makes itself: built-in pages, redirects, texts, the status page.
+package enum LocalResponseBuilder {
+    /// Appends head and body.
+    ///
+    /// - Parameters:
+    ///   - response: a status of 300 and above without a body gets the built-in page of that status.
+    ///   - exchange: its status is set.
+    ///   - mayKeepAlive: as in `DownstreamResponseBuilder.append`.
+    ///   - output: where the whole response goes.
+    /// - Returns: what was written; nothing is left to send.
+    package static func append(
+        _ response: LocalResponse, for exchange: Exchange, mayKeepAlive: Bool, to output: inout [UInt8]
+    ) -> DownstreamResponse {
+        let settings = exchange.location.settings
+        let status = ReasonPhrases.visible(response.status)
+        exchange.status = status
+
+        var page: [UInt8] = []
+        var type = response.contentType
+        let hasContent = status != 204 && status != 304 && status >= 200
+        if hasContent, response.body == nil {
+            if let title = ReasonPhrases.pageTitle(response.status) {
+                appendPage(title: title, settings.values.serverTokens, to: &page)
+                type = type ?? Text.html
+            } else if response.status < 300 {
+                type = type ?? settings.values.mediaType(for: exchange.uri)
+            }
+        } else if hasContent {
+            type = type ?? settings.values.mediaType(for: exchange.uri)
+        }
+        let body = response.body ?? page
+        let sendsBody = hasContent && !exchange.request.isMethod(.head)
+
+        var framing = BodyFraming.none
+        var sendsTrailers = false
+        if hasContent {
+            sendsTrailers =
+                sendsBody && exchange.request.version >= .v1_1 && settings.values.chunkedTransferEncoding
+                && AddedFields.hasTrailers(settings.values.addTrailers, status: status)
+            framing = sendsTrailers ? .chunked : .length(Int64(body.count))
+        }
+        let keepsAlive =
+            mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(response.status)
+            && KeepAlivePolicy.mayPersist(exchange, settings)
+        let writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
+        writer.appendStatusLine(reason: ReasonPhrases.phrase(status)[...], to: &output)
+        writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
+        if hasContent, let type, !type.isEmpty {
+            ResponseHeadWriter.append(Text.contentType, type, to: &output)
+        }
+        if case .length(let length) = framing {
+            ResponseHeadWriter.append(contentLength: length, to: &output)
+        }
+        writer.appendConnection(settings, to: &output)
+        if let location = response.location, !location.isEmpty {
+            ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
+        }
+        for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
+        if AddedFields.isOrdinary(status),
+            let expires = ExpiresPolicy(settings.values.expires, lastModified: nil, exchange: exchange)
+        {
+            ResponseHeadWriter.append(Text.expires, expires.expires, to: &output)
+            ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output)
+        }
+        AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
+        output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+
+        if sendsTrailers {
+            if !body.isEmpty {
+                ChunkedEncoding.appendChunkHead(body.count, to: &output)
+                output.append(contentsOf: body)
+                output.append(contentsOf: ChunkedEncoding.chunkEnd)
+            }
+            output.append(48)
+            output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+            DownstreamResponseBuilder.appendTrailers(for: exchange, plan: nil, to: &output)
+        } else if sendsBody {
+            output.append(contentsOf: body)
+        }
+        return DownstreamResponse(
+            status: status, framing: framing, keepsAlive: keepsAlive, sendsTrailers: sendsTrailers)
+    }
+
+    /// The text of `stub_status`.
+    package static func stubStatus(_ counts: ConnectionCounts) -> LocalResponse {
+        var body: [UInt8] = []
+        let parts: [(StaticString, Int)] = [
+            ("Active connections: ", counts.active),
+            (" \nserver accepts handled requests\n ", counts.accepted),
+            (" ", counts.handled), (" ", counts.requests), (" \nReading: ", counts.reading),
+            (" Writing: ", counts.writing), (" Waiting: ", counts.waiting),
+        ]
+        for (text, count) in parts {
+            body.append(contentsOf: text.description.utf8)
+            ASCII.appendDecimal(count, to: &body)
+        }
+        body.append(contentsOf: " \n".utf8)
+        return LocalResponse(status: 200, contentType: Text.plain, body: body)
+    }
+
+    // MARK: Parts
+
+    /// Statuses after which the state of the connection is not to be relied on.
+    private static func closesAfter(_ status: Int) -> Bool {
+        switch status {
+        case 400, 408, 413, 414, 494, 497, 500, 501: true
+        default: false
+        }
+    }
+
+    private static func appendPage(title: [UInt8], _ tokens: ServerTokens, to page: inout [UInt8]) {
+        page.append(contentsOf: Text.pageStart)
+        page.append(contentsOf: title)
+        page.append(contentsOf: Text.pageHeading)
+        page.append(contentsOf: title)
+        page.append(contentsOf: Text.pageSignature)
+        page.append(contentsOf: ServerField.signature(tokens))
+        page.append(contentsOf: Text.pageEnd)
+    }
+
+    private enum Text {
+        static let html = Array("text/html".utf8)
+        static let plain = Array("text/plain".utf8)
+        static let contentType = Array("Content-Type".utf8)[...]
+        static let location = Array("Location".utf8)[...]
+        static let expires = Array("Expires".utf8)[...]
+        static let cacheControl = Array("Cache-Control".utf8)[...]
+        static let pageStart = Array("<html>\r\n<head><title>".utf8)
+        static let pageHeading = Array("</title></head>\r\n<body>\r\n<center><h1>".utf8)
+        static let pageSignature = Array("</h1></center>\r\n<hr><center>".utf8)
+        static let pageEnd = Array("</center>\r\n</body>\r\n</html>\r\n".utf8)
+    }
+}

@@ -1,0 +1,193 @@
+package import Config
+
+/// The peers of one upstream group as one worker sees them, and what became of the tries at them.
+///
+/// Every worker has its own, as in nginx without `zone`, so nothing here is locked. The choice among the
+/// peers is the method's (`RoundRobin`); the accounting of failures is the same for every method.
+package final class PeerGroup {
+    package let group: UpstreamGroup
+    package private(set) var peers: [Peer]
+    /// Positions in `peers`: ordinary ones come first, then backups.
+    package let primaries: Range<Int>
+    package let backups: Range<Int>
+    /// There is nothing to choose, so failures do not count against the peer.
+    package var isSingle: Bool { peers.count == 1 }
+
+    /// `addresses` holds what each of the group's servers resolved to, in their order. A server without addresses
+    /// contributes no peer.
+    package init(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
+        self.group = group
+        var primary: [Peer] = []
+        var backup: [Peer] = []
+        for (server, resolved) in zip(group.servers, addresses) {
+            for address in resolved {
+                let peer = Peer(address: address, server: server)
+                if server.isBackup { backup.append(peer) } else { primary.append(peer) }
+            }
+        }
+        peers = primary + backup
+        primaries = 0..<primary.count
+        backups = primary.count..<primary.count + backup.count
+    }
+
+    /// For a host that a `proxy_pass` with variables names: a group of its addresses, made for one exchange.
+    package convenience init(host: [UInt8], addresses: [PeerAddress]) {
+        let placeholder = UpstreamServer(endpoint: .host(String(decoding: host, as: UTF8.self), port: 0))
+        self.init(
+            UpstreamGroup(name: host, servers: [placeholder], isImplicit: true), addresses: [addresses])
+    }
+
+    /// The opening of one request's series of tries, with as many of them as there are peers in service, though
+    /// not more than `proxy_next_upstream_tries`, `maxTries`, which without a limit is 0.
+    package func begin(maxTries: Int) -> PeerSelection {
+        var tries = 0
+        for peer in peers where !peer.isDown { tries += 1 }
+        return PeerSelection(tries: maxTries > 0 ? min(tries, maxTries) : tries, peerCount: peers.count)
+    }
+
+    /// The next peer to try, as a position in `peers`; it counts as in use until `finish` is called. `nil` when no
+    /// peer is live that has not been tried. `now` is in monotonic milliseconds.
+    package func next(_ selection: inout PeerSelection, now: Int64) -> Int? {
+        if !selection.usesBackups {
+            if let chosen = choose(in: primaries, &selection, now: now) { return chosen }
+            guard !backups.isEmpty else { return nil }
+            selection.usesBackups = true
+        }
+        return choose(in: backups, &selection, now: now)
+    }
+
+    private func choose(in tier: Range<Int>, _ selection: inout PeerSelection, now: Int64) -> Int? {
+        let chosen: Int
+        if isSingle {
+            guard let only = tier.first, !peers[only].isDown, !peers[only].isFull else { return nil }
+            chosen = only
+        } else {
+            guard let best = RoundRobin.choose(in: tier, of: &peers, tried: selection.tried, now: now) else {
+                return nil
+            }
+            chosen = best
+        }
+        selection.tried.insert(chosen)
+        selection.current = chosen
+        peers[chosen].connections += 1
+        return chosen
+    }
+
+    /// Records how the try at the selection's current peer ended. Without a current peer nothing happens.
+    ///
+    /// - Returns: whether the peer was just put aside for its `fail_timeout`, which is worth a line in the log.
+    @discardableResult
+    package func finish(_ selection: inout PeerSelection, _ outcome: PeerOutcome, now: Int64) -> Bool {
+        guard let index = selection.current else { return false }
+        selection.current = nil
+        peers[index].connections -= 1
+        if outcome == .stale { return false }
+        if isSingle {
+            selection.tries = 0
+            return false
+        }
+        if selection.tries > 0 { selection.tries -= 1 }
+        return peers[index].record(outcome, now: now)
+    }
+}
+
+/// How a try at a peer ended, as far as its health is concerned.
+package enum PeerOutcome: Sendable {
+    case succeeded
+    /// It answered, though not in the way that was wanted (403, 404): the next one is tried, nothing is held
+    /// against it.
+    case passedOver
+    /// The peer had closed the pooled connection before it was used again: the try does not count.
+    case stale
+    case failed
+}
+
+/// One address of one `server` line.
+package struct Peer: Sendable {
+    package let address: PeerAddress
+    package let weight: Int
+    package let maxFails: Int
+    /// Milliseconds.
+    package let failTimeout: Int64
+    package let maxConnections: Int
+    package let isDown: Bool
+    /// Exchanges that use the peer now.
+    package internal(set) var connections = 0
+    package internal(set) var fails = 0
+
+    /// Sinks below `weight` when the peer fails and recovers by one at each choice.
+    var effectiveWeight: Int
+    var currentWeight = 0
+    /// Monotonic milliseconds; far in the past until something happens.
+    private var accessedAt: Int64 = Self.never
+    private var checkedAt: Int64 = Self.never
+    private static let never = Int64.min / 2
+
+    init(address: PeerAddress, server: UpstreamServer) {
+        self.address = address
+        // The sum over a group must not overflow, however large a weight the configuration gives.
+        weight = min(max(server.weight, 1), 1 << 32)
+        maxFails = max(server.maxFails, 0)
+        failTimeout = Int64(max(server.failTimeout, 0))
+        maxConnections = max(server.maxConnections, 0)
+        isDown = server.isDown
+        effectiveWeight = weight
+    }
+
+    var isFull: Bool { maxConnections > 0 && connections >= maxConnections }
+
+    func isLive(now: Int64) -> Bool {
+        if isDown || isFull { return false }
+        return maxFails == 0 || fails < maxFails || now - checkedAt > failTimeout
+    }
+
+    /// After `fail_timeout` one request at a time finds out whether the peer is back.
+    mutating func chosen(now: Int64) {
+        if now - checkedAt > failTimeout { checkedAt = now }
+    }
+
+    mutating func record(_ outcome: PeerOutcome, now: Int64) -> Bool {
+        guard outcome == .failed else {
+            // The try that found out: the peer answers again.
+            if accessedAt < checkedAt { fails = 0 }
+            return false
+        }
+        fails += 1
+        accessedAt = now
+        checkedAt = now
+        guard maxFails > 0 else { return false }
+        effectiveWeight = max(effectiveWeight - weight / maxFails, 0)
+        return fails == maxFails
+    }
+}
+
+/// The peers that one request has tried, and how many tries it has left.
+package struct PeerSelection: Sendable {
+    /// Tries left, the current one included. A retry needs more than 1 while a try runs, more than 0 after it.
+    package var tries: Int
+    /// The position in `PeerGroup.peers` of the peer in use.
+    package fileprivate(set) var current: Int?
+    fileprivate var usesBackups = false
+    fileprivate var tried: PeerSet
+
+    init(tries: Int, peerCount: Int) {
+        self.tries = tries
+        tried = PeerSet(count: peerCount)
+    }
+}
+
+/// A set of peers by position; up to 64 of them take no allocation.
+struct PeerSet: Sendable {
+    private var low: UInt64 = 0
+    private var high: [UInt64]
+
+    init(count: Int) { high = count > 64 ? [UInt64](repeating: 0, count: (count - 1) / 64) : [] }
+
+    func contains(_ index: Int) -> Bool {
+        index < 64 ? low >> index & 1 == 1 : high[index / 64 - 1] >> (index % 64) & 1 == 1
+    }
+
+    mutating func insert(_ index: Int) {
+        if index < 64 { low |= 1 << index } else { high[index / 64 - 1] |= 1 << (index % 64) }
+    }
+}

@@ -1,0 +1,168 @@
+package import Config
+package import Wire
+
+/// What went wrong with an exchange, whose doing it was, and where it is safe to try again.
+package struct ProxyFailure: Error, Sendable, Equatable {
+    package enum Source: Sendable { case client, upstream, proxy }
+
+    package enum Retry: Sendable {
+        case never
+        /// At any peer that has not been tried, as far as `RetryPolicy` allows.
+        case anyPeer
+    }
+
+    /// What the upstream's connection was doing.
+    package enum Phase: Sendable {
+        case connecting, sendingRequest, readingHead, readingBody
+
+        fileprivate var text: String {
+            switch self {
+            case .connecting: "while connecting to upstream"
+            case .sendingRequest: "while sending request to upstream"
+            case .readingHead: "while reading response header from upstream"
+            case .readingBody: "while reading upstream"
+            }
+        }
+    }
+
+    package enum Kind: Sendable, Equatable {
+        /// A system call failed; the number is errno's.
+        case connectFailed(Int32)
+        case sendFailed(Int32)
+        case readFailed(Int32, Phase)
+        case connectTimedOut
+        case sendTimedOut
+        case readTimedOut(Phase)
+        /// The upstream closed before its response was whole.
+        case closedEarly(Phase)
+        case invalidHead(ResponseViolation)
+        case invalidBody(BodyViolation)
+        case invalidUpgrade(UpgradeRefusal)
+        /// A status that `proxy_next_upstream` may name.
+        case unwantedStatus(Int)
+        case noLivePeers
+        case noResolver
+        /// The resolver's answer for the name: no such name, no answer in time, …
+        case unresolved(String)
+        case invalidTarget(String)
+        case clientClosed
+    }
+
+    package var source: Source
+    package var kind: Kind
+    package var retry: Retry
+
+    package init(source: Source, kind: Kind, retry: Retry) {
+        self.source = source
+        self.kind = kind
+        self.retry = retry
+    }
+
+    /// A failure with the source and the retry that its kind implies.
+    package init(_ kind: Kind) {
+        self.kind = kind
+        switch kind {
+        case .connectFailed, .sendFailed, .connectTimedOut, .sendTimedOut, .invalidHead, .invalidUpgrade,
+            .unwantedStatus:
+            source = .upstream
+            retry = .anyPeer
+        case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase):
+            source = .upstream
+            // Part of the response has gone to the client by then.
+            retry = phase == .readingBody ? .never : .anyPeer
+        case .invalidBody, .noLivePeers:
+            source = .upstream
+            retry = .never
+        case .noResolver, .unresolved, .invalidTarget:
+            source = .proxy
+            retry = .never
+        case .clientClosed:
+            source = .client
+            retry = .never
+        }
+    }
+
+    /// The condition of `proxy_next_upstream` that it falls under; `nil` for none.
+    package var condition: NextUpstream? {
+        switch kind {
+        case .connectFailed, .sendFailed, .readFailed, .closedEarly: .error
+        case .connectTimedOut, .sendTimedOut, .readTimedOut: .timeout
+        case .invalidHead, .invalidUpgrade: .invalidHeader
+        case .unwantedStatus(let status): NextUpstream(status: status)
+        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget, .clientClosed: nil
+        }
+    }
+
+    /// The status that the client is answered with, where it can still be answered.
+    package var status: Int {
+        switch kind {
+        case .connectTimedOut, .sendTimedOut, .readTimedOut: 504
+        case .unwantedStatus(let status): status
+        case .invalidTarget: 500
+        case .clientClosed: 499
+        case .connectFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead, .invalidBody,
+            .invalidUpgrade,
+            .noLivePeers, .noResolver, .unresolved:
+            502
+        }
+    }
+
+    package var logLevel: LogLevel {
+        switch kind {
+        case .clientClosed, .unwantedStatus: .info
+        default: .error
+        }
+    }
+
+    /// The beginning of its line in the error log, in nginx's words; `LogContext` appends the rest. `systemText` is
+    /// what the system says of errno's number, such as `Connection refused`.
+    package func message(systemText: (Int32) -> String) -> String {
+        func system(_ call: String, _ code: Int32, _ phase: Phase) -> String {
+            "\(call)() failed (\(code): \(systemText(code))) \(phase.text)"
+        }
+        func timedOut(_ phase: Phase) -> String {
+            "upstream timed out (\(Self.timedOutCode): \(systemText(Self.timedOutCode))) \(phase.text)"
+        }
+        switch kind {
+        case .connectFailed(let code): return system("connect", code, .connecting)
+        case .sendFailed(let code): return system("send", code, .sendingRequest)
+        case .readFailed(let code, let phase): return system("recv", code, phase)
+        case .connectTimedOut: return timedOut(.connecting)
+        case .sendTimedOut: return timedOut(.sendingRequest)
+        case .readTimedOut(let phase): return timedOut(phase)
+        case .closedEarly(let phase): return "upstream prematurely closed connection \(phase.text)"
+        case .invalidHead(.headTooLarge): return "upstream sent too big header \(Phase.readingHead.text)"
+        case .invalidHead(let violation):
+            return "upstream sent invalid header (\(violation.rawValue)) \(Phase.readingHead.text)"
+        case .invalidBody(let violation):
+            return "upstream sent invalid response body (\(violation.rawValue)) \(Phase.readingBody.text)"
+        case .invalidUpgrade(let refusal): return "\(refusal.message) \(Phase.readingHead.text)"
+        case .unwantedStatus(let status): return "upstream answered \(status) \(Phase.readingHead.text)"
+        case .noLivePeers: return "no live upstreams \(Phase.connecting.text)"
+        case .noResolver: return "no resolver defined to resolve upstream \(Phase.connecting.text)"
+        case .unresolved(let reason): return "upstream could not be resolved (\(reason))"
+        case .invalidTarget(let reason): return reason
+        case .clientClosed:
+            return "client prematurely closed connection, so upstream connection is closed too"
+        }
+    }
+
+    /// ETIMEDOUT, which nginx gives for its own timers too.
+    private static let timedOutCode: Int32 = 110
+}
+
+extension NextUpstream {
+    /// The condition that names `status`; `nil` when none does.
+    package init?(status: Int) {
+        switch status {
+        case 500: self = .http500
+        case 502: self = .http502
+        case 503: self = .http503
+        case 504: self = .http504
+        case 403: self = .http403
+        case 404: self = .http404
+        case 429: self = .http429
+        default: return nil
+        }
+    }
+}

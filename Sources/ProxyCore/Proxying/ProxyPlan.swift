@@ -1,0 +1,47 @@
+package import Config
+
+/// Everything about a location with a `proxy_pass` that is worked out once rather than for each request.
+package final class ProxyPlan: Sendable {
+    package let request: ProxyHeaderPlan
+    package let redirects: ProxyRedirectRewriter
+    package let retry: RetryPolicy
+    /// Fields of the upstream's response that the configuration keeps from the client.
+    let hidden: FieldNameSet
+
+    package init(_ settings: Settings.Values, pass: ProxyPass) {
+        request = ProxyHeaderPlan(settings)
+        retry = RetryPolicy(settings)
+        redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
+        hidden = FieldNameSet(settings.proxyHiddenHeaders)
+    }
+}
+
+/// The plans of the locations that a worker has met. Confined to its worker.
+package final class ProxyPlanCache {
+    private var plans: [Key: ProxyPlan] = [:]
+    private var last: (key: Key, plan: ProxyPlan)?
+    private let configuration: Configuration
+
+    /// An `if` block inherits the `proxy_pass` of its location but has settings of its own, so both count.
+    private struct Key: Hashable {
+        var settings: ObjectIdentifier
+        var pass: ObjectIdentifier
+    }
+
+    /// - Parameter configuration: kept, so that what the keys identify cannot go away while they are in use.
+    package init(_ configuration: Configuration) { self.configuration = configuration }
+
+    package func plan(for location: Location, _ pass: ProxyPass) -> ProxyPlan {
+        let key = Key(settings: ObjectIdentifier(location.settings), pass: ObjectIdentifier(pass))
+        if let last, last.key == key { return last.plan }
+        let plan: ProxyPlan
+        if let known = plans[key] {
+            plan = known
+        } else {
+            plan = ProxyPlan(location.settings.values, pass: pass)
+            plans[key] = plan
+        }
+        last = (key, plan)
+        return plan
+    }
+}

@@ -1,0 +1,75 @@
+internal import Wire
+
+/// The texts that go with statuses of our own making, in nginx's wording where it has one.
+package enum ReasonPhrases {
+    /// The reason phrase for a status line; empty when there is none.
+    package static func phrase(_ status: Int) -> [UInt8] {
+        table.indices.contains(status) ? table[status] : []
+    }
+
+    /// The status to show for one of nginx's codes beyond 4xx (494: a field too large is a 400).
+    static func visible(_ status: Int) -> Int { status == headerTooLarge ? 400 : status }
+
+    /// What the built-in page says; `nil` when the status has none.
+    static func pageTitle(_ status: Int) -> [UInt8]? {
+        if status == headerTooLarge { return headerTooLargeTitle }
+        guard status >= 300, status != 304, status != 300, !phrase(status).isEmpty else { return nil }
+        var title: [UInt8] = []
+        ASCII.appendDecimal(status, to: &title)
+        title.append(32)
+        return title + (pageWording[status] ?? phrase(status))
+    }
+
+    static let headerTooLarge = 494
+    private static let headerTooLargeTitle = Array("400 Request Header Or Cookie Too Large".utf8)
+    /// Where nginx's page and its status line differ.
+    private static let pageWording = [302: Array("Found".utf8), 401: Array("Authorization Required".utf8)]
+
+    private static let table: [[UInt8]] = {
+        var table = [[UInt8]](repeating: [], count: 600)
+        for (status, phrase) in rows { table[status] = Array(phrase.utf8) }
+        return table
+    }()
+
+    private static let rows = [
+        (101, "Switching Protocols"),
+        (103, "Early Hints"),
+        (200, "OK"),
+        (201, "Created"),
+        (202, "Accepted"),
+        (204, "No Content"),
+        (206, "Partial Content"),
+        (301, "Moved Permanently"),
+        (302, "Moved Temporarily"),
+        (303, "See Other"),
+        (304, "Not Modified"),
+        (307, "Temporary Redirect"),
+        (308, "Permanent Redirect"),
+        (400, "Bad Request"),
+        (401, "Unauthorized"),
+        (402, "Payment Required"),
+        (403, "Forbidden"),
+        (404, "Not Found"),
+        (405, "Not Allowed"),
+        (406, "Not Acceptable"),
+        (408, "Request Time-out"),
+        (409, "Conflict"),
+        (410, "Gone"),
+        (411, "Length Required"),
+        (412, "Precondition Failed"),
+        (413, "Request Entity Too Large"),
+        (414, "Request-URI Too Large"),
+        (415, "Unsupported Media Type"),
+        (416, "Requested Range Not Satisfiable"),
+        (421, "Misdirected Request"),
+        (426, "Upgrade Required"),
+        (429, "Too Many Requests"),
+        (500, "Internal Server Error"),
+        (501, "Not Implemented"),
+        (502, "Bad Gateway"),
+        (503, "Service Temporarily Unavailable"),
+        (504, "Gateway Time-out"),
+        (505, "HTTP Version Not Supported"),
+        (507, "Insufficient Storage"),
+    ]
+}

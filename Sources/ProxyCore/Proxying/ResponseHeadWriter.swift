@@ -1,0 +1,113 @@
+internal import Config
+internal import Wire
+
+/// Writes the parts of a response head that are the proxy's own, in nginx's order.
+///
+/// The status line, then `Server`, `Date`, `Content-Type`, `Content-Length`, an absolute `Location`,
+/// `Transfer-Encoding`, `Connection` and `Keep-Alive`; whatever else there is follows.
+struct ResponseHeadWriter {
+    var status: Int
+    var framing: BodyFraming
+    var keepsAlive: Bool
+    /// The response's own fields hold these, so that ours are left out.
+    var hasServer = false
+    var hasDate = false
+
+    func appendStatusLine(reason: ArraySlice<UInt8>, to output: inout [UInt8]) {
+        output.append(contentsOf: Text.version)
+        if status < 1000 {
+            output.append(48 + UInt8(truncatingIfNeeded: status / 100))
+            output.append(48 + UInt8(truncatingIfNeeded: status / 10 % 10))
+            output.append(48 + UInt8(truncatingIfNeeded: status % 10))
+        } else {
+            ASCII.appendDecimal(status, to: &output)
+        }
+        output.append(32)
+        output.append(contentsOf: reason)
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    func appendServerAndDate(_ exchange: Exchange, _ tokens: ServerTokens, to output: inout [UInt8]) {
+        if !hasServer { output.append(contentsOf: ServerField.line(tokens)) }
+        if !hasDate {
+            output.append(contentsOf: Text.date)
+            output.append(contentsOf: exchange.clock.httpDate)
+            output.append(contentsOf: Text.lineEnd)
+        }
+    }
+
+    /// From `Transfer-Encoding` to `Keep-Alive`.
+    func appendConnection(_ settings: Settings, to output: inout [UInt8]) {
+        if framing == .chunked { output.append(contentsOf: Text.chunked) }
+        if status == 101 {
+            output.append(contentsOf: Text.upgrade)
+        } else if keepsAlive {
+            output.append(contentsOf: Text.keepAlive)
+            if let seconds = settings.values.keepaliveHeaderTimeout {
+                output.append(contentsOf: Text.keepAliveTimeout)
+                ASCII.appendDecimal(seconds, to: &output)
+                output.append(contentsOf: Text.lineEnd)
+            }
+        } else {
+            output.append(contentsOf: Text.close)
+        }
+    }
+
+    static func append(contentLength: Int64, to output: inout [UInt8]) {
+        output.append(contentsOf: Text.contentLength)
+        ASCII.appendDecimal(contentLength, to: &output)
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    static func append(_ value: ArraySlice<UInt8>, as prefix: [UInt8], to output: inout [UInt8]) {
+        output.append(contentsOf: prefix)
+        output.append(contentsOf: value)
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    /// Appends a line whose value is of our making, in which no line end is let through.
+    static func append(_ name: ArraySlice<UInt8>, _ value: [UInt8], to output: inout [UInt8]) {
+        output.append(contentsOf: name)
+        output.append(contentsOf: Text.colonSpace)
+        let start = output.count
+        output.append(contentsOf: value)
+        Octets.neutraliseLineEnds(in: &output, from: start)
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    enum Text {
+        static let version = Array("HTTP/1.1 ".utf8)
+        static let date = Array("Date: ".utf8)
+        static let contentType = Array("Content-Type: ".utf8)
+        static let contentLength = Array("Content-Length: ".utf8)
+        static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
+        static let upgrade = Array("Connection: upgrade\r\n".utf8)
+        static let keepAlive = Array("Connection: keep-alive\r\n".utf8)
+        static let keepAliveTimeout = Array("Keep-Alive: timeout=".utf8)
+        static let close = Array("Connection: close\r\n".utf8)
+        static let colonSpace = Array(": ".utf8)
+        static let lineEnd: [UInt8] = [13, 10]
+    }
+}
+
+/// The `Server` field and the signature under built-in pages, by `server_tokens`.
+enum ServerField {
+    static func line(_ tokens: ServerTokens) -> [UInt8] {
+        switch tokens {
+        case .on, .build: fullLine
+        case .off: shortLine
+        }
+    }
+
+    static func signature(_ tokens: ServerTokens) -> [UInt8] {
+        switch tokens {
+        case .on, .build: full
+        case .off: short
+        }
+    }
+
+    private static let full = Array("\(Product.name)/\(Product.version)".utf8)
+    private static let short = Array(Product.name.utf8)
+    private static let fullLine = Array("Server: ".utf8) + full + [13, 10]
+    private static let shortLine = Array("Server: ".utf8) + short + [13, 10]
+}

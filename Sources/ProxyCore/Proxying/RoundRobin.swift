@@ -1,0 +1,24 @@
+/// Smooth weighted round robin, nginx's default method.
+///
+/// Each choice raises every candidate's current weight by its effective weight, takes the highest and lowers
+/// that one by the sum: peers of weight 5, 1 and 1 come up as a a b a c a a rather than five times in a row.
+enum RoundRobin {
+    /// The best live peer of `tier` that is not in `tried`, its weights moved on; `nil` when there is none.
+    static func choose(
+        in tier: Range<Int>, of peers: inout [Peer], tried: PeerSet, now: Int64
+    ) -> Int? {
+        var best: Int?
+        var total = 0
+        for index in tier where !tried.contains(index) && peers[index].isLive(now: now) {
+            peers[index].currentWeight += peers[index].effectiveWeight
+            total += peers[index].effectiveWeight
+            if peers[index].effectiveWeight < peers[index].weight { peers[index].effectiveWeight += 1 }
+            if let leader = best, peers[index].currentWeight <= peers[leader].currentWeight { continue }
+            best = index
+        }
+        guard let best else { return nil }
+        peers[best].currentWeight -= total
+        peers[best].chosen(now: now)
+        return best
+    }
+}

@@ -1,0 +1,180 @@
+package import Config
+internal import Digest
+package import Wire
+
+/// Decides about `Upgrade`: what a request may ask of an upstream, and which 101 is believed.
+///
+/// What goes upstream is the configuration's business (`proxy_set_header Upgrade …`), so the answer is held
+/// against what was really sent there, not against what the client wrote.
+package enum UpgradePolicy {
+    // MARK: The request
+
+    /// What a request asks for, within what the location allows.
+    package static func examine(
+        _ request: RequestHead, allowed: UpgradeProtocols
+    ) -> UpgradeDecision {
+        guard request.upgradeIndex >= 0 else { return .notAsked }
+        // RFC 9110 §7.8: without the connection option, or from HTTP/1.0, the field is to be ignored.
+        guard request.connectionHasUpgrade, request.version >= .v1_1 else { return .withheld }
+        var hasAllowed = false
+        var hasWebSocket = false
+        for field in request.fields where field.id == .upgrade {
+            var elements = ListElements(field)
+            while let element = elements.next(request.bytes.span) {
+                guard allowed.permits(request.bytes, element) else { continue }
+                hasAllowed = true
+                if isWebSocket(request.bytes, element) { hasWebSocket = true }
+            }
+        }
+        guard hasAllowed else { return .withheld }
+        guard hasWebSocket else { return .offered(webSocket: false) }
+        if let violation = WebSocketHandshake.violation(in: request) { return .rejected(violation) }
+        return .offered(webSocket: true)
+    }
+
+    /// Appends the elements of an `Upgrade` value that the location allows.
+    static func appendAllowed(_ value: [UInt8], allowed: UpgradeProtocols, to output: inout [UInt8]) {
+        var elements = ListElements(0..<value.count)
+        var isFirst = true
+        while let element = elements.next(value.span) {
+            guard allowed.permits(value, element) else { continue }
+            if !isFirst { output.append(contentsOf: listSeparator) }
+            output.append(contentsOf: value[element])
+            isFirst = false
+        }
+    }
+
+    // MARK: The answer
+
+    /// Whether a 101 from the upstream is to be believed, `decision` being what `examine` said of the request, and
+    /// `sent` what went to the upstream, `nil` when that was no offer.
+    package static func verify(
+        _ response: ResponseHead, decision: UpgradeDecision, sent: SentUpgrade?
+    ) -> UpgradeVerdict {
+        guard case .offered = decision, let sent else { return .refused(.notAsked) }
+        guard response.version >= .v1_1, response.connectionHasUpgrade else {
+            return .refused(.noConnectionOption)
+        }
+        var isEmpty = true
+        var hasWebSocket = false
+        for field in response.fields where field.id == .upgrade {
+            var elements = ListElements(field)
+            while let element = elements.next(response.bytes.span) {
+                guard sent.offers(response.bytes, element) else { return .refused(.otherProtocol) }
+                isEmpty = false
+                if isWebSocket(response.bytes, element) { hasWebSocket = true }
+            }
+        }
+        if isEmpty { return .refused(.noProtocol) }
+        guard hasWebSocket else { return .accepted(webSocket: false) }
+        var source: [UInt8] = []
+        guard WebSocketHandshake.appendAcceptSource(of: sent.head, to: &source),
+            let digest = SHA1.digest(source.span)
+        else { return .refused(.handshake(.wrongAccept)) }
+        let violation = WebSocketHandshake.violation(
+            in: response, to: sent.head, digest: digest.indices.map { digest[$0] })
+        if let violation { return .refused(.handshake(violation)) }
+        return .accepted(webSocket: true)
+    }
+
+    private static func isWebSocket(_ bytes: [UInt8], _ element: Range<Int>) -> Bool {
+        let octets = bytes.span
+        // A version behind a slash is not part of the name.
+        let end = element.first { octets[$0] == 47 } ?? element.upperBound
+        return WebSocketHandshake.protocolName.matches(octets, element.lowerBound..<end)
+    }
+
+    private static let listSeparator = Array(", ".utf8)
+}
+
+/// What became of a request's wish to change the protocol.
+package enum UpgradeDecision: Sendable, Equatable {
+    /// There was none.
+    case notAsked
+    /// There was, but it counts for nothing: no `Connection: upgrade`, HTTP/1.0, or no protocol that the
+    /// location allows. The request goes on as an ordinary one, without `Upgrade`.
+    case withheld
+    /// To be passed on as far as the configuration does so.
+    case offered(webSocket: Bool)
+    /// A WebSocket handshake that no server would take. To be answered here if the configuration would have
+    /// passed it on; see `UpstreamRequest.rejection`.
+    case rejected(WebSocketHandshake.RequestViolation)
+}
+
+package enum UpgradeVerdict: Sendable, Equatable {
+    /// The connection is a tunnel from here on.
+    case accepted(webSocket: Bool)
+    /// 502, and the upstream's connection is closed.
+    case refused(UpgradeRefusal)
+}
+
+/// Why a 101 is not believed.
+package enum UpgradeRefusal: Sendable, Equatable {
+    case notAsked, noConnectionOption, noProtocol, otherProtocol
+    case handshake(WebSocketHandshake.ResponseViolation)
+
+    /// For the error log.
+    package var message: String {
+        switch self {
+        case .notAsked: "upstream sent 101 to a request that asked for no upgrade"
+        case .noConnectionOption, .handshake(.noUpgradeOption):
+            "upstream sent 101 without \"Connection: upgrade\""
+        case .noProtocol: "upstream sent 101 without \"Upgrade\""
+        case .otherProtocol, .handshake(.notWebSocket): "upstream switched to a protocol that was not offered"
+        case .handshake(.missingAccept): "upstream sent 101 without \"Sec-WebSocket-Accept\""
+        case .handshake(.wrongAccept): "upstream sent invalid \"Sec-WebSocket-Accept\""
+        case .handshake(.protocolNotOffered): "upstream chose a WebSocket subprotocol that was not offered"
+        case .handshake(.extensionNotOffered): "upstream chose a WebSocket extension that was not offered"
+        }
+    }
+}
+
+extension WebSocketHandshake.RequestViolation {
+    /// What the client is answered.
+    package var response: LocalResponse {
+        var response = LocalResponse(status: status)
+        if self == .unsupportedVersion {
+            // RFC 6455 §4.4, and RFC 9110 §15.5.22 for `Upgrade`.
+            response.fields = [
+                (name: Array("Upgrade".utf8), value: Array("websocket".utf8)),
+                (name: Array("Sec-WebSocket-Version".utf8), value: WebSocketHandshake.version),
+            ]
+        }
+        return response
+    }
+
+    /// For the error log.
+    package var message: String {
+        let fault =
+            switch self {
+            case .methodNotGet: "a method other than GET"
+            case .versionNotHTTP1_1: "an HTTP version below 1.1"
+            case .hasBody: "a body"
+            case .noUpgradeOption: "no \"Connection: upgrade\""
+            case .unsupportedVersion: "an unsupported version"
+            case .missingKey: "no key"
+            case .invalidKey: "an invalid key"
+            }
+        return "client sent WebSocket handshake with \(fault)"
+    }
+}
+
+extension UpgradeProtocols {
+    /// Whether the protocol in `bytes[range]`, with or without a version, may be switched to.
+    func permits(_ bytes: [UInt8], _ range: Range<Int>) -> Bool {
+        var name = range
+        if let slash = range.first(where: { bytes[$0] == 47 }) { name = range.lowerBound..<slash }
+        switch self {
+        case .off: return false
+        case .only(let names):
+            return names.contains {
+                Octets.equal(bytes, range, lowercase: $0) || Octets.equal(bytes, name, lowercase: $0)
+            }
+        case .any:
+            // HTTP/2 and TLS would make the two legs speak over the proxy's head.
+            return !Self.neverTunnelled.contains { $0.matches(bytes, name) }
+        }
+    }
+
+    private static let neverTunnelled: [Keyword] = ["h2c", "h2", "tls"]
+}

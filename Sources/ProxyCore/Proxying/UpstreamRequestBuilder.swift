@@ -1,0 +1,224 @@
+internal import Config
+package import Wire
+
+/// Writes the head of the request that goes upstream.
+package enum UpstreamRequestBuilder {
+    /// Appends the head, from the request line to the empty line.
+    ///
+    /// - Parameters:
+    ///   - exchange: its request, location and `proxyHost` say what is sent.
+    ///   - uri: the request target to send, from `ProxyTarget`.
+    ///   - plan: made of the same settings as the exchange's location has.
+    ///   - upgrade: what `UpgradePolicy.examine` said of the request.
+    ///   - bodyLength: the length of the request's body where it is known (also that of a body that came
+    ///     chunked and was read whole, which HTTP/1.0 upstreams need); `nil` when it is not, and it goes out
+    ///     chunked. 0 with a request that has no body.
+    ///   - output: where the head goes.
+    /// - Returns: what the driver must know of what was written.
+    package static func append(
+        for exchange: Exchange, uri: [UInt8], plan: ProxyHeaderPlan, upgrade: UpgradeDecision,
+        bodyLength: Int64?, to output: inout [UInt8]
+    ) -> UpstreamRequest {
+        let start = output.count
+        let settings = exchange.location.settings
+        var result = UpstreamRequest()
+
+        appendMethod(of: exchange, settings.values.proxyMethod, to: &output)
+        result.isHead = Octets.equal(output, start..<output.count, exactly: Text.head)
+        output.append(32)
+        output.append(contentsOf: uri)
+        let isHTTP1_1 = settings.values.proxyHTTPVersion == .v1_1
+        output.append(contentsOf: isHTTP1_1 ? Text.http1_1 : Text.http1_0)
+
+        let body = body(of: exchange, settings, bodyLength: bodyLength, isHTTP1_1: isHTTP1_1, result: &result)
+        result.framing = body.framing
+        result.connection = plan.fixedConnection ?? .keepAlive
+        var sendsUpgrade = false
+        for row in plan.rows {
+            switch row {
+            case .fixed(let lines): output.append(contentsOf: lines)
+            case .template(let prefix, let template):
+                appendLine(prefix, template, of: exchange, to: &output)
+            case .proxyHost:
+                output.append(contentsOf: Text.host)
+                output.append(contentsOf: exchange.proxyHost)
+                output.append(contentsOf: Text.lineEnd)
+            case .connection(let prefix, let template):
+                let value = appendLine(prefix, template, of: exchange, to: &output)
+                result.connection = ConnectionIntent(output, value)
+            case .upgrade(let prefix, let template):
+                let sent = appendUpgrade(
+                    prefix, template, of: exchange, upgrade, allowed: settings.values.upgradeProtocols,
+                    to: &output)
+                sendsUpgrade = sendsUpgrade || sent
+            case .contentLength(let prefix, let omitsEmpty):
+                appendLength(prefix, body, omitsEmpty: omitsEmpty, to: &output)
+            case .transferEncoding(let prefix):
+                guard body.framing == .chunked else { break }
+                output.append(contentsOf: prefix)
+                output.append(contentsOf: Text.chunked)
+            }
+        }
+        if settings.values.proxyPassRequestHeaders {
+            appendClientFields(of: exchange, plan, to: &output)
+        }
+        output.append(contentsOf: Text.lineEnd)
+
+        if sendsUpgrade {
+            switch upgrade {
+            case .offered: result.upgrade = SentUpgrade(head: output, from: start)
+            case .rejected(let rejection): result.rejection = rejection
+            case .notAsked, .withheld: break
+            }
+        }
+        // Whatever a configured field says: persistence of HTTP/1.0 connections is not relied on.
+        if !isHTTP1_1 { result.connection = .close }
+        return result
+    }
+
+    /// Appends the method that `proxy_method` comes to, or the request's own where that is no method, which could
+    /// begin a request of its own.
+    private static func appendMethod(
+        of exchange: Exchange, _ template: Template?, to output: inout [UInt8]
+    ) {
+        if let template {
+            let start = output.count
+            exchange.render(template, into: &output)
+            if isToken(output.span, start..<output.count) { return }
+            output.removeLast(output.count - start)
+        }
+        output.append(contentsOf: exchange.method)
+    }
+
+    // MARK: Framing
+
+    private struct Body {
+        var framing: BodyFraming
+        /// The client's request carried a length or a body, so that a length of 0 is worth a line.
+        var showsZero: Bool
+    }
+
+    private static func body(
+        of exchange: Exchange, _ settings: Settings, bodyLength: Int64?, isHTTP1_1: Bool,
+        result: inout UpstreamRequest
+    ) -> Body {
+        if let template = settings.values.proxySetBody {
+            exchange.render(template, into: &result.replacementBody)
+            return Body(framing: .length(Int64(result.replacementBody.count)), showsZero: true)
+        }
+        let hasBody = exchange.request.framing != .none
+        guard settings.values.proxyPassRequestBody else { return Body(framing: .none, showsZero: hasBody) }
+        guard let bodyLength else {
+            // The driver reads a body whole before it speaks HTTP/1.0; without a length there is none to send.
+            return Body(framing: isHTTP1_1 ? .chunked : .none, showsZero: true)
+        }
+        return Body(framing: bodyLength > 0 ? .length(bodyLength) : .none, showsZero: hasBody)
+    }
+
+    private static func appendLength(
+        _ prefix: [UInt8], _ body: Body, omitsEmpty: Bool, to output: inout [UInt8]
+    ) {
+        var length: Int64 = 0
+        switch body.framing {
+        case .length(let known): length = known
+        case .none:
+            guard body.showsZero, !omitsEmpty else { return }
+        case .chunked, .untilClose: return
+        }
+        output.append(contentsOf: prefix)
+        ASCII.appendDecimal(length, to: &output)
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    // MARK: Configured fields
+
+    /// Appends a line whose value is made for the request, or nothing when that comes out empty.
+    ///
+    /// - Returns: where the value stands in `output`.
+    @discardableResult
+    private static func appendLine(
+        _ prefix: [UInt8], _ template: Template, of exchange: Exchange, to output: inout [UInt8]
+    ) -> Range<Int> {
+        let lineStart = output.count
+        output.append(contentsOf: prefix)
+        let valueStart = output.count
+        exchange.render(template, into: &output)
+        guard output.count > valueStart else {
+            output.removeLast(valueStart - lineStart)
+            return lineStart..<lineStart
+        }
+        Octets.neutraliseLineEnds(in: &output, from: valueStart)
+        let value = valueStart..<output.count
+        output.append(contentsOf: Text.lineEnd)
+        return value
+    }
+
+    /// As `appendLine`, with the protocols that may not be passed on taken out.
+    ///
+    /// - Returns: whether anything was left to send.
+    private static func appendUpgrade(
+        _ prefix: [UInt8], _ template: Template, of exchange: Exchange, _ decision: UpgradeDecision,
+        allowed: UpgradeProtocols, to output: inout [UInt8]
+    ) -> Bool {
+        if decision == .withheld { return false }
+        let lineStart = output.count
+        let value = appendLine(prefix, template, of: exchange, to: &output)
+        if value.isEmpty { return false }
+        // Without a wish of the client's a fixed value goes out as the configuration has it.
+        if decision == .notAsked { return true }
+        let rendered = Array(output[value])
+        output.removeLast(output.count - value.lowerBound)
+        UpgradePolicy.appendAllowed(rendered, allowed: allowed, to: &output)
+        guard output.count > value.lowerBound else {
+            output.removeLast(output.count - lineStart)
+            return false
+        }
+        output.append(contentsOf: Text.lineEnd)
+        return true
+    }
+
+    // MARK: The client's fields
+
+    private static func appendClientFields(
+        of exchange: Exchange, _ plan: ProxyHeaderPlan, to output: inout [UInt8]
+    ) {
+        let request = exchange.request
+        let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
+        var hopByHop = HopByHopFields()
+        hopByHop.prepare(request)
+        var copier = FieldCopier()
+        for field in request.fields {
+            if dropsInvalid, !field.hasPlainName { continue }
+            if plan.replaced.contains(field, of: request.bytes) { continue }
+            if hopByHop.contains(field, in: request.bytes) { continue }
+            copier.append(field, of: request.bytes, to: &output)
+        }
+        copier.flush(request.bytes, to: &output)
+    }
+
+    private enum Text {
+        static let head = Array("HEAD".utf8)
+        static let http1_0 = Array(" HTTP/1.0\r\n".utf8)
+        static let http1_1 = Array(" HTTP/1.1\r\n".utf8)
+        static let host = Array("Host: ".utf8)
+        static let chunked = Array("chunked\r\n".utf8)
+        static let lineEnd: [UInt8] = [13, 10]
+    }
+}
+
+/// What is to be known of a request once its head is written.
+package struct UpstreamRequest: Sendable {
+    /// How the body that the driver sends after the head is framed.
+    package fileprivate(set) var framing = BodyFraming.none
+    /// What to send as the body in place of the client's (`proxy_set_body`), when `framing` is a length and the
+    /// location has that directive.
+    package fileprivate(set) var replacementBody: [UInt8] = []
+    /// The method sent is HEAD, so no body answers it.
+    package fileprivate(set) var isHead = false
+    /// What the request says about the connection's reuse; `close` always with HTTP/1.0.
+    package fileprivate(set) var connection = ConnectionIntent.keepAlive
+    /// The offer that a 101 must answer; without one a 101 is invalid.
+    package fileprivate(set) var upgrade: SentUpgrade?
+    /// The request is a faulty WebSocket handshake on its way to an upstream: answer this instead of sending it.
+    package fileprivate(set) var rejection: WebSocketHandshake.RequestViolation?
+}

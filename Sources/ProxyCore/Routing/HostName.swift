@@ -1,0 +1,38 @@
+internal import Wire
+
+/// The host part of a `Host` field or of an absolute target.
+enum HostName {
+    /// Appends the host in lower case, without port and closing dot.
+    ///
+    /// - Returns: false for a text that can be no host: empty, with an empty label, a slash, a space or a control
+    ///   character.
+    static func append(_ text: ArraySlice<UInt8>, to out: inout [UInt8]) -> Bool {
+        var end = text.endIndex
+        var portFollows = false
+        let isLiteral = text.first == UInt8(ascii: "[")
+        var literalIsOpen = isLiteral
+        var previousDot: Int?
+        for index in text.indices {
+            let byte = text[index]
+            switch byte {
+            case ByteText.dot:
+                if previousDot == index - 1 { return false }
+                previousDot = index
+            case ByteText.colon where !portFollows && !isLiteral:
+                end = index
+                portFollows = true
+            case UInt8(ascii: "]") where literalIsOpen:
+                end = index + 1
+                literalIsOpen = false
+                portFollows = true
+            case ByteText.slash, 0...ByteText.space, 0x7f: return false
+            default: break
+            }
+        }
+        if literalIsOpen { return false }
+        if previousDot == end - 1 { end -= 1 }
+        guard end > text.startIndex else { return false }
+        for byte in text[..<end] { out.append(ASCII.lowercased(byte)) }
+        return true
+    }
+}

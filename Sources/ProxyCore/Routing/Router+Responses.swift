@@ -1,0 +1,101 @@
+internal import Config
+
+/// `return`, errors and `error_page`.
+extension Router {
+    /// Answers with an error, a redirect or another status that has a built-in page, unless an `error_page` takes
+    /// its place.
+    ///
+    /// `status` is 300…599; 494 to 497 are nginx's own, which an `error_page` may name and clients see as 400.
+    /// `location` is where a redirect leads, absolute or not.
+    package static func fail(
+        _ exchange: Exchange, status: Int, location: [UInt8]? = nil
+    ) -> RouteDecision {
+        exchange.bodyIsDiscarded = true
+        exchange.errorStatus = status
+        if closingStatuses.contains(status) { exchange.closesConnection = true }
+        exchange.redirectURL = location
+        if let page = findErrorPage(exchange, status) { return send(page, exchange) }
+
+        if (494...497).contains(status) { exchange.errorStatus = 400 }
+        var response = LocalResponse(status: exchange.errorStatus)
+        if let location { response.location = RedirectURL.absolute(location, exchange) }
+        response.closes = exchange.closesConnection
+        return .respond(response)
+    }
+
+    /// What an `error_page` makes of a status that the upstream or the driver came to.
+    ///
+    /// - Returns: `nil` when no `error_page` of the location names the status.
+    package static func errorPage(_ exchange: Exchange, status: Int) -> RouteDecision? {
+        let pages = exchange.location.settings.values.errorPages
+        guard pages.contains(where: { $0.status == status }) else { return nil }
+        return fail(exchange, status: status)
+    }
+
+    /// After these the connection is not used again.
+    private static let closingStatuses: Set<Int> = [400, 413, 414, 494, 495, 496, 497, 500, 501]
+
+    private static func findErrorPage(_ exchange: Exchange, _ status: Int) -> ErrorPage? {
+        let settings = exchange.location.settings
+        let pages = settings.values.errorPages
+        guard !pages.isEmpty, !exchange.errorPageWasTried, exchange.remainingURIChanges > 0 else {
+            return nil
+        }
+        if !settings.values.recursiveErrorPages { exchange.errorPageWasTried = true }
+        return pages.first { $0.status == status }
+    }
+
+    private static func send(_ page: ErrorPage, _ exchange: Exchange) -> RouteDecision {
+        switch page.response {
+        case .unchanged: break
+        case .fixed(let status): exchange.errorStatus = status
+        case .fromPage: exchange.errorStatus = 0
+        }
+        let target = exchange.value(of: page.target)
+        switch target.first {
+        case ByteText.slash:
+            if exchange.method != headMethod { exchange.method = getMethod }
+            return redirect(exchange, toURI: target)
+        case UInt8(ascii: "@"): return enter(exchange, named: target)
+        default:
+            var status = 302
+            if case .fixed(let given) = page.response, redirectStatuses.contains(given) { status = given }
+            exchange.errorStatus = status
+            var response = LocalResponse(status: status, location: target)
+            response.closes = exchange.closesConnection
+            return .respond(response)
+        }
+    }
+
+    private static let redirectStatuses: Set<Int> = [301, 302, 303, 307, 308]
+
+    // MARK: return
+
+    static func perform(_ action: ReturnAction, _ exchange: Exchange) -> RouteDecision {
+        switch action {
+        case .status(444):
+            exchange.status = 444
+            return .closeConnection
+        case .status(let status):
+            if redirectStatuses.contains(status) { return fail(exchange, status: status, location: []) }
+            return status < 400 ? respond(exchange, status, body: []) : fail(exchange, status: status)
+        case .redirect(let status, let url):
+            return fail(exchange, status: status, location: exchange.value(of: url))
+        case .text(let status, let text):
+            let body = exchange.value(of: text)
+            if redirectStatuses.contains(status) { return fail(exchange, status: status, location: body) }
+            return respond(exchange, status, body: body)
+        }
+    }
+
+    private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
+        exchange.bodyIsDiscarded = true
+        var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
+        // A redirect that an `error_page` writes the text of stays one.
+        response.location = exchange.redirectURL.map { RedirectURL.absolute($0, exchange) }
+        response.contentType = exchange.location.settings.values.mediaType(for: exchange.uri)
+        response.body = body
+        response.closes = exchange.closesConnection
+        return .respond(response)
+    }
+}

@@ -1,0 +1,217 @@
+internal import Config
+internal import Wire
+
+/// Leads a request to what answers it, through nginx's phases in nginx's order.
+///
+/// The server's rewrite directives run; then a location is chosen, and its rewrite directives run; where these
+/// changed the URI, a location is chosen anew. What may be asked of the location is checked, and its handler is the
+/// decision. An error on the way, or one that the driver reports later, goes through `error_page`, which may send
+/// the request through the phases again.
+///
+///     serverRewrite → location → locationRewrite → access → content
+///                        ↑______________|
+package enum Router {
+    enum Phase { case serverRewrite, location, locationRewrite, access }
+
+    /// Decides about a request whose head was parsed and which `Exchange.begin` took up.
+    package static func route(_ exchange: Exchange) -> RouteDecision {
+        if let status = takeUp(exchange) { return fail(exchange, status: status) }
+        return run(exchange, from: .serverRewrite)
+    }
+
+    /// Sends the request to another URI of its server, as `X-Accel-Redirect` does: a path with or without a query,
+    /// or `@name`.
+    package static func redirect(_ exchange: Exchange, toURI uri: [UInt8]) -> RouteDecision {
+        if uri.first == UInt8(ascii: "@") { return enter(exchange, named: uri) }
+        let end = uri.firstIndex(of: ByteText.question) ?? uri.endIndex
+        return redirect(exchange, path: uri[..<end], arguments: uri[end...].dropFirst())
+    }
+
+    // MARK: The request's own host and URI
+
+    /// - Returns: the status to refuse the request with, or `nil`.
+    private static func takeUp(_ exchange: Exchange) -> Int? {
+        let parts = exchange.request.targetParts
+        switch parts.form {
+        case .origin: break
+        case .absolute: exchange.requestURI = pathAndQuery(parts, end: exchange.request.target.upperBound)
+        case .authority: return 405
+        // nginx knows no `OPTIONS *`.
+        case .asterisk: return 400
+        }
+
+        if parts.path.isEmpty {
+            exchange.uri.append(ByteText.slash)
+        } else {
+            // The default server's setting counts, as the host is not known to be good yet.
+            var normalizer = URINormalizer(mergeSlashes: exchange.server.connection.mergeSlashes)
+            let path = exchange.request.bytes[parts.path]
+            guard normalizer.normalize(path, into: &exchange.uri) else {
+                exchange.uri.removeAll(keepingCapacity: true)
+                return 400
+            }
+            exchange.pathHadEscapes = normalizer.hadEscapes
+            exchange.pathHadPlus = normalizer.hadPlus
+        }
+        if let query = parts.query { exchange.arguments.append(contentsOf: exchange.request.bytes[query]) }
+
+        guard takeUpHost(exchange, parts.authority) else { return 400 }
+        exchange.chooseServer()
+        exchange.location = exchange.server.root
+        if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
+        // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
+        // show what the proxy adds to it.
+        let isRefused = exchange.method == connectMethod || exchange.method == traceMethod
+        return isRefused ? 405 : nil
+    }
+
+    /// What an absolute target stands for; the last slash of `http://host` serves where it has neither.
+    private static func pathAndQuery(_ parts: RequestTarget, end: Int) -> Range<Int> {
+        if parts.path.isEmpty, parts.query == nil {
+            return (parts.authority.lowerBound - 1)..<parts.authority.lowerBound
+        }
+        return parts.authority.upperBound..<end
+    }
+
+    /// The host of an absolute target comes before the Host field (RFC 9112 §3.2.2).
+    private static func takeUpHost(_ exchange: Exchange, _ authority: Range<Int>) -> Bool {
+        var text = authority
+        if text.isEmpty {
+            let index = exchange.request.hostIndex
+            guard exchange.request.fields.indices.contains(index) else { return true }
+            text = exchange.request.fields[index].value
+        }
+        exchange.hostIsGiven = true
+        return HostName.append(exchange.request.bytes[text], to: &exchange.host)
+    }
+
+    private static let connectMethod = Array("CONNECT".utf8)
+    private static let traceMethod = Array("TRACE".utf8)
+
+    // MARK: Phases
+
+    static func run(_ exchange: Exchange, from first: Phase) -> RouteDecision {
+        var phase = first
+        while true {
+            switch phase {
+            case .serverRewrite:
+                exchange.location = exchange.server.root
+                switch RewriteScript.run(exchange.server.rewrites, exchange, ofServer: true) {
+                case .decided(let decision): return decision
+                case .ended: phase = .location
+                }
+
+            case .location:
+                if let decision = chooseLocation(exchange) { return decision }
+                phase = .locationRewrite
+
+            case .locationRewrite:
+                let instructions = isServerRoot(exchange) ? [] : exchange.location.rewrites
+                switch RewriteScript.run(instructions, exchange, ofServer: false) {
+                case .decided(let decision): return decision
+                case .ended(uriChanged: true):
+                    guard countURIChange(exchange) else { return fail(exchange, status: 500) }
+                    phase = .location
+                case .ended(uriChanged: false):
+                    phase = .access
+                }
+
+            case .access:
+                let rules = exchange.location.accessRules
+                let isAllowed = AccessControl.allows(exchange.client.binaryAddress, rules)
+                return isAllowed ? content(exchange) : fail(exchange, status: 403)
+            }
+        }
+    }
+
+    private static func isServerRoot(_ exchange: Exchange) -> Bool {
+        exchange.location === exchange.server.root
+    }
+
+    /// - Returns: false when the request has changed its URI too often.
+    static func countURIChange(_ exchange: Exchange) -> Bool {
+        if exchange.remainingURIChanges > 0 { exchange.remainingURIChanges -= 1 }
+        return exchange.remainingURIChanges > 0
+    }
+
+    /// Sets the location for the exchange's URI, or decides at once.
+    private static func chooseLocation(_ exchange: Exchange) -> RouteDecision? {
+        exchange.location = exchange.server.root
+        exchange.handler = .none
+        let found = LocationSearch.find(exchange)
+        let location = exchange.location
+        if location.isInternal, !exchange.isInternal { return fail(exchange, status: 404) }
+        exchange.handler = location.handler
+        applyLimitExcept(exchange)
+        if exceedsBodySize(exchange) { return fail(exchange, status: 413) }
+        guard case .slashMissing(let name) = found else { return nil }
+        var url: [UInt8] = []
+        URIEscape.appendPath(name[...], to: &url)
+        if !exchange.arguments.isEmpty {
+            url.append(ByteText.question)
+            url.append(contentsOf: exchange.arguments)
+        }
+        return fail(exchange, status: 301, location: url)
+    }
+
+    private static func applyLimitExcept(_ exchange: Exchange) {
+        guard let limit = exchange.location.limitExcept else { return }
+        let asked = exchange.method == headMethod ? getMethod : exchange.method
+        if !limit.methods.contains(asked) { enterBlock(limit.location, exchange) }
+    }
+
+    /// Lets the settings of an `if` or `limit_except` block take over, and its handler if it has one.
+    static func enterBlock(_ block: Location, _ exchange: Exchange) {
+        exchange.location = block
+        if case .none = block.handler { return }
+        exchange.handler = block.handler
+    }
+
+    static let getMethod = Array("GET".utf8)
+    static let headMethod = Array("HEAD".utf8)
+
+    private static func exceedsBodySize(_ exchange: Exchange) -> Bool {
+        let limit = exchange.location.settings.values.clientMaxBodySize
+        guard limit > 0, !exchange.bodyIsDiscarded, case .length(let length) = exchange.request.framing else {
+            return false
+        }
+        return length > Int64(limit)
+    }
+
+    private static func content(_ exchange: Exchange) -> RouteDecision {
+        switch exchange.handler {
+        case .none: return fail(exchange, status: 404)
+        case .proxy(let pass): return .proxy(pass)
+        case .stubStatus: return .stubStatus
+        case .prometheusMetrics: return .prometheusMetrics
+        }
+    }
+
+    // MARK: Internal redirects
+
+    static func redirect(
+        _ exchange: Exchange, path: ArraySlice<UInt8>, arguments: ArraySlice<UInt8>
+    ) -> RouteDecision {
+        guard countURIChange(exchange) else { return fail(exchange, status: 500) }
+        // The slices may be of the very arrays that are replaced.
+        let path = Array(path)
+        let arguments = Array(arguments)
+        exchange.uri = path
+        exchange.arguments = arguments
+        exchange.isInternal = true
+        exchange.uriChanged = true
+        exchange.locationMatchesURI = true
+        return run(exchange, from: .serverRewrite)
+    }
+
+    static func enter(_ exchange: Exchange, named name: [UInt8]) -> RouteDecision {
+        guard countURIChange(exchange), !exchange.uri.isEmpty,
+            let location = exchange.server.namedLocations[name]
+        else { return fail(exchange, status: 500) }
+        exchange.isInternal = true
+        exchange.location = location
+        exchange.handler = location.handler
+        applyLimitExcept(exchange)
+        return run(exchange, from: .locationRewrite)
+    }
+}

@@ -1,0 +1,16 @@
+internal import Config
+
+extension ServerNameTable {
+    /// The server whose name fits the exchange's host best, or `nil`. A regular expression leaves its groups in the
+    /// exchange.
+    func server(for exchange: Exchange) -> VirtualServer? {
+        let host = exchange.host
+        if let server = exact[host] { return server }
+        if let server = HostWildcards.find(host, leading: leadingWildcards) { return server }
+        if let server = HostWildcards.find(host, trailing: trailingWildcards) { return server }
+        for entry in regexes where exchange.match(entry.pattern, host, namedGroups: entry.namedGroups) {
+            return entry.server
+        }
+        return nil
+    }
+}

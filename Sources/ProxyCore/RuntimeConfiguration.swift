@@ -1,0 +1,57 @@
+package import Config
+
+/// A configuration with its variables bound to the table of `VariableTable`: what exchanges run under.
+package final class RuntimeConfiguration: Sendable {
+    package let configuration: Configuration
+    package let environment: Environment
+
+    /// How each variable of the configuration is evaluated, by the index of its `VariableID`.
+    let evaluators: [VariableEvaluator]
+    /// Which variables the access logs can ask for, directly or through maps.
+    let loggedVariables: [VariableID]
+    /// Slots that some `set` assigns. Such a variable is empty before, one of a named group is missing.
+    let slotsOfSet: [Bool]
+    /// What an exchange belongs to when the configuration listens nowhere.
+    let emptyServer: VirtualServer
+
+    package init(_ configuration: Configuration, environment: Environment) {
+        self.configuration = configuration
+        self.environment = environment
+        evaluators = configuration.variables.map(VariableEvaluator.init)
+        let survey = ConfigurationSurvey(configuration)
+        loggedVariables = survey.loggedVariables
+        slotsOfSet = survey.slotsOfSet
+        emptyServer = Self.makeEmptyServer()
+    }
+
+    private static func makeEmptyServer() -> VirtualServer {
+        let settings = Settings(Settings.Values())
+        let root = Location(
+            matcher: .server, settings: settings, rewrites: [], handler: .none, children: LocationTable(),
+            limitExcept: nil, accessRules: [], isInternal: false, source: "")
+        return VirtualServer(
+            name: [], settings: settings, rewrites: [], locations: LocationTable(), namedLocations: [:],
+            root: root, connection: ConnectionSettings())
+    }
+}
+
+/// How one variable gets its value, with everything that can be looked up beforehand looked up.
+enum VariableEvaluator: Sendable {
+    case row(VariableRow.Evaluation, VariableRow.Timing)
+    case family(VariableFamily, suffix: [UInt8])
+    case map(Int)
+    case assigned(slot: Int)
+    /// A name that the table does not know, which the configuration's compiler does not let through.
+    case unknown
+
+    init(_ definition: VariableDefinition) {
+        switch definition.source {
+        case .builtin:
+            let row = VariableTable.row(named: definition.name)
+            self = row.map { .row($0.evaluate, $0.timing) } ?? .unknown
+        case .family(let family, let suffix): self = .family(family, suffix: suffix)
+        case .map(let index): self = .map(index)
+        case .assigned(let slot): self = .assigned(slot: slot)
+        }
+    }
+}

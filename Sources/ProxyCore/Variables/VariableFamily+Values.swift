@@ -1,0 +1,64 @@
+package import Config
+internal import Wire
+
+extension VariableFamily {
+    /// One line of documentation.
+    package var summary: String {
+        switch self {
+        case .requestHeader: "field of the request's head, `-` written `_`; several joined by `, `"
+        case .sentHeader: "field of the response's head as sent to the client"
+        case .sentTrailer: "field of the response's trailer section as sent to the client"
+        case .upstreamHeader: "field of the upstream's response head"
+        case .upstreamTrailer: "field of the upstream's trailer section"
+        case .upstreamCookie: "cookie that the upstream's `Set-Cookie` sets"
+        case .argument: "argument of the request, as it is escaped"
+        case .cookie: "cookie of the request"
+        }
+    }
+
+    func append(_ suffix: [UInt8], of exchange: Exchange, to out: inout [UInt8]) -> Bool {
+        switch self {
+        case .requestHeader:
+            let isCookie = suffix == Self.cookieName
+            return RequestFields.append(
+                suffix, of: exchange, separator: isCookie ? RequestFields.semicolon : RequestFields.comma,
+                to: &out)
+        case .sentHeader: return WrittenFields.append(suffix, of: exchange.sentHead, to: &out)
+        case .sentTrailer: return WrittenFields.append(suffix, of: exchange.sentTrailers, to: &out)
+        case .upstreamHeader:
+            return RequestFields.append(
+                suffix, fields: exchange.response.fields, of: exchange.response.bytes, plainOnly: false,
+                separator: RequestFields.comma, to: &out)
+        case .upstreamTrailer:
+            guard let trailers = exchange.responseTrailers else { return false }
+            return RequestFields.append(
+                suffix, fields: trailers.fields, of: trailers.bytes, plainOnly: false,
+                separator: RequestFields.comma, to: &out)
+        case .upstreamCookie: return Self.appendUpstreamCookie(suffix, exchange.response, to: &out)
+        case .argument: return ArgumentText.append(suffix, in: exchange.arguments, to: &out)
+        case .cookie: return Self.appendCookie(suffix, exchange.request, to: &out)
+        }
+    }
+
+    private static let cookieName = Array("cookie".utf8)
+
+    private static func appendCookie(_ name: [UInt8], _ request: RequestHead, to out: inout [UInt8]) -> Bool {
+        for field in request.fields where field.id == .cookie {
+            let start = Int(field.valueStart)
+            let text = request.bytes[start..<start + Int(field.valueLength)]
+            if CookieText.append(name, in: text, firstOnly: false, to: &out) { return true }
+        }
+        return false
+    }
+
+    private static func appendUpstreamCookie(
+        _ name: [UInt8], _ response: ResponseHead, to out: inout [UInt8]
+    ) -> Bool {
+        for field in response.fields where field.id == .setCookie {
+            let start = Int(field.valueStart)
+            let text = response.bytes[start..<start + Int(field.valueLength)]
+            if CookieText.append(name, in: text, firstOnly: true, to: &out) { return true }
+        }
+        return false
+    }
+}

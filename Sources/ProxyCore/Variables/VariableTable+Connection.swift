@@ -1,0 +1,64 @@
+internal import Config
+internal import Wire
+
+extension VariableTable {
+    static let connectionRows: [VariableRow] = [
+        VariableRow("binary_remote_addr", "the client's address, 4 or 16 bytes") { exchange, out in
+            out.append(contentsOf: exchange.client.binaryAddress)
+            return true
+        },
+        VariableRow("remote_addr", "the client's address; `unix:` on a UNIX socket") { exchange, out in
+            out.append(contentsOf: exchange.client.address)
+            return true
+        },
+        VariableRow("remote_port", "the client's port; empty on a UNIX socket") { exchange, out in
+            if exchange.client.port > 0 { ASCII.appendDecimal(Int(exchange.client.port), to: &out) }
+            return true
+        },
+        VariableRow("server_addr", "address that the request came in on") { exchange, out in
+            out.append(contentsOf: exchange.client.serverAddress)
+            return true
+        },
+        VariableRow("server_port", "port that the request came in on; empty on a UNIX socket") {
+            exchange, out in
+            if exchange.client.serverPort > 0 {
+                ASCII.appendDecimal(Int(exchange.client.serverPort), to: &out)
+            }
+            return true
+        },
+        VariableRow("server_name", "first name of the server that took the request") { exchange, out in
+            out.append(contentsOf: exchange.server.name)
+            return true
+        },
+        VariableRow("connection", "serial number of the client's connection") { exchange, out in
+            ASCII.appendDecimal(Int64(clamping: exchange.client.serial), to: &out)
+            return true
+        },
+        VariableRow("connection_requests", "requests on the connection so far, this one included") {
+            exchange, out in
+            ASCII.appendDecimal(exchange.client.requests, to: &out)
+            return true
+        },
+        VariableRow("connection_time", "seconds since the connection began", timing: .running) {
+            exchange, out in
+            let time = exchange.clock.now.monotonic - exchange.client.connectedAt.monotonic
+            ByteText.appendSeconds(milliseconds: time, to: &out)
+            return true
+        },
+        VariableRow("pipe", "`p` when the request was pipelined, else `.`") { exchange, out in
+            out.append(exchange.isPipelined ? UInt8(ascii: "p") : ByteText.dot)
+            return true
+        },
+        VariableRow("proxy_add_x_forwarded_for", "`X-Forwarded-For` of the client and its address, joined") {
+            exchange, out in
+            let start = out.count
+            _ = RequestFields.append(
+                xForwardedFor, of: exchange, separator: RequestFields.comma, to: &out)
+            if out.count > start { out.append(contentsOf: RequestFields.comma) }
+            out.append(contentsOf: exchange.client.address)
+            return true
+        },
+    ]
+
+    private static let xForwardedFor = Array("x_forwarded_for".utf8)
+}

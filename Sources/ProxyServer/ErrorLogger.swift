@@ -1,0 +1,51 @@
+package import Config
+internal import CSwitchyard
+internal import Glibc
+package import ProxyCore
+
+/// Writes lines of the error log, in nginx's form.
+package struct ErrorLogger: Sendable {
+    package struct Output: Sendable {
+        package var file: LogFile
+        package var level: LogLevel
+
+        package init(file: LogFile, level: LogLevel) {
+            self.file = file
+            self.level = level
+        }
+    }
+
+    private let outputs: [Output]
+    private let lowest: LogLevel
+
+    package init(_ outputs: [Output]) {
+        self.outputs = outputs
+        lowest = outputs.map(\.level).min() ?? .emerg
+    }
+
+    /// Whether a line of `level` would be written anywhere: ask before making one that costs something.
+    package func takes(_ level: LogLevel) -> Bool { level >= lowest && !outputs.isEmpty }
+
+    /// - Parameter connection: the connection's serial number, 0 for none.
+    package func log(_ level: LogLevel, connection: UInt64 = 0, _ message: @autoclosure () -> String) {
+        guard takes(level) else { return }
+        var line = Self.timestamp()
+        line += " [\(level.name)] \(getpid())#\(sy_thread_id()): "
+        if connection != 0 { line += "*\(connection) " }
+        line += message()
+        line += "\n"
+        let bytes = Array(line.utf8)
+        for output in outputs where level >= output.level { output.file.write(bytes) }
+    }
+
+    /// `2026/11/23 21:59:44`, local time.
+    private static func timestamp() -> String {
+        var now = time(nil)
+        var parts = tm()
+        // Both values outlive the call.
+        _ = unsafe localtime_r(&now, &parts)
+        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        return "\(parts.tm_year + 1900)/\(two(parts.tm_mon + 1))/\(two(parts.tm_mday)) "
+            + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
+    }
+}

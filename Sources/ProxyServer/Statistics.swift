@@ -1,0 +1,92 @@
+package import Synchronization
+
+/// What one worker counts. Written by its own thread alone, read by any.
+package final class WorkerStatistics: Sendable {
+    package let accepted = Counter()
+    package let active = Counter()
+    package let requests = Counter()
+    /// Connections whose request head is being read.
+    package let reading = Counter()
+    /// Connections with an exchange in progress.
+    package let writing = Counter()
+    /// Responses by class: index 1 for 1xx … 5 for 5xx.
+    package let responses: [Counter] = (0..<6).map { _ in Counter() }
+    package let clientBytesIn = Counter()
+    package let clientBytesOut = Counter()
+    package let upgrades = Counter()
+    package let upgradesRefused = Counter()
+    package let tunnels = Counter()
+    package let tunnelBytesIn = Counter()
+    package let tunnelBytesOut = Counter()
+    package let badRequests = Counter()
+    package let clientAborts = Counter()
+    package let requestSeconds = Histogram()
+    package let tunnelSeconds = Histogram(bounds: [1, 10, 60, 300, 1800, 3600, 14400, 86400])
+    private let upstreams = Mutex<[String: UpstreamStatistics]>([:])
+
+    package init() {}
+
+    /// The counters of an upstream group, made when first asked for; they outlive reloads.
+    package func upstream(_ name: String) -> UpstreamStatistics {
+        upstreams.withLock { table in
+            if let known = table[name] { return known }
+            let fresh = UpstreamStatistics()
+            table[name] = fresh
+            return fresh
+        }
+    }
+
+    package var upstreamsByName: [String: UpstreamStatistics] { upstreams.withLock { $0 } }
+}
+
+package final class UpstreamStatistics: Sendable {
+    package let attempts = Counter()
+    package let failures = Counter()
+    package let retries = Counter()
+    package let connectionsOpened = Counter()
+    package let connectionsReused = Counter()
+    package let idle = Counter()
+    package let bytesSent = Counter()
+    package let bytesReceived = Counter()
+    package let connectSeconds = Histogram()
+    package let headerSeconds = Histogram()
+    package let responses: [Counter] = (0..<6).map { _ in Counter() }
+
+    package init() {}
+}
+
+/// A number with one writer: no locked instruction is needed to change it.
+package final class Counter: Sendable {
+    private let storage = Atomic<Int>(0)
+
+    package init() {}
+
+    package var value: Int { storage.load(ordering: .relaxed) }
+
+    package func add(_ amount: Int = 1) {
+        storage.store(storage.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+    }
+}
+
+/// Observations by size, in the form of a Prometheus histogram.
+package final class Histogram: Sendable {
+    /// Upper bounds in seconds; what is above the last is counted in `count` only.
+    package let bounds: [Double]
+    package let counts: [Counter]
+    package let count = Counter()
+    /// Milliseconds.
+    package let sum = Counter()
+
+    package init(bounds: [Double] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]) {
+        self.bounds = bounds
+        counts = bounds.map { _ in Counter() }
+    }
+
+    package func observe(milliseconds: Int) {
+        let seconds = Double(milliseconds) / 1000
+        // Buckets are cumulative only when they are written out: one counter is touched here.
+        if let index = bounds.firstIndex(where: { seconds <= $0 }) { counts[index].add() }
+        count.add()
+        sum.add(milliseconds)
+    }
+}

@@ -1,0 +1,158 @@
+/// What field lines are held to, in one kind of section.
+struct FieldRules: Sendable {
+    /// Bytes of one line, its end not counted.
+    var maxLine: Int
+    /// Whether an underscore is plain in a name (`underscores_in_headers`).
+    var allowsUnderscores: Bool
+    /// RFC 9112 §2.2 lets a recipient take a lone LF as the end of a line. Trailers get no such leave,
+    /// because they belong to chunk framing, where two readers must never differ about an end.
+    var allowsBareLineFeed: Bool
+}
+
+enum FieldViolation {
+    case bareCarriageReturn, bareLineFeed, invalidName, invalidValue, spaceBeforeColon, obsoleteFolding
+    case lineTooLong
+}
+
+/// Reads the field lines of a head or a trailer section up to and with its empty line.
+///
+/// Each call goes on where the last one stopped: no byte is looked at twice but a CR that still waits for its
+/// LF. A line is judged at the same points however the input was cut, so the verdict never depends on the
+/// cuts.
+struct FieldSectionScanner: Sendable {
+    enum Event {
+        case incomplete
+        case field(FieldLine)
+        /// The section is whole; `cursor` stands behind its empty line.
+        case end
+        case invalid(FieldViolation)
+    }
+
+    private enum Stage { case lineStart, name, blank, value }
+
+    /// The next byte to look at.
+    private(set) var cursor = 0
+    private var stage = Stage.lineStart
+    private var lineStart = 0
+    private var nameEnd = 0
+    private var valueStart = 0
+    private var hasPlainName = true
+
+    init(at position: Int = 0) { cursor = position }
+
+    /// The next event in `input` up to `end`; the fields' positions count from `base`.
+    @inline(__always)
+    mutating func next(_ input: Span<UInt8>, to end: Int, base: Int, rules: FieldRules) -> Event {
+        while cursor < end {
+            switch stage {
+            case .lineStart:
+                lineStart = cursor
+                let byte = input[cursor]
+                if ByteSet.plainName.contains(byte) {
+                    hasPlainName = true
+                    stage = .name
+                } else if byte == .carriageReturn || byte == .lineFeed {
+                    switch stepOverLineEnd(input, to: end, rules: rules) {
+                    case .waiting: return .incomplete
+                    case .passed: return .end
+                    case .invalid(let violation): return .invalid(violation)
+                    }
+                } else if byte.isBlank {
+                    return .invalid(.obsoleteFolding)
+                } else {
+                    hasPlainName = true
+                    stage = .name
+                }
+            case .name:
+                if let violation = scanName(input, to: end, rules: rules) { return .invalid(violation) }
+            case .blank:
+                while cursor < end, input[cursor].isBlank { cursor &+= 1 }
+                if cursor < end {
+                    valueStart = cursor
+                    stage = .value
+                }
+            case .value:
+                let start = cursor
+                cursor = input.firstControl(from: start, to: end, below: 0x20)
+                guard cursor < end else { break }
+                if cursor &- lineStart > rules.maxLine { return .invalid(.lineTooLong) }
+                let byte = input[cursor]
+                if byte == .tab {
+                    cursor &+= 1
+                    continue
+                }
+                guard byte == .carriageReturn || byte == .lineFeed else { return .invalid(.invalidValue) }
+                let valueEnd = cursor
+                switch stepOverLineEnd(input, to: end, rules: rules) {
+                case .waiting: return .incomplete
+                case .passed: return .field(line(input, valueEnd: valueEnd, base: base))
+                case .invalid(let violation): return .invalid(violation)
+                }
+            }
+        }
+        let isOverlong = stage != .lineStart && cursor &- lineStart > rules.maxLine
+        return isOverlong ? .invalid(.lineTooLong) : .incomplete
+    }
+
+    /// Goes on in a name; leaves the stage as it is when the input ends in it.
+    @inline(__always)
+    private mutating func scanName(_ input: Span<UInt8>, to end: Int, rules: FieldRules) -> FieldViolation? {
+        while cursor < end {
+            let byte = input[cursor]
+            if ByteSet.plainName.contains(byte) {
+                cursor &+= 1
+                continue
+            }
+            if cursor &- lineStart > rules.maxLine { return .lineTooLong }
+            if byte == UInt8(ascii: ":") {
+                guard cursor > lineStart else { return .invalidName }
+                // A name's length is kept in 16 bits.
+                guard cursor &- lineStart <= Int(UInt16.max) else { return .lineTooLong }
+                nameEnd = cursor
+                cursor &+= 1
+                stage = .blank
+                return nil
+            }
+            guard ByteSet.token.contains(byte) else {
+                return byte.isBlank ? .spaceBeforeColon : .invalidName
+            }
+            if byte != UInt8(ascii: "_") || !rules.allowsUnderscores { hasPlainName = false }
+            cursor &+= 1
+        }
+        return nil
+    }
+
+    private enum LineEnd {
+        /// A CR stands last in the input: its LF is still to come.
+        case waiting
+        case passed
+        case invalid(FieldViolation)
+    }
+
+    @inline(__always)
+    private mutating func stepOverLineEnd(_ input: Span<UInt8>, to end: Int, rules: FieldRules) -> LineEnd {
+        if input[cursor] == .lineFeed {
+            guard rules.allowsBareLineFeed else { return .invalid(.bareLineFeed) }
+            cursor &+= 1
+        } else {
+            guard cursor &+ 1 < end else { return .waiting }
+            guard input[cursor &+ 1] == .lineFeed else { return .invalid(.bareCarriageReturn) }
+            cursor &+= 2
+        }
+        stage = .lineStart
+        return .passed
+    }
+
+    @inline(__always)
+    private func line(_ input: Span<UInt8>, valueEnd: Int, base: Int) -> FieldLine {
+        var end = max(valueStart, valueEnd)
+        while end > valueStart, input[end &- 1].isBlank { end &-= 1 }
+        return FieldLine(
+            nameStart: UInt32(truncatingIfNeeded: lineStart &- base),
+            nameLength: UInt16(truncatingIfNeeded: nameEnd &- lineStart),
+            id: hasPlainName ? FieldID(input, lineStart..<nameEnd) : .other,
+            valueStart: UInt32(truncatingIfNeeded: valueStart &- base),
+            valueLength: UInt32(truncatingIfNeeded: end &- valueStart),
+            hasPlainName: hasPlainName)
+    }
+}

@@ -1,0 +1,56 @@
+/// A name to compare bytes with, without case: at most 24 bytes, in three words, lower case.
+///
+/// Made once, from a literal; a comparison is then a few word operations and touches no array.
+package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
+    package let length: Int
+    let words: (UInt64, UInt64, UInt64)
+
+    package init(stringLiteral value: String) { self.init(value) }
+
+    init(_ text: String) {
+        let bytes = Array(text.utf8)
+        precondition(bytes.count <= Self.maxLength, "a keyword is at most 24 bytes long")
+        self.init(bytes.span, 0..<bytes.count)
+    }
+
+    /// Of the bytes in `range`, which must not be longer than `maxLength`.
+    @inline(__always)
+    init(_ bytes: Span<UInt8>, _ range: Range<Int>) {
+        let start = range.lowerBound
+        length = range.count
+        words = (
+            Self.lowercased(bytes.word(at: start, length: length)),
+            Self.lowercased(bytes.word(at: start &+ 8, length: length &- 8)),
+            Self.lowercased(bytes.word(at: start &+ 16, length: length &- 16))
+        )
+    }
+
+    package static let maxLength = 24
+
+    /// Whether the bytes in `range` spell this name, in any case.
+    @inline(__always)
+    package func matches(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        range.count == length && Keyword(bytes, range) == self
+    }
+
+    package func matches(_ bytes: [UInt8], _ range: Range<Int>) -> Bool { matches(bytes.span, range) }
+    package func matches(_ bytes: [UInt8]) -> Bool { matches(bytes.span, 0..<bytes.count) }
+
+    @inline(__always)
+    package static func == (a: Keyword, b: Keyword) -> Bool {
+        a.length == b.length && a.words.0 == b.words.0 && a.words.1 == b.words.1 && a.words.2 == b.words.2
+    }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+
+    /// Each byte of A...Z made lower case, all others left as they are.
+    @inline(__always)
+    private static func lowercased(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let low7 = word & (ones &* 0x7f)
+        let aboveZ = low7 &+ (ones &* (0x7f - 0x5a))
+        let fromA = low7 &+ (ones &* (0x80 - 0x41))
+        let capitals = ~word & (fromA ^ aboveZ) & (ones &* 0x80)
+        return word | capitals &>> 2
+    }
+}

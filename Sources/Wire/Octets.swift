@@ -1,0 +1,101 @@
+/// Access to the bytes of a span without an unsafe expression, shared by every parser here.
+extension RawSpan {
+    /// The same memory as bytes that can be indexed.
+    package var octets: Span<UInt8> {
+        @inline(__always) @_lifetime(copy self) get { Span(_bytes: self) }
+    }
+}
+
+extension [UInt8] {
+    /// The array's bytes as the parsers take them.
+    package var rawSpan: RawSpan {
+        @inline(__always) @_lifetime(borrow self) get { RawSpan(_elements: span) }
+    }
+}
+
+extension Span<UInt8> {
+    /// Eight bytes from `position` on, the first one lowest. The compiler makes a single load of it.
+    @inline(__always)
+    func word(at position: Int) -> UInt64 {
+        let bytes = extracting(position..<(position &+ 8))
+        let low =
+            UInt64(bytes[0]) | UInt64(bytes[1]) << 8 | UInt64(bytes[2]) << 16 | UInt64(bytes[3]) << 24
+        let high =
+            UInt64(bytes[4]) | UInt64(bytes[5]) << 8 | UInt64(bytes[6]) << 16 | UInt64(bytes[7]) << 24
+        return low | high << 32
+    }
+
+    /// Up to eight bytes from `position` on, as in `word(at:)`, with zeros after `length` of them.
+    @inline(__always)
+    func word(at position: Int, length: Int) -> UInt64 {
+        if length >= 8 { return word(at: position) }
+        if length <= 0 { return 0 }
+        if position &+ 8 <= count { return word(at: position) & ((1 &<< UInt64(length &* 8)) &- 1) }
+        var word: UInt64 = 0
+        for index in 0..<length { word |= UInt64(self[position &+ index]) &<< UInt64(index &* 8) }
+        return word
+    }
+
+    /// The first byte in `start..<end` that is below `floor` (1...128) or DEL, or `end`.
+    @inline(__always)
+    func firstControl(from start: Int, to end: Int, below floor: UInt8) -> Int {
+        var position = start
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let floors = ones &* UInt64(floor)
+        while position &+ 8 <= end {
+            let word = word(at: position)
+            // A borrow can raise a false alarm only above a true one, so the lowest mark is exact.
+            let deletes = word ^ (ones &* 0x7f)
+            let marks = ((word &- floors) & ~word | (deletes &- ones) & ~deletes) & (ones &* 0x80)
+            if marks != 0 { return position &+ marks.trailingZeroBitCount &>> 3 }
+            position &+= 8
+        }
+        while position < end, self[position] >= floor, self[position] != 0x7f { position &+= 1 }
+        return position
+    }
+
+    /// The first position of `byte` in `range`, or the end of `range`.
+    @inline(__always)
+    func first(_ byte: UInt8, in range: Range<Int>) -> Int {
+        var position = range.lowerBound
+        while position < range.upperBound, self[position] != byte { position &+= 1 }
+        return position
+    }
+
+    /// `range` without spaces and tabs at either end (OWS of RFC 9110 §5.6.3).
+    @inline(__always)
+    func trimmed(_ range: Range<Int>) -> Range<Int> {
+        var start = range.lowerBound
+        var end = range.upperBound
+        while start < end, self[start].isBlank { start &+= 1 }
+        while start < end, self[end &- 1].isBlank { end &-= 1 }
+        return start..<end
+    }
+}
+
+extension [UInt8] {
+    /// Appends the bytes of `range` in `source`.
+    @inline(__always)
+    package mutating func append(copying source: Span<UInt8>, _ range: Range<Int>) {
+        let part = source.extracting(range)
+        append(addingCapacity: part.count) { output in
+            for index in 0..<part.count { output.append(part[index]) }
+        }
+    }
+
+    /// Appends the bytes of `source`.
+    @inline(__always)
+    package mutating func append(copying source: RawSpan) {
+        append(copying: source.octets, 0..<source.byteCount)
+    }
+}
+
+extension UInt8 {
+    static let tab: UInt8 = 0x09
+    static let lineFeed: UInt8 = 0x0a
+    static let carriageReturn: UInt8 = 0x0d
+    static let space: UInt8 = 0x20
+
+    @inline(__always) var isBlank: Bool { self == .space || self == .tab }
+    @inline(__always) var isDigit: Bool { self &- 0x30 < 10 }
+}

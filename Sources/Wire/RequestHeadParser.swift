@@ -1,0 +1,263 @@
+/// Reads a request head out of a growing input, strictly by RFC 9112.
+///
+/// The input is always the head from its first byte. The parser remembers how far it came, so that a head
+/// delivered a byte at a time costs no more than one delivered whole, and comes to the same verdict.
+///
+/// Stricter than nginx 1.22, which takes HTTP/0.9, more than one space in the request line, controls in field
+/// values, and lines without a colon; as strict as nginx on methods, which are capital letters, `-` and `_`.
+package struct RequestHeadParser: Sendable {
+    /// Bounds in bytes; a line's end does not count.
+    package struct Limits: Sendable {
+        package var maxRequestLine = 8192
+        package var maxFieldLine = 8192
+        /// Everything up to and with the empty line, and any empty lines before the head.
+        package var maxHead = 4 * 8192
+        package var maxFields = 1000
+        package var allowUnderscores = false
+
+        package init() {}
+    }
+
+    private enum Stage { case emptyLines, method, target, version, fields }
+
+    private var stage = Stage.emptyLines
+    /// The next byte to look at, until the fields begin.
+    private var cursor = 0
+    /// Where the head starts, behind empty lines.
+    private var start = 0
+    private var partStart = 0
+    private var fields = FieldSectionScanner()
+    private var framing = FramingFields()
+    private var hasExpectation = false
+
+    package init() {}
+
+    package mutating func reset() { self = RequestHeadParser() }
+
+    /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its
+    /// `bytes` being a copy of the head's part of `input`; until then it holds the parser's work, so hand in
+    /// the same one. After `.complete` and `.invalid`, `reset` comes before the next head.
+    package mutating func parse(
+        _ input: RawSpan, limits: Limits, into head: inout RequestHead
+    ) -> HeadProgress<RequestViolation> {
+        let octets = input.octets
+        // Positions are kept in 32 bits.
+        let maxHead = min(limits.maxHead, Int(Int32.max))
+        let end = min(octets.count, maxHead)
+        if stage != .fields {
+            if stage == .emptyLines, cursor == 0 { head.removeAll() }
+            if let violation = parseRequestLine(octets, to: end, limits: limits, into: &head) {
+                return .invalid(violation)
+            }
+            guard stage == .fields else {
+                guard octets.count >= maxHead else { return .incomplete }
+                return .invalid(stage == .emptyLines ? .headTooLarge : .requestLineTooLong)
+            }
+        }
+        let rules = FieldRules(
+            maxLine: limits.maxFieldLine, allowsUnderscores: limits.allowUnderscores, allowsBareLineFeed: true
+        )
+        while true {
+            switch fields.next(octets, to: end, base: start, rules: rules) {
+            case .incomplete:
+                return octets.count < maxHead ? .incomplete : .invalid(.headTooLarge)
+            case .field(let field):
+                guard head.fields.count < limits.maxFields else { return .invalid(.headTooLarge) }
+                if let violation = note(field, octets, into: &head) { return .invalid(violation) }
+                head.fields.append(field)
+            case .end:
+                if let violation = finish(&head) { return .invalid(violation) }
+                head.bytes.append(copying: octets, start..<fields.cursor)
+                return .complete(length: fields.cursor)
+            case .invalid(let violation):
+                return .invalid(RequestViolation(violation))
+            }
+        }
+    }
+
+    // MARK: Request line
+
+    private mutating func parseRequestLine(
+        _ input: Span<UInt8>, to end: Int, limits: Limits, into head: inout RequestHead
+    ) -> RequestViolation? {
+        while cursor < end {
+            switch stage {
+            case .emptyLines:
+                // RFC 9112 §2.2: empty lines before a request line are ignored.
+                let byte = input[cursor]
+                if byte == .lineFeed {
+                    cursor &+= 1
+                } else if byte == .carriageReturn {
+                    guard cursor &+ 1 < end else { return nil }
+                    guard input[cursor &+ 1] == .lineFeed else { return .bareCarriageReturn }
+                    cursor &+= 2
+                } else {
+                    start = cursor
+                    stage = .method
+                }
+            case .method:
+                while cursor < end, ByteSet.method.contains(input[cursor]) { cursor &+= 1 }
+                guard cursor < end else { break }
+                if isOverlong(limits) { return .requestLineTooLong }
+                let byte = input[cursor]
+                guard byte == .space, cursor > start else {
+                    return byte == .carriageReturn || byte == .lineFeed ? .invalidRequestLine : .invalidMethod
+                }
+                head.method = 0..<(cursor &- start)
+                begin(.target)
+            case .target:
+                cursor = input.firstControl(from: cursor, to: end, below: 0x21)
+                guard cursor < end else { break }
+                if isOverlong(limits) { return .requestLineTooLong }
+                let byte = input[cursor]
+                guard byte == .space, cursor > partStart else {
+                    let isLineEnd = byte == .carriageReturn || byte == .lineFeed || byte == .space
+                    return isLineEnd ? .invalidRequestLine : .invalidTarget
+                }
+                head.target = (partStart &- start)..<(cursor &- start)
+                begin(.version)
+            case .version:
+                switch parseVersion(input, to: end, limits: limits, into: &head) {
+                case .incomplete: return isOverlong(limits) ? .requestLineTooLong : nil
+                case .invalid(let violation): return violation
+                case .complete: return finishRequestLine(input, into: &head)
+                }
+            case .fields:
+                return nil
+            }
+        }
+        return stage != .emptyLines && isOverlong(limits) ? .requestLineTooLong : nil
+    }
+
+    private mutating func begin(_ next: Stage) {
+        cursor &+= 1
+        partStart = cursor
+        stage = next
+    }
+
+    private func isOverlong(_ limits: Limits) -> Bool { cursor &- start > limits.maxRequestLine }
+
+    /// Steps over `HTTP/1.x` and the end of the line; `complete` then, its length having no meaning.
+    private mutating func parseVersion(
+        _ input: Span<UInt8>, to end: Int, limits: Limits, into head: inout RequestHead
+    ) -> HeadProgress<RequestViolation> {
+        while cursor < end {
+            if isOverlong(limits) { return .invalid(.requestLineTooLong) }
+            let byte = input[cursor]
+            switch cursor &- partStart {
+            case let index where index < 5:
+                guard byte == Self.versionPrefix[index] else {
+                    // A space or a line end here means another number of parts.
+                    let isLineShape = byte == .space || byte == .carriageReturn || byte == .lineFeed
+                    return .invalid(isLineShape ? .invalidRequestLine : .invalidVersion)
+                }
+            case 5:
+                guard byte.isDigit, byte != UInt8(ascii: "0") else { return .invalid(.invalidVersion) }
+                isOtherMajor = byte != UInt8(ascii: "1")
+            case 6:
+                guard byte == UInt8(ascii: ".") else {
+                    return .invalid(isOtherMajor ? .unsupportedVersion : .invalidVersion)
+                }
+            case 7:
+                guard byte.isDigit else { return .invalid(.invalidVersion) }
+                if isOtherMajor { return .invalid(.unsupportedVersion) }
+                head.version = byte == UInt8(ascii: "0") ? .v1_0 : .v1_1
+            default:
+                if byte == .carriageReturn {
+                    guard cursor &+ 1 < end else { return .incomplete }
+                    guard input[cursor &+ 1] == .lineFeed else { return .invalid(.bareCarriageReturn) }
+                    cursor &+= 2
+                } else if byte == .lineFeed {
+                    cursor &+= 1
+                } else {
+                    return .invalid(byte == .space ? .invalidRequestLine : .invalidVersion)
+                }
+                return .complete(length: cursor)
+            }
+            cursor &+= 1
+        }
+        return .incomplete
+    }
+
+    private var isOtherMajor = false
+    private static let versionPrefix: InlineArray<5, UInt8> = [0x48, 0x54, 0x54, 0x50, 0x2f]
+
+    private mutating func finishRequestLine(
+        _ input: Span<UInt8>, into head: inout RequestHead
+    ) -> RequestViolation? {
+        let target = head.target.shifted(by: start)
+        guard var parts = RequestTarget(input, target, method: head.method.shifted(by: start)) else {
+            return .invalidTarget
+        }
+        parts.shift(by: -start)
+        head.targetParts = parts
+        fields = FieldSectionScanner(at: cursor)
+        stage = .fields
+        return nil
+    }
+
+    // MARK: Fields
+
+    @inline(__always)
+    private mutating func note(
+        _ field: FieldLine, _ input: Span<UInt8>, into head: inout RequestHead
+    ) -> RequestViolation? {
+        switch field.id {
+        case .host:
+            guard head.hostIndex < 0 else { return .repeatedHost }
+            guard Authority.isValid(input, field.value.shifted(by: start)) else { return .invalidHost }
+            head.hostIndex = head.fields.count
+        case .upgrade:
+            if head.upgradeIndex < 0 { head.upgradeIndex = head.fields.count }
+        case .expect:
+            if Names.continue100.matches(input, field.value.shifted(by: start)) { hasExpectation = true }
+        case .contentLength, .transferEncoding, .connection:
+            if field.id == .connection, head.connectionIndex < 0 { head.connectionIndex = head.fields.count }
+            return framing.note(field, input, base: start).map(RequestViolation.init)
+        default:
+            break
+        }
+        return nil
+    }
+
+    private func finish(_ head: inout RequestHead) -> RequestViolation? {
+        // RFC 9112 §3.2
+        if head.hostIndex < 0, head.version >= .v1_1 { return .missingHost }
+        if let violation = framing.violation(version: head.version) { return RequestViolation(violation) }
+        if framing.transferCoding == .chunked {
+            head.framing = .chunked
+        } else if framing.contentLength >= 0 {
+            head.framing = .length(framing.contentLength)
+        }
+        head.wantsKeepAlive = framing.keepsAlive(version: head.version)
+        head.connectionHasUpgrade = framing.hasUpgrade
+        head.expectsContinue = hasExpectation && head.version >= .v1_1 && head.framing.hasBody
+        return nil
+    }
+}
+
+extension RequestViolation {
+    fileprivate init(_ violation: FieldViolation) {
+        self =
+            switch violation {
+            case .bareCarriageReturn, .bareLineFeed: .bareCarriageReturn
+            case .invalidName: .invalidFieldName
+            case .invalidValue: .invalidFieldValue
+            case .spaceBeforeColon: .spaceBeforeColon
+            case .obsoleteFolding: .obsoleteFolding
+            case .lineTooLong: .fieldLineTooLong
+            }
+    }
+
+    fileprivate init(_ violation: FramingFields.Violation) {
+        self =
+            switch violation {
+            case .invalidContentLength: .invalidContentLength
+            case .conflictingContentLength: .conflictingContentLength
+            case .invalidTransferEncoding: .invalidTransferEncoding
+            case .unknownTransferCoding: .unknownTransferCoding
+            case .contentLengthWithTransferEncoding: .contentLengthWithTransferEncoding
+            case .transferEncodingInHTTP1_0: .transferEncodingInHTTP1_0
+            }
+    }
+}

@@ -1,0 +1,57 @@
+/// The four bytes that a client's payload is combined with (RFC 6455 §5.3).
+package struct WebSocketMaskKey: Sendable, Equatable {
+    /// The first byte lowest.
+    private let word: UInt32
+
+    /// - Parameter random: four unpredictable bytes, where the key is made for sending.
+    package init(random: UInt32) { word = random }
+
+    package init(_ first: UInt8, _ second: UInt8, _ third: UInt8, _ fourth: UInt8) {
+        word = UInt32(first) | UInt32(second) << 8 | UInt32(third) << 16 | UInt32(fourth) << 24
+    }
+
+    /// The byte of the key for the payload byte at `index`.
+    @inline(__always)
+    package subscript(index: Int) -> UInt8 { UInt8(truncatingIfNeeded: word &>> UInt32((index & 3) &* 8)) }
+
+    /// Masks or unmasks (it is the same) the bytes of `range`, the first of which stands at `position` in its
+    /// frame's payload; so a payload can be worked on in parts.
+    package func apply(to bytes: inout [UInt8], in range: Range<Int>, position: Int = 0) {
+        var span = bytes.mutableSpan
+        apply(to: &span, in: range, position: position)
+    }
+
+    /// The same for memory that is no array.
+    package func apply(to bytes: inout MutableSpan<UInt8>, in range: Range<Int>, position: Int = 0) {
+        var part = bytes._mutatingExtracting(range)
+        let count = part.count
+        var index = 0
+        if count >= Self.blockLength {
+            var pattern = InlineArray<64, UInt8>(repeating: 0)
+            for offset in pattern.indices { pattern[offset] = self[position &+ offset] }
+            index = Self.applyBlocks(of: pattern, to: &part)
+        }
+        while index < count {
+            part[index] ^= self[position &+ index]
+            index &+= 1
+        }
+    }
+
+    private static let blockLength = 64
+
+    /// Works on whole blocks and returns where they end. Kept apart, so that the compiler sees an opaque pattern
+    /// and makes wide operations of the inner loop.
+    @inline(never)
+    private static func applyBlocks(
+        of pattern: InlineArray<64, UInt8>, to bytes: inout MutableSpan<UInt8>
+    ) -> Int {
+        var index = 0
+        let count = bytes.count
+        while index &+ blockLength <= count {
+            var block = bytes._mutatingExtracting(index..<(index &+ 64))
+            for offset in 0..<64 { block[offset] ^= pattern[offset] }
+            index &+= blockLength
+        }
+        return index
+    }
+}
