@@ -39,7 +39,7 @@ final class DownstreamConnection: StreamChannel {
     private static let maxUnsent = 64 * 1024
 
     let worker: Worker
-    private let listener: Listener
+    private let listener: ListeningSocket
     /// `nil` in a tunnel, which keeps only what its log line needs.
     private var facts: ClientFacts?
     private var phase = Phase.idle
@@ -55,7 +55,7 @@ final class DownstreamConnection: StreamChannel {
 
     private enum StatisticsPhase { case idle, reading, writing }
 
-    init(worker: Worker, listener: Listener, descriptor: Int32, peer: SocketAddress) {
+    init(worker: Worker, listener: ListeningSocket, descriptor: Int32, peer: SocketAddress) {
         self.worker = worker
         self.listener = listener
         super.init(loop: worker.loop, descriptor: descriptor)

@@ -108,13 +108,3 @@ extension SocketAddress {
         }
     }
 }
-
-extension PeerAddress {
-    init(_ address: SocketAddress) {
-        switch address {
-        case .ipv4(let host, let port): self.init(.ipv4(host, port: port))
-        case .ipv6(let host, let port): self.init(.ipv6(host, port: port))
-        case .unix(let path): self.init(.unix(path: Array(path.utf8)))
-        }
-    }
-}

@@ -16,7 +16,7 @@ package final class Worker {
     private(set) var isDraining = false
     var random = FastRandom()
 
-    private var listeners: [String: Listener] = [:]
+    private var listeners: [String: ListeningSocket] = [:]
     private var exchanges: [Exchange] = []
     private var drivers: [ExchangeDriver] = []
     private var buffers: [[UInt8]] = []
@@ -44,13 +44,13 @@ package final class Worker {
             current.retire()
             current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         }
-        var kept: [String: Listener] = [:]
+        var kept: [String: ListeningSocket] = [:]
         for assignment in assigned {
             if let known = listeners.removeValue(forKey: assignment.key) {
                 known.targets = assignment.targets
                 kept[assignment.key] = known
             } else if let descriptor = assignment.descriptor {
-                let listener = Listener(
+                let listener = ListeningSocket(
                     worker: self, descriptor: descriptor, isOwn: assignment.isOwn, targets: assignment.targets)
                 try listener.startListening()
                 kept[assignment.key] = listener
@@ -181,16 +181,18 @@ private final class WorkerTimer: Channel {
 }
 
 /// A socket that the worker accepts on.
-final class Listener: ListenerChannel {
-    private let worker: Worker
-    private let isOwn: Bool
-    var targets: ListenerTargets
+final class ListeningSocket: ListenerChannel {
+    // Set by the initialiser; with the ones inherited, the compiler (6.3.1) takes a class that adds stored
+    // properties without defaults to this hierarchy for a recursion.
+    private var worker: Worker?
+    private var isOwn = false
+    var targets = ListenerTargets(own: 0)
 
-    init(worker: Worker, descriptor: Int32, isOwn: Bool, targets: ListenerTargets) {
+    convenience init(worker: Worker, descriptor: Int32, isOwn: Bool, targets: ListenerTargets) {
+        self.init(loop: worker.loop, descriptor: descriptor)
         self.worker = worker
         self.isOwn = isOwn
         self.targets = targets
-        super.init(loop: worker.loop, descriptor: descriptor)
     }
 
     /// Stops listening. What waits on a socket of this worker alone is still taken.
@@ -200,7 +202,7 @@ final class Listener: ListenerChannel {
     }
 
     override func accepted(_ descriptor: Int32, from peer: SocketAddress) {
-        guard worker.reserveConnection() else {
+        guard let worker, worker.reserveConnection() else {
             // Only after `pause`, in the same turn: the limit was reached by another listener's connection.
             return Sockets.abandon(descriptor)
         }
@@ -209,7 +211,7 @@ final class Listener: ListenerChannel {
     }
 
     override func acceptFailed(_ error: SystemError) {
-        worker.current.generation.errorLogger.log(.crit, "\(error)")
+        worker?.current.generation.errorLogger.log(.crit, "\(error)")
     }
 
     /// The listener of the configuration whose connection this is.
