@@ -21,6 +21,7 @@ open class Channel {
     /// The peer closed its sending side, or the connection failed: reading goes on until that is seen.
     package fileprivate(set) var sawHangup = false
     fileprivate var isScheduled = false
+    private var isLevelTriggered = false
 
     /// When `deadlinePassed` is due, in milliseconds of the loop's clock; `EventLoop.never` for not at all.
     package private(set) var deadline = EventLoop.never
@@ -49,6 +50,7 @@ open class Channel {
     /// Starts watching. Errors: the process or the system is out of watches (ENOSPC, ENOMEM).
     package final func register(levelTriggered: Bool = false) throws(SystemError) {
         key = try loop.add(self, levelTriggered: levelTriggered)
+        isLevelTriggered = levelTriggered
     }
 
     package final func setDeadline(_ time: Int64) {
@@ -95,7 +97,8 @@ open class Channel {
 
     private func release(closing: Bool) {
         if let key {
-            loop.remove(self, key: key, closing: closing)
+            // A listening socket has other descriptors elsewhere: closing this one does not end the watch.
+            loop.remove(self, key: key, closing: closing && !isLevelTriggered)
             self.key = nil
         }
         if closing { _ = Glibc.close(descriptor) }
