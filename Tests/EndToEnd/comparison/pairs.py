@@ -30,12 +30,11 @@ class Section:
     server: str
     pairs: list
     http: str = ""
-    names: str = ""
+    listen: str = ""
 
     @property
     def text(self):
-        names = self.names or f"{self.name}.test"
-        return f"{self.http}\nserver {{\n    listen 127.0.0.1:<port>;\n    server_name {names};\n{self.server}\n}}\n"
+        return f"{self.http}\nserver {{\n    listen 127.0.0.1:<port>{self.listen};\n    server_name {self.name}.test;\n{self.server}\n}}\n"
 
 
 PLAIN = reply(200, b"ok", [("Content-Type", "text/plain")])
@@ -166,7 +165,8 @@ SECTIONS = [
         }
         location /http-host { proxy_pass http://<backend>; proxy_set_header Host $http_host; }
         location /empty { proxy_pass http://<backend>; proxy_set_header X-Empty $arg_nothing; }
-        location /off { proxy_pass http://<backend>; proxy_pass_request_headers off; proxy_pass_request_body off; }
+        location /no-fields { proxy_pass http://<backend>; proxy_pass_request_headers off; }
+        location /no-body { proxy_pass http://<backend>; proxy_pass_request_body off; proxy_set_header Content-Length ""; }
         location /body { proxy_pass http://<backend>; proxy_set_body "$request_method of $arg_a"; }
         location /method { proxy_pass http://<backend>; proxy_method PUT; }
     """, [
@@ -177,7 +177,8 @@ SECTIONS = [
         ask("$http_host as it was written", "/http-host", host="FIELDS.test:81"),
         ask("$host in lower case without port", "/own", host="FIELDS.test:81"),
         ask("an empty value leaves the field out", "/empty", [("X-Empty", "from the client")]),
-        ask("neither fields nor body are passed", "/off", [("X-A", "1")], "POST", b"body"),
+        ask("fields are not passed", "/no-fields", [("X-A", "1")]),
+        ask("the body is not passed", "/no-body", [("X-A", "1")], "POST", b"body"),
         ask("a body of the configuration's", "/body?a=b", [("Content-Type", "text/plain")], "POST", b"body"),
         ask("a method of the configuration's", "/method"),
     ]),
@@ -432,7 +433,7 @@ SECTIONS = [
         ask("HTTP/1.0 without a name", host=None, version="1.0"),
         ask("an empty name", host=""),
         ask("an IPv6 address as name", host="[::1]:80"),
-    ], names="names.test", http="""
+    ], listen=" default_server", http="""
         server { listen 127.0.0.1:<port>; server_name exact.names.test; location / { return 200 exact-$server_name; } }
         server { listen 127.0.0.1:<port>; server_name *.wild.names.test; location / { return 200 wild; } }
         server { listen 127.0.0.1:<port>; server_name trail.*; location / { return 200 trail; } }
@@ -458,7 +459,7 @@ SECTIONS = [
         upstream both { server <backend> max_fails=0; server <other> max_fails=0; }
         upstream with-backup { server 127.0.0.1:<dead> down; server <backend> backup; }
     """),
-    Section("refused", "large_client_header_buffers 2 2k; location / { proxy_pass http://<backend>; }", [
+    Section("refused", "location / { proxy_pass http://<backend>; }", [
         raw("HTTP/1.1 without Host", b"GET / HTTP/1.1\r\n\r\n"),
         raw("two Host fields", b"GET / HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n\r\n"),
         raw("a Host that is none", b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
@@ -490,6 +491,7 @@ http {
     include <dir>/paths.conf;
     access_log off;
     server_tokens off;
+    large_client_header_buffers 4 2k;
     proxy_connect_timeout 2s;
     proxy_read_timeout 5s;
 %s
@@ -498,6 +500,5 @@ http {
 
 
 def configuration():
-    """The file that both proxies run, with the default server's section first."""
-    first = sorted(SECTIONS, key=lambda section: section.name != "names")
-    return CONFIGURATION % "\n".join(section.text for section in first)
+    """The file that both proxies run."""
+    return CONFIGURATION % "\n".join(section.text for section in SECTIONS)
