@@ -1,0 +1,75 @@
+package import Config
+package import ProxyCore
+internal import Synchronization
+
+/// One configuration as the process runs it: what reloads replace, and exchanges that began under it keep.
+package final class Generation: Sendable {
+    /// 1 for the first, one more with each reload.
+    package let number: Int
+    package let runtime: RuntimeConfiguration
+    /// What each server of each upstream group resolved to when the configuration was loaded.
+    package let addresses: [[[PeerAddress]]]
+    package let logFiles: LogFiles
+    /// The process's own error log.
+    package let errorLogger: ErrorLogger
+    private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
+
+    package init(
+        number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], logFiles: LogFiles,
+        errorLogger: ErrorLogger
+    ) {
+        self.number = number
+        self.runtime = runtime
+        self.addresses = addresses
+        self.logFiles = logFiles
+        self.errorLogger = errorLogger
+    }
+
+    package var configuration: Configuration { runtime.configuration }
+
+    /// The logger that a location's `error_log` lines come to. A file that cannot be opened is left out.
+    package func errorLogger(for logs: [ErrorLog]) -> ErrorLogger {
+        if let known = errorLoggers.withLock({ $0[logs] }) { return known }
+        let logger = ErrorLogger(
+            logs.compactMap { log in
+                switch log.destination {
+                case .standardError:
+                    return ErrorLogger.Output(file: .standardError, level: log.level)
+                case .file(let path):
+                    guard let file = try? logFiles.open(path) else { return nil }
+                    return ErrorLogger.Output(file: file, level: log.level)
+                }
+            })
+        errorLoggers.withLock { $0[logs] = logger }
+        return logger
+    }
+}
+
+/// A listening socket as it is handed to a worker.
+package struct AssignedListener: Sendable {
+    /// Names the socket across reloads: its address, and whether each worker has one of its own.
+    package var key: String
+    /// The worker's own descriptor of it, which it closes; `nil` when the worker has it from before.
+    package var descriptor: Int32?
+    /// Each worker has a socket of its own (`reuseport`), so that connections waiting on it are the worker's.
+    package var isOwn: Bool
+    package var targets: ListenerTargets
+
+    package init(key: String, descriptor: Int32?, isOwn: Bool, targets: ListenerTargets) {
+        self.key = key
+        self.descriptor = descriptor
+        self.isOwn = isOwn
+        self.targets = targets
+    }
+}
+
+/// Which listener of the configuration a connection belongs to. A socket on the wildcard address stands for the
+/// listeners on single addresses of its port too, told apart by the connection's local address.
+package struct ListenerTargets: Sendable {
+    /// A position in `Configuration.listeners`: the one whose address is the socket's own.
+    package var own: Int
+    /// Positions of the others, by address in network order.
+    package var byAddress: [[UInt8]: Int] = [:]
+
+    package init(own: Int) { self.own = own }
+}

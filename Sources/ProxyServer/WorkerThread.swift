@@ -1,0 +1,65 @@
+package import EventLoop
+
+/// A worker as the rest of the process sees it: what it may be asked to do, from any thread.
+package final class WorkerThread: Sendable {
+    package let index: Int
+    package let statistics: WorkerStatistics
+    private let poster: EventLoopPoster
+    private let thread: Threads.Handle
+    private let worker: Confined
+
+    /// The worker itself, which only its own thread touches: everything here goes through `poster`.
+    private final class Confined: @unchecked Sendable {
+        let worker: Worker
+        init(_ worker: Worker) { self.worker = worker }
+    }
+
+    /// Starts a worker that accepts on `listeners` at once.
+    ///
+    /// - Parameters:
+    ///   - maxConnections: `worker_connections`.
+    package init(
+        index: Int, generation: Generation, listeners: [AssignedListener], statistics: WorkerStatistics
+    ) throws(SystemError) {
+        self.index = index
+        self.statistics = statistics
+        let worker = try Worker(generation: generation, statistics: statistics)
+        try worker.adopt(generation, listeners: listeners)
+        let confined = Confined(worker)
+        poster = worker.loop.poster
+        self.worker = confined
+        thread = try Threads.start(name: "worker \(index)") { confined.worker.run() }
+    }
+
+    /// New requests run under `generation` from now on, and are accepted on `listeners`: what the worker listens
+    /// on besides is closed.
+    package func adopt(_ generation: Generation, listeners: [AssignedListener]) {
+        post { worker in
+            do throws(SystemError) {
+                try worker.adopt(generation, listeners: listeners)
+            } catch {
+                generation.errorLogger.log(.alert, "worker could not take over listeners: \(error)")
+            }
+        }
+    }
+
+    /// Stops listening, lets exchanges and tunnels end, and then ends the thread.
+    package func drain() { post { $0.drain() } }
+
+    /// Ends the thread; connections are closed as they are.
+    package func stop() { post { $0.stop() } }
+
+    /// Closes exchanges and tunnels that began under a generation before `number`: `worker_shutdown_timeout`.
+    package func closeGenerations(before number: Int) { post { $0.closeGenerations(before: number) } }
+
+    /// Writes out what access logs hold in buffers.
+    package func flushLogs() { post { $0.flushLogs() } }
+
+    /// Waits until the thread has ended.
+    package func join() { thread.join() }
+
+    private func post(_ work: @escaping @Sendable (Worker) -> Void) {
+        let confined = worker
+        poster.post { work(confined.worker) }
+    }
+}
