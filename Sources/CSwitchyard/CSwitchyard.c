@@ -10,6 +10,8 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,6 +45,29 @@ int sy_open_append(const char *path) {
 
 int sy_open_truncate(const char *path) {
     return open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
+}
+
+int sy_replace_descriptor(int source, int target) { return dup3(source, target, O_CLOEXEC) < 0 ? -1 : 0; }
+
+int sy_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 3); }
+
+bool sy_file_is(const char *path, int kind) {
+    struct stat information;
+    if (stat(path, &information) != 0) return false;
+    switch (kind) {
+    case 0: return S_ISREG(information.st_mode);
+    case 1: return S_ISDIR(information.st_mode);
+    case 3: return S_ISREG(information.st_mode) && (information.st_mode & S_IXUSR) != 0;
+    default: return true;
+    }
+}
+
+int sy_limit_files(uint64_t count) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+    limit.rlim_cur = count;
+    if (limit.rlim_max < count) limit.rlim_max = count;
+    return setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void sy_name_thread(pthread_t thread, const char *name) {

@@ -23,6 +23,7 @@ open class Channel {
     /// The connection is broken in both directions (EPOLLHUP, EPOLLERR), rather than ended in one.
     package fileprivate(set) var sawFailure = false
     fileprivate var isScheduled = false
+    private var isLevelTriggered = false
 
     /// When `deadlinePassed` is due, in milliseconds of the loop's clock; `EventLoop.never` for not at all.
     package private(set) var deadline = EventLoop.never
@@ -51,6 +52,7 @@ open class Channel {
     /// Starts watching. Errors: the process or the system is out of watches (ENOSPC, ENOMEM).
     package final func register(levelTriggered: Bool = false) throws(SystemError) {
         key = try loop.add(self, levelTriggered: levelTriggered)
+        isLevelTriggered = levelTriggered
     }
 
     package final func setDeadline(_ time: Int64) {
@@ -97,7 +99,8 @@ open class Channel {
 
     private func release(closing: Bool) {
         if let key {
-            loop.remove(self, key: key, closing: closing)
+            // A listening socket has other descriptors elsewhere: closing this one does not end the watch.
+            loop.remove(self, key: key, closing: closing && !isLevelTriggered)
             self.key = nil
         }
         if closing { _ = Glibc.close(descriptor) }

@@ -30,6 +30,22 @@ package final class SignalChannel: Channel {
     }
 }
 
+/// Calls back once the loop's clock has reached a time.
+package final class Alarm: Channel {
+    private let rang: () -> Void
+
+    package init(loop: EventLoop, rang: @escaping () -> Void) throws(SystemError) {
+        // Nothing ever happens to the descriptor: the loop keeps time for channels, and a channel has one.
+        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard descriptor >= 0 else { throw SystemError("eventfd") }
+        self.rang = rang
+        super.init(loop: loop, descriptor: descriptor)
+        try register()
+    }
+
+    package override func deadlinePassed() { rang() }
+}
+
 /// Threads of the process.
 package enum Threads {
     private final class Body {

@@ -9,6 +9,11 @@ package enum Sockets {
         package var ipv6Only = true
         package var sendBuffer: Int?
         package var receiveBuffer: Int?
+        /// SO_KEEPALIVE, and its times in seconds and its count; accepted connections inherit them.
+        package var keepAlive = false
+        package var keepAliveIdle: Int?
+        package var keepAliveInterval: Int?
+        package var keepAliveCount: Int?
 
         package init() {}
     }
@@ -26,6 +31,7 @@ package enum Sockets {
             if let size = options.receiveBuffer {
                 try setOption(descriptor, SOL_SOCKET, SO_RCVBUF, Int32(clamping: size))
             }
+            try setKeepAlive(descriptor, options)
             try bind(descriptor, address)
             guard Glibc.listen(descriptor, options.backlog) == 0 else { throw SystemError("listen") }
         } catch {
@@ -35,17 +41,36 @@ package enum Sockets {
         return descriptor
     }
 
+    private static func setKeepAlive(_ descriptor: Int32, _ options: ListenOptions) throws(SystemError) {
+        guard options.keepAlive else { return }
+        try setOption(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1)
+        let details = [
+            (TCP_KEEPIDLE, options.keepAliveIdle), (TCP_KEEPINTVL, options.keepAliveInterval),
+            (TCP_KEEPCNT, options.keepAliveCount),
+        ]
+        for case (let name, let value?) in details {
+            try setOption(descriptor, Int32(IPPROTO_TCP), name, Int32(clamping: value))
+        }
+    }
+
     private static func bind(_ descriptor: Int32, _ address: SocketAddress) throws(SystemError) {
         func attempt() throws(SystemError) -> Bool {
             unsafe try address.withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) == 0 }
         }
-        if try attempt() { return }
+        if try attempt() { return openToAll(address) }
         guard errno == EADDRINUSE, case .unix(let path) = address, !isListening(address) else {
             throw SystemError("bind")
         }
+        // The path is passed as a C string for the length of the call.
         _ = unsafe unlink(path)
         guard try attempt() else { throw SystemError("bind") }
-        // The path is passed as a C string for the length of each call. nginx's mode: whoever may reach the directory may connect.
+        openToAll(address)
+    }
+
+    /// nginx's mode of a UNIX socket: whoever may reach the directory may connect.
+    private static func openToAll(_ address: SocketAddress) {
+        guard case .unix(let path) = address else { return }
+        // The path is passed as a C string for the length of the call.
         _ = unsafe chmod(path, 0o666)
     }
 

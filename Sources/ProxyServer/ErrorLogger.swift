@@ -1,7 +1,6 @@
-package import Config
 internal import CSwitchyard
+package import Config
 internal import Glibc
-package import ProxyCore
 
 /// Writes lines of the error log, in nginx's form.
 package struct ErrorLogger: Sendable {
@@ -40,12 +39,12 @@ package struct ErrorLogger: Sendable {
 
     /// `2026/11/23 21:59:44`, local time.
     private static func timestamp() -> String {
+        // Both values outlive the calls, and the member that is a pointer is not looked at.
         var now = time(nil)
-        var parts = tm()
-        // Both values outlive the call.
+        var parts = unsafe tm()
         _ = unsafe localtime_r(&now, &parts)
         func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        return "\(parts.tm_year + 1900)/\(two(parts.tm_mon + 1))/\(two(parts.tm_mday)) "
+        return unsafe "\(parts.tm_year + 1900)/\(two(parts.tm_mon + 1))/\(two(parts.tm_mday)) "
             + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
     }
 }

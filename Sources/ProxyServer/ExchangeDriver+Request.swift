@@ -123,8 +123,9 @@ extension ExchangeDriver {
         responseInbox.removeAll(keepingCapacity: true)
         isHeadPending = true
         sendContinue()
-        if !upstreamRequest.replacementBody.isEmpty {
-            sendHead(with: upstreamRequest.replacementBody.span)
+        let replacement = upstreamRequest.replacementBody
+        if !replacement.isEmpty {
+            sendHead(with: replacement.span)
         } else if !replay.isEmpty && isReplayable {
             resend()
         }
@@ -156,7 +157,8 @@ extension ExchangeDriver {
         guard isHeadPending, machine.isAwaitingHead else { return }
         sendHead(with: Span())
         if requestBody.isComplete, case .chunked = upstreamRequest.framing, replay.isEmpty {
-            sendUpstream(ChunkedEncoding.lastChunk.span)
+            let lastChunk = ChunkedEncoding.lastChunk
+            sendUpstream(lastChunk.span)
         }
     }
 
@@ -282,7 +284,8 @@ extension ExchangeDriver {
         case .chunked:
             var line = worker.takeBuffer()
             ChunkedEncoding.appendChunkHead(payload.count, to: &line)
-            sendUpstream(line.span, then: payload, then: ChunkedEncoding.chunkEnd.span)
+            let chunkEnd = ChunkedEncoding.chunkEnd
+            sendUpstream(line.span, then: payload, then: chunkEnd.span)
             worker.giveBack(line)
         }
     }

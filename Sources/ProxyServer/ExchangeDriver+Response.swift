@@ -188,8 +188,8 @@ extension ExchangeDriver {
             for index in payload.indices { output.append(payload[index]) }
             if chunked { output.append(contentsOf: ChunkedEncoding.chunkEnd) }
         } else {
-            downstream.send(
-                response: output.span, then: payload, then: chunked ? ChunkedEncoding.chunkEnd.span : Span())
+            let end = chunked ? ChunkedEncoding.chunkEnd : []
+            downstream.send(response: output.span, then: payload, then: end.span)
             output.removeAll(keepingCapacity: true)
         }
     }

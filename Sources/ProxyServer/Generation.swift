@@ -12,17 +12,19 @@ package final class Generation: Sendable {
     package let logFiles: LogFiles
     /// The process's own error log.
     package let errorLogger: ErrorLogger
+    package let registry: ProcessRegistry
     private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
 
     package init(
         number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], logFiles: LogFiles,
-        errorLogger: ErrorLogger
+        errorLogger: ErrorLogger, registry: ProcessRegistry
     ) {
         self.number = number
         self.runtime = runtime
         self.addresses = addresses
         self.logFiles = logFiles
         self.errorLogger = errorLogger
+        self.registry = registry
     }
 
     package var configuration: Configuration { runtime.configuration }

@@ -33,7 +33,9 @@ package final class LogFile: Sendable {
 
     package func write(_ bytes: Span<UInt8>) {
         // The span is valid for the call. A disk that is full loses the line: nothing useful can be done.
-        unsafe bytes.withUnsafeBytes { bytes in _ = unsafe Glibc.write(descriptor, bytes.baseAddress, bytes.count) }
+        unsafe bytes.withUnsafeBytes { bytes in
+            _ = unsafe Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+        }
     }
 
     /// Opens the path anew and puts the new file in the old one's place: after `logrotate` moved it.
@@ -42,7 +44,7 @@ package final class LogFile: Sendable {
     func reopen() throws(SystemError) {
         guard let path else { return }
         let fresh = try LogFile(path: path)
-        guard dup3(fresh.descriptor, descriptor, O_CLOEXEC) >= 0 else { throw SystemError("dup3") }
+        guard sy_replace_descriptor(fresh.descriptor, descriptor) == 0 else { throw SystemError("dup3") }
     }
 }
 

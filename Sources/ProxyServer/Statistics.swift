@@ -1,4 +1,4 @@
-package import Synchronization
+internal import Synchronization
 
 /// What one worker counts. Written by its own thread alone, read by any.
 package final class WorkerStatistics: Sendable {

@@ -1,4 +1,6 @@
+internal import Config
 package import EventLoop
+internal import Synchronization
 
 /// A worker as the rest of the process sees it: what it may be asked to do, from any thread.
 package final class WorkerThread: Sendable {
@@ -11,15 +13,16 @@ package final class WorkerThread: Sendable {
     /// The worker itself, which only its own thread touches: everything here goes through `poster`.
     private final class Confined: @unchecked Sendable {
         let worker: Worker
+        let hasEnded = Atomic(false)
         init(_ worker: Worker) { self.worker = worker }
     }
 
     /// Starts a worker that accepts on `listeners` at once.
     ///
-    /// - Parameters:
-    ///   - maxConnections: `worker_connections`.
+    /// - Parameter ended: called on the worker's thread as the last it does.
     package init(
-        index: Int, generation: Generation, listeners: [AssignedListener], statistics: WorkerStatistics
+        index: Int, generation: Generation, listeners: [AssignedListener], statistics: WorkerStatistics,
+        ended: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         self.index = index
         self.statistics = statistics
@@ -28,7 +31,11 @@ package final class WorkerThread: Sendable {
         let confined = Confined(worker)
         poster = worker.loop.poster
         self.worker = confined
-        thread = try Threads.start(name: "worker \(index)") { confined.worker.run() }
+        thread = try Threads.start(name: "worker \(index)") {
+            confined.worker.run()
+            confined.hasEnded.store(true, ordering: .releasing)
+            ended()
+        }
     }
 
     /// New requests run under `generation` from now on, and are accepted on `listeners`: what the worker listens
@@ -54,6 +61,9 @@ package final class WorkerThread: Sendable {
 
     /// Writes out what access logs hold in buffers.
     package func flushLogs() { post { $0.flushLogs() } }
+
+    /// Whether the worker has nothing left to do, so that `join` does not wait.
+    package var hasEnded: Bool { worker.hasEnded.load(ordering: .acquiring) }
 
     /// Waits until the thread has ended.
     package func join() { thread.join() }

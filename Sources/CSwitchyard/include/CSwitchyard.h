@@ -36,6 +36,18 @@ int sy_open_append(const char *path);
 /// Opens a file for writing, emptied, creating it with mode 0644; close-on-exec. -1 and errno on failure.
 int sy_open_truncate(const char *path);
 
+/// dup3: makes `target` another name of `source`, close-on-exec. 0, or -1 and errno.
+int sy_replace_descriptor(int source, int target);
+
+/// A close-on-exec duplicate, or -1 and errno.
+int sy_duplicate(int descriptor);
+
+/// Whether `path` is a regular file (kind 0), a directory (1), anything (2), or an executable file (3).
+bool sy_file_is(const char *path, int kind);
+
+/// Sets the soft limit of open files, and the hard one when it is lower. 0, or -1 and errno.
+int sy_limit_files(uint64_t count);
+
 /// pthread_setname_np, the name cut to what it takes.
 void sy_name_thread(pthread_t thread, const char *name);
 

@@ -6,6 +6,8 @@ package struct CompilationEnvironment: Sendable {
     package var prefix: String
     /// Names of the variables that exist without being defined, in lower case.
     package var builtinVariables: Set<String>
+    /// Where errors go without an `error_log`; `nil` means `logs/error.log` under the prefix.
+    package var defaultErrorLog: ErrorLog.Destination?
     /// `$hostname`, for `server_name $hostname`.
     package var hostname: [UInt8]
     /// Whether ports below 1024 may be used: a server without `listen` is on port 80, else on 8000.

@@ -53,7 +53,9 @@ package struct ConfigurationCompiler {
     ) -> Result {
         let compilation = Compilation(environment: environment)
         var main = Scope(context: .main, compilation: compilation)
-        let defaultLog = ErrorLog(destination: .file(Paths.path("logs/error.log", under: environment.prefix)))
+        let defaultLog = ErrorLog(
+            destination: environment.defaultErrorLog
+                ?? .file(Paths.path("logs/error.log", under: environment.prefix)))
         main.settings.errorLogs = [defaultLog]
         main.settings.types = defaultTypes
         DirectiveCompiler.apply(tree, to: &main)

@@ -1,0 +1,260 @@
+internal import CSwitchyard
+package import Config
+package import EventLoop
+internal import Glibc
+package import ProxyCore
+
+/// What the command line says about the configuration, and so what each reload reads again.
+package struct ConfigurationSource: Sendable {
+    package enum Origin: Sendable, Hashable {
+        /// A file; relative paths are under the prefix.
+        case file(String)
+        /// A text that is in no file, with what stands for its file's name in messages.
+        case text(String, name: String)
+    }
+
+    package var origin: Origin
+    /// The directory under which relative paths are.
+    package var prefix: String
+    /// Directives of the main context from the command line.
+    package var globalText: String?
+    /// Where errors go without an `error_log`; `nil` means `logs/error.log` under the prefix.
+    package var errorLog: ErrorLog.Destination?
+
+    package init(_ origin: Origin, prefix: String) {
+        self.origin = origin
+        self.prefix = prefix
+    }
+
+    /// As messages name it: a file's full path.
+    package var name: String {
+        switch origin {
+        case .file(let path): path.hasPrefix("/") ? path : prefix + (prefix.hasSuffix("/") ? "" : "/") + path
+        case .text(_, let name): name
+        }
+    }
+}
+
+/// A configuration that is ready to run: compiled, its upstreams resolved, its logs open.
+package struct LoadedConfiguration: Sendable {
+    package let configuration: Configuration
+    /// As `Generation.addresses`.
+    package let addresses: [[[PeerAddress]]]
+    package let logFiles: LogFiles
+    /// Warnings.
+    package let diagnostics: [ConfigDiagnostic]
+    package let sources: [SourceFile]
+    let logPaths: Set<String>
+
+    /// The generation that runs it. To be made in the process that will, since it holds that one's id.
+    package func generation(number: Int, registry: ProcessRegistry) -> Generation {
+        var environment = Environment(
+            hostname: CompilationEnvironment.ofThisMachine(prefix: "", builtinVariables: []).hostname,
+            pid: getpid(), connectionCounts: { registry.connectionCounts })
+        environment.version = Array(Product.version.utf8)
+        environment.fileTest = Self.fileTest
+        let errorLogger = ErrorLogger(
+            configuration.process.errorLogs.compactMap { log in
+                switch log.destination {
+                case .standardError: ErrorLogger.Output(file: .standardError, level: log.level)
+                case .file(let path):
+                    (try? logFiles.open(path)).map { ErrorLogger.Output(file: $0, level: log.level) }
+                }
+            })
+        return Generation(
+            number: number, runtime: RuntimeConfiguration(configuration, environment: environment),
+            addresses: addresses, logFiles: logFiles, errorLogger: errorLogger, registry: registry)
+    }
+
+    private static let fileTest: @Sendable (Condition.FileTest, [UInt8]) -> Bool = { test, path in
+        let kind: Int32 =
+            switch test {
+            case .isFile: 0
+            case .isDirectory: 1
+            case .exists: 2
+            case .isExecutable: 3
+            }
+        // The path is passed as a C string for the length of the call.
+        return unsafe sy_file_is(String(decoding: path, as: UTF8.self), kind)
+    }
+}
+
+/// Why a configuration cannot run.
+package struct LoadFailure: Error, Sendable {
+    /// Warnings included, in the order of the text.
+    package let diagnostics: [ConfigDiagnostic]
+    package let sources: [SourceFile]
+
+    /// Whoever failed has said why.
+    package static let told = LoadFailure(diagnostics: [], sources: [])
+}
+
+/// Makes configurations that are ready to run. It may block, so only the control thread uses it.
+package struct ConfigurationLoader: Sendable {
+    package typealias Resolve =
+        @Sendable (
+            _ name: String, _ port: UInt16
+        ) throws(NameResolver.Failure) -> [SocketAddress]
+
+    private let logFiles: LogFiles
+    private let resolve: Resolve
+
+    /// - Parameters:
+    ///   - logFiles: files that are open already are shared with what runs.
+    ///   - resolve: turns the names of upstream servers into addresses; the system's resolver unless given.
+    package init(
+        logFiles: LogFiles = LogFiles(), resolve: @escaping Resolve = ConfigurationLoader.systemResolve
+    ) {
+        self.logFiles = logFiles
+        self.resolve = resolve
+    }
+
+    package static let systemResolve: Resolve = { name, port throws(NameResolver.Failure) in
+        try NameResolver.resolveBlocking(name, port: port, options: NameResolver.Options())
+    }
+
+    package func load(_ source: ConfigurationSource) throws(LoadFailure) -> LoadedConfiguration {
+        let compiled = Self.compile(source)
+        var diagnostics = compiled.diagnostics
+        guard let configuration = compiled.configuration else {
+            throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
+        }
+        let addresses = resolveUpstreams(of: configuration, &diagnostics)
+        let logPaths = LogSurvey(configuration).paths
+        openLogs(logPaths, &diagnostics)
+        guard !diagnostics.contains(where: { $0.severity == .error }) else {
+            throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
+        }
+        return LoadedConfiguration(
+            configuration: configuration, addresses: addresses, logFiles: logFiles, diagnostics: diagnostics,
+            sources: compiled.sources, logPaths: logPaths)
+    }
+
+    private static func compile(_ source: ConfigurationSource) -> ConfigurationCompiler.Result {
+        var environment = CompilationEnvironment.ofThisMachine(
+            prefix: source.prefix, builtinVariables: VariableTable.names)
+        environment.defaultErrorLog = source.errorLog
+        switch source.origin {
+        case .file:
+            return ConfigurationCompiler.compile(
+                rootPath: source.name, globalText: source.globalText, environment: environment)
+        case .text(let text, let name):
+            return ConfigurationCompiler.compile(text: text, name: name, environment: environment)
+        }
+    }
+
+    private func resolveUpstreams(
+        of configuration: Configuration, _ diagnostics: inout [ConfigDiagnostic]
+    ) -> [[[PeerAddress]]] {
+        var known: [UpstreamEndpoint: [PeerAddress]] = [:]
+        var result: [[[PeerAddress]]] = []
+        for group in configuration.upstreams {
+            var servers: [[PeerAddress]] = []
+            for server in group.servers {
+                if let addresses = known[server.endpoint] {
+                    servers.append(addresses)
+                    continue
+                }
+                do throws(NameResolver.Failure) {
+                    let addresses = try resolved(server.endpoint)
+                    known[server.endpoint] = addresses
+                    servers.append(addresses)
+                } catch {
+                    known[server.endpoint] = []
+                    diagnostics.append(Self.notFound(server.endpoint, error))
+                    servers.append([])
+                }
+            }
+            result.append(servers)
+        }
+        return result
+    }
+
+    private static func notFound(
+        _ endpoint: UpstreamEndpoint, _ failure: NameResolver.Failure
+    ) -> ConfigDiagnostic {
+        let name =
+            switch endpoint {
+            case .host(let host, let port): "\(host):\(port)"
+            case .unix(let path): "unix:\(path)"
+            }
+        let reason = failure == .notFound ? "" : " (\(failure.reason))"
+        return ConfigDiagnostic(position: nil, message: "host not found in upstream \"\(name)\"\(reason)")
+    }
+
+    private func resolved(_ endpoint: UpstreamEndpoint) throws(NameResolver.Failure) -> [PeerAddress] {
+        switch endpoint {
+        case .unix(let path): return [PeerAddress(.unix(path: Array(path.utf8)))]
+        case .host(let host, let port):
+            if let numeric = PeerAddress(numericHost: Array(host.utf8), port: port) { return [numeric] }
+            return try resolve(host, port).map { PeerAddress($0) }
+        }
+    }
+
+    private func openLogs(_ paths: Set<String>, _ diagnostics: inout [ConfigDiagnostic]) {
+        for path in paths.sorted() {
+            do throws(SystemError) {
+                _ = try logFiles.open(path)
+            } catch {
+                diagnostics.append(
+                    ConfigDiagnostic(
+                        position: nil, message: "open() \"\(path)\" failed (\(error.code): \(error.reason))"))
+            }
+        }
+    }
+}
+
+extension PeerAddress {
+    package init(_ address: SocketAddress) {
+        switch address {
+        case .ipv4(let value, let port): self.init(Endpoint.ipv4(value, port: port))
+        case .ipv6(let bytes, let port): self.init(Endpoint.ipv6(bytes, port: port))
+        case .unix(let path): self.init(Endpoint.unix(path: Array(path.utf8)))
+        }
+    }
+}
+
+extension ProcessRegistry {
+    /// For `stub_status` and its variables.
+    package var connectionCounts: ConnectionCounts {
+        var counts = ConnectionCounts()
+        for worker in workers {
+            counts.active += worker.active.value
+            counts.accepted += worker.accepted.value
+            counts.requests += worker.requests.value
+            counts.reading += worker.reading.value
+            counts.writing += worker.writing.value
+        }
+        // Nothing that was accepted is dropped for a limit without being handled.
+        counts.handled = counts.accepted
+        counts.waiting = max(0, counts.active - counts.reading - counts.writing)
+        return counts
+    }
+}
+
+extension ConfigurationLoader {
+    /// Where errors go without an `error_log`: the file, or standard error when it cannot be opened.
+    ///
+    /// - Parameters:
+    ///   - path: what `-e` says, relative to the prefix, or `stderr`; `nil` stands for `logs/error.log`.
+    ///   - report: told of a file that cannot be opened.
+    package static func usableErrorLog(
+        _ path: String?, prefix: String, report: (String) -> Void
+    ) -> ErrorLog.Destination {
+        guard path != "stderr" else { return .standardError }
+        let path = ConfigurationSource(.file(path ?? "logs/error.log"), prefix: prefix).name
+        do throws(SystemError) {
+            _ = try LogFile(path: path)
+            return .file(path)
+        } catch {
+            report(
+                "could not open error log file: open() \"\(path)\" failed (\(error.code): \(error.reason))")
+            return .standardError
+        }
+    }
+
+    /// What `-T` prints.
+    package static func dump(_ sources: [SourceFile]) -> [UInt8] {
+        sources.flatMap { Array("# configuration file \($0.path):\n".utf8) + $0.bytes + [UInt8(ascii: "\n")] }
+    }
+}

@@ -1,0 +1,192 @@
+internal import CSwitchyard
+package import Config
+package import EventLoop
+internal import Glibc
+
+/// The listening sockets of the process, kept on its control thread across reloads.
+///
+/// One descriptor of each socket stays here, so that it outlives any worker; workers get duplicates.
+package final class ListenerSet {
+    /// A socket that could not be had.
+    package struct Failure: Error, Equatable, CustomStringConvertible {
+        /// As listening names it: `0.0.0.0:80`.
+        package let address: String
+        package let error: SystemError
+
+        /// As nginx writes it.
+        package var description: String {
+            "\(error.call)() to \(address) failed (\(error.code): \(error.reason))"
+        }
+    }
+
+    /// One socket for all workers, or one for each.
+    private struct Bound {
+        var address: SocketAddress
+        var descriptors: [Int32]
+    }
+
+    /// The sockets of a configuration that is to run: `commit` makes them those of the process.
+    package struct Prepared {
+        fileprivate var plan: ListenPlan
+        fileprivate var workerCount: Int
+        /// Sockets that were opened for it, by key; for some worker each.
+        fileprivate var opened: [String: [Int32]] = [:]
+    }
+
+    private static let attempts = 5
+    private static let pauseInMicroseconds: UInt32 = 500_000
+
+    private var bound: [String: Bound] = [:]
+    /// Which sockets each worker holds a duplicate of, by its index.
+    private var held: [Int: Set<String>] = [:]
+
+    package init() {}
+
+    /// Addresses that sockets of the set are bound to, with the ports that the system chose.
+    package var localAddresses: [SocketAddress] {
+        bound.sorted { $0.key < $1.key }.compactMap {
+            $0.value.descriptors.first.flatMap(Sockets.localAddress)
+        }
+    }
+
+    /// Opens what `configuration` listens on and the process does not yet. What runs is not touched.
+    ///
+    /// - Parameter failed: told of each failure, those that are tried again included.
+    /// - Throws: the failure that remained; then nothing stays open.
+    package func prepare(
+        _ configuration: Configuration, workerCount: Int, attempts: Int = ListenerSet.attempts,
+        failed: (Failure) -> Void = { _ in }
+    ) throws(Failure) -> Prepared {
+        let plan = ListenPlan(configuration.listeners)
+        var prepared = Prepared(plan: plan, workerCount: workerCount)
+        for remaining in (0..<max(1, attempts)).reversed() {
+            var blocking: Failure?
+            for socket in plan.sockets {
+                do throws(Failure) {
+                    try open(socket, for: &prepared)
+                } catch {
+                    failed(error)
+                    guard error.error.code == EADDRINUSE, remaining > 0 else {
+                        abandon(prepared)
+                        throw error
+                    }
+                    blocking = error
+                }
+            }
+            if blocking == nil { return prepared }
+            // Whoever has the address may be about to leave: a process that this one takes over from.
+            usleep(Self.pauseInMicroseconds)
+        }
+        return prepared
+    }
+
+    private func open(_ socket: ListenPlan.Socket, for prepared: inout Prepared) throws(Failure) {
+        let wanted = socket.isOwn ? prepared.workerCount : 1
+        let present = bound[socket.key]?.descriptors.count ?? 0
+        while present + prepared.opened[socket.key, default: []].count < wanted {
+            do throws(SystemError) {
+                let descriptor = try Sockets.listen(
+                    on: socket.address, options: Sockets.ListenOptions(socket.options))
+                prepared.opened[socket.key, default: []].append(descriptor)
+            } catch {
+                throw Failure(address: socket.name, error: error)
+            }
+        }
+    }
+
+    /// Closes what was opened for a configuration that does not run after all.
+    package func abandon(_ prepared: Prepared) {
+        for socket in prepared.plan.sockets {
+            guard let opened = prepared.opened[socket.key] else { continue }
+            for descriptor in opened { close(descriptor) }
+            if bound[socket.key] == nil { removeFile(of: socket.address) }
+        }
+    }
+
+    /// Makes the prepared sockets those of the process: gone ones are closed here, the backlog of those that
+    /// stay is set anew. What each worker is to listen on then comes from `assignments`.
+    package func commit(_ prepared: Prepared) {
+        let keys = Set(prepared.plan.sockets.map(\.key))
+        let remainingPaths = Set(prepared.plan.sockets.map(\.address))
+        for (key, socket) in bound where !keys.contains(key) {
+            for descriptor in socket.descriptors { close(descriptor) }
+            if !remainingPaths.contains(socket.address) { removeFile(of: socket.address) }
+            bound[key] = nil
+        }
+        for socket in prepared.plan.sockets {
+            var descriptors = bound[socket.key]?.descriptors ?? []
+            for descriptor in descriptors { _ = listen(descriptor, Int32(clamping: socket.options.backlog)) }
+            descriptors += prepared.opened[socket.key, default: []]
+            let wanted = socket.isOwn ? prepared.workerCount : 1
+            for descriptor in descriptors.dropFirst(wanted) { close(descriptor) }
+            bound[socket.key] = Bound(address: socket.address, descriptors: Array(descriptors.prefix(wanted)))
+        }
+        for (worker, holds) in held {
+            held[worker] = worker < prepared.workerCount ? holds.intersection(keys) : nil
+        }
+    }
+
+    /// What the worker of `index` listens on under the configuration of `prepared`, which is committed. The
+    /// caller owns the descriptors.
+    package func assignments(_ prepared: Prepared, worker index: Int) throws(SystemError)
+        -> [AssignedListener]
+    {
+        var assigned: [AssignedListener] = []
+        for socket in prepared.plan.sockets {
+            var descriptor: Int32?
+            if !held[index, default: []].contains(socket.key) {
+                guard let own = bound[socket.key]?.descriptors, !own.isEmpty else { continue }
+                let duplicate = sy_duplicate(own[socket.isOwn ? index % own.count : 0])
+                guard duplicate >= 0 else {
+                    let error = SystemError("dup")
+                    for case let taken? in assigned.map(\.descriptor) { close(taken) }
+                    throw error
+                }
+                descriptor = duplicate
+            }
+            assigned.append(
+                AssignedListener(
+                    key: socket.key, descriptor: descriptor, isOwn: socket.isOwn, targets: socket.targets))
+        }
+        held[index] = Set(assigned.map(\.key))
+        return assigned
+    }
+
+    /// Closes all sockets of the set and removes the files of UNIX ones.
+    package func closeAll() {
+        for socket in bound.values {
+            for descriptor in socket.descriptors { close(descriptor) }
+            removeFile(of: socket.address)
+        }
+        bound = [:]
+        held = [:]
+    }
+
+    private func removeFile(of address: SocketAddress) {
+        guard case .unix(let path) = address else { return }
+        // The path is passed as a C string for the length of the call.
+        _ = unsafe unlink(path)
+    }
+}
+
+extension ListenerSet {
+    /// Whether the sockets of a configuration could be had, as `-t` asks; those in use are taken for those of
+    /// the process that runs. UNIX sockets are left alone.
+    ///
+    /// - Throws: without diagnostics, since `failed` was told.
+    package static func test(
+        _ configuration: Configuration, failed: (Failure) -> Void
+    ) throws(LoadFailure) {
+        var isUsable = true
+        for socket in ListenPlan(configuration.listeners).sockets {
+            if case .unix = socket.address { continue }
+            do throws(SystemError) {
+                close(try Sockets.listen(on: socket.address, options: Sockets.ListenOptions(socket.options)))
+            } catch  where error.code != EADDRINUSE {
+                failed(Failure(address: socket.name, error: error))
+                isUsable = false
+            } catch {}
+        }
+        guard isUsable else { throw LoadFailure.told }
+    }
+}

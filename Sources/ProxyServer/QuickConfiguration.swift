@@ -1,0 +1,73 @@
+/// The configuration that the command line's quick mode stands for: one server that proxies everything.
+package struct QuickConfiguration: Sendable {
+    package struct Invalid: Error, Equatable, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// As `listen` takes it.
+    package let listen: String
+    /// As `proxy_pass` takes it.
+    package let target: String
+
+    /// - Parameters:
+    ///   - listen: `[ADDR:]PORT`, or `unix:/path`.
+    ///   - target: `http://host[:port][/path]`, or without the scheme.
+    package init(listen: String, target: String) throws(Invalid) {
+        guard Self.isWord(listen) else { throw Invalid(description: "invalid address \"\(listen)\"") }
+        guard Self.isWord(target) else { throw Invalid(description: "invalid URL \"\(target)\"") }
+        // "8080" and "[::1]:8080" are what `listen` takes already; ":8080" is what many other tools take.
+        self.listen = listen.hasPrefix(":") ? String(listen.dropFirst()) : listen
+        if let scheme = target.firstRange(of: "://") {
+            guard target[..<scheme.lowerBound].lowercased() == "http" else {
+                throw Invalid(description: "invalid URL \"\(target)\": only http:// is supported")
+            }
+            self.target = "http://" + target[scheme.upperBound...]
+        } else {
+            self.target = "http://" + target
+        }
+    }
+
+    /// Whether `text` can stand in a configuration without quotes, meaning itself.
+    private static func isWord(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"{};\"'\\$#".utf8.contains($0) }
+    }
+
+    package var text: String {
+        """
+        daemon off;
+        pid /tmp/switchyard-quick.pid;
+        worker_processes auto;
+        error_log stderr notice;
+
+        events {
+            worker_connections 16384;
+        }
+
+        http {
+            access_log /dev/stdout;
+
+            # Requests that ask for an upgrade, such as WebSocket handshakes, are passed on as such.
+            map $http_upgrade $connection_upgrade {
+                default upgrade;
+                '' close;
+            }
+
+            server {
+                listen \(listen);
+
+                location / {
+                    proxy_pass \(target);
+                    proxy_http_version 1.1;
+                    proxy_set_header Host $http_host;
+                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                    proxy_set_header X-Forwarded-Proto $scheme;
+                    proxy_set_header Upgrade $http_upgrade;
+                    proxy_set_header Connection $connection_upgrade;
+                    proxy_read_timeout 1h;
+                }
+            }
+        }
+
+        """
+    }
+}

@@ -1,0 +1,351 @@
+internal import CSwitchyard
+internal import Config
+internal import EventLoop
+internal import Glibc
+internal import ProxyCore
+
+/// The process: its configuration, its sockets, its workers, and what signals ask of it.
+///
+/// Lives on the main thread, which runs a loop of its own and carries no traffic.
+package final class Server {
+    package struct Options: Sendable {
+        package var source: ConfigurationSource
+        /// False for the quick mode, which is not run by `-s`.
+        package var writesPidFile = true
+        /// Where messages go that no error log takes: standard error.
+        package var console = Console()
+
+        package init(source: ConfigurationSource) { self.source = source }
+    }
+
+    private enum Phase: Equatable {
+        case running
+        /// Workers end by themselves when their exchanges have.
+        case draining
+        case stopped
+    }
+
+    private let options: Options
+    private let logFiles = LogFiles()
+    private let listeners = ListenerSet()
+    private let registry = ProcessRegistry()
+    private var phase = Phase.running
+    private var pidFile: PidFile?
+    private var generation: Generation
+    private let loop: EventLoop
+    private var signals: SignalChannel?
+    private var timeouts: ShutdownTimeouts?
+    /// By index; those that ended or were told to are in `leaving`.
+    private var workers: [WorkerThread] = []
+    private var leaving: [WorkerThread] = []
+
+    /// Loads the configuration, binds its sockets, and goes to the background if it says so: what is to fail
+    /// fails here, and is told to the console.
+    ///
+    /// - Throws: a failure that has been told already.
+    package init(_ options: Options) throws(StartFailure) {
+        self.options = options
+        let loaded = try Self.load(options, logFiles)
+        let process = loaded.configuration.process
+        let sockets = try Self.bind(loaded.configuration, listeners, options.console)
+        listeners.commit(sockets)
+        do throws(SystemError) {
+            try Self.settle(process)
+            loop = try EventLoop(scratchSize: 4096)
+        } catch {
+            throw options.console.failure("\(error)")
+        }
+        generation = loaded.generation(number: 1, registry: registry)
+        do throws(SystemError) {
+            pidFile = try options.writesPidFile ? Self.writePidFile(process) : nil
+            // Before the identity is given up, and before any thread starts.
+            if let limit = process.workerFileLimit, sy_limit_files(UInt64(clamping: limit)) != 0 {
+                generation.errorLogger.log(
+                    .alert, "\(SystemError("setrlimit")), worker_rlimit_nofile \(limit)")
+            }
+            try Self.takeIdentity(process, generation.errorLogger)
+            try takeSignals()
+            timeouts = try ShutdownTimeouts(loop: loop)
+            try startWorkers(sockets)
+        } catch {
+            generation.errorLogger.log(.emerg, "\(error)")
+            let failure = options.console.failure("\(error)")
+            finish()
+            throw failure
+        }
+        registry.generationBegan(1, isReload: false)
+        generation.errorLogger.log(.notice, "\(Product.name)/\(Product.version)")
+        generation.errorLogger.log(.notice, "start \(workers.count) worker threads")
+    }
+
+    /// What the process listens on, with the ports that the system chose.
+    package var listening: [(name: String, port: UInt16)] {
+        listeners.localAddresses.map { ($0.description, $0.port) }
+    }
+
+    /// Serves until a signal ends the process.
+    package func run() {
+        loop.run()
+        finish()
+    }
+
+    // MARK: Starting
+
+    private static func load(
+        _ options: Options, _ logFiles: LogFiles
+    ) throws(StartFailure) -> LoadedConfiguration {
+        do throws(LoadFailure) {
+            let loaded = try ConfigurationLoader(logFiles: logFiles).load(options.source)
+            options.console.show(loaded.diagnostics)
+            return loaded
+        } catch {
+            options.console.show(error.diagnostics)
+            throw StartFailure()
+        }
+    }
+
+    private static func bind(
+        _ configuration: Configuration, _ listeners: ListenerSet, _ console: Console
+    ) throws(StartFailure) -> ListenerSet.Prepared {
+        do throws(ListenerSet.Failure) {
+            return try listeners.prepare(configuration, workerCount: workerCount(configuration.process)) {
+                console.write(.emerg, $0.description)
+            }
+        } catch {
+            if error.error.code == EADDRINUSE { throw console.failure("still could not bind()") }
+            throw StartFailure()
+        }
+    }
+
+    private static func settle(_ process: ProcessSettings) throws(SystemError) {
+        Threads.ignoreBrokenPipes()
+        if process.daemon, sy_daemonize() != 0 { throw SystemError("daemon") }
+    }
+
+    private static func writePidFile(_ process: ProcessSettings) throws(SystemError) -> PidFile {
+        let file = PidFile(path: process.pidFile)
+        do throws(SystemError) {
+            try file.write()
+        } catch {
+            throw SystemError("\(error.call)(\"\(file.path)\")", code: error.code)
+        }
+        return file
+    }
+
+    private static func takeIdentity(_ process: ProcessSettings, _ log: ErrorLogger) throws(SystemError) {
+        guard let user = process.user else { return }
+        guard geteuid() == 0 else {
+            return log.log(
+                .warn, "the \"user\" directive makes sense only when root runs the process, ignored")
+        }
+        // Both are passed as C strings for the length of the call.
+        guard unsafe sy_take_identity(user, process.group) == 0 else {
+            throw SystemError("setuid(\"\(user)\")")
+        }
+    }
+
+    private func takeSignals() throws(SystemError) {
+        let channel = try SignalChannel(
+            loop: loop, signals: [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH]
+        ) { [unowned self] signal in received(signal) }
+        try channel.register()
+        signals = channel
+    }
+
+    private static func workerCount(_ process: ProcessSettings) -> Int {
+        process.workerProcesses ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    }
+
+    private func startWorkers(_ sockets: ListenerSet.Prepared) throws(SystemError) {
+        while workers.count < Self.workerCount(generation.configuration.process) {
+            let index = workers.count
+            let end = WorkerEnd(self)
+            let poster = loop.poster
+            let thread = try WorkerThread(
+                index: index, generation: generation,
+                listeners: try listeners.assignments(sockets, worker: index), statistics: registry.addWorker()
+            ) {
+                poster.post { end.server?.workerEnded() }
+            }
+            workers.append(thread)
+        }
+    }
+
+    // MARK: Signals
+
+    private func received(_ signal: Int32) {
+        let log = generation.errorLogger
+        switch signal {
+        case SIGTERM, SIGINT:
+            let name = signal == SIGTERM ? "SIGTERM" : "SIGINT"
+            log.log(.notice, "signal \(signal) (\(name)) received, exiting")
+            stop()
+        case SIGQUIT:
+            log.log(.notice, "signal \(signal) (SIGQUIT) received, shutting down")
+            drain()
+        case SIGHUP:
+            log.log(.notice, "signal \(signal) (SIGHUP) received, reconfiguring")
+            if phase == .running { reload() }
+        case SIGUSR1:
+            log.log(.notice, "signal \(signal) (SIGUSR1) received, reopening logs")
+            reopenLogs()
+        case SIGUSR2: log.log(.notice, "signal \(signal) (SIGUSR2) received, ignored")
+        default: log.log(.notice, "signal \(signal) (SIGWINCH) received, ignored")
+        }
+    }
+
+    private func stop() {
+        guard phase != .stopped else { return }
+        phase = .stopped
+        for worker in workers + leaving { worker.stop() }
+        loop.stop()
+    }
+
+    private func drain() {
+        guard phase == .running else { return }
+        phase = .draining
+        generation.errorLogger.log(.notice, "gracefully shutting down")
+        listeners.closeAll()
+        leaving += workers
+        workers = []
+        for worker in leaving { worker.drain() }
+        if let time = generation.configuration.process.workerShutdownTimeout {
+            timeouts?.after(milliseconds: time) { [unowned self] in stop() }
+        }
+    }
+
+    /// Called once for each worker thread that ended.
+    fileprivate func workerEnded() {
+        leaving.removeAll { worker in
+            guard worker.hasEnded else { return false }
+            worker.join()
+            return true
+        }
+        if phase == .draining, leaving.isEmpty {
+            phase = .stopped
+            loop.stop()
+        }
+    }
+
+    private func reopenLogs() {
+        for worker in workers + leaving { worker.flushLogs() }
+        generation.errorLogger.log(.notice, "reopening logs")
+        for (path, error) in logFiles.reopen() {
+            generation.errorLogger.log(.emerg, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
+        }
+    }
+
+    // MARK: Reloading
+
+    /// Loads the configuration anew and has everything run under it; on any failure nothing has changed.
+    private func reload() {
+        let log = generation.errorLogger
+        log.log(.notice, "reconfiguring")
+        let loaded: LoadedConfiguration
+        let sockets: ListenerSet.Prepared
+        do throws(LoadFailure) {
+            loaded = try ConfigurationLoader(logFiles: logFiles).load(options.source)
+            report(loaded.diagnostics)
+        } catch {
+            report(error.diagnostics)
+            return registry.reloadFailed()
+        }
+        do throws(ListenerSet.Failure) {
+            let count = Self.workerCount(loaded.configuration.process)
+            sockets = try listeners.prepare(loaded.configuration, workerCount: count) { failure in
+                report(.emerg, failure.description)
+            }
+        } catch {
+            if error.error.code == EADDRINUSE { report(.emerg, "still could not bind()") }
+            return registry.reloadFailed()
+        }
+        listeners.commit(sockets)
+        take(loaded, sockets)
+    }
+
+    private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
+        generation = loaded.generation(number: generation.number + 1, registry: registry)
+        for worker in workers.dropFirst(Self.workerCount(loaded.configuration.process)) {
+            leaving.append(worker)
+            worker.drain()
+        }
+        workers = Array(workers.prefix(Self.workerCount(loaded.configuration.process)))
+        do throws(SystemError) {
+            for worker in workers {
+                worker.adopt(generation, listeners: try listeners.assignments(sockets, worker: worker.index))
+            }
+            try startWorkers(sockets)
+        } catch {
+            // The process is out of descriptors: it goes on with the workers that it has.
+            generation.errorLogger.log(.alert, "\(error) while reconfiguring")
+        }
+        registry.generationBegan(generation.number, isReload: true)
+        logFiles.closeUnused(keeping: loaded.logPaths)
+        movePidFile(loaded.configuration.process)
+        if let time = loaded.configuration.process.workerShutdownTimeout {
+            let number = generation.number
+            timeouts?.after(milliseconds: time) { [unowned self] in
+                for worker in workers + leaving { worker.closeGenerations(before: number) }
+            }
+        }
+        generation.errorLogger.log(.notice, "configuration \(generation.number) runs")
+    }
+
+    private func movePidFile(_ process: ProcessSettings) {
+        guard let old = pidFile, old.path != process.pidFile else { return }
+        do throws(SystemError) {
+            pidFile = try Self.writePidFile(process)
+            try old.remove()
+        } catch {
+            generation.errorLogger.log(.alert, "\(error)")
+        }
+    }
+
+    private func report(_ diagnostics: [ConfigDiagnostic]) {
+        for diagnostic in diagnostics {
+            report(diagnostic.severity == .error ? .emerg : .warn, diagnostic.description)
+        }
+    }
+
+    /// To the error log that runs, and to the terminal, if there is one to look at it.
+    private func report(_ level: LogLevel, _ message: String) {
+        generation.errorLogger.log(level, message)
+        let process = generation.configuration.process
+        let isLoggedThere = process.errorLogs.contains { $0.destination == .standardError }
+        if !process.daemon, !isLoggedThere { options.console.write(level, message) }
+    }
+
+    // MARK: Ending
+
+    private func finish() {
+        for worker in workers + leaving {
+            worker.stop()
+            worker.join()
+        }
+        workers = []
+        leaving = []
+        listeners.closeAll()
+        do throws(SystemError) {
+            try pidFile?.remove()
+        } catch {
+            generation.errorLogger.log(
+                .alert, "unlink() \"\(pidFile?.path ?? "")\" failed (\(error.code): \(error.reason))")
+        }
+        pidFile = nil
+        signals?.close()
+        timeouts?.close()
+        loop.close()
+        generation.errorLogger.log(.notice, "exit")
+    }
+}
+
+/// The process cannot start, and has said why.
+package struct StartFailure: Error {}
+
+/// A reference to the server for the workers' threads, which only hand it back to the main thread.
+private final class WorkerEnd: @unchecked Sendable {
+    // Looked at on the main thread alone.
+    private(set) weak var server: Server?
+
+    init(_ server: Server) { self.server = server }
+}

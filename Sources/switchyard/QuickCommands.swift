@@ -1,0 +1,119 @@
+internal import ArgumentParser
+internal import Config
+internal import DemoBackend
+internal import ProxyCore
+internal import ProxyServer
+
+struct ProxyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "proxy",
+        abstract: "Proxies everything to one server, WebSocket included, without a configuration file.")
+
+    @Option(help: ArgumentHelp("Where to listen.", valueName: "[address:]port"))
+    var listen: String
+
+    @Option(help: ArgumentHelp("The server to proxy to.", valueName: "URL"))
+    var to: String
+
+    @Flag(help: "Print the configuration that this stands for, and do not run it.")
+    var printConfig = false
+
+    func run() throws {
+        let quick: QuickConfiguration
+        do throws(QuickConfiguration.Invalid) {
+            quick = try QuickConfiguration(listen: listen, target: to)
+        } catch {
+            throw ValidationError(error.description)
+        }
+        if printConfig { return StandardOutput.write(Array(quick.text.utf8)) }
+        try RunOptions.serve(Server.Options(quick)) { server in
+            for address in server.listening {
+                StandardOutput.line(
+                    "\(Product.name): listening on \(address.name), proxying to \(quick.target)")
+            }
+        }
+    }
+}
+
+struct DemoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "demo",
+        abstract: "Runs a small backend and a proxy in front of it, with pages and WebSockets to try.")
+
+    @Option(help: ArgumentHelp("Where the proxy listens.", valueName: "[address:]port"))
+    var listen = "8080"
+
+    func run() throws {
+        let backend: DemoBackendThread
+        do {
+            backend = try DemoBackendThread(host: "127.0.0.1", port: 0)
+        } catch {
+            Console().write(.emerg, "\(error)")
+            throw ExitCode(1)
+        }
+        let quick: QuickConfiguration
+        do throws(QuickConfiguration.Invalid) {
+            quick = try QuickConfiguration(listen: listen, target: "http://127.0.0.1:\(backend.port)")
+        } catch {
+            throw ValidationError(error.description)
+        }
+        defer { backend.stop() }
+        try RunOptions.serve(Server.Options(quick)) { server in
+            // Started here, since from now on signals are the server's.
+            backend.start()
+            let port = server.listening.first?.port ?? 0
+            StandardOutput.line("backend on 127.0.0.1:\(backend.port), proxy on port \(port)")
+            Self.printThingsToTry(port: port)
+        }
+    }
+
+    private static func printThingsToTry(port: UInt16) {
+        StandardOutput.line("open http://localhost:\(port)/ in a browser, or try:")
+        let things = DemoServer.thingsToTry
+        let width = things.reduce(0) { max($0, $1.target.count) }
+        for thing in things {
+            let gap = String(repeating: " ", count: width - thing.target.count + 2)
+            let scheme = thing.summary.hasPrefix("WebSocket") ? "ws" : "http"
+            StandardOutput.line("  \(scheme)://localhost:\(port)\(thing.target)\(gap)\(thing.summary)")
+        }
+    }
+}
+
+struct EchoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "echo",
+        abstract: "Runs the demo's backend alone, to put a proxy in front of.")
+
+    @Option(help: ArgumentHelp("Where to listen.", valueName: "[address:]port"))
+    var listen: String
+
+    func run() throws {
+        let (host, port) = try Self.parse(listen)
+        do {
+            try DemoBackendThread.runUntilSignalled(host: host, port: port) { address in
+                StandardOutput.line("\(Product.name): echo backend listening on \(address)")
+            }
+        } catch {
+            Console().write(.emerg, "\(error)")
+            throw ExitCode(1)
+        }
+    }
+
+    /// A bare port is on the loopback address: this is a tool for one machine.
+    private static func parse(_ text: String) throws -> (host: String, port: UInt16) {
+        let colon = text.lastIndex(of: ":")
+        guard let port = UInt16(colon.map { text[text.index(after: $0)...] } ?? text[...]) else {
+            throw ValidationError("invalid address \"\(text)\"")
+        }
+        var host = colon.map { text[..<$0] } ?? "127.0.0.1"
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return (host.isEmpty || host == "localhost" ? "127.0.0.1" : String(host), port)
+    }
+}
+
+extension Server.Options {
+    fileprivate init(_ quick: QuickConfiguration) {
+        self.init(source: ConfigurationSource(.text(quick.text, name: "command line"), prefix: "/tmp"))
+        writesPidFile = false
+    }
+}
