@@ -20,6 +20,8 @@ open class Channel {
     package var mayWrite = false
     /// The peer closed its sending side, or the connection failed: reading goes on until that is seen.
     package fileprivate(set) var sawHangup = false
+    /// The connection is broken in both directions (EPOLLHUP, EPOLLERR), rather than ended in one.
+    package fileprivate(set) var sawFailure = false
     fileprivate var isScheduled = false
     private var isLevelTriggered = false
 
@@ -133,6 +135,7 @@ extension Channel {
     final func handle(events: UInt32) {
         let failed = events & (EventLoop.hangup | EventLoop.failure) != 0
         if failed || events & EventLoop.peerClosed != 0 { sawHangup = true }
+        if failed { sawFailure = true }
         if failed || events & (EventLoop.input | EventLoop.peerClosed) != 0 { mayRead = true }
         if failed || events & EventLoop.output != 0 {
             mayWrite = true

@@ -206,6 +206,11 @@ package final class EventLoop {
         deadlines.insert(Deadline(time: time, key: key.packed))
     }
 
+    /// Calls `body` with every channel that is registered now. It may close any of them.
+    package func forEachChannel(_ body: (Channel) -> Void) {
+        for slot in slots { if let channel = slot.channel, channel.isOpen { body(channel) } }
+    }
+
     func schedule(_ key: ChannelKey) { scheduled.append(key) }
 
     private func channel(_ key: ChannelKey) -> Channel? {

@@ -4,6 +4,10 @@ open class ListenerChannel: Channel {
     private static let restWhenExhausted: Int64 = 500
     private var isPaused = false
 
+    package override init(loop: EventLoop, descriptor: Int32) {
+        super.init(loop: loop, descriptor: descriptor)
+    }
+
     // MARK: To be overridden
 
     open func accepted(_ descriptor: Int32, from peer: SocketAddress) {}

@@ -63,6 +63,8 @@ public enum SocketAddress: Sendable, Hashable {
         }
     }
 
+    package var isUnix: Bool { if case .unix = self { true } else { false } }
+
     var family: Int32 {
         switch self {
         case .ipv4: AF_INET

@@ -30,6 +30,8 @@ open class StreamChannel: Channel {
 
     /// Everything that was waiting has been written.
     open func drained() {}
+    /// The kernel took some of what was waiting, but not all.
+    open func sentSome() {}
     /// The first write of a new connection can be made. Called once for each `register`.
     open func becameWritable() {}
     /// A write failed, with an `errno` value.
@@ -163,7 +165,10 @@ open class StreamChannel: Channel {
         let taken = write(unsent.span.extracting(unsentStart...), Span(), Span())
         guard writeError == 0 else { return }
         unsentStart += taken
-        guard unsentStart == unsent.count else { return }
+        guard unsentStart == unsent.count else {
+            if taken > 0 { sentSome() }
+            return
+        }
         unsent = []
         unsentStart = 0
         if shutsDownWhenSent {

@@ -1,1 +1,244 @@
+internal import CSwitchyard
+internal import Config
 package import EventLoop
+internal import ProxyCore
+internal import Synchronization
+
+/// One worker: a loop, the sockets it accepts on, and everything its exchanges share.
+///
+/// Confined to its thread from `run` on. Nothing in it is locked; other threads go through `WorkerThread`.
+package final class Worker {
+    package let loop: EventLoop
+    let statistics: WorkerStatistics
+    /// What new requests run under.
+    private(set) var current: WorkerGeneration
+    let clock = Clock()
+    private(set) var isDraining = false
+    var random = FastRandom()
+
+    private var listeners: [String: ListeningSocket] = [:]
+    private var exchanges: [Exchange] = []
+    private var drivers: [ExchangeDriver] = []
+    private var buffers: [[UInt8]] = []
+    private var openConnections = 0
+    private let timer: WorkerTimer
+    private var zoneCheckedAt: Int64 = 0
+
+    /// Serial numbers of connections, as `$connection` shows them, for the whole process.
+    private static let serials = Atomic<UInt64>(0)
+    /// More than this is not kept of anything that is recycled.
+    private static let maxSpare = 256
+
+    package init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
+        loop = try EventLoop()
+        self.statistics = statistics
+        current = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        timer = try WorkerTimer(loop: loop)
+        tick()
+    }
+
+    // MARK: What the process asks for
+
+    package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
+        if generation !== current.generation {
+            current.retire()
+            current = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        }
+        var kept: [String: ListeningSocket] = [:]
+        for assignment in assigned {
+            if let known = listeners.removeValue(forKey: assignment.key) {
+                known.targets = assignment.targets
+                kept[assignment.key] = known
+            } else if let descriptor = assignment.descriptor {
+                let listener = ListeningSocket(
+                    worker: self, descriptor: descriptor, isOwn: assignment.isOwn, targets: assignment.targets)
+                try listener.startListening()
+                kept[assignment.key] = listener
+            }
+        }
+        for listener in listeners.values { listener.end() }
+        listeners = kept
+    }
+
+    package func run() {
+        timer.worker = self
+        loop.run()
+        current.flushLogs()
+        for listener in listeners.values { listener.close() }
+        loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
+        current.flushLogs()
+        loop.close()
+    }
+
+    package func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        for listener in listeners.values { listener.end() }
+        listeners = [:]
+        loop.forEachChannel { ($0 as? DownstreamConnection)?.closeIfIdle() }
+        stopIfDrained()
+    }
+
+    package func stop() { loop.stop() }
+
+    package func closeGenerations(before number: Int) {
+        loop.forEachChannel { channel in
+            guard let connection = channel as? DownstreamConnection,
+                let generation = connection.generationNumber, generation < number
+            else { return }
+            connection.cutOff()
+        }
+    }
+
+    package func flushLogs() { current.flushLogs() }
+
+    // MARK: Connections
+
+    static func nextSerial() -> UInt64 { serials.add(1, ordering: .relaxed).newValue }
+
+    /// Takes room for a connection among `worker_connections`; false when there is none.
+    func reserveConnection() -> Bool {
+        let limit = current.configuration.process.workerConnections
+        guard openConnections < limit else { return false }
+        openConnections += 1
+        if openConnections == limit {
+            // What comes now waits in the backlog rather than being turned away.
+            for listener in listeners.values { listener.pause() }
+            current.generation.errorLogger.log(.alert, "\(limit) worker_connections are not enough")
+        }
+        return true
+    }
+
+    func releaseConnection() {
+        if openConnections == current.configuration.process.workerConnections {
+            for listener in listeners.values { listener.resume() }
+        }
+        openConnections -= 1
+        stopIfDrained()
+    }
+
+    private func stopIfDrained() {
+        if isDraining && statistics.active.value == 0 { loop.stop() }
+    }
+
+    // MARK: What is shared
+
+    /// Brings the clock that exchanges see up to the loop's.
+    func tick() {
+        clock.advance(to: Moment(unix: loop.unixNow, monotonic: loop.now))
+        // Summer time begins and ends on a quarter of an hour.
+        if loop.unixNow >= zoneCheckedAt {
+            zoneCheckedAt = (loop.unixNow / 900_000 + 1) * 900_000
+            clock.zoneOffset = Int(sy_zone_offset(loop.unixNow / 1000))
+        }
+    }
+
+    func takeExchange() -> Exchange {
+        if let exchange = exchanges.popLast() {
+            exchange.reset(runtime: current.generation.runtime)
+            return exchange
+        }
+        return Exchange(runtime: current.generation.runtime, clock: clock)
+    }
+
+    func giveBack(_ exchange: Exchange) {
+        if exchanges.count < Self.maxSpare { exchanges.append(exchange) }
+    }
+
+    func takeDriver() -> ExchangeDriver { drivers.popLast() ?? ExchangeDriver(worker: self) }
+
+    func giveBack(_ driver: ExchangeDriver) {
+        if drivers.count < Self.maxSpare { drivers.append(driver) }
+    }
+
+    /// An empty buffer with room in it, to be given back.
+    func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
+
+    func giveBack(_ buffer: consuming [UInt8]) {
+        guard buffers.count < 8, buffer.capacity <= 1 << 20 else { return }
+        buffer.removeAll(keepingCapacity: true)
+        buffers.append(buffer)
+    }
+
+    /// Has `flushLogs` run at `time` at the latest.
+    func flushLogs(by time: Int64) {
+        if time < timer.deadline { timer.setDeadline(time) }
+    }
+}
+
+/// A deadline of the worker itself.
+private final class WorkerTimer: Channel {
+    weak var worker: Worker?
+
+    init(loop: EventLoop) throws(SystemError) {
+        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard descriptor >= 0 else { throw SystemError("eventfd") }
+        super.init(loop: loop, descriptor: descriptor)
+        try register()
+    }
+
+    override func deadlinePassed() { worker?.flushLogs() }
+}
+
+/// A socket that the worker accepts on.
+final class ListeningSocket: ListenerChannel {
+    // Set by the initialiser; with the ones inherited, the compiler (6.3.1) takes a class that adds stored
+    // properties without defaults to this hierarchy for a recursion.
+    private var worker: Worker?
+    private var isOwn = false
+    var targets = ListenerTargets(own: 0)
+
+    convenience init(worker: Worker, descriptor: Int32, isOwn: Bool, targets: ListenerTargets) {
+        self.init(loop: worker.loop, descriptor: descriptor)
+        self.worker = worker
+        self.isOwn = isOwn
+        self.targets = targets
+    }
+
+    /// Stops listening. What waits on a socket of this worker alone is still taken.
+    func end() {
+        if isOwn { acceptAll() }
+        close()
+    }
+
+    override func accepted(_ descriptor: Int32, from peer: SocketAddress) {
+        guard let worker, worker.reserveConnection() else {
+            // Only after `pause`, in the same turn: the limit was reached by another listener's connection.
+            return Sockets.abandon(descriptor)
+        }
+        let connection = DownstreamConnection(worker: worker, listener: self, descriptor: descriptor, peer: peer)
+        connection.start()
+    }
+
+    override func acceptFailed(_ error: SystemError) {
+        worker?.current.generation.errorLogger.log(.crit, "\(error)")
+    }
+
+    /// The listener of the configuration whose connection this is.
+    func target(local: SocketAddress?) -> Int {
+        guard !targets.byAddress.isEmpty, let local else { return targets.own }
+        return targets.byAddress[local.binary] ?? targets.own
+    }
+}
+
+/// Random numbers for identifiers: unpredictable enough to be unique, far cheaper than the system's.
+struct FastRandom {
+    private var state: (UInt64, UInt64)
+
+    init() {
+        var system = SystemRandomNumberGenerator()
+        state = (system.next() | 1, system.next())
+    }
+
+    /// xorshift128+.
+    mutating func next() -> UInt64 {
+        var first = state.0
+        let second = state.1
+        state.0 = second
+        first ^= first << 23
+        state.1 = first ^ second ^ (first >> 18) ^ (second >> 5)
+        return state.1 &+ second
+    }
+
+    mutating func pair() -> (UInt64, UInt64) { (next(), next()) }
+}

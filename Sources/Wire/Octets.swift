@@ -14,6 +14,11 @@ extension [UInt8] {
 }
 
 extension Span<UInt8> {
+    /// The same memory as the parsers take it.
+    package var raw: RawSpan {
+        @inline(__always) @_lifetime(copy self) get { RawSpan(_elements: self) }
+    }
+
     /// Eight bytes from `position` on, the first one lowest. The compiler makes a single load of it.
     @inline(__always)
     func word(at position: Int) -> UInt64 {

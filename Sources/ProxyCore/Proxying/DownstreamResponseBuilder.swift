@@ -229,6 +229,13 @@ package struct DownstreamResponse: Sendable, Equatable {
     package var keepsAlive: Bool
     /// A chunked body ends with the section of `appendTrailers` in place of a bare empty line.
     package var sendsTrailers = false
+
+    package init(status: Int, framing: BodyFraming, keepsAlive: Bool, sendsTrailers: Bool = false) {
+        self.status = status
+        self.framing = framing
+        self.keepsAlive = keepsAlive
+        self.sendsTrailers = sendsTrailers
+    }
 }
 
 extension ExpiresPolicy {

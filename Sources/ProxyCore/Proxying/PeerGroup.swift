@@ -170,7 +170,7 @@ package struct PeerSelection: Sendable {
     fileprivate var usesBackups = false
     fileprivate var tried: PeerSet
 
-    init(tries: Int, peerCount: Int) {
+    package init(tries: Int, peerCount: Int) {
         self.tries = tries
         tried = PeerSet(count: peerCount)
     }

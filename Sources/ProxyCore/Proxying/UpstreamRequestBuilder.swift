@@ -221,4 +221,6 @@ package struct UpstreamRequest: Sendable {
     package fileprivate(set) var upgrade: SentUpgrade?
     /// The request is a faulty WebSocket handshake on its way to an upstream: answer this instead of sending it.
     package fileprivate(set) var rejection: WebSocketHandshake.RequestViolation?
+
+    package init() {}
 }

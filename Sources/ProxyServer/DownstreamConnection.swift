@@ -1,0 +1,509 @@
+internal import Config
+internal import CSwitchyard
+internal import EventLoop
+internal import ProxyCore
+internal import Wire
+
+/// A client's connection: reads heads, hands bodies to the exchange under way, keeps what was sent too early.
+///
+/// It holds no buffer while it is idle, and no exchange between requests.
+final class DownstreamConnection: StreamChannel {
+    private enum Phase {
+        /// Waiting for the first byte of a request.
+        case idle
+        /// A head has begun.
+        case readingHead(HeadInProgress)
+        case exchange(ExchangeDriver)
+        case tunnel(Tunnel)
+        /// The response has gone out; what still comes of the request is dropped until the client ends.
+        case lingering
+        case closed
+    }
+
+    /// What a head takes while it is being read.
+    private final class HeadInProgress {
+        let exchange: Exchange
+        var parser = RequestHeadParser()
+        let startedAt: Moment
+
+        init(_ exchange: Exchange, startedAt: Moment) {
+            self.exchange = exchange
+            self.startedAt = startedAt
+        }
+    }
+
+    /// Milliseconds for which a connection lingers, in all and without a byte; nginx's defaults.
+    private static let lingeringTime: Int64 = 30_000
+    private static let lingeringTimeout: Int64 = 5_000
+    /// Responses of our own wait in memory; more than this many bytes and no further request is begun.
+    private static let maxUnsent = 64 * 1024
+
+    let worker: Worker
+    private let listener: ListeningSocket
+    /// `nil` in a tunnel, which keeps only what its log line needs.
+    private var facts: ClientFacts?
+    private var phase = Phase.idle
+    /// Bytes that were read and not used yet.
+    private var inbox: [UInt8] = []
+    private var isProcessing = false
+    /// The client ended its sending side.
+    private var sawEnd = false
+    private var readDeadline = EventLoop.never
+    private var sendDeadline = EventLoop.never
+    private var lingersUntil = EventLoop.never
+    private var statisticsPhase = StatisticsPhase.idle
+
+    private enum StatisticsPhase { case idle, reading, writing }
+
+    init(worker: Worker, listener: ListeningSocket, descriptor: Int32, peer: SocketAddress) {
+        self.worker = worker
+        self.listener = listener
+        super.init(loop: worker.loop, descriptor: descriptor)
+        let facts = ClientFacts()
+        facts.address = peer.isUnix ? Array("unix:".utf8) : Array(peer.host.utf8)
+        facts.port = peer.port
+        facts.binaryAddress = peer.isUnix ? Array("unix:".utf8) : peer.binary
+        facts.serial = Worker.nextSerial()
+        worker.tick()
+        facts.connectedAt = worker.clock.now
+        if let local = Sockets.localAddress(descriptor) {
+            facts.serverAddress = Array(local.host.utf8)
+            facts.serverPort = local.port
+        }
+        self.facts = facts
+        if !peer.isUnix { Sockets.disableDelay(descriptor) }
+    }
+
+    func start() {
+        worker.statistics.accepted.add()
+        worker.statistics.active.add()
+        do throws(SystemError) {
+            try register()
+        } catch {
+            worker.current.generation.errorLogger.log(.alert, "\(error)")
+            return finish()
+        }
+        let listeners = worker.current.configuration.listeners
+        let index = listenerIndex
+        let timeout = listeners.indices.contains(index)
+            ? listeners[index].defaultServer.connection.clientHeaderTimeout : 60_000
+        setReadDeadline(after: timeout)
+    }
+
+    /// The generation that what goes on here began under; `nil` when nothing does.
+    var generationNumber: Int? {
+        switch phase {
+        case .exchange(let driver): driver.generation.generation.number
+        case .tunnel(let tunnel): tunnel.generation.generation.number
+        case .idle, .readingHead, .lingering, .closed: nil
+        }
+    }
+
+    private var listenerIndex: Int {
+        guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
+        return listener.target(local: Sockets.localAddress(descriptor))
+    }
+
+    // MARK: Deadlines
+
+    func setReadDeadline(after milliseconds: Int) {
+        readDeadline = loop.now + Int64(milliseconds)
+        updateDeadline()
+    }
+
+    func clearReadDeadline() {
+        readDeadline = EventLoop.never
+        updateDeadline()
+    }
+
+    private func setSendDeadline(after milliseconds: Int) {
+        sendDeadline = loop.now + Int64(milliseconds)
+        updateDeadline()
+    }
+
+    private func updateDeadline() {
+        setDeadline(min(readDeadline, sendDeadline))
+    }
+
+    override func deadlinePassed() {
+        worker.tick()
+        if sendDeadline <= loop.now { return sendTimedOut() }
+        guard readDeadline <= loop.now else { return updateDeadline() }
+        readDeadline = EventLoop.never
+        switch phase {
+        case .idle, .lingering: finish()
+        case .readingHead(let head): refuse(head, status: 408, reason: "client timed out")
+        case .exchange(let driver): driver.clientBodyTimedOut()
+        case .tunnel(let tunnel): tunnel.timedOut(.client)
+        case .closed: break
+        }
+    }
+
+    private func sendTimedOut() {
+        sendDeadline = EventLoop.never
+        switch phase {
+        case .exchange(let driver): driver.clientGone(reason: "client timed out")
+        case .tunnel(let tunnel): tunnel.timedOut(.client)
+        case .idle, .readingHead, .lingering, .closed: finish()
+        }
+    }
+
+    // MARK: Reading
+
+    override func readable() {
+        switch phase {
+        case .idle, .readingHead: readHead()
+        case .exchange(let driver): readDuringExchange(driver)
+        case .tunnel(let tunnel): tunnel.readable(.client)
+        case .lingering: readLingering()
+        case .closed: break
+        }
+    }
+
+    private func readHead() {
+        guard !sawEnd, unsentBytes < Self.maxUnsent else { return }
+        switch read() {
+        case .bytes(let count):
+            worker.tick()
+            let loop = loop
+            process(loop.received(count))
+            if mayRead { scheduleRead() }
+        case .wouldBlock: break
+        case .end: endOfInput()
+        case .failed: finish()
+        }
+    }
+
+    private func readDuringExchange(_ driver: ExchangeDriver) {
+        if sawFailure && !driver.ignoresClientAbort {
+            worker.tick()
+            return driver.clientGone(reason: "client prematurely closed connection")
+        }
+        guard inbox.isEmpty, driver.wantsBody else { return }
+        switch read() {
+        case .bytes(let count):
+            worker.tick()
+            let loop = loop
+            process(loop.received(count))
+            if mayRead { scheduleRead() }
+        case .wouldBlock: break
+        case .end: endOfInput()
+        case .failed:
+            worker.tick()
+            driver.clientGone(reason: "client prematurely closed connection")
+        }
+    }
+
+    private func endOfInput() {
+        sawEnd = true
+        switch phase {
+        case .idle, .readingHead, .lingering: if isDrained { finish() } else { shutdownAfterSending() }
+        case .exchange(let driver):
+            worker.tick()
+            driver.clientEnded()
+        case .tunnel, .closed: break
+        }
+    }
+
+    private func readLingering() {
+        switch read() {
+        case .bytes:
+            guard loop.now < lingersUntil else { return finish() }
+            setReadDeadline(after: Int(Self.lingeringTimeout))
+            if mayRead { scheduleRead() }
+        case .wouldBlock: break
+        case .end, .failed: finish()
+        }
+    }
+
+    /// Uses as much of `bytes` as can be used now; the rest waits in `inbox`.
+    private func process(_ bytes: Span<UInt8>) {
+        if inbox.isEmpty {
+            let used = consume(bytes)
+            keep(bytes, after: used)
+        } else {
+            var gathered = inbox
+            inbox = []
+            for index in bytes.indices { gathered.append(bytes[index]) }
+            processGathered(gathered)
+        }
+        flushExchange()
+    }
+
+    private func processGathered(_ gathered: [UInt8]) {
+        let used = consume(gathered.span)
+        if used == 0 { inbox = gathered } else { keep(gathered.span, after: used) }
+    }
+
+    /// Goes on with what was read before: the exchange can take more, or has ended.
+    func processInbox() {
+        guard !isProcessing, !inbox.isEmpty else { return }
+        let waiting = inbox
+        inbox = []
+        processGathered(waiting)
+        flushExchange()
+    }
+
+    private func keep(_ bytes: Span<UInt8>, after used: Int) {
+        guard used < bytes.count else { return }
+        switch phase {
+        case .lingering, .closed: return
+        case .idle, .readingHead, .exchange, .tunnel: break
+        }
+        inbox.reserveCapacity(bytes.count - used)
+        for index in used..<bytes.count { inbox.append(bytes[index]) }
+    }
+
+    private func flushExchange() {
+        if case .exchange(let driver) = phase { driver.flushHead() }
+    }
+
+    /// - Returns: how many bytes were used.
+    private func consume(_ bytes: Span<UInt8>) -> Int {
+        isProcessing = true
+        defer { isProcessing = false }
+        var offset = 0
+        while offset < bytes.count {
+            switch phase {
+            case .idle:
+                guard unsentBytes < Self.maxUnsent else { return offset }
+                beginHead()
+            case .readingHead(let head):
+                guard let length = parse(bytes.extracting(offset...), head) else { return offset }
+                offset += length
+            case .exchange(let driver):
+                guard driver.wantsBody else { return offset }
+                let used = driver.receiveBody(bytes.extracting(offset...))
+                if used == 0 { return offset }
+                offset += used
+            case .tunnel, .lingering, .closed:
+                return offset
+            }
+        }
+        return offset
+    }
+
+    private func beginHead() {
+        let exchange = worker.takeExchange()
+        phase = .readingHead(HeadInProgress(exchange, startedAt: worker.clock.now))
+        count(as: .reading)
+        setReadDeadline(after: connectionSettings.clientHeaderTimeout)
+    }
+
+    private var connectionSettings: ConnectionSettings {
+        let listeners = worker.current.configuration.listeners
+        let index = listenerIndex
+        return listeners.indices.contains(index)
+            ? listeners[index].defaultServer.connection : ConnectionSettings()
+    }
+
+    /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
+    private func parse(_ bytes: Span<UInt8>, _ head: HeadInProgress) -> Int? {
+        let settings = connectionSettings
+        var limits = RequestHeadParser.Limits()
+        let size = max(settings.largeHeaderBufferSize, settings.clientHeaderBufferSize)
+        limits.maxRequestLine = size
+        limits.maxFieldLine = size
+        limits.maxHead = settings.clientHeaderBufferSize + size * settings.largeHeaderBufferCount
+        limits.allowUnderscores = settings.underscoresInHeaders
+        switch head.parser.parse(bytes.raw, limits: limits, into: &head.exchange.request) {
+        case .incomplete:
+            return nil
+        case .invalid(let violation):
+            worker.statistics.badRequests.add()
+            var received: [UInt8] = []
+            for index in 0..<min(bytes.count, 4096) { received.append(bytes[index]) }
+            head.exchange.request.bytes = received
+            refuse(head, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
+            return nil
+        case .complete(let length):
+            facts?.requests += 1
+            worker.statistics.requests.add()
+            worker.statistics.clientBytesIn.add(length)
+            clearReadDeadline()
+            count(as: .writing)
+            guard let facts else { return nil }
+            head.exchange.begin(
+                listener: listenerIndex, client: facts, startedAt: head.startedAt, random: worker.random.pair())
+            start(head.exchange).begin()
+            return length
+        }
+    }
+
+    private func start(_ exchange: Exchange) -> ExchangeDriver {
+        let driver = worker.takeDriver()
+        driver.prepare(exchange, on: self, generation: worker.current)
+        phase = .exchange(driver)
+        return driver
+    }
+
+    /// Answers a head that was refused, or did not come in time, and closes.
+    private func refuse(_ head: HeadInProgress, status: Int, reason: String) {
+        guard let facts else { return }
+        let received = head.exchange.request.bytes
+        head.exchange.beginRefused(
+            received, listener: listenerIndex, client: facts, startedAt: head.startedAt, random: worker.random.pair())
+        count(as: .writing)
+        worker.statistics.requests.add()
+        start(head.exchange).refuse(status: status, reason: reason)
+    }
+
+    // MARK: The exchange's side
+
+    /// Sends part of a response.
+    func send(response bytes: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()) {
+        worker.statistics.clientBytesOut.add(bytes.count + second.count + third.count)
+        send(bytes, then: second, then: third)
+        if unsentBytes > 0, sendDeadline == EventLoop.never, case .exchange(let driver) = phase {
+            setSendDeadline(after: driver.sendTimeout)
+        }
+    }
+
+    override func sentSome() {
+        guard sendDeadline != EventLoop.never else { return }
+        switch phase {
+        case .exchange(let driver): setSendDeadline(after: driver.sendTimeout)
+        case .tunnel(let tunnel): setSendDeadline(after: tunnel.sendTimeout)
+        case .idle, .readingHead, .lingering, .closed: break
+        }
+    }
+
+    override func drained() {
+        sendDeadline = EventLoop.never
+        updateDeadline()
+        switch phase {
+        case .exchange(let driver):
+            worker.tick()
+            driver.clientDrained()
+        case .tunnel(let tunnel): tunnel.drained(.client)
+        case .idle, .readingHead:
+            if sawEnd { return finish() }
+            worker.tick()
+            processInbox()
+            if mayRead { scheduleRead() }
+        case .lingering, .closed: break
+        }
+    }
+
+    override func writeFailed(_ error: Int32) {
+        switch phase {
+        case .exchange(let driver):
+            worker.tick()
+            driver.clientGone(reason: "send() failed (\(error): \(SystemError.reason(error)))")
+        case .tunnel(let tunnel): tunnel.failed(.client)
+        case .idle, .readingHead, .lingering: finish()
+        case .closed: break
+        }
+    }
+
+    /// Whether bytes came after the request that nobody has used.
+    var hasEarlyBytes: Bool { !inbox.isEmpty }
+    var hasEnded: Bool { sawEnd }
+
+    /// The exchange has ended.
+    func exchangeEnded(_ ending: ExchangeStateMachine.Ending.Client, keepaliveTimeout: Int) {
+        guard case .exchange = phase else { return }
+        count(as: .idle)
+        switch ending {
+        case .keep:
+            if worker.isDraining || sawEnd && inbox.isEmpty {
+                phase = .idle
+                return isDrained ? finish() : shutdownAfterSending()
+            }
+            phase = .idle
+            setReadDeadline(after: keepaliveTimeout)
+            processInbox()
+            // The exchange did not look at what came meanwhile.
+            if mayRead && isOpen { scheduleRead() }
+        case .close:
+            finish()
+        case .lingeringClose:
+            linger()
+        }
+    }
+
+    private func linger() {
+        phase = .lingering
+        inbox = []
+        shutdownWhenSent()
+        lingersUntil = loop.now + Self.lingeringTime
+        setReadDeadline(after: Int(Self.lingeringTimeout))
+        if mayRead { scheduleRead() }
+    }
+
+    /// The client ended first, and there is still something to send to it.
+    private func shutdownAfterSending() {
+        phase = .lingering
+        shutdownWhenSent()
+        lingersUntil = loop.now + Self.lingeringTime
+        setReadDeadline(after: Int(Self.lingeringTimeout))
+    }
+
+    /// Breaks off a response so that the client sees it is not whole.
+    func abort() {
+        if isOpen { Sockets.resetOnClose(descriptor) }
+        finish()
+    }
+
+    /// The exchange has become a tunnel. Returns what the client sent before it knew.
+    func enter(_ tunnel: Tunnel) -> [UInt8] {
+        phase = .tunnel(tunnel)
+        facts = nil
+        readDeadline = EventLoop.never
+        sendDeadline = EventLoop.never
+        updateDeadline()
+        let early = inbox
+        inbox = []
+        return early
+    }
+
+    func armSendDeadline(after milliseconds: Int) {
+        if sendDeadline == EventLoop.never { setSendDeadline(after: milliseconds) }
+    }
+
+    // MARK: The end
+
+    /// The worker drains: a connection that waits for a request is not needed.
+    func closeIfIdle() {
+        if case .idle = phase, isDrained { finish() }
+    }
+
+    /// Closes whatever goes on here.
+    func cutOff() {
+        worker.tick()
+        switch phase {
+        case .exchange(let driver): driver.cutOff()
+        case .tunnel(let tunnel): tunnel.cutOff()
+        case .idle, .readingHead, .lingering: finish()
+        case .closed: break
+        }
+    }
+
+    /// Closes the connection. Whoever used it has been told.
+    func finish() {
+        if case .closed = phase { return }
+        if case .readingHead(let head) = phase { worker.giveBack(head.exchange) }
+        count(as: .idle)
+        phase = .closed
+        inbox = []
+        facts = nil
+        close()
+        worker.statistics.active.add(-1)
+        worker.releaseConnection()
+    }
+
+    private func count(as next: StatisticsPhase) {
+        guard next != statisticsPhase else { return }
+        switch statisticsPhase {
+        case .idle: break
+        case .reading: worker.statistics.reading.add(-1)
+        case .writing: worker.statistics.writing.add(-1)
+        }
+        switch next {
+        case .idle: break
+        case .reading: worker.statistics.reading.add()
+        case .writing: worker.statistics.writing.add()
+        }
+        statisticsPhase = next
+    }
+}

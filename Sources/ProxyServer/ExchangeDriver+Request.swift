@@ -1,0 +1,418 @@
+internal import Config
+internal import EventLoop
+internal import ProxyCore
+internal import Wire
+
+/// From the client to the upstream.
+extension ExchangeDriver {
+    // MARK: Finding the upstream
+
+    func proxy(to pass: ProxyPass) {
+        self.pass = pass
+        redirected = !exchange.attempts.isEmpty
+        plan = generation.plans.plan(for: exchange.location, pass)
+        upgrade = UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
+        if case .chunked = exchange.request.framing, settings.values.proxyHTTPVersion == .v1_0,
+            !requestBody.isComplete, settings.values.proxyPassRequestBody, settings.values.proxySetBody == nil
+        {
+            // HTTP/1.0 knows no chunks: the length has to be known before the head can go out.
+            replay.removeAll(keepingCapacity: true)
+            setStage(.gatheringBody)
+            return sendContinue()
+        }
+        chooseTarget(bodyLength: knownBodyLength)
+    }
+
+    /// `nil` for a body that is sent on in chunks.
+    private var knownBodyLength: Int64? {
+        if exchange.bodyIsDiscarded { return 0 }
+        switch exchange.request.framing {
+        case .none, .untilClose: return 0
+        case .length(let length): return length
+        case .chunked: return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
+        }
+    }
+
+    func chooseTarget(bodyLength: Int64?) {
+        guard let pass, let plan else { return }
+        uri.removeAll(keepingCapacity: true)
+        let target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
+        upstreamHead.removeAll(keepingCapacity: true)
+        upstreamRequest = UpstreamRequestBuilder.append(
+            for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength, to: &upstreamHead)
+        if let rejection = upstreamRequest.rejection {
+            worker.statistics.upgradesRefused.add()
+            log(.info, rejection.message)
+            return respond(rejection.response)
+        }
+        machine = ExchangeStateMachine(
+            hasBody: !requestBody.isComplete, isIdempotent: RetryPolicy.isIdempotent(exchange.method),
+            asksForUpgrade: upstreamRequest.upgrade != nil)
+        switch target {
+        case .group(let index): connect(to: generation.peers(ofGroup: index))
+        case .address(let address): connect(to: generation.peers(ofHost: exchange.proxyHost, [address]))
+        case .resolve(let name, let port): resolve(name, port: port)
+        case .failed(let reason): giveUp(ProxyFailure(.invalidTarget(reason)))
+        }
+    }
+
+    func connect(to peers: UpstreamPeers) {
+        guard let plan else { return }
+        self.peers = peers
+        selection = peers.group.begin(maxTries: plan.retry.maxTries)
+        firstTryAt = loop.now
+        connectNext()
+    }
+
+    func connectNext() {
+        guard let peers else { return }
+        guard let index = peers.group.next(&selection, now: loop.now) else {
+            return giveUp(ProxyFailure(.noLivePeers))
+        }
+        let address = peers.group.peers[index].address
+        var attempt = UpstreamAttempt(address: address.text, startedAt: worker.clock.now)
+        attempt.followsRedirect = redirected
+        redirected = false
+        exchange.attempts.append(attempt)
+        peers.statistics.attempts.add()
+        if let idle = peers.takeIdle(to: address) {
+            peers.statistics.connectionsReused.add()
+            upstream = idle
+            idle.attach(to: self)
+            return connected(reused: true)
+        }
+        guard worker.reserveConnection() else {
+            return giveUp(ProxyFailure(.connectFailed(24)))  // EMFILE, the nearest to the truth
+        }
+        do throws(SystemError) {
+            let connection = try UpstreamConnection(
+                to: address, worker: worker, socketKeepalive: settings.values.proxySocketKeepalive)
+            peers.statistics.connectionsOpened.add()
+            upstream = connection
+            connection.attach(to: self)
+            isConnecting = true
+            connection.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
+        } catch {
+            worker.releaseConnection()
+            attemptFailed(ProxyFailure(.connectFailed(error.code)))
+        }
+    }
+
+    func upstreamConnected(error: Int32) {
+        guard isConnecting, upstream != nil else { return }
+        worker.tick()
+        isConnecting = false
+        guard error == 0 else { return attemptFailed(ProxyFailure(.connectFailed(error))) }
+        let elapsed = Int(loop.now - lastAttemptStart)
+        peers?.statistics.connectSeconds.observe(milliseconds: elapsed)
+        connected(reused: false)
+        downstream?.processInbox()
+        flushHead()
+        // Bytes of the body that came meanwhile were left to the kernel.
+        if let downstream, wantsBody, downstream.mayRead { downstream.scheduleRead() }
+    }
+
+    var lastAttemptStart: Int64 { exchange.attempts.last?.startedAt.monotonic ?? loop.now }
+
+    private func connected(reused: Bool) {
+        guard let upstream else { return }
+        upstream.requests += 1
+        machine.connected(reused: reused)
+        updateAttempt { $0.connectTime = Int(self.loop.now - $0.startedAt.monotonic) }
+        responseParser.reset()
+        responseInbox.removeAll(keepingCapacity: true)
+        isHeadPending = true
+        sendContinue()
+        let replacement = upstreamRequest.replacementBody
+        if !replacement.isEmpty {
+            sendHead(with: replacement.span)
+        } else if !replay.isEmpty && isReplayable {
+            resend()
+        }
+        if upstream.mayRead { upstream.scheduleRead() }
+    }
+
+    /// Another try: what was sent of the body before goes out again.
+    private func resend() {
+        var body = worker.takeBuffer()
+        switch upstreamRequest.framing {
+        case .length: body.append(contentsOf: replay)
+        case .chunked:
+            ChunkedEncoding.appendChunkHead(replay.count, to: &body)
+            body.append(contentsOf: replay)
+            body.append(contentsOf: ChunkedEncoding.chunkEnd)
+        case .none, .untilClose: break
+        }
+        if requestBody.isComplete, case .chunked = upstreamRequest.framing {
+            ChunkedEncoding.appendEnd(requestBody.trailers, to: &body)
+        }
+        sendHead(with: body.span)
+        worker.giveBack(body)
+    }
+
+    // MARK: The request's bytes
+
+    /// The head goes out now if nothing of a body has taken it along.
+    func flushHead() {
+        guard isHeadPending, machine.isAwaitingHead else { return }
+        sendHead(with: Span())
+        if requestBody.isComplete, case .chunked = upstreamRequest.framing, replay.isEmpty {
+            let lastChunk = ChunkedEncoding.lastChunk
+            sendUpstream(lastChunk.span)
+        }
+    }
+
+    private func sendHead(with body: Span<UInt8>) {
+        guard let upstream else { return }
+        isHeadPending = false
+        upstream.send(upstreamHead.span, then: body, then: Span())
+        sent(upstreamHead.count + body.count)
+        armUpstreamDeadline()
+    }
+
+    private func sendUpstream(_ first: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()) {
+        guard let upstream else { return }
+        if isHeadPending {
+            isHeadPending = false
+            if third.count == 0 {
+                upstream.send(upstreamHead.span, then: first, then: second)
+            } else {
+                upstream.send(upstreamHead.span)
+                upstream.send(first, then: second, then: third)
+            }
+            sent(upstreamHead.count)
+        } else {
+            upstream.send(first, then: second, then: third)
+        }
+        sent(first.count + second.count + third.count)
+        armUpstreamDeadline()
+    }
+
+    private func sent(_ count: Int) {
+        machine.requestBytesSent(replayable: isReplayable)
+        peers?.statistics.bytesSent.add(count)
+        updateAttempt { $0.bytesSent += Int64(count) }
+    }
+
+    func updateAttempt(_ change: (inout UpstreamAttempt) -> Void) {
+        guard let last = exchange.attempts.indices.last else { return }
+        change(&exchange.attempts[last])
+    }
+
+    /// While bytes wait to be sent the peer must take some now and then; after that it must answer.
+    func armUpstreamDeadline() {
+        guard let upstream, !isConnecting else { return }
+        let timeout = upstream.isDrained ? settings.values.proxyReadTimeout : settings.values.proxySendTimeout
+        upstream.setDeadline(loop.now + Int64(timeout))
+    }
+
+    /// `Expect: 100-continue` is answered by the proxy itself, as nginx does, once it wants the body.
+    private func sendContinue() {
+        guard !mayExpectBody, !requestBody.isComplete, let downstream else { return }
+        mayExpectBody = true
+        downstream.send(response: Self.continueHead.span)
+        downstream.setReadDeadline(after: settings.values.clientBodyTimeout)
+    }
+
+    private static let continueHead = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+
+    // MARK: The body
+
+    /// More of the request's body can be used now.
+    var wantsBody: Bool {
+        guard !requestBody.isComplete else { return false }
+        if isDiscarding || isGathering { return true }
+        guard isProxying, !isConnecting, let upstream else { return false }
+        return !machine.forwardsRequestBody || upstream.isDrained
+    }
+
+    /// Takes the next bytes of the request's body.
+    ///
+    /// - Returns: how many were used.
+    func receiveBody(_ bytes: Span<UInt8>) -> Int {
+        var offset = 0
+        while true {
+            switch requestBody.next(bytes.raw, from: offset) {
+            case .needsMore:
+                exchange.receivedBodyBytes += Int64(bytes.count)
+                worker.statistics.clientBytesIn.add(bytes.count)
+                downstream?.setReadDeadline(after: settings.values.clientBodyTimeout)
+                return bytes.count
+            case .payload(let range):
+                offset = range.upperBound
+                let limit = Int64(settings.values.clientMaxBodySize)
+                if limit > 0, requestBody.payloadBytes > limit, !isDiscarding, machine.canRespond {
+                    bodyTooLarge()
+                    return bytes.count
+                }
+                take(bytes.extracting(range))
+                if hasEnded { return offset }
+            case .end(let consumed):
+                exchange.receivedBodyBytes += Int64(consumed)
+                worker.statistics.clientBytesIn.add(consumed)
+                bodyEnded()
+                return consumed
+            case .invalid(let violation):
+                worker.statistics.badRequests.add()
+                log(.info, "client sent invalid body: \(violation)")
+                badBody()
+                return bytes.count
+            }
+        }
+    }
+
+    private func take(_ payload: Span<UInt8>) {
+        if isDiscarding { return }
+        if isGathering {
+            guard Int64(replay.count + payload.count) <= Self.maxGathered else { return bodyTooLarge() }
+            for index in payload.indices { replay.append(payload[index]) }
+            return
+        }
+        guard machine.forwardsRequestBody else { return }
+        if isReplayable {
+            if replay.count + payload.count <= Self.maxReplay && selection.tries > 1 {
+                for index in payload.indices { replay.append(payload[index]) }
+            } else {
+                isReplayable = false
+                replay.removeAll(keepingCapacity: true)
+            }
+        }
+        switch upstreamRequest.framing {
+        case .none, .untilClose: break  // proxy_pass_request_body off, or a body of another's making
+        case .length:
+            if upstreamRequest.replacementBody.isEmpty { sendUpstream(payload) }
+        case .chunked:
+            var line = worker.takeBuffer()
+            ChunkedEncoding.appendChunkHead(payload.count, to: &line)
+            let chunkEnd = ChunkedEncoding.chunkEnd
+            sendUpstream(line.span, then: payload, then: chunkEnd.span)
+            worker.giveBack(line)
+        }
+    }
+
+    private func bodyEnded() {
+        downstream?.clearReadDeadline()
+        if isDiscarding { return complete(.keep) }
+        if isGathering {
+            setStage(.proxying)
+            isReplayable = true
+            return chooseTarget(bodyLength: Int64(replay.count))
+        }
+        machine.requestBodyEnded()
+        if case .chunked = upstreamRequest.framing, machine.forwardsRequestBody {
+            var end = worker.takeBuffer()
+            ChunkedEncoding.appendEnd(requestBody.trailers, to: &end)
+            sendUpstream(end.span)
+            worker.giveBack(end)
+        }
+    }
+
+    private func bodyTooLarge() {
+        log(.error, "client intended to send too large chunked body")
+        refuseBody(status: 413)
+    }
+
+    private func badBody() { refuseBody(status: 400) }
+
+    private func refuseBody(status: Int) {
+        guard machine.canRespond, !isDiscarding else { return breakOff() }
+        dropUpstream()
+        exchange.closesConnection = true
+        setStage(.proxying)
+        fail(status: status)
+    }
+
+    // MARK: The upstream's side
+
+    func upstreamDrained() {
+        armUpstreamDeadline()
+        guard let downstream, wantsBody else { return }
+        worker.tick()
+        downstream.processInbox()
+        if downstream.mayRead { downstream.scheduleRead() }
+    }
+
+    func upstreamWriteFailed(_ error: Int32) {
+        guard machine.upstreamSendFailed() == .readResponse, let upstream else { return }
+        upstreamSendError = error
+        // A response may have come before the connection broke.
+        upstream.mayRead = true
+        upstream.scheduleRead()
+    }
+
+    func upstreamDeadlinePassed() {
+        worker.tick()
+        guard let upstream else { return }
+        if isConnecting { return attemptFailed(ProxyFailure(.connectTimedOut)) }
+        if !upstream.isDrained { return attemptFailed(ProxyFailure(.sendTimedOut)) }
+        guard let downstream else { return }
+        // A response that waits for a slow client, or a request that its client has yet to finish, is not the
+        // upstream's fault.
+        if !downstream.isDrained || machine.isAwaitingHead && !requestBody.isComplete {
+            return armUpstreamDeadline()
+        }
+        attemptFailed(ProxyFailure(.readTimedOut(machine.isRelaying ? .readingBody : .readingHead)))
+    }
+
+    /// Gives up the current try, if there is one, without another.
+    func dropUpstream() {
+        isConnecting = false
+        isHeadPending = false
+        if let peers { peers.group.finish(&selection, .passedOver, now: loop.now) }
+        guard let upstream else { return }
+        recordAttemptEnd()
+        self.upstream = nil
+        upstream.end()
+    }
+
+    func recordAttemptEnd() {
+        updateAttempt { attempt in
+            if attempt.responseTime < 0 { attempt.responseTime = Int(self.loop.now - attempt.startedAt.monotonic) }
+        }
+    }
+
+    /// The current try failed.
+    func attemptFailed(_ failure: ProxyFailure) {
+        guard let plan, let peers else { return giveUp(failure) }
+        log(failure.logLevel, failure.message(systemText: SystemError.reason))
+        peers.statistics.failures.add()
+        let reused = machine.attemptReusedConnection
+        recordAttemptEnd()
+        if case .unwantedStatus = failure.kind {} else {
+            updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
+        }
+        peers.group.finish(&selection, RetryPolicy.outcome(of: failure, reused: reused), now: loop.now)
+        isConnecting = false
+        isHeadPending = false
+        upstream?.end()
+        upstream = nil
+        let action = machine.attemptFailed { nonIdempotent in
+            plan.retry.allows(
+                failure, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt, now: loop.now)
+        }
+        switch action {
+        case .retry:
+            peers.statistics.retries.add()
+            connectNext()
+            downstream?.processInbox()
+            flushHead()
+        case .respond: fail(status: failure.status)
+        case .abort: breakOff()
+        case .ignore: break
+        }
+    }
+
+    /// There is no try to be made.
+    func giveUp(_ failure: ProxyFailure) {
+        log(failure.logLevel, failure.message(systemText: SystemError.reason))
+        machine.abandoned()
+        if exchange.attempts.isEmpty || failure.kind == .noLivePeers {
+            var attempt = UpstreamAttempt(
+                address: peers.map { $0.group.group.name } ?? exchange.proxyHost, startedAt: worker.clock.now)
+            attempt.status = failure.status
+            attempt.responseTime = 0
+            exchange.attempts.append(attempt)
+        }
+        fail(status: failure.status)
+    }
+}

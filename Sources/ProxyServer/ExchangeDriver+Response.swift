@@ -1,0 +1,277 @@
+internal import Config
+internal import EventLoop
+internal import ProxyCore
+internal import Wire
+
+/// From the upstream to the client.
+extension ExchangeDriver {
+    /// Pieces of a body below this size are gathered and sent with one call; larger ones go out where they lie.
+    private static let directSize = 4096
+
+    func resumeUpstream() {
+        if let upstream, upstream.mayRead { upstream.scheduleRead() }
+    }
+
+    func upstreamReadable() {
+        // What the client has not taken yet is waited for: nothing queues up beyond one read.
+        guard let upstream, let downstream, !isConnecting, isProxying else { return }
+        guard downstream.isDrained || machine.isAwaitingHead else { return }
+        worker.tick()
+        switch upstream.read() {
+        case .bytes(let count):
+            peers?.statistics.bytesReceived.add(count)
+            updateAttempt { $0.bytesReceived += Int64(count) }
+            armUpstreamDeadline()
+            let loop = loop
+            received(loop.received(count))
+            if let upstream = self.upstream, upstream.mayRead { upstream.scheduleRead() }
+        case .wouldBlock: break
+        case .end: upstreamEnded()
+        case .failed(let error):
+            attemptFailed(
+                ProxyFailure(
+                    upstreamSendError != 0
+                        ? .sendFailed(upstreamSendError)
+                        : .readFailed(error, machine.isRelaying ? .readingBody : .readingHead)))
+        }
+    }
+
+    private func received(_ bytes: Span<UInt8>) {
+        if machine.isRelaying { return relayOnly(bytes) }
+        guard responseInbox.isEmpty else {
+            var gathered = responseInbox
+            responseInbox = []
+            for index in bytes.indices { gathered.append(bytes[index]) }
+            let used = readHeads(gathered.span)
+            if !hasEnded, used < gathered.count { responseInbox = Array(gathered[used...]) }
+            return
+        }
+        let used = readHeads(bytes)
+        guard !hasEnded, upstream != nil, used < bytes.count, machine.isAwaitingHead else { return }
+        for index in used..<bytes.count { responseInbox.append(bytes[index]) }
+    }
+
+    /// Reads heads up to the final one, and what follows that.
+    ///
+    /// - Returns: how many bytes were used.
+    private func readHeads(_ bytes: Span<UInt8>) -> Int {
+        var offset = 0
+        while machine.isAwaitingHead {
+            // The head is bounded by one buffer, as in nginx.
+            let maxHead = settings.values.proxyBufferSize
+            switch responseParser.parse(
+                bytes.extracting(offset...).raw, isHead: upstreamRequest.isHead, maxHead: maxHead,
+                into: &exchange.response)
+            {
+            case .incomplete:
+                return offset
+            case .invalid(let violation):
+                attemptFailed(ProxyFailure(.invalidHead(violation)))
+                return bytes.count
+            case .complete(let length):
+                offset += length
+                responseParser.reset()
+                headReceived(bytes.extracting(offset...))
+                if !machine.isAwaitingHead || hasEnded { return bytes.count }
+            }
+        }
+        return bytes.count
+    }
+
+    private func headReceived(_ rest: Span<UInt8>) {
+        guard let plan else { return }
+        let status = exchange.response.status
+        switch machine.headReceived(status: status) {
+        case .dropInformational: break
+        case .forwardInformational:
+            var output = worker.takeBuffer()
+            DownstreamResponseBuilder.appendInterim(exchange.response, for: exchange, plan: plan, to: &output)
+            downstream?.send(response: output.span)
+            worker.giveBack(output)
+        case .refuseUpgrade:
+            attemptFailed(ProxyFailure(.invalidUpgrade(.notAsked)))
+        case .verifyUpgrade:
+            switch UpgradePolicy.verify(exchange.response, decision: upgrade, sent: upstreamRequest.upgrade) {
+            case .accepted: openTunnel(rest)
+            case .refused(let refusal):
+                worker.statistics.upgradesRefused.add()
+                attemptFailed(ProxyFailure(.invalidUpgrade(refusal)))
+            }
+        case .final:
+            finalHeadReceived(rest)
+        }
+    }
+
+    private func recordHead() {
+        let status = exchange.response.status
+        updateAttempt {
+            $0.status = status
+            $0.headerTime = Int(self.loop.now - $0.startedAt.monotonic)
+        }
+        guard let statistics = peers?.statistics else { return }
+        statistics.responses[min(5, max(0, status / 100))].add()
+        statistics.headerSeconds.observe(milliseconds: Int(loop.now - lastAttemptStart))
+    }
+
+    private func finalHeadReceived(_ rest: Span<UInt8>) {
+        guard let plan, let downstream else { return }
+        recordHead()
+        let status = exchange.response.status
+        let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)
+        if plan.retry.rejects(
+            status: status, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt, now: loop.now)
+        {
+            return attemptFailed(ProxyFailure(.unwantedStatus(status)))
+        }
+        if settings.values.proxyInterceptErrors, status >= 300,
+            let decision = Router.errorPage(exchange, status: status)
+        {
+            peers?.group.finish(&selection, .succeeded, now: loop.now)
+            dropUpstream()
+            return perform(decision)
+        }
+        var output = worker.takeBuffer()
+        let mayKeepAlive = !worker.isDraining && requestBody.isComplete && upstreamRequest.upgrade == nil
+        clientResponse = DownstreamResponseBuilder.append(
+            for: exchange, plan: plan, mayKeepAlive: mayKeepAlive, to: &output)
+        recordSent(head: output)
+        let reusable =
+            exchange.response.wantsKeepAlive && upstreamRequest.connection != .close
+            && settings.values.proxyHTTPVersion == .v1_1
+        machine.responseBegan(upstreamKeepAlive: reusable, clientKeepAlive: clientResponse.keepsAlive)
+        responseBody = BodyDecoder(exchange.response.framing)
+        relay(rest, with: &output, to: downstream)
+        worker.giveBack(output)
+    }
+
+    // MARK: The body
+
+    private func relayOnly(_ bytes: Span<UInt8>) {
+        guard let downstream else { return }
+        var output = worker.takeBuffer()
+        relay(bytes, with: &output, to: downstream)
+        worker.giveBack(output)
+    }
+
+    /// Sends what `output` holds and the payload in `bytes` on to the client.
+    private func relay(_ bytes: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection) {
+        var offset = 0
+        while true {
+            switch responseBody.next(bytes.raw, from: offset) {
+            case .needsMore:
+                return flush(&output, to: downstream)
+            case .payload(let range):
+                offset = range.upperBound
+                updateAttempt { $0.responseLength += Int64(range.count) }
+                pass(on: bytes.extracting(range), with: &output, to: downstream)
+                if hasEnded { return }
+            case .end(let consumed):
+                return responseEnded(exact: consumed == bytes.count, &output, to: downstream)
+            case .invalid(let violation):
+                flush(&output, to: downstream)
+                if !hasEnded { attemptFailed(ProxyFailure(.invalidBody(violation))) }
+                return
+            }
+        }
+    }
+
+    private func pass(on payload: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection) {
+        let chunked: Bool
+        switch clientResponse.framing {
+        case .none: return
+        case .length, .untilClose: chunked = false
+        case .chunked: chunked = true
+        }
+        exchange.sentBodyBytes += Int64(payload.count)
+        if chunked { ChunkedEncoding.appendChunkHead(payload.count, to: &output) }
+        if payload.count < Self.directSize {
+            for index in payload.indices { output.append(payload[index]) }
+            if chunked { output.append(contentsOf: ChunkedEncoding.chunkEnd) }
+        } else {
+            let end = chunked ? ChunkedEncoding.chunkEnd : []
+            downstream.send(response: output.span, then: payload, then: end.span)
+            output.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func flush(_ output: inout [UInt8], to downstream: DownstreamConnection) {
+        guard !output.isEmpty else { return }
+        downstream.send(response: output.span)
+        output.removeAll(keepingCapacity: true)
+    }
+
+    private func responseEnded(
+        exact: Bool, _ output: inout [UInt8], to downstream: DownstreamConnection
+    ) {
+        exchange.responseTrailers = responseBody.trailers
+        if case .chunked = clientResponse.framing {
+            if clientResponse.sendsTrailers {
+                output.append(contentsOf: Self.lastChunkLine)
+                let start = output.count
+                DownstreamResponseBuilder.appendTrailers(for: exchange, plan: plan, to: &output)
+                exchange.sentTrailers.append(contentsOf: output[start...])
+            } else {
+                output.append(contentsOf: ChunkedEncoding.lastChunk)
+            }
+        }
+        flush(&output, to: downstream)
+        guard !hasEnded else { return }
+        let ending = machine.responseEnded(exact: exact)
+        releaseUpstream(ending.upstream)
+        exchange.isComplete = true
+        complete(ending.client)
+    }
+
+    private static let lastChunkLine = Array("0\r\n".utf8)
+
+    private func releaseUpstream(_ ending: ExchangeStateMachine.Ending.Upstream) {
+        guard let upstream, let peers else { return }
+        recordAttemptEnd()
+        peers.group.finish(&selection, .succeeded, now: loop.now)
+        self.upstream = nil
+        switch ending {
+        case .reuse where !generation.isRetired && upstream.isDrained && !upstream.mayRead:
+            upstream.leavePool()
+            peers.put(upstream, now: loop.now)
+        case .reuse, .close:
+            upstream.end()
+        }
+    }
+
+    private func upstreamEnded() {
+        if machine.isRelaying {
+            guard responseBody.endsWithConnection, let downstream else {
+                return attemptFailed(ProxyFailure(.closedEarly(.readingBody)))
+            }
+            var output = worker.takeBuffer()
+            responseEnded(exact: false, &output, to: downstream)
+            worker.giveBack(output)
+            return
+        }
+        attemptFailed(
+            ProxyFailure(upstreamSendError != 0 ? .sendFailed(upstreamSendError) : .closedEarly(.readingHead)))
+    }
+
+    // MARK: Upgrades
+
+    /// The 101 was accepted; `early` is what came with it in one packet.
+    private func openTunnel(_ early: Span<UInt8>) {
+        guard let downstream, let upstream, let plan, let peers else { return }
+        recordHead()
+        var output = worker.takeBuffer()
+        clientResponse = DownstreamResponseBuilder.append(for: exchange, plan: plan, mayKeepAlive: false, to: &output)
+        recordSent(head: output)
+        downstream.send(response: output.span, then: early)
+        worker.giveBack(output)
+        guard !hasEnded else { return }
+        exchange.sentBodyBytes += Int64(early.count)
+        updateAttempt { $0.responseLength += Int64(early.count) }
+        machine.upgraded()
+        let tunnel = Tunnel(
+            exchange, downstream: downstream, upstream: upstream,
+            use: UpstreamUse(peers: peers, selection: selection), generation: generation)
+        self.upstream = nil
+        release()
+        tunnel.start()
+    }
+}

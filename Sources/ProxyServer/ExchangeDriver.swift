@@ -1,0 +1,324 @@
+internal import Config
+internal import EventLoop
+internal import ProxyCore
+internal import Wire
+
+/// Carries one exchange through: asks the core what is to be done, and does it with the two connections.
+///
+/// `ExchangeStateMachine` says how far the exchange has come and what each event means. What is here moves bytes,
+/// keeps deadlines, and hands over at the end. The files beside this one hold the two halves:
+/// `ExchangeDriver+Request` (client to upstream) and `ExchangeDriver+Response` (upstream to client).
+final class ExchangeDriver {
+    let worker: Worker
+    private(set) var downstream: DownstreamConnection?
+    private(set) var exchange: Exchange
+    private(set) var generation: WorkerGeneration
+    var machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
+    private var stage = Stage.ended
+
+    enum Stage {
+        /// A name is being looked up.
+        case resolving
+        case proxying
+        /// The body of a request that goes to an HTTP/1.0 upstream is being read whole.
+        case gatheringBody
+        /// The response is complete; what is left of the request is read and dropped.
+        case discardingBody
+        /// Everything is done but for bytes that the client has not taken yet.
+        case flushing(ExchangeStateMachine.Ending.Client)
+        case ended
+    }
+
+    // MARK: The request
+
+    var requestBody = BodyDecoder(.none)
+    /// The client was told to go on, or does not wait for that.
+    var mayExpectBody = true
+    /// The request head as it goes upstream, kept for a retry.
+    var upstreamHead: [UInt8] = []
+    /// The head waits for the first piece of the body, to go out with it.
+    var isHeadPending = false
+    var upstreamRequest = UpstreamRequest()
+    var upgrade = UpgradeDecision.notAsked
+    /// The request target as it goes upstream.
+    var uri: [UInt8] = []
+    /// The request's payload so far, as long as it is short enough to be sent again.
+    var replay: [UInt8] = []
+    var isReplayable = true
+    /// More of a body than this is not kept for a retry: nginx's default of `client_body_buffer_size`.
+    static let maxReplay = 16 * 1024
+    /// A body for HTTP/1.0 is gathered in memory up to this, where `client_max_body_size` sets no limit.
+    static let maxGathered: Int64 = 64 << 20
+
+    // MARK: The upstream
+
+    var pass: ProxyPass?
+    var plan: ProxyPlan?
+    var upstream: UpstreamConnection?
+    var peers: UpstreamPeers?
+    var selection = PeerSelection(tries: 0, peerCount: 0)
+    var firstTryAt: Int64 = 0
+    var isConnecting = false
+    var redirected = false
+    /// An `errno` value, once writing to the upstream has failed: the cause, if no response comes.
+    var upstreamSendError: Int32 = 0
+
+    // MARK: The response
+
+    var responseParser = ResponseHeadParser()
+    var responseInbox: [UInt8] = []
+    var responseBody = BodyDecoder(.none)
+    var clientResponse = DownstreamResponse(status: 0, framing: .none, keepsAlive: false)
+
+    init(worker: Worker) {
+        self.worker = worker
+        exchange = worker.takeExchange()
+        generation = worker.current
+    }
+
+    var settings: Settings { exchange.location.settings }
+    var loop: EventLoop { worker.loop }
+    var sendTimeout: Int { settings.values.sendTimeout }
+    var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort }
+    var isGathering: Bool { if case .gatheringBody = stage { true } else { false } }
+    var isDiscarding: Bool { if case .discardingBody = stage { true } else { false } }
+    var isProxying: Bool { if case .proxying = stage { true } else { false } }
+    var hasEnded: Bool { if case .ended = stage { true } else { false } }
+
+    func prepare(_ exchange: Exchange, on downstream: DownstreamConnection, generation: WorkerGeneration) {
+        self.exchange = exchange
+        self.downstream = downstream
+        self.generation = generation
+        stage = .proxying
+        requestBody = BodyDecoder(exchange.request.framing)
+        mayExpectBody = !exchange.request.expectsContinue
+        isReplayable = true
+        redirected = false
+        upstreamSendError = 0
+        isHeadPending = false
+        machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
+    }
+
+    // MARK: Routing
+
+    func begin() { perform(Router.route(exchange)) }
+
+    /// Answers a request whose head was not accepted.
+    func refuse(status: Int, reason: String) {
+        log(.info, reason + " while reading client request headers")
+        exchange.closesConnection = true
+        requestBody = BodyDecoder(.none)
+        perform(Router.fail(exchange, status: status))
+    }
+
+    func perform(_ decision: RouteDecision) {
+        switch decision {
+        case .proxy(let pass): proxy(to: pass)
+        case .respond(let response): respond(response)
+        case .closeConnection:
+            finish(.close)
+        case .stubStatus:
+            respond(LocalResponseBuilder.stubStatus(generation.generation.runtime.environment.connectionCounts()))
+        case .prometheusMetrics:
+            var response = LocalResponse(status: 200)
+            response.contentType = Array("text/plain; version=0.0.4; charset=utf-8".utf8)
+            response.body = MetricsPage.render(generation.generation.registry)
+            respond(response)
+        }
+    }
+
+    /// Answers with the status, or with what `error_page` puts in its place.
+    func fail(status: Int) { perform(Router.fail(exchange, status: status)) }
+
+    /// Sends a response of our own and ends the exchange.
+    func respond(_ response: LocalResponse) {
+        guard let downstream else { return }
+        dropUpstream()
+        machine.abandoned()
+        // A client that waits for a 100 may or may not send its body now: nothing after it could be trusted.
+        let mayKeepAlive =
+            !worker.isDraining && (requestBody.isComplete || mayExpectBody) && !isUpgradeInDoubt
+        var output = worker.takeBuffer()
+        clientResponse = LocalResponseBuilder.append(
+            response, for: exchange, mayKeepAlive: mayKeepAlive, to: &output)
+        recordSent(head: output)
+        let body = max(0, output.count - exchange.sentHead.count)
+        exchange.sentBodyBytes += Int64(body)
+        downstream.send(response: output.span)
+        worker.giveBack(output)
+        exchange.isComplete = true
+        if requestBody.isComplete {
+            complete(clientResponse.keepsAlive ? .keep : .close)
+        } else if clientResponse.keepsAlive {
+            stage = .discardingBody
+            downstream.setReadDeadline(after: 5_000)
+        } else {
+            complete(.lingeringClose)
+        }
+    }
+
+    /// After an upgrade was asked for and refused, bytes of the client may be of either protocol.
+    var isUpgradeInDoubt: Bool {
+        switch upgrade {
+        case .offered, .rejected: true
+        case .notAsked, .withheld: false
+        }
+    }
+
+    /// Keeps what was sent as the response's head, for `$sent_http_*` and the counts.
+    func recordSent(head output: [UInt8]) {
+        let length = Self.headLength(output)
+        exchange.sentHead.removeAll(keepingCapacity: true)
+        exchange.sentHead.append(contentsOf: output[..<length])
+        exchange.sentHeadBytes += Int64(length)
+        worker.statistics.responses[min(5, max(0, exchange.status / 100))].add()
+    }
+
+    private static func headLength(_ output: [UInt8]) -> Int {
+        var index = 3
+        while index < output.count {
+            if output[index] == 10, output[index - 2] == 10 { return index + 1 }
+            index += 1
+        }
+        return output.count
+    }
+
+    // MARK: The client's side
+
+    func clientDrained() {
+        switch stage {
+        case .flushing(let ending): finish(ending)
+        case .proxying: resumeUpstream()
+        case .resolving, .gatheringBody, .discardingBody, .ended: break
+        }
+    }
+
+    /// The client ended its sending side: properly, or in the middle of a body.
+    func clientEnded() {
+        guard !requestBody.isComplete else { return }
+        if isDiscarding { return finish(.close) }
+        clientGone(reason: "client prematurely closed connection")
+    }
+
+    func clientBodyTimedOut() {
+        if isDiscarding { return finish(.close) }
+        log(.info, "client timed out (110: Connection timed out)")
+        guard machine.canRespond else { return breakOff() }
+        dropUpstream()
+        exchange.closesConnection = true
+        requestBody = BodyDecoder(.none)
+        fail(status: 408)
+    }
+
+    /// The client cannot be reached any more.
+    func clientGone(reason: String) {
+        guard !hasEnded else { return }
+        worker.statistics.clientAborts.add()
+        log(.info, reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
+        if exchange.status == 0 { exchange.status = 499 }
+        breakOff()
+    }
+
+    /// The worker or the generation ends.
+    func cutOff() { breakOff() }
+
+    /// Ends the exchange with whatever has been sent.
+    func breakOff() {
+        guard !hasEnded else { return }
+        machine.abandoned()
+        dropUpstream()
+        conclude()
+        let downstream = downstream
+        release()
+        downstream?.abort()
+    }
+
+    // MARK: The end
+
+    /// Everything has been handed to the client's connection: waits until it has gone out.
+    func complete(_ ending: ExchangeStateMachine.Ending.Client) {
+        guard let downstream else { return }
+        guard downstream.isDrained else {
+            stage = .flushing(ending)
+            return
+        }
+        finish(ending)
+    }
+
+    func finish(_ ending: ExchangeStateMachine.Ending.Client) {
+        guard !hasEnded else { return }
+        dropUpstream()
+        conclude()
+        let downstream = downstream
+        let timeout = settings.values.keepaliveTimeout
+        release()
+        downstream?.exchangeEnded(ending, keepaliveTimeout: timeout)
+    }
+
+    private func conclude() {
+        stage = .ended
+        worker.statistics.requestSeconds.observe(
+            milliseconds: Int(loop.now - exchange.startedAt.monotonic))
+        generation.log(exchange, worker: worker)
+    }
+
+    /// Gives everything back. The exchange has been logged, or lives on frozen in a tunnel.
+    func release() {
+        stage = .ended
+        downstream = nil
+        peers = nil
+        pass = nil
+        plan = nil
+        upgrade = .notAsked
+        upstreamHead.removeAll(keepingCapacity: true)
+        uri.removeAll(keepingCapacity: true)
+        replay.removeAll(keepingCapacity: true)
+        if !responseInbox.isEmpty { responseInbox = [] }
+        worker.giveBack(exchange)
+        worker.giveBack(self)
+    }
+
+    // MARK: Names
+
+    func setStage(_ stage: Stage) { self.stage = stage }
+
+    /// Looks `name` up and goes on to its addresses.
+    func resolve(_ name: [UInt8], port: UInt16) {
+        guard let settings = settings.values.resolver else {
+            return giveUp(ProxyFailure(.noResolver))
+        }
+        stage = .resolving
+        let serial = exchange.client.serial
+        let requests = exchange.client.requests
+        do throws(NameResolver.Failure) {
+            let resolver = try generation.resolver(settings, timeout: self.settings.values.resolverTimeout)
+            resolver.resolve(String(decoding: name, as: UTF8.self), port: port) { [weak self] result in
+                // The client may have left meanwhile, and this driver may be somebody else's.
+                guard let self, case .resolving = self.stage, self.exchange.client.serial == serial,
+                    self.exchange.client.requests == requests
+                else { return }
+                self.worker.tick()
+                self.stage = .proxying
+                switch result {
+                case .success(let addresses):
+                    self.connect(to: self.generation.peers(ofHost: name, addresses.map { PeerAddress($0) }))
+                case .failure(let failure): self.giveUp(ProxyFailure(.unresolved(failure.reason)))
+                }
+            }
+        } catch {
+            stage = .proxying
+            giveUp(ProxyFailure(.unresolved(error.reason)))
+        }
+    }
+
+    // MARK: Logs
+
+    func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
+        let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
+        guard logger.takes(level) else { return }
+        var context: [UInt8] = []
+        LogContext.append(exchange, peer: upstream?.address, uri: uri, to: &context)
+        logger.log(
+            level, connection: exchange.client.serial, message() + String(decoding: context, as: UTF8.self))
+    }
+}

@@ -1,0 +1,161 @@
+internal import Config
+internal import EventLoop
+internal import ProxyCore
+
+/// A generation as one worker runs it: peers with their health, connections that are kept, resolvers, logs.
+final class WorkerGeneration {
+    let generation: Generation
+    let plans: ProxyPlanCache
+    private let loop: EventLoop
+    private let statistics: WorkerStatistics
+    private var groups: [UpstreamPeers?]
+    private var resolvers: [Resolver: NameResolver] = [:]
+    private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
+    private var writers: [String: LogBuffer] = [:]
+    /// A later generation took over: connections are not kept any more.
+    private(set) var isRetired = false
+
+    init(_ generation: Generation, loop: EventLoop, statistics: WorkerStatistics) {
+        self.generation = generation
+        self.loop = loop
+        self.statistics = statistics
+        plans = ProxyPlanCache(generation.configuration)
+        groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
+    }
+
+    var configuration: Configuration { generation.configuration }
+
+    func peers(ofGroup index: Int) -> UpstreamPeers {
+        if let known = groups[index] { return known }
+        let group = configuration.upstreams[index]
+        let peers = UpstreamPeers(
+            PeerGroup(group, addresses: generation.addresses[index]), keepalive: group,
+            statistics: statistics.upstream(String(decoding: group.name, as: UTF8.self)))
+        groups[index] = peers
+        return peers
+    }
+
+    /// Peers of a host that a `proxy_pass` with variables named. Nothing of them outlives the exchange.
+    func peers(ofHost host: [UInt8], _ addresses: [PeerAddress]) -> UpstreamPeers {
+        UpstreamPeers(
+            PeerGroup(host: host, addresses: addresses), keepalive: nil, statistics: statistics.upstream("variable"))
+    }
+
+    /// - Throws: what is wrong with the resolver's servers.
+    func resolver(_ settings: Resolver, timeout: Int) throws(NameResolver.Failure) -> NameResolver {
+        if let known = resolvers[settings] { return known }
+        var options = NameResolver.Options()
+        options.servers = settings.servers
+        options.validity = settings.valid.map { Int64($0) }
+        options.timeout = Int64(timeout)
+        options.ipv4 = settings.ipv4
+        options.ipv6 = settings.ipv6
+        let resolver = try NameResolver(loop: loop, options: options)
+        resolvers[settings] = resolver
+        return resolver
+    }
+
+    /// Closes what was kept for later requests. Exchanges under way go on.
+    func retire() {
+        isRetired = true
+        flushLogs()
+        for group in groups { group?.closeIdle() }
+    }
+
+    // MARK: Access logs
+
+    /// Writes the exchange's lines.
+    func log(_ exchange: Exchange, worker: Worker) {
+        let settings = exchange.location.settings
+        guard !settings.values.accessLogs.isEmpty else { return }
+        for writer in writers(for: settings) { writer.log(exchange, worker: worker, files: generation.logFiles) }
+    }
+
+    private func writers(for settings: Settings) -> [AccessLogWriter] {
+        if let known = accessLogs[ObjectIdentifier(settings)] { return known }
+        // The configuration holds the settings, so the identifier stays theirs.
+        let writers = settings.values.accessLogs.compactMap { log -> AccessLogWriter? in
+            if log.pathTemplate != nil { return AccessLogWriter(log, buffer: nil) }
+            guard let buffer = buffer(for: log) else { return nil }
+            return AccessLogWriter(log, buffer: buffer)
+        }
+        accessLogs[ObjectIdentifier(settings)] = writers
+        return writers
+    }
+
+    private func buffer(for log: AccessLog) -> LogBuffer? {
+        let file: LogFile
+        switch log.destination {
+        case .standardOutput: file = .standardOutput
+        case .standardError: file = .standardError
+        case .file(let path):
+            do throws(SystemError) {
+                file = try generation.logFiles.open(path)
+            } catch {
+                generation.errorLogger.log(.crit, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
+                return nil
+            }
+        }
+        let key = "\(file.path ?? "-") \(log.bufferSize) \(log.flushInterval)"
+        if let known = writers[key] { return known }
+        let buffer = LogBuffer(file: file, size: log.bufferSize, interval: Int64(log.flushInterval))
+        writers[key] = buffer
+        return buffer
+    }
+
+    func flushLogs() { for writer in writers.values { writer.flush() } }
+}
+
+/// One `access_log` of a location.
+private struct AccessLogWriter {
+    let log: AccessLog
+    /// `nil` when the path has variables in it.
+    let buffer: LogBuffer?
+
+    init(_ log: AccessLog, buffer: LogBuffer?) {
+        self.log = log
+        self.buffer = buffer
+    }
+
+    func log(_ exchange: Exchange, worker: Worker, files: LogFiles) {
+        var line = worker.takeBuffer()
+        defer { worker.giveBack(line) }
+        guard AccessLogRenderer.append(log, exchange, to: &line) else { return }
+        if let buffer {
+            buffer.append(line, worker: worker)
+        } else if let path = AccessLogRenderer.path(log, exchange),
+            // Files named by variables may be as many as there are values: each is open for its line only.
+            let file = try? LogFile(path: String(decoding: path, as: UTF8.self))
+        {
+            file.write(line)
+        }
+    }
+}
+
+/// Lines on their way to a file.
+private final class LogBuffer {
+    private let file: LogFile
+    private let size: Int
+    private let interval: Int64
+    private var lines: [UInt8] = []
+
+    init(file: LogFile, size: Int, interval: Int64) {
+        self.file = file
+        self.size = size
+        self.interval = interval
+    }
+
+    func append(_ line: [UInt8], worker: Worker) {
+        guard size > 0 else { return file.write(line) }
+        if lines.count + line.count > size { flush() }
+        if line.count > size { return file.write(line) }
+        if lines.isEmpty && interval > 0 { worker.flushLogs(by: worker.loop.now + interval) }
+        lines += line
+    }
+
+    func flush() {
+        guard !lines.isEmpty else { return }
+        file.write(lines)
+        lines.removeAll(keepingCapacity: true)
+    }
+}
