@@ -1,0 +1,1 @@
+"""What scripts/compare-nginx sends through both proxies."""

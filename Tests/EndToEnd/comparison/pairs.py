@@ -1,0 +1,504 @@
+"""Pairs of configuration and request. Each section is a server of its own, named for the section.
+
+In a section's text stand `<backend>`, `<other>` (a second backend), `<dead>` (a port nobody listens at),
+`<socket>` (a backend's UNIX socket) and `<port>`, the proxy's own.
+"""
+
+from dataclasses import dataclass, field
+
+from harness.backend import CLOSE, chunked, reply
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+@dataclass
+class Pair:
+    """Requests sent on one connection, and what the backend answers to each that reaches it."""
+
+    name: str
+    data: bytes
+    answer: object
+    methods: list = field(default_factory=lambda: ["GET"])
+
+
+@dataclass
+class Section:
+    """`server` is the text of its server block, `http` stands before it."""
+
+    name: str
+    server: str
+    pairs: list
+    http: str = ""
+    listen: str = ""
+
+    @property
+    def text(self):
+        return f"{self.http}\nserver {{\n    listen 127.0.0.1:<port>{self.listen};\n    server_name {self.name}.test;\n{self.server}\n}}\n"
+
+
+PLAIN = reply(200, b"ok", [("Content-Type", "text/plain")])
+
+
+def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, version="1.1", host=True):
+    """A well-formed request; `host` True stands for the section's name, None for no Host."""
+    lines = [f"{method} {target} HTTP/{version}"]
+    if host is not None:
+        lines.append("Host: HOST" if host is True else f"Host: {host}")
+    lines += [f"{key}: {value}" for key, value in headers]
+    sent = {key.lower() for key, _ in headers}
+    if body and not sent & {"content-length", "transfer-encoding"}:
+        lines.append(f"Content-Length: {len(body)}")
+    return Pair(name, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, answer, [method])
+
+
+def raw(name, data, answer=PLAIN, methods=("GET",)):
+    """Bytes as they are; `HOST` becomes the section's name."""
+    return Pair(name, data, answer, list(methods))
+
+
+def upgrade(name, target="/", answer=None, headers=(), version="13", connection="Upgrade"):
+    """A WebSocket handshake."""
+    fields = [
+        ("Connection", connection), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", version),
+        ("Sec-WebSocket-Key", KEY), *headers]
+    return ask(name, target, fields, answer=SWITCHING if answer is None else answer)
+
+
+SWITCHING = [
+    (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {ACCEPT}\r\nX-From: backend\r\n\r\n").encode(), CLOSE]
+CHUNKED = reply(200, chunked(b"one", b"two"), [("Transfer-Encoding", "chunked")], length=False)
+BROWSER = [
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"), ("Accept", "text/html,*/*;q=0.8"),
+    ("Accept-Language", "en,de;q=0.5"), ("Accept-Encoding", "gzip, deflate, br"), ("Connection", "keep-alive"),
+    ("Cookie", "a=1; b=2"), ("Upgrade-Insecure-Requests", "1"), ("Cache-Control", "max-age=0")]
+
+SECTIONS = [
+    Section("defaults", "location / { proxy_pass http://<backend>; }", [
+        ask("a bare request"),
+        ask("a browser's request", "/index.html?q=1", BROWSER),
+        ask("a form", "/form", [("Content-Type", "application/x-www-form-urlencoded")], "POST", b"a=1&b=2"),
+        ask("a chunked body becomes one with a length", "/", [("Transfer-Encoding", "chunked")], "POST",
+            b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+        ask("an empty body", "/", [("Content-Length", "0")], "POST"),
+        ask("HEAD", method="HEAD", answer=reply(200, b"", [("Content-Length", "7")], length=False)),
+        ask("OPTIONS", method="OPTIONS"),
+        ask("DELETE with a body", method="DELETE", body=b"which"),
+        ask("a method nobody knows", method="FROBNICATE"),
+        ask("HTTP/1.0", version="1.0"),
+        ask("HTTP/1.0 with keep-alive", version="1.0", headers=[("Connection", "keep-alive")]),
+        ask("fields of one name", headers=[("X-A", "1"), ("x-a", "2"), ("X-B", ""), ("X-A", "3")]),
+        ask("several Cookie fields", headers=[("Cookie", "a=1"), ("Cookie", "b=2")]),
+        ask("names with underscores are dropped", headers=[("X_Under", "1"), ("X-Dash", "2")]),
+        ask("bytes above ASCII in a value", headers=[("X-Name", "gr\xc3\xbc\xc3\x9fe \xff")]),
+        ask("white space around a value", headers=[("X-Space", "  two  words \t")]),
+        ask("Keep-Alive and TE", headers=[("Keep-Alive", "timeout=5"), ("TE", "trailers")]),
+        ask("Proxy-Connection", headers=[("Proxy-Connection", "keep-alive")]),
+        ask("Expect", "/", [("Expect", "100-continue")], "POST", b"body"),
+        ask("an absolute target", "http://defaults.test/abs?x", host="elsewhere.test"),
+        ask("the path stays as it was written", "/a%2Fb/%7Euser/./x//y?z=%20&w"),
+        ask("dots that lead above the root", "/../x"),
+        ask("an encoded NUL", "/a%00b"),
+        ask("Authorization passes", headers=[("Authorization", "Basic QTpC")]),
+        ask("Range passes", headers=[("Range", "bytes=0-1"), ("If-Range", '"e"')]),
+        raw("bare line feeds end lines", b"GET /lf HTTP/1.1\nHost: HOST\nX-A: 1\n\n"),
+        raw("an empty line before the request", b"\r\nGET / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("two pipelined requests", b"GET /1 HTTP/1.1\r\nHost: HOST\r\n\r\nGET /2 HTTP/1.1\r\nHost: HOST\r\n\r\n",
+            methods=("GET", "GET")),
+    ]),
+    Section("hop", "location / { proxy_pass http://<backend>; proxy_http_version 1.1; }", [
+        ask("a field that Connection nominates", headers=[("Connection", "X-Hop"), ("X-Hop", "1"), ("X-Stay", "2")]),
+        ask("Upgrade without a configuration for it", headers=[("Connection", "Upgrade"), ("Upgrade", "websocket")]),
+        ask("a response's nominated field", answer=reply(200, b"ok", [("Connection", "X-Hop"), ("X-Hop", "1")])),
+        ask("Trailer", headers=[("Trailer", "X-Sum")]),
+    ]),
+    Section("uri", """
+        location /api/ { proxy_pass http://<backend>/v1/; }
+        location /cut { proxy_pass http://<backend>/base; }
+        location = /exact { proxy_pass http://<backend>/other?fixed=1; }
+        location /same/ { proxy_pass http://<backend>; }
+        location ~ ^/user/(\\d+)$ { proxy_pass http://<backend>/u/$1$is_args$args; }
+        location /var/ { proxy_pass http://<backend>$request_uri; }
+        location /slash/ { proxy_pass http://<backend>/; }
+        location /unix/ { proxy_pass http://unix:<socket>:/inside/; }
+    """, [
+        ask("the prefix is replaced", "/api/users?id=5"),
+        ask("escapes are written anew", "/api/a%20b/%C3%BC%2Fc%3F?q=%20"),
+        ask("dot segments are removed before", "/api/x/../y/./z"),
+        ask("slashes are merged before", "/api//x///y"),
+        ask("a prefix without slashes", "/cutting/edge"),
+        ask("an exact location", "/exact?a=b"),
+        ask("no URI leaves the path", "/same/%41//b"),
+        ask("captures make the path", "/user/42?full"),
+        ask("variables make the path", "/var/%41?x=%20"),
+        ask("a single slash as URI", "/slash/deep/er"),
+        ask("a UNIX socket", "/unix/x?y"),
+        ask("a slash is added by a redirect", "/api"),
+        ask("a slash is added and arguments stay", "/slash?a=1"),
+    ]),
+    Section("keepalive", """
+        location / { proxy_pass http://pool; proxy_http_version 1.1; proxy_set_header Connection ""; }
+        location /stream { proxy_pass http://pool; proxy_http_version 1.1; proxy_request_buffering off; }
+    """, [
+        ask("no Connection field is sent", headers=[("Connection", "keep-alive")]),
+        ask("the upstream's name is the Host", "/x"),
+        ask("a chunked body has a length when buffered", "/", [("Transfer-Encoding", "chunked")], "PUT",
+            b"3\r\nabc\r\n0\r\n\r\n"),
+        ask("a chunked body stays chunked when not", "/stream", [("Transfer-Encoding", "chunked")], "PUT",
+            b"3\r\nabc\r\n0\r\n\r\n"),
+        ask("a chunked response", answer=CHUNKED),
+    ], http="upstream pool { server <backend>; keepalive 4; }"),
+    Section("fields", """
+        proxy_set_header X-Server "server level";
+        location / { proxy_pass http://<backend>; }
+        location /own {
+            proxy_pass http://<backend>;
+            proxy_set_header Host $host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Port $server_port;
+            proxy_set_header Accept-Encoding "";
+            proxy_set_header User-Agent "fixed agent";
+        }
+        location /http-host { proxy_pass http://<backend>; proxy_set_header Host $http_host; }
+        location /empty { proxy_pass http://<backend>; proxy_set_header X-Empty $arg_nothing; }
+        location /no-fields { proxy_pass http://<backend>; proxy_pass_request_headers off; }
+        location /no-body { proxy_pass http://<backend>; proxy_pass_request_body off; proxy_set_header Content-Length ""; }
+        location /body { proxy_pass http://<backend>; proxy_set_body "$request_method of $arg_a"; }
+        location /method { proxy_pass http://<backend>; proxy_method PUT; }
+    """, [
+        ask("fields of the outer level are inherited"),
+        ask("fields of the location replace them", "/own", [("Accept-Encoding", "gzip"), ("User-Agent", "mine")]),
+        ask("X-Forwarded-For is appended to", "/own", [("X-Forwarded-For", "192.0.2.1"), ("X-Real-IP", "spoofed")]),
+        ask("several X-Forwarded-For", "/own", [("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "192.0.2.2")]),
+        ask("$http_host as it was written", "/http-host", host="FIELDS.test:81"),
+        ask("$host in lower case without port", "/own", host="FIELDS.test:81"),
+        ask("an empty value leaves the field out", "/empty", [("X-Empty", "from the client")]),
+        ask("fields are not passed", "/no-fields", [("X-A", "1")]),
+        ask("the body is not passed", "/no-body", [("X-A", "1")], "POST", b"body"),
+        ask("a body of the configuration's", "/body?a=b", [("Content-Type", "text/plain")], "POST", b"body"),
+        ask("a method of the configuration's", "/method"),
+    ]),
+    Section("recipe", """
+        location / {
+            proxy_pass http://<backend>;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+        }
+        location /fixed {
+            proxy_pass http://<backend>;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $host;
+        }
+    """, [
+        upgrade("a WebSocket handshake"),
+        upgrade("a browser's handshake", headers=[
+            ("Origin", "http://recipe.test"), ("Sec-WebSocket-Extensions", "permessage-deflate"),
+            ("Sec-WebSocket-Protocol", "chat"), ("Pragma", "no-cache"), ("Cookie", "a=1")]),
+        upgrade("Connection with other options", connection="keep-alive, Upgrade"),
+        upgrade("the fixed recipe's handshake", "/fixed/room?x=1"),
+        upgrade("a refused handshake", answer=reply(403, b"no", [("Content-Type", "text/plain")])),
+        upgrade("a wrong version", version="12", answer=reply(426, b"", [("Sec-WebSocket-Version", "13")])),
+        ask("an ordinary request", "/page"),
+        ask("an ordinary request and the fixed recipe", "/fixed/page"),
+        ask("a POST through the recipe", "/page", [], "POST", b"hello"),
+    ], http="map $http_upgrade $connection_upgrade { default upgrade; '' close; }"),
+    Section("answers", """
+        proxy_http_version 1.1;
+        location / { proxy_pass http://<backend>; }
+        location /hide { proxy_pass http://<backend>; proxy_hide_header X-Secret; proxy_pass_header X-Pad; }
+        location /add {
+            proxy_pass http://<backend>;
+            add_header X-Added "$upstream_http_x_one";
+            add_header X-Always yes always;
+            add_header X-Empty $arg_nothing;
+        }
+        location /expires { proxy_pass http://<backend>; expires epoch; }
+        location /forever { proxy_pass http://<backend>; expires max; }
+        location /redirect/ { proxy_pass http://<backend>/inner/; }
+        location /redirect-off/ { proxy_pass http://<backend>/inner/; proxy_redirect off; }
+        location /redirect-own/ {
+            proxy_pass http://<backend>/inner/;
+            proxy_redirect http://old.test/ https://new.test/;
+            proxy_redirect ~^http://([a-z]+)\\.local/(.*)$ http://$1.public/$2;
+        }
+        location /intercept {
+            proxy_pass http://<backend>;
+            proxy_intercept_errors on;
+            error_page 404 /missing;
+            error_page 503 =200 /missing;
+        }
+        location = /missing { return 200 "not here"; }
+        location /plain { proxy_pass http://<backend>; proxy_intercept_errors on; }
+    """, [
+        ask("the fields of a response", answer=reply(200, b"ok", [
+            ("X-One", "1"), ("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2"), ("ETag", '"x"'),
+            ("Last-Modified", "Sat, 01 Jan 2022 00:00:00 GMT"), ("Cache-Control", "no-store"),
+            ("Content-Type", "text/html; charset=utf-8"), ("Vary", "Accept"), ("X-Powered-By", "py")])),
+        ask("X-Accel-* and X-Pad are hidden", answer=reply(200, b"ok", [("X-Accel-Expires", "1"), ("X-Pad", "p")])),
+        ask("hidden and shown by the configuration", "/hide", answer=reply(200, b"ok", [
+            ("X-Secret", "1"), ("X-Pad", "p"), ("X-Open", "2")])),
+        ask("a status with a reason of its own", answer=reply(418, b"short", reason="I am a teapot")),
+        ask("a status without a reason", answer=b"HTTP/1.1 299 \r\nContent-Length: 2\r\n\r\nok"),
+        ask("204", answer=reply(204)),
+        ask("304", answer=reply(304, headers=[("ETag", '"x"')])),
+        ask("a body until the end of the connection", answer=[reply(200, b"to the end", length=False), CLOSE]),
+        ask("a body until the end for HTTP/1.0", answer=[reply(200, b"to the end", length=False), CLOSE], version="1.0"),
+        ask("a chunked response for HTTP/1.0", answer=CHUNKED, version="1.0"),
+        ask("a response of HTTP/1.0", answer=[reply(200, b"ok", version="1.0"), CLOSE]),
+        ask("an empty response", answer=reply(200, b"")),
+        ask("fields are added", "/add", answer=reply(200, b"ok", [("X-One", "1")])),
+        ask("fields are added to an error", "/add", answer=reply(404, b"no", [("X-One", "1")])),
+        ask("expires epoch", "/expires"),
+        ask("expires max", "/forever"),
+        ask("Location is rewritten", "/redirect/x", answer=reply(302, b"", [("Location", "http://<backend>/inner/y?z")])),
+        ask("a foreign Location stays", "/redirect/x", answer=reply(302, b"", [("Location", "http://other.test/inner/")])),
+        ask("Location with proxy_redirect off", "/redirect-off/x",
+            answer=reply(302, b"", [("Location", "http://<backend>/inner/y")])),
+        ask("Location by a configured text", "/redirect-own/x",
+            answer=reply(301, b"", [("Location", "http://old.test/path")])),
+        ask("Location by a configured pattern", "/redirect-own/x",
+            answer=reply(301, b"", [("Location", "http://shop.local/path?q")])),
+        ask("Refresh is rewritten", "/redirect/x", answer=reply(200, b"", [("Refresh", "5; url=http://<backend>/inner/y")])),
+        ask("an intercepted error", "/intercept", answer=reply(404, b"backend's own")),
+        ask("an intercepted error with another status", "/intercept", answer=reply(503, b"backend's own")),
+        ask("an error that error_page does not name", "/intercept", answer=reply(500, b"backend's own")),
+        ask("intercepting without error_page", "/plain", answer=reply(404, b"backend's own")),
+        ask("no response at all", answer=[CLOSE]),
+        ask("a response that is none", answer=[b"SMTP ready\r\n\r\n", CLOSE]),
+    ]),
+    Section("return", """
+        location /text { return 200 "text $arg_a\\n"; }
+        location /typed { default_type application/json; return 200 '{"a":1}'; }
+        location /moved { return 301 http://new.test$request_uri; }
+        location /relative { return 302 /elsewhere; }
+        location /url { return http://new.test/; }
+        location /see { return 303 /other; }
+        location /keep { return 308 /other; }
+        location /empty { return 204; }
+        location /gone { return 410; }
+        location /teapot { return 418 "short and stout"; }
+        location /late { return 503; }
+        location /denied { deny all; proxy_pass http://<backend>; }
+        location /limited { limit_except GET { deny all; } proxy_pass http://<backend>; }
+        location /small { client_max_body_size 5; proxy_pass http://<backend>; }
+        location /unnamed { return 404 ""; }
+    """, [
+        ask("return a text", "/text?a=%20b"),
+        ask("return a typed text", "/typed"),
+        ask("return 301", "/moved?x=1"),
+        ask("return a relative URL", "/relative"),
+        ask("return a URL alone", "/url"),
+        ask("return 303", "/see"),
+        ask("return 308", "/keep"),
+        ask("return 204", "/empty"),
+        ask("return 410 with its page", "/gone"),
+        ask("return a status nobody knows", "/teapot"),
+        ask("return 503 with its page", "/late"),
+        ask("return a text for HEAD", "/text?a=1", method="HEAD"),
+        ask("return for a POST whose body is skipped", "/text", [], "POST", b"ignored"),
+        ask("return an empty text", "/unnamed"),
+        ask("deny all", "/denied"),
+        ask("limit_except lets GET pass", "/limited"),
+        ask("limit_except lets HEAD pass", "/limited", method="HEAD", answer=reply(200, b"", [("Content-Length", "2")], length=False)),
+        ask("limit_except refuses POST", "/limited", [], "POST", b"x"),
+        ask("a body of the allowed length", "/small", [], "POST", b"12345"),
+        ask("a body above the allowed length", "/small", [], "POST", b"123456"),
+    ]),
+    Section("rewrite", """
+        rewrite ^/old/(.*)$ /new/$1;
+        location / { proxy_pass http://<backend>; }
+        location /new/ { proxy_pass http://<backend>; }
+        location /last { rewrite ^/last/(.*)$ /new/$1?added=1 last; }
+        location /break { rewrite ^/break/(.*)$ /inner/$1 break; proxy_pass http://<backend>; }
+        location /drop { rewrite ^/drop/(.*)$ /inner/$1? break; proxy_pass http://<backend>; }
+        location /redirect { rewrite ^/redirect/(.*)$ /there/$1 redirect; }
+        location /permanent { rewrite ^/permanent/(.*)$ http://new.test/$1 permanent; }
+        location /named { rewrite ^/named/(?<what>[a-z]+) /x/$what break; proxy_pass http://<backend>; }
+        location /set { set $a one; set $b "$a-$arg_b"; proxy_pass http://<backend>; proxy_set_header X-B $b; }
+        location /if {
+            set $kind other;
+            if ($request_method = POST) { set $kind post; }
+            if ($http_x_kind ~* "^spe(.)ial$") { set $kind "special-$1"; }
+            if ($arg_none) { return 402; }
+            if ($arg_stop != "") { return 403; }
+            if ($uri !~ z$) { set $kind "${kind}-no-z"; }
+            proxy_pass http://<backend>; proxy_set_header X-Kind $kind;
+        }
+        location /if-proxy {
+            if ($arg_to = other) { proxy_pass http://<other>; }
+            proxy_pass http://<backend>;
+        }
+        location /escape { rewrite ^/escape/(.*)$ /e/$1 break; proxy_pass http://<backend>; }
+    """, [
+        ask("a rewrite of the server", "/old/x?y=1"),
+        ask("last starts anew", "/last/x?y=1"),
+        ask("break stays in the location", "/break/x?y=1"),
+        ask("a question mark drops the arguments", "/drop/x?y=1"),
+        ask("redirect", "/redirect/x?y=1"),
+        ask("permanent", "/permanent/x%20y"),
+        ask("a named capture", "/named/abc/def"),
+        ask("set", "/set?b=two"),
+        ask("if on the method", "/if", [], "POST", b"x"),
+        ask("if on a pattern", "/if/z", [("X-Kind", "SpeCial")]),
+        ask("if that returns", "/if?stop=now"),
+        ask("if on a value that is 0", "/if?none=0"),
+        ask("if on a value that is there", "/if?none=1"),
+        ask("proxy_pass inside if", "/if-proxy?to=other"),
+        ask("proxy_pass beside if", "/if-proxy?to=this"),
+        ask("a rewritten path is escaped", "/escape/a%20b%3Fc%25/%C3%BC"),
+    ]),
+    Section("locations", """
+        location / { return 200 root; }
+        location = / { return 200 exactly-root; }
+        location = /exact { return 200 exact; }
+        location /exact { return 200 prefix; }
+        location /a/ { return 200 a; location /a/b/ { return 200 a-b; location ~ \\.gif$ { return 200 a-b-gif; } } }
+        location ^~ /static/ { return 200 static; }
+        location ~ \\.php$ { return 200 php; }
+        location ~* \\.JPE?G$ { return 200 jpeg; }
+        location /files/ { return 200 files; }
+        location /to-named { error_page 404 = @named; return 404; }
+        location @named { return 200 "named $uri"; }
+        location /page { error_page 403 /403.html; return 403; }
+        location = /403.html { return 200 "page for $status"; }
+        location /only-inside { internal; return 200 inside; }
+        location /to-inside { error_page 404 =202 /only-inside; return 404; }
+        location /outside { error_page 404 http://other.test/missing; return 404; }
+        location "/with space" { return 200 space; }
+        location /nowhere { proxy_pass http://127.0.0.1:<dead>; }
+        location /caught { proxy_pass http://127.0.0.1:<dead>; error_page 502 =503 @named; }
+    """, [
+        ask("the exact root", "/"),
+        ask("the exact root with arguments", "/?x"),
+        ask("any other", "/other"),
+        ask("exact before prefix", "/exact"),
+        ask("prefix after exact", "/exactly"),
+        ask("the longest prefix", "/a/b/c"),
+        ask("a pattern nested in a prefix", "/a/b/c.gif"),
+        ask("^~ keeps patterns out", "/static/x.php"),
+        ask("a pattern before a prefix", "/files/x.php"),
+        ask("a pattern without case", "/files/x.jpg"),
+        ask("the path is decoded before", "/%73tatic/x"),
+        ask("dot segments go before", "/files/../static/x"),
+        ask("an encoded space", "/with%20space"),
+        ask("a named location", "/to-named?x=1"),
+        ask("an error page", "/page"),
+        ask("an internal location from outside", "/only-inside"),
+        ask("an internal location from inside", "/to-inside"),
+        ask("an error page elsewhere", "/outside"),
+        ask("nobody listens", "/nowhere"),
+        ask("nobody listens, and a named location", "/caught"),
+    ]),
+    Section("variables", """
+        default_type text/plain;
+        location /request { return 200 "$request_method|$request_uri|$uri|$document_uri|$args|$query_string|$is_args|$request|$server_protocol|$scheme|$request_body|$content_length|$content_type|"; }
+        location /names { return 200 "$host|$http_host|$hostname|$server_name|$server_addr|$server_port|$remote_addr|$remote_user|$nginx_version"; }
+        location /args { return 200 "$arg_a|$arg_B|$arg_missing|$cookie_x|$cookie_y|$http_x_mine|$http_user_agent"; }
+        location /proxy {
+            proxy_pass http://<backend>;
+            add_header X-Seen "$proxy_host|$proxy_port|$upstream_addr|$upstream_status|$upstream_http_x_one|$upstream_cookie_c|$status";
+        }
+        location /map { return 200 "$kind|$site|$first"; }
+        location /if-empty { return 200 "[$http_x_none][${arg_a}b][$arg_a]"; }
+    """, [
+        ask("of the request", "/request/%41?a=1&b=%20", [("Content-Type", "text/x"), ("Content-Length", "2")], "POST", b"hi"),
+        ask("of names", "/names", [("Authorization", "Basic bWU6c2VjcmV0")], host="VARIABLES.test:8080"),
+        ask("of arguments and cookies", "/args?a=1&b=2&A=3", [("Cookie", "x=1; y=a b; x=2"), ("X-Mine", "m"), ("User-Agent", "ua")]),
+        ask("of the upstream", "/proxy", answer=reply(201, b"ok", [("X-One", "1"), ("Set-Cookie", "c=d; Path=/")])),
+        ask("map by default", "/map"),
+        ask("map by an exact value", "/map?k=ONE"),
+        ask("map by a pattern with a capture", "/map?k=number-42"),
+        ask("map of host names", "/map?k=x&site=www.shop.test"),
+        ask("in braces", "/if-empty?a=x"),
+    ], http="""
+        map $arg_k $kind { default other; one exact; "~^number-(?<digits>\\d+)$" "digits-$digits"; }
+        map $arg_site $site { hostnames; default none; *.shop.test shop; .blog.test blog; }
+        map $uri$args $first { "~^(.)" $1; }
+    """),
+    Section("names", "location / { return 200 default; }", [
+        ask("a name nobody has", host="unknown.test"),
+        ask("an exact name", host="exact.names.test"),
+        ask("an exact name in capitals with a port", host="EXACT.names.test:9"),
+        ask("a name that ends in a dot", host="exact.names.test."),
+        ask("a leading wildcard", host="any.wild.names.test"),
+        ask("a trailing wildcard", host="trail.anything"),
+        ask("a pattern", host="user7.names.test"),
+        ask("HTTP/1.0 without a name", host=None, version="1.0"),
+        ask("an empty name", host=""),
+        ask("an IPv6 address as name", host="[::1]:80"),
+    ], listen=" default_server", http="""
+        server { listen 127.0.0.1:<port>; server_name exact.names.test; location / { return 200 exact-$server_name; } }
+        server { listen 127.0.0.1:<port>; server_name *.wild.names.test; location / { return 200 wild; } }
+        server { listen 127.0.0.1:<port>; server_name trail.*; location / { return 200 trail; } }
+        server { listen 127.0.0.1:<port>; server_name ~^user(?<n>\\d+)\\.names\\.test$; location / { return 200 user-$n; } }
+        server { listen 127.0.0.1:<port>; server_name ""; location / { return 200 nameless; } }
+    """),
+    Section("upstreams", """
+        location /failover { proxy_pass http://dead-first; }
+        location /status { proxy_pass http://both; proxy_next_upstream http_503; }
+        location /post { proxy_pass http://both; proxy_next_upstream error http_503; }
+        location /tries { proxy_pass http://both; proxy_next_upstream http_503; proxy_next_upstream_tries 1; }
+        location /backup { proxy_pass http://with-backup; }
+        location /variable { set $to both; proxy_pass http://$to/by-name; }
+    """, [
+        ask("a dead server is passed over", "/failover"),
+        ask("a status that moves on", "/status", answer=reply(503, b"busy")),
+        ask("a POST does not move on", "/post", [], "POST", b"x", answer=reply(503, b"busy")),
+        ask("tries are bounded", "/tries", answer=reply(503, b"busy")),
+        ask("the backup serves", "/backup"),
+        ask("an upstream named by a variable", "/variable"),
+    ], http="""
+        upstream dead-first { server 127.0.0.1:<dead> max_fails=0; server <backend>; }
+        upstream both { server <backend> max_fails=0; server <other> max_fails=0; }
+        upstream with-backup { server 127.0.0.1:<dead> down; server <backend> backup; }
+    """),
+    Section("refused", "location / { proxy_pass http://<backend>; }", [
+        raw("HTTP/1.1 without Host", b"GET / HTTP/1.1\r\n\r\n"),
+        raw("two Host fields", b"GET / HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n\r\n"),
+        raw("a Host that is none", b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+        raw("both lengths", b"POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        raw("a length that is none", b"POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 3x\r\n\r\nabc"),
+        raw("two lengths", b"POST / HTTP/1.1\r\nHost: HOST\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"),
+        raw("a coding nobody knows", b"POST / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        raw("a chunk size that is none", b"POST / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n"),
+        raw("a method in lower case", b"get / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a version of the future", b"GET / HTTP/3.0\r\nHost: HOST\r\n\r\n"),
+        raw("no version that can be read", b"GET / HTTQ/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target without slash", b"GET foo HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target that is too long", b"GET /" + b"a" * 2100 + b" HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a field that is too long", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: " + b"a" * 2100 + b"\r\n\r\n"),
+        raw("TRACE", b"TRACE / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a space before the colon", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A : 1\r\n\r\n"),
+        raw("a folded field", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: 1\r\n 2\r\n\r\n"),
+        raw("NUL in a field", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: 1\0\r\n\r\n"),
+    ]),
+]
+
+CONFIGURATION = """\
+daemon off;
+pid <dir>/proxy.pid;
+error_log <dir>/error.log info;
+worker_processes 1;
+events { worker_connections 512; }
+http {
+    include <dir>/paths.conf;
+    access_log off;
+    server_tokens off;
+    large_client_header_buffers 4 2k;
+    proxy_connect_timeout 2s;
+    proxy_read_timeout 5s;
+%s
+}
+"""
+
+
+def configuration():
+    """The file that both proxies run."""
+    return CONFIGURATION % "\n".join(section.text for section in SECTIONS)

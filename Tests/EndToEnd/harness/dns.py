@@ -1,0 +1,80 @@
+"""A name server over UDP that answers from a dictionary and records what it is asked."""
+
+import socket
+import struct
+import threading
+
+from . import ports
+
+A, AAAA = 1, 28
+
+
+class NameServer:
+    """`records[name]` is a list of addresses, or None for no answer at all; other names do not exist."""
+
+    def __init__(self, records=None, ttl=30):
+        self.records = dict(records or {})
+        self.ttl = ttl
+        self.questions = []
+        self.port = ports.free_port()
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", self.port))
+        self.stopping = False
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def __str__(self):
+        return f"127.0.0.1:{self.port}"
+
+    def asked(self, name):
+        """How often a name's address was asked for."""
+        return sum(1 for asked, kind in self.questions if asked == name and kind == A)
+
+    def _serve(self):
+        while not self.stopping:
+            try:
+                data, peer = self.sock.recvfrom(2048)
+            except OSError:
+                return
+            if answer := self.answer(data):
+                self.sock.sendto(answer, peer)
+
+    def answer(self, query):
+        """RFC 1035 §4.1, for one question."""
+        labels, at = [], 12
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode("latin-1"))
+            at += 1 + query[at]
+        name = ".".join(labels).lower()
+        [kind] = struct.unpack("!H", query[at + 1:at + 3])
+        question = query[12:at + 5]
+        self.questions.append((name, kind))
+        missing = object()
+        addresses = self.records.get(name, missing)
+        if addresses is None:
+            return None
+        code = 3 if addresses is missing else 0
+        records = b""
+        count = 0
+        for address in [] if addresses is missing else addresses:
+            is_v6 = ":" in address
+            if kind != (AAAA if is_v6 else A):
+                continue
+            packed = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, address)
+            records += b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl, len(packed)) + packed
+            count += 1
+        flags = 0x8180 | code
+        return query[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0) + question + records
+
+    def stop(self):
+        self.stopping = True
+        # A datagram wakes the thread.
+        self.sock.sendto(b"\0" * 12 + b"\0\0\1\0\1", ("127.0.0.1", self.port))
+        self.thread.join(5)
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()

@@ -1,0 +1,552 @@
+"""The process: its command line, exit codes, pid file, signals, reloads."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import ports
+from harness.backend import Backend, reply
+from harness.proxy import binary, default_kind
+from harness.websocket import handshake, switching
+from harness.wire import Client, Closed, wait_for
+
+RECIPE = (
+    "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
+    " proxy_set_header Connection $connection_upgrade;")
+MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
+KIND = default_kind()
+TEXT = """\
+daemon off;
+pid <dir>/proxy.pid;
+error_log <dir>/error.log info;
+events {}
+http {
+    include <dir>/paths.conf;
+    access_log <dir>/access.log;
+    server { listen 127.0.0.1:<port>; location / { return 200 "<word>"; } }
+}
+"""
+
+
+def served(proxy):
+    return proxy.fetch("/").text
+
+
+def serving(word, **rest):
+    return dict(config=TEXT, values={"word": word}, **rest)
+
+
+def slow_backend(started, gate):
+    def program(connection):
+        if connection.next_request() is None:
+            return
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        started.set()
+        gate.wait(20)
+        connection.send(b"later")
+
+    return program
+
+
+def echo_backend(connection):
+    request = connection.next_request()
+    if request is None:
+        return
+    if "upgrade" not in request:
+        connection.perform(reply())
+        return
+    connection.sock.settimeout(None)
+    connection.send(switching(request.get("sec-websocket-key")))
+    while connection.buffer or connection.fill():
+        connection.send(bytes(connection.buffer))
+        connection.buffer.clear()
+        connection.log.clear()
+
+
+def open_tunnel(proxy):
+    client = Client(proxy.port, timeout=20)
+    client.send(handshake())
+    assert client.read_response_head().status == 101
+    return client
+
+
+def echoes(client, data):
+    client.send(data)
+    return client.read_exactly(len(data)) == data
+
+
+# MARK: The command line
+
+
+@pytest.mark.parametrize("arguments", [["-t"], ["-tq"], ["-t", "-q"]])
+def test_t_accepts_a_good_file(proxy, arguments):
+    made = proxy(**serving("a", start=False))
+    result = made.run(*arguments)
+    assert result.returncode == 0 and result.stdout == ""
+    if "q" in "".join(arguments):
+        assert result.stderr == ""
+    else:
+        assert f"the configuration file {made.config_path} syntax is ok" in result.stderr
+        assert f"configuration file {made.config_path} test is successful" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-t"], ["-t", "-q"], ["-T"]])
+def test_t_refuses_a_bad_file(proxy, arguments):
+    made = proxy(config=TEXT.replace("events {}", "events {}\nno_such_directive on;"), start=False)
+    result = made.run(*arguments)
+    assert result.returncode == 1
+    assert "no_such_directive" in result.stderr
+    assert f"{made.config_path}:{5 + (os.geteuid() == 0 and KIND == 'nginx')}" in result.stderr
+
+
+@pytest.mark.switchyard_only
+def test_t_lists_every_error_with_its_place(proxy):
+    made = proxy(config="events {}\nhttp {\n    foo on;\n    server {\n  listen 1 2 3;\n  keepalive_timeout x; } }\n",
+                 start=False)
+    result = made.run("-t")
+    assert result.returncode == 1
+    places = re.findall(re.escape(str(made.config_path)) + r":(\d+):(\d+)", result.stderr)
+    assert {("3", "5"), ("6", "3")} <= set(places) and any(line == "5" for line, _ in places)
+
+
+def test_t_does_not_listen(proxy):
+    made = proxy(**serving("a"))
+    assert made.run("-t").returncode == 0
+    assert served(made) == "a"
+
+
+def test_a_missing_file_is_named(proxy):
+    made = proxy(**serving("a", start=False))
+    made.config_path = made.directory / "absent.conf"
+    result = made.run("-t")
+    assert result.returncode == 1 and "absent.conf" in result.stderr
+
+
+def test_capital_t_prints_every_file(proxy):
+    made = proxy(config=TEXT.replace("http {", "http {\n    include <dir>/more.conf;"), values={"word": "a"},
+                 start=False)
+    (made.directory / "more.conf").write_text("keepalive_timeout 7s; # a comment stays\n")
+    result = made.run("-T")
+    assert result.returncode == 0
+    assert f"# configuration file {made.config_path}:\n" in result.stdout
+    assert f"# configuration file {made.directory}/more.conf:\nkeepalive_timeout 7s; # a comment stays\n" in result.stdout
+    assert made.config_path.read_text() in result.stdout
+
+
+@pytest.mark.parametrize("option", ["-v", "-V"])
+def test_the_version(option):
+    result = subprocess.run([binary(KIND), option], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0
+    assert re.match(rf"{KIND} version: {KIND}/\d+\.\d+", result.stderr)
+    assert (result.stderr.count("\n") > 1) == (option == "-V")
+
+
+@pytest.mark.parametrize("arguments", [["-z"], ["-s", "explode"], ["-c"], ["stray"]])
+def test_a_wrong_command_line(arguments):
+    result = subprocess.run([binary(KIND), *arguments], capture_output=True, text=True, timeout=20)
+    assert result.returncode == (1 if KIND == "nginx" or arguments != ["stray"] else result.returncode) != 0
+    assert result.stderr
+
+
+def test_g_adds_to_the_main_level(proxy):
+    made = proxy(config=TEXT.replace("pid <dir>/proxy.pid;\n", ""), values={"word": "a"}, start=False)
+    made.args = ["-g", f"pid {made.directory}/other.pid;"]
+    made.start()
+    wait_for(lambda: made.log("other.pid").strip() == str(made.pid), what="the pid file")
+
+
+def test_g_cannot_repeat_what_the_file_says(proxy):
+    made = proxy(**serving("a", start=False))
+    result = made.run("-t", "-g", "daemon off;")
+    assert result.returncode == 1 and "daemon" in result.stderr
+
+
+def test_p_is_what_relative_paths_start_from(proxy, tmp_path):
+    text = TEXT.replace("<dir>/proxy.pid", "run.pid").replace("<dir>/access.log", "logs/access.log").replace(
+        "<dir>/paths.conf", "paths.conf")
+    made = proxy(config=text, values={"word": "a"}, start=False)
+    (made.directory / "logs").mkdir()
+    process = subprocess.Popen(
+        [binary(KIND), "-p", str(made.directory), "-c", "proxy.conf"], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: ports.is_listening(made.port), what="listening")
+        assert served(made) == "a"
+        wait_for(lambda: made.log("run.pid").strip() == str(process.pid), what="the pid file")
+        made.log_lines("logs/access.log", 1)
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_e_is_the_error_log_of_a_file_that_names_none(proxy):
+    made = proxy(
+        config=TEXT.replace("error_log <dir>/error.log info;\n", "").replace(
+            'return 200 "<word>"', "proxy_pass http://127.0.0.1:<dead>"),
+        values={"dead": ports.free_port()}, start=False)
+    made.args = ["-e", str(made.directory / "own.log")]
+    made.start()
+    assert made.fetch().status == 502
+    made.log_lines("own.log", 1)
+    assert "[error]" in made.log("own.log") and "upstream" in made.log("own.log")
+
+
+def test_an_address_in_use_ends_the_start(proxy):
+    first = proxy(**serving("a"))
+    second = proxy(config=TEXT, values={"word": "b", "port": first.port}, wait=False)
+    assert second.wait_exit(15) == 1
+    assert "Address already in use" in second.logs() and str(first.port) in second.logs()
+    assert served(first) == "a"
+
+
+def test_daemon_on_returns_to_the_shell(proxy):
+    made = proxy(config=TEXT.replace("daemon off;", "daemon on;"), values={"word": "a"}, start=False)
+    assert made.run().returncode == 0
+    wait_for(lambda: made.log("proxy.pid").strip(), what="the pid file")
+    pid = int(made.log("proxy.pid"))
+    wait_for(lambda: ports.is_listening(made.port), what="listening")
+    assert served(made) == "a"
+    assert os.getsid(pid) != os.getsid(0)
+    assert made.run("-s", "stop").returncode == 0
+    wait_for(lambda: not ports.is_listening(made.port) and not made.log("proxy.pid"), what="the end")
+
+
+# MARK: Signals and -s
+
+
+def test_the_pid_file_lives_as_long_as_the_process(proxy):
+    made = proxy(**serving("a"))
+    wait_for(lambda: made.log("proxy.pid") == f"{made.pid}\n", what="the pid file")
+    assert made.stop() == 0
+    assert not (made.directory / "proxy.pid").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_to_stop(proxy, number):
+    made = proxy(**serving("a"))
+    assert served(made) == "a"
+    made.signal(number)
+    assert made.wait_exit() == 0
+    assert not ports.is_listening(made.port)
+
+
+@pytest.mark.parametrize("word", ["stop", "quit"])
+def test_s_stops(proxy, word):
+    made = proxy(**serving("a"))
+    wait_for(lambda: made.log("proxy.pid"), what="the pid file")
+    assert made.run("-s", word).returncode == 0
+    assert made.wait_exit() == 0
+
+
+def test_s_without_a_process_fails(proxy):
+    made = proxy(**serving("a", start=False))
+    result = made.run("-s", "stop")
+    assert result.returncode == 1 and "proxy.pid" in result.stderr
+
+
+def test_term_cuts_what_is_under_way(simple):
+    started, gate = threading.Event(), threading.Event()
+    made = simple("proxy_buffering off;")
+    made.backend.program = slow_backend(started, gate)
+    with Client(made.port) as client:
+        client.request()
+        assert started.wait(5)
+        made.signal(signal.SIGTERM)
+        assert made.wait_exit(3) == 0
+        with pytest.raises((Closed, ConnectionResetError)):
+            client.read_response()
+    gate.set()
+
+
+def test_quit_finishes_what_is_under_way_and_takes_no_more(simple):
+    started, gate = threading.Event(), threading.Event()
+    made = simple("proxy_buffering off;", server="location = /idle { return 200 idle; }")
+    made.backend.program = slow_backend(started, gate)
+    with Client(made.port) as client, Client(made.port) as idle:
+        assert idle.fetch("/idle").text == "idle"
+        client.request()
+        assert started.wait(5)
+        made.signal(signal.SIGQUIT)
+        wait_for(lambda: not ports.is_listening(made.port), what="the end of listening")
+        with pytest.raises(ConnectionRefusedError):
+            Client(made.port)
+        assert idle.is_closed()
+        assert made.is_running
+        gate.set()
+        response = client.read_response()
+        assert response.body == b"firstlater"
+        assert client.is_closed()
+    assert made.wait_exit() == 0
+
+
+def test_quit_waits_for_a_tunnel(proxy, backend):
+    backend.program = echo_backend
+    made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",
+                 values={"backend": backend})
+    with open_tunnel(made) as client:
+        made.signal(signal.SIGQUIT)
+        wait_for(lambda: not ports.is_listening(made.port), what="the end of listening")
+        time.sleep(0.3)
+        assert echoes(client, b"still here")
+        assert made.is_running
+    assert made.wait_exit() == 0
+
+
+def test_worker_shutdown_timeout_ends_the_wait(proxy, backend):
+    backend.program = echo_backend
+    made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",
+                 main="worker_shutdown_timeout 1s;\n", values={"backend": backend})
+    with open_tunnel(made) as client:
+        began = time.monotonic()
+        made.signal(signal.SIGQUIT)
+        assert client.is_closed(within=5)
+        assert 0.7 < time.monotonic() - began < 3
+    assert made.wait_exit() == 0
+
+
+def test_term_after_quit_ends_at_once(proxy, backend):
+    backend.program = echo_backend
+    made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",
+                 values={"backend": backend})
+    with open_tunnel(made) as client:
+        made.signal(signal.SIGQUIT)
+        wait_for(lambda: not ports.is_listening(made.port), what="the end of listening")
+        made.signal(signal.SIGTERM)
+        assert made.wait_exit(3) == 0
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("way", ["signal", "-s"])
+def test_logs_are_reopened(proxy, way):
+    made = proxy(**serving("a"))
+    served(made)
+    made.log_lines("access.log", 1)
+    os.rename(made.directory / "access.log", made.directory / "access.old")
+    served(made)
+    made.log_lines("access.old", 2)
+    if way == "signal":
+        made.signal(signal.SIGUSR1)
+    else:
+        assert made.run("-s", "reopen").returncode == 0
+    wait_for(lambda: (made.directory / "access.log").exists(), what="the new log")
+
+    def is_written():
+        served(made)
+        return made.log("access.log")
+
+    wait_for(is_written, what="a line in the new log")
+    assert made.is_running
+
+
+# MARK: Reload
+
+
+@pytest.mark.parametrize("way", ["signal", "-s"])
+def test_a_reload_takes_effect(proxy, way):
+    made = proxy(**serving("before"))
+    assert served(made) == "before"
+    made.values["word"] = "after"
+    made.write(TEXT)
+    if way == "signal":
+        made.reload()
+    else:
+        assert made.run("-s", "reload").returncode == 0
+    wait_for(lambda: served(made) == "after", what="the new configuration")
+    assert made.is_running
+
+
+def test_a_faulty_file_leaves_the_old_configuration(proxy):
+    made = proxy(**serving("good"))
+    for wrong in ("no_such_directive on;", "events { worker_connections many; }", "http { server { listen nowhere:x; } }"):
+        before = made.log("error.log").count("[emerg]")
+        made.reload(TEXT + wrong)
+        wait_for(lambda: made.log("error.log").count("[emerg]") > before, what="a message")
+        assert served(made) == "good"
+    result = made.run("-s", "reload")
+    assert result.returncode == 1
+    assert served(made) == "good" and made.is_running
+    made.values["word"] = "better"
+    made.reload(TEXT)
+    wait_for(lambda: served(made) == "better", what="the next good configuration")
+
+
+def test_a_listener_that_cannot_be_made_leaves_the_old_configuration(proxy):
+    with Backend() as occupant:
+        made = proxy(config=TEXT, values={"word": "good", "taken": occupant.port})
+        made.reload(TEXT.replace("listen", "listen 127.0.0.1:<taken>; listen").replace("<word>", "bad"))
+        wait_for(lambda: "Address already in use" in made.log("error.log"), 10, "a message")
+        assert served(made) == "good" and made.is_running
+
+
+def test_a_reload_opens_and_closes_listeners(proxy):
+    made = proxy(config=TEXT, values={"word": "a", "more": ports.free_port()})
+    made.reload(TEXT.replace("listen", "listen 127.0.0.1:<more>; listen"))
+    wait_for(lambda: ports.is_listening(made.values["more"]), what="the new listener")
+    made.reload(TEXT)
+    wait_for(lambda: not ports.is_listening(made.values["more"]), what="the end of the old listener")
+    assert served(made) == "a"
+
+
+def test_a_request_goes_on_under_the_configuration_it_began_with(simple):
+    started, gate = threading.Event(), threading.Event()
+    made = simple("proxy_buffering off; add_header X-Word old;", server="location = /word { return 200 old; }")
+    made.backend.program = slow_backend(started, gate)
+    text = made.config_path.read_text()
+    with Client(made.port) as client:
+        client.request()
+        assert started.wait(5)
+        made.reload(text.replace(" old;", " new;"))
+        wait_for(lambda: made.fetch("/word").text == "new", what="the new configuration")
+        gate.set()
+        response = client.read_response()
+        assert (response.get("x-word"), response.body) == ("old", b"firstlater")
+
+
+GENERATIONS = """
+upstream pool { server <backend>; keepalive 16; }
+server {
+    listen 127.0.0.1:<port>;
+    location / {
+        proxy_pass http://pool; proxy_http_version 1.1; proxy_set_header Connection "";
+        add_header X-Generation 0;
+    }
+    location = /generation { return 200 "0"; }
+}
+"""
+
+
+def test_ten_thousand_requests_during_ten_reloads(proxy, backend):
+    made = proxy(GENERATIONS, main="", values={"backend": backend})
+    text = made.config_path.read_text()
+    lock = threading.Lock()
+    counts = {"done": 0, "reused": 0, "retried": 0}
+    failures, generations = [], set()
+    finished = threading.Event()
+
+    def load(keeps_alive):
+        client = None
+        while not finished.is_set():
+            fresh = client is None
+            try:
+                client = client or Client(made.port, timeout=10)
+                response = client.fetch("/x", headers=() if keeps_alive else [("Connection", "close")])
+                if response.status != 200 or response.body != b"ok":
+                    failures.append(f"{response.status} {response.body[:80]}")
+                with lock:
+                    counts["done"] += 1
+                    counts["reused"] += not fresh
+                    generations.add(response.get("x-generation"))
+                if response.get("connection") == "close":
+                    client.close()
+                    client = None
+            except (OSError, Closed) as error:
+                client = None
+                # nginx closes idle connections on a reload, which may cross with a request on its way.
+                if not fresh and KIND == "nginx":
+                    with lock:
+                        counts["retried"] += 1
+                else:
+                    failures.append(f"{'fresh' if fresh else 'reused'}: {error!r}")
+
+    threads = [threading.Thread(target=load, args=(number % 2 == 0,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(1, 11):
+            wait_for(lambda: counts["done"] >= (number - 1) * 900 or failures, 60, "progress")
+            made.write(text.replace("X-Generation 0", f"X-Generation {number}").replace('"0"', f'"{number}"'))
+            made.reload()
+            wait_for(lambda: made.fetch("/generation").text == str(number), 10, f"generation {number}")
+        wait_for(lambda: counts["done"] >= 10000 or failures, 60, "ten thousand requests")
+    finally:
+        finished.set()
+        for thread in threads:
+            thread.join(15)
+    assert failures == []
+    assert counts["done"] >= 10000 and counts["reused"] > 1000
+    assert {str(number) for number in range(0, 11)} <= generations
+
+
+def test_five_hundred_tunnels_across_ten_reloads(proxy, backend):
+    backend.program = echo_backend
+    made = proxy(
+        MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE
+        + " } location = /generation { return 200 '0'; } }",
+        values={"backend": backend})
+    text = made.config_path.read_text()
+    tunnels = [open_tunnel(made) for _ in range(500)]
+    try:
+        for number in range(1, 11):
+            made.write(text.replace("'0'", f"'{number}'"))
+            made.reload()
+            wait_for(lambda: made.fetch("/generation").text == str(number), 15, f"generation {number}")
+            for index, tunnel in enumerate(tunnels):
+                tunnel.send(b"%d of %d" % (index, number))
+            for index, tunnel in enumerate(tunnels):
+                expected = b"%d of %d" % (index, number)
+                assert tunnel.read_exactly(len(expected)) == expected
+        assert len(backend.connections) == 500
+    finally:
+        for tunnel in tunnels:
+            tunnel.close()
+
+
+@pytest.mark.switchyard_only
+def test_workers_are_threads_of_one_process(proxy):
+    made = proxy(config=TEXT.replace("events {}", "worker_processes 3;\nevents {}"), values={"word": "a"})
+    assert served(made) == "a"
+    assert len(os.listdir(f"/proc/{made.pid}/task")) >= 3
+    with open(f"/proc/{made.pid}/task/{made.pid}/children") as children:
+        assert children.read() == ""
+
+
+# MARK: Without a file
+
+
+@pytest.mark.switchyard_only
+def test_proxy_prints_the_configuration_it_stands_for(tmp_path, proxy, backend):
+    port = ports.free_port()
+    result = subprocess.run(
+        [binary(KIND), "proxy", "--listen", f"127.0.0.1:{port}", "--to", f"http://{backend}", "--print-config"],
+        capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0 and "proxy_pass" in result.stdout
+    (tmp_path / "printed.conf").write_text(result.stdout)
+    tested = subprocess.run(
+        [binary(KIND), "-t", "-p", str(tmp_path), "-c", "printed.conf"], capture_output=True, text=True, timeout=20)
+    assert tested.returncode == 0, tested.stderr
+
+
+@pytest.mark.switchyard_only
+def test_proxy_without_a_file(backend):
+    port = ports.free_port()
+    process = subprocess.Popen(
+        [binary(KIND), "proxy", "--listen", str(port), "--to", f"http://{backend}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+        with Client(port) as client:
+            assert client.fetch("/x").body == b"ok"
+        backend.program = echo_backend
+        with Client(port) as client:
+            client.send(handshake())
+            assert client.read_response_head().status == 101
+            assert echoes(client, b"hello")
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+@pytest.mark.switchyard_only
+def test_directives_prints_the_table():
+    result = subprocess.run([binary(KIND), "directives"], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0
+    for name in ("proxy_pass", "proxy_set_header", "map", "server_name", "prometheus_metrics", "proxy_upgrade_protocols"):
+        assert f"`{name}`" in result.stdout or re.search(rf"\b{name}\b", result.stdout)
+
+
