@@ -102,7 +102,8 @@ struct ListenerSetTests {
         #expect(set.localAddresses == [.unix(path: kept)])
     }
 
-    @Test("with reuseport each worker has a socket of its own, and one that goes takes its socket along")
+    @Test(
+        "with reuseport each worker has a socket of its own, and one that goes leaves its socket to another")
     func reusePort() throws {
         let set = ListenerSet()
         defer { set.closeAll() }
@@ -124,8 +125,17 @@ struct ListenerSetTests {
         }
         #expect(numbers.count == 2)
         for case let descriptor? in sockets.map(\.descriptor) { close(descriptor) }
-        set.commit(try set.prepare(listens, workerCount: 1))
-        #expect(
-            try set.assignments(set.prepare(listens, workerCount: 1), worker: 0).map(\.descriptor) == [nil])
+        let fewer = try set.prepare(listens, workerCount: 1)
+        set.commit(fewer)
+        let left = try set.assignments(fewer, worker: 0)
+        #expect(left.map { $0.descriptor == nil } == [true, false])
+        #expect(Set(left.map(\.key)) == Set(sockets.map(\.key)))
+        for case let descriptor? in left.map(\.descriptor) { close(descriptor) }
+        let more = try set.prepare(listens, workerCount: 2)
+        set.commit(more)
+        #expect(try set.assignments(more, worker: 0).map(\.descriptor) == [nil])
+        let taken = try set.assignments(more, worker: 1)
+        #expect(taken.map(\.key) == sockets.dropFirst().map(\.key))
+        for case let descriptor? in taken.map(\.descriptor) { close(descriptor) }
     }
 }
