@@ -85,6 +85,8 @@ package final class ListenerSet {
         let present = bound[socket.key]?.descriptors.count ?? 0
         while present + prepared.opened[socket.key, default: []].count < wanted {
             do throws(SystemError) {
+                // A socket that all workers shared until now takes others beside it only if it says so.
+                for descriptor in bound[socket.key]?.descriptors ?? [] { try Sockets.sharePort(descriptor) }
                 let descriptor = try Sockets.listen(
                     on: socket.address, options: Sockets.ListenOptions(socket.options))
                 prepared.opened[socket.key, default: []].append(descriptor)
@@ -131,9 +133,12 @@ package final class ListenerSet {
         var assigned: [AssignedListener] = []
         let holds = held[index, default: []]
         for socket in prepared.plan.sockets {
-            for (number, master) in (bound[socket.key]?.descriptors ?? []).enumerated() {
-                guard !socket.isOwn || number % prepared.workerCount == index else { continue }
-                let key = socket.isOwn ? "\(socket.key) \(number)" : socket.key
+            let masters = bound[socket.key]?.descriptors ?? []
+            // Without `reuseport` any longer, what waits on any of several sockets is still to be served.
+            let isOwn = socket.isOwn || masters.count > 1
+            for (number, master) in masters.enumerated() {
+                guard !isOwn || number % prepared.workerCount == index else { continue }
+                let key = isOwn ? "\(socket.key) \(number)" : socket.key
                 let duplicate: Int32? = holds.contains(key) ? nil : sy_duplicate(master)
                 if let duplicate, duplicate < 0 {
                     let error = SystemError("dup")
@@ -142,7 +147,7 @@ package final class ListenerSet {
                 }
                 assigned.append(
                     AssignedListener(
-                        key: key, descriptor: duplicate, isOwn: socket.isOwn, targets: socket.targets))
+                        key: key, descriptor: duplicate, isOwn: isOwn, targets: socket.targets))
             }
         }
         held[index] = Set(assigned.map(\.key))

@@ -138,4 +138,21 @@ struct ListenerSetTests {
         #expect(taken.map(\.key) == sockets.dropFirst().map(\.key))
         for case let descriptor? in taken.map(\.descriptor) { close(descriptor) }
     }
+
+    @Test("a socket that was shared goes on when its listener gets reuseport, and when it loses it")
+    func reusePortChanges() throws {
+        let set = ListenerSet()
+        defer { set.closeAll() }
+        let probe = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: Sockets.ListenOptions())
+        let port = try #require(Sockets.localAddress(probe)).port
+        close(probe)
+        for (listen, own) in [("", [false, false]), (" reuseport", [true, true]), ("", [true, true])] {
+            let prepared = try set.prepare(
+                configuration("127.0.0.1:\(port)\(listen)"), workerCount: 2, attempts: 1)
+            set.commit(prepared)
+            let assigned = try set.assignments(prepared, worker: 0) + set.assignments(prepared, worker: 1)
+            #expect(assigned.map(\.isOwn) == own)
+            for case let descriptor? in assigned.map(\.descriptor) { close(descriptor) }
+        }
+    }
 }
