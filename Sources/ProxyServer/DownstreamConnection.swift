@@ -443,9 +443,10 @@ final class DownstreamConnection: StreamChannel {
 
     // MARK: The end
 
-    /// The worker drains: a connection that waits for a request is not needed.
+    /// The worker drains: a connection that waits for a further request is not needed. One that waits for its
+    /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
-        if case .idle = phase, isDrained { finish() }
+        if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
     }
 
     /// Closes whatever goes on here.
