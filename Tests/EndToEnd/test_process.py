@@ -170,7 +170,6 @@ def test_p_is_what_relative_paths_start_from(proxy, tmp_path):
     text = TEXT.replace("<dir>/proxy.pid", "run.pid").replace("<dir>/access.log", "logs/access.log").replace(
         "<dir>/paths.conf", "paths.conf")
     made = proxy(config=text, values={"word": "a"}, start=False)
-    (made.directory / "logs").mkdir()
     process = subprocess.Popen(
         [binary(KIND), "-p", str(made.directory), "-c", "proxy.conf"], cwd=tmp_path,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
