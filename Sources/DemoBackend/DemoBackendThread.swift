@@ -22,7 +22,9 @@ package final class DemoBackendThread {
 
     /// Listens; connections wait until `start`.
     ///
-    /// - Parameter host: numeric.
+    /// `host` is numeric.
+    ///
+    /// - Throws: the system call that failed.
     package init(host: String, port: UInt16) throws(SystemError) {
         confined = try Self.make(host: host, port: port)
         poster = confined.loop.poster
@@ -56,7 +58,9 @@ package final class DemoBackendThread {
 
     /// Serves on this thread until SIGINT, SIGTERM or SIGQUIT.
     ///
-    /// - Parameter started: gets the address that is listened on.
+    /// `started` gets the address that is listened on.
+    ///
+    /// - Throws: the system call that failed.
     package static func runUntilSignalled(
         host: String, port: UInt16, started: (String) -> Void
     ) throws(SystemError) {

@@ -1,4 +1,5 @@
 internal import CAres
+internal import CSwitchyard
 internal import Glibc
 
 /// The c-ares side of name resolution: queries under way, and their sockets as channels of a loop.

@@ -130,6 +130,16 @@ package struct ConfigurationLoader: Sendable {
             sources: compiled.sources, logPaths: logPaths)
     }
 
+    /// The process settings that a configuration gives, for `-s`: nothing is resolved or opened.
+    package static func processSettings(_ source: ConfigurationSource) throws(LoadFailure) -> ProcessSettings
+    {
+        let compiled = compile(source)
+        guard let configuration = compiled.configuration else {
+            throw LoadFailure(diagnostics: compiled.diagnostics, sources: compiled.sources)
+        }
+        return configuration.process
+    }
+
     private static func compile(_ source: ConfigurationSource) -> ConfigurationCompiler.Result {
         var environment = CompilationEnvironment.ofThisMachine(
             prefix: source.prefix, builtinVariables: VariableTable.names)
@@ -235,9 +245,8 @@ extension ProcessRegistry {
 extension ConfigurationLoader {
     /// Where errors go without an `error_log`: the file, or standard error when it cannot be opened.
     ///
-    /// - Parameters:
-    ///   - path: what `-e` says, relative to the prefix, or `stderr`; `nil` stands for `logs/error.log`.
-    ///   - report: told of a file that cannot be opened.
+    /// `path` is what `-e` says, relative to the prefix, or `stderr`; `nil` stands for `logs/error.log`. `report`
+    /// is told of a file that cannot be opened.
     package static func usableErrorLog(
         _ path: String?, prefix: String, report: (String) -> Void
     ) -> ErrorLog.Destination {

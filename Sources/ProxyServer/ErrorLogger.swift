@@ -25,7 +25,7 @@ package struct ErrorLogger: Sendable {
     /// Whether a line of `level` would be written anywhere: ask before making one that costs something.
     package func takes(_ level: LogLevel) -> Bool { level >= lowest && !outputs.isEmpty }
 
-    /// - Parameter connection: the connection's serial number, 0 for none.
+    /// Writes a line where its level is wanted. `connection` is the connection's serial number, 0 for none.
     package func log(_ level: LogLevel, connection: UInt64 = 0, _ message: @autoclosure () -> String) {
         guard takes(level) else { return }
         var line = Self.timestamp()

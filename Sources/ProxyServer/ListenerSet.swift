@@ -51,8 +51,8 @@ package final class ListenerSet {
 
     /// Opens what `configuration` listens on and the process does not yet. What runs is not touched.
     ///
-    /// - Parameter failed: told of each failure, those that are tried again included.
-    /// - Throws: the failure that remained; then nothing stays open.
+    /// `failed` is told of each failure, those that are tried again included. When one remains it is thrown, and
+    /// nothing stays open.
     package func prepare(
         _ configuration: Configuration, workerCount: Int, attempts: Int = ListenerSet.attempts,
         failed: (Failure) -> Void = { _ in }

@@ -31,7 +31,7 @@ package final class ProcessRegistry: Sendable {
         return statistics
     }
 
-    /// - Parameter isReload: false for the configuration that the process starts with.
+    /// `isReload` is false for the configuration that the process starts with.
     func generationBegan(_ number: Int, isReload: Bool) {
         state.withLock { state in
             state.reloads.generation = number

@@ -45,7 +45,12 @@ package enum StandardOutput {
     package static func line(_ text: String) { write(Array((text + "\n").utf8)) }
 }
 
-package enum WorkingDirectory {
+package enum FilePath {
+    package static func exists(_ path: String) -> Bool {
+        // The path is passed as a C string for the length of the call.
+        unsafe access(path, F_OK) == 0
+    }
+
     /// A path that stays right when the directory changes.
     package static func absolute(_ path: String) -> String {
         guard !path.hasPrefix("/") else { return path }

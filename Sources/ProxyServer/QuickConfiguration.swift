@@ -12,6 +12,7 @@ package struct QuickConfiguration: Sendable {
     /// - Parameters:
     ///   - listen: `[ADDR:]PORT`, or `unix:/path`.
     ///   - target: `http://host[:port][/path]`, or without the scheme.
+    /// - Throws: what cannot stand in a configuration, or asks for another scheme.
     package init(listen: String, target: String) throws(Invalid) {
         guard Self.isWord(listen) else { throw Invalid(description: "invalid address \"\(listen)\"") }
         guard Self.isWord(target) else { throw Invalid(description: "invalid URL \"\(target)\"") }

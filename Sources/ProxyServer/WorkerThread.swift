@@ -19,7 +19,7 @@ package final class WorkerThread: Sendable {
 
     /// Starts a worker that accepts on `listeners` at once.
     ///
-    /// - Parameter ended: called on the worker's thread as the last it does.
+    /// `ended` is called on the worker's thread as the last it does.
     package init(
         index: Int, generation: Generation, listeners: [AssignedListener], statistics: WorkerStatistics,
         ended: @escaping @Sendable () -> Void

@@ -88,8 +88,12 @@ struct RunOptions: ParsableArguments {
     }
 
     private func source(_ console: Console) -> ConfigurationSource {
-        let prefix = WorkingDirectory.absolute(prefix ?? Defaults.prefix)
+        let prefix = FilePath.absolute(prefix ?? Defaults.prefix)
         var source = ConfigurationSource(.file(file ?? Defaults.configuration), prefix: prefix)
+        // nginx looks under the prefix alone, which without -p is rarely what whoever types a path means.
+        if let file, self.prefix == nil, !FilePath.exists(source.name) {
+            source.origin = .file(FilePath.absolute(file))
+        }
         source.globalText = directives
         source.errorLog = ConfigurationLoader.usableErrorLog(errorLog, prefix: prefix) {
             console.write(.alert, $0)
@@ -116,8 +120,8 @@ struct RunOptions: ParsableArguments {
 
     private func send(_ signal: ProcessSignal, _ source: ConfigurationSource, _ console: Console) throws {
         do throws(LoadFailure) {
-            let loaded = try ConfigurationLoader().load(source)
-            if signal.send(toProcessOf: loaded.configuration.process.pidFile, console) { return }
+            let process = try ConfigurationLoader.processSettings(source)
+            if signal.send(toProcessOf: process.pidFile, console) { return }
             throw LoadFailure.told
         } catch {
             console.show(error.diagnostics)

@@ -1,0 +1,137 @@
+import Config
+import EventLoop
+import Glibc
+import ProxyCore
+import Testing
+
+@testable import ProxyServer
+
+@Suite("Loading configurations")
+struct ConfigurationLoaderTests {
+    private let noNames: ConfigurationLoader.Resolve = { _, _ throws(NameResolver.Failure) in
+        throw NameResolver.Failure.notFound
+    }
+
+    private func source(_ http: String, main: String = "error_log stderr;") -> ConfigurationSource {
+        ConfigurationSource(
+            .text("\(main) events {} http { access_log off; \(http) }", name: "test.conf"), prefix: "/tmp")
+    }
+
+    private func failure(_ loader: ConfigurationLoader, _ source: ConfigurationSource) -> [String] {
+        do throws(LoadFailure) {
+            _ = try loader.load(source)
+            return []
+        } catch {
+            return error.diagnostics.map(\.description)
+        }
+    }
+
+    @Test("what is wrong is told with its place")
+    func diagnostics() {
+        let told = failure(ConfigurationLoader(resolve: noNames), source("server { lisen 80; }"))
+        #expect(told.count == 1)
+        #expect(told.first?.hasPrefix("test.conf:1:") == true)
+        #expect(told.first?.contains("lisen") == true)
+    }
+
+    @Test("a file that is missing is told by its path under the prefix")
+    func missingFile() {
+        let missing = ConfigurationSource(.file("nowhere/no.conf"), prefix: "/tmp")
+        #expect(missing.name == "/tmp/nowhere/no.conf")
+        let told = failure(ConfigurationLoader(resolve: noNames), missing)
+        #expect(told.count == 1 && told[0].contains("/tmp/nowhere/no.conf"))
+    }
+
+    @Test("every upstream name that does not resolve is told, once")
+    func unresolved() {
+        let text = """
+            upstream u { server one.test:81; server one.test:81; server two.test; }
+            server { listen 127.0.0.1:8000; location / { proxy_pass http://u; } }
+            """
+        #expect(
+            failure(ConfigurationLoader(resolve: noNames), source(text)) == [
+                "host not found in upstream \"one.test:81\"", "host not found in upstream \"two.test:80\"",
+            ])
+    }
+
+    @Test("names get all of their addresses, numeric hosts and UNIX sockets their one, without a resolver")
+    func resolved() throws {
+        let loader = ConfigurationLoader { name, port throws(NameResolver.Failure) in
+            guard name == "two.test" else { throw .notFound }
+            return [.ipv4(0x0A00_0001, port: port), .ipv6([UInt8](repeating: 1, count: 16), port: port)]
+        }
+        let text = """
+            upstream u { server two.test:81; server 127.0.0.1:82; server [::1]:83; server unix:/a/b; }
+            server { listen 127.0.0.1:8000; location / { proxy_pass http://u; } }
+            """
+        let loaded = try loader.load(source(text))
+        let texts = loaded.addresses.map { $0.map { $0.map { String(decoding: $0.text, as: UTF8.self) } } }
+        #expect(
+            texts == [
+                [
+                    ["10.0.0.1:81", "[101:101:101:101:101:101:101:101]:81"], ["127.0.0.1:82"], ["[::1]:83"],
+                    ["unix:/a/b"],
+                ]
+            ])
+    }
+
+    @Test("log files that cannot be opened are told; those of locations and conditions included")
+    func logs() {
+        let text = """
+            server {
+                listen 127.0.0.1:8000;
+                location / { access_log /nowhere/a.log; if ($args) { access_log /nowhere/b.log; return 200; } }
+                location /c { error_log /nowhere/c.log; }
+            }
+            """
+        let told = failure(ConfigurationLoader(resolve: noNames), source(text))
+        #expect(
+            told
+                == ["a", "b", "c"].map {
+                    "open() \"/nowhere/\($0).log\" failed (2: No such file or directory)"
+                })
+    }
+
+    @Test("errors go to standard error when the default error log cannot be opened")
+    func defaultErrorLog() {
+        var told: [String] = []
+        let destination = ConfigurationLoader.usableErrorLog(nil, prefix: "/nowhere") { told.append($0) }
+        #expect(destination == .standardError)
+        #expect(
+            told == [
+                "could not open error log file: open() \"/nowhere/logs/error.log\" failed "
+                    + "(2: No such file or directory)"
+            ])
+        #expect(
+            ConfigurationLoader.usableErrorLog("stderr", prefix: "/nowhere") { told.append($0) }
+                == .standardError)
+        #expect(told.count == 1)
+    }
+
+    @Test("the generation's file tests look at the disk")
+    func fileTests() throws {
+        let loaded = try ConfigurationLoader(resolve: noNames).load(
+            source("server { listen 127.0.0.1:8000; }"))
+        let environment = loaded.generation(number: 1, registry: ProcessRegistry()).runtime.environment
+        #expect(environment.pid == getpid())
+        #expect(environment.fileTest(.isDirectory, Array("/tmp".utf8)))
+        #expect(!environment.fileTest(.isFile, Array("/tmp".utf8)))
+        #expect(environment.fileTest(.isExecutable, Array("/bin/sh".utf8)))
+        #expect(!environment.fileTest(.exists, Array("/nowhere".utf8)))
+    }
+
+    @Test("a pid file is read back, and anything else in it is refused")
+    func pidFile() throws {
+        let path = "/tmp/switchyard-pid-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        let file = PidFile(path: path)
+        #expect(throws: PidFile.ReadFailure.unreadable(SystemError("open", code: ENOENT))) { try file.read() }
+        try file.write()
+        #expect(try file.read() == getpid())
+        try LogFile(path: path).write(Array("x".utf8))
+        try file.remove()
+        try LogFile(path: path).write(Array("-5\n".utf8))
+        #expect(throws: PidFile.ReadFailure.invalid("-5")) { try file.read() }
+        try file.remove()
+        #expect(throws: SystemError.self) { try file.remove() }
+    }
+}

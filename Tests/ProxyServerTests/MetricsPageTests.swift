@@ -1,0 +1,106 @@
+import Testing
+
+@testable import ProxyServer
+
+@Suite("The metrics page")
+struct MetricsPageTests {
+    private func lines(_ workers: [WorkerStatistics]) -> [String] {
+        var reloads = ProcessRegistry.ReloadCounts()
+        reloads.generation = 4
+        reloads.succeeded = 3
+        reloads.failed = 2
+        let page = String(decoding: MetricsPage.render(workers, reloads: reloads), as: UTF8.self)
+        #expect(page.hasSuffix("\n"))
+        return page.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+    }
+
+    @Test("counters are the sums of all workers'")
+    func sums() {
+        let workers = [WorkerStatistics(), WorkerStatistics()]
+        workers[0].requests.add(2)
+        workers[1].requests.add(40)
+        workers[1].responses[4].add(7)
+        let lines = lines(workers)
+        #expect(lines.contains("switchyard_requests_total 42"))
+        #expect(lines.contains("switchyard_responses_total{class=\"4xx\"} 7"))
+        #expect(lines.contains("switchyard_responses_total{class=\"2xx\"} 0"))
+    }
+
+    @Test("reloads and the generation are told")
+    func reloads() {
+        let lines = lines([])
+        #expect(lines.contains("switchyard_configuration_generation 4"))
+        #expect(lines.contains("switchyard_configuration_reloads_total{result=\"success\"} 3"))
+        #expect(lines.contains("switchyard_configuration_reloads_total{result=\"failure\"} 2"))
+    }
+
+    @Test("the buckets of a histogram are cumulative, the last is the count, and the sum is in seconds")
+    func histogram() {
+        let worker = WorkerStatistics()
+        for milliseconds in [1, 1, 30, 60_000] { worker.requestSeconds.observe(milliseconds: milliseconds) }
+        let lines = lines([worker]).filter { $0.hasPrefix("switchyard_request_duration_seconds") }
+        #expect(lines.count == worker.requestSeconds.bounds.count + 3)
+        #expect(lines.first == "switchyard_request_duration_seconds_bucket{le=\"0.001\"} 2")
+        #expect(lines.contains("switchyard_request_duration_seconds_bucket{le=\"0.025\"} 2"))
+        #expect(lines.contains("switchyard_request_duration_seconds_bucket{le=\"0.05\"} 3"))
+        #expect(
+            lines.suffix(3) == [
+                "switchyard_request_duration_seconds_bucket{le=\"+Inf\"} 4",
+                "switchyard_request_duration_seconds_sum 60.032",
+                "switchyard_request_duration_seconds_count 4",
+            ])
+    }
+
+    @Test("an upstream of several workers is one series, its name escaped")
+    func upstreams() {
+        let workers = [WorkerStatistics(), WorkerStatistics()]
+        for worker in workers { worker.upstream("a\"b\\c\nd").attempts.add(3) }
+        workers[0].upstream("other").idle.add(1)
+        let lines = lines(workers)
+        #expect(lines.contains("switchyard_upstream_attempts_total{upstream=\"a\\\"b\\\\c\\nd\"} 6"))
+        #expect(lines.contains("switchyard_upstream_connections_idle{upstream=\"other\"} 1"))
+        #expect(
+            lines.contains(
+                "switchyard_upstream_connect_duration_seconds_bucket{upstream=\"other\",le=\"+Inf\"} 0"))
+    }
+
+    @Test("every family has its help and type once, before its samples, and no sample stands outside")
+    func families() throws {
+        let worker = WorkerStatistics()
+        worker.upstream("one").attempts.add()
+        var known: Set<String> = []
+        var current = ""
+        for line in lines([worker]) {
+            let words = line.split(separator: " ").map(String.init)
+            if words[0] == "#" {
+                try #require(words.count >= 4)
+                if words[1] == "HELP" {
+                    #expect(known.insert(words[2]).inserted)
+                    current = words[2]
+                } else {
+                    #expect(words[1] == "TYPE" && words[2] == current)
+                    #expect(["counter", "gauge", "histogram"].contains(words[3]))
+                }
+                continue
+            }
+            let name = String(line.prefix { $0 != "{" && $0 != " " })
+            #expect(["", "_bucket", "_sum", "_count"].map { current + $0 }.contains(name))
+            #expect(Double(words[words.count - 1]) != nil)
+        }
+        #expect(known.count > 25)
+    }
+
+    @Test("connection counts for stub_status come from all workers")
+    func connectionCounts() {
+        let registry = ProcessRegistry()
+        let (first, second) = (registry.addWorker(), registry.addWorker())
+        first.accepted.add(5)
+        second.accepted.add(1)
+        second.active.add(4)
+        second.reading.add(1)
+        second.writing.add(2)
+        let counts = registry.connectionCounts
+        #expect(counts.accepted == 6 && counts.handled == 6)
+        #expect(counts.active == 4 && counts.waiting == 1)
+    }
+}
