@@ -71,23 +71,25 @@ extension ExchangeDriver {
             case .complete(let length):
                 offset += length
                 responseParser.reset()
-                headReceived(bytes.extracting(offset...))
-                if !machine.isAwaitingHead || hasEnded { return bytes.count }
+                guard headReceived(bytes.extracting(offset...)) else { return bytes.count }
             }
         }
         return bytes.count
     }
 
-    private func headReceived(_ rest: Span<UInt8>) {
-        guard let plan else { return }
+    /// - Returns: whether another head follows in the same bytes. Asking the machine would not do: when a response
+    ///   has ended, it may already be at a pipelined request, to which these bytes are no answer.
+    private func headReceived(_ rest: Span<UInt8>) -> Bool {
+        guard let plan else { return false }
         let status = exchange.response.status
         switch machine.headReceived(status: status) {
-        case .dropInformational: break
+        case .dropInformational: return true
         case .forwardInformational:
             var output = worker.takeBuffer()
             DownstreamResponseBuilder.appendInterim(exchange.response, for: exchange, plan: plan, to: &output)
             downstream?.send(response: output.span)
             worker.giveBack(output)
+            return !hasEnded
         case .refuseUpgrade:
             attemptFailed(ProxyFailure(.invalidUpgrade(.notAsked)))
         case .verifyUpgrade:
@@ -100,6 +102,7 @@ extension ExchangeDriver {
         case .final:
             finalHeadReceived(rest)
         }
+        return false
     }
 
     private func recordHead() {

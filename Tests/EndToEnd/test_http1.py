@@ -47,6 +47,18 @@ def test_pipelined_requests_are_answered_in_order(simple):
         assert [client.read_response().body for _ in range(30)] == [b"/%d" % n for n in range(30)]
 
 
+def test_pipelined_requests_are_answered_in_order_over_a_kept_connection(proxy, backend):
+    made = proxy(
+        "upstream u { server <backend>; keepalive 2; } server { listen 127.0.0.1:<port>; location / {"
+        " proxy_pass http://u; proxy_http_version 1.1; " + KEEPALIVE + " } }", values={"backend": backend})
+    backend.answer = lambda request: reply(200, request.target.encode())
+    with Client(made.port) as client:
+        for turn in range(3):
+            client.send(b"".join(b"GET /%d-%d HTTP/1.1\r\nHost: a\r\n\r\n" % (turn, n) for n in range(10)))
+            assert [client.read_response().body for _ in range(10)] == [b"/%d-%d" % (turn, n) for n in range(10)]
+    assert len(backend.connections) == 1
+
+
 def test_a_pipelined_request_follows_a_body(simple):
     proxy = simple()
     with Client(proxy.port) as client:
@@ -542,7 +554,7 @@ def test_a_truncated_response_closes_the_client_connection(simple):
     with Client(proxy.port) as client:
         client.request()
         client.read_response_head()
-        assert client.read_rest() == b"short"
+        assert client.read_to_the_end() == b"short"
 
 
 def test_a_truncated_chunked_response_is_not_ended_properly(simple):
@@ -551,7 +563,7 @@ def test_a_truncated_chunked_response_is_not_ended_properly(simple):
     with Client(proxy.port) as client:
         client.request()
         client.read_response_head()
-        assert not client.read_rest().endswith(b"0\r\n\r\n")
+        assert not client.read_to_the_end().endswith(b"0\r\n\r\n")
 
 
 def test_a_client_that_goes_away_does_not_disturb_others(simple):
@@ -725,7 +737,7 @@ def test_bad_chunk_framing_in_a_response_never_ends_properly(simple, body):
     with Client(proxy.port) as client:
         client.request()
         response = client.read_response_head()
-        rest = client.read_rest()
+        rest = client.read_to_the_end()
         assert response.status == 502 or not rest.endswith(b"0\r\n\r\n")
 
 

@@ -111,7 +111,7 @@ def test_t_lists_every_error_with_its_place(proxy):
     result = made.run("-t")
     assert result.returncode == 1
     places = re.findall(re.escape(str(made.config_path)) + r":(\d+):(\d+)", result.stderr)
-    assert {("3", "5"), ("6", "3")} <= set(places) and any(line == "5" for line, _ in places)
+    assert ("3", "5") in places and {"3", "5", "6"} == {line for line, _ in places}
 
 
 def test_t_does_not_listen(proxy):
@@ -170,7 +170,6 @@ def test_p_is_what_relative_paths_start_from(proxy, tmp_path):
     text = TEXT.replace("<dir>/proxy.pid", "run.pid").replace("<dir>/access.log", "logs/access.log").replace(
         "<dir>/paths.conf", "paths.conf")
     made = proxy(config=text, values={"word": "a"}, start=False)
-    (made.directory / "logs").mkdir()
     process = subprocess.Popen(
         [binary(KIND), "-p", str(made.directory), "-c", "proxy.conf"], cwd=tmp_path,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

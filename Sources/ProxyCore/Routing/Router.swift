@@ -35,7 +35,9 @@ package enum Router {
         switch parts.form {
         case .origin: break
         case .absolute: exchange.requestURI = pathAndQuery(parts, end: exchange.request.target.upperBound)
-        case .authority: return 405
+        case .authority:
+            exchange.closesConnection = true
+            return 405
         // nginx knows no `OPTIONS *`.
         case .asterisk: return 400
         }
@@ -60,9 +62,10 @@ package enum Router {
         exchange.location = exchange.server.root
         if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
         // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
-        // show what the proxy adds to it.
-        let isRefused = exchange.method == connectMethod || exchange.method == traceMethod
-        return isRefused ? 405 : nil
+        // show what the proxy adds to it. Whoever asked for a tunnel may send on what is no request.
+        guard exchange.method == connectMethod || exchange.method == traceMethod else { return nil }
+        exchange.closesConnection = true
+        return 405
     }
 
     /// What an absolute target stands for; the last slash of `http://host` serves where it has neither.

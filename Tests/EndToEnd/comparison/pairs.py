@@ -323,13 +323,13 @@ SECTIONS = [
         location /named { rewrite ^/named/(?<what>[a-z]+) /x/$what break; proxy_pass http://<backend>; }
         location /set { set $a one; set $b "$a-$arg_b"; proxy_pass http://<backend>; proxy_set_header X-B $b; }
         location /if {
-            set $kind other;
-            if ($request_method = POST) { set $kind post; }
-            if ($http_x_kind ~* "^spe(.)ial$") { set $kind "special-$1"; }
+            set $sort other;
+            if ($request_method = POST) { set $sort post; }
+            if ($http_x_kind ~* "^spe(.)ial$") { set $sort "special-$1"; }
             if ($arg_none) { return 402; }
             if ($arg_stop != "") { return 403; }
-            if ($uri !~ z$) { set $kind "${kind}-no-z"; }
-            proxy_pass http://<backend>; proxy_set_header X-Kind $kind;
+            if ($uri !~ z$) { set $sort "${sort}-no-z"; }
+            proxy_pass http://<backend>; proxy_set_header X-Kind $sort;
         }
         location /if-proxy {
             if ($arg_to = other) { proxy_pass http://<other>; }

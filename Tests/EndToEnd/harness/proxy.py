@@ -76,6 +76,8 @@ class Proxy:
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         os.chmod(self.directory, 0o777)
+        # Where logs go of which a configuration does not speak.
+        (self.directory / "logs").mkdir(exist_ok=True)
         self.values = {"port": None, "dir": str(self.directory), **(values or {})}
         if self.values["port"] is None:
             self.values["port"] = ports.free_port()

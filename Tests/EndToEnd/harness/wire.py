@@ -171,6 +171,13 @@ class Reader:
         self.buffer.clear()
         return taken
 
+    def read_to_the_end(self):
+        """What comes until the peer closes or, because a message is not whole, resets."""
+        try:
+            return self.read_rest()
+        except ConnectionResetError:
+            return bytes(self.buffer)
+
     def read_chunked(self):
         body = bytearray()
         while True:
