@@ -10,6 +10,11 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableExperimentalFeature("Lifetimes"),
+    // Targets are cut by responsibility, which the optimiser is not to notice: it may inline across them.
+    // Dynamic exclusivity checks cost a fifth of the proxy's own time for a request (docs/design.md): the tests, in
+    // debug builds, run with them.
+    .unsafeFlags(
+        ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {

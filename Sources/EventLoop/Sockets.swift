@@ -41,6 +41,11 @@ package enum Sockets {
         return descriptor
     }
 
+    /// Lets further sockets listen on the address of this one.
+    package static func sharePort(_ descriptor: Int32) throws(SystemError) {
+        try setOption(descriptor, SOL_SOCKET, SO_REUSEPORT, 1)
+    }
+
     private static func setKeepAlive(_ descriptor: Int32, _ options: ListenOptions) throws(SystemError) {
         guard options.keepAlive else { return }
         try setOption(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1)

@@ -93,9 +93,7 @@ open class StreamChannel: Channel {
     private func keep(_ piece: Span<UInt8>, after taken: Int) {
         let taken = max(0, taken)
         guard taken < piece.count else { return }
-        let rest = piece.extracting(taken...)
-        // The span is valid for this call, in which it is copied.
-        unsafe rest.withUnsafeBytes { unsafe unsent.append(contentsOf: $0) }
+        unsent.append(piece.extracting(taken...))
     }
 
     /// Returns how many bytes the kernel took.

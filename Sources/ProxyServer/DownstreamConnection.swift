@@ -16,7 +16,7 @@ final class DownstreamConnection: StreamChannel {
         case exchange(ExchangeDriver)
         case tunnel(Tunnel)
         /// The response has gone out; what still comes of the request is dropped until the client ends.
-        case lingering
+        case lingering(until: Int64)
         case closed
     }
 
@@ -50,7 +50,6 @@ final class DownstreamConnection: StreamChannel {
     private var sawEnd = false
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
-    private var lingersUntil = EventLoop.never
     private var statisticsPhase = StatisticsPhase.idle
 
     private enum StatisticsPhase { case idle, reading, writing }
@@ -83,11 +82,7 @@ final class DownstreamConnection: StreamChannel {
             worker.current.generation.errorLogger.log(.alert, "\(error)")
             return finish()
         }
-        let listeners = worker.current.configuration.listeners
-        let index = listenerIndex
-        let timeout = listeners.indices.contains(index)
-            ? listeners[index].defaultServer.connection.clientHeaderTimeout : 60_000
-        setReadDeadline(after: timeout)
+        setReadDeadline(after: headRules.timeout)
     }
 
     /// The generation that what goes on here began under; `nil` when nothing does.
@@ -155,7 +150,7 @@ final class DownstreamConnection: StreamChannel {
         case .idle, .readingHead: readHead()
         case .exchange(let driver): readDuringExchange(driver)
         case .tunnel(let tunnel): tunnel.readable(.client)
-        case .lingering: readLingering()
+        case .lingering(let end): readLingering(until: end)
         case .closed: break
         }
     }
@@ -205,10 +200,10 @@ final class DownstreamConnection: StreamChannel {
         }
     }
 
-    private func readLingering() {
+    private func readLingering(until end: Int64) {
         switch read() {
         case .bytes:
-            guard loop.now < lingersUntil else { return finish() }
+            guard loop.now < end else { return finish() }
             setReadDeadline(after: Int(Self.lingeringTimeout))
             if mayRead { scheduleRead() }
         case .wouldBlock: break
@@ -224,7 +219,7 @@ final class DownstreamConnection: StreamChannel {
         } else {
             var gathered = inbox
             inbox = []
-            for index in bytes.indices { gathered.append(bytes[index]) }
+            gathered.append(bytes)
             processGathered(gathered)
         }
         flushExchange()
@@ -250,8 +245,7 @@ final class DownstreamConnection: StreamChannel {
         case .lingering, .closed: return
         case .idle, .readingHead, .exchange, .tunnel: break
         }
-        inbox.reserveCapacity(bytes.count - used)
-        for index in used..<bytes.count { inbox.append(bytes[index]) }
+        inbox.append(bytes.extracting(used...))
     }
 
     private func flushExchange() {
@@ -287,32 +281,20 @@ final class DownstreamConnection: StreamChannel {
         let exchange = worker.takeExchange()
         phase = .readingHead(HeadInProgress(exchange, startedAt: worker.clock.now))
         count(as: .reading)
-        setReadDeadline(after: connectionSettings.clientHeaderTimeout)
+        setReadDeadline(after: headRules.timeout)
     }
 
-    private var connectionSettings: ConnectionSettings {
-        let listeners = worker.current.configuration.listeners
-        let index = listenerIndex
-        return listeners.indices.contains(index)
-            ? listeners[index].defaultServer.connection : ConnectionSettings()
-    }
+    private var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
 
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ head: HeadInProgress) -> Int? {
-        let settings = connectionSettings
-        var limits = RequestHeadParser.Limits()
-        let size = max(settings.largeHeaderBufferSize, settings.clientHeaderBufferSize)
-        limits.maxRequestLine = size
-        limits.maxFieldLine = size
-        limits.maxHead = settings.clientHeaderBufferSize + size * settings.largeHeaderBufferCount
-        limits.allowUnderscores = settings.underscoresInHeaders
-        switch head.parser.parse(bytes.raw, limits: limits, into: &head.exchange.request) {
+        switch head.parser.parse(bytes.raw, limits: headRules.limits, into: &head.exchange.request) {
         case .incomplete:
             return nil
         case .invalid(let violation):
             worker.statistics.badRequests.add()
             var received: [UInt8] = []
-            for index in 0..<min(bytes.count, 4096) { received.append(bytes[index]) }
+            received.append(bytes.extracting(..<min(bytes.count, 4096)))
             head.exchange.request.bytes = received
             refuse(head, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
             return nil
@@ -423,19 +405,17 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func linger() {
-        phase = .lingering
+        phase = .lingering(until: loop.now + Self.lingeringTime)
         inbox = []
         shutdownWhenSent()
-        lingersUntil = loop.now + Self.lingeringTime
         setReadDeadline(after: Int(Self.lingeringTimeout))
         if mayRead { scheduleRead() }
     }
 
     /// The client ended first, and there is still something to send to it.
     private func shutdownAfterSending() {
-        phase = .lingering
+        phase = .lingering(until: loop.now + Self.lingeringTime)
         shutdownWhenSent()
-        lingersUntil = loop.now + Self.lingeringTime
         setReadDeadline(after: Int(Self.lingeringTimeout))
     }
 
@@ -463,9 +443,10 @@ final class DownstreamConnection: StreamChannel {
 
     // MARK: The end
 
-    /// The worker drains: a connection that waits for a request is not needed.
+    /// The worker drains: a connection that waits for a further request is not needed. One that waits for its
+    /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
-        if case .idle = phase, isDrained { finish() }
+        if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
     }
 
     /// Closes whatever goes on here.

@@ -265,13 +265,13 @@ extension ExchangeDriver {
         if isDiscarding { return }
         if isGathering {
             guard Int64(replay.count + payload.count) <= Self.maxGathered else { return bodyTooLarge() }
-            for index in payload.indices { replay.append(payload[index]) }
+            replay.append(payload)
             return
         }
         guard machine.forwardsRequestBody else { return }
         if isReplayable {
             if replay.count + payload.count <= Self.maxReplay && selection.tries > 1 {
-                for index in payload.indices { replay.append(payload[index]) }
+                replay.append(payload)
             } else {
                 isReplayable = false
                 replay.removeAll(keepingCapacity: true)

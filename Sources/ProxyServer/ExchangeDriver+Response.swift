@@ -41,14 +41,14 @@ extension ExchangeDriver {
         guard responseInbox.isEmpty else {
             var gathered = responseInbox
             responseInbox = []
-            for index in bytes.indices { gathered.append(bytes[index]) }
+            gathered.append(bytes)
             let used = readHeads(gathered.span)
             if !hasEnded, used < gathered.count { responseInbox = Array(gathered[used...]) }
             return
         }
         let used = readHeads(bytes)
         guard !hasEnded, upstream != nil, used < bytes.count, machine.isAwaitingHead else { return }
-        for index in used..<bytes.count { responseInbox.append(bytes[index]) }
+        responseInbox.append(bytes.extracting(used...))
     }
 
     /// Reads heads up to the final one, and what follows that.
@@ -137,7 +137,7 @@ extension ExchangeDriver {
         let mayKeepAlive = !worker.isDraining && requestBody.isComplete && upstreamRequest.upgrade == nil
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: mayKeepAlive, to: &output)
-        recordSent(head: output)
+        recordSent(output[...])
         let reusable =
             exchange.response.wantsKeepAlive && upstreamRequest.connection != .close
             && settings.values.proxyHTTPVersion == .v1_1
@@ -188,7 +188,7 @@ extension ExchangeDriver {
         exchange.sentBodyBytes += Int64(payload.count)
         if chunked { ChunkedEncoding.appendChunkHead(payload.count, to: &output) }
         if payload.count < Self.directSize {
-            for index in payload.indices { output.append(payload[index]) }
+            output.append(payload)
             if chunked { output.append(contentsOf: ChunkedEncoding.chunkEnd) }
         } else {
             let end = chunked ? ChunkedEncoding.chunkEnd : []
@@ -263,7 +263,7 @@ extension ExchangeDriver {
         recordHead()
         var output = worker.takeBuffer()
         clientResponse = DownstreamResponseBuilder.append(for: exchange, plan: plan, mayKeepAlive: false, to: &output)
-        recordSent(head: output)
+        recordSent(output[...])
         downstream.send(response: output.span, then: early)
         worker.giveBack(output)
         guard !hasEnded else { return }

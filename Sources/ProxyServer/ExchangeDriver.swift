@@ -141,7 +141,7 @@ final class ExchangeDriver {
         var output = worker.takeBuffer()
         clientResponse = LocalResponseBuilder.append(
             response, for: exchange, mayKeepAlive: mayKeepAlive, to: &output)
-        recordSent(head: output)
+        recordSent(output[..<Self.headLength(output)])
         let body = max(0, output.count - exchange.sentHead.count)
         exchange.sentBodyBytes += Int64(body)
         downstream.send(response: output.span)
@@ -166,11 +166,10 @@ final class ExchangeDriver {
     }
 
     /// Keeps what was sent as the response's head, for `$sent_http_*` and the counts.
-    func recordSent(head output: [UInt8]) {
-        let length = Self.headLength(output)
+    func recordSent(_ head: ArraySlice<UInt8>) {
         exchange.sentHead.removeAll(keepingCapacity: true)
-        exchange.sentHead.append(contentsOf: output[..<length])
-        exchange.sentHeadBytes += Int64(length)
+        exchange.sentHead.append(contentsOf: head)
+        exchange.sentHeadBytes += Int64(head.count)
         worker.statistics.responses[min(5, max(0, exchange.status / 100))].add()
     }
 

@@ -42,7 +42,7 @@ package struct ListenPlan: Sendable {
 
 extension ListenPlan.Socket {
     fileprivate init(_ listener: Listener, at address: SocketAddress, index: Int) {
-        key = listener.address.description + (listener.options.reusePort ? " reuseport" : "")
+        key = listener.address.description
         self.address = address
         name = listener.address.description
         options = listener.options

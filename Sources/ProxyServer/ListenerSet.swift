@@ -19,7 +19,7 @@ package final class ListenerSet {
         }
     }
 
-    /// One socket for all workers, or one for each.
+    /// One socket for all workers, or at least one for each.
     private struct Bound {
         var address: SocketAddress
         var descriptors: [Int32]
@@ -85,6 +85,8 @@ package final class ListenerSet {
         let present = bound[socket.key]?.descriptors.count ?? 0
         while present + prepared.opened[socket.key, default: []].count < wanted {
             do throws(SystemError) {
+                // A socket that all workers shared until now takes others beside it only if it says so.
+                for descriptor in bound[socket.key]?.descriptors ?? [] { try Sockets.sharePort(descriptor) }
                 let descriptor = try Sockets.listen(
                     on: socket.address, options: Sockets.ListenOptions(socket.options))
                 prepared.opened[socket.key, default: []].append(descriptor)
@@ -117,13 +119,10 @@ package final class ListenerSet {
             var descriptors = bound[socket.key]?.descriptors ?? []
             for descriptor in descriptors { _ = listen(descriptor, Int32(clamping: socket.options.backlog)) }
             descriptors += prepared.opened[socket.key, default: []]
-            let wanted = socket.isOwn ? prepared.workerCount : 1
-            for descriptor in descriptors.dropFirst(wanted) { close(descriptor) }
-            bound[socket.key] = Bound(address: socket.address, descriptors: Array(descriptors.prefix(wanted)))
+            // More than there are workers stay: closing one would reset the connections that wait on it.
+            bound[socket.key] = Bound(address: socket.address, descriptors: descriptors)
         }
-        for (worker, holds) in held {
-            held[worker] = worker < prepared.workerCount ? holds.intersection(keys) : nil
-        }
+        held = held.filter { $0.key < prepared.workerCount }
     }
 
     /// What the worker of `index` listens on under the configuration of `prepared`, which is committed. The
@@ -132,21 +131,24 @@ package final class ListenerSet {
         -> [AssignedListener]
     {
         var assigned: [AssignedListener] = []
+        let holds = held[index, default: []]
         for socket in prepared.plan.sockets {
-            var descriptor: Int32?
-            if !held[index, default: []].contains(socket.key) {
-                guard let own = bound[socket.key]?.descriptors, !own.isEmpty else { continue }
-                let duplicate = sy_duplicate(own[socket.isOwn ? index % own.count : 0])
-                guard duplicate >= 0 else {
+            let masters = bound[socket.key]?.descriptors ?? []
+            // Without `reuseport` any longer, what waits on any of several sockets is still to be served.
+            let isOwn = socket.isOwn || masters.count > 1
+            for (number, master) in masters.enumerated() {
+                guard !isOwn || number % prepared.workerCount == index else { continue }
+                let key = isOwn ? "\(socket.key) \(number)" : socket.key
+                let duplicate: Int32? = holds.contains(key) ? nil : sy_duplicate(master)
+                if let duplicate, duplicate < 0 {
                     let error = SystemError("dup")
                     for case let taken? in assigned.map(\.descriptor) { close(taken) }
                     throw error
                 }
-                descriptor = duplicate
+                assigned.append(
+                    AssignedListener(
+                        key: key, descriptor: duplicate, isOwn: isOwn, targets: socket.targets))
             }
-            assigned.append(
-                AssignedListener(
-                    key: socket.key, descriptor: descriptor, isOwn: socket.isOwn, targets: socket.targets))
         }
         held[index] = Set(assigned.map(\.key))
         return assigned

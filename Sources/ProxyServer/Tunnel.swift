@@ -7,8 +7,6 @@ internal import ProxyCore
 /// The exchange that led here is kept frozen: what its line in the access log needs, in one small allocation.
 final class Tunnel {
     let generation: WorkerGeneration
-    let sendTimeout: Int
-    private let readTimeout: Int64
     private let downstream: DownstreamConnection
     private let upstream: UpstreamConnection
     private let frozen: FrozenExchange
@@ -31,11 +29,10 @@ final class Tunnel {
         self.upstream = upstream
         onEnd = use
         frozen = exchange.freeze()
-        let settings = exchange.location.settings
-        readTimeout = Int64(settings.values.proxyReadTimeout)
-        sendTimeout = settings.values.sendTimeout
         startedAt = downstream.worker.loop.now
     }
+
+    var sendTimeout: Int { frozen.location.settings.values.sendTimeout }
 
     func start() {
         let worker = downstream.worker
@@ -100,7 +97,7 @@ final class Tunnel {
 
     /// Data in either direction puts the timeout off, as in nginx.
     private func touch() {
-        upstream.setDeadline(downstream.worker.loop.now + readTimeout)
+        upstream.setDeadline(downstream.worker.loop.now + Int64(frozen.location.settings.values.proxyReadTimeout))
     }
 
     func drained(_ side: TunnelStateMachine.Side) {

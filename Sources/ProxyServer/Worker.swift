@@ -27,7 +27,7 @@ package final class Worker {
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
     private static let serials = Atomic<UInt64>(0)
     /// More than this is not kept of anything that is recycled.
-    private static let maxSpare = 256
+    private static let maxSpare = 32
 
     package init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
         loop = try EventLoop()

@@ -1,6 +1,7 @@
 internal import Config
 internal import EventLoop
 internal import ProxyCore
+internal import Wire
 
 /// A generation as one worker runs it: peers with their health, connections that are kept, resolvers, logs.
 final class WorkerGeneration {
@@ -12,6 +13,7 @@ final class WorkerGeneration {
     private var resolvers: [Resolver: NameResolver] = [:]
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
     private var writers: [String: LogBuffer] = [:]
+    private let headRules: [HeadRules]
     /// A later generation took over: connections are not kept any more.
     private(set) var isRetired = false
 
@@ -20,6 +22,7 @@ final class WorkerGeneration {
         self.loop = loop
         self.statistics = statistics
         plans = ProxyPlanCache(generation.configuration)
+        headRules = generation.configuration.listeners.map { HeadRules($0.defaultServer.connection) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
     }
 
@@ -60,6 +63,12 @@ final class WorkerGeneration {
         isRetired = true
         flushLogs()
         for group in groups { group?.closeIdle() }
+    }
+
+    /// How heads are read on a listener, by its position in the configuration. A connection may outlive its
+    /// listener by a reload; nginx's defaults serve it then.
+    func headRules(forListener index: Int) -> HeadRules {
+        headRules.indices.contains(index) ? headRules[index] : HeadRules(ConnectionSettings())
     }
 
     // MARK: Access logs
@@ -104,6 +113,24 @@ final class WorkerGeneration {
     }
 
     func flushLogs() { for writer in writers.values { writer.flush() } }
+}
+
+/// What bounds the reading of a request head: the listener's default server decides, the name being unknown yet.
+struct HeadRules {
+    let limits: RequestHeadParser.Limits
+    /// Milliseconds.
+    let timeout: Int
+
+    init(_ settings: ConnectionSettings) {
+        var limits = RequestHeadParser.Limits()
+        let size = max(settings.largeHeaderBufferSize, settings.clientHeaderBufferSize)
+        limits.maxRequestLine = size
+        limits.maxFieldLine = size
+        limits.maxHead = settings.clientHeaderBufferSize + size * settings.largeHeaderBufferCount
+        limits.allowUnderscores = settings.underscoresInHeaders
+        self.limits = limits
+        timeout = settings.clientHeaderTimeout
+    }
 }
 
 /// One `access_log` of a location.

@@ -70,11 +70,14 @@ struct DemoCommand: ParsableCommand {
     private static func printThingsToTry(port: UInt16) {
         StandardOutput.line("open http://localhost:\(port)/ in a browser, or try:")
         let things = DemoServer.thingsToTry
-        let width = things.reduce(0) { max($0, $1.target.count) }
-        for thing in things {
-            let gap = String(repeating: " ", count: width - thing.target.count + 2)
+        let lines = things.map { thing in
             let scheme = thing.summary.hasPrefix("WebSocket") ? "ws" : "http"
-            StandardOutput.line("  \(scheme)://localhost:\(port)\(thing.target)\(gap)\(thing.summary)")
+            return (url: "\(scheme)://localhost:\(port)\(thing.target)", summary: thing.summary)
+        }
+        let width = lines.reduce(0) { max($0, $1.url.count) }
+        for line in lines {
+            let gap = String(repeating: " ", count: width - line.url.count + 2)
+            StandardOutput.line("  \(line.url)\(gap)\(line.summary)")
         }
     }
 }

@@ -19,7 +19,7 @@ struct ListenerSetTests {
         "/tmp/switchyard-listen-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
     }
 
-    private func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >= 0 }
+    private func exists(_ path: String) -> Bool { FilePath.exists(path) }
 
     @Test("a wildcard listener takes in single addresses of its port")
     func wildcard() throws {
@@ -73,12 +73,12 @@ struct ListenerSetTests {
         let (kept, gone) = (temporaryPath(), temporaryPath())
         let set = ListenerSet()
         set.commit(try set.prepare(configuration("unix:\(kept)", "unix:\(gone)"), workerCount: 1))
-        #expect(access(kept, F_OK) == 0 && access(gone, F_OK) == 0)
+        #expect(exists(kept) && exists(gone))
         set.commit(try set.prepare(configuration("unix:\(kept)"), workerCount: 1))
-        #expect(access(kept, F_OK) == 0)
-        #expect(access(gone, F_OK) != 0)
+        #expect(exists(kept))
+        #expect(!exists(gone))
         set.closeAll()
-        #expect(access(kept, F_OK) != 0)
+        #expect(!exists(kept))
     }
 
     @Test("a failure leaves the old sockets alone and closes what was opened for the new configuration")
@@ -97,12 +97,13 @@ struct ListenerSetTests {
             _ = try set.prepare(listens, workerCount: 1, attempts: 1) { told.append($0.description) }
         }
         #expect(told == ["bind() to 127.0.0.1:\(port) failed (98: Address already in use)"])
-        #expect(access(opened, F_OK) != 0)
-        #expect(access(kept, F_OK) == 0)
+        #expect(!exists(opened))
+        #expect(exists(kept))
         #expect(set.localAddresses == [.unix(path: kept)])
     }
 
-    @Test("with reuseport each worker has a socket of its own, and one that goes takes its socket along")
+    @Test(
+        "with reuseport each worker has a socket of its own, and one that goes leaves its socket to another")
     func reusePort() throws {
         let set = ListenerSet()
         defer { set.closeAll() }
@@ -112,17 +113,46 @@ struct ListenerSetTests {
         let listens = try configuration("127.0.0.1:\(port) reuseport")
         let first = try set.prepare(listens, workerCount: 2)
         set.commit(first)
-        let sockets = try (0..<2).map { try #require(try set.assignments(first, worker: $0).first) }
-        #expect(sockets.allSatisfy(\.isOwn))
-        let numbers = try sockets.map { socket in
+        var sockets: [AssignedListener] = []
+        for worker in 0..<2 { sockets += try set.assignments(first, worker: worker) }
+        #expect(sockets.count == 2 && sockets.allSatisfy(\.isOwn))
+        var numbers: Set<ino_t> = []
+        for socket in sockets {
             var status = stat()
-            #expect(fstat(try #require(socket.descriptor), &status) == 0)
-            return status.st_ino
+            // `status` outlives the call.
+            #expect(unsafe fstat(socket.descriptor ?? -1, &status) == 0)
+            numbers.insert(status.st_ino)
         }
-        #expect(Set(numbers).count == 2)
+        #expect(numbers.count == 2)
         for case let descriptor? in sockets.map(\.descriptor) { close(descriptor) }
-        set.commit(try set.prepare(listens, workerCount: 1))
-        #expect(
-            try set.assignments(set.prepare(listens, workerCount: 1), worker: 0).map(\.descriptor) == [nil])
+        let fewer = try set.prepare(listens, workerCount: 1)
+        set.commit(fewer)
+        let left = try set.assignments(fewer, worker: 0)
+        #expect(left.map { $0.descriptor == nil } == [true, false])
+        #expect(Set(left.map(\.key)) == Set(sockets.map(\.key)))
+        for case let descriptor? in left.map(\.descriptor) { close(descriptor) }
+        let more = try set.prepare(listens, workerCount: 2)
+        set.commit(more)
+        #expect(try set.assignments(more, worker: 0).map(\.descriptor) == [nil])
+        let taken = try set.assignments(more, worker: 1)
+        #expect(taken.map(\.key) == sockets.dropFirst().map(\.key))
+        for case let descriptor? in taken.map(\.descriptor) { close(descriptor) }
+    }
+
+    @Test("a socket that was shared goes on when its listener gets reuseport, and when it loses it")
+    func reusePortChanges() throws {
+        let set = ListenerSet()
+        defer { set.closeAll() }
+        let probe = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: Sockets.ListenOptions())
+        let port = try #require(Sockets.localAddress(probe)).port
+        close(probe)
+        for (listen, own) in [("", [false, false]), (" reuseport", [true, true]), ("", [true, true])] {
+            let prepared = try set.prepare(
+                configuration("127.0.0.1:\(port)\(listen)"), workerCount: 2, attempts: 1)
+            set.commit(prepared)
+            let assigned = try set.assignments(prepared, worker: 0) + set.assignments(prepared, worker: 1)
+            #expect(assigned.map(\.isOwn) == own)
+            for case let descriptor? in assigned.map(\.descriptor) { close(descriptor) }
+        }
     }
 }
