@@ -22,6 +22,15 @@ package struct ErrorLogger: Sendable {
         lowest = outputs.map(\.level).min() ?? .emerg
     }
 
+    /// Sends what else this process writes to standard error, such as the last words of the runtime, to the first
+    /// log; nothing where one of the logs is standard error itself.
+    func takeOverStandardError() {
+        guard let first = outputs.first, !outputs.contains(where: { $0.file === LogFile.standardError }) else {
+            return
+        }
+        _ = sy_replace_descriptor(first.file.descriptor, STDERR_FILENO)
+    }
+
     /// Whether a line of `level` would be written anywhere: ask before making one that costs something.
     package func takes(_ level: LogLevel) -> Bool { level >= lowest && !outputs.isEmpty }
 

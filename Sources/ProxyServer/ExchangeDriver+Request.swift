@@ -121,6 +121,7 @@ extension ExchangeDriver {
         updateAttempt { $0.connectTime = Int(self.loop.now - $0.startedAt.monotonic) }
         responseParser.reset()
         responseInbox.removeAll(keepingCapacity: true)
+        interimHeads = 0
         isHeadPending = true
         sendContinue()
         let replacement = upstreamRequest.replacementBody

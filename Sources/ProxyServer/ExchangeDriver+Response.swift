@@ -7,6 +7,8 @@ internal import Wire
 extension ExchangeDriver {
     /// Pieces of a body below this size are gathered and sent with one call; larger ones go out where they lie.
     private static let directSize = 4096
+    /// An upstream that sends more 1xx heads than this never means to answer.
+    private static let maxInterimHeads = 100
 
     func resumeUpstream() {
         if let upstream, upstream.mayRead { upstream.scheduleRead() }
@@ -82,6 +84,13 @@ extension ExchangeDriver {
     private func headReceived(_ rest: Span<UInt8>) -> Bool {
         guard let plan else { return false }
         let status = exchange.response.status
+        if status < 200, status != 101 {
+            interimHeads += 1
+            guard interimHeads <= Self.maxInterimHeads else {
+                attemptFailed(ProxyFailure(.invalidHead(.headTooLarge)))
+                return false
+            }
+        }
         switch machine.headReceived(status: status) {
         case .dropInformational: return true
         case .forwardInformational:

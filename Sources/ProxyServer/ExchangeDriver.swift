@@ -67,6 +67,8 @@ final class ExchangeDriver {
 
     var responseParser = ResponseHeadParser()
     var responseInbox: [UInt8] = []
+    /// 1xx heads of this attempt.
+    var interimHeads = 0
     var responseBody = BodyDecoder(.none)
     var clientResponse = DownstreamResponse(status: 0, framing: .none, keepsAlive: false)
 

@@ -76,6 +76,8 @@ package final class Server {
         registry.generationBegan(1, isReload: false)
         generation.errorLogger.log(.notice, "\(Product.name)/\(Product.version)")
         generation.errorLogger.log(.notice, "start \(workers.count) worker threads")
+        // Whoever started a daemon may wait for the end of its output.
+        if process.daemon { generation.errorLogger.takeOverStandardError() }
     }
 
     /// What the process listens on, with the ports that the system chose.

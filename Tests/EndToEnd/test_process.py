@@ -205,13 +205,17 @@ def test_an_address_in_use_ends_the_start(proxy):
 
 def test_daemon_on_returns_to_the_shell(proxy):
     made = proxy(config=TEXT.replace("daemon off;", "daemon on;"), values={"word": "a"}, start=False)
-    assert made.run().returncode == 0
-    wait_for(lambda: made.log("proxy.pid").strip(), what="the pid file")
-    pid = int(made.log("proxy.pid"))
-    wait_for(lambda: ports.is_listening(made.port), what="listening")
-    assert served(made) == "a"
-    assert os.getsid(pid) != os.getsid(0)
-    assert made.run("-s", "stop").returncode == 0
+    try:
+        # This also waits for the end of what it prints.
+        assert made.run(timeout=8).returncode == 0
+        wait_for(lambda: made.log("proxy.pid").strip(), what="the pid file")
+        pid = int(made.log("proxy.pid"))
+        wait_for(lambda: ports.is_listening(made.port), what="listening")
+        assert served(made) == "a"
+        assert os.getsid(pid) != os.getsid(0)
+    finally:
+        stopped = made.run("-s", "stop").returncode
+    assert stopped == 0
     wait_for(lambda: not ports.is_listening(made.port) and not made.log("proxy.pid"), what="the end")
 
 

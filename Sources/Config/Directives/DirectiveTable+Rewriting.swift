@@ -109,6 +109,8 @@ extension DirectiveTable {
         guard status <= 999 else { throw call.failure(found: first, expected: "a status from 0 to 999") }
         guard call.arguments.count == 2 else { return .status(status) }
         let text = try compilation.template(call.arguments[1], in: call.name)
+        // As in nginx, an error with an empty text has its built-in page.
+        if status >= 400, text.constant?.isEmpty == true { return .status(status) }
         return [301, 302, 303, 307, 308].contains(status)
             ? .redirect(status: status, text) : .text(status: status, text)
     }

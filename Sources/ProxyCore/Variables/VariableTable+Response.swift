@@ -3,7 +3,9 @@ internal import Wire
 extension VariableTable {
     static let responseRows: [VariableRow] = [
         VariableRow("status", "status of the response, three digits", timing: .running) { exchange, out in
-            ByteText.appendDecimal(Int64(exchange.status), minimumDigits: 3, to: &out)
+            // Inside an error page the response is still to come, but its status is known.
+            let status = exchange.status != 0 ? exchange.status : exchange.errorStatus
+            ByteText.appendDecimal(Int64(status), minimumDigits: 3, to: &out)
             return true
         },
         VariableRow("bytes_sent", "bytes sent to the client", timing: .running) { exchange, out in
