@@ -11,14 +11,15 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableExperimentalFeature("Lifetimes"),
     // Targets are cut by responsibility, which the optimiser is not to notice: it may inline across them.
-    // Dynamic exclusivity checks cost a fifth of the proxy's own time for a request (docs/design.md): the tests, in
-    // debug builds, run with them.
-    .unsafeFlags(
-        ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
-func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+/// Dynamic exclusivity checks cost a fifth of the proxy's own time for a request (docs/design.md). The tests, in
+/// debug builds, run with them.
+let hot = strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+
+func library(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
@@ -50,11 +51,11 @@ let package = Package(
         library("Digest", ["COpenSSL"]),
         library("Config", ["Patterns"]),
         library("Wire", []),
-        library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"]),
+        library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
-            ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")]),
-        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest"]),
+            ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
+        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest"], hot),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",

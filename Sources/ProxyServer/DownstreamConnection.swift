@@ -419,9 +419,9 @@ final class DownstreamConnection: StreamChannel {
         setReadDeadline(after: Int(Self.lingeringTimeout))
     }
 
-    /// Breaks off a response so that the client sees it is not whole.
-    func abort() {
-        if isOpen { Sockets.resetOnClose(descriptor) }
+    /// Breaks off a response. Its framing, or else the reset, tells the client that it is not whole.
+    func abort(withReset: Bool) {
+        if isOpen, withReset { Sockets.resetOnClose(descriptor) }
         finish()
     }
 

@@ -166,7 +166,8 @@ extension ExchangeDriver {
     private func sendHead(with body: Span<UInt8>) {
         guard let upstream else { return }
         isHeadPending = false
-        upstream.send(upstreamHead.span, then: body, then: Span())
+        let head = upstreamHead
+        upstream.send(head.span, then: body, then: Span())
         sent(upstreamHead.count + body.count)
         armUpstreamDeadline()
     }
@@ -175,10 +176,11 @@ extension ExchangeDriver {
         guard let upstream else { return }
         if isHeadPending {
             isHeadPending = false
+            let head = upstreamHead
             if third.count == 0 {
-                upstream.send(upstreamHead.span, then: first, then: second)
+                upstream.send(head.span, then: first, then: second)
             } else {
-                upstream.send(upstreamHead.span)
+                upstream.send(head.span)
                 upstream.send(first, then: second, then: third)
             }
             sent(upstreamHead.count)

@@ -226,12 +226,14 @@ final class ExchangeDriver {
     /// Ends the exchange with whatever has been sent.
     func breakOff() {
         guard !hasEnded else { return }
+        // Where only the connection's end tells that of the response, a proper one would make it look whole.
+        let endsWithConnection = !machine.canRespond && clientResponse.framing == .untilClose
         machine.abandoned()
         dropUpstream()
         conclude()
         let downstream = downstream
         release()
-        downstream?.abort()
+        downstream?.abort(withReset: endsWithConnection)
     }
 
     // MARK: The end
@@ -275,8 +277,7 @@ final class ExchangeDriver {
         uri.removeAll(keepingCapacity: true)
         replay.removeAll(keepingCapacity: true)
         if !responseInbox.isEmpty { responseInbox = [] }
-        worker.giveBack(exchange)
-        worker.giveBack(self)
+        worker.giveBack(self, exchange)
     }
 
     // MARK: Names

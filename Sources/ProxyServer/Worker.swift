@@ -19,6 +19,9 @@ package final class Worker {
     private var listeners: [String: ListeningSocket] = [:]
     private var exchanges: [Exchange] = []
     private var drivers: [ExchangeDriver] = []
+    /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
+    /// finds its own exchange ended rather than the next one begun.
+    private var resting: [(driver: ExchangeDriver, exchange: Exchange)] = []
     private var buffers: [[UInt8]] = []
     private var openConnections = 0
     private let timer: WorkerTimer
@@ -34,6 +37,7 @@ package final class Worker {
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         timer = try WorkerTimer(loop: loop)
+        loop.afterTurn = { [weak self] in self?.recycle() }
         tick()
     }
 
@@ -147,8 +151,15 @@ package final class Worker {
 
     func takeDriver() -> ExchangeDriver { drivers.popLast() ?? ExchangeDriver(worker: self) }
 
-    func giveBack(_ driver: ExchangeDriver) {
-        if drivers.count < Self.maxSpare { drivers.append(driver) }
+    func giveBack(_ driver: ExchangeDriver, _ exchange: Exchange) { resting.append((driver, exchange)) }
+
+    private func recycle() {
+        guard !resting.isEmpty else { return }
+        for (driver, exchange) in resting {
+            giveBack(exchange)
+            if drivers.count < Self.maxSpare { drivers.append(driver) }
+        }
+        resting.removeAll(keepingCapacity: true)
     }
 
     /// An empty buffer with room in it, to be given back.

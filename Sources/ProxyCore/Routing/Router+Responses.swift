@@ -17,7 +17,8 @@ extension Router {
         if let page = findErrorPage(exchange, status) { return send(page, exchange) }
 
         if (494...497).contains(status) { exchange.errorStatus = 400 }
-        var response = LocalResponse(status: exchange.errorStatus)
+        // nginx's own statuses keep their pages, though clients see 400.
+        var response = LocalResponse(status: status)
         if let location { response.location = RedirectURL.absolute(location, exchange) }
         response.closes = exchange.closesConnection
         return .respond(response)
