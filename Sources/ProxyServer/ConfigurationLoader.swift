@@ -121,7 +121,7 @@ package struct ConfigurationLoader: Sendable {
         }
         let addresses = resolveUpstreams(of: configuration, &diagnostics)
         let logPaths = LogSurvey(configuration).paths
-        openLogs(logPaths, &diagnostics)
+        openLogs(logPaths, prefix: source.prefix, &diagnostics)
         guard !diagnostics.contains(where: { $0.severity == .error }) else {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
@@ -201,14 +201,19 @@ package struct ConfigurationLoader: Sendable {
         }
     }
 
-    private func openLogs(_ paths: Set<String>, _ diagnostics: inout [ConfigDiagnostic]) {
+    private func openLogs(_ paths: Set<String>, prefix: String, _ diagnostics: inout [ConfigDiagnostic]) {
+        // The log of a configuration that speaks of none: where there is no directory for it, it is not kept.
+        let unasked = ConfigurationSource(.file("logs/access.log"), prefix: prefix).name
         for path in paths.sorted() {
             do throws(SystemError) {
                 _ = try logFiles.open(path)
             } catch {
+                let reason = "open() \"\(path)\" failed (\(error.code): \(error.reason))"
                 diagnostics.append(
-                    ConfigDiagnostic(
-                        position: nil, message: "open() \"\(path)\" failed (\(error.code): \(error.reason))"))
+                    path == unasked
+                        ? ConfigDiagnostic(
+                            severity: .warning, position: nil, message: "no access log is kept: " + reason)
+                        : ConfigDiagnostic(position: nil, message: reason))
             }
         }
     }
@@ -246,18 +251,21 @@ extension ConfigurationLoader {
     /// Where errors go without an `error_log`: the file, or standard error when it cannot be opened.
     ///
     /// `path` is what `-e` says, relative to the prefix, or `stderr`; `nil` stands for `logs/error.log`. `report`
-    /// is told of a file that cannot be opened.
+    /// is told of a file that cannot be opened, but not of a missing one that nobody asked for.
     package static func usableErrorLog(
         _ path: String?, prefix: String, report: (String) -> Void
     ) -> ErrorLog.Destination {
         guard path != "stderr" else { return .standardError }
+        let isAskedFor = path != nil
         let path = ConfigurationSource(.file(path ?? "logs/error.log"), prefix: prefix).name
         do throws(SystemError) {
             _ = try LogFile(path: path)
             return .file(path)
         } catch {
-            report(
-                "could not open error log file: open() \"\(path)\" failed (\(error.code): \(error.reason))")
+            if isAskedFor || error.code != ENOENT {
+                report(
+                    "could not open error log file: open() \"\(path)\" failed (\(error.code): \(error.reason))")
+            }
             return .standardError
         }
     }

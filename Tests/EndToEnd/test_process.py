@@ -553,3 +553,22 @@ def test_directives_prints_the_table():
         assert f"`{name}`" in result.stdout or re.search(rf"\b{name}\b", result.stdout)
 
 
+
+
+@pytest.mark.switchyard_only
+def test_a_file_that_speaks_of_no_logs_needs_no_place_for_them(tmp_path):
+    port = ports.free_port()
+    (tmp_path / "small.conf").write_text(
+        f"pid {tmp_path}/small.pid; daemon off; events {{}} http {{ server {{ listen 127.0.0.1:{port}; return 200 hi; }} }}")
+    process = subprocess.Popen(
+        [binary(KIND), "-c", str(tmp_path / "small.conf"), "-p", str(tmp_path / "nowhere")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+        with Client(port) as client:
+            assert client.fetch().text == "hi"
+    finally:
+        process.terminate()
+        output = process.communicate(timeout=10)[0]
+    assert process.returncode == 0
+    assert "no access log is kept" in output and "alert" not in output
