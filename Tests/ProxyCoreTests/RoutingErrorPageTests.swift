@@ -89,7 +89,8 @@ struct RoutingErrorPageTests {
     func mapsInternalStatuses() throws {
         let bench = try RoutingBench("server { listen 80; location / { return 200; } }")
         let exchange = try bench.exchange("/")
-        #expect(bench.describe(Router.fail(exchange, status: 494), exchange) == "400 page")
+        #expect(bench.describe(Router.fail(exchange, status: 494), exchange) == "494 page")
+        #expect(exchange.errorStatus == 400)
         #expect(exchange.closesConnection)
 
         let paged = try RoutingBench("server { listen 80; error_page 494 =431 http://h/; }")
