@@ -18,7 +18,9 @@ let strict: [SwiftSetting] = [
 /// debug builds, run with them.
 let hot = strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 
-func library(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict) -> Target {
+func library(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict)
+    -> Target
+{
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 

@@ -53,7 +53,7 @@ package final class EventLoop {
     /// Stands for the system's clocks in tests: milliseconds of both.
     private let clock: (() -> (monotonic: Int64, unix: Int64))?
 
-    /// - Parameter scratchSize: bytes of one read at most.
+    /// `scratchSize` bounds one read, in bytes.
     package convenience init(scratchSize: Int = 128 * 1024) throws(SystemError) {
         try self.init(scratchSize: scratchSize, clock: nil)
     }
@@ -184,7 +184,7 @@ package final class EventLoop {
         return key
     }
 
-    /// - Parameter closing: the descriptor is about to be closed, which by itself ends the kernel's watch.
+    /// With `closing`, the descriptor is about to be closed, which by itself ends the kernel's watch.
     func remove(_ channel: Channel, key: ChannelKey, closing: Bool) {
         if !closing { _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, channel.descriptor, 0, 0) }
         slots[Int(key.slot)].channel = nil
@@ -321,7 +321,8 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         var buffer = [CChar](repeating: 0, count: 128)
         // The text stands in the buffer or is static, and is copied before the buffer goes.
         return unsafe buffer.withUnsafeMutableBufferPointer { buffer in
-            guard let memory = buffer.baseAddress, let text = unsafe sy_error_text(code, memory, buffer.count) else {
+            guard let memory = buffer.baseAddress, let text = unsafe sy_error_text(code, memory, buffer.count)
+            else {
                 return "error \(code)"
             }
             return unsafe String(cString: text)

@@ -63,8 +63,10 @@ package enum Threads {
         package func join() { pthread_join(thread, nil) }
     }
 
-    /// - Parameter name: at most 15 bytes, as tools show it.
-    package static func start(name: String, _ run: @escaping @Sendable () -> Void) throws(SystemError) -> Handle {
+    /// Starts a thread that runs `run` once. Of `name`, tools show the first 15 bytes.
+    package static func start(name: String, _ run: @escaping @Sendable () -> Void) throws(SystemError)
+        -> Handle
+    {
         var thread = pthread_t()
         // The body is retained here and released by the thread, which runs exactly once.
         let body = unsafe Unmanaged.passRetained(Body(run))

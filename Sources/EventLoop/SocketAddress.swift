@@ -76,7 +76,9 @@ public enum SocketAddress: Sendable, Hashable {
     /// Calls `body` with the address as the kernel takes it.
     ///
     /// - Throws: ENAMETOOLONG for a UNIX socket's path that does not fit.
-    func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) throws(SystemError) -> Result {
+    func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) throws(SystemError)
+        -> Result
+    {
         var storage = sockaddr_storage()
         let length: Int
         switch self {
@@ -87,14 +89,20 @@ public enum SocketAddress: Sendable, Hashable {
             value.sin_addr.s_addr = address.bigEndian
             length = MemoryLayout<sockaddr_in>.size
             // Each form of an address is smaller than `sockaddr_storage`, whose purpose that is.
-            unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: value, as: sockaddr_in.self) }
+            unsafe withUnsafeMutableBytes(of: &storage) {
+                unsafe $0.storeBytes(of: value, as: sockaddr_in.self)
+            }
         case .ipv6(let bytes, let port):
             var value = sockaddr_in6()
             value.sin6_family = sa_family_t(AF_INET6)
             value.sin6_port = port.bigEndian
-            unsafe withUnsafeMutableBytes(of: &value.sin6_addr) { unsafe $0.copyBytes(from: bytes.prefix(16)) }
+            unsafe withUnsafeMutableBytes(of: &value.sin6_addr) {
+                unsafe $0.copyBytes(from: bytes.prefix(16))
+            }
             length = MemoryLayout<sockaddr_in6>.size
-            unsafe withUnsafeMutableBytes(of: &storage) { unsafe $0.storeBytes(of: value, as: sockaddr_in6.self) }
+            unsafe withUnsafeMutableBytes(of: &storage) {
+                unsafe $0.storeBytes(of: value, as: sockaddr_in6.self)
+            }
         case .unix(let path):
             let pathOffset = 2  // after sa_family_t
             let bytes = Array(path.utf8)
@@ -108,7 +116,9 @@ public enum SocketAddress: Sendable, Hashable {
             }
         }
         return unsafe withUnsafePointer(to: &storage) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, socklen_t(length)) }
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe body($0, socklen_t(length))
+            }
         }
     }
 
@@ -119,9 +129,12 @@ public enum SocketAddress: Sendable, Hashable {
             switch Int32(storage.ss_family) {
             case AF_INET:
                 let value = unsafe bytes.load(as: sockaddr_in.self)
-                return .ipv4(UInt32(bigEndian: value.sin_addr.s_addr), port: UInt16(bigEndian: value.sin_port))
+                return .ipv4(
+                    UInt32(bigEndian: value.sin_addr.s_addr), port: UInt16(bigEndian: value.sin_port))
             case AF_INET6:
-                return unsafe .ipv6(Array(bytes[8..<24]), port: UInt16(bigEndian: bytes.load(as: sockaddr_in6.self).sin6_port))
+                return unsafe .ipv6(
+                    Array(bytes[8..<24]), port: UInt16(bigEndian: bytes.load(as: sockaddr_in6.self).sin6_port)
+                )
             default:
                 return unsafe .unix(path: String(decoding: bytes[2..<110].prefix { $0 != 0 }, as: UTF8.self))
             }

@@ -19,7 +19,8 @@ package enum Sockets {
     }
 
     /// A bound and listening socket. A UNIX socket's file that nothing listens on is replaced.
-    package static func listen(on address: SocketAddress, options: ListenOptions) throws(SystemError) -> Int32 {
+    package static func listen(on address: SocketAddress, options: ListenOptions) throws(SystemError) -> Int32
+    {
         let descriptor = try stream(address)
         do throws(SystemError) {
             try setOption(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
@@ -27,7 +28,9 @@ package enum Sockets {
             if case .ipv6 = address {
                 try setOption(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv6Only ? 1 : 0)
             }
-            if let size = options.sendBuffer { try setOption(descriptor, SOL_SOCKET, SO_SNDBUF, Int32(clamping: size)) }
+            if let size = options.sendBuffer {
+                try setOption(descriptor, SOL_SOCKET, SO_SNDBUF, Int32(clamping: size))
+            }
             if let size = options.receiveBuffer {
                 try setOption(descriptor, SOL_SOCKET, SO_RCVBUF, Int32(clamping: size))
             }
@@ -138,7 +141,9 @@ package enum Sockets {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         // As for `accept`.
         let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(descriptor, $0, &length) }
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(descriptor, $0, &length)
+            }
         }
         return result == 0 ? SocketAddress(storage) : nil
     }
@@ -169,7 +174,9 @@ package enum Sockets {
         return descriptor
     }
 
-    private static func setOption(_ descriptor: Int32, _ level: Int32, _ name: Int32, _ value: Int32) throws(SystemError) {
+    private static func setOption(_ descriptor: Int32, _ level: Int32, _ name: Int32, _ value: Int32)
+        throws(SystemError)
+    {
         var value = value
         // `value` is as large as the length says.
         let result = unsafe setsockopt(descriptor, level, name, &value, socklen_t(MemoryLayout<Int32>.size))

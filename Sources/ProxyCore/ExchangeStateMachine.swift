@@ -46,6 +46,7 @@ package struct ExchangeStateMachine: Sendable {
 
     /// - Parameters:
     ///   - hasBody: a request body follows the head.
+    ///   - isIdempotent: the method may be repeated after the request was sent.
     ///   - asksForUpgrade: the request sent upstream carries `Upgrade`.
     package init(hasBody: Bool, isIdempotent: Bool, asksForUpgrade: Bool) {
         requestEnded = !hasBody
@@ -160,11 +161,12 @@ package struct ExchangeStateMachine: Sendable {
         package var client: Client
     }
 
-    /// The response's body has ended.
-    ///
-    /// - Parameter exact: the upstream sent nothing after it.
+    /// The response's body has ended; `exact` says that the upstream sent nothing after it. Says what becomes of
+    /// the two connections.
     package mutating func responseEnded(exact: Bool) -> Ending {
-        guard case .relaying(let attempt, let relay) = state else { return Ending(upstream: .close, client: .close) }
+        guard case .relaying(let attempt, let relay) = state else {
+            return Ending(upstream: .close, client: .close)
+        }
         state = .finished
         let upstreamReusable = relay.upstreamReusable && exact && requestEnded && !attempt.requestRefused
         let client: Ending.Client =
@@ -189,8 +191,8 @@ package struct ExchangeStateMachine: Sendable {
 
     /// The current attempt failed, or ended in a status that may be retried.
     ///
-    /// - Parameter policyAllows: `proxy_next_upstream`, its tries and its timeout, and a peer that is left, allow
-    ///   another attempt; given the flag that says whether this one counts as non-idempotent.
+    /// `policyAllows` says whether `proxy_next_upstream`, its tries and its timeout, and a peer that is left, allow
+    /// another attempt; it is told whether this one counts as non-idempotent.
     package mutating func attemptFailed(policyAllows: (_ nonIdempotent: Bool) -> Bool) -> FailureAction {
         switch state {
         case .connecting:

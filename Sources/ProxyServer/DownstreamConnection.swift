@@ -1,5 +1,5 @@
-internal import Config
 internal import CSwitchyard
+internal import Config
 internal import EventLoop
 internal import ProxyCore
 internal import Wire
@@ -306,7 +306,8 @@ final class DownstreamConnection: StreamChannel {
             count(as: .writing)
             guard let facts else { return nil }
             head.exchange.begin(
-                listener: listenerIndex, client: facts, startedAt: head.startedAt, random: worker.random.pair())
+                listener: listenerIndex, client: facts, startedAt: head.startedAt,
+                random: worker.random.pair())
             start(head.exchange).begin()
             return length
         }
@@ -324,7 +325,8 @@ final class DownstreamConnection: StreamChannel {
         guard let facts else { return }
         let received = head.exchange.request.bytes
         head.exchange.beginRefused(
-            received, listener: listenerIndex, client: facts, startedAt: head.startedAt, random: worker.random.pair())
+            received, listener: listenerIndex, client: facts, startedAt: head.startedAt,
+            random: worker.random.pair())
         count(as: .writing)
         worker.statistics.requests.add()
         start(head.exchange).refuse(status: status, reason: reason)
@@ -333,7 +335,9 @@ final class DownstreamConnection: StreamChannel {
     // MARK: The exchange's side
 
     /// Sends part of a response.
-    func send(response bytes: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()) {
+    func send(
+        response bytes: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()
+    ) {
         worker.statistics.clientBytesOut.add(bytes.count + second.count + third.count)
         send(bytes, then: second, then: third)
         if unsentBytes > 0, sendDeadline == EventLoop.never, case .exchange(let driver) = phase {

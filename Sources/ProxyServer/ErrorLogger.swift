@@ -25,7 +25,8 @@ package struct ErrorLogger: Sendable {
     /// Sends what else this process writes to standard error, such as the last words of the runtime, to the first
     /// log; nothing where one of the logs is standard error itself.
     func takeOverStandardError() {
-        guard let first = outputs.first, !outputs.contains(where: { $0.file === LogFile.standardError }) else {
+        guard let first = outputs.first, !outputs.contains(where: { $0.file === LogFile.standardError })
+        else {
             return
         }
         _ = sy_replace_descriptor(first.file.descriptor, STDERR_FILENO)

@@ -39,7 +39,8 @@ extension ExchangeDriver {
         let target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
         upstreamHead.removeAll(keepingCapacity: true)
         upstreamRequest = UpstreamRequestBuilder.append(
-            for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength, to: &upstreamHead)
+            for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
+            to: &upstreamHead)
         if let rejection = upstreamRequest.rejection {
             worker.statistics.upgradesRefused.add()
             log(.info, rejection.message)
@@ -172,7 +173,9 @@ extension ExchangeDriver {
         armUpstreamDeadline()
     }
 
-    private func sendUpstream(_ first: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()) {
+    private func sendUpstream(
+        _ first: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()
+    ) {
         guard let upstream else { return }
         if isHeadPending {
             isHeadPending = false
@@ -370,7 +373,9 @@ extension ExchangeDriver {
 
     func recordAttemptEnd() {
         updateAttempt { attempt in
-            if attempt.responseTime < 0 { attempt.responseTime = Int(self.loop.now - attempt.startedAt.monotonic) }
+            if attempt.responseTime < 0 {
+                attempt.responseTime = Int(self.loop.now - attempt.startedAt.monotonic)
+            }
         }
     }
 
@@ -381,7 +386,8 @@ extension ExchangeDriver {
         peers.statistics.failures.add()
         let reused = machine.attemptReusedConnection
         recordAttemptEnd()
-        if case .unwantedStatus = failure.kind {} else {
+        if case .unwantedStatus = failure.kind {
+        } else {
             updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
         }
         peers.group.finish(&selection, RetryPolicy.outcome(of: failure, reused: reused), now: loop.now)
@@ -391,7 +397,8 @@ extension ExchangeDriver {
         upstream = nil
         let action = machine.attemptFailed { nonIdempotent in
             plan.retry.allows(
-                failure, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt, now: loop.now)
+                failure, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
+                now: loop.now)
         }
         switch action {
         case .retry:

@@ -131,7 +131,8 @@ extension ExchangeDriver {
         let status = exchange.response.status
         let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)
         if plan.retry.rejects(
-            status: status, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt, now: loop.now)
+            status: status, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
+            now: loop.now)
         {
             return attemptFailed(ProxyFailure(.unwantedStatus(status)))
         }
@@ -166,7 +167,8 @@ extension ExchangeDriver {
     }
 
     /// Sends what `output` holds and the payload in `bytes` on to the client.
-    private func relay(_ bytes: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection) {
+    private func relay(_ bytes: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection)
+    {
         var offset = 0
         while true {
             switch responseBody.next(bytes.raw, from: offset) {
@@ -187,7 +189,9 @@ extension ExchangeDriver {
         }
     }
 
-    private func pass(on payload: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection) {
+    private func pass(
+        on payload: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection
+    ) {
         let chunked: Bool
         switch clientResponse.framing {
         case .none: return
@@ -261,7 +265,8 @@ extension ExchangeDriver {
             return
         }
         attemptFailed(
-            ProxyFailure(upstreamSendError != 0 ? .sendFailed(upstreamSendError) : .closedEarly(.readingHead)))
+            ProxyFailure(upstreamSendError != 0 ? .sendFailed(upstreamSendError) : .closedEarly(.readingHead))
+        )
     }
 
     // MARK: Upgrades
@@ -271,7 +276,8 @@ extension ExchangeDriver {
         guard let downstream, let upstream, let plan, let peers else { return }
         recordHead()
         var output = worker.takeBuffer()
-        clientResponse = DownstreamResponseBuilder.append(for: exchange, plan: plan, mayKeepAlive: false, to: &output)
+        clientResponse = DownstreamResponseBuilder.append(
+            for: exchange, plan: plan, mayKeepAlive: false, to: &output)
         recordSent(output[...])
         downstream.send(response: output.span, then: early)
         worker.giveBack(output)

@@ -120,7 +120,8 @@ final class ExchangeDriver {
         case .closeConnection:
             finish(.close)
         case .stubStatus:
-            respond(LocalResponseBuilder.stubStatus(generation.generation.runtime.environment.connectionCounts()))
+            respond(
+                LocalResponseBuilder.stubStatus(generation.generation.runtime.environment.connectionCounts()))
         case .prometheusMetrics:
             var response = LocalResponse(status: 200)
             response.contentType = Array("text/plain; version=0.0.4; charset=utf-8".utf8)
@@ -215,7 +216,9 @@ final class ExchangeDriver {
     func clientGone(reason: String) {
         guard !hasEnded else { return }
         worker.statistics.clientAborts.add()
-        log(.info, reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
+        log(
+            .info,
+            reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
         if exchange.status == 0 { exchange.status = 499 }
         breakOff()
     }

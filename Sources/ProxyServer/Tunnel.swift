@@ -21,7 +21,8 @@ final class Tunnel {
     private static let readsPerTurn = 4
 
     init(
-        _ exchange: Exchange, downstream: DownstreamConnection, upstream: UpstreamConnection, use: UpstreamUse,
+        _ exchange: Exchange, downstream: DownstreamConnection, upstream: UpstreamConnection,
+        use: UpstreamUse,
         generation: WorkerGeneration
     ) {
         self.generation = generation
@@ -97,7 +98,8 @@ final class Tunnel {
 
     /// Data in either direction puts the timeout off, as in nginx.
     private func touch() {
-        upstream.setDeadline(downstream.worker.loop.now + Int64(frozen.location.settings.values.proxyReadTimeout))
+        upstream.setDeadline(
+            downstream.worker.loop.now + Int64(frozen.location.settings.values.proxyReadTimeout))
     }
 
     func drained(_ side: TunnelStateMachine.Side) {
@@ -114,7 +116,9 @@ final class Tunnel {
 
     func failed(_ side: TunnelStateMachine.Side) { perform(machine.failed(side), atOnce: side) }
 
-    private func perform(_ action: TunnelStateMachine.EndAction, atOnce broken: TunnelStateMachine.Side? = nil) {
+    private func perform(
+        _ action: TunnelStateMachine.EndAction, atOnce broken: TunnelStateMachine.Side? = nil
+    ) {
         switch action {
         case .ignore: break
         case .shutdown(.client): downstream.shutdownWhenSent()
@@ -156,7 +160,8 @@ final class Tunnel {
             exchange.attempts[last].bytesSent += fromClient
             exchange.attempts[last].bytesReceived += fromUpstream
             exchange.attempts[last].responseLength += fromUpstream
-            exchange.attempts[last].responseTime = Int(worker.loop.now - exchange.attempts[last].startedAt.monotonic)
+            exchange.attempts[last].responseTime = Int(
+                worker.loop.now - exchange.attempts[last].startedAt.monotonic)
         }
         onEnd.end(.succeeded, now: worker.loop.now)
         generation.log(exchange, worker: worker)

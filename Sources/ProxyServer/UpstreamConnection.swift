@@ -27,7 +27,8 @@ final class UpstreamConnection: StreamChannel {
         let descriptor = try Sockets.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
-            if case .unix = address.endpoint {} else {
+            if case .unix = address.endpoint {
+            } else {
                 Sockets.disableDelay(descriptor)
                 if socketKeepalive { Sockets.enableKeepAlive(descriptor) }
             }
@@ -60,7 +61,9 @@ final class UpstreamConnection: StreamChannel {
     }
 
     override func becameWritable() {
-        if case .exchange(let driver) = owner { driver.upstreamConnected(error: Sockets.pendingError(descriptor)) }
+        if case .exchange(let driver) = owner {
+            driver.upstreamConnected(error: Sockets.pendingError(descriptor))
+        }
     }
 
     override func readable() {

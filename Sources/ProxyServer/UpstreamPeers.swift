@@ -10,7 +10,7 @@ final class UpstreamPeers {
     /// Least recently used first.
     private var idle: [UpstreamConnection] = []
 
-    /// - Parameter keepalive: says how connections are kept; `nil` for not at all.
+    /// `keepalive` says how connections are kept; `nil` for not at all.
     init(_ group: PeerGroup, keepalive: UpstreamGroup?, statistics: UpstreamStatistics) {
         self.group = group
         self.keepalive = keepalive

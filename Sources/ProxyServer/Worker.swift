@@ -55,7 +55,8 @@ package final class Worker {
                 kept[assignment.key] = known
             } else if let descriptor = assignment.descriptor {
                 let listener = ListeningSocket(
-                    worker: self, descriptor: descriptor, isOwn: assignment.isOwn, targets: assignment.targets)
+                    worker: self, descriptor: descriptor, isOwn: assignment.isOwn, targets: assignment.targets
+                )
                 try listener.startListening()
                 kept[assignment.key] = listener
             }
@@ -217,7 +218,8 @@ final class ListeningSocket: ListenerChannel {
             // Only after `pause`, in the same turn: the limit was reached by another listener's connection.
             return Sockets.abandon(descriptor)
         }
-        let connection = DownstreamConnection(worker: worker, listener: self, descriptor: descriptor, peer: peer)
+        let connection = DownstreamConnection(
+            worker: worker, listener: self, descriptor: descriptor, peer: peer)
         connection.start()
     }
 

@@ -41,7 +41,8 @@ final class WorkerGeneration {
     /// Peers of a host that a `proxy_pass` with variables named. Nothing of them outlives the exchange.
     func peers(ofHost host: [UInt8], _ addresses: [PeerAddress]) -> UpstreamPeers {
         UpstreamPeers(
-            PeerGroup(host: host, addresses: addresses), keepalive: nil, statistics: statistics.upstream("variable"))
+            PeerGroup(host: host, addresses: addresses), keepalive: nil,
+            statistics: statistics.upstream("variable"))
     }
 
     /// - Throws: what is wrong with the resolver's servers.
@@ -77,7 +78,9 @@ final class WorkerGeneration {
     func log(_ exchange: Exchange, worker: Worker) {
         let settings = exchange.location.settings
         guard !settings.values.accessLogs.isEmpty else { return }
-        for writer in writers(for: settings) { writer.log(exchange, worker: worker, files: generation.logFiles) }
+        for writer in writers(for: settings) {
+            writer.log(exchange, worker: worker, files: generation.logFiles)
+        }
     }
 
     private func writers(for settings: Settings) -> [AccessLogWriter] {
@@ -101,7 +104,8 @@ final class WorkerGeneration {
             do throws(SystemError) {
                 file = try generation.logFiles.open(path)
             } catch {
-                generation.errorLogger.log(.crit, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
+                generation.errorLogger.log(
+                    .crit, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
                 return nil
             }
         }

@@ -1,5 +1,6 @@
-@testable import ProxyCore
 import Testing
+
+@testable import ProxyCore
 
 @Suite("The exchange's machine")
 struct ExchangeStateMachineTests {
@@ -49,8 +50,10 @@ struct ExchangeStateMachineTests {
     @Test(
         "informational responses are told apart",
         arguments: [
-            (100, false, ExchangeStateMachine.HeadAction.dropInformational), (103, false, .forwardInformational),
-            (101, false, .refuseUpgrade), (101, true, .verifyUpgrade), (204, false, .final), (504, true, .final),
+            (100, false, ExchangeStateMachine.HeadAction.dropInformational),
+            (103, false, .forwardInformational),
+            (101, false, .refuseUpgrade), (101, true, .verifyUpgrade), (204, false, .final),
+            (504, true, .final),
         ])
     func heads(status: Int, asks: Bool, action: ExchangeStateMachine.HeadAction) {
         #expect(machine(asksForUpgrade: asks).headReceived(status: status) == action)
