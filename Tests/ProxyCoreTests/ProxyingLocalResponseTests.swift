@@ -65,8 +65,8 @@ struct ProxyingLocalResponseTests {
         Case(
             name: "nginx's 494 is a 400 to clients", location: "return 494;", line: "400 Bad Request",
             fields:
-                "Content-Type: text/html\nContent-Length: \(length(page("400 Bad Request")))\nConnection: close\n",
-            body: page("400 Bad Request"), keepsAlive: false),
+                "Content-Type: text/html\nContent-Length: \(length(page("400 Request Header Or Cookie Too Large")))\nConnection: close\n",
+            body: page("400 Request Header Or Cookie Too Large"), keepsAlive: false),
         Case(
             name: "a redirect is absolute and has a page", location: "return 301 /x;",
             line: "301 Moved Permanently",

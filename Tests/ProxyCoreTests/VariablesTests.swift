@@ -47,7 +47,7 @@ struct VariablesTests {
             ("connections_reading", "1"), ("connections_writing", "2"), ("connections_waiting", "3"),
             ("msec", "1795470543.250"), ("request_time", "0.250"),
             ("time_local", "23/Nov/2026:21:49:03 +0000"),
-            ("time_iso8601", "2026-11-23T21:49:03+00:00"), ("status", "000"), ("bytes_sent", "0"),
+            ("time_iso8601", "2026-11-23T21:49:03+00:00"), ("status", "404"), ("bytes_sent", "0"),
             ("body_bytes_sent", "0"), ("request_completion", ""), ("gzip_ratio", "-"),
             ("upstream_cache_status", "-"),
             ("upstream_addr", "-"), ("upstream_status", "-"), ("proxy_host", "-"), ("proxy_port", "-"),
