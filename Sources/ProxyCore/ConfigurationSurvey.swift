@@ -62,7 +62,7 @@ struct ConfigurationSurvey {
         for case .variable(let variable) in template.parts {
             guard configuration.variables.indices.contains(variable.index),
                 logged.insert(variable.index).inserted,
-                case .map(let index) = configuration.variables[variable.index].source,
+                let index = configuration.variables[variable.index].source.map,
                 configuration.maps.indices.contains(index)
             else { continue }
             let map = configuration.maps[index]

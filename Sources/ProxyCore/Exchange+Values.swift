@@ -18,6 +18,8 @@ extension Exchange {
         case .assigned(let slot):
             if assigned.append(slot, to: &out) { return true }
             return runtime.slotsOfSet.indices.contains(slot) && runtime.slotsOfSet[slot]
+        case .assignedOverMap(let map, let slot):
+            return assigned.append(slot, to: &out) || appendMap(map, to: &out)
         case .unknown: return false
         }
     }

@@ -99,6 +99,7 @@ extension Exchange {
         case .family, .assigned: return true
         // One not yet looked up may depend on what goes on changing.
         case .map(let index): return mapValues.has(index)
+        case .assignedOverMap(let index, let slot): return assigned.has(slot) || mapValues.has(index)
         case .unknown: return false
         }
     }

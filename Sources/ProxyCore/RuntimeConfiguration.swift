@@ -41,6 +41,7 @@ enum VariableEvaluator: Sendable {
     case family(VariableFamily, suffix: [UInt8])
     case map(Int)
     case assigned(slot: Int)
+    case assignedOverMap(Int, slot: Int)
     /// A name that the table does not know, which the configuration's compiler does not let through.
     case unknown
 
@@ -52,6 +53,7 @@ enum VariableEvaluator: Sendable {
         case .family(let family, let suffix): self = .family(family, suffix: suffix)
         case .map(let index): self = .map(index)
         case .assigned(let slot): self = .assigned(slot: slot)
+        case .assignedOverMap(let map, let slot): self = .assignedOverMap(map, slot: slot)
         }
     }
 }

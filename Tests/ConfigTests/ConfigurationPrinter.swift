@@ -255,6 +255,7 @@ struct ConfigurationPrinter {
         case .family: definition.name
         case .map(let index): "\(definition.name) of map \(index)"
         case .assigned(let slot): "\(definition.name) in slot \(slot)"
+        case .assignedOverMap(let index, let slot): "\(definition.name) in slot \(slot) or of map \(index)"
         }
     }
 

@@ -97,7 +97,6 @@ final class Compilation {
         let message =
             switch conflict {
             case .builtin: "the duplicate \"\(name)\" variable: it is built in and cannot be defined"
-            case .otherKind: "the duplicate \"\(name)\" variable: a map and an assignment cannot share it"
             }
         return ConfigDiagnostic(position: position, directive: directive, message: message)
     }

@@ -61,6 +61,16 @@ package enum VariableSource: Sendable, Equatable {
     /// A value that `set` or a named group assigns: the slot among an exchange's assigned values.
     /// Reading one that was not assigned yields the empty string.
     case assigned(slot: Int)
+    /// Both: the assigned value from the moment that it is assigned, the map's before.
+    case assignedOverMap(Int, slot: Int)
+
+    /// The position of the map that it may come from.
+    package var map: Int? {
+        switch self {
+        case .map(let index), .assignedOverMap(let index, _): index
+        case .builtin, .family, .assigned: nil
+        }
+    }
 }
 
 /// Variables whose names are made of a prefix and what to look up.

@@ -30,7 +30,6 @@ struct VariableRegistry {
 
     enum Conflict: Error {
         case builtin
-        case otherKind
     }
 
     /// The slot of a variable that `set` or a named group assigns; the same one for each that assigns it.
@@ -38,21 +37,23 @@ struct VariableRegistry {
         let name = name.lowercased()
         guard !builtins.contains(name) else { throw .builtin }
         switch definitions[name] {
-        case .assigned(let slot): return slot
-        case .some: throw .otherKind
-        case nil:
-            definitions[name] = .assigned(slot: slotCount)
-            slotCount += 1
-            return slotCount - 1
+        case .assigned(let slot), .assignedOverMap(_, let slot): return slot
+        case .map(let index): definitions[name] = .assignedOverMap(index, slot: slotCount)
+        case .builtin, .family, nil: definitions[name] = .assigned(slot: slotCount)
         }
+        slotCount += 1
+        return slotCount - 1
     }
 
     /// A second `map` of a name replaces the first, as in nginx.
     mutating func define(map index: Int, as name: String) throws(Conflict) {
         let name = name.lowercased()
         guard !builtins.contains(name) else { throw .builtin }
-        if case .assigned = definitions[name] { throw .otherKind }
-        definitions[name] = .map(index)
+        switch definitions[name] {
+        case .assigned(let slot), .assignedOverMap(_, let slot):
+            definitions[name] = .assignedOverMap(index, slot: slot)
+        case .builtin, .family, .map, nil: definitions[name] = .map(index)
+        }
     }
 
     /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one.

@@ -406,6 +406,8 @@ SECTIONS = [
             add_header X-Seen "$proxy_host|$proxy_port|$upstream_addr|$upstream_status|$upstream_http_x_one|$upstream_cookie_c|$status";
         }
         location /map { return 200 "$kind|$site|$first"; }
+        location /map-set { set $kind assigned; return 200 "$kind"; }
+        location /map-if { if ($arg_set) { set $kind "not-$kind"; } return 200 "$kind"; }
         location /if-empty { return 200 "[$http_x_none][${arg_a}b][$arg_a]"; }
     """, [
         ask("of the request", "/request/%41?a=1&b=%20", [("Content-Type", "text/x"), ("Content-Length", "2")], "POST", b"hi"),
@@ -416,6 +418,9 @@ SECTIONS = [
         ask("map by an exact value", "/map?k=ONE"),
         ask("map by a pattern with a capture", "/map?k=number-42"),
         ask("map of host names", "/map?k=x&site=www.shop.test"),
+        ask("a map's variable that is set", "/map-set?k=one"),
+        ask("a map's variable that is set from itself", "/map-if?k=one&set=1"),
+        ask("a map's variable that is set elsewhere", "/map-if?k=one"),
         ask("in braces", "/if-empty?a=x"),
     ], http="""
         map $arg_k $kind { default other; one exact; "~^number-(?<digits>\\d+)$" "digits-$digits"; }
