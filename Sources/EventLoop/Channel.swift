@@ -149,6 +149,9 @@ extension Channel {
         if mayRead && isOpen { readable() }
     }
 
+    /// Whether the queue's entry for `time` is still of use.
+    final func waitsFor(deadlineEntry time: Int64) -> Bool { time == queuedDeadline }
+
     /// An entry of the queue came up. Returns the time at which to look again, if at all.
     final func deadlineEntryCame(_ time: Int64, now: Int64) -> Int64? {
         guard time == queuedDeadline else { return nil }  // an earlier entry took over

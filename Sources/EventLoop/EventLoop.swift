@@ -204,7 +204,19 @@ package final class EventLoop {
 
     func queueDeadline(_ time: Int64, key: ChannelKey) {
         deadlines.insert(Deadline(time: time, key: key.packed))
+        // Short connections with long timeouts would leave entries behind by the thousand.
+        if deadlines.count > 1024 + 4 * (slots.count - freeSlots.count) { forgetStaleDeadlines() }
     }
+
+    private func forgetStaleDeadlines() {
+        deadlines = Heap(
+            deadlines.unordered.filter { entry in
+                channel(ChannelKey(packed: entry.key))?.waitsFor(deadlineEntry: entry.time) ?? false
+            })
+    }
+
+    /// Entries in the queue of deadlines, for tests: those of closed channels stay for a while.
+    var queuedDeadlines: Int { deadlines.count }
 
     /// Calls `body` with every channel that is registered now. It may close any of them.
     package func forEachChannel(_ body: (Channel) -> Void) {
@@ -238,9 +250,9 @@ private final class ScratchBuffer {
 
     deinit { unsafe memory.deallocate() }
 
-    /// As `read(2)`: -1 and `errno` on failure.
+    /// As `recv(2)`, which costs less than `read(2)` on a socket: -1 and `errno` on failure.
     func fill(from descriptor: Int32, limit: Int) -> Int {
-        unsafe Glibc.read(descriptor, memory.baseAddress, min(limit, size))
+        unsafe recv(descriptor, memory.baseAddress, min(limit, size), 0)
     }
 
     /// Unsafe, since the span does not keep this object alive: `EventLoop.received` ties it to the loop that does.

@@ -83,6 +83,24 @@ struct DeadlineTests {
         #expect(passed == 1)
     }
 
+    @Test("deadlines of closed channels do not pile up, and that of an open one is kept")
+    func pileUp() throws {
+        channel.setDeadline(loop.now + 70_000)
+        for _ in 0..<5000 {
+            let (one, other) = try socketPair()
+            let short = RecordingStream(loop: loop, descriptor: one)
+            try short.register()
+            short.setDeadline(loop.now + 60_000)
+            short.close()
+            close(other)
+        }
+        #expect(loop.queuedDeadlines < 2000)
+        pass(69_999)
+        #expect(passed == 0)
+        pass(1)
+        #expect(passed == 1)
+    }
+
     @Test("a closed channel's deadline does not pass, nor for the channel that has its place")
     func closed() throws {
         channel.setDeadline(loop.now + 100)
