@@ -85,11 +85,12 @@ struct RoutingErrorPageTests {
         #expect(bench.describe(Router.fail(exchange, status: 504), exchange) == "504 page")
     }
 
-    @Test("nginx's own statuses have pages of their own")
+    @Test("nginx's own statuses become 400 unless a page is given for them")
     func mapsInternalStatuses() throws {
         let bench = try RoutingBench("server { listen 80; location / { return 200; } }")
         let exchange = try bench.exchange("/")
         #expect(bench.describe(Router.fail(exchange, status: 494), exchange) == "494 page")
+        #expect(exchange.errorStatus == 400)
         #expect(exchange.closesConnection)
 
         let paged = try RoutingBench("server { listen 80; error_page 494 =431 http://h/; }")

@@ -95,11 +95,15 @@ struct ConfigurationLoaderTests {
     @Test("errors go to standard error when the default error log cannot be opened")
     func defaultErrorLog() {
         var told: [String] = []
+        // Nobody asked for the default file, so that it has no directory is not worth a word.
         let destination = ConfigurationLoader.usableErrorLog(nil, prefix: "/nowhere") { told.append($0) }
         #expect(destination == .standardError)
+        #expect(told.isEmpty)
+        #expect(
+            ConfigurationLoader.usableErrorLog("/nowhere/e.log", prefix: "/") { told.append($0) } == .standardError)
         #expect(
             told == [
-                "could not open error log file: open() \"/nowhere/logs/error.log\" failed "
+                "could not open error log file: open() \"/nowhere/e.log\" failed "
                     + "(2: No such file or directory)"
             ])
         #expect(

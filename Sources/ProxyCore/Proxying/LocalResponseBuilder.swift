@@ -115,13 +115,22 @@ package enum LocalResponseBuilder {
         page.append(contentsOf: Text.pageStart)
         page.append(contentsOf: title)
         page.append(contentsOf: Text.pageHeading)
-        page.append(contentsOf: title)
+        if title == ReasonPhrases.headerTooLargeTitle {
+            // nginx heads the page with the status that is sent, and says below what was too large.
+            page.append(contentsOf: Text.headerTooLargeHeading)
+        } else {
+            page.append(contentsOf: title)
+            page.append(contentsOf: Text.headingEnd)
+        }
         page.append(contentsOf: Text.pageSignature)
         page.append(contentsOf: ServerField.signature(tokens))
         page.append(contentsOf: Text.pageEnd)
     }
 
     private enum Text {
+        static let headerTooLargeHeading = Array(
+            "400 Bad Request</h1></center>\r\n<center>Request Header Or Cookie Too Large</center>".utf8)
+        static let headingEnd = Array("</h1></center>".utf8)
         static let html = Array("text/html".utf8)
         static let plain = Array("text/plain".utf8)
         static let contentType = Array("Content-Type".utf8)[...]
@@ -130,7 +139,7 @@ package enum LocalResponseBuilder {
         static let cacheControl = Array("Cache-Control".utf8)[...]
         static let pageStart = Array("<html>\r\n<head><title>".utf8)
         static let pageHeading = Array("</title></head>\r\n<body>\r\n<center><h1>".utf8)
-        static let pageSignature = Array("</h1></center>\r\n<hr><center>".utf8)
+        static let pageSignature = Array("\r\n<hr><center>".utf8)
         static let pageEnd = Array("</center>\r\n</body>\r\n</html>\r\n".utf8)
     }
 }

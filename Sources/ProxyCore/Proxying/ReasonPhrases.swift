@@ -21,7 +21,7 @@ package enum ReasonPhrases {
     }
 
     static let headerTooLarge = 494
-    private static let headerTooLargeTitle = Array("400 Request Header Or Cookie Too Large".utf8)
+    static let headerTooLargeTitle = Array("400 Request Header Or Cookie Too Large".utf8)
     /// Where nginx's page and its status line differ.
     private static let pageWording = [302: Array("Found".utf8), 401: Array("Authorization Required".utf8)]
 
