@@ -64,6 +64,15 @@ package struct ExchangeStateMachine: Sendable {
         }
     }
 
+    /// The request can be sent to another peer: nothing of it went out, or all that did is still at hand.
+    package var mayRepeat: Bool {
+        switch state {
+        case .connecting: true
+        case .awaitingHead(let attempt): bodyReplayable || !attempt.requestSent
+        case .relaying, .tunnelling, .finished: false
+        }
+    }
+
     package var isFinished: Bool { state == .finished }
     package var isAwaitingHead: Bool { if case .awaitingHead = state { true } else { false } }
     package var isRelaying: Bool { if case .relaying = state { true } else { false } }
@@ -198,8 +207,8 @@ package struct ExchangeStateMachine: Sendable {
         case .connecting:
             return policyAllows(false) ? .retry : .respond
         case .awaitingHead(let attempt):
+            let mayRepeat = mayRepeat
             state = .connecting
-            let mayRepeat = bodyReplayable || !attempt.requestSent
             return mayRepeat && policyAllows(attempt.requestSent && !isIdempotent) ? .retry : .respond
         case .relaying:
             state = .finished

@@ -264,7 +264,8 @@ extension ConfigurationLoader {
         } catch {
             if isAskedFor || error.code != ENOENT {
                 report(
-                    "could not open error log file: open() \"\(path)\" failed (\(error.code): \(error.reason))")
+                    "could not open error log file: open() \"\(path)\" failed (\(error.code): \(error.reason))"
+                )
             }
             return .standardError
         }

@@ -130,9 +130,11 @@ extension ExchangeDriver {
         recordHead()
         let status = exchange.response.status
         let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)
-        if plan.retry.rejects(
-            status: status, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
-            now: loop.now)
+        // An answer that cannot be improved on is passed on as it is.
+        if machine.mayRepeat,
+            plan.retry.rejects(
+                status: status, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
+                now: loop.now)
         {
             return attemptFailed(ProxyFailure(.unwantedStatus(status)))
         }

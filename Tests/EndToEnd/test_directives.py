@@ -238,6 +238,14 @@ def test_a_post_moves_on_only_when_non_idempotent_is_said(proxy, backends, text,
     assert {request.body for request in first.requests + second.requests} == {b"hello"}
 
 
+def test_an_answer_that_cannot_be_improved_on_is_passed_on(proxy, backends):
+    busy = [backends(answer=reply(503, b"busy")) for _ in range(2)]
+    it = upstream(proxy, "server <a> max_fails=0; server <b> max_fails=0;", "proxy_next_upstream http_503;",
+                  values={"a": busy[0], "b": busy[1]})
+    assert it.fetch(method="PUT", body=b"x" * 500000).body == b"busy"
+    assert it.fetch().body == b"busy"
+
+
 def test_proxy_next_upstream_timeout(proxy, backends):
     made = [backends(answer=SILENT) for _ in range(3)]
     it = upstream(proxy, "".join(f"server <s{n}> max_fails=0; " for n in range(3)),
