@@ -160,6 +160,13 @@ package final class Exchange {
         resetEvaluation()
     }
 
+    /// A reload came between the first byte of the head and its last: the request runs under the new configuration.
+    package func adopt(_ runtime: RuntimeConfiguration) {
+        guard self.runtime !== runtime else { return }
+        self.runtime = runtime
+        resetEvaluation()
+    }
+
     private func resetAnswer() {
         status = 0
         sentHead.removeAll(keepingCapacity: true)

@@ -305,6 +305,7 @@ final class DownstreamConnection: StreamChannel {
             clearReadDeadline()
             count(as: .writing)
             guard let facts else { return nil }
+            head.exchange.adopt(worker.current.generation.runtime)
             head.exchange.begin(
                 listener: listenerIndex, client: facts, startedAt: head.startedAt,
                 random: worker.random.pair())
@@ -324,6 +325,7 @@ final class DownstreamConnection: StreamChannel {
     private func refuse(_ head: HeadInProgress, status: Int, reason: String) {
         guard let facts else { return }
         let received = head.exchange.request.bytes
+        head.exchange.adopt(worker.current.generation.runtime)
         head.exchange.beginRefused(
             received, listener: listenerIndex, client: facts, startedAt: head.startedAt,
             random: worker.random.pair())
@@ -367,7 +369,8 @@ final class DownstreamConnection: StreamChannel {
             worker.tick()
             processInbox()
             if mayRead { scheduleRead() }
-        case .lingering, .closed: break
+        case .lingering: if sawEnd { finish() }
+        case .closed: break
         }
     }
 
@@ -392,7 +395,7 @@ final class DownstreamConnection: StreamChannel {
         count(as: .idle)
         switch ending {
         case .keep:
-            if worker.isDraining || sawEnd && inbox.isEmpty {
+            if worker.isDraining || listener.hasEnded || sawEnd && inbox.isEmpty {
                 phase = .idle
                 return isDrained ? finish() : shutdownAfterSending()
             }
@@ -451,6 +454,15 @@ final class DownstreamConnection: StreamChannel {
     /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
         if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
+    }
+
+    /// A reload took the listener away: requests under way are answered, and no other is begun.
+    func closeIfListenerEnded() {
+        guard listener.hasEnded else { return }
+        switch phase {
+        case .idle, .readingHead: if isDrained { finish() }
+        case .exchange, .tunnel, .lingering, .closed: break
+        }
     }
 
     /// Closes whatever goes on here.

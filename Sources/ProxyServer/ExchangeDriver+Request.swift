@@ -276,7 +276,10 @@ extension ExchangeDriver {
         }
         guard machine.forwardsRequestBody else { return }
         if isReplayable {
-            if replay.count + payload.count <= Self.maxReplay && selection.tries > 1 {
+            // A peer may close a pooled connection before it sees any of this: then it is asked again, even where
+            // there is no other.
+            let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection
+            if mayRepeat && replay.count + payload.count <= Self.maxReplay {
                 replay.append(payload)
             } else {
                 isReplayable = false

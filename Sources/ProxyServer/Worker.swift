@@ -47,6 +47,9 @@ package final class Worker {
         if generation !== current.generation {
             current.retire()
             current = WorkerGeneration(generation, loop: loop, statistics: statistics)
+            // What is recycled refers to the generation that it was last used under.
+            exchanges = []
+            drivers = []
         }
         var kept: [String: ListeningSocket] = [:]
         for assignment in assigned {
@@ -61,8 +64,12 @@ package final class Worker {
                 kept[assignment.key] = listener
             }
         }
-        for listener in listeners.values { listener.end() }
+        let ended = listeners
         listeners = kept
+        guard !ended.isEmpty else { return }
+        for listener in ended.values { listener.end() }
+        // What such a connection would ask for next has no listener in the new configuration.
+        loop.forEachChannel { ($0 as? DownstreamConnection)?.closeIfListenerEnded() }
     }
 
     package func run() {
@@ -199,6 +206,7 @@ final class ListeningSocket: ListenerChannel {
     private var worker: Worker?
     private var isOwn = false
     var targets = ListenerTargets(own: 0)
+    private(set) var hasEnded = false
 
     convenience init(worker: Worker, descriptor: Int32, isOwn: Bool, targets: ListenerTargets) {
         self.init(loop: worker.loop, descriptor: descriptor)
@@ -210,6 +218,7 @@ final class ListeningSocket: ListenerChannel {
     /// Stops listening. What waits on a socket of this worker alone is still taken.
     func end() {
         if isOwn { acceptAll() }
+        hasEnded = true
         close()
     }
 

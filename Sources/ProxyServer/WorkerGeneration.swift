@@ -26,6 +26,9 @@ final class WorkerGeneration {
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
     }
 
+    /// The last exchange has ended, so nobody waits for a name any more.
+    deinit { for resolver in resolvers.values { resolver.close() } }
+
     var configuration: Configuration { generation.configuration }
 
     func peers(ofGroup index: Int) -> UpstreamPeers {
