@@ -59,7 +59,7 @@ package struct BodyDecoder: Sendable {
 
     /// Whether nothing of the body is missing any more.
     package var isComplete: Bool {
-        if case .ended = state { true } else { false }
+        @inline(__always) get { if case .ended = state { true } else { false } }
     }
 
     /// The connection ended. Whether that is a proper end of the body.
