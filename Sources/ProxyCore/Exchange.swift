@@ -11,6 +11,8 @@ package final class Exchange {
     // MARK: Set by the driver before routing
 
     package var request = RequestHead()
+    /// What reads `request`, piece by piece as it comes.
+    package var parser = RequestHeadParser()
     package var client = ClientFacts()
     /// The configuration in force when the request began; it stays with the exchange across reloads.
     package internal(set) var runtime: RuntimeConfiguration
@@ -127,6 +129,7 @@ package final class Exchange {
     package func reset(runtime: RuntimeConfiguration) {
         if self.runtime !== runtime { self.runtime = runtime }
         request.removeAll()
+        parser.reset()
         listener = 0
         randomBytes = (0, 0)
         startedAt = Moment()

@@ -44,12 +44,16 @@ package final class RuntimeConfiguration: Sendable {
 /// The servers of a listener. An object, where a `Listener` would be copied with all its tables for every look.
 final class ListenerHosts: Sendable {
     let defaultServer: VirtualServer
-    /// `nil` where there is nothing to choose from.
+    /// `nil` where every name leads to the default server.
     let names: ServerNameTable?
 
     init(_ listener: Listener) {
-        defaultServer = listener.defaultServer
-        names = listener.names.isEmpty ? nil : listener.names
+        let names = listener.names
+        let server = listener.defaultServer
+        let tables = [names.exact, names.leadingWildcards, names.trailingWildcards]
+        let hasChoice = !names.regexes.isEmpty || tables.contains { $0.values.contains { $0 !== server } }
+        defaultServer = server
+        self.names = hasChoice ? names : nil
     }
 }
 

@@ -39,7 +39,7 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
         if length <= 8 { return true }
         let start = range.lowerBound
         return words.1 == Self.lowercased(bytes.word(at: start &+ 8, length: length &- 8))
-            && words.2 == Self.lowercased(bytes.word(at: start &+ 16, length: length &- 16))
+            && (length <= 16 || words.2 == Self.lowercased(bytes.word(at: start &+ 16, length: length &- 16)))
     }
 
     /// Whether the bytes in `range` spell this name, in any case.

@@ -110,7 +110,9 @@ package enum DownstreamResponseBuilder {
     private static func framing(
         of exchange: Exchange, _ settings: Settings, status: Int
     ) -> (BodyFraming, sendsTrailers: Bool) {
-        if status < 200 || status == 204 || status == 304 || exchange.request.isMethod(.head) {
+        let bytes = exchange.request.bytes
+        let isHead = Method.head.equals(bytes.span, exchange.request.method)
+        if status < 200 || status == 204 || status == 304 || isHead {
             return (.none, false)
         }
         let framing = exchange.response.framing

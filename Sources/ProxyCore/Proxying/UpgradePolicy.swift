@@ -10,14 +10,10 @@ package enum UpgradePolicy {
     // MARK: The request
 
     /// What a request asks for, within what the location allows.
-    @inline(__always)
     package static func examine(
         _ request: RequestHead, allowed: UpgradeProtocols
     ) -> UpgradeDecision {
-        request.upgradeIndex < 0 ? .notAsked : examineOffer(of: request, allowed: allowed)
-    }
-
-    private static func examineOffer(of request: RequestHead, allowed: UpgradeProtocols) -> UpgradeDecision {
+        guard request.upgradeIndex >= 0 else { return .notAsked }
         // RFC 9110 §7.8: without the connection option, or from HTTP/1.0, the field is to be ignored.
         guard request.connectionHasUpgrade, request.version >= .v1_1 else { return .withheld }
         var hasAllowed = false
