@@ -295,7 +295,8 @@ final class DownstreamConnection: StreamChannel {
             count(as: .writing)
             guard let facts else { return nil }
             exchange.begin(
-                listener: listenerIndex, client: facts, startedAt: exchange.startedAt, random: worker.random.pair())
+                listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
+                random: worker.random.pair())
             start(exchange).begin()
             return length
         }
@@ -313,7 +314,8 @@ final class DownstreamConnection: StreamChannel {
         guard let facts else { return }
         let received = exchange.request.bytes
         exchange.beginRefused(
-            received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt, random: worker.random.pair())
+            received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
+            random: worker.random.pair())
         count(as: .writing)
         worker.statistics.requests.add()
         start(exchange).refuse(status: status, reason: reason)
