@@ -22,7 +22,7 @@ extension ExchangeDriver {
             setStage(.gatheringBody)
             return sendContinue()
         }
-        chooseTarget(bodyLength: knownBodyLength)
+        chooseTarget(of: pass, bodyLength: knownBodyLength)
     }
 
     /// `nil` for a body that is sent on in chunks.
@@ -35,8 +35,8 @@ extension ExchangeDriver {
         }
     }
 
-    func chooseTarget(bodyLength: Int64?) {
-        guard let pass, let plan else { return }
+    private func chooseTarget(of pass: ProxyPass, bodyLength: Int64?) {
+        guard let plan else { return }
         uri.clear()
         let target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
         upstreamHead.clear()
@@ -76,7 +76,7 @@ extension ExchangeDriver {
         var attempt = UpstreamAttempt(address: address.text, startedAt: worker.clock.now)
         attempt.followsRedirect = redirected
         redirected = false
-        exchange.attempts.append(attempt)
+        exchange.attempts.append(consume attempt)
         peers.statistics.attempts.add()
         if let idle = peers.takeIdle(to: address) {
             peers.statistics.connectionsReused.add()
@@ -307,7 +307,8 @@ extension ExchangeDriver {
         if isGathering {
             setStage(.proxying)
             isReplayable = true
-            return chooseTarget(bodyLength: Int64(replay.count))
+            guard let pass else { return }
+            return chooseTarget(of: pass, bodyLength: Int64(replay.count))
         }
         machine.requestBodyEnded()
         if case .chunked = upstreamRequest.framing, machine.forwardsRequestBody {

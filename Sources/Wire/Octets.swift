@@ -23,6 +23,8 @@ extension Span<UInt8> {
     @inline(__always)
     func word(at position: Int) -> UInt64 {
         let bytes = extracting(position..<(position &+ 8))
+        // True by the line above; said again, it spares the check of each index below.
+        precondition(bytes.count == 8)
         let low =
             UInt64(bytes[0]) | UInt64(bytes[1]) << 8 | UInt64(bytes[2]) << 16 | UInt64(bytes[3]) << 24
         let high =

@@ -69,6 +69,13 @@ package struct ResponseHeadParser: Sendable {
     private mutating func parseStatusLine(
         _ input: Span<UInt8>, to end: Int, into head: inout ResponseHead
     ) -> ResponseViolation? {
+        if cursor == 0, end > 8, input.word(at: 0) == Self.http1_1, input[8] == .space {
+            // How nearly every response begins.
+            head.version = .v1_1
+            cursor = 9
+            partStart = 9
+            stage = .status
+        }
         while cursor < end {
             let byte = input[cursor]
             let index = cursor &- partStart
@@ -130,6 +137,8 @@ package struct ResponseHeadParser: Sendable {
         return nil
     }
 
+    /// `HTTP/1.1`, its first byte lowest.
+    private static let http1_1: UInt64 = 0x312e_312f_5054_5448
     private static let version: InlineArray<7, UInt8> = [0x48, 0x54, 0x54, 0x50, 0x2f, 0x31, 0x2e]
 
     /// RFC 9112 §6.3

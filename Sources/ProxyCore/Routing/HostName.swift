@@ -12,6 +12,7 @@ enum HostName {
         var portFollows = false
         let isLiteral = text[0] == UInt8(ascii: "[")
         var literalIsOpen = isLiteral
+        var hasCapitals = false
         // -2: there was none; a dot at the beginning stands behind no other.
         var previousDot = -2
         for index in 0..<text.count {
@@ -28,12 +29,17 @@ enum HostName {
                 literalIsOpen = false
                 portFollows = true
             case ByteText.slash, 0...ByteText.space, 0x7f: return false
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"): hasCapitals = true
             default: break
             }
         }
         if literalIsOpen { return false }
         if previousDot == end - 1 { end -= 1 }
         guard end > 0 else { return false }
+        guard hasCapitals else {
+            out.append(copying: text, 0..<end)
+            return true
+        }
         for index in 0..<end { out.append(ASCII.lowercased(text[index])) }
         return true
     }
