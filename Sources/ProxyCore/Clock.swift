@@ -59,12 +59,14 @@ package final class Clock {
         return iso.bytes
     }
 
-    /// For `Date`: `Mon, 23 Nov 2026 21:49:03 GMT`.
-    package var httpDate: [UInt8] {
+    /// The field of a response: `Date: Mon, 23 Nov 2026 21:49:03 GMT` and the end of the line.
+    package var dateLine: [UInt8] {
         if http.second != now.unixSeconds {
             http.second = now.unixSeconds
             http.bytes.removeAll(keepingCapacity: true)
+            http.bytes.append(contentsOf: "Date: ".utf8)
             civil(0).appendIMFFixdate(to: &http.bytes)
+            http.bytes.append(contentsOf: [13, 10])
         }
         return http.bytes
     }

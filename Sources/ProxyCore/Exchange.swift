@@ -11,6 +11,8 @@ package final class Exchange {
     // MARK: Set by the driver before routing
 
     package var request = RequestHead()
+    /// What reads `request`, piece by piece as it comes.
+    package var parser = RequestHeadParser()
     package var client = ClientFacts()
     /// The configuration in force when the request began; it stays with the exchange across reloads.
     package internal(set) var runtime: RuntimeConfiguration
@@ -127,14 +129,15 @@ package final class Exchange {
     package func reset(runtime: RuntimeConfiguration) {
         if self.runtime !== runtime { self.runtime = runtime }
         request.removeAll()
+        parser.reset()
         listener = 0
         randomBytes = (0, 0)
         startedAt = Moment()
         requestURI = .empty
-        uri.removeAll(keepingCapacity: true)
-        arguments.removeAll(keepingCapacity: true)
-        method.removeAll(keepingCapacity: true)
-        host.removeAll(keepingCapacity: true)
+        uri.clear()
+        arguments.clear()
+        method.clear()
+        host.clear()
         hostIsGiven = false
         uriChanged = false
         locationMatchesURI = true
@@ -142,19 +145,20 @@ package final class Exchange {
         pathHadPlus = false
         isInternal = false
         remainingURIChanges = Self.maximumURIChanges
-        captures.removeAll(keepingCapacity: true)
-        captureSubject.removeAll(keepingCapacity: true)
+        if !captures.isEmpty { captures.removeAll(keepingCapacity: true) }
+        captureSubject.clear()
         errorStatus = 0
         errorPageWasTried = false
         bodyIsDiscarded = false
         closesConnection = false
         handler = .none
         redirectURL = nil
-        attempts.removeAll(keepingCapacity: true)
+        if !attempts.isEmpty { attempts.removeAll(keepingCapacity: true) }
         response.removeAll()
         responseTrailers = nil
-        proxyHost.removeAll(keepingCapacity: true)
-        proxyPort.removeAll(keepingCapacity: true)
+        // These are the configuration's: emptied in place they would be copied first.
+        proxyHost = []
+        proxyPort = []
         requestBody = nil
         resetAnswer()
         resetEvaluation()
@@ -169,8 +173,8 @@ package final class Exchange {
 
     private func resetAnswer() {
         status = 0
-        sentHead.removeAll(keepingCapacity: true)
-        sentTrailers.removeAll(keepingCapacity: true)
+        sentHead.clear()
+        sentTrailers.clear()
         sentHeadBytes = 0
         sentBodyBytes = 0
         receivedHeadBytes = 0
@@ -182,7 +186,7 @@ package final class Exchange {
     private func resetEvaluation() {
         assigned.reset(slots: runtime.configuration.assignedSlots)
         mapValues.reset(slots: runtime.configuration.maps.count)
-        mapsUnderway.removeAll(keepingCapacity: true)
+        if !mapsUnderway.isEmpty { mapsUnderway.removeAll(keepingCapacity: true) }
         for _ in runtime.configuration.maps { mapsUnderway.append(false) }
         foundMapCycle = false
         thawed = nil
@@ -201,11 +205,10 @@ package final class Exchange {
         self.client = client
         self.startedAt = startedAt
         randomBytes = random
-        let listeners = runtime.configuration.listeners
-        server =
-            listeners.indices.contains(listener) ? listeners[listener].defaultServer : runtime.emptyServer
+        server = runtime.hosts(ofListener: listener)?.defaultServer ?? runtime.emptyServer
         location = server.root
-        method.append(contentsOf: request.bytes[request.method])
+        let bytes = request.bytes
+        method.append(copying: bytes.span, request.method)
         requestURI = request.target
         receivedHeadBytes = Int64(request.bytes.count)
     }
@@ -230,9 +233,8 @@ package final class Exchange {
 
     /// Changes to the server that the listener has for the host, if it has one.
     func chooseServer() {
-        let listeners = runtime.configuration.listeners
-        guard listeners.indices.contains(listener), !listeners[listener].names.isEmpty else { return }
-        if let named = listeners[listener].names.server(for: self) { server = named }
+        guard let names = runtime.hosts(ofListener: listener)?.names else { return }
+        if let named = names.server(for: self) { server = named }
     }
 
     // MARK: Buffers

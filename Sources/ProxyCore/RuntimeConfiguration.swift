@@ -13,6 +13,8 @@ package final class RuntimeConfiguration: Sendable {
     let slotsOfSet: [Bool]
     /// What an exchange belongs to when the configuration listens nowhere.
     let emptyServer: VirtualServer
+    /// By the positions of `configuration.listeners`.
+    private let hosts: [ListenerHosts]
 
     package init(_ configuration: Configuration, environment: Environment) {
         self.configuration = configuration
@@ -22,7 +24,11 @@ package final class RuntimeConfiguration: Sendable {
         loggedVariables = survey.loggedVariables
         slotsOfSet = survey.slotsOfSet
         emptyServer = Self.makeEmptyServer()
+        hosts = configuration.listeners.map(ListenerHosts.init)
     }
+
+    /// `nil` for a listener that this configuration does not have.
+    func hosts(ofListener index: Int) -> ListenerHosts? { hosts.indices.contains(index) ? hosts[index] : nil }
 
     private static func makeEmptyServer() -> VirtualServer {
         let settings = Settings(Settings.Values())
@@ -32,6 +38,22 @@ package final class RuntimeConfiguration: Sendable {
         return VirtualServer(
             name: [], settings: settings, rewrites: [], locations: LocationTable(), namedLocations: [:],
             root: root, connection: ConnectionSettings())
+    }
+}
+
+/// The servers of a listener. An object, where a `Listener` would be copied with all its tables for every look.
+final class ListenerHosts: Sendable {
+    let defaultServer: VirtualServer
+    /// `nil` where every name leads to the default server.
+    let names: ServerNameTable?
+
+    init(_ listener: Listener) {
+        let names = listener.names
+        let server = listener.defaultServer
+        let tables = [names.exact, names.leadingWildcards, names.trailingWildcards]
+        let hasChoice = !names.regexes.isEmpty || tables.contains { $0.values.contains { $0 !== server } }
+        defaultServer = server
+        self.names = hasChoice ? names : nil
     }
 }
 

@@ -12,24 +12,12 @@ final class DownstreamConnection: StreamChannel {
         /// Waiting for the first byte of a request.
         case idle
         /// A head has begun.
-        case readingHead(HeadInProgress)
+        case readingHead(Exchange)
         case exchange(ExchangeDriver)
         case tunnel(Tunnel)
         /// The response has gone out; what still comes of the request is dropped until the client ends.
         case lingering(until: Int64)
         case closed
-    }
-
-    /// What a head takes while it is being read.
-    private final class HeadInProgress {
-        let exchange: Exchange
-        var parser = RequestHeadParser()
-        let startedAt: Moment
-
-        init(_ exchange: Exchange, startedAt: Moment) {
-            self.exchange = exchange
-            self.startedAt = startedAt
-        }
     }
 
     /// Milliseconds for which a connection lingers, in all and without a byte; nginx's defaults.
@@ -127,7 +115,7 @@ final class DownstreamConnection: StreamChannel {
         readDeadline = EventLoop.never
         switch phase {
         case .idle, .lingering: finish()
-        case .readingHead(let head): refuse(head, status: 408, reason: "client timed out")
+        case .readingHead(let exchange): refuse(exchange, status: 408, reason: "client timed out")
         case .exchange(let driver): driver.clientBodyTimedOut()
         case .tunnel(let tunnel): tunnel.timedOut(.client)
         case .closed: break
@@ -262,8 +250,8 @@ final class DownstreamConnection: StreamChannel {
             case .idle:
                 guard unsentBytes < Self.maxUnsent else { return offset }
                 beginHead()
-            case .readingHead(let head):
-                guard let length = parse(bytes.extracting(offset...), head) else { return offset }
+            case .readingHead(let exchange):
+                guard let length = parse(bytes.extracting(offset...), exchange) else { return offset }
                 offset += length
             case .exchange(let driver):
                 guard driver.wantsBody else { return offset }
@@ -279,7 +267,8 @@ final class DownstreamConnection: StreamChannel {
 
     private func beginHead() {
         let exchange = worker.takeExchange()
-        phase = .readingHead(HeadInProgress(exchange, startedAt: worker.clock.now))
+        exchange.startedAt = worker.clock.now
+        phase = .readingHead(exchange)
         count(as: .reading)
         setReadDeadline(after: headRules.timeout)
     }
@@ -287,16 +276,17 @@ final class DownstreamConnection: StreamChannel {
     private var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
 
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
-    private func parse(_ bytes: Span<UInt8>, _ head: HeadInProgress) -> Int? {
-        switch head.parser.parse(bytes.raw, limits: headRules.limits, into: &head.exchange.request) {
+    private func parse(_ bytes: Span<UInt8>, _ exchange: Exchange) -> Int? {
+        switch exchange.parser.parse(bytes.raw, limits: headRules.limits, into: &exchange.request) {
         case .incomplete:
             return nil
         case .invalid(let violation):
             worker.statistics.badRequests.add()
             var received: [UInt8] = []
             received.append(bytes.extracting(..<min(bytes.count, 4096)))
-            head.exchange.request.bytes = received
-            refuse(head, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
+            exchange.request.bytes = received
+            refuse(
+                exchange, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
             return nil
         case .complete(let length):
             facts?.requests += 1
@@ -305,11 +295,11 @@ final class DownstreamConnection: StreamChannel {
             clearReadDeadline()
             count(as: .writing)
             guard let facts else { return nil }
-            head.exchange.adopt(worker.current.generation.runtime)
-            head.exchange.begin(
-                listener: listenerIndex, client: facts, startedAt: head.startedAt,
+            exchange.adopt(worker.current.generation.runtime)
+            exchange.begin(
+                listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
                 random: worker.random.pair())
-            start(head.exchange).begin()
+            start(exchange).begin()
             return length
         }
     }
@@ -322,16 +312,16 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// Answers a head that was refused, or did not come in time, and closes.
-    private func refuse(_ head: HeadInProgress, status: Int, reason: String) {
+    private func refuse(_ exchange: Exchange, status: Int, reason: String) {
         guard let facts else { return }
-        let received = head.exchange.request.bytes
-        head.exchange.adopt(worker.current.generation.runtime)
-        head.exchange.beginRefused(
-            received, listener: listenerIndex, client: facts, startedAt: head.startedAt,
+        let received = exchange.request.bytes
+        exchange.adopt(worker.current.generation.runtime)
+        exchange.beginRefused(
+            received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
             random: worker.random.pair())
         count(as: .writing)
         worker.statistics.requests.add()
-        start(head.exchange).refuse(status: status, reason: reason)
+        start(exchange).refuse(status: status, reason: reason)
     }
 
     // MARK: The exchange's side
@@ -479,7 +469,7 @@ final class DownstreamConnection: StreamChannel {
     /// Closes the connection. Whoever used it has been told.
     func finish() {
         if case .closed = phase { return }
-        if case .readingHead(let head) = phase { worker.giveBack(head.exchange) }
+        if case .readingHead(let exchange) = phase { worker.giveBack(exchange) }
         count(as: .idle)
         phase = .closed
         inbox = []

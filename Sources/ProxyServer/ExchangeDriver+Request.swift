@@ -11,12 +11,14 @@ extension ExchangeDriver {
         self.pass = pass
         redirected = !exchange.attempts.isEmpty
         plan = generation.plans.plan(for: exchange.location, pass)
-        upgrade = UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
+        upgrade =
+            exchange.request.upgradeIndex < 0
+            ? .notAsked : UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
         if case .chunked = exchange.request.framing, settings.values.proxyHTTPVersion == .v1_0,
             !requestBody.isComplete, settings.values.proxyPassRequestBody, settings.values.proxySetBody == nil
         {
             // HTTP/1.0 knows no chunks: the length has to be known before the head can go out.
-            replay.removeAll(keepingCapacity: true)
+            replay.clear()
             setStage(.gatheringBody)
             return sendContinue()
         }
@@ -35,9 +37,9 @@ extension ExchangeDriver {
 
     func chooseTarget(bodyLength: Int64?) {
         guard let pass, let plan else { return }
-        uri.removeAll(keepingCapacity: true)
+        uri.clear()
         let target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
-        upstreamHead.removeAll(keepingCapacity: true)
+        upstreamHead.clear()
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
             to: &upstreamHead)
@@ -121,7 +123,7 @@ extension ExchangeDriver {
         machine.connected(reused: reused)
         updateAttempt { $0.connectTime = Int(self.loop.now - $0.startedAt.monotonic) }
         responseParser.reset()
-        responseInbox.removeAll(keepingCapacity: true)
+        responseInbox.clear()
         interimHeads = 0
         isHeadPending = true
         sendContinue()
@@ -149,7 +151,7 @@ extension ExchangeDriver {
             ChunkedEncoding.appendEnd(requestBody.trailers, to: &body)
         }
         sendHead(with: body.span)
-        worker.giveBack(body)
+        worker.giveBack(consume body)
     }
 
     // MARK: The request's bytes
@@ -283,7 +285,7 @@ extension ExchangeDriver {
                 replay.append(payload)
             } else {
                 isReplayable = false
-                replay.removeAll(keepingCapacity: true)
+                replay.clear()
             }
         }
         switch upstreamRequest.framing {
@@ -295,7 +297,7 @@ extension ExchangeDriver {
             ChunkedEncoding.appendChunkHead(payload.count, to: &line)
             let chunkEnd = ChunkedEncoding.chunkEnd
             sendUpstream(line.span, then: payload, then: chunkEnd.span)
-            worker.giveBack(line)
+            worker.giveBack(consume line)
         }
     }
 
@@ -312,7 +314,7 @@ extension ExchangeDriver {
             var end = worker.takeBuffer()
             ChunkedEncoding.appendEnd(requestBody.trailers, to: &end)
             sendUpstream(end.span)
-            worker.giveBack(end)
+            worker.giveBack(consume end)
         }
     }
 

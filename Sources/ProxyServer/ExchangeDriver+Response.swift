@@ -97,7 +97,7 @@ extension ExchangeDriver {
             var output = worker.takeBuffer()
             DownstreamResponseBuilder.appendInterim(exchange.response, for: exchange, plan: plan, to: &output)
             downstream?.send(response: output.span)
-            worker.giveBack(output)
+            worker.giveBack(consume output)
             return !hasEnded
         case .refuseUpgrade:
             attemptFailed(ProxyFailure(.invalidUpgrade(.notAsked)))
@@ -156,7 +156,7 @@ extension ExchangeDriver {
         machine.responseBegan(upstreamKeepAlive: reusable, clientKeepAlive: clientResponse.keepsAlive)
         responseBody = BodyDecoder(exchange.response.framing)
         relay(rest, with: &output, to: downstream)
-        worker.giveBack(output)
+        worker.giveBack(consume output)
     }
 
     // MARK: The body
@@ -165,7 +165,7 @@ extension ExchangeDriver {
         guard let downstream else { return }
         var output = worker.takeBuffer()
         relay(bytes, with: &output, to: downstream)
-        worker.giveBack(output)
+        worker.giveBack(consume output)
     }
 
     /// Sends what `output` holds and the payload in `bytes` on to the client.
@@ -263,7 +263,7 @@ extension ExchangeDriver {
             }
             var output = worker.takeBuffer()
             responseEnded(exact: false, &output, to: downstream)
-            worker.giveBack(output)
+            worker.giveBack(consume output)
             return
         }
         attemptFailed(
@@ -282,7 +282,7 @@ extension ExchangeDriver {
             for: exchange, plan: plan, mayKeepAlive: false, to: &output)
         recordSent(output[...])
         downstream.send(response: output.span, then: early)
-        worker.giveBack(output)
+        worker.giveBack(consume output)
         guard !hasEnded else { return }
         exchange.sentBodyBytes += Int64(early.count)
         updateAttempt { $0.responseLength += Int64(early.count) }

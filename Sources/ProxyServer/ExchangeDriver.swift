@@ -148,7 +148,7 @@ final class ExchangeDriver {
         let body = max(0, output.count - exchange.sentHead.count)
         exchange.sentBodyBytes += Int64(body)
         downstream.send(response: output.span)
-        worker.giveBack(output)
+        worker.giveBack(consume output)
         exchange.isComplete = true
         if requestBody.isComplete {
             complete(clientResponse.keepsAlive ? .keep : .close)
@@ -170,7 +170,7 @@ final class ExchangeDriver {
 
     /// Keeps what was sent as the response's head, for `$sent_http_*` and the counts.
     func recordSent(_ head: ArraySlice<UInt8>) {
-        exchange.sentHead.removeAll(keepingCapacity: true)
+        exchange.sentHead.clear()
         exchange.sentHead.append(contentsOf: head)
         exchange.sentHeadBytes += Int64(head.count)
         worker.statistics.responses[min(5, max(0, exchange.status / 100))].add()
@@ -276,9 +276,9 @@ final class ExchangeDriver {
         pass = nil
         plan = nil
         upgrade = .notAsked
-        upstreamHead.removeAll(keepingCapacity: true)
-        uri.removeAll(keepingCapacity: true)
-        replay.removeAll(keepingCapacity: true)
+        upstreamHead.clear()
+        uri.clear()
+        replay.clear()
         if !responseInbox.isEmpty { responseInbox = [] }
         worker.giveBack(self, exchange)
     }

@@ -3,6 +3,7 @@ internal import Config
 package import EventLoop
 internal import ProxyCore
 internal import Synchronization
+internal import Wire
 
 /// One worker: a loop, the sockets it accepts on, and everything its exchanges share.
 ///
@@ -170,12 +171,12 @@ package final class Worker {
         resting.removeAll(keepingCapacity: true)
     }
 
-    /// An empty buffer with room in it, to be given back.
+    /// An empty buffer with room in it, to be given back by `consume`: one that is still held would be copied.
     func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
 
     func giveBack(_ buffer: consuming [UInt8]) {
         guard buffers.count < 8, buffer.capacity <= 1 << 20 else { return }
-        buffer.removeAll(keepingCapacity: true)
+        buffer.clear()
         buffers.append(buffer)
     }
 

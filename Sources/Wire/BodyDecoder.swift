@@ -42,6 +42,9 @@ package struct BodyDecoder: Sendable {
     /// Payload bytes seen so far.
     package private(set) var payloadBytes: Int64 = 0
 
+    /// Whether nothing of the body is missing any more. Stored, because reading it copies nothing then.
+    package private(set) var isComplete = false
+
     private var state: State
     private var trailerScanner = FieldSectionScanner()
     private var extensionBytesOfChunk = 0
@@ -55,11 +58,7 @@ package struct BodyDecoder: Sendable {
             case .chunked: .chunked(.size(digits: 0, value: 0))
             case .untilClose: .untilClose
             }
-    }
-
-    /// Whether nothing of the body is missing any more.
-    package var isComplete: Bool {
-        if case .ended = state { true } else { false }
+        if case .ended = state { isComplete = true }
     }
 
     /// The connection ended. Whether that is a proper end of the body.
@@ -83,6 +82,7 @@ package struct BodyDecoder: Sendable {
             let count = Int(min(Int64(input.byteCount - offset), remaining))
             let left = remaining - Int64(count)
             state = left > 0 ? .sized(remaining: left) : .ended
+            isComplete = left <= 0
             return payload(offset..<offset + count)
         case .chunked(let stage):
             return nextChunked(stage, input.octets, from: offset)
@@ -198,6 +198,7 @@ package struct BodyDecoder: Sendable {
                 if !TrailerSection.forbidden.contains(field.id) { section.fields.append(field) }
             case .end:
                 state = .ended
+                isComplete = true
                 let consumed = offset + trailerScanner.cursor - known
                 section.bytes.removeLast(section.bytes.count - trailerScanner.cursor)
                 if !section.fields.isEmpty { trailers = section }

@@ -73,8 +73,14 @@ package enum FieldID: UInt8, Sendable, CaseIterable {
             self = isLong && FieldNameTable.shared.accelPrefix.matches(bytes, start) ? .xAccel : .other
             return
         }
-        self = FieldNameTable.shared.id(of: Keyword(bytes, range))
+        self = FieldNameTable.shared.id(of: bytes, range)
     }
+
+    /// Spelt out, so that the comparison is made where it stands rather than through the protocol.
+    @inline(__always)
+    package static func == (a: FieldID, b: FieldID) -> Bool { a.rawValue == b.rawValue }
+    @inline(__always)
+    package static func != (a: FieldID, b: FieldID) -> Bool { a.rawValue != b.rawValue }
 }
 
 /// A set of field names that have an id of their own.
@@ -120,13 +126,18 @@ private struct FieldNameTable: Sendable {
     }
 
     @inline(__always)
-    func id(of name: Keyword) -> FieldID {
-        var index = Int(starts[name.length])
-        let end = Int(starts[name.length &+ 1])
+    func id(of bytes: Span<UInt8>, _ range: Range<Int>) -> FieldID {
+        let length = range.count
+        // Few names share their length and the first eight letters, so that the rest is seldom looked at in vain.
+        let firstWord = Keyword.firstWord(bytes, range)
+        var index = Int(starts[length])
+        let end = Int(starts[length &+ 1])
         while index < end {
-            if entries[index].name == name { return entries[index].id }
+            if entries[index].name.words.0 == firstWord, entries[index].name.matchesRest(bytes, range) {
+                return entries[index].id
+            }
             index &+= 1
         }
-        return name.length > 8 && name.words.0 == accelPrefix.words.0 ? .xAccel : .other
+        return length > 8 && firstWord == accelPrefix.words.0 ? .xAccel : .other
     }
 }

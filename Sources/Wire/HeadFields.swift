@@ -10,10 +10,12 @@ package struct FieldLine: Sendable {
     /// letters, digits, hyphen, and underscore where `underscores_in_headers` is on), though RFC 9110 allows
     /// it.
     package var hasPlainName: Bool
+    /// The line is `name: value` with one space, nothing behind the value, and CR LF: it can be sent on as it is.
+    package var isTidy: Bool
 
     package init(
         nameStart: UInt32, nameLength: UInt16, id: FieldID, valueStart: UInt32, valueLength: UInt32,
-        hasPlainName: Bool = true
+        hasPlainName: Bool = true, isTidy: Bool = false
     ) {
         self.nameStart = nameStart
         self.nameLength = nameLength
@@ -21,6 +23,7 @@ package struct FieldLine: Sendable {
         self.valueStart = valueStart
         self.valueLength = valueLength
         self.hasPlainName = hasPlainName
+        self.isTidy = isTidy
     }
 
     /// Where the name stands in the head's bytes.

@@ -19,7 +19,7 @@ package struct HopByHopFields: Sendable {
     /// or -1.
     package mutating func prepare(bytes: [UInt8], fields: [FieldLine], connectionIndex: Int) {
         ids = Self.known
-        names.removeAll(keepingCapacity: true)
+        if !names.isEmpty { names.removeAll(keepingCapacity: true) }
         guard connectionIndex >= 0 else { return }
         let octets = bytes.span
         for index in connectionIndex..<fields.count where fields[index].id == .connection {

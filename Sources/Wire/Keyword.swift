@@ -27,6 +27,21 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
 
     package static let maxLength = 24
 
+    /// The first word of the name in `range`.
+    @inline(__always)
+    static func firstWord(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt64 {
+        lowercased(bytes.word(at: range.lowerBound, length: range.count))
+    }
+
+    /// Whether the bytes in `range`, as long as this name, agree with it behind the first word.
+    @inline(__always)
+    func matchesRest(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        if length <= 8 { return true }
+        let start = range.lowerBound
+        return words.1 == Self.lowercased(bytes.word(at: start &+ 8, length: length &- 8))
+            && (length <= 16 || words.2 == Self.lowercased(bytes.word(at: start &+ 16, length: length &- 16)))
+    }
+
     /// Whether the bytes in `range` spell this name, in any case.
     @inline(__always)
     package func matches(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {

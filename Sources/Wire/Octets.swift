@@ -59,6 +59,28 @@ extension Span<UInt8> {
         return position
     }
 
+    /// The first byte in `start..<end` that is no letter, digit or hyphen, or `end`: `ByteSet.plainName`, eight
+    /// bytes at a time.
+    @inline(__always)
+    func firstOutsidePlainName(from start: Int, to end: Int) -> Int {
+        var position = start
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        while position &+ 8 <= end {
+            let word = word(at: position)
+            // Each sum stays within its byte, and has bit 7 set from one character of a range on, or behind it.
+            let low7 = word & (ones &* 0x7f)
+            let folded = low7 | (ones &* 0x20)
+            let letters = (folded &+ ones &* (0x80 - 0x61)) ^ (folded &+ ones &* (0x7f - 0x7a))
+            let digits = (low7 &+ ones &* (0x80 - 0x30)) ^ (low7 &+ ones &* (0x7f - 0x39))
+            let hyphens = ~((low7 ^ ones &* 0x2d) &+ ones &* 0x7f)
+            let others = ~((letters | digits | hyphens) & ~word) & (ones &* 0x80)
+            if others != 0 { return position &+ others.trailingZeroBitCount &>> 3 }
+            position &+= 8
+        }
+        while position < end, ByteSet.plainName.contains(self[position]) { position &+= 1 }
+        return position
+    }
+
     /// The first position of `byte` in `range`, or the end of `range`.
     @inline(__always)
     func first(_ byte: UInt8, in range: Range<Int>) -> Int {
@@ -79,6 +101,12 @@ extension Span<UInt8> {
 }
 
 extension [UInt8] {
+    /// Empties the array and keeps its storage; one that is empty costs no call.
+    @inline(__always)
+    package mutating func clear() {
+        if !isEmpty { removeAll(keepingCapacity: true) }
+    }
+
     /// Appends the bytes of `range` in `source`.
     @inline(__always)
     package mutating func append(copying source: Span<UInt8>, _ range: Range<Int>) {

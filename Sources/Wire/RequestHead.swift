@@ -28,7 +28,7 @@ package struct RequestHead: Sendable {
     package init() {}
 
     package mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
+        bytes.clear()
         fields.removeAll(keepingCapacity: true)
         method = .empty
         target = .empty
@@ -44,9 +44,11 @@ package struct RequestHead: Sendable {
     }
 
     /// The first field with `id`, `id` not being `.other`.
+    @inline(__always)
     package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
 
-    /// Whether the method is `method`.
+    /// Whether the method is `name`.
+    @inline(__always)
     package func isMethod(_ name: Method) -> Bool { name.equals(bytes.span, method) }
 }
 

@@ -141,6 +141,15 @@ package struct RequestHeadParser: Sendable {
     private mutating func parseVersion(
         _ input: Span<UInt8>, to end: Int, limits: Limits, into head: inout RequestHead
     ) -> HeadProgress<RequestViolation> {
+        if cursor == partStart, cursor &+ 10 <= end, input.word(at: cursor) == Self.http1_1,
+            input[cursor &+ 8] == .carriageReturn, input[cursor &+ 9] == .lineFeed,
+            cursor &+ 8 &- start <= limits.maxRequestLine
+        {
+            // The rest of nearly every request line.
+            head.version = .v1_1
+            cursor &+= 10
+            return .complete(length: cursor)
+        }
         while cursor < end {
             if isOverlong(limits) { return .invalid(.requestLineTooLong) }
             let byte = input[cursor]
@@ -180,6 +189,8 @@ package struct RequestHeadParser: Sendable {
     }
 
     private var isOtherMajor = false
+    /// `HTTP/1.1`, its first byte lowest.
+    private static let http1_1: UInt64 = 0x312e_312f_5054_5448
     private static let versionPrefix: InlineArray<5, UInt8> = [0x48, 0x54, 0x54, 0x50, 0x2f]
 
     private mutating func finishRequestLine(

@@ -19,7 +19,7 @@ package struct ResponseHead: Sendable {
     package init() {}
 
     package mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
+        bytes.clear()
         fields.removeAll(keepingCapacity: true)
         status = 0
         reason = .empty
@@ -32,6 +32,7 @@ package struct ResponseHead: Sendable {
     }
 
     /// The first field with `id`, `id` not being `.other`.
+    @inline(__always)
     package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
 }
 

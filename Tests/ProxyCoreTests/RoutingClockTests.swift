@@ -44,7 +44,7 @@ struct RoutingClockTests {
     func texts() {
         let clock = Clock()
         clock.advance(to: Moment(unix: 784_111_777_999))
-        #expect(text(clock.httpDate) == "Sun, 06 Nov 1994 08:49:37 GMT")
+        #expect(text(clock.dateLine) == "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
         #expect(text(clock.localTime) == "06/Nov/1994:08:49:37 +0000")
         #expect(text(clock.iso8601) == "1994-11-06T08:49:37+00:00")
     }
@@ -62,19 +62,19 @@ struct RoutingClockTests {
         clock.zoneOffset = offset
         #expect(text(clock.localTime) == local)
         #expect(text(clock.iso8601) == iso)
-        #expect(text(clock.httpDate) == "Sun, 06 Nov 1994 08:49:37 GMT")
+        #expect(text(clock.dateLine) == "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
     }
 
     @Test("a form is made anew when the second changes, in either direction")
     func renews() {
         let clock = Clock()
         clock.advance(to: Moment(unix: 784_111_777_000))
-        #expect(text(clock.httpDate).hasSuffix("37 GMT"))
+        #expect(text(clock.dateLine).hasSuffix("37 GMT\r\n"))
         clock.advance(to: Moment(unix: 784_111_777_999))
-        #expect(text(clock.httpDate).hasSuffix("37 GMT"))
+        #expect(text(clock.dateLine).hasSuffix("37 GMT\r\n"))
         clock.advance(to: Moment(unix: 784_111_778_000))
-        #expect(text(clock.httpDate).hasSuffix("38 GMT"))
+        #expect(text(clock.dateLine).hasSuffix("38 GMT\r\n"))
         clock.advance(to: Moment(unix: 784_111_776_999))
-        #expect(text(clock.httpDate).hasSuffix("36 GMT"))
+        #expect(text(clock.dateLine).hasSuffix("36 GMT\r\n"))
     }
 }

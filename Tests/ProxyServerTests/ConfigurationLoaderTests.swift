@@ -100,7 +100,8 @@ struct ConfigurationLoaderTests {
         #expect(destination == .standardError)
         #expect(told.isEmpty)
         #expect(
-            ConfigurationLoader.usableErrorLog("/nowhere/e.log", prefix: "/") { told.append($0) } == .standardError)
+            ConfigurationLoader.usableErrorLog("/nowhere/e.log", prefix: "/") { told.append($0) }
+                == .standardError)
         #expect(
             told == [
                 "could not open error log file: open() \"/nowhere/e.log\" failed "

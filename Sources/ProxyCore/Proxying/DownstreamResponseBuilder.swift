@@ -16,12 +16,13 @@ package enum DownstreamResponseBuilder {
         for exchange: Exchange, plan: ProxyPlan, mayKeepAlive: Bool, to output: inout [UInt8]
     ) -> DownstreamResponse {
         let settings = exchange.location.settings
-        let response = exchange.response
+        // Not the response itself, which would be copied with all it holds.
+        let bytes = exchange.response.bytes
         // An error page's own status gives way to the one that it is for.
         let isErrorPage = exchange.errorStatus != 0
-        let status = isErrorPage ? exchange.errorStatus : response.status
+        let status = isErrorPage ? exchange.errorStatus : exchange.response.status
         exchange.status = status
-        let outline = UpstreamOutline(response, plan)
+        let outline = UpstreamOutline(exchange.response.fields, plan)
         let (framing, sendsTrailers) = framing(of: exchange, settings, status: status)
         let keepsAlive =
             mayKeepAlive && !exchange.closesConnection && status != 101 && framing != .untilClose
@@ -30,19 +31,17 @@ package enum DownstreamResponseBuilder {
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
             hasDate: outline.hasDate)
 
-        let reason = isErrorPage ? ReasonPhrases.phrase(status)[...] : response.bytes[response.reason]
+        let reason = isErrorPage ? ReasonPhrases.phrase(status)[...] : bytes[exchange.response.reason]
         writer.appendStatusLine(reason: reason, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if let type = outline.contentType {
-            ResponseHeadWriter.append(
-                response.bytes[type], as: ResponseHeadWriter.Text.contentType, to: &output)
+            ResponseHeadWriter.append(bytes[type], as: ResponseHeadWriter.Text.contentType, to: &output)
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
         } else if framing == .none, let length = outline.contentLength, status >= 200, status != 204 {
             // What a HEAD or a 304 says of a body that is not sent.
-            ResponseHeadWriter.append(
-                response.bytes[length], as: ResponseHeadWriter.Text.contentLength, to: &output)
+            ResponseHeadWriter.append(bytes[length], as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
         let location = outline.location.flatMap { rewritten($0, exchange, plan) }
         let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
@@ -111,7 +110,9 @@ package enum DownstreamResponseBuilder {
     private static func framing(
         of exchange: Exchange, _ settings: Settings, status: Int
     ) -> (BodyFraming, sendsTrailers: Bool) {
-        if status < 200 || status == 204 || status == 304 || exchange.request.isMethod(.head) {
+        let bytes = exchange.request.bytes
+        let isHead = Method.head.equals(bytes.span, exchange.request.method)
+        if status < 200 || status == 204 || status == 304 || isHead {
             return (.none, false)
         }
         let framing = exchange.response.framing
@@ -145,16 +146,17 @@ package enum DownstreamResponseBuilder {
         of exchange: Exchange, _ settings: Settings, _ plan: ProxyPlan, _ changes: FieldChanges,
         to output: inout [UInt8]
     ) {
-        let response = exchange.response
+        let bytes = exchange.response.bytes
+        let fields = exchange.response.fields
         var hopByHop = HopByHopFields()
-        hopByHop.prepare(response)
+        hopByHop.prepare(bytes: bytes, fields: fields, connectionIndex: exchange.response.connectionIndex)
         var location = changes.location
         var expiresLine = changes.expires?.expires
         var cacheControlLine = changes.expires?.cacheControl
         var copier = FieldCopier()
-        for field in response.fields {
-            if plan.hidden.contains(field, of: response.bytes) { continue }
-            if hopByHop.contains(field, in: response.bytes) {
+        for field in fields {
+            if plan.hidden.contains(field, of: bytes) { continue }
+            if hopByHop.contains(field, in: bytes) {
                 guard field.id == .upgrade, changes.keepsUpgrade else { continue }
             }
             // A value in place of the field's own.
@@ -182,13 +184,13 @@ package enum DownstreamResponseBuilder {
             default: break
             }
             guard let value else {
-                copier.append(field, of: response.bytes, to: &output)
+                copier.append(field, of: bytes, to: &output)
                 continue
             }
-            copier.flush(response.bytes, to: &output)
-            ResponseHeadWriter.append(response.bytes[field.name], value, to: &output)
+            copier.flush(bytes, to: &output)
+            ResponseHeadWriter.append(bytes[field.name], value, to: &output)
         }
-        copier.flush(response.bytes, to: &output)
+        copier.flush(bytes, to: &output)
         if let expiresLine { ResponseHeadWriter.append(Text.expires, expiresLine, to: &output) }
         if let cacheControlLine {
             ResponseHeadWriter.append(Text.cacheControl, cacheControlLine, to: &output)

@@ -4,36 +4,38 @@ internal import Wire
 ///
 /// Lines that stand side by side and need no change are copied in one go, which is most of them in most heads.
 struct FieldCopier {
-    /// Bytes that wait to be copied.
-    private var run = Range<Int>.empty
+    /// The bytes from here to `runEnd` wait to be copied.
+    private var runStart = 0
+    private var runEnd = 0
 
     /// Appends the line of `field`, of the head that `bytes` are, sooner or later.
+    @inline(__always)
     mutating func append(_ field: FieldLine, of bytes: [UInt8], to output: inout [UInt8]) {
-        let name = field.name
-        let value = field.value
-        let lineEnd = value.upperBound + 2
-        if value.lowerBound == name.upperBound + 2, lineEnd <= bytes.count, bytes[lineEnd - 1] == 10,
-            bytes[lineEnd - 2] == 13, bytes[name.upperBound + 1] == 32
-        {
-            if name.lowerBound == run.upperBound, !run.isEmpty {
-                run = run.lowerBound..<lineEnd
-            } else {
-                flush(bytes, to: &output)
-                run = name.lowerBound..<lineEnd
-            }
-            return
+        guard field.isTidy else { return appendAnew(field, of: bytes, to: &output) }
+        let start = Int(field.nameStart)
+        let end = Int(field.valueStart) &+ Int(field.valueLength) &+ 2
+        if start == runEnd {
+            runEnd = end
+        } else {
+            flush(bytes, to: &output)
+            runStart = start
+            runEnd = end
         }
+    }
+
+    private mutating func appendAnew(_ field: FieldLine, of bytes: [UInt8], to output: inout [UInt8]) {
         flush(bytes, to: &output)
-        output.append(contentsOf: bytes[name])
+        output.append(contentsOf: bytes[field.name])
         output.append(contentsOf: ResponseHeadWriter.Text.colonSpace)
-        output.append(contentsOf: bytes[value])
+        output.append(contentsOf: bytes[field.value])
         output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
     }
 
     /// Appends what waits; to be called before anything else is written to `output`, and at the end.
     mutating func flush(_ bytes: [UInt8], to output: inout [UInt8]) {
-        if run.isEmpty { return }
-        output.append(contentsOf: bytes[run])
-        run = .empty
+        if runStart == runEnd { return }
+        output.append(copying: bytes.span, runStart..<runEnd)
+        runStart = 0
+        runEnd = 0
     }
 }

@@ -27,7 +27,7 @@ struct FieldNameSet: Sendable {
     @inline(__always)
     func contains(_ field: FieldLine, of bytes: [UInt8]) -> Bool {
         if field.id != .other, field.id != .xAccel { return ids.contains(field.id) }
-        guard lengths >> UInt64(min(field.nameLength, 63)) & 1 == 1 else { return false }
+        guard lengths &>> UInt64(min(field.nameLength, 63)) & 1 == 1 else { return false }
         return holds(bytes, field.name)
     }
 

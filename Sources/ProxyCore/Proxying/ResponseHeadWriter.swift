@@ -30,9 +30,7 @@ struct ResponseHeadWriter {
     func appendServerAndDate(_ exchange: Exchange, _ tokens: ServerTokens, to output: inout [UInt8]) {
         if !hasServer { output.append(contentsOf: ServerField.line(tokens)) }
         if !hasDate {
-            output.append(contentsOf: Text.date)
-            output.append(contentsOf: exchange.clock.httpDate)
-            output.append(contentsOf: Text.lineEnd)
+            output.append(contentsOf: exchange.clock.dateLine)
         }
     }
 
@@ -77,7 +75,6 @@ struct ResponseHeadWriter {
 
     enum Text {
         static let version = Array("HTTP/1.1 ".utf8)
-        static let date = Array("Date: ".utf8)
         static let contentType = Array("Content-Type: ".utf8)
         static let contentLength = Array("Content-Length: ".utf8)
         static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)

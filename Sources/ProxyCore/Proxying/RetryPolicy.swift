@@ -19,7 +19,9 @@ package struct RetryPolicy: Sendable, Equatable {
 
     /// POST, LOCK and PATCH: sending them twice may do twice what they ask for.
     package static func isIdempotent(_ method: [UInt8]) -> Bool {
-        !nonIdempotent.contains { Octets.equal(method, 0..<method.count, exactly: $0) }
+        // The lengths of the three.
+        guard method.count == 4 || method.count == 5 else { return true }
+        return !nonIdempotent.contains { Octets.equal(method, 0..<method.count, exactly: $0) }
     }
 
     /// Whether another try may follow `failure`, once `PeerGroup.finish` has recorded it.

@@ -11,8 +11,8 @@ struct UpstreamOutline {
     var hasServer = false
     var hasDate = false
 
-    init(_ response: ResponseHead, _ plan: ProxyPlan) {
-        for field in response.fields {
+    init(_ fields: [FieldLine], _ plan: ProxyPlan) {
+        for field in fields {
             switch field.id {
             case .contentType: contentType = field.value
             case .contentLength: contentLength = field.value

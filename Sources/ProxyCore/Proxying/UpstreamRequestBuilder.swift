@@ -24,7 +24,7 @@ package enum UpstreamRequestBuilder {
         var result = UpstreamRequest()
 
         appendMethod(of: exchange, settings.values.proxyMethod, to: &output)
-        result.isHead = Octets.equal(output, start..<output.count, exactly: Text.head)
+        result.isHead = Method.head.equals(output.span, start..<output.count)
         output.append(32)
         output.append(contentsOf: uri)
         let isHTTP1_1 = settings.values.proxyHTTPVersion == .v1_1
@@ -106,7 +106,7 @@ package enum UpstreamRequestBuilder {
             exchange.render(template, into: &result.replacementBody)
             return Body(framing: .length(Int64(result.replacementBody.count)), showsZero: true)
         }
-        let hasBody = exchange.request.framing != .none
+        let hasBody = if case .none = exchange.request.framing { false } else { true }
         guard settings.values.proxyPassRequestBody else { return Body(framing: .none, showsZero: hasBody) }
         guard let bodyLength else {
             // The driver reads a body whole before it speaks HTTP/1.0; without a length there is none to send.
@@ -182,22 +182,23 @@ package enum UpstreamRequestBuilder {
     private static func appendClientFields(
         of exchange: Exchange, _ plan: ProxyHeaderPlan, to output: inout [UInt8]
     ) {
-        let request = exchange.request
+        // Two arrays, where the head itself would be copied with all it holds.
+        let bytes = exchange.request.bytes
+        let fields = exchange.request.fields
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
         var hopByHop = HopByHopFields()
-        hopByHop.prepare(request)
+        hopByHop.prepare(bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex)
         var copier = FieldCopier()
-        for field in request.fields {
+        for field in fields {
             if dropsInvalid, !field.hasPlainName { continue }
-            if plan.replaced.contains(field, of: request.bytes) { continue }
-            if hopByHop.contains(field, in: request.bytes) { continue }
-            copier.append(field, of: request.bytes, to: &output)
+            if plan.replaced.contains(field, of: bytes) { continue }
+            if hopByHop.contains(field, in: bytes) { continue }
+            copier.append(field, of: bytes, to: &output)
         }
-        copier.flush(request.bytes, to: &output)
+        copier.flush(bytes, to: &output)
     }
 
     private enum Text {
-        static let head = Array("HEAD".utf8)
         static let http1_0 = Array(" HTTP/1.0\r\n".utf8)
         static let http1_1 = Array(" HTTP/1.1\r\n".utf8)
         static let host = Array("Host: ".utf8)

@@ -6,13 +6,15 @@ enum HostName {
     ///
     /// - Returns: false for a text that can be no host: empty, with an empty label, a slash, a space or a control
     ///   character.
-    static func append(_ text: ArraySlice<UInt8>, to out: inout [UInt8]) -> Bool {
-        var end = text.endIndex
+    static func append(_ text: Span<UInt8>, to out: inout [UInt8]) -> Bool {
+        guard !text.isEmpty else { return false }
+        var end = text.count
         var portFollows = false
-        let isLiteral = text.first == UInt8(ascii: "[")
+        let isLiteral = text[0] == UInt8(ascii: "[")
         var literalIsOpen = isLiteral
-        var previousDot: Int?
-        for index in text.indices {
+        // -2: there was none; a dot at the beginning stands behind no other.
+        var previousDot = -2
+        for index in 0..<text.count {
             let byte = text[index]
             switch byte {
             case ByteText.dot:
@@ -31,8 +33,8 @@ enum HostName {
         }
         if literalIsOpen { return false }
         if previousDot == end - 1 { end -= 1 }
-        guard end > text.startIndex else { return false }
-        for byte in text[..<end] { out.append(ASCII.lowercased(byte)) }
+        guard end > 0 else { return false }
+        for index in 0..<end { out.append(ASCII.lowercased(text[index])) }
         return true
     }
 }

@@ -85,7 +85,8 @@ package enum Router {
             text = exchange.request.fields[index].value
         }
         exchange.hostIsGiven = true
-        return HostName.append(exchange.request.bytes[text], to: &exchange.host)
+        let bytes = exchange.request.bytes
+        return HostName.append(bytes.span.extracting(text), to: &exchange.host)
     }
 
     private static let connectMethod = Array("CONNECT".utf8)

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Values kept by number in one buffer, so that an exchange keeps many without an allocation for each.
 ///
 /// A value that is replaced stays in the buffer until `reset`: exchanges are short, and few values change.
@@ -15,7 +17,8 @@ package struct SlotValues: Sendable {
 
     /// Forgets all values, keeping the storage.
     package mutating func reset(slots: Int) {
-        bytes.removeAll(keepingCapacity: true)
+        bytes.clear()
+        if places.isEmpty, slots == 0 { return }
         places.removeAll(keepingCapacity: true)
         for _ in 0..<slots { places.append(Place(start: 0, count: -1)) }
     }
