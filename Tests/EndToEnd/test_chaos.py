@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness.backend import RESET, chunked, reply
+from harness.proxy import whole
 from harness.websocket import handshake, switching
 from harness.wire import Client, Closed, WireError, wait_for
 
@@ -236,11 +237,14 @@ class Chaos:
 
 @pytest.mark.switchyard_only  # nginx 1.22 takes a 103 for the answer
 @pytest.mark.timeout(120)
-def test_nobody_gets_what_is_anothers(proxy, backends):
+@pytest.mark.parametrize("workers", [1, 3])
+def test_nobody_gets_what_is_anothers(proxy, backends, workers):
     seed = os.environ.get("CHAOS_SEED") or str(random.randrange(1 << 32))
     print(f"CHAOS_SEED={seed}")
     chaos = Chaos(seed)
-    made = proxy(CONFIGURATION, values={"one": backends(program=chaos.program), "two": backends(program=chaos.program)})
+    made = proxy(
+        config=whole(CONFIGURATION).replace("worker_processes 1", f"worker_processes {workers}"),
+        values={"one": backends(program=chaos.program), "two": backends(program=chaos.program)})
     before = len(os.listdir(f"/proc/{made.pid}/fd"))
     threads = [threading.Thread(target=chaos.client, args=(made.port, index)) for index in range(CLIENTS)]
     for thread in threads:
@@ -259,4 +263,4 @@ def test_nobody_gets_what_is_anothers(proxy, backends):
     assert made.fetch("/alive").text == "alive"
     # Nothing is left behind: this connection, and the few kept ones to the backends.
     wait_for(lambda: made.fetch("/status").text.startswith("Active connections: 1 \n"), 10, "one connection left")
-    wait_for(lambda: len(os.listdir(f"/proc/{made.pid}/fd")) < before + 12, 10, "descriptors given back")
+    wait_for(lambda: len(os.listdir(f"/proc/{made.pid}/fd")) < before + 4 + 8 * workers, 10, "descriptors given back")

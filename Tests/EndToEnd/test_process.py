@@ -475,6 +475,39 @@ def test_ten_thousand_requests_during_ten_reloads(proxy, backend):
     assert {str(number) for number in range(0, 11)} <= generations
 
 
+def test_no_connection_is_lost_while_the_number_of_workers_changes(proxy, backend):
+    text = TEXT.replace("daemon off;", "daemon off;\nworker_processes <workers>;").replace(
+        'return 200 "<word>"', "proxy_pass http://<backend>; add_header X-Word <word>")
+    made = proxy(config=text, values={"word": "0", "workers": 2, "backend": backend})
+    failures, finished, done = [], threading.Event(), [0] * 6
+
+    def load(index):
+        while not finished.is_set():
+            try:
+                response = made.fetch("/", headers=[("Connection", "close")])
+                done[index] += 1
+                if response.body != b"ok":
+                    failures.append(response.raw)
+            except (OSError, Closed) as error:
+                failures.append(repr(error))
+
+    threads = [threading.Thread(target=load, args=(index,)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number, workers in enumerate((4, 1, 3, 2, 1, 4, 1, 2), 1):
+            made.values.update(word=str(number), workers=workers)
+            made.reload(text)
+            wait_for(lambda: made.fetch("/").get("x-word") == str(number), 10, "the new configuration")
+            time.sleep(0.15)
+    finally:
+        finished.set()
+        for thread in threads:
+            thread.join(15)
+    assert not failures
+    assert sum(done) > 300
+
+
 def test_five_hundred_tunnels_across_ten_reloads(proxy, backend):
     backend.program = echo_backend
     made = proxy(
