@@ -115,7 +115,11 @@ class Proxy:
         self.process = subprocess.Popen(
             self.command(*self.args), stdout=self.output, stderr=self.output, cwd=self.directory)
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.stop()
+                raise
 
     def wait_ready(self, seconds=15.0):
         end = time.monotonic() + seconds
