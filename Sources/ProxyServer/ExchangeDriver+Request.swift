@@ -281,7 +281,7 @@ extension ExchangeDriver {
             // A peer may close a pooled connection before it sees any of this: then it is asked again, even where
             // there is no other.
             let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection
-            if mayRepeat && replay.count + payload.count <= Self.maxReplay {
+            if (mayRepeat || generation.keepsRequestBody) && replay.count + payload.count <= Self.maxReplay {
                 replay.append(payload)
             } else {
                 isReplayable = false
@@ -303,6 +303,7 @@ extension ExchangeDriver {
 
     private func bodyEnded() {
         downstream?.clearReadDeadline()
+        if generation.keepsRequestBody, isReplayable { exchange.requestBody = replay }
         if isDiscarding { return complete(.keep) }
         if isGathering {
             setStage(.proxying)

@@ -14,6 +14,8 @@ final class WorkerGeneration {
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
     private var writers: [String: LogBuffer] = [:]
     private let headRules: [HeadRules]
+    /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
+    let keepsRequestBody: Bool
     /// A later generation took over: connections are not kept any more.
     private(set) var isRetired = false
 
@@ -22,6 +24,7 @@ final class WorkerGeneration {
         self.loop = loop
         self.statistics = statistics
         plans = ProxyPlanCache(generation.configuration)
+        keepsRequestBody = generation.configuration.variables.contains { $0.name == "request_body" }
         headRules = generation.configuration.listeners.map { HeadRules($0.defaultServer.connection) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
     }

@@ -411,6 +411,18 @@ def test_escapes_of_a_log(simple, escape, expected):
     assert line == expected
 
 
+def test_a_log_of_request_bodies(simple):
+    proxy = simple(http="log_format own '$request_body|$request_length';",
+                   server="access_log <dir>/access.log own;")
+    with Client(proxy.port) as client:
+        client.fetch("/", method="POST", body=b"a=1&b=2")
+        client.fetch("/")
+        client.fetch("/", method="POST", body=b"x" * 20_000)
+    lines = proxy.log_lines("access.log", 3)
+    assert [line.split("|")[0] for line in lines] == ["a=1&b=2", "-", "-"]
+    assert [request.body for request in proxy.backend.requests] == [b"a=1&b=2", b"", b"x" * 20_000]
+
+
 def test_a_log_of_json(simple):
     proxy = simple(http="""log_format own escape=json '{"request":"$request","agent":"$http_user_agent"}';""",
                    server="access_log <dir>/access.log own;")
