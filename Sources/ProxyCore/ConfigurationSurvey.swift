@@ -4,7 +4,6 @@ internal import Config
 struct ConfigurationSurvey {
     private let configuration: Configuration
     private var logged: Set<Int> = []
-    private var seenServers: Set<ObjectIdentifier> = []
     /// For each slot, whether some `set` assigns it.
     private(set) var slotsOfSet: [Bool]
 
@@ -14,46 +13,14 @@ struct ConfigurationSurvey {
     init(_ configuration: Configuration) {
         self.configuration = configuration
         slotsOfSet = Array(repeating: false, count: configuration.assignedSlots)
-        for listener in configuration.listeners {
-            visit(listener.defaultServer)
-            for server in listener.names.exact.values { visit(server) }
-            for server in listener.names.leadingWildcards.values { visit(server) }
-            for server in listener.names.trailingWildcards.values { visit(server) }
-            for entry in listener.names.regexes { visit(entry.server) }
-        }
-    }
-
-    private mutating func visit(_ server: VirtualServer) {
-        guard seenServers.insert(ObjectIdentifier(server)).inserted else { return }
-        visit(server.root)
-        visit(server.rewrites)
-        visit(server.locations)
-        for location in server.namedLocations.values { visit(location) }
-    }
-
-    private mutating func visit(_ table: LocationTable) {
-        for location in table.exact.values { visit(location) }
-        for location in table.prefixes { visit(location) }
-        for location in table.regexes { visit(location) }
-    }
-
-    private mutating func visit(_ location: Location) {
-        for log in location.settings.values.accessLogs {
-            visit(log.format)
-            if let condition = log.condition { visit(condition) }
-            if let path = log.pathTemplate { visit(path) }
-        }
-        visit(location.children)
-        if let limit = location.limitExcept { visit(limit.location) }
-        visit(location.rewrites)
-    }
-
-    private mutating func visit(_ rewrites: [RewriteInstruction]) {
-        for instruction in rewrites {
-            switch instruction {
-            case .set(let slot, _): if slotsOfSet.indices.contains(slot) { slotsOfSet[slot] = true }
-            case .when(_, let block): visit(block)
-            case .setArguments, .rewrite, .return, .stop: break
+        configuration.forEachLocation { location, rewrites in
+            for log in location.settings.values.accessLogs {
+                visit(log.format)
+                if let condition = log.condition { visit(condition) }
+                if let path = log.pathTemplate { visit(path) }
+            }
+            for case .set(let slot, _) in rewrites where slotsOfSet.indices.contains(slot) {
+                slotsOfSet[slot] = true
             }
         }
     }

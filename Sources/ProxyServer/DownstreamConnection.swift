@@ -402,14 +402,12 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func linger() {
-        phase = .lingering(until: loop.now + Self.lingeringTime)
         inbox = []
-        shutdownWhenSent()
-        setReadDeadline(after: Int(Self.lingeringTimeout))
+        shutdownAfterSending()
         if mayRead { scheduleRead() }
     }
 
-    /// The client ended first, and there is still something to send to it.
+    /// Ends our side once everything has been sent, and waits for the client to end its own.
     private func shutdownAfterSending() {
         phase = .lingering(until: loop.now + Self.lingeringTime)
         shutdownWhenSent()

@@ -11,12 +11,10 @@ package final class Configuration: Sendable {
     package let variables: [VariableDefinition]
     /// How many values `set` and named groups may assign in one exchange.
     package let assignedSlots: Int
-    /// Each regular expression's named groups assign variables; this is how many locations there are in all.
-    package let variableHashSize: Int
 
     package init(
         process: ProcessSettings, listeners: [Listener], upstreams: [UpstreamGroup], maps: [MapTable],
-        variables: [VariableDefinition], assignedSlots: Int, variableHashSize: Int = 1024
+        variables: [VariableDefinition], assignedSlots: Int
     ) {
         self.process = process
         self.listeners = listeners
@@ -24,7 +22,6 @@ package final class Configuration: Sendable {
         self.maps = maps
         self.variables = variables
         self.assignedSlots = assignedSlots
-        self.variableHashSize = variableHashSize
     }
 }
 
