@@ -384,7 +384,6 @@ static int open_everything(lua_State *L) {
 sy_vm *sy_vm_create(const sy_vm_options *options) {
     sy_vm *vm = calloc(1, sizeof *vm);
     if (vm == NULL) return NULL;
-    vm->context = options->context;
     vm->dispatch = options->dispatch;
     vm->printer = options->printer;
     vm->hook_timeout = options->hook_timeout;
@@ -409,6 +408,8 @@ sy_vm *sy_vm_create(const sy_vm_options *options) {
     vm->memory.must_not_fail = true;
     return vm;
 }
+
+void sy_vm_set_context(sy_vm *vm, void *context) { vm->context = context; }
 
 void sy_vm_destroy(sy_vm *vm) {
     // Not under must_not_fail: what a finaliser of a library does has to fit the limit, and may fail.

@@ -67,6 +67,19 @@ package final class Exchange {
     /// The status demands that the connection closes after the response.
     package var closesConnection = false
 
+    // MARK: Scripts
+
+    /// Computes the variables of scripts; `nil` where the configuration has none.
+    package var scripts: (any ScriptEngine)?
+    /// The number that the engine knows the exchange's flow by; -1 before a script has looked at it.
+    package var scriptFlow = -1
+    /// What is being rendered can be rendered again once a variable that waits has its value.
+    package var scriptsMayWait = false
+    /// Rendering met a variable whose function waits: what came of it is worth nothing.
+    package var scriptIsPending = false
+    /// The request hooks of the location have let the request pass.
+    package var passedRequestHooks = false
+
     // MARK: Set while proxying
 
     package var attempts: [UpstreamAttempt] = []
@@ -160,6 +173,11 @@ package final class Exchange {
         proxyHost = []
         proxyPort = []
         requestBody = nil
+        scripts = nil
+        scriptFlow = -1
+        scriptsMayWait = false
+        scriptIsPending = false
+        passedRequestHooks = false
         resetAnswer()
         resetEvaluation()
     }

@@ -31,13 +31,14 @@ typedef struct {
     int hook_timeout;
     /// Libraries that reach the system are left out.
     bool sandboxed;
-    void *context;
     sy_lua_dispatch dispatch;
     sy_lua_printer printer;
 } sy_vm_options;
 
 /// A new interpreter with the standard libraries; NULL when there is no memory.
 sy_vm *sy_vm_create(const sy_vm_options *options);
+/// What `dispatch` and `printer` are handed: to be set before any script runs.
+void sy_vm_set_context(sy_vm *vm, void *context);
 void sy_vm_destroy(sy_vm *vm);
 /// Bytes held by Lua.
 size_t sy_vm_memory(const sy_vm *vm);
