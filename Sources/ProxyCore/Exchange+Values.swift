@@ -20,6 +20,9 @@ extension Exchange {
             return runtime.slotsOfSet.indices.contains(slot) && runtime.slotsOfSet[slot]
         case .assignedOverMap(let map, let slot):
             return assigned.append(slot, to: &out) || appendMap(map, to: &out)
+        case .script(_, let slot):
+            guard let slot else { return false }
+            return assigned.append(slot, to: &out)
         case .unknown: return false
         }
     }

@@ -64,6 +64,8 @@ enum VariableEvaluator: Sendable {
     case map(Int)
     case assigned(slot: Int)
     case assignedOverMap(Int, slot: Int)
+    /// A script's value, unless `set` or a named group assigned one.
+    case script(slot: Int, assigned: Int?)
     /// A name that the table does not know, which the configuration's compiler does not let through.
     case unknown
 
@@ -75,6 +77,7 @@ enum VariableEvaluator: Sendable {
         case .family(let family, let suffix): self = .family(family, suffix: suffix)
         case .map(let index): self = .map(index)
         case .assigned(let slot): self = .assigned(slot: slot)
+        case .script(let slot, let assigned): self = .script(slot: slot, assigned: assigned)
         case .assignedOverMap(let map, let slot): self = .assignedOverMap(map, slot: slot)
         }
     }
