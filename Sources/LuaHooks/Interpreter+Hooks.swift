@@ -1,5 +1,5 @@
 package import Config
-package import ProxyCore
+internal import ProxyCore
 
 /// A function of a script that runs at a stage.
 struct HookEntry {

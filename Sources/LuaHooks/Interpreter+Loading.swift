@@ -1,4 +1,4 @@
-internal import Config
+package import Config
 
 /// A script as the interpreter holds it.
 struct LoadedScript {
@@ -19,12 +19,12 @@ struct LoadedScript {
 
 extension Interpreter {
     /// Loads every script and sees which hooks there are.
-    func load() throws(ScriptLoadFailure) {
-        for (index, script) in configuration.scripts.enumerated() {
+    func load() throws(ScriptFault) {
+        for (index, script) in set.scripts.enumerated() {
             scripts.append(LoadedScript(name: Self.name(of: script)))
             try load(script, index)
         }
-        for list in configuration.scriptPlans {
+        for list in set.plans {
             var plan = HookPlan()
             for script in list where scripts.indices.contains(script) {
                 for (stage, function) in scripts[script].hooks {
@@ -42,7 +42,7 @@ extension Interpreter {
         }
     }
 
-    private func load(_ script: Script, _ index: Int) throws(ScriptLoadFailure) {
+    private func load(_ script: Script, _ index: Int) throws(ScriptFault) {
         let stack = mainStack
         let top = stack.top
         defer { stack.top = top }
@@ -63,7 +63,7 @@ extension Interpreter {
 
     private func compile(
         _ text: ScriptText, _ environment: Int, parameters: String?
-    ) throws(ScriptLoadFailure) {
+    ) throws(ScriptFault) {
         let stack = mainStack
         let names = parameters?.isEmpty == true ? nil : parameters
         guard
@@ -75,7 +75,7 @@ extension Interpreter {
     /// Runs a plugin's text and takes the hooks out of the table that it returns.
     private func loadPlugin(
         _ text: ScriptText, _ arguments: [ScriptArgument], _ index: Int
-    ) throws(ScriptLoadFailure) {
+    ) throws(ScriptFault) {
         var outcome = callTop(.load, script: index) { _ in 0 }
         var call = try finished(outcome, text)
         if stack(of: call.index).kind(-max(call.results, 1)) == .function, call.results > 0 {
@@ -97,32 +97,32 @@ extension Interpreter {
         let stack = stack(of: call.index)
         guard call.results > 0, stack.kind(-call.results) == .table else {
             let found = call.results > 0 ? stack.typeName(-call.results) : "nothing"
-            throw ScriptLoadFailure(
-                "found \(found), expected the plugin to return a table of hooks", file: text.file)
+            throw ScriptFault(
+                message: "found \(found), expected the plugin to return a table of hooks", file: text.file)
         }
         try takeHooks(stack, stack.top - call.results + 1, text, index)
     }
 
     private func finished(
         _ outcome: CallOutcome, _ text: ScriptText
-    ) throws(ScriptLoadFailure) -> (index: Int, results: Int) {
+    ) throws(ScriptFault) -> (index: Int, results: Int) {
         switch outcome {
         case .returned(let index, let results): return (index, results)
         case .failed(let message): throw Self.failure(message, file: text.file)
         case .waiting(let index):
             cancel(index)
-            throw ScriptLoadFailure("a plugin cannot wait while it is being loaded", file: text.file)
+            throw ScriptFault(message: "a plugin cannot wait while it is being loaded", file: text.file)
         }
     }
 
     private func takeHooks(
         _ stack: LuaStack, _ table: Int, _ text: ScriptText, _ index: Int
-    ) throws(ScriptLoadFailure) {
+    ) throws(ScriptFault) {
         stack.pushNil()
         while stack.next(inTable: table) {
             guard stack.kind(-2) == .string, let key = stack.text(-2) else {
-                throw ScriptLoadFailure(
-                    "found a \(stack.typeName(-2)) as a key, expected the name of a hook", file: text.file)
+                throw ScriptFault(
+                message:     "found a \(stack.typeName(-2)) as a key, expected the name of a hook", file: text.file)
             }
             if key == "variables" {
                 try takeVariables(stack, text, index)
@@ -133,8 +133,8 @@ extension Interpreter {
                 stack.pushCopy(-1)
                 scripts[index].migration = stack.keep()
             } else {
-                throw ScriptLoadFailure(
-                    "found \"\(key)\", expected the name of a hook: "
+                throw ScriptFault(
+                message:     "found \"\(key)\", expected the name of a hook: "
                         + HookStage.allCases.map(\.name).joined(separator: ", ") + ", variables, migrate",
                     file: text.file)
             }
@@ -143,7 +143,7 @@ extension Interpreter {
     }
 
     /// A function, or a table with one as `run`.
-    private func takeHook(_ stack: LuaStack, _ name: String, _ text: ScriptText) throws(ScriptLoadFailure)
+    private func takeHook(_ stack: LuaStack, _ name: String, _ text: ScriptText) throws(ScriptFault)
         -> LuaReference
     {
         switch stack.kind(-1) {
@@ -152,25 +152,25 @@ extension Interpreter {
             return stack.keep()
         case .table:
             guard stack.pushField("run", of: -1) == .function else {
-                throw ScriptLoadFailure(
-                    "\(name): found a table without \"run\", expected a function in it", file: text.file)
+                throw ScriptFault(
+                message:     "\(name): found a table without \"run\", expected a function in it", file: text.file)
             }
             return stack.keep()
         default: throw wrongKind(stack, name, text)
         }
     }
 
-    private func takeVariables(_ stack: LuaStack, _ text: ScriptText, _ index: Int) throws(ScriptLoadFailure) {
+    private func takeVariables(_ stack: LuaStack, _ text: ScriptText, _ index: Int) throws(ScriptFault) {
         guard stack.kind(-1) == .table else {
-            throw ScriptLoadFailure(
-                "variables: found a \(stack.typeName(-1)), expected a table of functions", file: text.file)
+            throw ScriptFault(
+                message: "variables: found a \(stack.typeName(-1)), expected a table of functions", file: text.file)
         }
         let table = stack.top
         stack.pushNil()
         while stack.next(inTable: table) {
             guard stack.kind(-2) == .string, let name = stack.bytes(-2) else {
-                throw ScriptLoadFailure(
-                    "variables: found a \(stack.typeName(-2)) as a key, expected a variable's name",
+                throw ScriptFault(
+                message:     "variables: found a \(stack.typeName(-2)) as a key, expected a variable's name",
                     file: text.file)
             }
             guard stack.kind(-1) == .function else {
@@ -180,22 +180,20 @@ extension Interpreter {
         }
     }
 
-    private func wrongKind(_ stack: LuaStack, _ name: String, _ text: ScriptText) -> ScriptLoadFailure {
-        ScriptLoadFailure(
-            "\(name): found a \(stack.typeName(-1)), expected a function", file: text.file)
+    private func wrongKind(_ stack: LuaStack, _ name: String, _ text: ScriptText) -> ScriptFault {
+        ScriptFault(
+            message: "\(name): found a \(stack.typeName(-1)), expected a function", file: text.file)
     }
 
     /// Takes file and line out of a message of Lua's, `file:line: text` and perhaps a traceback.
-    private static func failure(_ message: String, file: String) -> ScriptLoadFailure {
+    private static func failure(_ message: String, file: String) -> ScriptFault {
         let text = message.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? message
-        guard let start = text.firstRange(of: ":") else { return ScriptLoadFailure(text, file: file) }
         // The file's name is Lua's, shortened where it is long; the line is between the first two colons after it.
         let parts = text.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        _ = start
-        guard parts.count == 3, let line = Int(parts[1]) else { return ScriptLoadFailure(text, file: file) }
+        guard parts.count == 3, let line = Int(parts[1]) else { return ScriptFault(message: text, file: file) }
         let isOwn = parts[0] == file || parts[0].hasPrefix("...")
         let rest = String(parts[2].drop { $0 == " " })
-        return ScriptLoadFailure(rest, file: isOwn ? file : String(parts[0]), line: line)
+        return ScriptFault(message: rest, file: isOwn ? file : String(parts[0]), line: line)
     }
 
     /// What a script defines, for the compiler of configurations.
@@ -205,7 +203,7 @@ extension Interpreter {
         var outline = ScriptOutline()
         outline.hooks = Set(script.hooks.keys)
         outline.variables = script.variables.keys.map { String(decoding: $0, as: UTF8.self) }.sorted()
-        let text = configuration.scripts[index].text
+        let text = set.scripts[index].text
         if script.body != nil { outline.references[""] = VariableReferences.names(in: text.text) }
         for (name, function) in script.variables {
             mainStack.push(function)

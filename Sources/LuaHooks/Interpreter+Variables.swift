@@ -131,7 +131,7 @@ extension Interpreter {
     }
 
     /// Reads any variable of the configuration for a script: pushes it, or has the script's call wait for it.
-    func pushVariable(_ variable: VariableID, of flow: ScriptFlow, _ call: borrowing LuaCall) throws(LuaError)
+    func pushVariable(_ variable: NamedVariable, of flow: ScriptFlow, _ call: borrowing LuaCall) throws(LuaError)
         -> LuaResult
     {
         guard let exchange = flow.exchange else { return .none }

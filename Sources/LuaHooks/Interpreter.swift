@@ -8,7 +8,7 @@ package import ProxyCore
 /// comes back through `resume`.
 @safe
 package final class Interpreter: ScriptEngine {
-    package let configuration: Configuration
+    package let set: ScriptSet
     package unowned let host: any ScriptHost
     package let shared: ScriptCommons
     // The interpreter's own from `init` to `deinit`, and used by its thread alone.
@@ -17,7 +17,7 @@ package final class Interpreter: ScriptEngine {
     private let bodies: [LuaFunction.Body]
 
     var scripts: [LoadedScript] = []
-    /// By the positions of `configuration.scriptPlans`.
+    /// By the positions of `set.plans`.
     var plans: [HookPlan] = []
     /// By the numbers of their coroutines.
     var calls: [HookCall] = []
@@ -27,21 +27,21 @@ package final class Interpreter: ScriptEngine {
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
 
-    /// Loads every script of the configuration.
+    /// Loads every script of the set.
     package init(
-        _ configuration: Configuration, host: any ScriptHost, shared: ScriptCommons
-    ) throws(ScriptLoadFailure) {
-        self.configuration = configuration
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons
+    ) throws(ScriptFault) {
+        self.set = set
         self.host = host
         self.shared = shared
         bodies = LuaAPI.functions.map(\.body)
         var options = sy_vm_options()
-        unsafe options.memory_limit = configuration.lua.memoryLimit
-        unsafe options.hook_timeout = Int32(clamping: configuration.lua.hookTimeout)
-        unsafe options.sandboxed = configuration.lua.sandbox
+        options.memory_limit = set.settings.memoryLimit
+        options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
+        options.sandboxed = set.settings.sandbox
         unsafe options.dispatch = { context, function, lua in
             // The context is the interpreter, which outlives its virtual machine.
-            guard let context = unsafe context, let lua = unsafe lua else { return Int32(SY_LUA_RAISE.rawValue) }
+            guard let context = unsafe context, let lua = unsafe lua else { return Int32(SY_LUA_RAISE) }
             return unsafe Unmanaged<Interpreter>.fromOpaque(context)._withUnsafeGuaranteedRef {
                 unsafe $0.dispatch(Int(function), LuaStack(lua))
             }
@@ -53,13 +53,13 @@ package final class Interpreter: ScriptEngine {
             unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().printed(line)
         }
         guard let vm = unsafe sy_vm_create(&options) else {
-            throw ScriptLoadFailure("lua_memory_limit is too small for an interpreter")
+            throw ScriptFault(message: "lua_memory_limit is too small for an interpreter")
         }
         unsafe self.vm = vm
         main = unsafe LuaStack(sy_vm_main(vm))
         unsafe sy_vm_set_context(vm, Unmanaged.passUnretained(self).toOpaque())
-        unsafe sy_vm_set_path(vm, Self.path(configuration.lua.packagePath))
-        LuaAPI.define(in: unsafe vm)
+        unsafe sy_vm_set_path(vm, Self.path(set.settings.packagePath))
+        unsafe LuaAPI.define(in: vm)
         try load()
     }
 
@@ -97,7 +97,7 @@ package final class Interpreter: ScriptEngine {
             let place = stack.text(-1) ?? ""
             stack.pop()
             stack.push(place + error.message)
-            return Int32(SY_LUA_RAISE.rawValue)
+            return Int32(SY_LUA_RAISE)
         }
     }
 
@@ -122,7 +122,7 @@ package final class Interpreter: ScriptEngine {
         let flow = idleFlows.popLast() ?? ScriptFlow(slot: flows.count)
         if flow.slot == flows.count { flows.append(flow) }
         exchange.scriptFlow = flow.slot
-        flow.begin(exchange, variables: configuration.scriptSlots)
+        flow.begin(exchange, variables: set.slots)
         return flow
     }
 
@@ -237,7 +237,7 @@ package final class Interpreter: ScriptEngine {
                     : "\(what) cannot wait inside a callback of a library function")
         }
         if let reason = calls[index].purpose.whyItCannotWait { throw LuaError("\(what) cannot wait \(reason)") }
-        guard waitingCalls < configuration.lua.maxWaiting else {
+        guard waitingCalls < set.settings.maxWaiting else {
             throw LuaError(
                 "\(what) cannot wait: \(waitingCalls) hooks wait already, lua_max_waiting allows no more")
         }
@@ -395,4 +395,29 @@ struct BodyState {
     var bytes: [UInt8] = []
     var isLast = false
     var result = BodyPiece.unchanged
+}
+
+/// What an interpreter loads.
+package struct ScriptSet: Sendable {
+    package var scripts: [Script]
+    /// Positions in `scripts`, in the order in which their hooks run.
+    package var plans: [[Int]]
+    /// How many variables are defined by scripts.
+    package var slots: Int
+    package var settings: LuaSettings
+
+    package init(_ configuration: Configuration) {
+        scripts = configuration.scripts
+        plans = configuration.scriptPlans
+        slots = configuration.scriptSlots
+        settings = configuration.lua
+    }
+
+    /// One script alone, to look into it.
+    package init(_ script: Script, settings: LuaSettings) {
+        scripts = [script]
+        plans = []
+        slots = 0
+        self.settings = settings
+    }
 }

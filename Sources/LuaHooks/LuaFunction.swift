@@ -84,7 +84,7 @@ struct LuaFunction: Sendable {
     let body: Body
 
     init(
-        _ name: String, _ place: Place, _ parameters: String = "", returns: String = "", waits: Bool = false,
+        _ name: String, _ place: Place, _ parameters: String, returns: String = "", waits: Bool = false,
         _ summary: String, _ body: @escaping Body
     ) {
         self.name = name
@@ -98,7 +98,7 @@ struct LuaFunction: Sendable {
 
     /// A field that is kept by the interpreter itself.
     init(_ name: String, _ place: Place, type: String, _ summary: String) {
-        self.init(name, place, returns: type, summary) { _ in .none }
+        self.init(name, place, "", returns: type, summary) { _ in .none }
     }
 }
 
@@ -140,7 +140,8 @@ struct LuaCall: ~Copyable {
     @_lifetime(borrow self)
     func span(_ index: Int, _ name: StaticString) throws(LuaError) -> Span<UInt8> {
         guard let span = stack.span(index) else { throw mismatch(index, name, "a string") }
-        return _overrideLifetime(span, borrowing: self)
+        // The value stays on the stack for as long as the call lasts.
+        return unsafe _overrideLifetime(span, borrowing: self)
     }
 
     func bytes(_ index: Int, _ name: StaticString) throws(LuaError) -> [UInt8] {

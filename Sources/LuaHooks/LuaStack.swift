@@ -1,4 +1,5 @@
 internal import CSwitchyard
+internal import Wire
 
 /// The stack of a coroutine, or of the interpreter itself: where values pass between Lua and Swift.
 ///
@@ -63,10 +64,9 @@ struct LuaStack {
 
     func bytes(_ index: Int) -> [UInt8]? {
         guard let span = span(index) else { return nil }
-        return [UInt8](unsafeUninitializedCapacity: span.count) { buffer, count in
-            for position in span.indices { unsafe buffer[position] = span[position] }
-            unsafe count = span.count
-        }
+        var bytes: [UInt8] = []
+        bytes.append(copying: span, span.indices)
+        return bytes
     }
 
     func text(_ index: Int) -> String? { bytes(index).map { String(decoding: $0, as: UTF8.self) } }
@@ -104,7 +104,7 @@ struct LuaStack {
     func push(_ text: String) {
         var text = text
         // Lua copies the bytes during the call.
-        unsafe text.withUTF8 { unsafe sy_lua_push_string(lua, $0.baseAddress, $0.count) }
+        text.withUTF8 { unsafe sy_lua_push_string(lua, $0.baseAddress, $0.count) }
     }
 
     func push(_ text: StaticString) { unsafe sy_lua_push_string(lua, text.utf8Start, text.utf8CodeUnitCount) }
@@ -145,7 +145,7 @@ struct LuaStack {
     func pushField(_ name: String, of table: Int) -> Kind {
         var name = name
         // Lua copies the bytes during the call.
-        let kind = unsafe name.withUTF8 { bytes in
+        let kind = name.withUTF8 { bytes in
             unsafe bytes.withMemoryRebound(to: CChar.self) {
                 unsafe sy_lua_get_field(lua, Int32(table), $0.baseAddress, $0.count)
             }
@@ -164,7 +164,7 @@ struct LuaStack {
     func setField(_ name: String, of table: Int) {
         var name = name
         // Lua copies the bytes during the call.
-        unsafe name.withUTF8 { bytes in
+        name.withUTF8 { bytes in
             unsafe bytes.withMemoryRebound(to: CChar.self) {
                 unsafe sy_lua_set_field(lua, Int32(table), $0.baseAddress, $0.count)
             }

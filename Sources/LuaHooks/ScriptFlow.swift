@@ -1,4 +1,4 @@
-package import Config
+internal import Config
 package import ProxyCore
 
 /// One exchange as scripts see it: what `flow` stands for, from the first hook to the end of the last.

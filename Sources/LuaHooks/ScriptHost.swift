@@ -13,32 +13,12 @@ package protocol ScriptHost: AnyObject {
     func scriptsAreInitialised()
     /// Unpredictable bytes, fit for keys.
     func randomBytes(_ count: Int) -> [UInt8]
-    /// Asks another server. `done` is called once, and not before this returns; not at all after `cancel`.
-    func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
-        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
-    ) -> any ScriptOperation
-    /// Opens a connection. As with `fetch`, `done` comes later, once.
-    func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
-        done: @escaping (Result<any ScriptConnection, FetchFailure>) -> Void
-    ) -> any ScriptOperation
 }
 
 /// Something under way that a script waits for.
 package protocol ScriptOperation: AnyObject {
     /// Nobody waits any more: ends it, without a call to `done`.
     func cancel()
-}
-
-/// A TCP connection of a script's.
-package protocol ScriptConnection: AnyObject {
-    /// `done` is called once the bytes have gone out, or it is sure that they do not pile up.
-    func send(_ bytes: [UInt8], done: @escaping (FetchFailure?) -> Void)
-    /// `nil`: the peer has ended, and nothing is left to read.
-    func receive(
-        _ pattern: ReceivePattern, timeout: Int64, done: @escaping (Result<[UInt8]?, FetchFailure>) -> Void)
-    func close()
 }
 
 /// The exchange's driver, or its tunnel, as a flow sees it.
@@ -107,17 +87,4 @@ package struct ScriptResponse: Sendable {
     package var body: [UInt8]?
 
     package init() {}
-}
-
-/// Why a script does not load.
-package struct ScriptLoadFailure: Error, Sendable, Equatable {
-    package var message: String
-    package var file: String?
-    package var line: Int?
-
-    package init(_ message: String, file: String? = nil, line: Int? = nil) {
-        self.message = message
-        self.file = file
-        self.line = line
-    }
 }

@@ -255,6 +255,14 @@ package final class Exchange {
         if let named = names.server(for: self) { server = named }
     }
 
+    /// `$request_id`, as messages show it.
+    package var requestIDText: String {
+        var text: [UInt8] = []
+        ByteText.appendHex(randomBytes.0, to: &text)
+        ByteText.appendHex(randomBytes.1, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
     // MARK: Buffers
 
     /// An empty buffer to be given back with `giveBack`, so that working storage is allocated once.

@@ -28,7 +28,7 @@ extension LuaAPI {
         LuaFunction("upstream", .part(of: .flow, .upstream, position: 5), type: "Leg", "The upstream's connection."),
         LuaFunction("offer", .part(of: .flow, .offer, position: 6), type: "Offer", "What the client's upgrade asks for."),
         LuaFunction("ctx", .ownTable(of: .flow, position: 7), type: "table", "The script's own table for this exchange."),
-        LuaFunction("id", .getter(.flow), returns: "string", "The exchange's `$request_id`.") {
+        LuaFunction("id", .getter(.flow), "", returns: "string", "The exchange's `$request_id`.") {
             call throws(LuaError) in
             call.push(try call.exchange(.flow).requestIDText)
         },

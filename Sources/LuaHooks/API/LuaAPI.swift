@@ -4,7 +4,7 @@ internal import CSwitchyard
 enum LuaAPI {
     /// The number that Lua knows a function by is its position here; 0 stands for none.
     static let functions: [LuaFunction] =
-        [LuaFunction("", .hidden, "Stands for no function.") { _ in .none }]
+        [LuaFunction("", .hidden, "", "Stands for no function.") { _ in .none }]
         + flowFunctions + moduleFunctions
 
     static func number(of name: String, _ isHere: (LuaFunction.Place) -> Bool) -> Int {
