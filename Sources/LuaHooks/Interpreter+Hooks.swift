@@ -25,6 +25,8 @@ extension Interpreter {
         return plans.indices.contains(plan) && !plans[plan][stage].isEmpty
     }
 
+    package func hasRequestHooks(in settings: Settings) -> Bool { has(.request, in: settings) }
+
     /// Runs a stage's hooks for an exchange.
     ///
     /// - Returns: `.waiting` where the flow's owner is told later.
