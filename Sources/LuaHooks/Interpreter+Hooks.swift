@@ -195,7 +195,9 @@ extension Interpreter {
         }
     }
 
-    private func fault(_ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int) -> StageResult? {
+    private func fault(_ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int)
+        -> StageResult?
+    {
         report(message, "\(stage.name) hook", script: script, of: flow)
         shared.countFailure()
         flow.answer = nil

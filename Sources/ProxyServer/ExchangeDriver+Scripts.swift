@@ -1,5 +1,5 @@
-internal import Config
 internal import CSwitchyard
+internal import Config
 internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore

@@ -62,7 +62,8 @@ struct FrameTracker {
     /// A close frame; with a key it is masked, as a client's must be.
     static func closeFrame(code: UInt16, reason: [UInt8], maskKey: WebSocketMaskKey? = nil) -> [UInt8] {
         var frame: [UInt8] = []
-        let payload = [UInt8(truncatingIfNeeded: code >> 8), UInt8(truncatingIfNeeded: code)] + reason.prefix(123)
+        let payload =
+            [UInt8(truncatingIfNeeded: code >> 8), UInt8(truncatingIfNeeded: code)] + reason.prefix(123)
         WebSocketFrameHeader(.close, payloadLength: Int64(payload.count), maskKey: maskKey).append(to: &frame)
         let start = frame.count
         frame += payload
