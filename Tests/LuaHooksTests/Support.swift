@@ -86,6 +86,16 @@ final class ScriptFixture: FlowOwner {
         return flow
     }
 
+    /// Another exchange of the same location.
+    func copy() -> Exchange {
+        let copy = Exchange(runtime: exchange.runtime, clock: host.clock)
+        copy.request = exchange.request
+        copy.begin(listener: 0, client: exchange.client, startedAt: host.clock.now, random: (3, 4))
+        copy.location = exchange.location
+        copy.scripts = interpreter
+        return copy
+    }
+
     func run(_ stage: HookStage = .request) -> StageResult { interpreter.run(stage, of: flow) }
 
     /// Runs a request hook and gives what it left in `flow.ctx.result` by `print`.
