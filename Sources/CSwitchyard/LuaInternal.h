@@ -28,6 +28,9 @@ void sy_lua_open_module(lua_State *L);
 /// The hook that runs has used up its time: whatever may loop for long asks, and calls `sy_lua_raise_interrupt`.
 bool sy_lua_interrupted(lua_State *L);
 _Noreturn void sy_lua_raise_interrupt(lua_State *L);
+static inline void sy_lua_poll(lua_State *L) {
+    if (sy_lua_interrupted(L)) sy_lua_raise_interrupt(L);
+}
 
 /// `print` of scripts: a lua_CFunction.
 int sy_lua_print(lua_State *L);
