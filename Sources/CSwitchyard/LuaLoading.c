@@ -174,6 +174,9 @@ void sy_lua_set_require(lua_State *L) {
 
 // MARK: The module
 
+/// In the registry: `decode` as the library has it, whatever scripts do to the module.
+static const char decode_key = 'd';
+
 void sy_lua_open_module(lua_State *L) {
     lua_newtable(L);
     lua_newtable(L);
@@ -183,7 +186,17 @@ void sy_lua_open_module(lua_State *L) {
         lua_getfield(L, -1, functions[index]);
         lua_setfield(L, -3, functions[index]);
     }
+    lua_getfield(L, -1, "decode");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &decode_key);
     lua_pop(L, 1);
     lua_setfield(L, -2, "json");
     lua_setglobal(L, "sy");
+}
+
+bool sy_lua_decode_json(lua_State *L, const void *text, size_t length) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &decode_key);
+    lua_pushlstring(L, text, length);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) return true;
+    lua_pop(L, 1);
+    return false;
 }
