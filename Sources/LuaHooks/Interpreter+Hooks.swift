@@ -25,6 +25,8 @@ extension Interpreter {
         return plans.indices.contains(plan) && !plans[plan][stage].isEmpty
     }
 
+    package func hasRequestHooks(in settings: Settings) -> Bool { has(.request, in: settings) }
+
     /// Runs a stage's hooks for an exchange.
     ///
     /// - Returns: `.waiting` where the flow's owner is told later.
@@ -193,7 +195,9 @@ extension Interpreter {
         }
     }
 
-    private func fault(_ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int) -> StageResult? {
+    private func fault(_ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int)
+        -> StageResult?
+    {
         report(message, "\(stage.name) hook", script: script, of: flow)
         shared.countFailure()
         flow.answer = nil

@@ -122,7 +122,8 @@ extension Interpreter {
         while stack.next(inTable: table) {
             guard stack.kind(-2) == .string, let key = stack.text(-2) else {
                 throw ScriptFault(
-                message:     "found a \(stack.typeName(-2)) as a key, expected the name of a hook", file: text.file)
+                    message: "found a \(stack.typeName(-2)) as a key, expected the name of a hook",
+                    file: text.file)
             }
             if key == "variables" {
                 try takeVariables(stack, text, index)
@@ -134,7 +135,7 @@ extension Interpreter {
                 scripts[index].migration = stack.keep()
             } else {
                 throw ScriptFault(
-                message:     "found \"\(key)\", expected the name of a hook: "
+                    message: "found \"\(key)\", expected the name of a hook: "
                         + HookStage.allCases.map(\.name).joined(separator: ", ") + ", variables, migrate",
                     file: text.file)
             }
@@ -153,7 +154,8 @@ extension Interpreter {
         case .table:
             guard stack.pushField("run", of: -1) == .function else {
                 throw ScriptFault(
-                message:     "\(name): found a table without \"run\", expected a function in it", file: text.file)
+                    message: "\(name): found a table without \"run\", expected a function in it",
+                    file: text.file)
             }
             return stack.keep()
         default: throw wrongKind(stack, name, text)
@@ -163,14 +165,15 @@ extension Interpreter {
     private func takeVariables(_ stack: LuaStack, _ text: ScriptText, _ index: Int) throws(ScriptFault) {
         guard stack.kind(-1) == .table else {
             throw ScriptFault(
-                message: "variables: found a \(stack.typeName(-1)), expected a table of functions", file: text.file)
+                message: "variables: found a \(stack.typeName(-1)), expected a table of functions",
+                file: text.file)
         }
         let table = stack.top
         stack.pushNil()
         while stack.next(inTable: table) {
             guard stack.kind(-2) == .string, let name = stack.bytes(-2) else {
                 throw ScriptFault(
-                message:     "variables: found a \(stack.typeName(-2)) as a key, expected a variable's name",
+                    message: "variables: found a \(stack.typeName(-2)) as a key, expected a variable's name",
                     file: text.file)
             }
             guard stack.kind(-1) == .function else {
@@ -190,7 +193,9 @@ extension Interpreter {
         let text = message.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? message
         // The file's name is Lua's, shortened where it is long; the line is between the first two colons after it.
         let parts = text.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3, let line = Int(parts[1]) else { return ScriptFault(message: text, file: file) }
+        guard parts.count == 3, let line = Int(parts[1]) else {
+            return ScriptFault(message: text, file: file)
+        }
         let isOwn = parts[0] == file || parts[0].hasPrefix("...")
         let rest = String(parts[2].drop { $0 == " " })
         return ScriptFault(message: rest, file: isOwn ? file : String(parts[0]), line: line)

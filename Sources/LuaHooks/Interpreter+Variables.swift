@@ -1,5 +1,5 @@
-package import ProxyCore
 internal import Config
+package import ProxyCore
 
 /// Variables that scripts define: computed when they are first asked for, and once in an exchange.
 extension Interpreter {
@@ -119,19 +119,24 @@ extension Interpreter {
                 return 1
             }
         }
-        guard flow.generation == generation, let exchange = flow.exchange, exchange.scriptIsPending else { return }
+        guard flow.generation == generation, let exchange = flow.exchange, exchange.scriptIsPending else {
+            return
+        }
         exchange.scriptIsPending = false
         flow.owner?.variableIsReady()
     }
 
     /// The call that computed it was cancelled.
     func abandonVariable(_ slot: Int, of flow: ScriptFlow?) {
-        guard let flow, flow.variables.indices.contains(slot), case .pending = flow.variables[slot] else { return }
+        guard let flow, flow.variables.indices.contains(slot), case .pending = flow.variables[slot] else {
+            return
+        }
         flow.variables[slot] = .unknown
     }
 
     /// Reads any variable of the configuration for a script: pushes it, or has the script's call wait for it.
-    func pushVariable(_ variable: NamedVariable, of flow: ScriptFlow, _ call: borrowing LuaCall) throws(LuaError)
+    func pushVariable(_ variable: NamedVariable, of flow: ScriptFlow, _ call: borrowing LuaCall)
+        throws(LuaError)
         -> LuaResult
     {
         guard let exchange = flow.exchange else { return .none }

@@ -239,7 +239,9 @@ package final class Interpreter: ScriptEngine {
                     ? "\(what) cannot wait inside a coroutine that the script made"
                     : "\(what) cannot wait inside a callback of a library function")
         }
-        if let reason = calls[index].purpose.whyItCannotWait { throw LuaError("\(what) cannot wait \(reason)") }
+        if let reason = calls[index].purpose.whyItCannotWait {
+            throw LuaError("\(what) cannot wait \(reason)")
+        }
         guard waitingCalls < set.settings.maxWaiting else {
             throw LuaError(
                 "\(what) cannot wait: \(waitingCalls) hooks wait already, lua_max_waiting allows no more")
@@ -324,7 +326,8 @@ package final class Interpreter: ScriptEngine {
     }
 
     private func runTimer(
-        _ id: ScriptTimers.ID, _ function: LuaReference, _ flow: ScriptFlow?, _ script: Int, _ interval: Int64,
+        _ id: ScriptTimers.ID, _ function: LuaReference, _ flow: ScriptFlow?, _ script: Int,
+        _ interval: Int64,
         _ now: Int64
     ) {
         if interval > 0 {

@@ -82,7 +82,9 @@ struct LuaStack {
     func lines(ofFunction index: Int) -> ClosedRange<Int>? {
         var first: Int32 = 0
         var last: Int32 = 0
-        guard unsafe sy_lua_function_lines(lua, Int32(index), &first, &last), first <= last else { return nil }
+        guard unsafe sy_lua_function_lines(lua, Int32(index), &first, &last), first <= last else {
+            return nil
+        }
         return Int(first)...Int(last)
     }
 
@@ -144,7 +146,8 @@ struct LuaStack {
     func pushField(_ name: StaticString, of table: Int) -> Kind {
         // The text is in the program.
         let start = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        return Kind(rawValue: unsafe sy_lua_get_field(lua, Int32(table), start, name.utf8CodeUnitCount)) ?? .other
+        return Kind(rawValue: unsafe sy_lua_get_field(lua, Int32(table), start, name.utf8CodeUnitCount))
+            ?? .other
     }
 
     @discardableResult
@@ -183,7 +186,9 @@ struct LuaStack {
     }
 
     /// Takes the topmost value as the element.
-    func setElement(_ position: Int, of table: Int) { unsafe sy_lua_set_index(lua, Int32(table), Int64(position)) }
+    func setElement(_ position: Int, of table: Int) {
+        unsafe sy_lua_set_index(lua, Int32(table), Int64(position))
+    }
     /// Takes the two topmost values as a key and its value.
     func setPair(of table: Int) { unsafe sy_lua_set_pair(lua, Int32(table)) }
     /// Takes the topmost value, a table, as the metatable.

@@ -8,6 +8,8 @@ package final class ScriptFlow {
     let slot: Int
     /// Grows when the exchange ends, so that objects of it refer to nothing.
     private(set) var generation: UInt32 = 1
+    /// Tells this exchange from the next one that the flow is used for.
+    package var generationNumber: UInt32 { generation }
     package private(set) var exchange: Exchange?
     package weak var owner: (any FlowOwner)?
     /// The `flow` object, once one was made.

@@ -77,6 +77,8 @@ package final class Exchange {
     package var scriptsMayWait = false
     /// Rendering met a variable whose function waits: what came of it is worth nothing.
     package var scriptIsPending = false
+    /// Hooks see the response's body, so that its length is not known before its end.
+    package var responseBodyIsScripted = false
     /// The request hooks of the location have let the request pass.
     package var passedRequestHooks = false
 
@@ -112,6 +114,8 @@ package final class Exchange {
     /// The handler of the location, or the one that an `if` or `limit_except` without one of its own leaves in
     /// force.
     var handler = ContentHandler.none
+    /// Nothing in the location answers requests.
+    package var lacksHandler: Bool { if case .none = handler { true } else { false } }
     /// Where the redirect leads that routing decided on last.
     var redirectURL: [UInt8]?
 
@@ -178,6 +182,7 @@ package final class Exchange {
         scriptsMayWait = false
         scriptIsPending = false
         passedRequestHooks = false
+        responseBodyIsScripted = false
         resetAnswer()
         resetEvaluation()
     }

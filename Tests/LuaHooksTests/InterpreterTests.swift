@@ -83,11 +83,13 @@ struct InterpreterTests {
 
     @Test("an object that outlives its exchange says so")
     func stale() throws {
-        let fixture = try ScriptFixture(.request, "if kept then print(pcall(function() return kept.id end)) end kept = flow")
+        let fixture = try ScriptFixture(
+            .request, "if kept then print(pcall(function() return kept.id end)) end kept = flow")
         _ = fixture.run()
         fixture.interpreter.end(fixture.flow)
         _ = fixture.run()
-        #expect(fixture.host.lines.first?.contains("flow cannot be used any more: its exchange is over") == true)
+        #expect(
+            fixture.host.lines.first?.contains("flow cannot be used any more: its exchange is over") == true)
     }
 
     @Test("what a script says wrong is found when it is loaded, with its line")

@@ -14,7 +14,9 @@ final class FakeHost: ScriptHost {
 
     init() { clock.advance(to: Moment(unix: 1_704_067_200_000, monotonic: 1_000_000)) }
 
-    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) { lines.append("[\(level.name)] \(text)") }
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
+        lines.append("[\(level.name)] \(text)")
+    }
     func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
     func scriptsAreInitialised() { isInitialised = true }
     func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
@@ -30,13 +32,15 @@ final class ScriptFixture: FlowOwner {
 
     init(
         _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = LuaSettings(),
-        failure: ScriptFailurePolicy = .closed, request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+        failure: ScriptFailurePolicy = .closed,
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
     ) throws {
         var values = Settings.Values()
         values.scriptPlan = 0
         values.scriptVariables = variables
         values.luaFailure = failure
-        let text = "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
+        let text =
+            "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
         let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(compiled.configuration)
         var set = ScriptSet(configuration)
@@ -46,7 +50,8 @@ final class ScriptFixture: FlowOwner {
         set.settings = settings
         interpreter = try Interpreter(set, host: host, shared: ScriptCommons())
         let runtime = RuntimeConfiguration(
-            configuration, environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })
+            configuration,
+            environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })
         exchange = Exchange(runtime: runtime, clock: host.clock)
         let bytes = Array(request.replacing("\n", with: "\r\n").utf8)
         var parser = RequestHeadParser()
@@ -67,7 +72,8 @@ final class ScriptFixture: FlowOwner {
     /// One hook's text.
     convenience init(
         _ stage: HookStage, _ text: String, settings: LuaSettings = LuaSettings(),
-        failure: ScriptFailurePolicy = .closed, request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+        failure: ScriptFailurePolicy = .closed,
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
     ) throws {
         try self.init(
             [.test(.hook(stage, ScriptText(text: Array(text.utf8), file: "test.lua", line: 1)))],
