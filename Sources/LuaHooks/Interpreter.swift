@@ -23,6 +23,9 @@ package final class Interpreter: ScriptEngine {
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0
     var timers = ScriptTimers()
+    var patterns = PatternCache()
+    /// Where a search's groups are noted: of use to one call at a time.
+    var captures: [Int32] = []
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }

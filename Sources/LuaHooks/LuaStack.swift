@@ -120,6 +120,12 @@ struct LuaStack {
         unsafe sy_lua_push_closure(lua, Int32(number), Int32(values))
     }
 
+    /// Pushes what a text in JSON says; pushes nothing when it is none.
+    func push(json text: [UInt8]) -> Bool {
+        // The text is read during the call.
+        unsafe text.withUnsafeBytes { unsafe sy_lua_decode_json(lua, $0.baseAddress, $0.count) }
+    }
+
     func pushCopy(_ index: Int) { unsafe sy_lua_push_copy(lua, Int32(index)) }
     func remove(_ index: Int) { unsafe sy_lua_remove(lua, Int32(index)) }
     func insert(_ index: Int) { unsafe sy_lua_insert(lua, Int32(index)) }
@@ -185,6 +191,8 @@ struct LuaStack {
     }
     /// Takes the two topmost values as a key and its value.
     func setPair(of table: Int) { unsafe sy_lua_set_pair(lua, Int32(table)) }
+    /// Takes the topmost value, a table, as the metatable.
+    func setMetatable(of table: Int) { unsafe sy_lua_set_metatable(lua, Int32(table)) }
     func length(ofTable table: Int) -> Int { Int(unsafe sy_lua_length(lua, Int32(table))) }
     /// Takes a key and pushes the next with its value; false, with nothing pushed, at the end. Begin with nil. The key must
     /// not be read as a string while it is a number, and the table not be changed.
@@ -201,6 +209,8 @@ struct LuaStack {
 
     /// The call may suspend its hook.
     var mayWait: Bool { unsafe sy_lua_may_wait(lua) }
+    /// The hook has used up its time: to be asked by whatever may loop for long.
+    var isInterrupted: Bool { unsafe sy_lua_interrupted(lua) }
     /// The call was made in a coroutine that the script made.
     var isOwnCoroutine: Bool { unsafe sy_lua_in_own_coroutine(lua) }
 

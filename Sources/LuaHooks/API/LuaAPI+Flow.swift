@@ -43,30 +43,4 @@ extension LuaAPI {
             call.push(try call.exchange(.flow).requestIDText)
         },
     ]
-
-    static let moduleFunctions: [LuaFunction] = [
-        LuaFunction(
-            "sleep", .module("sy"), "seconds: number", waits: true,
-            "Waits; other exchanges go on meanwhile."
-        ) { call throws(LuaError) in
-            let time = try call.milliseconds(1, "sleep")
-            let waiter = try call.interpreter.wait(call, for: "sleep")
-            let timer = call.interpreter.addTimer(after: time, .wake(waiter))
-            call.interpreter.setOperation(TimerOperation(call.interpreter, timer), of: waiter)
-            return .waits
-        }
-    ]
-}
-
-/// A sleep that can be cancelled.
-private final class TimerOperation: ScriptOperation {
-    private unowned let interpreter: Interpreter
-    private let timer: ScriptTimers.ID
-
-    init(_ interpreter: Interpreter, _ timer: ScriptTimers.ID) {
-        self.interpreter = interpreter
-        self.timer = timer
-    }
-
-    func cancel() { interpreter.cancelTimer(timer) }
 }
