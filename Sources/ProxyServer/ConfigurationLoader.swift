@@ -144,6 +144,7 @@ package struct ConfigurationLoader: Sendable {
         var environment = CompilationEnvironment.ofThisMachine(
             prefix: source.prefix, builtinVariables: VariableTable.names)
         environment.defaultErrorLog = source.errorLog
+        environment.scripts = .interpreter
         switch source.origin {
         case .file:
             return ConfigurationCompiler.compile(

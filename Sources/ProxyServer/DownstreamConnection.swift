@@ -162,7 +162,7 @@ final class DownstreamConnection: StreamChannel {
             worker.tick()
             return driver.clientGone(reason: "client prematurely closed connection")
         }
-        guard inbox.isEmpty, driver.wantsBody else { return }
+        guard inbox.isEmpty, driver.wantsBody || driver.watchesForEnd else { return }
         switch read() {
         case .bytes(let count):
             worker.tick()
@@ -442,6 +442,13 @@ final class DownstreamConnection: StreamChannel {
     /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
         if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
+    }
+
+    /// A tunnel whose scripts have a say in that is told that it is to end.
+    func askToEnd() {
+        guard case .tunnel(let tunnel) = phase else { return }
+        worker.tick()
+        tunnel.drain()
     }
 
     /// A reload took the listener away: requests under way are answered, and no other is begun.

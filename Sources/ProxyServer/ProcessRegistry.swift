@@ -1,3 +1,4 @@
+package import LuaHooks
 internal import Synchronization
 
 /// What all generations of the process share for its status pages: each worker's counters, and how reloads went.
@@ -17,6 +18,9 @@ package final class ProcessRegistry: Sendable {
     }
 
     private let state = Mutex(State())
+
+    /// What scripts of all workers share.
+    package let scripts = ScriptCommons()
 
     package init() {}
 

@@ -14,6 +14,8 @@ final class WorkerGeneration {
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
     private var writers: [String: LogBuffer] = [:]
     private let headRules: [HeadRules]
+    /// `nil` where the configuration has no scripts.
+    private(set) var scripts: WorkerScripts?
     /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
     let keepsRequestBody: Bool
     /// A later generation took over: connections are not kept any more.
@@ -27,6 +29,17 @@ final class WorkerGeneration {
         keepsRequestBody = generation.configuration.variables.contains { $0.name == "request_body" }
         headRules = generation.configuration.listeners.map { HeadRules($0.defaultServer.connection) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
+    }
+
+    /// Loads the configuration's scripts, if it has any.
+    func loadScripts(on worker: Worker) {
+        guard !configuration.scripts.isEmpty else { return }
+        do throws(ScriptFault) {
+            scripts = try WorkerScripts(generation, worker: worker)
+        } catch {
+            // They were loaded before, when the configuration was; what has changed since is not theirs to say.
+            generation.errorLogger.log(.alert, "scripts could not be loaded: \(error.message)")
+        }
     }
 
     /// The last exchange has ended, so nobody waits for a name any more.

@@ -2,6 +2,8 @@
 #ifndef CSWITCHYARD_H
 #define CSWITCHYARD_H
 
+#include "SwitchyardLua.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -39,6 +39,8 @@ struct VariableRegistry {
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot): return slot
         case .map(let index): definitions[name] = .assignedOverMap(index, slot: slotCount)
+        case .script(_, let slot?): return slot
+        case .script(let script, nil): definitions[name] = .script(slot: script, assigned: slotCount)
         case .builtin, .family, nil: definitions[name] = .assigned(slot: slotCount)
         }
         slotCount += 1
@@ -52,7 +54,7 @@ struct VariableRegistry {
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot):
             definitions[name] = .assignedOverMap(index, slot: slot)
-        case .builtin, .family, .map, nil: definitions[name] = .map(index)
+        case .builtin, .family, .map, .script, nil: definitions[name] = .map(index)
         }
     }
 

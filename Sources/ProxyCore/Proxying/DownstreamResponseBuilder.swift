@@ -39,7 +39,9 @@ package enum DownstreamResponseBuilder {
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
-        } else if framing == .none, let length = outline.contentLength, status >= 200, status != 204 {
+        } else if framing == .none, let length = outline.contentLength, status >= 200, status != 204,
+            !exchange.responseBodyIsScripted
+        {
             // What a HEAD or a 304 says of a body that is not sent.
             ResponseHeadWriter.append(bytes[length], as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
@@ -117,6 +119,7 @@ package enum DownstreamResponseBuilder {
         }
         let framing = exchange.response.framing
         let knowsChunks = exchange.request.version >= .v1_1 && settings.values.chunkedTransferEncoding
+        if exchange.responseBodyIsScripted { return knowsChunks ? (.chunked, true) : (.untilClose, false) }
         switch framing {
         case .none: return (.length(0), false)
         case .length:

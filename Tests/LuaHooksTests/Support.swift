@@ -1,0 +1,127 @@
+import Config
+import ProxyCore
+import Testing
+import Wire
+
+@testable import LuaHooks
+
+/// Stands for a worker: keeps what is logged, and time that tests move.
+final class FakeHost: ScriptHost {
+    let clock = Clock()
+    var lines: [String] = []
+    var alarm: Int64?
+    var isInitialised = false
+
+    init() { clock.advance(to: Moment(unix: 1_704_067_200_000, monotonic: 1_000_000)) }
+
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
+        lines.append("[\(level.name)] \(text)")
+    }
+    func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
+    func scriptsAreInitialised() { isInitialised = true }
+    func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
+}
+
+/// An interpreter with scripts, and an exchange in a location that has them all.
+final class ScriptFixture: FlowOwner {
+    let host = FakeHost()
+    let interpreter: Interpreter
+    let exchange: Exchange
+    var ended: [(stage: HookStage, result: StageResult)] = []
+    var variablesReady = 0
+
+    init(
+        _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = LuaSettings(),
+        failure: ScriptFailurePolicy = .closed,
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+    ) throws {
+        var values = Settings.Values()
+        values.scriptPlan = 0
+        values.scriptVariables = variables
+        values.luaFailure = failure
+        let text =
+            "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
+        let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
+        let configuration = try #require(compiled.configuration)
+        var set = ScriptSet(configuration)
+        set.scripts = scripts
+        set.plans = [Array(scripts.indices)]
+        set.slots = variables.count
+        set.settings = settings
+        interpreter = try Interpreter(set, host: host, shared: ScriptCommons())
+        let runtime = RuntimeConfiguration(
+            configuration,
+            environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })
+        exchange = Exchange(runtime: runtime, clock: host.clock)
+        let bytes = Array(request.replacing("\n", with: "\r\n").utf8)
+        var parser = RequestHeadParser()
+        let progress = parser.parse(RawSpan(_elements: bytes.span), limits: .init(), into: &exchange.request)
+        try #require(progress == .complete(length: bytes.count))
+        let client = ClientFacts()
+        client.address = Array("192.0.2.7".utf8)
+        client.port = 40_000
+        exchange.begin(listener: 0, client: client, startedAt: host.clock.now, random: (1, 2))
+        _ = Router.route(exchange)
+        let place = exchange.location
+        exchange.location = Location(
+            matcher: place.matcher, settings: Settings(values), rewrites: [], handler: place.handler,
+            children: LocationTable(), limitExcept: nil, accessRules: [], isInternal: false, source: "test")
+        exchange.scripts = interpreter
+    }
+
+    /// One hook's text.
+    convenience init(
+        _ stage: HookStage, _ text: String, settings: LuaSettings = LuaSettings(),
+        failure: ScriptFailurePolicy = .closed,
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+    ) throws {
+        try self.init(
+            [.test(.hook(stage, ScriptText(text: Array(text.utf8), file: "test.lua", line: 1)))],
+            settings: settings, failure: failure, request: request)
+    }
+
+    var flow: ScriptFlow {
+        let flow = interpreter.flow(of: exchange)
+        flow.owner = self
+        return flow
+    }
+
+    /// Another exchange of the same location.
+    func copy() -> Exchange {
+        let copy = Exchange(runtime: exchange.runtime, clock: host.clock)
+        copy.request = exchange.request
+        copy.begin(listener: 0, client: exchange.client, startedAt: host.clock.now, random: (3, 4))
+        copy.location = exchange.location
+        copy.scripts = interpreter
+        return copy
+    }
+
+    func run(_ stage: HookStage = .request) -> StageResult { interpreter.run(stage, of: flow) }
+
+    /// Runs a request hook and gives what it left in `flow.ctx.result` by `print`.
+    func printed() -> [String] {
+        _ = run()
+        return host.lines.filter { $0.hasPrefix("[notice] lua: ") }.map { String($0.dropFirst(14)) }
+    }
+
+    func advance(milliseconds: Int64) {
+        let now = host.clock.now
+        host.clock.advance(
+            to: Moment(unix: now.unix + milliseconds, monotonic: now.monotonic + milliseconds))
+        interpreter.timePassed()
+    }
+
+    // MARK: FlowOwner
+
+    func stageEnded(_ stage: HookStage, _ result: StageResult) { ended.append((stage, result)) }
+    func variableIsReady() { variablesReady += 1 }
+    func readBody() {}
+    func close(code: UInt16, reason: [UInt8]) {}
+    func facts(of leg: FlowLeg) -> LegFacts { LegFacts() }
+}
+
+extension Script {
+    static func test(_ body: Body) -> Script {
+        Script(body: body, position: SourcePosition(file: "test.conf", line: 1, column: 1, order: 0))
+    }
+}
