@@ -52,6 +52,7 @@ package final class EventLoop {
     private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
     private let mailbox: Mailbox
     private var waker: WakeChannel?
+    private var timer: WakeTimer?
     private var isStopping = false
     /// Stands for the system's clocks in tests.
     private let clock: FakeClock?
@@ -84,6 +85,7 @@ package final class EventLoop {
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
         self.waker = waker
+        timer = try WakeTimer(loop: self)
     }
 
     deinit { if epoll >= 0 { _ = Glibc.close(epoll) } }
@@ -93,10 +95,12 @@ package final class EventLoop {
 
     package func stop() { isStopping = true }
 
-    /// Stops watching for posted work, which is what keeps a loop that has no channels from being freed.
+    /// Stops watching for posted work and time, which is what keeps a loop that has no channels from being freed.
     package func close() {
         _ = waker?.detach()
         waker = nil
+        timer?.close()
+        timer = nil
     }
 
     /// Runs until `stop` is called.
@@ -121,13 +125,7 @@ package final class EventLoop {
     }
 
     private func waitForEvents(_ wait: Bool) -> Int {
-        var timeout: Int32 = 0
-        if wait && scheduled.isEmpty {
-            timeout = -1
-            if let next = deadlines.min {
-                timeout = Int32(clamping: max(0, next.time - now))
-            }
-        }
+        let timeout = wait && scheduled.isEmpty ? timeout() : 0
         // The array holds `maxEvents` entries, and the kernel writes at most that many.
         return unsafe events.withUnsafeMutableBufferPointer { events in
             Int(unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout))
@@ -137,6 +135,14 @@ package final class EventLoop {
     private func pollMemory() -> Int {
         runPosted()
         return memory?.poll(into: &events) ?? 0
+    }
+
+    /// For how many milliseconds to wait at most, as `epoll_wait` takes it.
+    private func timeout() -> Int32 {
+        guard let next = deadlines.min else { return -1 }
+        if next.time <= now { return 0 }
+        if let timer, timer.wake(by: next.time) { return -1 }
+        return Int32(clamping: next.time - now)
     }
 
     private func runScheduled() {
@@ -162,8 +168,10 @@ package final class EventLoop {
             unixNow = clock.unix
             return
         }
+        let before = now
         now = Self.milliseconds(CLOCK_MONOTONIC)
-        unixNow = Self.milliseconds(CLOCK_REALTIME)
+        // Both count milliseconds: one call is enough until the next of them.
+        if now != before { unixNow = Self.milliseconds(CLOCK_REALTIME) }
     }
 
     private static func milliseconds(_ clock: clockid_t) -> Int64 {

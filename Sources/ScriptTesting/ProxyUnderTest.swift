@@ -49,6 +49,8 @@ package final class ProxyUnderTest {
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
         registry.generationBegan(1, isReload: false)
         try listen()
+        worker.begin()
+        run()
     }
 
     deinit { end() }

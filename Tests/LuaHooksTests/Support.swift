@@ -29,18 +29,23 @@ final class ScriptFixture: FlowOwner {
     let exchange: Exchange
     var ended: [(stage: HookStage, result: StageResult)] = []
     var variablesReady = 0
+    var bodyReads = 0
+    var closings: [(code: UInt16, reason: String)] = []
+    var facts: [FlowLeg: LegFacts] = [:]
+
+    static let configuration =
+        "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
 
     init(
         _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = LuaSettings(),
         failure: ScriptFailurePolicy = .closed,
-        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n",
+        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil
     ) throws {
         var values = Settings.Values()
         values.scriptPlan = 0
         values.scriptVariables = variables
         values.luaFailure = failure
-        let text =
-            "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
         let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(compiled.configuration)
         var set = ScriptSet(configuration)
@@ -48,7 +53,8 @@ final class ScriptFixture: FlowOwner {
         set.plans = [Array(scripts.indices)]
         set.slots = variables.count
         set.settings = settings
-        interpreter = try Interpreter(set, host: host, shared: ScriptCommons())
+        interpreter = try Interpreter(
+            set, host: host, shared: ScriptCommons(), bodies: bodies ?? LuaAPI.functions.map { $0.body })
         let runtime = RuntimeConfiguration(
             configuration,
             environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })
@@ -115,9 +121,11 @@ final class ScriptFixture: FlowOwner {
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) { ended.append((stage, result)) }
     func variableIsReady() { variablesReady += 1 }
-    func readBody() {}
-    func close(code: UInt16, reason: [UInt8]) {}
-    func facts(of leg: FlowLeg) -> LegFacts { LegFacts() }
+    func readBody() { bodyReads += 1 }
+    func close(code: UInt16, reason: [UInt8]) {
+        closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
+    }
+    func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
 }
 
 extension Script {
