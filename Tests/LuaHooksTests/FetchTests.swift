@@ -35,7 +35,9 @@ struct FetchTests {
         let request = try #require(fixture.host.requests.first)
         #expect(request == FetchRequest(url: Array("http://auth/check".utf8)))
         fixture.host.fetches[0].finish(
-            response(201, [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("set-cookie", "b=2")], body: "yes"))
+            response(
+                201, [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("set-cookie", "b=2")],
+                body: "yes"))
         #expect(fixture.ended.count == 1)
         #expect(
             fixture.host.lines.map { $0.dropFirst(14) } == [
@@ -71,24 +73,44 @@ struct FetchTests {
         #expect(fixture.host.lines == ["[notice] lua: nil\ttimeout while connecting"])
     }
 
-    @Test("what is wrong with a request is said", arguments: [
-        ("sy.fetch()", "fetch: found nothing, expected a table"),
-        ("sy.fetch('http://a/')", "fetch: found string, expected a table"),
-        ("sy.fetch{}", "url: found nil, expected a string"),
-        ("sy.fetch{ url = {} }", "url: found table, expected a string"),
-        ("sy.fetch{ url = 'u', uri = 'x' }", "fetch: found \"uri\", expected url, method, headers, body, timeout, max_size"),
-        ("sy.fetch{ 'u' }", "fetch: found a number, expected url"),
-        ("sy.fetch{ url = 'u', method = {} }", "method: found table, expected a string"),
-        ("sy.fetch{ url = 'u', body = {} }", "body: found table, expected a string"),
-        ("sy.fetch{ url = 'u', headers = 'x' }", "headers: found string, expected a table"),
-        ("sy.fetch{ url = 'u', headers = { 'x' } }", "headers: found a number as a name, expected a string"),
-        ("sy.fetch{ url = 'u', headers = { a = true } }", "a header's value: found boolean, expected a string or a list"),
-        ("sy.fetch{ url = 'u', headers = { a = { {} } } }", "a header's value: found table, expected a string"),
-        ("sy.fetch{ url = 'u', timeout = 'soon' }", "timeout: found string, expected a number"),
-        ("sy.fetch{ url = 'u', timeout = -1 }", "timeout: found -1.0, expected 0 to"),
-        ("sy.fetch{ url = 'u', max_size = 1 << 60 }", "max_size: found 1152921504606846976, expected 0 to 67108864 bytes"),
-        ("coroutine.wrap(function() sy.fetch{ url = 'u' } end)()", "fetch cannot wait inside a coroutine"),
-    ])
+    @Test(
+        "what is wrong with a request is said",
+        arguments: [
+            ("sy.fetch()", "fetch: found nothing, expected a table"),
+            ("sy.fetch('http://a/')", "fetch: found string, expected a table"),
+            ("sy.fetch{}", "url: found nil, expected a string"),
+            ("sy.fetch{ url = {} }", "url: found table, expected a string"),
+            (
+                "sy.fetch{ url = 'u', uri = 'x' }",
+                "fetch: found \"uri\", expected url, method, headers, body, timeout, max_size"
+            ),
+            ("sy.fetch{ 'u' }", "fetch: found a number, expected url"),
+            ("sy.fetch{ url = 'u', method = {} }", "method: found table, expected a string"),
+            ("sy.fetch{ url = 'u', body = {} }", "body: found table, expected a string"),
+            ("sy.fetch{ url = 'u', headers = 'x' }", "headers: found string, expected a table"),
+            (
+                "sy.fetch{ url = 'u', headers = { 'x' } }",
+                "headers: found a number as a name, expected a string"
+            ),
+            (
+                "sy.fetch{ url = 'u', headers = { a = true } }",
+                "a header's value: found boolean, expected a string or a list"
+            ),
+            (
+                "sy.fetch{ url = 'u', headers = { a = { {} } } }",
+                "a header's value: found table, expected a string"
+            ),
+            ("sy.fetch{ url = 'u', timeout = 'soon' }", "timeout: found string, expected a number"),
+            ("sy.fetch{ url = 'u', timeout = -1 }", "timeout: found -1.0, expected 0 to"),
+            (
+                "sy.fetch{ url = 'u', max_size = 1 << 60 }",
+                "max_size: found 1152921504606846976, expected 0 to 67108864 bytes"
+            ),
+            (
+                "coroutine.wrap(function() sy.fetch{ url = 'u' } end)()",
+                "fetch cannot wait inside a coroutine"
+            ),
+        ])
     func faults(call: String, message: String) throws {
         let fixture = try ScriptFixture(
             .request, "print(select(2, pcall(function() return \(call) end)))")
@@ -116,7 +138,8 @@ struct FetchTests {
         do {
             let fixture = try ScriptFixture(
                 .request,
-                "sy.spawn(function() sy.fetch{ url = 'u' } end) sy.spawn(function() sy.sleep(9) end) sy.sleep(5)")
+                "sy.spawn(function() sy.fetch{ url = 'u' } end) sy.spawn(function() sy.sleep(9) end) sy.sleep(5)"
+            )
             _ = fixture.run()
             #expect(fixture.interpreter.waitingCalls == 3)
             interpreter = fixture.interpreter

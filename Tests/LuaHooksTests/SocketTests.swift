@@ -52,26 +52,28 @@ struct SocketTests {
         #expect(other.host.lines.map { $0.dropFirst(14) } == ["nil\tclosed", "nil\ttimeout"])
     }
 
-    @Test("what is wrong with a call is said", arguments: [
-        ("sy.tcp.connect()", "host: found nothing, expected a string"),
-        ("sy.tcp.connect('a')", "port: found nothing, expected an integer"),
-        ("sy.tcp.connect('a', 0)", "port: found 0, expected 1 to 65535"),
-        ("sy.tcp.connect('a', 65536)", "port: found 65536, expected 1 to 65535"),
-        ("sy.tcp.connect('a', 1, {})", "timeout: found table, expected a number"),
-        ("s.send()", "found no value, expected a socket: call it with a colon"),
-        ("s.send(flow, 'x')", "found flow, expected a socket: call it with a colon"),
-        ("s:send()", "data: found nothing, expected a string"),
-        ("s:send({})", "data: found table, expected a string"),
-        ("s:send('x', -1)", "timeout: found -1.0, expected"),
-        ("s.receive('x')", "found string, expected a socket"),
-        ("s:receive({})", "pattern: found table, expected a number of bytes, *l, *a or *any"),
-        ("s:receive('*x')", "pattern: found \"*x\", expected a number of bytes, *l, *a or *any"),
-        ("s:receive(-1)", "pattern: found -1, expected 0 bytes or more"),
-        ("s:receive(1.5)", "pattern: found number, expected an integer"),
-        ("s.close({})", "found table, expected a socket"),
-        ("coroutine.wrap(function() s:receive() end)()", "receive cannot wait inside a coroutine"),
-        ("table.sort({1, 2}, function() s:send('x') end)", "send cannot wait inside a callback"),
-    ])
+    @Test(
+        "what is wrong with a call is said",
+        arguments: [
+            ("sy.tcp.connect()", "host: found nothing, expected a string"),
+            ("sy.tcp.connect('a')", "port: found nothing, expected an integer"),
+            ("sy.tcp.connect('a', 0)", "port: found 0, expected 1 to 65535"),
+            ("sy.tcp.connect('a', 65536)", "port: found 65536, expected 1 to 65535"),
+            ("sy.tcp.connect('a', 1, {})", "timeout: found table, expected a number"),
+            ("s.send()", "found no value, expected a socket: call it with a colon"),
+            ("s.send(flow, 'x')", "found flow, expected a socket: call it with a colon"),
+            ("s:send()", "data: found nothing, expected a string"),
+            ("s:send({})", "data: found table, expected a string"),
+            ("s:send('x', -1)", "timeout: found -1.0, expected"),
+            ("s.receive('x')", "found string, expected a socket"),
+            ("s:receive({})", "pattern: found table, expected a number of bytes, *l, *a or *any"),
+            ("s:receive('*x')", "pattern: found \"*x\", expected a number of bytes, *l, *a or *any"),
+            ("s:receive(-1)", "pattern: found -1, expected 0 bytes or more"),
+            ("s:receive(1.5)", "pattern: found number, expected an integer"),
+            ("s.close({})", "found table, expected a socket"),
+            ("coroutine.wrap(function() s:receive() end)()", "receive cannot wait inside a coroutine"),
+            ("table.sort({1, 2}, function() s:send('x') end)", "send cannot wait inside a callback"),
+        ])
     func faults(call: String, message: String) throws {
         let (fixture, peer) = try connected("print(select(2, pcall(function() return \(call) end)))")
         #expect(try #require(fixture.host.lines.first).contains(message))
@@ -147,7 +149,9 @@ struct SocketTests {
         #expect(peer.isClosed)
         fixture.advance(milliseconds: 1)
         #expect(
-            fixture.host.lines.map { $0.dropFirst(14) } == ["two\tnil\tsocket busy", "three", "one\tnil\tclosed"])
+            fixture.host.lines.map { $0.dropFirst(14) } == [
+                "two\tnil\tsocket busy", "three", "one\tnil\tclosed",
+            ])
         #expect(fixture.interpreter.waitingCalls == 0)
     }
 
@@ -155,7 +159,8 @@ struct SocketTests {
     func interpreterEnds() throws {
         let peer = FakeConnection()
         do {
-            let fixture = try ScriptFixture(.request, "sy.spawn(function() kept = sy.tcp.connect('a', 1) end)")
+            let fixture = try ScriptFixture(
+                .request, "sy.spawn(function() kept = sy.tcp.connect('a', 1) end)")
             _ = fixture.run()
             fixture.host.connects[0].finish(.success(peer))
             fixture.interpreter.end(fixture.flow)

@@ -64,7 +64,8 @@ extension LuaAPI {
             }
             return .one
         },
-        LuaFunction("fetched.each", .hidden, "", "Makes an iterator over headers: headers.") { call throws(LuaError) in
+        LuaFunction("fetched.each", .hidden, "", "Makes an iterator over headers: headers.") {
+            call throws(LuaError) in
             try call.table(1, "each")
             call.stack.top = 1
             call.stack.pushTable(array: 1)
@@ -147,7 +148,9 @@ extension LuaCall {
         request.maxBodyBytes = min(request.maxBodyBytes, most)
         if let index = option("max_size") {
             let size = try integer(index, "max_size")
-            guard 0...most ~= size else { throw LuaError("max_size: found \(size), expected 0 to \(most) bytes") }
+            guard 0...most ~= size else {
+                throw LuaError("max_size: found \(size), expected 0 to \(most) bytes")
+            }
             request.maxBodyBytes = size
         }
         return request

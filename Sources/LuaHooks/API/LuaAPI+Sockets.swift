@@ -35,7 +35,8 @@ extension LuaAPI {
             return .waits
         },
         LuaFunction(
-            "send", .method(.socket), "data: string, timeout?: number", returns: "integer?, string?", waits: true,
+            "send", .method(.socket), "data: string, timeout?: number", returns: "integer?, string?",
+            waits: true,
             "Sends all of the data and returns its length; nil and the reason when that fails."
         ) { call throws(LuaError) in
             let handle = try call.socketHandle()
@@ -74,7 +75,8 @@ extension LuaAPI {
             let waiter = try interpreter.wait(call, for: "receive")
             interpreter.sockets.update(handle) { $0.receiver = waiter }
             interpreter.setOperation(SocketOperation(interpreter, handle), of: waiter)
-            socket.connection.receive(pattern, timeout: timeout ?? socket.timeout) { [weak interpreter] result in
+            socket.connection.receive(pattern, timeout: timeout ?? socket.timeout) {
+                [weak interpreter] result in
                 switch result {
                 case .success(let bytes):
                     interpreter?.resume(waiter) { stack in
@@ -87,12 +89,15 @@ extension LuaAPI {
             return .waits
         },
         LuaFunction(
-            "close", .method(.socket), "", "Closes the socket; whoever waits for it is told that it is closed."
+            "close", .method(.socket), "",
+            "Closes the socket; whoever waits for it is told that it is closed."
         ) { call throws(LuaError) in
             call.interpreter.closeSocket(try call.socketHandle())
             return .none
         },
-        LuaFunction("__close", .metamethod(.socket), "", "`local socket <close> = …` closes it at the block's end.") {
+        LuaFunction(
+            "__close", .metamethod(.socket), "", "`local socket <close> = …` closes it at the block's end."
+        ) {
             call throws(LuaError) in
             call.interpreter.closeSocket(try call.socketHandle())
             return .none
