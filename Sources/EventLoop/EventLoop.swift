@@ -49,6 +49,7 @@ package final class EventLoop {
     private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
     private let mailbox: Mailbox
     private var waker: WakeChannel?
+    private var timer: WakeTimer?
     private var isStopping = false
     /// Stands for the system's clocks in tests: milliseconds of both.
     private let clock: (() -> (monotonic: Int64, unix: Int64))?
@@ -69,6 +70,7 @@ package final class EventLoop {
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
         self.waker = waker
+        timer = try WakeTimer(loop: self)
     }
 
     deinit { _ = Glibc.close(epoll) }
@@ -78,10 +80,12 @@ package final class EventLoop {
 
     package func stop() { isStopping = true }
 
-    /// Stops watching for posted work, which is what keeps a loop that has no channels from being freed.
+    /// Stops watching for posted work and time, which is what keeps a loop that has no channels from being freed.
     package func close() {
         _ = waker?.detach()
         waker = nil
+        timer?.close()
+        timer = nil
     }
 
     /// Runs until `stop` is called.
@@ -92,13 +96,7 @@ package final class EventLoop {
 
     /// One turn: waits (unless told not to) for something to happen, and handles all of it.
     package func turn(wait: Bool) {
-        var timeout: Int32 = 0
-        if wait && scheduled.isEmpty {
-            timeout = -1
-            if let next = deadlines.min {
-                timeout = Int32(clamping: max(0, next.time - now))
-            }
-        }
+        let timeout = wait && scheduled.isEmpty ? timeout() : 0
         // The array holds `maxEvents` entries, and the kernel writes at most that many.
         let count = unsafe events.withUnsafeMutableBufferPointer { events in
             unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
@@ -113,6 +111,14 @@ package final class EventLoop {
         runScheduled()
         runDeadlines()
         afterTurn?()
+    }
+
+    /// For how many milliseconds to wait at most, as `epoll_wait` takes it.
+    private func timeout() -> Int32 {
+        guard let next = deadlines.min else { return -1 }
+        if next.time <= now { return 0 }
+        if let timer, timer.wake(by: next.time) { return -1 }
+        return Int32(clamping: next.time - now)
     }
 
     private func runScheduled() {
@@ -137,8 +143,10 @@ package final class EventLoop {
             (now, unixNow) = clock()
             return
         }
+        let before = now
         now = Self.milliseconds(CLOCK_MONOTONIC)
-        unixNow = Self.milliseconds(CLOCK_REALTIME)
+        // Both count milliseconds: one call is enough until the next of them.
+        if now != before { unixNow = Self.milliseconds(CLOCK_REALTIME) }
     }
 
     private static func milliseconds(_ clock: clockid_t) -> Int64 {

@@ -34,13 +34,20 @@ package final class Interpreter: ScriptEngine {
     package var openFlows: Int { flows.count - idleFlows.count }
 
     /// Loads every script of the set.
-    package init(
+    package convenience init(
         _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons
+    ) throws(ScriptFault) {
+        try self.init(set, host: host, shared: shared, bodies: LuaAPI.functions.map(\.body))
+    }
+
+    /// With other bodies for the functions of the API: a test sees what becomes of a script where one does nothing.
+    init(
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.Body]
     ) throws(ScriptFault) {
         self.set = set
         self.host = host
         self.shared = shared
-        bodies = LuaAPI.functions.map(\.body)
+        self.bodies = bodies
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
@@ -321,6 +328,9 @@ package final class Interpreter: ScriptEngine {
             case .fail(let waiter, let message): resume(waiter, failed: message)
             case .run(let function, let flow, let script, let interval):
                 runTimer(id, function, flow, script, interval, now)
+            case .close(let flow, let code, let reason):
+                flow.timers.removeAll { $0 == id }
+                flow.owner?.close(code: code, reason: reason)
             }
         }
         if let next = timers.next { host.setAlarm(at: max(next, now + 1)) }
@@ -333,9 +343,12 @@ package final class Interpreter: ScriptEngine {
         return id
     }
 
-    func cancelTimer(_ id: ScriptTimers.ID) {
-        guard case .run(let function, _, _, _)? = timers.cancel(id) else { return }
-        main.release(function)
+    /// - Returns: what the timer was for, `nil` when it was over.
+    @discardableResult
+    func cancelTimer(_ id: ScriptTimers.ID) -> ScriptTimers.Purpose? {
+        let purpose = timers.cancel(id)
+        if case .run(let function, _, _, _)? = purpose { main.release(function) }
+        return purpose
     }
 
     private func runTimer(

@@ -102,6 +102,7 @@ struct LuaStack {
     }
 
     func push(_ bytes: [UInt8]) { push(bytes.span) }
+    func push(_ bytes: [UInt8], _ range: Range<Int>) { push(bytes.span.extracting(range)) }
 
     func push(_ text: String) {
         var text = text
@@ -158,6 +159,16 @@ struct LuaStack {
             unsafe bytes.withMemoryRebound(to: CChar.self) {
                 unsafe sy_lua_get_field(lua, Int32(table), $0.baseAddress, $0.count)
             }
+        }
+        return Kind(rawValue: kind) ?? .other
+    }
+
+    @discardableResult
+    func pushField(_ name: [UInt8], of table: Int) -> Kind {
+        // Lua copies the bytes during the call.
+        let kind = unsafe name.withUnsafeBytes { bytes in
+            let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe sy_lua_get_field(lua, Int32(table), start, bytes.count)
         }
         return Kind(rawValue: kind) ?? .other
     }

@@ -11,6 +11,16 @@ struct ScriptTimers {
         /// `flow:after`, `flow:every`, and `sy.after`: the function, whose flow and script it is of, and milliseconds
         /// until it runs again (0: never).
         case run(LuaReference, flow: ScriptFlow?, script: Int, interval: Int64)
+        /// `flow:deadline`.
+        case close(ScriptFlow, code: UInt16, reason: [UInt8])
+
+        var flow: ScriptFlow? {
+            switch self {
+            case .wake: nil
+            case .run(_, let flow, _, _): flow
+            case .close(let flow, _, _): flow
+            }
+        }
     }
 
     private struct Entry {

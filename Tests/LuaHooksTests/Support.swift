@@ -124,18 +124,23 @@ final class ScriptFixture: FlowOwner {
     let exchange: Exchange
     var ended: [(stage: HookStage, result: StageResult)] = []
     var variablesReady = 0
+    var bodyReads = 0
+    var closings: [(code: UInt16, reason: String)] = []
+    var facts: [FlowLeg: LegFacts] = [:]
+
+    static let configuration =
+        "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
 
     init(
         _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = LuaSettings(),
         failure: ScriptFailurePolicy = .closed,
-        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n",
+        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil
     ) throws {
         var values = Settings.Values()
         values.scriptPlan = 0
         values.scriptVariables = variables
         values.luaFailure = failure
-        let text =
-            "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
         let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(compiled.configuration)
         var set = ScriptSet(configuration)
@@ -143,7 +148,8 @@ final class ScriptFixture: FlowOwner {
         set.plans = [Array(scripts.indices)]
         set.slots = variables.count
         set.settings = settings
-        interpreter = try Interpreter(set, host: host, shared: ScriptCommons())
+        interpreter = try Interpreter(
+            set, host: host, shared: ScriptCommons(), bodies: bodies ?? LuaAPI.functions.map { $0.body })
         let runtime = RuntimeConfiguration(
             configuration,
             environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })
@@ -181,6 +187,16 @@ final class ScriptFixture: FlowOwner {
         return flow
     }
 
+    /// Another exchange of the same location.
+    func copy() -> Exchange {
+        let copy = Exchange(runtime: exchange.runtime, clock: host.clock)
+        copy.request = exchange.request
+        copy.begin(listener: 0, client: exchange.client, startedAt: host.clock.now, random: (3, 4))
+        copy.location = exchange.location
+        copy.scripts = interpreter
+        return copy
+    }
+
     func run(_ stage: HookStage = .request) -> StageResult { interpreter.run(stage, of: flow) }
 
     /// Runs a request hook and gives what it left in `flow.ctx.result` by `print`.
@@ -200,9 +216,11 @@ final class ScriptFixture: FlowOwner {
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) { ended.append((stage, result)) }
     func variableIsReady() { variablesReady += 1 }
-    func readBody() {}
-    func close(code: UInt16, reason: [UInt8]) {}
-    func facts(of leg: FlowLeg) -> LegFacts { LegFacts() }
+    func readBody() { bodyReads += 1 }
+    func close(code: UInt16, reason: [UInt8]) {
+        closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
+    }
+    func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
 }
 
 extension Script {

@@ -5,7 +5,9 @@ enum LuaAPI {
     /// The number that Lua knows a function by is its position here; 0 stands for none.
     static let functions: [LuaFunction] =
         [LuaFunction("", .hidden, "", "Stands for no function.") { _ in .none }]
-        + flowFunctions + moduleFunctions
+        + flowFunctions + requestFunctions + argumentFunctions + responseFunctions + headerFunctions
+        + variableFunctions + legFunctions + offerFunctions + answerFunctions + timerFunctions
+        + moduleFunctions
 
     static func number(of name: String, _ isHere: (LuaFunction.Place) -> Bool) -> Int {
         functions.firstIndex { $0.name == name && isHere($0.place) } ?? 0

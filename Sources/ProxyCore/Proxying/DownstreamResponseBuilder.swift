@@ -31,7 +31,8 @@ package enum DownstreamResponseBuilder {
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
             hasDate: outline.hasDate)
 
-        let reason = isErrorPage ? ReasonPhrases.phrase(status)[...] : bytes[exchange.response.reason]
+        let hasOwnReason = isErrorPage || exchange.reasonIsOurs
+        let reason = hasOwnReason ? ReasonPhrases.phrase(status)[...] : bytes[exchange.response.reason]
         writer.appendStatusLine(reason: reason, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if let type = outline.contentType {
