@@ -256,6 +256,8 @@ struct ConfigurationPrinter {
         case .map(let index): "\(definition.name) of map \(index)"
         case .assigned(let slot): "\(definition.name) in slot \(slot)"
         case .assignedOverMap(let index, let slot): "\(definition.name) in slot \(slot) or of map \(index)"
+        case .script(let slot, let assigned):
+            "\(definition.name) of script slot \(slot)\(assigned.map { " or in slot \($0)" } ?? "")"
         }
     }
 

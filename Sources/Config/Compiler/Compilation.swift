@@ -14,6 +14,8 @@ package struct CompilationEnvironment: Sendable {
     package var isPrivileged: Bool
     /// Numeric addresses of a host name, for `listen` and `resolver`.
     package var addressesOfHost: @Sendable (_ name: String) -> [String]
+    /// Looks into scripts; accepts all of them unless set.
+    package var scripts = ScriptProbe.none
 
     package init(
         prefix: String, builtinVariables: Set<String>, hostname: [UInt8] = [], isPrivileged: Bool = true,

@@ -39,6 +39,8 @@ struct VariableRegistry {
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot): return slot
         case .map(let index): definitions[name] = .assignedOverMap(index, slot: slotCount)
+        case .script(_, let slot?): return slot
+        case .script(let script, nil): definitions[name] = .script(slot: script, assigned: slotCount)
         case .builtin, .family, nil: definitions[name] = .assigned(slot: slotCount)
         }
         slotCount += 1
@@ -52,12 +54,15 @@ struct VariableRegistry {
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot):
             definitions[name] = .assignedOverMap(index, slot: slot)
-        case .builtin, .family, .map, nil: definitions[name] = .map(index)
+        case .builtin, .family, .map, .script, nil: definitions[name] = .map(index)
         }
     }
 
-    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one.
+    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one. Behind them come
+    /// those that are defined and not mentioned: a script may name them.
     func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
+        let unmentioned = definitions.keys.filter { positions[$0] == nil }.sorted()
+        let names = names + unmentioned
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
         let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0))
