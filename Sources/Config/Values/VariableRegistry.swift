@@ -25,14 +25,10 @@ struct VariableRegistry {
     mutating func reference(_ name: String, at position: SourcePosition, in directive: String) -> VariableID {
         let name = name.lowercased()
         uses.append(Use(name: name, position: position, directive: directive))
-        return VariableID(index: place(of: name))
-    }
-
-    private mutating func place(of name: String) -> Int {
-        if let known = positions[name] { return known }
+        if let known = positions[name] { return VariableID(index: known) }
         positions[name] = names.count
         names.append(name)
-        return names.count - 1
+        return VariableID(index: names.count - 1)
     }
 
     enum Conflict: Error {
@@ -48,7 +44,7 @@ struct VariableRegistry {
         case .map(let index): definitions[name] = .assignedOverMap(index, slot: slotCount)
         case .script(_, let slot?): return slot
         case .script(let script, nil): definitions[name] = .script(slot: script, assigned: slotCount)
-        case .builtin, .family, nil: define(name, as: .assigned(slot: slotCount))
+        case .builtin, .family, nil: definitions[name] = .assigned(slot: slotCount)
         }
         slotCount += 1
         return slotCount - 1
@@ -66,7 +62,7 @@ struct VariableRegistry {
             guard mappedByScript.remove(name) != nil else { throw .script }
             definitions[name] = assigned.map { .assignedOverMap(index, slot: $0) } ?? .map(index)
             return script
-        case .builtin, .family, .map, nil: define(name, as: .map(index))
+        case .builtin, .family, .map, nil: definitions[name] = .map(index)
         }
         return nil
     }
@@ -96,19 +92,16 @@ struct VariableRegistry {
         case .assigned(let slot), .assignedOverMap(_, let slot): assigned = slot
         case .builtin, .family, .map, nil: break
         }
-        define(name, as: .script(slot: scriptSlotCount, assigned: assigned))
+        definitions[name] = .script(slot: scriptSlotCount, assigned: assigned)
         scriptSlotCount += 1
         return scriptSlotCount - 1
     }
 
-    /// Scripts may ask for any variable by name, so one that no text mentions has a position as well.
-    private mutating func define(_ name: String, as source: VariableSource) {
-        definitions[name] = source
-        _ = place(of: name)
-    }
-
-    /// Every variable mentioned or defined, by its position, and a diagnostic for each use of an unknown one.
+    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one. Behind them come
+    /// those that are defined and not mentioned: a script may name them.
     func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
+        let unmentioned = definitions.keys.filter { positions[$0] == nil }.sorted()
+        let names = names + unmentioned
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
         let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0))
