@@ -90,6 +90,12 @@ extension FlowCases {
             "flow:internal_redirect('/a\\nb')",
             ["failed", "error: internal_redirect: found a control character"]),
         FlowCase(
+            "flow:internal_redirect('/a/../../b')",
+            [
+                "failed",
+                "error: internal_redirect: \"/a/../../b\" has a malformed escape, or leads too far up",
+            ]),
+        FlowCase(
             "flow:internal_redirect({})",
             ["failed", "error: internal_redirect: found table, expected a string"]),
         FlowCase(

@@ -37,7 +37,7 @@ extension LuaAPI {
         },
         LuaFunction(
             "internal_redirect", .method(.flow), "target: string",
-            "In `request` and `upgrade` hooks: the location is chosen again, for a path with or without a query, or is the one called `@name`."
+            "In `request` and `upgrade` hooks: the location is chosen again, for a path as a client writes it, with or without a query, or is the one called `@name`."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade], "flow:internal_redirect")
@@ -52,6 +52,11 @@ extension LuaAPI {
             case UInt8(ascii: "/"):
                 guard !target.contains(where: { $0 < 32 || $0 == 127 }) else {
                     throw LuaError("internal_redirect: found a control character")
+                }
+                guard Router.normalPath(of: target, for: exchange) != nil else {
+                    throw LuaError(
+                        "internal_redirect: \(call.shown(target)) has a malformed escape, or leads too far up"
+                    )
                 }
             default:
                 throw LuaError("internal_redirect: found \(call.shown(target)), expected a path or \"@name\"")

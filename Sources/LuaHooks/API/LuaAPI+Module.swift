@@ -51,7 +51,9 @@ extension LuaAPI {
             "This many unpredictable bytes, fit for keys and tokens; at most 65536."
         ) { call throws(LuaError) in
             let count = try call.integer(1, "random")
-            guard 0...65536 ~= count else { throw LuaError("random: found \(count), expected 0 to 65536 bytes") }
+            guard 0...65536 ~= count else {
+                throw LuaError("random: found \(count), expected 0 to 65536 bytes")
+            }
             return call.push(call.interpreter.host.randomBytes(count))
         },
         LuaFunction(
@@ -95,13 +97,15 @@ extension LuaAPI {
             """
             The value as JSON. An empty table becomes `{}`; a function, a number that is not finite, a table that \
             refers to itself or is nested more than 1000 deep, and an array that is mostly holes are errors.
-            """) { _ in .none },
+            """
+        ) { _ in .none },
         LuaFunction(
             "decode", .library("sy.json"), "text: string", returns: "any",
             """
             What the JSON says; `null` is `sy.json.null`, which is no `nil`. Text that is no JSON, or is nested more \
             than 1000 deep, is an error: where it comes from outside, call it by `pcall`.
-            """) { _ in .none },
+            """
+        ) { _ in .none },
     ]
 }
 

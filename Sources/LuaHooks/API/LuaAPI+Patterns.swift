@@ -93,14 +93,19 @@ extension LuaAPI {
             default: throw call.mismatch(3, "replacement", "a string or a function")
             }
         },
-        LuaFunction("re.gsub", .hidden, "", "Goes on with what the function returned.") { call throws(LuaError) in
+        LuaFunction("re.gsub", .hidden, "", "Goes on with what the function returned.") {
+            call throws(LuaError) in
             try call.takeReplacement()
             return try call.replaceNext()
         },
     ]
 
-    fileprivate static let nextMatch = number(of: "re.gmatch") { if case .hidden = $0 { true } else { false } }
-    fileprivate static let nextReplacement = number(of: "re.gsub") { if case .hidden = $0 { true } else { false } }
+    fileprivate static let nextMatch = number(of: "re.gmatch") {
+        if case .hidden = $0 { true } else { false }
+    }
+    fileprivate static let nextReplacement = number(of: "re.gsub") {
+        if case .hidden = $0 { true } else { false }
+    }
 }
 
 extension Interpreter {
@@ -286,7 +291,8 @@ extension LuaCall {
         case .boolean where !stack.boolean(-1): pushSubject(state.match)
         default:
             throw LuaError(
-                "re.gsub: found that the function returned \(stack.typeName(-1)), expected a string, false or nil")
+                "re.gsub: found that the function returned \(stack.typeName(-1)), expected a string, false or nil"
+            )
         }
         addPiece()
         state.position = state.match.upperBound
@@ -327,7 +333,9 @@ private enum ReplacementPart {
                 text.append(byte)
                 continue
             }
-            guard index < template.count else { throw LuaError("re.gsub: replacement: ends with a lone \"$\"") }
+            guard index < template.count else {
+                throw LuaError("re.gsub: replacement: ends with a lone \"$\"")
+            }
             if template[index] == UInt8(ascii: "$") {
                 text.append(byte)
                 index += 1
@@ -355,6 +363,8 @@ private enum ReplacementPart {
     private static func group(_ name: String, _ pattern: Pattern) throws(LuaError) -> Int {
         if let number = Int(name), 0...pattern.groupCount ~= number { return number }
         if let known = pattern.groupNames.first(where: { $0.name == name }) { return known.group }
-        throw LuaError("re.gsub: replacement: found group \"\(name)\", which the expression has not; write \"$$\" for \"$\"")
+        throw LuaError(
+            "re.gsub: replacement: found group \"\(name)\", which the expression has not; write \"$$\" for \"$\""
+        )
     }
 }
