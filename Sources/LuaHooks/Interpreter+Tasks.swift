@@ -5,7 +5,8 @@ extension Interpreter {
     /// Calls the function that is the call's first argument, as a call of no exchange.
     func spawn(_ call: borrowing LuaCall) throws(LuaError) {
         if case .load? = currentCall?.purpose {
-            throw LuaError("spawn cannot be called while its script is being loaded: call it in the init hook")
+            throw LuaError(
+                "spawn cannot be called while its script is being loaded: call it in the init hook")
         }
         let script = runningScript
         call.stack.pushCopy(1)

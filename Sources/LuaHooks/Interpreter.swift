@@ -26,6 +26,9 @@ package final class Interpreter: ScriptEngine {
     var patterns = PatternCache()
     /// Where a search's groups are noted: of use to one call at a time.
     var captures: [Int32] = []
+    var sockets = SocketTable()
+    /// The metatable of the headers that `fetch` gives, once there was need of it.
+    var fetchedHeaders: LuaReference?
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
@@ -142,6 +145,7 @@ package final class Interpreter: ScriptEngine {
         cancelCalls(of: flow)
         for timer in flow.timers { cancelTimer(timer) }
         flow.timers.removeAll(keepingCapacity: true)
+        closeSockets(of: flow)
         if let object = flow.object {
             main.release(object)
             flow.object = nil
@@ -278,6 +282,14 @@ package final class Interpreter: ScriptEngine {
         settle(call, resume(waiter.call, count))
     }
 
+    /// Gives up whatever is under way, for an interpreter that is not used any more: nothing of it is called afterwards.
+    package func shutDown() {
+        for index in calls.indices { cancel(index) }
+        for flow in flows { end(flow) }
+        while let id = timers.first { cancelTimer(id) }
+        closeAllSockets()
+    }
+
     private func stopWaiting(_ index: Int) {
         calls[index].isWaiting = false
         calls[index].operation = nil
@@ -318,6 +330,7 @@ package final class Interpreter: ScriptEngine {
             left -= 1
             switch purpose {
             case .wake(let waiter): resume(waiter) { _ in 0 }
+            case .fail(let waiter, let message): resume(waiter, failed: message)
             case .run(let function, let flow, let script, let interval):
                 runTimer(id, function, flow, script, interval, now)
             case .close(let flow, let code, let reason):

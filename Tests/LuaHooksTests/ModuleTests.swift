@@ -12,7 +12,8 @@ func lines(_ text: String, settings: LuaSettings = LuaSettings()) throws -> [Str
 
 /// What the expression raises, without its place.
 func failure(_ expression: String, settings: LuaSettings = LuaSettings()) throws -> String {
-    let printed = try lines("print(select(2, pcall(function() return \(expression) end)))", settings: settings)
+    let printed = try lines(
+        "print(select(2, pcall(function() return \(expression) end)))", settings: settings)
     let line = try #require(printed.first)
     return line.hasPrefix("test.lua:1: ") ? String(line.dropFirst(12)) : line
 }
@@ -32,13 +33,15 @@ struct ModuleTests {
         #expect(fixture.printed().last == "1704067200.25\t1000.25")
     }
 
-    @Test("sleep takes seconds, and nothing else", arguments: [
-        ("sy.sleep()", "sleep: found nothing, expected a number"),
-        ("sy.sleep({})", "sleep: found table, expected a number"),
-        ("sy.sleep(-1)", "sleep: found -1.0, expected 0 to 315360000 seconds"),
-        ("sy.sleep(0/0)", "expected 0 to 315360000 seconds"),
-        ("sy.sleep(math.huge)", "sleep: found inf, expected 0 to 315360000 seconds"),
-    ])
+    @Test(
+        "sleep takes seconds, and nothing else",
+        arguments: [
+            ("sy.sleep()", "sleep: found nothing, expected a number"),
+            ("sy.sleep({})", "sleep: found table, expected a number"),
+            ("sy.sleep(-1)", "sleep: found -1.0, expected 0 to 315360000 seconds"),
+            ("sy.sleep(0/0)", "expected 0 to 315360000 seconds"),
+            ("sy.sleep(math.huge)", "sleep: found inf, expected 0 to 315360000 seconds"),
+        ])
     func sleepArguments(call: String, message: String) throws {
         #expect(try failure(call).contains(message))
     }
@@ -86,11 +89,13 @@ struct ModuleTests {
     @Test("what goes wrong in a spawned function is logged, and its caller goes on")
     func spawnedFault() throws {
         let fixture = try ScriptFixture(
-            .request, "sy.spawn(function() error('early') end) sy.spawn(function() sy.sleep(1) error('late') end)")
+            .request,
+            "sy.spawn(function() error('early') end) sy.spawn(function() sy.sleep(1) error('late') end)")
         guard case .proceed = fixture.run() else { throw Unexpected() }
         fixture.advance(milliseconds: 1000)
         #expect(fixture.host.lines.count == 2)
-        #expect(fixture.host.lines[0].contains("[error] lua: function of test.lua:1 failed: test.lua:1: early"))
+        #expect(
+            fixture.host.lines[0].contains("[error] lua: function of test.lua:1 failed: test.lua:1: early"))
         #expect(fixture.host.lines[1].contains("test.lua:1: late"))
         #expect(fixture.interpreter.shared.failureCount == 2)
     }
@@ -134,14 +139,16 @@ struct ModuleTests {
             """
         #expect(
             try lines(text) == [
-                "[debug] lua: test.lua:1: a\t1\tnil", "[info] lua: test.lua:2: made", "[warn] lua: test.lua:3: ",
+                "[debug] lua: test.lua:1: a\t1\tnil", "[info] lua: test.lua:2: made",
+                "[warn] lua: test.lua:3: ",
                 "[error] lua: test.lua:4: true\t1.5",
             ])
     }
 
     @Test("an error in __tostring is the script's own, and nothing is logged")
     func logFault() throws {
-        let text = "print(pcall(sy.log.info, setmetatable({}, { __tostring = function() error('no', 0) end })))"
+        let text =
+            "print(pcall(sy.log.info, setmetatable({}, { __tostring = function() error('no', 0) end })))"
         #expect(try lines(text) == ["false\tno"])
     }
 
@@ -149,7 +156,8 @@ struct ModuleTests {
 
     @Test("random gives as many of the host's bytes as were asked for")
     func random() throws {
-        #expect(try lines("print(#sy.random(5), sy.random(3) == '\\0\\1\\2', #sy.random(0))") == ["5\ttrue\t0"])
+        #expect(
+            try lines("print(#sy.random(5), sy.random(3) == '\\0\\1\\2', #sy.random(0))") == ["5\ttrue\t0"])
         #expect(try failure("sy.random(-1)") == "random: found -1, expected 0 to 65536 bytes")
         #expect(try failure("sy.random(1 << 40)") == "random: found 1099511627776, expected 0 to 65536 bytes")
         #expect(try failure("sy.random(1.5)") == "random: found number, expected an integer")
@@ -184,15 +192,17 @@ struct ModuleTests {
                 """) == ["1\t-2\t1.5\t9007199254740991\t1e+300\t3\t4\t5"])
     }
 
-    @Test("what JSON cannot say is an error", arguments: [
-        ("sy.json.decode('{')", "Expected object key string"),
-        ("sy.json.decode('')", "Expected value"),
-        ("sy.json.decode(string.rep('[', 100000))", "too many nested data structures"),
-        ("sy.json.encode(print)", "type not supported"),
-        ("sy.json.encode(0/0)", "must not be NaN or Inf"),
-        ("sy.json.encode({[1] = 1, [1000000] = 2})", "excessively sparse array"),
-        ("(function() local t = {} t.t = t return sy.json.encode(t) end)()", "excessive nesting (1001)"),
-    ])
+    @Test(
+        "what JSON cannot say is an error",
+        arguments: [
+            ("sy.json.decode('{')", "Expected object key string"),
+            ("sy.json.decode('')", "Expected value"),
+            ("sy.json.decode(string.rep('[', 100000))", "too many nested data structures"),
+            ("sy.json.encode(print)", "type not supported"),
+            ("sy.json.encode(0/0)", "must not be NaN or Inf"),
+            ("sy.json.encode({[1] = 1, [1000000] = 2})", "excessively sparse array"),
+            ("(function() local t = {} t.t = t return sy.json.encode(t) end)()", "excessive nesting (1001)"),
+        ])
     func jsonFaults(call: String, message: String) throws {
         #expect(try failure(call).contains(message))
     }

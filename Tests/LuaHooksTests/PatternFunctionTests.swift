@@ -22,16 +22,18 @@ struct PatternFunctionTests {
         #expect(try lines("print(#sy.re.match('\\0\\255\\0x', '\\\\x00\\\\xff(.*)')[1])") == ["2"])
     }
 
-    @Test("options do what their letters say", arguments: [
-        ("'ABC', 'b', 'i'", "B"), ("'ABC', 'b'", "nil"),
-        ("'a\\nb', '^b$', 'm'", "b"), ("'a\\nb', '^b$'", "nil"),
-        ("'a\\nb', 'a.b', 's'", "a\nb"), ("'a\\nb', 'a.b'", "nil"),
-        ("'ab', 'a b # both', 'x'", "ab"), ("'ab', 'a b'", "nil"),
-        ("'é', '^.$', 'u'", "é"), ("'é', '^.$'", "nil"),
-        ("'ba', 'a', 'a'", "nil"), ("'ab', 'a', 'a'", "a"),
-        ("'b', '(?<n>a)|(?<n>b)', 'D'", "b"),
-        ("'x', 'x', 'jo'", "x"), ("'x', 'x', ''", "x"),
-    ])
+    @Test(
+        "options do what their letters say",
+        arguments: [
+            ("'ABC', 'b', 'i'", "B"), ("'ABC', 'b'", "nil"),
+            ("'a\\nb', '^b$', 'm'", "b"), ("'a\\nb', '^b$'", "nil"),
+            ("'a\\nb', 'a.b', 's'", "a\nb"), ("'a\\nb', 'a.b'", "nil"),
+            ("'ab', 'a b # both', 'x'", "ab"), ("'ab', 'a b'", "nil"),
+            ("'é', '^.$', 'u'", "é"), ("'é', '^.$'", "nil"),
+            ("'ba', 'a', 'a'", "nil"), ("'ab', 'a', 'a'", "a"),
+            ("'b', '(?<n>a)|(?<n>b)', 'D'", "b"),
+            ("'x', 'x', 'jo'", "x"), ("'x', 'x', ''", "x"),
+        ])
     func options(arguments: String, result: String) throws {
         #expect(try lines("local m = sy.re.match(\(arguments)) print(m and m[0])") == [result])
     }
@@ -68,8 +70,9 @@ struct PatternFunctionTests {
                 print(sy.re.gsub('ab', '(x)?b', '[$1]'))
                 print(sy.re.gsub('a1', '\\\\d', 7))
                 """) == [
-                "elloh-hello$ orldw-world$\t2", "bba\t2", "aaa\t0", "-a-b-c-\t4", "ac\t1", "a[]\t1", "a7\t1",
-            ])
+                    "elloh-hello$ orldw-world$\t2", "bba\t2", "aaa\t0", "-a-b-c-\t4", "ac\t1", "a[]\t1",
+                    "a7\t1",
+                ])
     }
 
     @Test("gsub asks a function about each match")
@@ -104,44 +107,61 @@ struct PatternFunctionTests {
     @Test("an error in the function is gsub's, the error's own value")
     func gsubError() throws {
         #expect(
-            try lines("local e = {} print(select(2, pcall(sy.re.gsub, 'a', 'a', function() error(e) end)) == e)")
+            try lines(
+                "local e = {} print(select(2, pcall(sy.re.gsub, 'a', 'a', function() error(e) end)) == e)")
                 == ["true"])
     }
 
-    @Test("what is wrong with a call is said", arguments: [
-        ("sy.re.match()", "regex: found nothing, expected a string"),
-        ("sy.re.match({}, 'a')", "subject: found table, expected a string"),
-        ("sy.re.match('a', {})", "regex: found table, expected a string"),
-        ("sy.re.match('a', 'a', {})", "options: found table, expected a string"),
-        ("sy.re.match('a', 'a', 'z')", "re.match: options: found \"z\", expected letters of \"imsxuaDjo\""),
-        ("sy.re.match('a', '(')", "re.match: regex: missing closing parenthesis at offset 1"),
-        ("sy.re.match('a', string.rep('a', 10000))", "re.match: regex: longer than 8192 bytes at offset 8192"),
-        ("sy.re.match('\\255', 'a', 'u')", "re.match: subject: found bytes that are not UTF-8"),
-        ("sy.re.gmatch({}, 'a')", "subject: found table, expected a string"),
-        ("sy.re.gmatch('a', '(')", "re.gmatch: regex: missing closing parenthesis at offset 1"),
-        ("sy.re.gsub('a', 'a')", "replacement: found nil, expected a string or a function"),
-        ("sy.re.gsub('a', 'a', {})", "replacement: found table, expected a string or a function"),
-        ("sy.re.gsub({}, 'a', 'b')", "subject: found table, expected a string"),
-        ("sy.re.gsub('a', 'a', 'b', '', -1)", "re.gsub: limit: found -1, expected 0 or more"),
-        ("sy.re.gsub('a', 'a', 'b', '', {})", "limit: found table, expected an integer"),
-        ("sy.re.gsub('a', 'a', '$1')", "found group \"1\", which the expression has not"),
-        ("sy.re.gsub('a', 'a', '$99999999999999999999')", "found group \"99999999999999999999\""),
-        ("sy.re.gsub('a', 'a', '${x}')", "found group \"x\", which the expression has not"),
-        ("sy.re.gsub('a', 'a', '$x')", "found group \"\", which the expression has not; write \"$$\" for \"$\""),
-        ("sy.re.gsub('a', 'a', '${x')", "re.gsub: replacement: \"${\" without \"}\""),
-        ("sy.re.gsub('a', 'a', '$')", "re.gsub: replacement: ends with a lone \"$\""),
-        ("sy.re.gsub('a', 'a', function() return {} end)", "the function returned table, expected a string, false or nil"),
-    ])
+    @Test(
+        "what is wrong with a call is said",
+        arguments: [
+            ("sy.re.match()", "regex: found nothing, expected a string"),
+            ("sy.re.match({}, 'a')", "subject: found table, expected a string"),
+            ("sy.re.match('a', {})", "regex: found table, expected a string"),
+            ("sy.re.match('a', 'a', {})", "options: found table, expected a string"),
+            (
+                "sy.re.match('a', 'a', 'z')",
+                "re.match: options: found \"z\", expected letters of \"imsxuaDjo\""
+            ),
+            ("sy.re.match('a', '(')", "re.match: regex: missing closing parenthesis at offset 1"),
+            (
+                "sy.re.match('a', string.rep('a', 10000))",
+                "re.match: regex: longer than 8192 bytes at offset 8192"
+            ),
+            ("sy.re.match('\\255', 'a', 'u')", "re.match: subject: found bytes that are not UTF-8"),
+            ("sy.re.gmatch({}, 'a')", "subject: found table, expected a string"),
+            ("sy.re.gmatch('a', '(')", "re.gmatch: regex: missing closing parenthesis at offset 1"),
+            ("sy.re.gsub('a', 'a')", "replacement: found nil, expected a string or a function"),
+            ("sy.re.gsub('a', 'a', {})", "replacement: found table, expected a string or a function"),
+            ("sy.re.gsub({}, 'a', 'b')", "subject: found table, expected a string"),
+            ("sy.re.gsub('a', 'a', 'b', '', -1)", "re.gsub: limit: found -1, expected 0 or more"),
+            ("sy.re.gsub('a', 'a', 'b', '', {})", "limit: found table, expected an integer"),
+            ("sy.re.gsub('a', 'a', '$1')", "found group \"1\", which the expression has not"),
+            ("sy.re.gsub('a', 'a', '$99999999999999999999')", "found group \"99999999999999999999\""),
+            ("sy.re.gsub('a', 'a', '${x}')", "found group \"x\", which the expression has not"),
+            (
+                "sy.re.gsub('a', 'a', '$x')",
+                "found group \"\", which the expression has not; write \"$$\" for \"$\""
+            ),
+            ("sy.re.gsub('a', 'a', '${x')", "re.gsub: replacement: \"${\" without \"}\""),
+            ("sy.re.gsub('a', 'a', '$')", "re.gsub: replacement: ends with a lone \"$\""),
+            (
+                "sy.re.gsub('a', 'a', function() return {} end)",
+                "the function returned table, expected a string, false or nil"
+            ),
+        ])
     func faults(call: String, message: String) throws {
         #expect(try failure(call).contains(message))
     }
 
-    @Test("a search that backtracks without end is an error, not a miss", arguments: [
-        "sy.re.match(('a'):rep(30) .. '!', '(a+)+$')",
-        "sy.re.gmatch(('a'):rep(30) .. '!', '(a+)+$')()",
-        "sy.re.gsub(('a'):rep(30) .. '!', '(a+)+$', '')",
-        "sy.re.gsub(('a'):rep(30) .. '!', '(a+)+$', function() end)",
-    ])
+    @Test(
+        "a search that backtracks without end is an error, not a miss",
+        arguments: [
+            "sy.re.match(('a'):rep(30) .. '!', '(a+)+$')",
+            "sy.re.gmatch(('a'):rep(30) .. '!', '(a+)+$')()",
+            "sy.re.gsub(('a'):rep(30) .. '!', '(a+)+$', '')",
+            "sy.re.gsub(('a'):rep(30) .. '!', '(a+)+$', function() end)",
+        ])
     func backtracking(call: String) throws {
         #expect(try failure(call).contains("given up: the search takes too many steps"))
     }

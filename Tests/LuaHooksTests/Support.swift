@@ -20,6 +20,101 @@ final class FakeHost: ScriptHost {
     func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
     func scriptsAreInitialised() { isInitialised = true }
     func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
+
+    // MARK: The network
+
+    /// What is under way, until a test answers it.
+    var fetches: [FakeOperation<Result<FetchResponse, FetchFailure>>] = []
+    var requests: [FetchRequest] = []
+    var connects: [FakeOperation<Result<any ScriptConnection, SocketFailure>>] = []
+    var places: [String] = []
+    var cancelled = 0
+
+    func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation {
+        requests.append(request)
+        let operation = FakeOperation(done) { [unowned self] in cancelled += 1 }
+        fetches.append(operation)
+        return operation
+    }
+
+    func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation {
+        places.append("\(String(decoding: host, as: UTF8.self)):\(port) \(timeout)")
+        let operation = FakeOperation(done) { [unowned self] in cancelled += 1 }
+        connects.append(operation)
+        return operation
+    }
+}
+
+final class FakeOperation<Outcome>: ScriptOperation {
+    private var done: ((Outcome) -> Void)?
+    private let cancelled: () -> Void
+
+    init(_ done: @escaping (Outcome) -> Void, cancelled: @escaping () -> Void) {
+        self.done = done
+        self.cancelled = cancelled
+    }
+
+    /// Does nothing when it was cancelled.
+    func finish(_ outcome: Outcome) {
+        let done = done
+        self.done = nil
+        done?(outcome)
+    }
+
+    func cancel() {
+        done = nil
+        cancelled()
+    }
+}
+
+/// A peer that says what a test has it say.
+final class FakeConnection: ScriptConnection {
+    var sent: [String] = []
+    var wanted: [ReceivePattern] = []
+    var timeouts: [Int64] = []
+    var isClosed = false
+    private var sending: ((SocketFailure?) -> Void)?
+    private var receiving: ((Result<[UInt8], SocketFailure>) -> Void)?
+
+    func send(_ bytes: [UInt8], timeout: Int64, done: @escaping (SocketFailure?) -> Void) {
+        sent.append(String(decoding: bytes, as: UTF8.self))
+        timeouts.append(timeout)
+        sending = done
+    }
+
+    func receive(
+        _ pattern: ReceivePattern, timeout: Int64, done: @escaping (Result<[UInt8], SocketFailure>) -> Void
+    ) {
+        wanted.append(pattern)
+        timeouts.append(timeout)
+        receiving = done
+    }
+
+    func close() {
+        isClosed = true
+        sending = nil
+        receiving = nil
+    }
+
+    func sendingEnds(_ failure: SocketFailure? = nil) {
+        let done = sending
+        sending = nil
+        done?(failure)
+    }
+
+    func says(_ text: String) { receivingEnds(.success(Array(text.utf8))) }
+
+    func receivingEnds(_ result: Result<[UInt8], SocketFailure>) {
+        let done = receiving
+        receiving = nil
+        done?(result)
+    }
 }
 
 /// An interpreter with scripts, and an exchange in a location that has them all.
