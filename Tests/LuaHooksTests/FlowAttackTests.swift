@@ -25,7 +25,7 @@ struct FlowAttackTests {
         case .anyGetter: "return \(object)[\(values)]"
         case .anySetter: "\(object)[\(values)] = \(values)"
         case .metamethod: "for a, b in pairs(\(object)) do end"
-        case .module, .hidden: nil
+        case .module, .library, .hidden: nil
         }
     }
 

@@ -147,12 +147,15 @@ extension LuaFunction.Place {
             .metamethod(let type):
             type
         case .part(let whole, _, _), .ownTable(let whole, _): whole
-        case .module, .hidden: nil
+        case .module, .library, .hidden: nil
         }
     }
 
     var module: String? {
-        if case .module(let name) = self { name } else { nil }
+        switch self {
+        case .module(let name), .library(let name): name
+        default: nil
+        }
     }
 }
 
