@@ -70,7 +70,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "args", .setter(.request), "value: string|table<string, string|number|boolean|string[]>",
-            "Replaces the query: by a text that is escaped already, or by names with values, in the order of the names."
+            "Replaces the query: by a text that is escaped already, or by names with values, in the "
+                + "order of the names."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .request)
             try call.expect(flow, in: [.request, .upgrade], "flow.req.args")
@@ -126,7 +127,8 @@ extension LuaCall {
         }
     }
 
-    /// Tables have no order of their own, so names are put in theirs: the same table always makes the same query.
+    /// Tables have no order of their own, so names are put in theirs: the same table always makes the same
+    /// query.
     private func query(ofTable index: Int) throws(LuaError) -> [UInt8] {
         var names: [[UInt8]] = []
         stack.pushNil()
@@ -168,7 +170,8 @@ extension LuaCall {
         guard let value = stack.span(-1) else {
             let shown = String(decoding: name.prefix(64), as: UTF8.self)
             throw LuaError(
-                "flow.req.args: found \(stack.typeName(-1)) as \"\(shown)\", expected a string, a number, a boolean or a list of them"
+                "flow.req.args: found \(stack.typeName(-1)) as \"\(shown)\", "
+                    + "expected a string, a number, a boolean or a list of them"
             )
         }
         try checkLength(value.count + query.count, "flow.req.args")
