@@ -31,7 +31,7 @@ struct ReferenceTests {
                 #expect(reference.contains(function.summary), "\(name)")
             case .anyGetter:
                 #expect(types.contains("---@field [string] \(function.returns) \(function.summary)"))
-            case .module(let module), .library(let module):
+            case .module(let module):
                 #expect(types.contains("function \(module).\(name)("))
                 #expect(reference.contains("`\(module).\(name)("))
             case .library(let module):

@@ -61,7 +61,7 @@ extension LuaAPI {
             let exchange = try call.exchange(of: flow)
             exchange.uri = path
             exchange.uriChanged = true
-            // As after `rewrite … break`: what `proxy_pass` puts in place of the location's prefix has none to replace.
+            // As after `rewrite … break`: no prefix of the location's is left for `proxy_pass` to replace.
             exchange.locationMatchesURI = false
             return .none
         },
