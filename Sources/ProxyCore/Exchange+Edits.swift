@@ -9,8 +9,7 @@ extension Exchange {
         let index = request.hostIndex
         hostIsGiven = request.fields.indices.contains(index)
         let bytes = request.bytes
-        if hostIsGiven, HostName.append(bytes.span.extracting(request.fields[index].value), to: &name)
-        {
+        if hostIsGiven, HostName.append(bytes.span.extracting(request.fields[index].value), to: &name) {
             host = name
         } else {
             host = server.name

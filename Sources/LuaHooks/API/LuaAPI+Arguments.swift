@@ -10,10 +10,11 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let exchange = try call.exchange(.arguments)
             let name = try call.span(2, "args")
+            let query = exchange.arguments
             var position = 0
-            while let pair = QueryArguments.next(exchange.arguments.span, &position) {
-                guard QueryArguments.isDecoded(exchange.arguments.span, pair.name, name) else { continue }
-                QueryArguments.push(exchange.arguments.span, pair.value, on: call.stack)
+            while let pair = QueryArguments.next(query.span, &position) {
+                guard QueryArguments.isDecoded(query.span, pair.name, name) else { continue }
+                QueryArguments.push(query.span, pair.value, on: call.stack)
                 return .one
             }
             call.stack.pushNil()
@@ -48,11 +49,12 @@ extension LuaAPI {
             let name = try call.span(2, "all")
             call.stack.pushTable()
             var count = 0
+            let query = exchange.arguments
             var position = 0
-            while let pair = QueryArguments.next(exchange.arguments.span, &position) {
-                guard QueryArguments.isDecoded(exchange.arguments.span, pair.name, name) else { continue }
+            while let pair = QueryArguments.next(query.span, &position) {
+                guard QueryArguments.isDecoded(query.span, pair.name, name) else { continue }
                 count += 1
-                QueryArguments.push(exchange.arguments.span, pair.value, on: call.stack)
+                QueryArguments.push(query.span, pair.value, on: call.stack)
                 call.stack.setElement(count, of: -2)
             }
             return .one
@@ -85,10 +87,11 @@ extension LuaAPI {
         let exchange = try call.exchange(.arguments)
         call.beginPairs(0)
         var count = 0
+        let query = exchange.arguments
         var position = 0
-        while let pair = QueryArguments.next(exchange.arguments.span, &position) {
-            QueryArguments.push(exchange.arguments.span, pair.name, on: call.stack)
-            QueryArguments.push(exchange.arguments.span, pair.value, on: call.stack)
+        while let pair = QueryArguments.next(query.span, &position) {
+            QueryArguments.push(query.span, pair.name, on: call.stack)
+            QueryArguments.push(query.span, pair.value, on: call.stack)
             call.addPair(count)
             count += 1
         }
