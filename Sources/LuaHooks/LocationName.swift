@@ -3,8 +3,8 @@ internal import Patterns
 
 /// A location as the configuration has it: `/chat/`, `= /`, `~ \.php$`, `@fallback`.
 enum LocationName {
-    /// The name of the location that an exchange is in. An `if` or `limit_except` block has that of the location it
-    /// stands in, and what stands in no location has none.
+    /// The name of the location that an exchange is in. An `if` or `limit_except` block has that of the
+    /// location it stands in, and what stands in no location has none.
     static func text(of location: Location, in server: VirtualServer) -> [UInt8]? {
         switch location.matcher {
         case .server: return nil

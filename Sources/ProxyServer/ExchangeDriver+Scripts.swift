@@ -169,7 +169,7 @@ extension ExchangeDriver: FlowOwner {
         case .respond(let response):
             exchange.bodyIsDiscarded = true
             respond(LocalResponse(response))
-        case .internalRedirect(let target): perform(Router.redirect(exchange, toURI: target))
+        case .internalRedirect(let target): perform(Router.redirect(exchange, toEscapedURI: target))
         case .close: finish(.close)
         }
     }

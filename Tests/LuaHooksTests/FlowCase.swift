@@ -5,8 +5,8 @@ import Wire
 
 @testable import LuaHooks
 
-/// Hooks that run on one exchange, and all that can be seen of it: what they print, how each stage came out, what
-/// became of the request.
+/// Hooks that run on one exchange, and all that can be seen of it: what they print, how each stage came out,
+/// what became of the request.
 struct FlowCase {
     enum Step {
         /// The driver has read the request's body.

@@ -6,7 +6,8 @@ import ProxyCore
 extension FlowCases {
     static let answers: [FlowCase] = [
         FlowCase(
-            "return flow:respond{ status = 403, headers = { ['X-B'] = { 'y', 'x' }, ['X-A'] = 1 }, body = 'no' }",
+            "return flow:respond{ status = 403, headers = { ['X-B'] = { 'y', 'x' }, ['X-A'] = 1 }, "
+                + "body = 'no' }",
             ["answer 403 [X-A: 1] [X-B: y] [X-B: x] no"]),
         FlowCase(in: .upgrade, "flow:respond{}", request: handshake, ["answer 200"]),
         FlowCase(
@@ -90,13 +91,20 @@ extension FlowCases {
             "flow:internal_redirect('/a\\nb')",
             ["failed", "error: internal_redirect: found a control character"]),
         FlowCase(
+            "flow:internal_redirect('/a/../../b')",
+            [
+                "failed",
+                "error: internal_redirect: \"/a/../../b\" has a malformed escape, or leads too far up",
+            ]),
+        FlowCase(
             "flow:internal_redirect({})",
             ["failed", "error: internal_redirect: found table, expected a string"]),
         FlowCase(
             in: .response, "flow:internal_redirect('/x')",
             [
                 "failed",
-                "error: flow:internal_redirect can be used in request and upgrade hooks, not in a response hook",
+                "error: flow:internal_redirect can be used in request and upgrade hooks, not in a "
+                    + "response hook",
             ]),
 
         FlowCase("flow:route('two')", configuration: servers, ["route: two"]),
@@ -137,13 +145,15 @@ extension FlowCases {
             in: .open, "flow:close(1005)",
             [
                 "failed",
-                "error: close: found code 1005, expected 1000 to 1014 without 1004, 1005, 1006 and 1010, or 3000 to 4999",
+                "error: close: found code 1005, expected 1000 to 1014 without 1004, 1005, 1006 and "
+                    + "1010, or 3000 to 4999",
             ]),
         FlowCase(
             in: .open, "flow:close(1010)",
             [
                 "failed",
-                "error: close: found code 1010, expected 1000 to 1014 without 1004, 1005, 1006 and 1010, or 3000 to 4999",
+                "error: close: found code 1010, expected 1000 to 1014 without 1004, 1005, 1006 and "
+                    + "1010, or 3000 to 4999",
             ]),
         FlowCase(
             in: .open, "flow:close(1000, ('x'):rep(124))",
@@ -218,7 +228,8 @@ extension FlowCases {
             "flow:deadline(1704067202, 1)",
             [
                 "failed",
-                "error: deadline: found code 1, expected 1000 to 1014 without 1004, 1005, 1006 and 1010, or 3000 to 4999",
+                "error: deadline: found code 1, expected 1000 to 1014 without 1004, 1005, 1006 and "
+                    + "1010, or 3000 to 4999",
             ]),
     ]
 }

@@ -8,7 +8,8 @@ extension FlowCases {
 
     static let headers: [FlowCase] = [
         FlowCase(
-            "print(flow.req.headers['X-A'], flow.req.headers['x-a'], flow.req.headers.Host, flow.req.headers['X-B'])",
+            "print(flow.req.headers['X-A'], flow.req.headers['x-a'], flow.req.headers.Host, "
+                + "flow.req.headers['X-B'])",
             request: twice, ["1\t1\ta\tnil"]),
         FlowCase(
             "flow.req.headers['X-B'] = 'new' print(flow.req.headers['x-b'], flow.var.http_x_b)", ["new\tnew"]),

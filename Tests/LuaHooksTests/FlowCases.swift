@@ -155,7 +155,8 @@ enum FlowCases {
             "flow.req.args['x'] = 'a b&' flow.req.args.n = 7 print(flow.req.query, flow.var.arg_x)",
             ["x=a%20b%26&y=2&n=7\ta%20b%26"]),
         FlowCase(
-            "flow.req.args['x'] = nil print(flow.req.query) flow.req.args.y = nil print(flow.req.query == '')",
+            "flow.req.args['x'] = nil print(flow.req.query) flow.req.args.y = nil "
+                + "print(flow.req.query == '')",
             ["y=2", "true"]),
         FlowCase(
             "flow.req.args['a'] = 'once' print(flow.req.query)",
@@ -173,13 +174,15 @@ enum FlowCases {
             "print(table.concat(flow.req.args:all('a'), '|'), #flow.req.args:all('b'))",
             request: "GET /?a=1&A=2&a=%33 HTTP/1.1\nHost: a\n\n", ["1|3\t0"]),
         FlowCase(
-            "for n, v in flow.req.args:each() do flow.req.args[n] = nil print(n, v) end print(flow.req.query == '')",
+            "for n, v in flow.req.args:each() do flow.req.args[n] = nil print(n, v) end "
+                + "print(flow.req.query == '')",
             ["x\t1", "y\t2", "true"]),
         FlowCase(
             "for n, v in pairs(flow.req.args) do print(n, v) end",
             request: "GET /?a+b=%20&c HTTP/1.1\nHost: a\n\n", ["a b\t ", "c\t"]),
         FlowCase(
-            "flow.req.args = { b = { 'x', 2 }, a = 'ä', c = true, d = false } print(flow.req.query, flow.req.args.a)",
+            "flow.req.args = { b = { 'x', 2 }, a = 'ä', c = true, d = false } print(flow.req.query, "
+                + "flow.req.args.a)",
             ["a=%C3%A4&b=x&b=2&c\tä"]),
         FlowCase("flow.req.args = 'p=%31' print(flow.req.query, flow.req.args.p)", ["p=%31\t1"]),
         FlowCase(
@@ -198,13 +201,15 @@ enum FlowCases {
             "flow.req.args = { a = print }",
             [
                 "failed",
-                "error: flow.req.args: found function as \"a\", expected a string, a number, a boolean or a list of them",
+                "error: flow.req.args: found function as \"a\", expected a string, a number, a "
+                    + "boolean or a list of them",
             ]),
         FlowCase(
             "flow.req.args = { a = { {} } }",
             [
                 "failed",
-                "error: flow.req.args: found table as \"a\", expected a string, a number, a boolean or a list of them",
+                "error: flow.req.args: found table as \"a\", expected a string, a number, a boolean "
+                    + "or a list of them",
             ]),
         FlowCase(
             in: .log, "flow.req.args = 'a'",
@@ -222,7 +227,8 @@ enum FlowCases {
         FlowCase(
             in: .log, "print(flow.req:body())", request: post,
             [
-                "error: flow.req:body, for a body that was not read before, can be used in request and upgrade hooks, not in a log hook"
+                "error: flow.req:body, for a body that was not read before, can be used in request "
+                    + "and upgrade hooks, not in a log hook"
             ]),
         FlowCase("flow.req:set_body('new') print(flow.req:body())", request: post, ["new", "body: new"]),
         FlowCase("flow.req:set_body({})", ["failed", "error: set_body: found table, expected a string"]),

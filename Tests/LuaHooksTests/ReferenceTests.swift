@@ -81,7 +81,8 @@ struct ReferenceTests {
                 "---@class switchyard\nsy = {}\n\n---The time.\n---@return number\nfunction sy.now() end\n"))
         #expect(
             types.contains(
-                "---@class switchyard.log\nsy.log = {}\n\n---Writes a line.\n---@param ... any\nfunction sy.log.info(...) end\n"
+                "---@class switchyard.log\nsy.log = {}\n\n---Writes a line.\n---@param ... "
+                    + "any\nfunction sy.log.info(...) end\n"
             ))
         let reference = LuaAPI.reference(of: functions)
         #expect(reference.contains("\n## `flow.client`\n\n| field | type | |\n"))

@@ -7,7 +7,8 @@ extension LuaAPI {
     static let answerFunctions: [LuaFunction] = [
         LuaFunction(
             "respond", .method(.flow), "answer: Answer",
-            "In `request`, `upgrade` and `response` hooks: answers the client with this once the hook returns; no further hook of the stage runs."
+            "In `request`, `upgrade` and `response` hooks: answers the client with this once the "
+                + "hook returns; no further hook of the stage runs."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade, .response], "flow:respond")
@@ -16,7 +17,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "redirect", .method(.flow), "uri: string, status?: integer",
-            "Answers with a redirect, 302 unless `status` is 301, 303, 307 or 308; where `respond` can be used."
+            "Answers with a redirect, 302 unless `status` is 301, 303, 307 or 308; where `respond` "
+                + "can be used."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade, .response], "flow:redirect")
@@ -37,7 +39,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "internal_redirect", .method(.flow), "target: string",
-            "In `request` and `upgrade` hooks: the location is chosen again, for a path with or without a query, or is the one called `@name`."
+            "In `request` and `upgrade` hooks: the location is chosen again, for a path as a client "
+                + "writes it, with or without a query, or is the one called `@name`."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade], "flow:internal_redirect")
@@ -53,6 +56,11 @@ extension LuaAPI {
                 guard !target.contains(where: { $0 < 32 || $0 == 127 }) else {
                     throw LuaError("internal_redirect: found a control character")
                 }
+                guard Router.normalPath(of: target, for: exchange) != nil else {
+                    throw LuaError(
+                        "internal_redirect: \(call.shown(target)) has a malformed escape, or leads too far up"
+                    )
+                }
             default:
                 throw LuaError("internal_redirect: found \(call.shown(target)), expected a path or \"@name\"")
             }
@@ -61,7 +69,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "route", .method(.flow), "target: string|string[]",
-            "In `request` and `upgrade` hooks: the request goes to this upstream of the configuration or to this `http://host:port`; to the next of a list where one fails."
+            "In `request` and `upgrade` hooks: the request goes to this upstream of the "
+                + "configuration or to this `http://host:port`; to the next of a list where one fails."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade], "flow:route")
@@ -78,7 +87,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "close", .method(.flow), "code?: integer, reason?: string",
-            "In `open` and `drain` hooks and in timers: ends the tunnel, both peers being sent this close code (1000 unless given) and reason (up to 123 bytes)."
+            "In `open` and `drain` hooks, in timers, and of other exchanges: ends the tunnel, both "
+                + "peers being sent this close code (1000 unless given) and reason (up to 123 bytes)."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let (code, reason) = try call.closing(2, "close")
@@ -101,15 +111,15 @@ extension LuaAPI {
 }
 
 extension LuaCall {
-    /// The call is made by a timer of the flow, or by what a hook of it spawned.
+    /// The call is not made by a hook or variable of the flow, which have results of their own: by a timer,
+    /// by what was spawned, or on behalf of another exchange.
     func isBackground(of flow: ScriptFlow) -> Bool {
         let index = interpreter.runningIndex
-        guard interpreter.calls.indices.contains(index), interpreter.calls[index].flow === flow else {
-            return false
-        }
+        guard interpreter.calls.indices.contains(index) else { return false }
         switch interpreter.calls[index].purpose {
         case .timer, .spawned: return true
-        case .none, .load, .hook, .variable: return false
+        case .none, .load: return false
+        case .hook, .variable: return interpreter.calls[index].flow !== flow
         }
     }
 
@@ -119,7 +129,8 @@ extension LuaCall {
         // RFC 6455 §7.4.1: 1010 is the client's, that a server has not taken up an extension.
         guard let short = UInt16(exactly: code), WebSocketCloseCode.isValidOnWire(short), short != 1010 else {
             throw LuaError(
-                "\(name): found code \(code), expected 1000 to 1014 without 1004, 1005, 1006 and 1010, or 3000 to 4999"
+                "\(name): found code \(code), expected 1000 to 1014 without 1004, 1005, 1006 and 1010, "
+                    + "or 3000 to 4999"
             )
         }
         let reason = try optionalBytes(index + 1, name) ?? []

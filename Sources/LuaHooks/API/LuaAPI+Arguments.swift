@@ -10,10 +10,11 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let exchange = try call.exchange(.arguments)
             let name = try call.span(2, "args")
+            let query = exchange.arguments
             var position = 0
-            while let pair = QueryArguments.next(exchange.arguments.span, &position) {
-                guard QueryArguments.isDecoded(exchange.arguments.span, pair.name, name) else { continue }
-                QueryArguments.push(exchange.arguments.span, pair.value, on: call.stack)
+            while let pair = QueryArguments.next(query.span, &position) {
+                guard QueryArguments.isDecoded(query.span, pair.name, name) else { continue }
+                QueryArguments.push(query.span, pair.value, on: call.stack)
                 return .one
             }
             call.stack.pushNil()
@@ -48,11 +49,12 @@ extension LuaAPI {
             let name = try call.span(2, "all")
             call.stack.pushTable()
             var count = 0
+            let query = exchange.arguments
             var position = 0
-            while let pair = QueryArguments.next(exchange.arguments.span, &position) {
-                guard QueryArguments.isDecoded(exchange.arguments.span, pair.name, name) else { continue }
+            while let pair = QueryArguments.next(query.span, &position) {
+                guard QueryArguments.isDecoded(query.span, pair.name, name) else { continue }
                 count += 1
-                QueryArguments.push(exchange.arguments.span, pair.value, on: call.stack)
+                QueryArguments.push(query.span, pair.value, on: call.stack)
                 call.stack.setElement(count, of: -2)
             }
             return .one
@@ -70,7 +72,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "args", .setter(.request), "value: string|table<string, string|number|boolean|string[]>",
-            "Replaces the query: by a text that is escaped already, or by names with values, in the order of the names."
+            "Replaces the query: by a text that is escaped already, or by names with values, in the "
+                + "order of the names."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .request)
             try call.expect(flow, in: [.request, .upgrade], "flow.req.args")
@@ -84,10 +87,11 @@ extension LuaAPI {
         let exchange = try call.exchange(.arguments)
         call.beginPairs(0)
         var count = 0
+        let query = exchange.arguments
         var position = 0
-        while let pair = QueryArguments.next(exchange.arguments.span, &position) {
-            QueryArguments.push(exchange.arguments.span, pair.name, on: call.stack)
-            QueryArguments.push(exchange.arguments.span, pair.value, on: call.stack)
+        while let pair = QueryArguments.next(query.span, &position) {
+            QueryArguments.push(query.span, pair.name, on: call.stack)
+            QueryArguments.push(query.span, pair.value, on: call.stack)
             call.addPair(count)
             count += 1
         }
@@ -126,7 +130,8 @@ extension LuaCall {
         }
     }
 
-    /// Tables have no order of their own, so names are put in theirs: the same table always makes the same query.
+    /// Tables have no order of their own, so names are put in theirs: the same table always makes the same
+    /// query.
     private func query(ofTable index: Int) throws(LuaError) -> [UInt8] {
         var names: [[UInt8]] = []
         stack.pushNil()
@@ -168,7 +173,8 @@ extension LuaCall {
         guard let value = stack.span(-1) else {
             let shown = String(decoding: name.prefix(64), as: UTF8.self)
             throw LuaError(
-                "flow.req.args: found \(stack.typeName(-1)) as \"\(shown)\", expected a string, a number, a boolean or a list of them"
+                "flow.req.args: found \(stack.typeName(-1)) as \"\(shown)\", "
+                    + "expected a string, a number, a boolean or a list of them"
             )
         }
         try checkLength(value.count + query.count, "flow.req.args")

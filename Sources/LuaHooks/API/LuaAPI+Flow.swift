@@ -26,7 +26,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "location", .getter(.flow), "", returns: "string?",
-            "The location that the exchange is in, as configured: `/chat/`, `= /`, `@fallback`; nil outside of any."
+            "The location that the exchange is in, as configured: `/chat/`, `= /`, `@fallback`; nil "
+                + "outside of any."
         ) { call throws(LuaError) in
             let exchange = try call.exchange(.flow)
             return call.push(LocationName.text(of: exchange.location, in: exchange.server))

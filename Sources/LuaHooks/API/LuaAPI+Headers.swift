@@ -101,8 +101,8 @@ extension LuaAPI {
     }
 }
 
-/// Iterators over pairs of names and values. They go through a copy made at the beginning, so that a loop may change
-/// what it goes through.
+/// Iterators over pairs of names and values. They go through a copy made at the beginning, so that a loop
+/// may change what it goes through.
 extension LuaCall {
     private static let nextPair = LuaAPI.number(of: "next_pair") { place in
         if case .hidden = place { true } else { false }

@@ -71,7 +71,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "deflate", .setter(.offer), "value: boolean",
-            "In `upgrade` hooks: false keeps permessage-deflate from the upstream. True changes nothing where the client offers it, and is an error where it does not."
+            "In `upgrade` hooks: false keeps permessage-deflate from the upstream. True changes "
+                + "nothing where the client offers it, and is an error where it does not."
         ) { call throws(LuaError) in
             let exchange = try call.offer("flow.offer.deflate")
             guard call.stack.kind(3) == .boolean else {

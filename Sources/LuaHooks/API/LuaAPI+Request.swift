@@ -48,7 +48,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "path", .setter(.request), "value: string",
-            "In `request` and `upgrade` hooks: another path, decoded, goes upstream. The location stays, and so does the query."
+            "In `request` and `upgrade` hooks: another path, decoded, goes upstream. The location "
+                + "stays, and so does the query."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .request)
             try call.expect(flow, in: [.request, .upgrade], "flow.req.path")
@@ -60,7 +61,7 @@ extension LuaAPI {
             let exchange = try call.exchange(of: flow)
             exchange.uri = path
             exchange.uriChanged = true
-            // As after `rewrite … break`: what replaces the location's prefix in `proxy_pass` has nothing to replace.
+            // As after `rewrite … break`: no prefix of the location's is left for `proxy_pass` to replace.
             exchange.locationMatchesURI = false
             return .none
         },
@@ -82,7 +83,8 @@ extension LuaAPI {
 
         LuaFunction(
             "body", .method(.request), "", returns: "string", waits: true,
-            "Waits for the whole body, of up to `client_max_body_size`. In `request` and `upgrade` hooks; later, for a body that was read then."
+            "Waits for the whole body, of up to `client_max_body_size`. In `request` and `upgrade` "
+                + "hooks; later, for a body that was read then."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .request)
             if let body = flow.replacementBody ?? flow.body { return call.push(body) }

@@ -14,7 +14,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "every", .method(.flow), "seconds: number, fn: fun(flow: Flow)", returns: "Timer",
-            "Calls the function each time that so many seconds have passed, until the exchange ends; at least 0.001."
+            "Calls the function each time that so many seconds have passed, until the exchange ends; "
+                + "at least 0.001."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let time = try call.milliseconds(2, "every")

@@ -5,7 +5,8 @@ extension LuaAPI {
     static let variableFunctions: [LuaFunction] = [
         LuaFunction(
             "[name]", .anyGetter(.variables), "name: string", returns: "string?", waits: true,
-            "The value of the configuration's variable, which may have to be waited for; nil where it has none. An error for a name that no variable has."
+            "The value of the configuration's variable, which may have to be waited for; nil where "
+                + "it has none. An error for a name that no variable has."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .variables)
             let (variable, _) = try call.variable(2, of: try call.exchange(of: flow))
@@ -27,9 +28,9 @@ extension LuaAPI {
                 return .none
             }
             guard let slot = variable.assignedSlot else {
+                let shown = String(decoding: name.prefix(64), as: UTF8.self)
                 throw LuaError(
-                    "flow.var: $\(String(decoding: name, as: UTF8.self)) cannot be set: only what `set` assigns can, and $args"
-                )
+                    "flow.var: $\(shown) cannot be set: only what `set` assigns can, and $args")
             }
             try call.checkLength(value.count, "flow.var")
             exchange.assigned.set(slot, to: value)

@@ -26,8 +26,8 @@ extension LuaCall {
         return exchange
     }
 
-    /// Sees to it that the call is made in a hook of one of these stages, of the flow itself: an object of another
-    /// exchange may be at hand, which is at a stage of its own.
+    /// Sees to it that the call is made in a hook of one of these stages, of the flow itself: an object of
+    /// another exchange may be at hand, which is at a stage of its own.
     @inline(__always)
     func expect(_ flow: ScriptFlow, in stages: HookStages, _ name: StaticString) throws(LuaError) {
         let index = interpreter.runningIndex

@@ -58,7 +58,8 @@ enum QueryArguments {
         stack.push(query.extracting(range))
     }
 
-    /// The next byte: of an escape, a plus sign, which stands for a space, or itself. An escape that is none is text.
+    /// The next byte: of an escape, a plus sign, which stands for a space, or itself. An escape that is none
+    /// is text.
     private static func decode(_ query: Span<UInt8>, _ position: inout Int, _ end: Int) -> UInt8 {
         let byte = query[position]
         if byte == UInt8(ascii: "%"), position + 2 < end,

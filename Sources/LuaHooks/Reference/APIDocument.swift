@@ -1,7 +1,7 @@
 internal import Config
 
-/// The API as the reference and editors see it: what the rows of `LuaAPI.functions` say, by the object that each
-/// belongs to.
+/// The API as the reference and editors see it: what the rows of `LuaAPI.functions` say, by the object that
+/// each belongs to.
 struct APIDocument {
     struct Parameter {
         var name: String

@@ -68,7 +68,8 @@ private struct TypesFile {
             line("---@field \(hook.stage.name)? \(function) \(hook.note)")
         }
         line(
-            "---@field variables? table<string, fun(flow: Flow): string|number|boolean|nil> Variables by name."
+            "---@field variables? table<string, fun(flow: Flow): string|number|boolean|nil> "
+                + "Variables by name."
         )
         line("---@field migrate? fun(old: table): table Takes over `flow.ctx` after a reload.")
     }

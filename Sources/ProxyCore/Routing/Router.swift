@@ -27,6 +27,24 @@ package enum Router {
         return redirect(exchange, path: uri[..<end], arguments: uri[end...].dropFirst())
     }
 
+    /// As `redirect(_:toURI:)`, for a path that is escaped as a client would write it. It is brought into its normal
+    /// form; one that has none is an error, 500.
+    package static func redirect(_ exchange: Exchange, toEscapedURI uri: [UInt8]) -> RouteDecision {
+        guard uri.first == ByteText.slash else { return redirect(exchange, toURI: uri) }
+        let end = uri.firstIndex(of: ByteText.question) ?? uri.endIndex
+        guard let path = normalPath(of: uri, for: exchange) else { return fail(exchange, status: 500) }
+        return redirect(exchange, path: path[...], arguments: uri[end...].dropFirst())
+    }
+
+    /// The normal form of the path that an escaped URI begins with; `nil` for one that leads above the root, or has a
+    /// malformed escape.
+    package static func normalPath(of uri: [UInt8], for exchange: Exchange) -> [UInt8]? {
+        let end = uri.firstIndex(of: ByteText.question) ?? uri.endIndex
+        var normalizer = URINormalizer(mergeSlashes: exchange.server.connection.mergeSlashes)
+        var path: [UInt8] = []
+        return normalizer.normalize(uri[..<end], into: &path) ? path : nil
+    }
+
     // MARK: The request's own host and URI
 
     /// - Returns: the status to refuse the request with, or `nil`.
