@@ -16,7 +16,7 @@ struct ScriptTimers {
 
         var flow: ScriptFlow? {
             switch self {
-            case .wake: nil
+            case .wake, .fail: nil
             case .run(_, let flow, _, _): flow
             case .close(let flow, _, _): flow
             }

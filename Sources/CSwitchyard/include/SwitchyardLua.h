@@ -98,6 +98,21 @@ bool sy_lua_interrupted(sy_lua *lua);
 /// Whether `lua` is a coroutine that the script made.
 bool sy_lua_in_own_coroutine(sy_lua *lua);
 
+// MARK: Searching
+
+struct pcre2_real_code_8;
+struct pcre2_real_match_data_8;
+struct pcre2_real_match_context_8;
+
+/// Less than any result of PCRE2's.
+enum { SY_SEARCH_INTERRUPTED = -1000 };
+
+/// As pcre2_match_8, but gives up when the time of the hook that runs is over. What it was to fill in is of no use then,
+/// and is to be freed.
+int sy_lua_search(
+    const struct pcre2_real_code_8 *code, const uint8_t *subject, size_t length, size_t start, uint32_t options,
+    struct pcre2_real_match_data_8 *data, struct pcre2_real_match_context_8 *context);
+
 // MARK: Definitions
 
 /// Makes the function of this number a global's field: `module.name`, or the global `name` where `module` is NULL.
