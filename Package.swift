@@ -63,6 +63,7 @@ let package = Package(
             "EventLoop",
             ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
         library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
@@ -88,6 +89,7 @@ let package = Package(
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
+        tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
     ]
 )

@@ -11,14 +11,15 @@ int sy_lua_type(lua_State *L, int index) {
 }
 
 const char *sy_lua_type_name(lua_State *L, int index) {
-    if (lua_type(L, index) != LUA_TUSERDATA || luaL_getmetafield(L, index, "__name") != LUA_TSTRING) {
+    if (lua_type(L, index) != LUA_TUSERDATA || luaL_getmetafield(L, index, "__name") == LUA_TNIL) {
         return luaL_typename(L, index);
     }
-    // The metatable keeps the name.
-    const char *name = lua_tostring(L, -1);
+    // The metatable keeps it.
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "userdata";
     lua_pop(L, 1);
     return name;
 }
+
 bool sy_lua_boolean(lua_State *L, int index) { return lua_toboolean(L, index) != 0; }
 
 bool sy_lua_number(lua_State *L, int index, double *value) {

@@ -155,6 +155,11 @@ package final class Interpreter: ScriptEngine {
         idleFlows.append(flow)
     }
 
+    /// Ends every flow: exchanges and their interpreter refer to each other until then.
+    package func endAllFlows() {
+        for flow in flows where flow.exchange != nil { end(flow) }
+    }
+
     func flow(_ handle: ObjectHandle) -> ScriptFlow? {
         let slot = Int(handle.slot)
         guard flows.indices.contains(slot), flows[slot].generation == handle.generation else { return nil }

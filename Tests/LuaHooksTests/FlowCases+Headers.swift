@@ -102,13 +102,17 @@ extension FlowCases {
         FlowCase(
             "flow.res.status = 200",
             ["failed", "error: flow.res.status can be used in response hooks, not in a request hook"]),
-        FlowCase(in: .response, "flow.res.headers['X-Old'] = 'no' flow.res.headers.New = 1 "
+        FlowCase(
+            in: .response,
+            "flow.res.headers['X-Old'] = 'no' flow.res.headers.New = 1 "
                 + "print(flow.var.upstream_http_x_old, flow.res.headers.new)",
             before: [.respond(head: ok)], ["no\t1"]),
         FlowCase(
             in: .response, "flow.res.headers['Set-Cookie'] = nil print(#flow.res.headers:all('Set-Cookie'))",
             before: [.respond(head: ok)], ["0"]),
-        FlowCase(in: .response, "flow.res.headers:add('Set-Cookie', 'c=3') "
+        FlowCase(
+            in: .response,
+            "flow.res.headers:add('Set-Cookie', 'c=3') "
                 + "print(table.concat(flow.res.headers:all('set-cookie'), '|'))",
             before: [.respond(head: ok)], ["a=1|b=2|c=3"]),
         FlowCase(
@@ -171,7 +175,9 @@ extension FlowCases {
     ]
 
     static let offers: [FlowCase] = [
-        FlowCase(in: .upgrade, "print(flow.offer.origin, flow.offer.deflate, table.concat(flow.offer.subprotocols, '|'))",
+        FlowCase(
+            in: .upgrade,
+            "print(flow.offer.origin, flow.offer.deflate, table.concat(flow.offer.subprotocols, '|'))",
             request: handshake, ["https://example.test\ttrue\tchat|superchat|mqtt"]),
         FlowCase("print(flow.offer.origin, flow.offer.deflate, #flow.offer.subprotocols)", ["nil\tfalse\t0"]),
         FlowCase(
@@ -183,7 +189,9 @@ extension FlowCases {
         FlowCase(
             in: .upgrade, "flow.offer.origin = 'a\\nb'", request: handshake,
             ["failed", "error: header \"Origin\": its value has a control character, or names no host"]),
-        FlowCase(in: .upgrade, "flow.offer.subprotocols = { 'mqtt', 'chat' } "
+        FlowCase(
+            in: .upgrade,
+            "flow.offer.subprotocols = { 'mqtt', 'chat' } "
                 + "print(flow.var.http_sec_websocket_protocol, #flow.offer.subprotocols)",
             request: handshake, ["mqtt, chat\t2"]),
         FlowCase(
@@ -198,10 +206,14 @@ extension FlowCases {
         FlowCase(
             in: .upgrade, "flow.offer.subprotocols = true", request: handshake,
             ["failed", "error: flow.offer.subprotocols: found boolean, expected a list of strings"]),
-        FlowCase(in: .upgrade, "flow.offer.deflate = false print(flow.offer.deflate, "
+        FlowCase(
+            in: .upgrade,
+            "flow.offer.deflate = false print(flow.offer.deflate, "
                 + "flow.req.headers['Sec-WebSocket-Extensions'])",
             request: handshake, ["false\tx-other"]),
-        FlowCase(in: .upgrade, "flow.offer.deflate = true print(flow.offer.deflate) flow.offer.deflate = false "
+        FlowCase(
+            in: .upgrade,
+            "flow.offer.deflate = true print(flow.offer.deflate) flow.offer.deflate = false "
                 + "flow.offer.deflate = true",
             request: handshake,
             ["failed", "true", "error: flow.offer.deflate: the client does not offer permessage-deflate"]),

@@ -69,8 +69,7 @@ enum FlowCases {
         FlowCase("flow:tag('')", ["failed", "error: tag: found 0 bytes, expected 1 to 255"]),
         FlowCase(
             "for i = 1, 65 do flow:tag('t' .. i) end print('no')",
-            ["failed", "error: tag: the exchange has 64 tags already"].filter { _ in false }
-                + ["failed", "error: tag: the exchange has 64 tags already"]
+            ["failed", "error: tag: the exchange has 64 tags already"]
                 + ["tags: " + (1...64).map { "t\($0)" }.joined(separator: ", ")]),
     ]
 
@@ -80,7 +79,7 @@ enum FlowCases {
             ["failed", "error: flow.var: there is no variable $nothing_at_all"]),
         FlowCase("print(flow.var.request_method, flow.var['URI'], flow.var.arg_x)", ["GET\t/a/b\t1"]),
         FlowCase("print(flow.var.http_x_missing)", ["nil"]),
-        FlowCase("print(flow.var.mine) flow.var.mine = 'two' print(flow.var.mine)", ["", "two"]),
+        FlowCase("print(flow.var.mine) flow.var.mine = 'two' print(flow.var.mine)", ["1", "two"]),
         FlowCase("flow.var.mine = 3 flow.var['mine'] = 12.5 print(flow.var.mine)", ["12.5"]),
         FlowCase(
             "flow.var.uri = '/x'",
@@ -93,7 +92,7 @@ enum FlowCases {
             ["error: flow.var.args can be used in request and upgrade hooks, not in a log hook"]),
         // Values that are replaced do not pile up.
         FlowCase(
-            "for i = 1, 2000 do flow.var.mine = ('x'):rep(60000) .. i end print(#flow.var.mine)", ["60004"]),
+            "for i = 1, 30 do flow.var.mine = ('x'):rep(60000) .. i end print(#flow.var.mine)", ["60002"]),
         FlowCase(
             "flow.var.mine = ('x'):rep(100000)",
             ["failed", "error: flow.var: found 100000 bytes, expected at most 65536"]),
@@ -215,7 +214,7 @@ enum FlowCases {
     static let bodies: [FlowCase] = [
         FlowCase(
             "print(flow.req:body()) print(flow.req:body())", request: post, then: [.body("a=1")],
-            ["waiting", "a=1", "a=1", "body was asked for: 1"].filter { $0 != "" }),
+            ["waiting", "a=1", "a=1", "body was asked for: 1"]),
         FlowCase("print(flow.req:body() == '')", ["true"]),
         FlowCase(
             hooks: [(.request, "flow.req:body()"), (.log, "print(flow.req:body())")], request: post,

@@ -170,6 +170,8 @@ final class ScriptFixture: FlowOwner {
         exchange.scripts = interpreter
     }
 
+    deinit { interpreter.endAllFlows() }
+
     /// One hook's text.
     convenience init(
         _ stage: HookStage, _ text: String, settings: LuaSettings = LuaSettings(),

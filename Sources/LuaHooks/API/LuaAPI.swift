@@ -1,7 +1,7 @@
 internal import CSwitchyard
 
 /// All that scripts can call. Adding a function is a row, in the file of its family, and a test.
-enum LuaAPI {
+package enum LuaAPI {
     /// The number that Lua knows a function by is its position here; 0 stands for none.
     static let functions: [LuaFunction] =
         [LuaFunction("", .hidden, "", "Stands for no function.") { _ in .none }]

@@ -61,7 +61,7 @@ package enum ProxyTarget {
         }
     }
 
-    private static func destination(of url: ProxyURL, among groups: [UpstreamGroup]) -> ProxyTarget {
+    static func destination(of url: ProxyURL, among groups: [UpstreamGroup]) -> ProxyTarget {
         if let path = url.unixPath { return .address(PeerAddress(.unix(path: path))) }
         // A group is known by its name alone; a port makes it another host.
         if url.explicitPort == nil {

@@ -22,7 +22,7 @@ package enum SocketFailure: Error, Sendable, Equatable {
     case timedOut
     /// The peer ended its sending side, or the socket was closed on this side.
     case closed
-    /// A line longer than 64 KiB, or more in all than 1 MiB.
+    /// A line longer than `ReceiveBuffer.maxLine`, or more in all than `ReceiveBuffer.maxBytes`.
     case tooLarge
     /// An operation of the same kind is under way.
     case busy
