@@ -46,7 +46,9 @@ package enum DownstreamResponseBuilder {
             // What a HEAD or a 304 says of a body that is not sent.
             ResponseHeadWriter.append(bytes[length], as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
-        let location = outline.location.flatMap { rewritten($0, exchange, plan) }
+        let location = outline.location.flatMap { value in
+            outline.locationIsEdited ? Array(bytes[value]) : rewritten(value, exchange, plan)
+        }
         let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
         if let location, isAbsolute {
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
@@ -159,7 +161,7 @@ package enum DownstreamResponseBuilder {
         var cacheControlLine = changes.expires?.cacheControl
         var copier = FieldCopier()
         for field in fields {
-            if plan.hidden.contains(field, of: bytes) { continue }
+            if !field.isEdited, plan.hidden.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) {
                 guard field.id == .upgrade, changes.keepsUpgrade else { continue }
             }
