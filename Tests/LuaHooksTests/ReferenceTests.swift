@@ -34,6 +34,9 @@ struct ReferenceTests {
             case .module(let module):
                 #expect(types.contains("function \(module).\(name)("))
                 #expect(reference.contains("`\(module).\(name)("))
+            case .library(let module):
+                #expect(types.contains("\(module).\(name)"))
+                #expect(reference.contains("`\(module).\(name)"))
             case .hidden, .metamethod: break
             }
         }
