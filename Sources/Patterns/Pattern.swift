@@ -124,7 +124,8 @@ package final class Pattern: Sendable {
     package func matches(_ subject: Span<UInt8>) -> Bool {
         guard subject.count <= Int(Int32.max) else { return false }
         // Holds because: the workspace is this thread's alone.
-        return unsafe run(on: subject, from: 0, 0, MatchWorkspace.ofThisThread(groups: groupCount), Pattern.search) > 0
+        return unsafe run(
+            on: subject, from: 0, 0, MatchWorkspace.ofThisThread(groups: groupCount), Pattern.search) > 0
     }
 
     package func matches(_ subject: [UInt8]) -> Bool {

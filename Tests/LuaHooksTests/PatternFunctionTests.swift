@@ -182,7 +182,10 @@ struct PatternFunctionTests {
             for _ in 0..<3 {
                 guard case .failed = fixture.run() else { throw Unexpected() }
             }
-            #expect(fixture.host.lines.allSatisfy { $0.contains("has used up its time") || $0.contains("lua_hook_timeout") })
+            #expect(
+                fixture.host.lines.allSatisfy {
+                    $0.contains("has used up its time") || $0.contains("lua_hook_timeout")
+                })
             let next = try ScriptFixture(.request, "print(sy.re.match('abc', '(b)(c)')[2])")
             #expect(next.printed() == ["c"])
         }

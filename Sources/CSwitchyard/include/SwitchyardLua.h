@@ -199,6 +199,8 @@ void sy_lua_push_table(sy_lua *lua, int array, int records);
 int sy_lua_get_field(sy_lua *lua, int table, const char *name, size_t length);
 /// Takes the value on top of the stack as the field's.
 void sy_lua_set_field(sy_lua *lua, int table, const char *name, size_t length);
+/// Pushes what scripts' environments are copies of, by name.
+void sy_lua_push_global(sy_lua *lua, const char *name);
 int sy_lua_get_index(sy_lua *lua, int table, int64_t index);
 void sy_lua_set_index(sy_lua *lua, int table, int64_t index);
 /// Takes the two topmost values as key and value.
