@@ -58,7 +58,7 @@ let package = Package(
         library("Config", ["Patterns"]),
         library("Wire", []),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
         library(
             "EventLoop",
             ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),

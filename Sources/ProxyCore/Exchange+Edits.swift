@@ -8,8 +8,8 @@ extension Exchange {
         var name: [UInt8] = []
         let index = request.hostIndex
         hostIsGiven = request.fields.indices.contains(index)
-        if hostIsGiven, HostName.append(request.bytes.span.extracting(request.fields[index].value), to: &name)
-        {
+        let bytes = request.bytes
+        if hostIsGiven, HostName.append(bytes.span.extracting(request.fields[index].value), to: &name) {
             host = name
         } else {
             host = server.name
