@@ -49,7 +49,7 @@ let package = Package(
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
         .target(
-            name: "CSwitchyard", dependencies: ["CLua"],
+            name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
             cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))],
             linkerSettings: [.linkedLibrary("lua5.4"), .linkedLibrary("lua5.4-cjson")]),
 

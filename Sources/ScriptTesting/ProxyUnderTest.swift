@@ -47,7 +47,7 @@ package final class ProxyUnderTest {
         generation = try Self.load(text, options, logFiles).generation(number: 1, registry: registry)
         worker = try Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
-        registry.generationBegan(1, isReload: false)
+        registry.generationBegan(generation, isReload: false)
         try listen()
         worker.begin()
         run()
@@ -95,7 +95,7 @@ package final class ProxyUnderTest {
             throw error
         }
         try listen()
-        registry.generationBegan(generation.number, isReload: true)
+        registry.generationBegan(generation, isReload: true)
         run()
     }
 
