@@ -40,8 +40,7 @@ package enum Base64 {
 
     /// What `text` encodes; `nil` for a character that is not of the alphabet, a length that no encoder makes, padding
     /// that is wrong, or bits behind the last byte that are not zero: each sequence of bytes has one encoding.
-    ///
-    /// - Parameter requiresPadding: false takes text without its padding, too, but not with half of it.
+    /// Unless `requiresPadding` is set, text without its padding is taken, too, but not with half of it.
     package static func decode(
         _ text: Span<UInt8>, _ alphabet: Alphabet = .standard, requiresPadding: Bool = true
     ) -> [UInt8]? {

@@ -67,6 +67,7 @@ package final class ScriptMetrics: Sendable {
     private struct State {
         var families: [Family] = []
         var indexes: [[UInt8]: Int] = [:]
+        var lineNames: Set<[UInt8]> = []
         var seriesCount = 0
     }
 
@@ -76,9 +77,8 @@ package final class ScriptMetrics: Sendable {
 
     // MARK: Definition
 
-    /// The metric called `name`, defined on the first call; later ones must agree on its kind and buckets.
-    ///
-    /// - Parameter bounds: upper bounds of a histogram's buckets, increasing and finite.
+    /// The metric called `name`, defined on the first call; later ones must agree on its kind and buckets. `bounds` are
+    /// the upper ones of a histogram's buckets, increasing and finite.
     package func define(
         _ kind: Kind, _ name: [UInt8], help: [UInt8], bounds: [Double] = defaultBounds
     ) throws(Failure) -> Metric {
@@ -97,11 +97,9 @@ package final class ScriptMetrics: Sendable {
             }
             guard state.families.count < Self.maxMetrics else { throw .tooManyMetrics }
             // A histogram's lines have names of their own, which no other metric may have.
-            for taken in Self.lineNames(name, kind) {
-                for family in state.families where Self.lineNames(family.name, family.kind).contains(taken) {
-                    throw .otherKind
-                }
-            }
+            let names = Self.lineNames(name, kind)
+            guard state.lineNames.isDisjoint(with: names) else { throw .otherKind }
+            state.lineNames.formUnion(names)
             state.indexes[name] = state.families.count
             state.families.append(Family(name: name, kind: kind, help: help, bounds: bounds))
             return Metric(index: state.families.count - 1)

@@ -56,7 +56,7 @@ package final class SharedDictionary: Sendable {
         entries.withLock { table in table.index(of: key, now: now).map { table.value($0) } }
     }
 
-    /// - Parameter lifetime: `nil` for an entry that stays.
+    /// Gives `key` this value, for `lifetime` milliseconds or, without it, for good.
     package func set(
         _ key: [UInt8], _ value: Value, lifetime: Int64? = nil, now: Int64
     ) throws(Failure) {
@@ -89,12 +89,10 @@ package final class SharedDictionary: Sendable {
         }
     }
 
-    /// Adds to a number, whose lifetime goes on as it is.
+    /// Adds to a number, whose lifetime goes on as it is, and gives the sum: an integer as long as both are and it fits.
     ///
-    /// - Parameters:
-    ///   - initial: what an entry that is not there is taken to hold; `lifetime` is then that of the new entry. Without
-    ///     it, such an entry is `notFound`.
-    /// - Returns: the sum, an integer as long as both are and it fits.
+    /// An entry that is not there is taken to hold `initial`, and lives for `lifetime`; without `initial` it is
+    /// `notFound`.
     package func increment(
         _ key: [UInt8], by step: Value, initial: Value? = nil, lifetime: Int64? = nil, now: Int64
     ) throws(Failure) -> Value {
