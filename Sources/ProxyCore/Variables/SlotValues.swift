@@ -31,7 +31,7 @@ package struct SlotValues: Sendable {
     package mutating func set(_ slot: Int, to value: ArraySlice<UInt8>) {
         guard places.indices.contains(slot) else { return }
         places[slot] = Place(start: bytes.count, count: value.count)
-        bytes.append(contentsOf: value)
+        bytes.append(copying: value.span, 0..<value.count)
     }
 
     package mutating func set(_ slot: Int, to value: [UInt8]) { set(slot, to: value[...]) }
@@ -41,7 +41,7 @@ package struct SlotValues: Sendable {
     package func append(_ slot: Int, to out: inout [UInt8]) -> Bool {
         guard has(slot) else { return false }
         let place = places[slot]
-        out.append(contentsOf: bytes[place.start..<place.start + place.count])
+        out.append(copying: bytes.span, place.start..<place.start + place.count)
         return true
     }
 
