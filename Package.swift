@@ -66,6 +66,7 @@ let package = Package(
         library(
             "ProxyServer",
             ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
@@ -87,10 +88,11 @@ let package = Package(
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
-        tests("LuaHooksTests", ["LuaHooks", "ProxyCore", "Config", "Wire"]),
+        tests("LuaHooksTests", ["LuaHooks", "ProxyCore", "Config", "Wire", "Patterns"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
+        tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
     ]
 )

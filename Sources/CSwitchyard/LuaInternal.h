@@ -25,9 +25,11 @@ int sy_lua_running_script(lua_State *L);
 /// The table of the module `switchyard`, global `sy`, with what comes from libraries in C.
 void sy_lua_open_module(lua_State *L);
 
-/// The hook that runs has used up its time: whatever may loop for long asks, and calls `sy_lua_raise_interrupt`.
-bool sy_lua_interrupted(lua_State *L);
+/// To be called where `sy_lua_interrupted`.
 _Noreturn void sy_lua_raise_interrupt(lua_State *L);
+static inline void sy_lua_poll(lua_State *L) {
+    if (sy_lua_interrupted(L)) sy_lua_raise_interrupt(L);
+}
 
 /// `print` of scripts: a lua_CFunction.
 int sy_lua_print(lua_State *L);
@@ -38,6 +40,11 @@ void sy_lua_leave_coroutine(lua_State *from, lua_State *former);
 
 /// string.find, match, gmatch and gsub that can be interrupted, set in the table on top of the stack.
 void sy_lua_set_pattern_functions(lua_State *L);
+/// The same for the other functions of `string` that need it, patterns included, and for those of `table`.
+void sy_lua_set_string_functions(lua_State *L);
+void sy_lua_set_table_functions(lua_State *L);
+/// Pushes the library `coroutine`: a lua_CFunction.
+int sy_lua_open_coroutine(lua_State *L);
 
 /// Gives the environment on top of the stack its own `require`.
 void sy_lua_set_require(lua_State *L);

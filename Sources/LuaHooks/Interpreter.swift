@@ -23,18 +23,31 @@ package final class Interpreter: ScriptEngine {
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0
     var timers = ScriptTimers()
+    var patterns = PatternCache()
+    /// Where a search's groups are noted: of use to one call at a time.
+    var captures: [Int32] = []
+    var sockets = SocketTable()
+    /// The metatable of the headers that `fetch` gives, once there was need of it.
+    var fetchedHeaders: LuaReference?
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
 
     /// Loads every script of the set.
-    package init(
+    package convenience init(
         _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons
+    ) throws(ScriptFault) {
+        try self.init(set, host: host, shared: shared, bodies: LuaAPI.functions.map(\.body))
+    }
+
+    /// With other bodies for the functions of the API: a test sees what becomes of a script where one does nothing.
+    init(
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.Body]
     ) throws(ScriptFault) {
         self.set = set
         self.host = host
         self.shared = shared
-        bodies = LuaAPI.functions.map(\.body)
+        self.bodies = bodies
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
@@ -132,6 +145,7 @@ package final class Interpreter: ScriptEngine {
         cancelCalls(of: flow)
         for timer in flow.timers { cancelTimer(timer) }
         flow.timers.removeAll(keepingCapacity: true)
+        closeSockets(of: flow)
         if let object = flow.object {
             main.release(object)
             flow.object = nil
@@ -139,6 +153,11 @@ package final class Interpreter: ScriptEngine {
         exchange.scriptFlow = -1
         flow.end()
         idleFlows.append(flow)
+    }
+
+    /// Ends every flow: exchanges and their interpreter refer to each other until then.
+    package func endAllFlows() {
+        for flow in flows where flow.exchange != nil { end(flow) }
     }
 
     func flow(_ handle: ObjectHandle) -> ScriptFlow? {
@@ -263,6 +282,14 @@ package final class Interpreter: ScriptEngine {
         settle(call, resume(waiter.call, count))
     }
 
+    /// Gives up whatever is under way, for an interpreter that is not used any more: nothing of it is called afterwards.
+    package func shutDown() {
+        for index in calls.indices { cancel(index) }
+        for flow in flows { end(flow) }
+        while let id = timers.first { cancelTimer(id) }
+        closeAllSockets()
+    }
+
     private func stopWaiting(_ index: Int) {
         calls[index].isWaiting = false
         calls[index].operation = nil
@@ -303,8 +330,12 @@ package final class Interpreter: ScriptEngine {
             left -= 1
             switch purpose {
             case .wake(let waiter): resume(waiter) { _ in 0 }
+            case .fail(let waiter, let message): resume(waiter, failed: message)
             case .run(let function, let flow, let script, let interval):
                 runTimer(id, function, flow, script, interval, now)
+            case .close(let flow, let code, let reason):
+                flow.timers.removeAll { $0 == id }
+                flow.owner?.close(code: code, reason: reason)
             }
         }
         if let next = timers.next { host.setAlarm(at: max(next, now + 1)) }
@@ -317,9 +348,12 @@ package final class Interpreter: ScriptEngine {
         return id
     }
 
-    func cancelTimer(_ id: ScriptTimers.ID) {
-        guard case .run(let function, _, _, _)? = timers.cancel(id) else { return }
-        main.release(function)
+    /// - Returns: what the timer was for, `nil` when it was over.
+    @discardableResult
+    func cancelTimer(_ id: ScriptTimers.ID) -> ScriptTimers.Purpose? {
+        let purpose = timers.cancel(id)
+        if case .run(let function, _, _, _)? = purpose { main.release(function) }
+        return purpose
     }
 
     private func runTimer(

@@ -66,6 +66,8 @@ struct LuaFunction: Sendable {
         case metamethod(LuaType)
         /// Called by Swift's own means only, such as an iterator.
         case hidden
+        /// A function of a module that a library in C defines: the row is for the reference only.
+        case library(String)
         /// An object of its own type, for the same exchange.
         case part(of: LuaType, LuaType, position: Int)
         /// A table of the script's own.
@@ -81,17 +83,20 @@ struct LuaFunction: Sendable {
     let summary: String
     /// The hook may be suspended until there is a result.
     let waits: Bool
+    /// The arguments arrive as one string, joined as `print` joins them; only for functions of a module.
+    let joinsArguments: Bool
     let body: Body
 
     init(
         _ name: String, _ place: Place, _ parameters: String, returns: String = "", waits: Bool = false,
-        _ summary: String, _ body: @escaping Body
+        joinsArguments: Bool = false, _ summary: String, _ body: @escaping Body
     ) {
         self.name = name
         self.place = place
         self.parameters = parameters
         self.returns = returns
         self.waits = waits
+        self.joinsArguments = joinsArguments
         self.summary = summary
         self.body = body
     }
@@ -113,6 +118,8 @@ struct LuaResult {
     static func values(_ count: Int) -> LuaResult { LuaResult(code: Int32(count)) }
     /// Only after `LuaCall.wait`.
     static let waits = LuaResult(code: -2)
+    /// Only from `LuaCall.callFunction`.
+    fileprivate static let calls = LuaResult(code: -3)
 }
 
 /// A call of an API function: its arguments are on the stack from 1 up.
@@ -193,6 +200,13 @@ struct LuaCall: ~Copyable {
     }
 
     // MARK: Results
+
+    /// Calls the script's function that is second from the top with the topmost value. Afterwards the API function of
+    /// the number `next` goes on, with the same stack and on top of it the one result.
+    func callFunction(then next: Int) -> LuaResult {
+        stack.push(next)
+        return .calls
+    }
 
     func push(_ value: Bool) -> LuaResult {
         stack.push(value)

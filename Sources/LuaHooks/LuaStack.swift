@@ -102,6 +102,7 @@ struct LuaStack {
     }
 
     func push(_ bytes: [UInt8]) { push(bytes.span) }
+    func push(_ bytes: [UInt8], _ range: Range<Int>) { push(bytes.span.extracting(range)) }
 
     func push(_ text: String) {
         var text = text
@@ -118,6 +119,12 @@ struct LuaStack {
     /// The API function of this number, the topmost `values` bound to it as its first arguments.
     func push(closure number: Int, binding values: Int) {
         unsafe sy_lua_push_closure(lua, Int32(number), Int32(values))
+    }
+
+    /// Pushes what a text in JSON says; pushes nothing when it is none.
+    func push(json text: [UInt8]) -> Bool {
+        // The text is read during the call.
+        unsafe text.withUnsafeBytes { unsafe sy_lua_decode_json(lua, $0.baseAddress, $0.count) }
     }
 
     func pushCopy(_ index: Int) { unsafe sy_lua_push_copy(lua, Int32(index)) }
@@ -156,6 +163,16 @@ struct LuaStack {
         return Kind(rawValue: kind) ?? .other
     }
 
+    @discardableResult
+    func pushField(_ name: [UInt8], of table: Int) -> Kind {
+        // Lua copies the bytes during the call.
+        let kind = unsafe name.withUnsafeBytes { bytes in
+            let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe sy_lua_get_field(lua, Int32(table), start, bytes.count)
+        }
+        return Kind(rawValue: kind) ?? .other
+    }
+
     /// Takes the topmost value as the field's.
     func setField(_ name: StaticString, of table: Int) {
         // The text is in the program.
@@ -185,6 +202,8 @@ struct LuaStack {
     }
     /// Takes the two topmost values as a key and its value.
     func setPair(of table: Int) { unsafe sy_lua_set_pair(lua, Int32(table)) }
+    /// Takes the topmost value, a table, as the metatable.
+    func setMetatable(of table: Int) { unsafe sy_lua_set_metatable(lua, Int32(table)) }
     func length(ofTable table: Int) -> Int { Int(unsafe sy_lua_length(lua, Int32(table))) }
     /// Takes a key and pushes the next with its value; false, with nothing pushed, at the end. Begin with nil. The key must
     /// not be read as a string while it is a number, and the table not be changed.
@@ -201,6 +220,8 @@ struct LuaStack {
 
     /// The call may suspend its hook.
     var mayWait: Bool { unsafe sy_lua_may_wait(lua) }
+    /// The hook has used up its time: to be asked by whatever may loop for long.
+    var isInterrupted: Bool { unsafe sy_lua_interrupted(lua) }
     /// The call was made in a coroutine that the script made.
     var isOwnCoroutine: Bool { unsafe sy_lua_in_own_coroutine(lua) }
 

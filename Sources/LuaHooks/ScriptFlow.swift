@@ -18,6 +18,8 @@ package final class ScriptFlow {
     var waiting: [Int] = []
     var timers: [ScriptTimers.ID] = []
     var variables: [VariableState] = []
+    /// What its hooks have opened, closed ones perhaps included.
+    var sockets: [ObjectHandle] = []
 
     /// What a hook decided; it ends the stage.
     package var answer: ScriptAnswer?

@@ -13,6 +13,28 @@ package protocol ScriptHost: AnyObject {
     func scriptsAreInitialised()
     /// Unpredictable bytes, fit for keys.
     func randomBytes(_ count: Int) -> [UInt8]
+    /// Makes a request for a script. `done` is called once, after this has returned; never once it was cancelled.
+    func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation
+    /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
+    /// `timeout` is in milliseconds. `done` is called as that of `fetch`.
+    func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation
+}
+
+/// A connection that a script has opened. Each `done` is called once, after the function has returned; never once the
+/// connection was closed on this side.
+package protocol ScriptConnection: AnyObject {
+    /// Sends all of it; `timeout` is in milliseconds.
+    func send(_ bytes: [UInt8], timeout: Int64, done: @escaping (SocketFailure?) -> Void)
+    /// Takes what the pattern asks for out of what the peer sends; a failure takes nothing.
+    func receive(
+        _ pattern: ReceivePattern, timeout: Int64, done: @escaping (Result<[UInt8], SocketFailure>) -> Void)
+    func close()
 }
 
 /// Something under way that a script waits for.

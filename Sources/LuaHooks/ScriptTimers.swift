@@ -6,9 +6,21 @@ struct ScriptTimers {
     enum Purpose {
         /// A hook sleeps.
         case wake(Waiter)
+        /// What a hook waits for cannot be: its results are nil and the message.
+        case fail(Waiter, String)
         /// `flow:after`, `flow:every`, and `sy.after`: the function, whose flow and script it is of, and milliseconds
         /// until it runs again (0: never).
         case run(LuaReference, flow: ScriptFlow?, script: Int, interval: Int64)
+        /// `flow:deadline`.
+        case close(ScriptFlow, code: UInt16, reason: [UInt8])
+
+        var flow: ScriptFlow? {
+            switch self {
+            case .wake, .fail: nil
+            case .run(_, let flow, _, _): flow
+            case .close(let flow, _, _): flow
+            }
+        }
     }
 
     private struct Entry {
@@ -23,6 +35,8 @@ struct ScriptTimers {
 
     var isEmpty: Bool { purposes.isEmpty }
     var count: Int { purposes.count }
+    /// Any of them.
+    var first: ID? { purposes.first?.key }
     /// Milliseconds of the monotonic clock. One that was cancelled may still be counted.
     var next: Int64? { heap.first?.time }
 

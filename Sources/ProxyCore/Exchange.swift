@@ -81,6 +81,8 @@ package final class Exchange {
     package var responseBodyIsScripted = false
     /// The request hooks of the location have let the request pass.
     package var passedRequestHooks = false
+    /// A script chose the response's status, so that the upstream's reason for another means nothing.
+    var reasonIsOurs = false
 
     // MARK: Set while proxying
 
@@ -183,6 +185,7 @@ package final class Exchange {
         scriptIsPending = false
         passedRequestHooks = false
         responseBodyIsScripted = false
+        reasonIsOurs = false
         resetAnswer()
         resetEvaluation()
     }

@@ -54,12 +54,12 @@ final class DownstreamConnection: StreamChannel {
         facts.serial = Worker.nextSerial()
         worker.tick()
         facts.connectedAt = worker.clock.now
-        if let local = Sockets.localAddress(descriptor) {
+        if let local = localAddress {
             facts.serverAddress = Array(local.host.utf8)
             facts.serverPort = local.port
         }
         self.facts = facts
-        if !peer.isUnix { Sockets.disableDelay(descriptor) }
+        if !peer.isUnix { disableDelay() }
     }
 
     func start() {
@@ -85,7 +85,7 @@ final class DownstreamConnection: StreamChannel {
 
     private var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
-        return listener.target(local: Sockets.localAddress(descriptor))
+        return listener.target(local: localAddress)
     }
 
     // MARK: Deadlines
@@ -417,7 +417,7 @@ final class DownstreamConnection: StreamChannel {
 
     /// Breaks off a response. Its framing, or else the reset, tells the client that it is not whole.
     func abort(withReset: Bool) {
-        if isOpen, withReset { Sockets.resetOnClose(descriptor) }
+        if isOpen, withReset { resetOnClose() }
         finish()
     }
 

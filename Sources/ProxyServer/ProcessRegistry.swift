@@ -29,19 +29,19 @@ package final class ProcessRegistry: Sendable {
 
     package var reloads: ReloadCounts { state.withLock { $0.reloads } }
 
-    func addWorker() -> WorkerStatistics {
+    package func addWorker() -> WorkerStatistics {
         let statistics = WorkerStatistics()
         state.withLock { $0.workers.append(statistics) }
         return statistics
     }
 
     /// `isReload` is false for the configuration that the process starts with.
-    func generationBegan(_ number: Int, isReload: Bool) {
+    package func generationBegan(_ number: Int, isReload: Bool) {
         state.withLock { state in
             state.reloads.generation = number
             if isReload { state.reloads.succeeded += 1 }
         }
     }
 
-    func reloadFailed() { state.withLock { $0.reloads.failed += 1 } }
+    package func reloadFailed() { state.withLock { $0.reloads.failed += 1 } }
 }

@@ -18,7 +18,7 @@ package final class Worker {
     private(set) var isDraining = false
     /// The init hooks of the first generation have ended.
     private var isReady = true
-    var random = FastRandom()
+    var random: FastRandom
 
     private var listeners: [String: ListeningSocket] = [:]
     private var exchanges: [Exchange] = []
@@ -38,16 +38,30 @@ package final class Worker {
     /// More than this is not kept of anything that is recycled.
     private static let maxSpare = 32
 
-    package init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
-        loop = try EventLoop()
+    package convenience init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
+        try self.init(generation: generation, statistics: statistics, loop: EventLoop())
+    }
+
+    /// On a loop that the caller drives, between `begin` and `end`, where `run` is not to.
+    package init(
+        generation: Generation, statistics: WorkerStatistics, loop: EventLoop,
+        random: FastRandom = FastRandom()
+    ) throws(SystemError) {
+        self.loop = loop
+        self.random = random
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         timer = try WorkerTimer(loop: loop)
         current.loadScripts(on: self)
         isReady = current.scripts == nil
-        loop.afterTurn = { [weak self] in self?.endTurn() }
+        // Weak references would have each count of references to the worker, of which every request makes dozens, go
+        // through a table beside it. Whoever drives the loop holds the worker.
+        loop.afterTurn = { [unowned self] in endTurn() }
+        timer.worker = self
         tick()
     }
+
+    deinit { loop.afterTurn = nil }
 
     // MARK: What the process asks for
 
@@ -103,19 +117,29 @@ package final class Worker {
     }
 
     package func run() {
-        timer.worker = self
-        initialise()
+        begin()
         loop.run()
+        end()
+    }
+
+    /// Closes everything as it is. The worker is of no use afterwards.
+    package func end() {
         Interpreter.unwatchThread()
         current.flushLogs()
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
-        current.flushLogs()
+        current.retire()
+        timer.close()
         loop.close()
+        // What is kept for reuse holds the worker, which would keep them both.
+        listeners = [:]
+        exchanges = []
+        drivers = []
+        resting = []
     }
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
-    private func initialise() {
+    package func begin() {
         guard let scripts = current.scripts else { return }
         let status = Interpreter.watchThread()
         if status != 0 {
@@ -263,12 +287,10 @@ package final class Worker {
 
 /// A deadline of the worker itself.
 private final class WorkerTimer: Channel {
-    weak var worker: Worker?
+    unowned var worker: Worker?
 
     init(loop: EventLoop) throws(SystemError) {
-        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard descriptor >= 0 else { throw SystemError("eventfd") }
-        super.init(loop: loop, descriptor: descriptor)
+        super.init(timerOn: loop)
         try register()
     }
 
@@ -301,7 +323,7 @@ final class ListeningSocket: ListenerChannel {
     override func accepted(_ descriptor: Int32, from peer: SocketAddress) {
         guard let worker, worker.reserveConnection() else {
             // Only after `pause`, in the same turn: the limit was reached by another listener's connection.
-            return Sockets.abandon(descriptor)
+            return loop.abandon(descriptor)
         }
         let connection = DownstreamConnection(
             worker: worker, listener: self, descriptor: descriptor, peer: peer)
@@ -320,13 +342,16 @@ final class ListeningSocket: ListenerChannel {
 }
 
 /// Random numbers for identifiers: unpredictable enough to be unique, far cheaper than the system's.
-struct FastRandom {
+package struct FastRandom {
     private var state: (UInt64, UInt64)
 
-    init() {
+    package init() {
         var system = SystemRandomNumberGenerator()
         state = (system.next() | 1, system.next())
     }
+
+    /// A sequence that is the same each time.
+    package init(seed: UInt64) { state = (seed | 1, ~seed) }
 
     /// xorshift128+.
     mutating func next() -> UInt64 {

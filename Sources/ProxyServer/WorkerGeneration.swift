@@ -117,8 +117,8 @@ final class WorkerGeneration {
     private func buffer(for log: AccessLog) -> LogBuffer? {
         let file: LogFile
         switch log.destination {
-        case .standardOutput: file = .standardOutput
-        case .standardError: file = .standardError
+        case .standardOutput: file = generation.logFiles.standardOutput
+        case .standardError: file = generation.logFiles.standardError
         case .file(let path):
             do throws(SystemError) {
                 file = try generation.logFiles.open(path)
@@ -175,7 +175,7 @@ private struct AccessLogWriter {
             buffer.append(line, worker: worker)
         } else if let path = AccessLogRenderer.path(log, exchange),
             // Files named by variables may be as many as there are values: each is open for its line only.
-            let file = try? LogFile(path: String(decoding: path, as: UTF8.self))
+            let file = try? files.openOnce(String(decoding: path, as: UTF8.self))
         {
             file.write(line)
         }

@@ -58,8 +58,11 @@ struct VariableRegistry {
         }
     }
 
-    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one.
+    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one. Behind them come
+    /// those that are defined and not mentioned: a script may name them.
     func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
+        let unmentioned = definitions.keys.filter { positions[$0] == nil }.sorted()
+        let names = names + unmentioned
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
         let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0))

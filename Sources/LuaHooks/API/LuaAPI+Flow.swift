@@ -1,24 +1,6 @@
 internal import Config
 internal import ProxyCore
 
-extension LuaCall {
-    /// The flow of an object at `index`, alive.
-    func flow(_ index: Int = 1, _ type: LuaType) throws(LuaError) -> ScriptFlow {
-        guard let handle = stack.object(index, type) else {
-            throw LuaError("found \(stack.typeName(index)), expected \(type.name): call it with a colon")
-        }
-        guard let flow = interpreter.flow(handle), flow.exchange != nil else {
-            throw LuaError("\(type.name) cannot be used any more: its exchange is over")
-        }
-        return flow
-    }
-
-    func exchange(_ type: LuaType) throws(LuaError) -> Exchange {
-        guard let exchange = try flow(1, type).exchange else { throw LuaError("its exchange is over") }
-        return exchange
-    }
-}
-
 extension LuaAPI {
     static let flowFunctions: [LuaFunction] = [
         LuaFunction("req", .part(of: .flow, .request, position: 1), type: "Request", "The client's request."),
@@ -42,31 +24,32 @@ extension LuaAPI {
             call throws(LuaError) in
             call.push(try call.exchange(.flow).requestIDText)
         },
-    ]
-
-    static let moduleFunctions: [LuaFunction] = [
         LuaFunction(
-            "sleep", .module("sy"), "seconds: number", waits: true,
-            "Waits; other exchanges go on meanwhile."
+            "location", .getter(.flow), "", returns: "string?",
+            "The location that the exchange is in, as configured: `/chat/`, `= /`, `@fallback`; nil outside of any."
         ) { call throws(LuaError) in
-            let time = try call.milliseconds(1, "sleep")
-            let waiter = try call.interpreter.wait(call, for: "sleep")
-            let timer = call.interpreter.addTimer(after: time, .wake(waiter))
-            call.interpreter.setOperation(TimerOperation(call.interpreter, timer), of: waiter)
-            return .waits
-        }
+            let exchange = try call.exchange(.flow)
+            return call.push(LocationName.text(of: exchange.location, in: exchange.server))
+        },
+        LuaFunction(
+            "started", .getter(.flow), "", returns: "number",
+            "When the first byte of the request came, in seconds since 1970."
+        ) { call throws(LuaError) in
+            call.push(Double(try call.exchange(.flow).startedAt.unix) / 1000)
+        },
+        LuaFunction(
+            "tag", .method(.flow), "name: string",
+            "Puts the exchange's tunnel among those of this name; up to 64 names of up to 255 bytes."
+        ) { call throws(LuaError) in
+            let flow = try call.flow(1, .flow)
+            let tag = try call.bytes(2, "tag")
+            guard (1...255).contains(tag.count) else {
+                throw LuaError("tag: found \(tag.count) bytes, expected 1 to 255")
+            }
+            if flow.tags.contains(tag) { return .none }
+            guard flow.tags.count < 64 else { throw LuaError("tag: the exchange has 64 tags already") }
+            flow.tags.append(tag)
+            return .none
+        },
     ]
-}
-
-/// A sleep that can be cancelled.
-private final class TimerOperation: ScriptOperation {
-    private unowned let interpreter: Interpreter
-    private let timer: ScriptTimers.ID
-
-    init(_ interpreter: Interpreter, _ timer: ScriptTimers.ID) {
-        self.interpreter = interpreter
-        self.timer = timer
-    }
-
-    func cancel() { interpreter.cancelTimer(timer) }
 }

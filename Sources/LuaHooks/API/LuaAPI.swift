@@ -1,11 +1,13 @@
 internal import CSwitchyard
 
 /// All that scripts can call. Adding a function is a row, in the file of its family, and a test.
-enum LuaAPI {
+package enum LuaAPI {
     /// The number that Lua knows a function by is its position here; 0 stands for none.
     static let functions: [LuaFunction] =
         [LuaFunction("", .hidden, "", "Stands for no function.") { _ in .none }]
-        + flowFunctions + moduleFunctions
+        + flowFunctions + requestFunctions + argumentFunctions + responseFunctions + headerFunctions
+        + variableFunctions + legFunctions + offerFunctions + answerFunctions + timerFunctions
+        + moduleFunctions
 
     static func number(of name: String, _ isHere: (LuaFunction.Place) -> Bool) -> Int {
         functions.firstIndex { $0.name == name && isHere($0.place) } ?? 0
@@ -21,7 +23,9 @@ enum LuaAPI {
             let number = Int32(index)
             let name = function.name
             switch function.place {
-            case .module(let module): unsafe sy_vm_define_function(vm, module, name, number)
+            case .module(let module):
+                let joined = function.joinsArguments ? Int32(SY_LUA_JOINED) : 0
+                unsafe sy_vm_define_function(vm, module, name, number | joined)
             case .method(let type): unsafe sy_vm_define_method(vm, Int32(type.rawValue), name, number)
             case .getter(let type): unsafe sy_vm_define_getter(vm, Int32(type.rawValue), name, number)
             case .setter(let type): unsafe sy_vm_define_setter(vm, Int32(type.rawValue), name, number)
@@ -29,7 +33,7 @@ enum LuaAPI {
             case .anySetter(let type): dynamic[type, default: (0, 0)].setter = number
             case .metamethod(let type):
                 unsafe sy_vm_define_metamethod(vm, Int32(type.rawValue), name, number)
-            case .hidden: break
+            case .hidden, .library: break
             case .part(let whole, let part, let position):
                 unsafe sy_vm_define_part(
                     vm, Int32(whole.rawValue), name, Int32(part.rawValue), Int32(position))

@@ -32,7 +32,7 @@ package enum DownstreamResponseBuilder {
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
             hasDate: outline.hasDate)
 
-        if isErrorPage {
+        if isErrorPage || exchange.reasonIsOurs {
             let reason = ReasonPhrases.phrase(status)
             writer.appendStatusLine(reason: reason.span, to: &output)
         } else {
@@ -52,7 +52,9 @@ package enum DownstreamResponseBuilder {
             ResponseHeadWriter.append(
                 bytes.span.extracting(length), as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
-        let location = outline.location.flatMap { rewritten($0, exchange, plan) }
+        let location = outline.location.flatMap { value in
+            outline.locationIsEdited ? Array(bytes[value]) : rewritten(value, exchange, plan)
+        }
         let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
         if let location, isAbsolute {
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
@@ -165,7 +167,7 @@ package enum DownstreamResponseBuilder {
         var cacheControlLine = changes.expires?.cacheControl
         var copier = FieldCopier()
         for field in fields {
-            if plan.hidden.contains(field, of: bytes) { continue }
+            if !field.isEdited, plan.hidden.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) {
                 guard field.id == .upgrade, changes.keepsUpgrade else { continue }
             }

@@ -61,14 +61,7 @@ package enum ProxyTarget {
         }
     }
 
-    /// Whether a script may send requests there: an upstream of the configuration, or a URL of scheme and host.
-    package static func isRoute(_ target: [UInt8], in configuration: Configuration) -> Bool {
-        if configuration.upstreams.contains(where: { !$0.isImplicit && $0.name == target }) { return true }
-        guard let parts = try? ProxyURL(target) else { return false }
-        return parts.uri.isEmpty
-    }
-
-    private static func destination(of url: ProxyURL, among groups: [UpstreamGroup]) -> ProxyTarget {
+    static func destination(of url: ProxyURL, among groups: [UpstreamGroup]) -> ProxyTarget {
         if let path = url.unixPath { return .address(PeerAddress(.unix(path: path))) }
         // A group is known by its name alone; a port makes it another host.
         if url.explicitPort == nil {

@@ -23,7 +23,8 @@ extension Exchange {
 
         let start = out.count
         render(template, into: &out)
-        if !maps[index].isVolatile { mapValues.set(index, to: out[start...]) }
+        // With a script that waits, this is not the value yet.
+        if !maps[index].isVolatile, !scriptIsPending { mapValues.set(index, to: out[start...]) }
         return true
     }
 

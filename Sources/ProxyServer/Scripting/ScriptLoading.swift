@@ -27,4 +27,19 @@ private final class LoadingHost: ScriptHost {
         var generator = SystemRandomNumberGenerator()
         return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
     }
+
+    // A script cannot wait while it is loaded, so these are never asked for anything.
+    func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation { NoOperation() }
+
+    func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation { NoOperation() }
+}
+
+private final class NoOperation: ScriptOperation {
+    func cancel() {}
 }
