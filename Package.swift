@@ -56,13 +56,16 @@ let package = Package(
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
         library("Config", ["Patterns"]),
-        library("Wire", []),
+        library("Bytes", []),
+        library("Wire", ["Bytes"]),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
         library(
             "EventLoop",
-            ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
-        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+            ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
+        library(
+            "ProxyServer",
+            ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
         library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(

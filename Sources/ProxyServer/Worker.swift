@@ -54,10 +54,14 @@ package final class Worker {
         timer = try WorkerTimer(loop: loop)
         current.loadScripts(on: self)
         isReady = current.scripts == nil
-        loop.afterTurn = { [weak self] in self?.endTurn() }
+        // Weak references would have each count of references to the worker, of which every request makes dozens, go
+        // through a table beside it. Whoever drives the loop holds the worker.
+        loop.afterTurn = { [unowned self] in endTurn() }
         timer.worker = self
         tick()
     }
+
+    deinit { loop.afterTurn = nil }
 
     // MARK: What the process asks for
 
@@ -283,7 +287,7 @@ package final class Worker {
 
 /// A deadline of the worker itself.
 private final class WorkerTimer: Channel {
-    weak var worker: Worker?
+    unowned var worker: Worker?
 
     init(loop: EventLoop) throws(SystemError) {
         super.init(timerOn: loop)
