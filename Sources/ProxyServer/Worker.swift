@@ -129,6 +129,7 @@ package final class Worker {
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         current.retire()
+        current.scripts?.shutDown()
         timer.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.

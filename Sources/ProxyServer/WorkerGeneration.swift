@@ -43,7 +43,10 @@ final class WorkerGeneration {
     }
 
     /// The last exchange has ended, so nobody waits for a name any more.
-    deinit { for resolver in resolvers.values { resolver.close() } }
+    deinit {
+        scripts?.shutDown()
+        for resolver in resolvers.values { resolver.close() }
+    }
 
     var configuration: Configuration { generation.configuration }
 

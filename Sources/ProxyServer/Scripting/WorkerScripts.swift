@@ -16,6 +16,7 @@ final class WorkerScripts: ScriptHost {
     let routedPass = ProxyPass(
         target: .template(Template(literal: [])), host: [], port: [], uri: nil, locationPrefix: [])
     private var initialised: (() -> Void)?
+    private var isShutDown = false
 
     /// - Throws: why a script does not load.
     init(_ generation: Generation, worker: Worker) throws(ScriptFault) {
@@ -36,6 +37,13 @@ final class WorkerScripts: ScriptHost {
     func initialise(_ done: @escaping () -> Void) {
         interpreter.runInitHooks()
         if interpreter.isInitialised { done() } else { initialised = done }
+    }
+
+    /// Gives up what scripts still wait for: their worker ends, or nothing runs under their generation any more.
+    func shutDown() {
+        guard !isShutDown else { return }
+        isShutDown = true
+        loaded?.shutDown()
     }
 
     var hasEnds: Bool { !ends.isEmpty }
