@@ -62,7 +62,8 @@ let package = Package(
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
         library(
             "EventLoop",
-            ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
+            ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")],
+            hot),
         library(
             "ProxyServer",
             ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
