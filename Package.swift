@@ -58,11 +58,12 @@ let package = Package(
         library("Config", ["Patterns"]),
         library("Wire", []),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
         library(
             "EventLoop",
             ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
         library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
@@ -84,10 +85,11 @@ let package = Package(
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
-        tests("LuaHooksTests", ["LuaHooks", "ProxyCore", "Config", "Wire"]),
+        tests("LuaHooksTests", ["LuaHooks", "ProxyCore", "Config", "Wire", "Patterns"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
+        tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
     ]
 )

@@ -25,8 +25,7 @@ int sy_lua_running_script(lua_State *L);
 /// The table of the module `switchyard`, global `sy`, with what comes from libraries in C.
 void sy_lua_open_module(lua_State *L);
 
-/// The hook that runs has used up its time: whatever may loop for long asks, and calls `sy_lua_raise_interrupt`.
-bool sy_lua_interrupted(lua_State *L);
+/// To be called where `sy_lua_interrupted`.
 _Noreturn void sy_lua_raise_interrupt(lua_State *L);
 static inline void sy_lua_poll(lua_State *L) {
     if (sy_lua_interrupted(L)) sy_lua_raise_interrupt(L);

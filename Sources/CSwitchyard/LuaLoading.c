@@ -174,16 +174,67 @@ void sy_lua_set_require(lua_State *L) {
 
 // MARK: The module
 
+/// In the registry: `decode`, whatever scripts do to the module.
+static const char decode_key = 'd';
+
+/// Makes the value on top of the stack an integer where it is a whole number, and so all that is in a table. The library
+/// knows floating-point numbers only, which Lua shows as `1.0`. Below 2^53 both kinds have the same whole numbers.
+static void make_integers(lua_State *L) {
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        lua_Number number = lua_tonumber(L, -1);
+        if (!(number > -9007199254740992.0 && number < 9007199254740992.0)) return;
+        lua_Integer whole = (lua_Integer)number;
+        if ((lua_Number)whole != number) return;
+        lua_pop(L, 1);
+        lua_pushinteger(L, whole);
+        return;
+    }
+    if (lua_type(L, -1) != LUA_TTABLE) return;
+    // The library has seen to it that tables are not nested without end.
+    luaL_checkstack(L, 4, "too many nested data structures");
+    int table = lua_gettop(L);
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        make_integers(L);
+        // Giving a field that is there another value is allowed on the way.
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, table);
+    }
+}
+
+/// Upvalue 1: the library's own.
+static int decode_json(lua_State *L) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    make_integers(L);
+    return 1;
+}
+
 void sy_lua_open_module(lua_State *L) {
     lua_newtable(L);
     lua_newtable(L);
     luaopen_cjson(L);
-    static const char *const functions[] = {"encode", "decode", "null"};
-    for (size_t index = 0; index < sizeof functions / sizeof *functions; index++) {
-        lua_getfield(L, -1, functions[index]);
-        lua_setfield(L, -3, functions[index]);
+    static const char *const members[] = {"encode", "null"};
+    for (size_t index = 0; index < sizeof members / sizeof *members; index++) {
+        lua_getfield(L, -1, members[index]);
+        lua_setfield(L, -3, members[index]);
     }
+    lua_getfield(L, -1, "decode");
+    lua_pushcclosure(L, decode_json, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &decode_key);
+    lua_setfield(L, -3, "decode");
     lua_pop(L, 1);
     lua_setfield(L, -2, "json");
     lua_setglobal(L, "sy");
+}
+
+bool sy_lua_decode_json(lua_State *L, const void *text, size_t length) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &decode_key);
+    lua_pushlstring(L, text, length);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) return true;
+    lua_pop(L, 1);
+    return false;
 }

@@ -149,19 +149,42 @@ void sy_lua_unwatch_thread(void) {
 /// The main thread's extra space holds the interpreter, and each new coroutine copies it.
 sy_vm *sy_vm_of(lua_State *L) { return *(sy_vm **)lua_getextraspace(L); }
 
+static int go_on(lua_State *L, int status, lua_KContext function) {
+    (void)status;
+    return sy_lua_call(L, (int)function);
+}
+
 int sy_lua_call(lua_State *L, int function) {
     sy_vm *vm = sy_vm_of(L);
-    bool former = vm->memory.must_not_fail;
-    vm->memory.must_not_fail = true;
-    int result = vm->dispatch(vm->context, function, L);
-    vm->memory.must_not_fail = former;
-    if (!former && sy_memory_is_over_limit(&vm->memory)) {
-        lua_gc(L, LUA_GCCOLLECT);
-        if (sy_memory_is_over_limit(&vm->memory)) return luaL_error(L, "not enough memory");
+    for (;;) {
+        bool former = vm->memory.must_not_fail;
+        vm->memory.must_not_fail = true;
+        int result = vm->dispatch(vm->context, function, L);
+        vm->memory.must_not_fail = former;
+        if (!former && sy_memory_is_over_limit(&vm->memory)) {
+            lua_gc(L, LUA_GCCOLLECT);
+            if (sy_memory_is_over_limit(&vm->memory)) return luaL_error(L, "not enough memory");
+        }
+        if (result >= 0) return result;
+        if (result == SY_LUA_WAIT) return lua_yield(L, 0);
+        if (result != SY_LUA_CALL) return lua_error(L);
+        function = (int)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        lua_callk(L, 1, 1, function, go_on);
     }
-    if (result >= 0) return result;
-    if (result == SY_LUA_WAIT) return lua_yield(L, 0);
-    return lua_error(L);
+}
+
+/// Pushes the arguments as one line.
+static void join(lua_State *L) {
+    int count = lua_gettop(L);
+    luaL_Buffer line;
+    luaL_buffinit(L, &line);
+    for (int index = 1; index <= count; index++) {
+        if (index > 1) luaL_addchar(&line, '\t');
+        luaL_tolstring(L, index, NULL);
+        luaL_addvalue(&line);
+    }
+    luaL_pushresult(&line);
 }
 
 /// The one function behind all of the API. Upvalue 1: its number, and above it how many values are bound to it, which
@@ -173,20 +196,13 @@ int sy_lua_trampoline(lua_State *L) {
         lua_pushvalue(L, lua_upvalueindex(2 + index));
         lua_insert(L, index + 1);
     }
-    return sy_lua_call(L, (int)(packed & 0x7fffffff));
+    if (packed & SY_LUA_JOINED) join(L);
+    return sy_lua_call(L, (int)(packed & (SY_LUA_JOINED - 1)));
 }
 
 int sy_lua_print(lua_State *L) {
     sy_vm *vm = sy_vm_of(L);
-    int count = lua_gettop(L);
-    luaL_Buffer line;
-    luaL_buffinit(L, &line);
-    for (int index = 1; index <= count; index++) {
-        if (index > 1) luaL_addchar(&line, '\t');
-        luaL_tolstring(L, index, NULL);
-        luaL_addvalue(&line);
-    }
-    luaL_pushresult(&line);
+    join(L);
     size_t length;
     const char *text = lua_tolstring(L, -1, &length);
     vm->printer(vm->context, text, length);
@@ -320,11 +336,12 @@ int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) 
     taken->waits = status == LUA_YIELD;
     if (status == LUA_YIELD) return SY_CALL_WAITS;
     if (status == LUA_OK) return vm->failed ? SY_CALL_FAILED : SY_CALL_RETURNED;
-    // Only the body's own few calls are outside of its protected one: memory ran out before it began.
+    // Only the body's own few calls are outside of its protected one: memory ran out before it began, or calls within
+    // calls are nested too deeply.
     *results = 1;
     lua_State *fresh = lua_newthread(vm->main);
     int reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
-    lua_pushliteral(fresh, "not enough memory");
+    lua_xmove(state, fresh, 1);
     luaL_unref(vm->main, LUA_REGISTRYINDEX, taken->reference);
     taken->state = fresh;
     taken->reference = reference;
@@ -384,7 +401,6 @@ static int open_everything(lua_State *L) {
 sy_vm *sy_vm_create(const sy_vm_options *options) {
     sy_vm *vm = calloc(1, sizeof *vm);
     if (vm == NULL) return NULL;
-    vm->context = options->context;
     vm->dispatch = options->dispatch;
     vm->printer = options->printer;
     vm->hook_timeout = options->hook_timeout;
@@ -409,6 +425,8 @@ sy_vm *sy_vm_create(const sy_vm_options *options) {
     vm->memory.must_not_fail = true;
     return vm;
 }
+
+void sy_vm_set_context(sy_vm *vm, void *context) { vm->context = context; }
 
 void sy_vm_destroy(sy_vm *vm) {
     // Not under must_not_fail: what a finaliser of a library does has to fit the limit, and may fail.

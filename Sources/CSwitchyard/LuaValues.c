@@ -10,7 +10,16 @@ int sy_lua_type(lua_State *L, int index) {
     return type == LUA_TUSERDATA ? SY_LUA_OBJECT : type;
 }
 
-const char *sy_lua_type_name(lua_State *L, int index) { return luaL_typename(L, index); }
+const char *sy_lua_type_name(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TUSERDATA || luaL_getmetafield(L, index, "__name") == LUA_TNIL) {
+        return luaL_typename(L, index);
+    }
+    // The metatable keeps it.
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "userdata";
+    lua_pop(L, 1);
+    return name;
+}
+
 bool sy_lua_boolean(lua_State *L, int index) { return lua_toboolean(L, index) != 0; }
 
 bool sy_lua_number(lua_State *L, int index, double *value) {
@@ -70,6 +79,7 @@ int sy_lua_get_index(lua_State *L, int table, int64_t index) {
 void sy_lua_set_index(lua_State *L, int table, int64_t index) { lua_rawseti(L, table, index); }
 void sy_lua_set_pair(lua_State *L, int table) { lua_rawset(L, table); }
 int64_t sy_lua_length(lua_State *L, int table) { return (int64_t)lua_rawlen(L, table); }
+void sy_lua_set_metatable(lua_State *L, int table) { lua_setmetatable(L, table); }
 bool sy_lua_next(lua_State *L, int table) { return lua_next(L, table) != 0; }
 
 int sy_lua_keep(lua_State *L) { return luaL_ref(L, LUA_REGISTRYINDEX); }

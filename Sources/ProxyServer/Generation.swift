@@ -36,7 +36,7 @@ package final class Generation: Sendable {
             logs.compactMap { log in
                 switch log.destination {
                 case .standardError:
-                    return ErrorLogger.Output(file: .standardError, level: log.level)
+                    return ErrorLogger.Output(file: logFiles.standardError, level: log.level)
                 case .file(let path):
                     guard let file = try? logFiles.open(path) else { return nil }
                     return ErrorLogger.Output(file: file, level: log.level)

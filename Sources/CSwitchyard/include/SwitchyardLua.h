@@ -16,7 +16,14 @@ enum {
     SY_LUA_RAISE = -1,
     /// The hook waits: its coroutine is suspended until `sy_vm_resume`.
     SY_LUA_WAIT = -2,
+    /// A function of the script's is to be called: on the stack are the function, its one argument, and the number of
+    /// the API function that goes on afterwards, with the function's one result on top of what was below. The script's
+    /// function may wait.
+    SY_LUA_CALL = -3,
 };
+
+/// Added to a function's number where it is defined: its arguments become one string, as `print` writes them.
+enum { SY_LUA_JOINED = 1 << 30 };
 
 /// Calls the API function of this number; its arguments are the values on the stack.
 typedef int (*sy_lua_dispatch)(void *context, int function, sy_lua *lua);
@@ -31,13 +38,14 @@ typedef struct {
     int hook_timeout;
     /// Libraries that reach the system are left out.
     bool sandboxed;
-    void *context;
     sy_lua_dispatch dispatch;
     sy_lua_printer printer;
 } sy_vm_options;
 
 /// A new interpreter with the standard libraries; NULL when there is no memory.
 sy_vm *sy_vm_create(const sy_vm_options *options);
+/// What `dispatch` and `printer` are handed: to be set before any script runs.
+void sy_vm_set_context(sy_vm *vm, void *context);
 void sy_vm_destroy(sy_vm *vm);
 /// Bytes held by Lua.
 size_t sy_vm_memory(const sy_vm *vm);
@@ -85,6 +93,8 @@ int sy_vm_script(const sy_vm *vm);
 /// Whether the function that is being called may suspend the hook: not inside a coroutine that the script made, nor
 /// inside a callback of a library function.
 bool sy_lua_may_wait(sy_lua *lua);
+/// The hook that runs has used up its time: whatever may loop for long in Swift asks.
+bool sy_lua_interrupted(sy_lua *lua);
 /// Whether `lua` is a coroutine that the script made.
 bool sy_lua_in_own_coroutine(sy_lua *lua);
 
@@ -182,6 +192,11 @@ int64_t sy_lua_length(sy_lua *lua, int table);
 /// Takes the key on top of the stack, and pushes the next key and its value; false, and nothing pushed, at the end. The
 /// table must not change on the way.
 bool sy_lua_next(sy_lua *lua, int table);
+
+/// Takes the table on top of the stack as the metatable of the one at `table`.
+void sy_lua_set_metatable(sy_lua *lua, int table);
+/// Pushes what a text in JSON says, as `sy.json.decode` does; or false, with nothing pushed, when it is none.
+bool sy_lua_decode_json(sy_lua *lua, const void *text, size_t length);
 
 /// Keeps the value on top of the stack, which is taken off, until `sy_lua_release`.
 int sy_lua_keep(sy_lua *lua);

@@ -1,7 +1,7 @@
 internal import Wire
 
 /// The parts of the URL that a `proxy_pass` with variables comes to.
-struct ProxyURL: Equatable {
+struct ProxyURL: Sendable, Equatable {
     /// Lower case; an IPv6 address is in brackets. Empty for a UNIX socket.
     private(set) var host: [UInt8] = []
     private(set) var port: UInt16 = 80

@@ -123,9 +123,21 @@ package enum Router {
             case .access:
                 let rules = exchange.location.accessRules
                 let isAllowed = AccessControl.allows(exchange.client.binaryAddress, rules)
-                return isAllowed ? content(exchange) : fail(exchange, status: 403)
+                guard isAllowed else { return fail(exchange, status: 403) }
+                if let scripts = exchange.scripts, !exchange.passedRequestHooks,
+                    scripts.hasRequestHooks(in: exchange.location.settings)
+                {
+                    return .runHooks
+                }
+                return content(exchange)
             }
         }
+    }
+
+    /// The request hooks of the location have let the request pass.
+    package static func proceed(_ exchange: Exchange) -> RouteDecision {
+        exchange.passedRequestHooks = true
+        return content(exchange)
     }
 
     private static func isServerRoot(_ exchange: Exchange) -> Bool {
@@ -142,6 +154,7 @@ package enum Router {
     private static func chooseLocation(_ exchange: Exchange) -> RouteDecision? {
         exchange.location = exchange.server.root
         exchange.handler = .none
+        exchange.passedRequestHooks = false
         let found = LocationSearch.find(exchange)
         let location = exchange.location
         if location.isInternal, !exchange.isInternal { return fail(exchange, status: 404) }
@@ -214,6 +227,7 @@ package enum Router {
         else { return fail(exchange, status: 500) }
         exchange.isInternal = true
         exchange.location = location
+        exchange.passedRequestHooks = false
         exchange.handler = location.handler
         applyLimitExcept(exchange)
         return run(exchange, from: .locationRewrite)
