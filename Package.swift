@@ -89,7 +89,9 @@ let package = Package(
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
-        tests("LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"]),
+        tests(
+            "LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"],
+            resources: [.copy("Fixtures")]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
