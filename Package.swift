@@ -49,7 +49,7 @@ let package = Package(
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
         .target(
-            name: "CSwitchyard", dependencies: ["CLua"],
+            name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
             cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))],
             linkerSettings: [.linkedLibrary("lua5.4"), .linkedLibrary("lua5.4-cjson")]),
 
@@ -58,7 +58,7 @@ let package = Package(
         library("Config", ["Patterns"]),
         library("Wire", []),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
         library(
             "EventLoop",
             ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
@@ -85,7 +85,7 @@ let package = Package(
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
-        tests("LuaHooksTests", ["LuaHooks", "ProxyCore", "Config", "Wire", "Patterns"]),
+        tests("LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),

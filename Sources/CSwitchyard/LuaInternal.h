@@ -31,6 +31,9 @@ static inline void sy_lua_poll(lua_State *L) {
     if (sy_lua_interrupted(L)) sy_lua_raise_interrupt(L);
 }
 
+/// From the signal handler: does not return where a search is going on.
+void sy_lua_leave_search(void);
+
 /// `print` of scripts: a lua_CFunction.
 int sy_lua_print(lua_State *L);
 

@@ -100,6 +100,7 @@ static void tick(int signal_number) {
     if (vm->ticks < vm->allowed_ticks) return;
     vm->interrupted = true;
     if (vm->running != NULL) arm(vm->running);
+    sy_lua_leave_search();
 }
 
 static void install_handler(void) {

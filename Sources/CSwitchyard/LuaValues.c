@@ -71,6 +71,13 @@ void sy_lua_set_field(lua_State *L, int table, const char *name, size_t length) 
     lua_rawset(L, table);
 }
 
+void sy_lua_push_global(lua_State *L, const char *name) {
+    lua_pushglobaltable(L);
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
 int sy_lua_get_index(lua_State *L, int table, int64_t index) {
     lua_rawgeti(L, table, index);
     return sy_lua_type(L, -1);

@@ -4,7 +4,7 @@ internal import Glibc
 extension EventLoop {
     /// A socket whose connection to `address` has begun; it is made when the socket turns writable.
     package func connect(to address: SocketAddress) throws(SystemError) -> Int32 {
-        if let memory { return try memory.connect(to: address) }
+        if let memory { return try memory.beginConnection(to: address) }
         return try Sockets.connect(to: address)
     }
 

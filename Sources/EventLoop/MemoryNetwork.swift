@@ -35,9 +35,8 @@ package final class MemoryNetwork {
 
     // MARK: For tests
 
-    /// Connects to where the loop listens, as a client.
+    /// Connects to where the loop listens, as a client at `client`: 127.0.0.1 and a port of its own unless given.
     ///
-    /// - Parameter client: the client's address; 127.0.0.1 and a port of its own unless given.
     /// - Throws: ECONNREFUSED where nobody listens.
     package func connect(to address: SocketAddress, from client: SocketAddress? = nil) throws(SystemError)
         -> MemoryPeer
@@ -133,7 +132,7 @@ package final class MemoryNetwork {
     }
 
     /// A refusal over IP is heard of afterwards, as from a host that is elsewhere.
-    func connect(to address: SocketAddress) throws(SystemError) -> Int32 {
+    func beginConnection(to address: SocketAddress) throws(SystemError) -> Int32 {
         let client = clientAddress(for: address)
         if let listener = listener(at: address) {
             let (near, far) = pair(from: client, to: address)
@@ -179,7 +178,8 @@ package final class MemoryNetwork {
     }
 
     /// As `sendmsg(2)`: -1 and `errno` on failure.
-    func write(_ descriptor: Int32, _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
+    func write(_ descriptor: Int32, _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int
+    {
         guard let stream = stream(descriptor) else { return failed(EBADF) }
         switch stream.write(first, second, third) {
         case .taken(let count):

@@ -48,7 +48,9 @@ package final class MemoryPeer {
     /// The other end broke the connection off.
     package var wasReset: Bool { stream.isBroken }
     /// The other end is closed, or has ended both ways.
-    package var isOver: Bool { stream.isBroken || (stream.receivedEnd && (stream.sentEnd || stream.other == nil)) }
+    package var isOver: Bool {
+        stream.isBroken || (stream.receivedEnd && (stream.sentEnd || stream.other == nil))
+    }
 
     // MARK: Sending
 

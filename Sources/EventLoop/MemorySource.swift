@@ -105,7 +105,9 @@ final class MemoryStream: MemorySource {
     func read(limit: Int, take: (Span<UInt8>) -> Void) -> Int {
         let count = min(limit, unread)
         if count > 0 {
-            take(inbox.span.extracting(inboxStart..<inboxStart + count))
+            // A copy of the reference: a span of the property itself would outlive its access.
+            let bytes = inbox
+            take(bytes.span.extracting(inboxStart..<inboxStart + count))
             inboxStart += count
             if unread == 0 {
                 inbox.removeAll(keepingCapacity: inbox.capacity <= 64 * 1024)

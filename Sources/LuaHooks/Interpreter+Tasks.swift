@@ -16,6 +16,20 @@ extension Interpreter {
         settleBackground(outcome, script: script, of: nil)
     }
 
+    /// Defines `sy.shared` with a field for each dictionary.
+    func defineSharedDictionaries() {
+        let stack = mainStack
+        let top = stack.top
+        defer { stack.top = top }
+        stack.pushGlobal("sy")
+        stack.pushTable(fields: dictionaries.count)
+        for (slot, dictionary) in dictionaries.enumerated() {
+            stack.push(.dictionary, ObjectHandle(slot: UInt32(slot), generation: 0))
+            stack.setField(dictionary.name, of: -2)
+        }
+        stack.setField("shared", of: -2)
+    }
+
     /// Writes a script's line to the error log.
     func log(_ level: LogLevel, _ text: String) {
         host.log(level, "lua: " + text, of: currentCall?.flow?.exchange)

@@ -1,5 +1,6 @@
 internal import CSwitchyard
 package import Config
+internal import Digest
 package import ProxyCore
 
 /// One worker's Lua for one configuration: its scripts, their hooks, and the calls that are under way.
@@ -27,6 +28,12 @@ package final class Interpreter: ScriptEngine {
     /// Where a search's groups are noted: of use to one call at a time.
     var captures: [Int32] = []
     var sockets = SocketTable()
+    /// By the positions of `lua_shared_dict` directives, which are the slots of their objects.
+    let dictionaries: [SharedDictionary]
+    /// By the slots of their objects.
+    var metrics: [ScriptMetrics.Metric] = []
+    /// Keys that `jwt.verify` has used, by their texts.
+    var verificationKeys: [[UInt8]: VerificationKey] = [:]
     /// The metatable of the headers that `fetch` gives, once there was need of it.
     var fetchedHeaders: LuaReference?
     private var flows: [ScriptFlow] = []
@@ -47,6 +54,9 @@ package final class Interpreter: ScriptEngine {
         self.set = set
         self.host = host
         self.shared = shared
+        dictionaries = set.settings.sharedDictionaries.map { row in
+            set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
+        }
         self.bodies = bodies
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
@@ -73,6 +83,7 @@ package final class Interpreter: ScriptEngine {
         unsafe sy_vm_set_context(vm, Unmanaged.passUnretained(self).toOpaque())
         unsafe sy_vm_set_path(vm, Self.path(set.settings.packagePath))
         unsafe LuaAPI.define(in: vm)
+        defineSharedDictionaries()
         try load()
     }
 
@@ -442,8 +453,11 @@ package struct ScriptSet: Sendable {
     /// How many variables are defined by scripts.
     package var slots: Int
     package var settings: LuaSettings
+    /// What `SharedDictionaries.prepare` made for the settings; of those that are not here, the interpreter has its own.
+    package var dictionaries: [String: SharedDictionary]
 
-    package init(_ configuration: Configuration) {
+    package init(_ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:]) {
+        self.dictionaries = dictionaries
         scripts = configuration.scripts
         plans = configuration.scriptPlans
         slots = configuration.scriptSlots
@@ -456,5 +470,6 @@ package struct ScriptSet: Sendable {
         plans = []
         slots = 0
         self.settings = settings
+        dictionaries = [:]
     }
 }

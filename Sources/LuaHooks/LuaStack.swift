@@ -238,6 +238,8 @@ struct LuaStack {
         }
     }
 
+    /// Pushes what every script's environment begins with under this name.
+    func pushGlobal(_ name: String) { unsafe sy_lua_push_global(lua, name) }
     func pushEnvironment() { unsafe sy_lua_push_environment(lua) }
 }
 

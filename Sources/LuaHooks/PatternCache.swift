@@ -38,8 +38,12 @@ struct PatternCache {
         }
         var bytes: [UInt8] = []
         bytes.append(copying: source, source.indices)
-        let entry = Entry(
-            source: bytes, options: options, pattern: try Pattern(bytes: bytes, options: options))
+        let pattern = try Pattern(bytes: bytes, options: options)
+        // `(*NO_JIT)`, or too large for it: such a search could not be broken off.
+        guard pattern.isCompiled || !Pattern.canCompile else {
+            throw PatternError(message: "cannot be compiled to machine code", offset: 0)
+        }
+        let entry = Entry(source: bytes, options: options, pattern: pattern)
         keep(entry, hash)
         return entry.pattern
     }

@@ -3,6 +3,8 @@ internal import Synchronization
 /// What the interpreters of all workers share, and reloads keep.
 package final class ScriptCommons: Sendable {
     private let failures = Atomic<Int>(0)
+    package let dictionaries = SharedDictionaries()
+    package let metrics = ScriptMetrics()
 
     package init() {}
 

@@ -12,6 +12,27 @@ package final class Pattern: Sendable {
     package let groupNames: [(name: String, group: Int)]
     package let groupCount: Int
 
+    /// What does the searching: PCRE2's own function, or one around it with the same parameters, for a search that may
+    /// have to be broken off. That one returns -1000 when it was.
+    @unsafe package typealias Search =
+        @convention(c) (
+            _ code: OpaquePointer?, _ subject: UnsafePointer<UInt8>?, _ length: Int, _ start: Int,
+            _ options: UInt32, _ data: OpaquePointer?, _ context: OpaquePointer?
+        ) -> Int32
+
+    private static let search: Search = { code, subject, length, start, options, data, context in
+        unsafe pcre2_match_8(code, subject, length, start, options, data, context)
+    }
+
+    /// Whether the pattern became machine code.
+    package let isCompiled: Bool
+    /// Whether this processor, and this PCRE2, can have patterns as machine code.
+    package static let canCompile: Bool = {
+        var answer: UInt32 = 0
+        // Holds because: PCRE2_CONFIG_JIT writes one uint32_t.
+        return unsafe pcre2_config_8(UInt32(PCRE2_CONFIG_JIT), &answer) == 0 && answer == 1
+    }()
+
     // Holds because: PCRE2 never writes to compiled code after `pcre2_jit_compile`, which `init` calls.
     private nonisolated(unsafe) let code: OpaquePointer
 
@@ -37,6 +58,11 @@ package final class Pattern: Sendable {
         // Holds because: the code was made above and is not shared yet.
         _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
 
+        var size = 0
+        // Holds because: PCRE2_INFO_JITSIZE writes one size_t.
+        _ = unsafe pcre2_pattern_info_8(compiled, UInt32(PCRE2_INFO_JITSIZE), &size)
+        isCompiled = size > 0
+
         var groups: UInt32 = 0
         // Holds because: PCRE2_INFO_CAPTURECOUNT writes one uint32_t.
         _ = unsafe pcre2_pattern_info_8(compiled, UInt32(PCRE2_INFO_CAPTURECOUNT), &groups)
@@ -58,20 +84,27 @@ package final class Pattern: Sendable {
     ///
     /// - Returns: whether it matched. A match limit that is exceeded counts as no match.
     package func firstMatch(in subject: Span<UInt8>, captures: inout [Int32]) -> Bool {
-        find(in: subject, captures: &captures) == .found
+        // Holds because: it is PCRE2's own function.
+        unsafe find(in: subject, captures: &captures, search: Pattern.search) == .found
     }
 
     /// As `firstMatch`, from the offset `start` on (what is before it is there for `\b` and for looking behind), and
     /// telling no match from one that was given up.
     package func find(
-        in subject: Span<UInt8>, from start: Int = 0, _ mode: MatchMode = [], captures: inout [Int32]
+        in subject: Span<UInt8>, from start: Int = 0, _ mode: MatchMode = [], captures: inout [Int32],
+        search: Search
     ) -> MatchOutcome {
         guard subject.count <= Int(Int32.max), start >= 0, start <= subject.count else { return .notFound }
         // Holds because: the workspace is this thread's alone, and is not used again on this thread before the
         // offsets have been copied out of it.
         let workspace = unsafe MatchWorkspace.ofThisThread(groups: groupCount)
-        let result = unsafe run(on: subject, from: start, mode.bits, workspace)
-        guard result > 0 else { return MatchOutcome(result) }
+        let result = unsafe run(on: subject, from: start, mode.bits, workspace, search)
+        guard result > 0 else {
+            let outcome = MatchOutcome(result)
+            // What a search wrote to that was broken off is in no known state.
+            if outcome == .interrupted { unsafe MatchWorkspace.discardThisThreads() }
+            return outcome
+        }
         // Holds because: the workspace's match data has room for all groups, so PCRE2 filled 2 × (groups + 1)
         // offsets, and they stay there until this thread matches again.
         let offsets = unsafe UnsafeBufferPointer(
@@ -91,7 +124,8 @@ package final class Pattern: Sendable {
     package func matches(_ subject: Span<UInt8>) -> Bool {
         guard subject.count <= Int(Int32.max) else { return false }
         // Holds because: the workspace is this thread's alone.
-        return unsafe run(on: subject, from: 0, 0, MatchWorkspace.ofThisThread(groups: groupCount)) > 0
+        return unsafe run(
+            on: subject, from: 0, 0, MatchWorkspace.ofThisThread(groups: groupCount), Pattern.search) > 0
     }
 
     package func matches(_ subject: [UInt8]) -> Bool {
@@ -101,12 +135,12 @@ package final class Pattern: Sendable {
     /// What PCRE2 returns: a number above 0 for a match.
     private func run(
         on subject: Span<UInt8>, from start: Int, _ options: UInt32,
-        _ workspace: UnsafeMutablePointer<MatchWorkspace>
+        _ workspace: UnsafeMutablePointer<MatchWorkspace>, _ search: Search
     ) -> Int32 {
         // Holds because: the span keeps its bytes alive while the closure runs, and PCRE2 takes an empty
         // subject at a null address.
         unsafe subject.withUnsafeBufferPointer { bytes in
-            unsafe pcre2_match_8(
+            unsafe search(
                 code, bytes.baseAddress, bytes.count, start, options, workspace.pointee.data,
                 workspace.pointee.context)
         }

@@ -36,9 +36,10 @@ package final class ProcessRegistry: Sendable {
     }
 
     /// `isReload` is false for the configuration that the process starts with.
-    package func generationBegan(_ number: Int, isReload: Bool) {
+    package func generationBegan(_ generation: Generation, isReload: Bool) {
+        scripts.dictionaries.adopt(generation.dictionaries)
         state.withLock { state in
-            state.reloads.generation = number
+            state.reloads.generation = generation.number
             if isReload { state.reloads.succeeded += 1 }
         }
     }

@@ -78,7 +78,7 @@ package final class Server {
             finish()
             throw failure
         }
-        registry.generationBegan(1, isReload: false)
+        registry.generationBegan(generation, isReload: false)
         generation.errorLogger.log(.notice, "\(Product.name)/\(Product.version)")
         generation.errorLogger.log(.notice, "start \(workers.count) worker threads")
         // Whoever started a daemon may wait for the end of its output.
@@ -309,7 +309,7 @@ package final class Server {
             // The process is out of descriptors: it goes on with the workers that it has.
             generation.errorLogger.log(.alert, "\(error) while reconfiguring")
         }
-        registry.generationBegan(generation.number, isReload: true)
+        registry.generationBegan(generation, isReload: true)
         logFiles.closeUnused(keeping: loaded.logPaths)
         movePidFile(loaded.configuration.process)
         if let time = loaded.configuration.process.workerShutdownTimeout {

@@ -115,12 +115,12 @@ package final class Worker {
     package func run() {
         begin()
         loop.run()
+        Interpreter.unwatchThread()
         end()
     }
 
     /// Closes everything as it is. The worker is of no use afterwards.
     package func end() {
-        Interpreter.unwatchThread()
         current.flushLogs()
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }

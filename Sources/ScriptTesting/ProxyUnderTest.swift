@@ -28,7 +28,7 @@ package final class ProxyUnderTest {
     package let clock: FakeClock
     package let loop: EventLoop
     private let options: Options
-    private let worker: Worker
+    let worker: Worker
     private let registry = ProcessRegistry()
     private let logFiles = LogFiles(inMemory: ())
     private var generation: Generation
@@ -47,7 +47,7 @@ package final class ProxyUnderTest {
         generation = try Self.load(text, options, logFiles).generation(number: 1, registry: registry)
         worker = try Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
-        registry.generationBegan(1, isReload: false)
+        registry.generationBegan(generation, isReload: false)
         try listen()
         worker.begin()
         run()
@@ -73,7 +73,8 @@ package final class ProxyUnderTest {
         // As a process does: those that stay are kept, and those that go are closed by the worker.
         let assigned = try sockets.map { socket in
             AssignedListener(
-                key: socket.key, descriptor: bound.contains(socket.key) ? nil : try network.listen(on: socket.address),
+                key: socket.key,
+                descriptor: bound.contains(socket.key) ? nil : try network.listen(on: socket.address),
                 isOwn: false, targets: socket.targets)
         }
         bound = Set(sockets.map(\.key))
@@ -94,7 +95,7 @@ package final class ProxyUnderTest {
             throw error
         }
         try listen()
-        registry.generationBegan(generation.number, isReload: true)
+        registry.generationBegan(generation, isReload: true)
         run()
     }
 
@@ -166,7 +167,8 @@ package struct ErrorLine: Equatable, Sendable, CustomStringConvertible {
     /// From a whole line: `2026/11/23 21:59:44 [error] 812#814: *3 message`.
     package init(_ line: String) {
         let parts = line.split(separator: " ", maxSplits: 4)
-        guard parts.count == 5, parts[2].hasPrefix("["), parts[2].hasSuffix("]"), parts[3].hasSuffix(":") else {
+        guard parts.count == 5, parts[2].hasPrefix("["), parts[2].hasSuffix("]"), parts[3].hasSuffix(":")
+        else {
             level = ""
             message = line
             return

@@ -166,6 +166,36 @@ struct PatternFunctionTests {
         #expect(try failure(call).contains("given up: the search takes too many steps"))
     }
 
+    @Test("a search ends with its hook's time, pcall or not, and what follows is not disturbed")
+    func interrupted() throws {
+        _ = Interpreter.watchThread()
+        defer { Interpreter.unwatchThread() }
+        var settings = LuaSettings()
+        settings.hookTimeout = 20
+        // No limit of steps ends these: they run over long stretches in each of few.
+        for text in [
+            "local s = ('a'):rep(200000) for i = 1, 1000 do sy.re.match(s, '(?:a*c|a)*[de]') end",
+            "local s = ('a'):rep(200000) while true do pcall(sy.re.match, s, '(?:a*c|a)*[de]') end",
+            "local s = ('a'):rep(200000) sy.re.gsub(s, '(?:a*c|a)*[de]', '') while true do end",
+        ] {
+            let fixture = try ScriptFixture(.request, text, settings: settings)
+            for _ in 0..<3 {
+                guard case .failed = fixture.run() else { throw Unexpected() }
+            }
+            #expect(
+                fixture.host.lines.allSatisfy {
+                    $0.contains("has used up its time") || $0.contains("lua_hook_timeout")
+                })
+            let next = try ScriptFixture(.request, "print(sy.re.match('abc', '(b)(c)')[2])")
+            #expect(next.printed() == ["c"])
+        }
+    }
+
+    @Test("an expression whose search could not be broken off is refused")
+    func interpreted() throws {
+        #expect(try failure("sy.re.match('a', '(*NO_JIT)a')").contains("cannot be compiled to machine code"))
+    }
+
     @Test("a result that outgrows the interpreter's memory is an error")
     func hugeResult() throws {
         var settings = LuaSettings()

@@ -98,6 +98,21 @@ bool sy_lua_interrupted(sy_lua *lua);
 /// Whether `lua` is a coroutine that the script made.
 bool sy_lua_in_own_coroutine(sy_lua *lua);
 
+// MARK: Searching
+
+struct pcre2_real_code_8;
+struct pcre2_real_match_data_8;
+struct pcre2_real_match_context_8;
+
+/// Less than any result of PCRE2's.
+enum { SY_SEARCH_INTERRUPTED = -1000 };
+
+/// As pcre2_match_8, but gives up when the time of the hook that runs is over. What it was to fill in is of no use then,
+/// and is to be freed.
+int sy_lua_search(
+    const struct pcre2_real_code_8 *code, const uint8_t *subject, size_t length, size_t start, uint32_t options,
+    struct pcre2_real_match_data_8 *data, struct pcre2_real_match_context_8 *context);
+
 // MARK: Definitions
 
 /// Makes the function of this number a global's field: `module.name`, or the global `name` where `module` is NULL.
@@ -184,6 +199,8 @@ void sy_lua_push_table(sy_lua *lua, int array, int records);
 int sy_lua_get_field(sy_lua *lua, int table, const char *name, size_t length);
 /// Takes the value on top of the stack as the field's.
 void sy_lua_set_field(sy_lua *lua, int table, const char *name, size_t length);
+/// Pushes what scripts' environments are copies of, by name.
+void sy_lua_push_global(sy_lua *lua, const char *name);
 int sy_lua_get_index(sy_lua *lua, int table, int64_t index);
 void sy_lua_set_index(sy_lua *lua, int table, int64_t index);
 /// Takes the two topmost values as key and value.

@@ -1,3 +1,4 @@
+internal import CSwitchyard
 internal import Config
 internal import Patterns
 internal import Wire
@@ -176,10 +177,15 @@ extension LuaCall {
         _ pattern: Pattern, _ name: StaticString, from position: Int = 0, _ mode: MatchMode = []
     ) throws(LuaError) -> Bool {
         let subject = try span(1, "subject")
-        switch pattern.find(in: subject, from: position, mode, captures: &interpreter.captures) {
+        if stack.isInterrupted { throw LuaError("\(name): its hook has used up its time") }
+        // It takes what PCRE2's own function does, and passes it on.
+        let outcome = unsafe pattern.find(
+            in: subject, from: position, mode, captures: &interpreter.captures, search: sy_lua_search)
+        switch outcome {
         case .found: break
         case .notFound: return false
         case .gaveUp: throw LuaError("\(name): given up: the search takes too many steps")
+        case .interrupted: throw LuaError("\(name): its hook has used up its time")
         case .invalidText: throw LuaError("\(name): subject: found bytes that are not UTF-8")
         }
         // `\K` can put a match's beginning anywhere.
@@ -237,7 +243,6 @@ extension LuaCall {
         var count = 0
         var mode: MatchMode = []
         while count < limit, try find(pattern, "re.gsub", from: position, mode) {
-            if stack.isInterrupted { throw LuaError("re.gsub: its hook has used up its time") }
             let match = interpreter.wholeMatch
             let subject = try span(1, "subject")
             out.append(copying: subject, position..<match.lowerBound)

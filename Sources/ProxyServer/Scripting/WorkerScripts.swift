@@ -22,7 +22,8 @@ final class WorkerScripts: ScriptHost {
         self.worker = worker
         self.generation = generation
         loaded = try Interpreter(
-            ScriptSet(generation.configuration), host: self, shared: generation.registry.scripts)
+            ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
+            shared: generation.registry.scripts)
         alarm = try? Alarm(loop: worker.loop) { [weak self] in self?.rang() }
     }
 
