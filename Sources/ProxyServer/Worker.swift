@@ -24,7 +24,8 @@ package final class Worker {
     /// finds its own exchange ended rather than the next one begun.
     private var resting: [(driver: ExchangeDriver, exchange: Exchange)] = []
     private var buffers: [[UInt8]] = []
-    private var openConnections = 0
+    private(set) var openConnections = 0
+    private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     private let timer: WorkerTimer
     private var zoneCheckedAt: Int64 = 0
 
@@ -47,6 +48,7 @@ package final class Worker {
     package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
         if generation !== current.generation {
             current.retire()
+            scriptNetwork.retire()
             current = WorkerGeneration(generation, loop: loop, statistics: statistics)
             // What is recycled refers to the generation that it was last used under.
             exchanges = []
@@ -80,6 +82,7 @@ package final class Worker {
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         current.flushLogs()
+        scriptNetwork.close()
         loop.close()
     }
 
