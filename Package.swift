@@ -82,6 +82,6 @@ let package = Package(
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
-        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
+        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )

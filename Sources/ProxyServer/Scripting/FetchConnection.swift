@@ -21,7 +21,9 @@ final class FetchConnection: StreamChannel {
     /// Begins to connect. The caller has reserved the connection, and releases it if this throws.
     ///
     /// - Throws: the call that failed at once.
-    init(to address: PeerAddress, origin: [UInt8], for fetch: FetchHandle, client: FetchClient) throws(SystemError) {
+    init(to address: PeerAddress, origin: [UInt8], for fetch: FetchHandle, client: FetchClient)
+        throws(SystemError)
+    {
         self.origin = origin
         self.client = client
         worker = client.worker

@@ -39,7 +39,8 @@ final class FetchHandle {
     private var earlyFailure: FetchFailure?
 
     init(
-        _ request: FetchRequest, client: FetchClient, generation: WorkerGeneration, settings: Settings.Values?,
+        _ request: FetchRequest, client: FetchClient, generation: WorkerGeneration,
+        settings: Settings.Values?,
         completion: @escaping FetchClient.Completion
     ) throws(FetchFailure) {
         let url = try FetchURL(request.url)
@@ -96,7 +97,8 @@ final class FetchHandle {
     }
 
     private func resolve(_ name: [UInt8], port: UInt16) {
-        let id = client.lookups.resolve(name, port: port, by: settings, in: generation, until: deadline) { result in
+        let id = client.lookups.resolve(name, port: port, by: settings, in: generation, until: deadline) {
+            result in
             self.resolved(result)
         }
         if let id { stage = .resolving(id) }
@@ -120,7 +122,9 @@ final class FetchHandle {
     }
 
     private func takeIdle() -> Bool {
-        guard request.keepalive, !isRepeated, let connection = client.takeIdle(to: origin) else { return false }
+        guard request.keepalive, !isRepeated, let connection = client.takeIdle(to: origin) else {
+            return false
+        }
         peers?.statistics.connectionsReused.add()
         connection.attach(to: self)
         exchange(over: connection)
@@ -209,7 +213,8 @@ final class FetchHandle {
     private func broken(_ failure: FetchFailure, _ connection: FetchConnection) {
         guard connection.isReused, !isRepeated, head.isIdempotent, !reader.hasReceived else {
             let cause = sendError == 0 ? failure : .system(SystemError("send", code: sendError))
-            return finish(.failure(cause), peer: connection.isReused && !reader.hasReceived ? .stale : .failed)
+            return finish(
+                .failure(cause), peer: connection.isReused && !reader.hasReceived ? .stale : .failed)
         }
         stage = .idle
         connection.end()

@@ -175,9 +175,12 @@ final class ScriptSocket {
         guard case .open(let channel) = stage, !channel.isClosing else { throw .closed }
         guard sending == nil else { throw .busy }
         channel.send(bytes)
-        guard channel.writeError == 0 else { throw SocketFailure(SystemError("send", code: channel.writeError)) }
+        guard channel.writeError == 0 else {
+            throw SocketFailure(SystemError("send", code: channel.writeError))
+        }
         guard channel.unsentBytes > Self.maxUnsent else { return true }
-        sending = PendingSend(deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion)
+        sending = PendingSend(
+            deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion)
         armDeadline()
         return false
     }
@@ -218,7 +221,8 @@ final class ScriptSocket {
         case .needsMore: break
         }
         receiving = PendingReceive(
-            pattern: pattern, deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion)
+            pattern: pattern, deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion
+        )
         armDeadline()
         if channel.mayRead { channel.scheduleRead() }
         return nil
