@@ -108,8 +108,8 @@ struct FetchTests {
         for cut in 0...wire.count {
             var buffer = ReceiveBuffer()
             var lines: [String] = []
-            for piece in [wire.span.extracting(..<cut), wire.span.extracting(cut...)] {
-                buffer.append(piece)
+            for piece in [wire[..<cut], wire[cut...]] {
+                buffer.append(piece.span)
                 while case .bytes(let line) = buffer.take(.line) { lines.append(text(line)) }
             }
             #expect(lines == ["one", "", "two\rx"])

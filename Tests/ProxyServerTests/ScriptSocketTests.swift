@@ -9,7 +9,7 @@ import Testing
 @Suite("Scripts' sockets", .timeLimit(.minutes(1)))
 struct ScriptSocketTests {
     private func connect(
-        _ fixture: NetworkFixture, _ host: String = "127.0.0.1", _ port: UInt16
+        _ fixture: NetworkFixture, _ host: String, _ port: UInt16
     ) throws -> ScriptSocket {
         var outcome: Result<Void, SocketFailure>?
         let socket = try ScriptSocket.connect(
@@ -66,7 +66,7 @@ struct ScriptSocketTests {
     func bounds() throws {
         let fixture = try NetworkFixture()
         let server = try fixture.serve()
-        let socket = try connect(fixture, server.port)
+        let socket = try connect(fixture, "127.0.0.1", server.port)
         fixture.run { server.connections.count == 1 }
         server.connections[0].send([UInt8](repeating: 65, count: ReceiveBuffer.maxBytes + 1))
         server.connections[0].shutdownWhenSent()
@@ -83,7 +83,7 @@ struct ScriptSocketTests {
         let server = try fixture.serve()
         let bytes = [UInt8](repeating: 1, count: 16 << 20)
         for reads in [true, false] {
-            let socket = try connect(fixture, server.port)
+            let socket = try connect(fixture, "127.0.0.1", server.port)
             fixture.run { server.openConnections == 1 }
             let peer = try #require(server.connections.last)
             peer.readsOn = false
@@ -113,7 +113,7 @@ struct ScriptSocketTests {
     func closing() throws {
         let fixture = try NetworkFixture()
         let server = try fixture.serve()
-        let socket = try connect(fixture, server.port)
+        let socket = try connect(fixture, "127.0.0.1", server.port)
         fixture.run { server.connections.count == 1 }
         _ = try socket.send(Array("bye".utf8), timeoutMilliseconds: 1000) { _ in }
         var failure: SocketFailure?
@@ -141,9 +141,11 @@ struct ScriptSocketTests {
         #expect(
             throws: SocketFailure.system(call: "connect", code: ECONNREFUSED, reason: "Connection refused")
         ) {
-            _ = try connect(fixture, server.port)
+            _ = try connect(fixture, "127.0.0.1", server.port)
         }
-        #expect(throws: SocketFailure.invalidArgument("invalid port")) { _ = try connect(fixture, 0) }
+        #expect(throws: SocketFailure.invalidArgument("invalid port")) {
+            _ = try connect(fixture, "127.0.0.1", 0)
+        }
         #expect(throws: SocketFailure.self) { _ = try connect(fixture, "unix:/nowhere/at/all", 0) }
         #expect(throws: SocketFailure.self) { _ = try connect(fixture, "unix:", 0) }
         #expect(fixture.worker.openConnections == 0)

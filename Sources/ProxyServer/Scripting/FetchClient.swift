@@ -34,6 +34,7 @@ final class FetchClient {
     ///   - generation: its upstream groups are known by name, and its resolvers are used.
     ///   - settings: the location's, for its `resolver`; without one the system's is used.
     ///   - completion: gets the response, or why there is none.
+    /// - Returns: what cancels the fetch.
     /// - Throws: what failed at once; `completion` is not called then.
     func start(
         _ request: FetchRequest, in generation: WorkerGeneration, settings: Settings.Values?,

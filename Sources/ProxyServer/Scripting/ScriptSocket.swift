@@ -73,6 +73,7 @@ final class ScriptSocket {
     ///   - generation: its resolvers are used.
     ///   - settings: the location's, for its `resolver`; without one the system's is used.
     ///   - completion: is told whether the socket is open.
+    /// - Returns: the socket, which is of use once `completion` has been called.
     /// - Throws: what failed at once; `completion` is not called then.
     static func connect(
         to host: [UInt8], port: Int, timeoutMilliseconds: Int64, worker: Worker, generation: WorkerGeneration,
