@@ -28,9 +28,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
     .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
 }
 
-func system(_ name: String, _ pkgConfig: String, apt package: String) -> Target {
+func system(_ name: String, _ pkgConfig: String, apt packages: String...) -> Target {
     .systemLibrary(
-        name: name, path: "Sources/System/\(name)", pkgConfig: pkgConfig, providers: [.apt([package])])
+        name: name, path: "Sources/System/\(name)", pkgConfig: pkgConfig, providers: [.apt(packages)])
 }
 
 let package = Package(
@@ -47,17 +47,23 @@ let package = Package(
         system("COpenSSL", "libcrypto", apt: "libssl-dev"),
         system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev"),
         system("CAres", "libcares", apt: "libc-ares-dev"),
-        .target(name: "CSwitchyard"),
+        system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
+        .target(
+            name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
+            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))],
+            linkerSettings: [.linkedLibrary("lua5.4"), .linkedLibrary("lua5.4-cjson")]),
 
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
         library("Config", ["Patterns"]),
         library("Wire", []),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
         library(
             "EventLoop",
             ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
-        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest"], hot),
+        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
@@ -79,9 +85,11 @@ let package = Package(
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
+        tests("LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
+        tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )

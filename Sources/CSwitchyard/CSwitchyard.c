@@ -33,6 +33,14 @@ int sy_epoll_wait(int epoll, sy_event *events, int capacity, int timeout) {
     return count;
 }
 
+int sy_timer_create(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC); }
+
+int sy_timer_set(int timer, int64_t milliseconds) {
+    struct itimerspec at = {
+        .it_value = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000}};
+    return timerfd_settime(timer, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
 int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length) {
     return accept4(listener, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }

@@ -23,10 +23,13 @@ package struct ConfigDiagnostic: Error, Sendable, Hashable {
         self.message = message
     }
 
-    /// `file:line:column: "directive": message`, with `warning: ` before the message of a warning.
+    /// `file:line:column: "directive": message`, without a column that is not known, and with `warning: ` before the message of a warning.
     package var description: String {
         var text = ""
-        if let position { text += "\(position.file):\(position.line):\(position.column): " }
+        if let position {
+            let column = position.column > 0 ? ":\(position.column)" : ""
+            text += "\(position.file):\(position.line)\(column): "
+        }
         if severity == .warning { text += "warning: " }
         if !directive.isEmpty { text += "\"\(directive)\": " }
         return text + message

@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// Something that the loop watches: a file descriptor with what to do when it can be read or written.
 ///
 /// Registered once, edge-triggered, for both directions: the kernel reports a change, and the channel remembers
@@ -47,7 +45,18 @@ open class Channel {
 
     // MARK: For subclasses
 
-    package var isOpen: Bool { descriptor >= 0 }
+    package var isOpen: Bool { descriptor != Self.closed }
+
+    private static let closed: Int32 = -1
+    private static let noDescriptor: Int32 = -2
+    /// Nothing is watched: the channel has a deadline and that is all.
+    var keepsTimeOnly: Bool { descriptor == Self.noDescriptor }
+
+    /// A channel without a descriptor, for its deadline.
+    package init(timerOn loop: EventLoop) {
+        self.loop = loop
+        descriptor = Self.noDescriptor
+    }
 
     /// Starts watching. Errors: the process or the system is out of watches (ENOSPC, ENOMEM).
     package final func register(levelTriggered: Bool = false) throws(SystemError) {
@@ -77,7 +86,7 @@ open class Channel {
 
     /// Stops watching and closes the descriptor. Safe to call again.
     package final func close() {
-        guard descriptor >= 0 else { return }
+        guard isOpen else { return }
         release(closing: true)
     }
 
@@ -103,8 +112,8 @@ open class Channel {
             loop.remove(self, key: key, closing: closing && !isLevelTriggered)
             self.key = nil
         }
-        if closing { _ = Glibc.close(descriptor) }
-        descriptor = -1
+        if closing && !keepsTimeOnly { loop.closeSocket(descriptor) }
+        descriptor = Self.closed
         deadline = EventLoop.never
         queuedDeadline = EventLoop.never
         mayRead = false

@@ -40,6 +40,9 @@ package final class EventLoop {
     /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
     private let scratch: ScratchBuffer
 
+    /// What this loop has in place of the kernel's sockets, in tests; `nil` otherwise.
+    let memory: MemoryNetwork?
+    /// The epoll descriptor; none on a network in memory.
     private let epoll: Int32
     private var slots: [Slot] = []
     private var freeSlots: [UInt32] = []
@@ -49,39 +52,55 @@ package final class EventLoop {
     private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
     private let mailbox: Mailbox
     private var waker: WakeChannel?
+    private var timer: WakeTimer?
     private var isStopping = false
-    /// Stands for the system's clocks in tests: milliseconds of both.
-    private let clock: (() -> (monotonic: Int64, unix: Int64))?
+    /// Stands for the system's clocks in tests.
+    private let clock: FakeClock?
 
     /// `scratchSize` bounds one read, in bytes.
     package convenience init(scratchSize: Int = 128 * 1024) throws(SystemError) {
         try self.init(scratchSize: scratchSize, clock: nil)
     }
 
-    /// With a clock that a test moves; only turns that do not wait make sense then.
-    init(scratchSize: Int, clock: (() -> (monotonic: Int64, unix: Int64))?) throws(SystemError) {
+    /// A loop without a descriptor of the kernel's, for tests: its connections are those of `network`, and it never
+    /// waits. `runUntilIdle` and `advance` drive it.
+    package init(network: MemoryNetwork, clock: FakeClock, scratchSize: Int = 64 * 1024) {
         self.clock = clock
+        memory = network
+        epoll = -1
+        mailbox = Mailbox(descriptor: -1)
+        scratch = ScratchBuffer(size: scratchSize)
+        readClocks()
+    }
+
+    /// With a clock that a test moves; only turns that do not wait make sense then.
+    init(scratchSize: Int, clock: FakeClock?) throws(SystemError) {
+        self.clock = clock
+        memory = nil
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
-        mailbox = try Mailbox()
+        mailbox = try Mailbox.waking()
         scratch = ScratchBuffer(size: scratchSize)
         readClocks()
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
         self.waker = waker
+        timer = try WakeTimer(loop: self)
     }
 
-    deinit { _ = Glibc.close(epoll) }
+    deinit { if epoll >= 0 { _ = Glibc.close(epoll) } }
 
     /// What other threads hold of this loop: a way to have it run something.
     package var poster: EventLoopPoster { EventLoopPoster(mailbox: mailbox) }
 
     package func stop() { isStopping = true }
 
-    /// Stops watching for posted work, which is what keeps a loop that has no channels from being freed.
+    /// Stops watching for posted work and time, which is what keeps a loop that has no channels from being freed.
     package func close() {
         _ = waker?.detach()
         waker = nil
+        timer?.close()
+        timer = nil
     }
 
     /// Runs until `stop` is called.
@@ -92,20 +111,10 @@ package final class EventLoop {
 
     /// One turn: waits (unless told not to) for something to happen, and handles all of it.
     package func turn(wait: Bool) {
-        var timeout: Int32 = 0
-        if wait && scheduled.isEmpty {
-            timeout = -1
-            if let next = deadlines.min {
-                timeout = Int32(clamping: max(0, next.time - now))
-            }
-        }
-        // The array holds `maxEvents` entries, and the kernel writes at most that many.
-        let count = unsafe events.withUnsafeMutableBufferPointer { events in
-            unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
-        }
+        let count = memory == nil ? waitForEvents(wait) : pollMemory()
         readClocks()
         if count > 0 {
-            for index in 0..<Int(count) {
+            for index in 0..<count {
                 let event = events[index]
                 channel(ChannelKey(packed: event.data))?.handle(events: event.events)
             }
@@ -113,6 +122,27 @@ package final class EventLoop {
         runScheduled()
         runDeadlines()
         afterTurn?()
+    }
+
+    private func waitForEvents(_ wait: Bool) -> Int {
+        let timeout = wait && scheduled.isEmpty ? timeout() : 0
+        // The array holds `maxEvents` entries, and the kernel writes at most that many.
+        return unsafe events.withUnsafeMutableBufferPointer { events in
+            Int(unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout))
+        }
+    }
+
+    private func pollMemory() -> Int {
+        runPosted()
+        return memory?.poll(into: &events) ?? 0
+    }
+
+    /// For how many milliseconds to wait at most, as `epoll_wait` takes it.
+    private func timeout() -> Int32 {
+        guard let next = deadlines.min else { return -1 }
+        if next.time <= now { return 0 }
+        if let timer, timer.wake(by: next.time) { return -1 }
+        return Int32(clamping: next.time - now)
     }
 
     private func runScheduled() {
@@ -134,11 +164,14 @@ package final class EventLoop {
 
     private func readClocks() {
         if let clock {
-            (now, unixNow) = clock()
+            now = clock.monotonic
+            unixNow = clock.unix
             return
         }
+        let before = now
         now = Self.milliseconds(CLOCK_MONOTONIC)
-        unixNow = Self.milliseconds(CLOCK_REALTIME)
+        // Both count milliseconds: one call is enough until the next of them.
+        if now != before { unixNow = Self.milliseconds(CLOCK_REALTIME) }
     }
 
     private static func milliseconds(_ clock: clockid_t) -> Int64 {
@@ -151,7 +184,12 @@ package final class EventLoop {
     // MARK: For Channel
 
     /// Reads from `descriptor` into the scratch buffer, at most `limit` bytes.
-    func read(_ descriptor: Int32, limit: Int) -> Int { scratch.fill(from: descriptor, limit: limit) }
+    func read(_ descriptor: Int32, limit: Int) -> Int {
+        if let memory {
+            return memory.read(descriptor, limit: min(limit, scratch.size)) { scratch.fill(from: $0) }
+        }
+        return scratch.fill(from: descriptor, limit: limit)
+    }
 
     /// What the last read left in the scratch buffer. Valid until the next read of any channel of this loop.
     @_lifetime(borrow self)
@@ -175,7 +213,7 @@ package final class EventLoop {
             levelTriggered
             ? Self.input | Self.exclusive
             : Self.input | Self.output | Self.peerClosed | Self.edgeTriggered
-        guard sy_epoll_control(epoll, EPOLL_CTL_ADD, channel.descriptor, interest, key.packed) == 0 else {
+        guard channel.keepsTimeOnly || startWatching(channel.descriptor, interest, key) else {
             let error = SystemError("epoll_ctl")
             freeSlots.append(slot)
             throw error
@@ -186,7 +224,7 @@ package final class EventLoop {
 
     /// With `closing`, the descriptor is about to be closed, which by itself ends the kernel's watch.
     func remove(_ channel: Channel, key: ChannelKey, closing: Bool) {
-        if !closing { _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, channel.descriptor, 0, 0) }
+        if !closing && !channel.keepsTimeOnly { stopWatching(channel.descriptor) }
         slots[Int(key.slot)].channel = nil
         slots[Int(key.slot)].generation &+= 1
         freeSlots.append(key.slot)
@@ -195,11 +233,24 @@ package final class EventLoop {
     /// EPOLLEXCLUSIVE does not allow a change of interest, so the descriptor leaves and comes back.
     func watch(_ channel: Channel, key: ChannelKey, interested: Bool) {
         if interested {
-            _ = sy_epoll_control(
-                epoll, EPOLL_CTL_ADD, channel.descriptor, Self.input | Self.exclusive, key.packed)
+            _ = startWatching(channel.descriptor, Self.input | Self.exclusive, key)
         } else {
-            _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, channel.descriptor, 0, 0)
+            stopWatching(channel.descriptor)
         }
+    }
+
+    private func startWatching(_ descriptor: Int32, _ interest: UInt32, _ key: ChannelKey) -> Bool {
+        if let memory {
+            return memory.watch(
+                descriptor, interest: interest, levelTriggered: interest & Self.edgeTriggered == 0,
+                key: key.packed)
+        }
+        return sy_epoll_control(epoll, EPOLL_CTL_ADD, descriptor, interest, key.packed) == 0
+    }
+
+    private func stopWatching(_ descriptor: Int32) {
+        if let memory { return memory.unwatch(descriptor) }
+        _ = sy_epoll_control(epoll, EPOLL_CTL_DEL, descriptor, 0, 0)
     }
 
     func queueDeadline(_ time: Int64, key: ChannelKey) {
@@ -235,6 +286,39 @@ package final class EventLoop {
     }
 }
 
+/// Driving a loop on a network in memory.
+extension EventLoop {
+    /// Turns until nothing is left that could happen without time passing; false when `turns` of them were not
+    /// enough, as where work makes more work without end.
+    @discardableResult
+    package func runUntilIdle(turns: Int = 1_000_000) -> Bool {
+        for _ in 0..<turns {
+            turn(wait: false)
+            if !hasWork { return true }
+        }
+        return false
+    }
+
+    private var hasWork: Bool {
+        if !scheduled.isEmpty || !mailbox.isEmpty || memory?.mayBeReady == true { return true }
+        return deadlines.min.map { $0.time <= now } ?? false
+    }
+
+    /// Lets `milliseconds` of the fake clock pass. What comes due on the way does so in order, each at its own time,
+    /// with all that follows from it.
+    package func advance(by milliseconds: Int64) {
+        guard let clock else { preconditionFailure("time of the system's clocks passes by itself") }
+        let end = clock.monotonic.advanced(clamping: milliseconds)
+        runUntilIdle()
+        while let next = deadlines.min, next.time <= end {
+            clock.advance(by: next.time - clock.monotonic)
+            runUntilIdle()
+        }
+        clock.advance(by: end - clock.monotonic)
+        runUntilIdle()
+    }
+}
+
 /// Memory that is read into and looked at through spans only.
 @safe
 private final class ScratchBuffer {
@@ -253,6 +337,12 @@ private final class ScratchBuffer {
     /// As `recv(2)`, which costs less than `read(2)` on a socket: -1 and `errno` on failure.
     func fill(from descriptor: Int32, limit: Int) -> Int {
         unsafe recv(descriptor, memory.baseAddress, min(limit, size), 0)
+    }
+
+    func fill(from bytes: Span<UInt8>) {
+        precondition(bytes.count <= size)
+        // Both are as long as the count says, and `bytes` is valid for the call.
+        unsafe bytes.withUnsafeBytes { unsafe memory.copyMemory(from: $0) }
     }
 
     /// Unsafe, since the span does not keep this object alive: `EventLoop.received` ties it to the loop that does.
@@ -275,19 +365,25 @@ package struct EventLoopPoster: Sendable {
 
 /// Work from other threads, and the descriptor that wakes the loop for it.
 private final class Mailbox: Sendable {
+    /// Negative where the loop never waits, and so needs no waking.
     let descriptor: Int32
     private let work = Mutex<[@Sendable () -> Void]>([])
 
-    init() throws(SystemError) {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+    init(descriptor: Int32) { self.descriptor = descriptor }
+
+    static func waking() throws(SystemError) -> Mailbox {
+        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { throw SystemError("eventfd") }
+        return Mailbox(descriptor: descriptor)
     }
 
-    deinit { _ = Glibc.close(descriptor) }
+    deinit { if descriptor >= 0 { _ = Glibc.close(descriptor) } }
+
+    var isEmpty: Bool { work.withLock { $0.isEmpty } }
 
     func put(_ item: @escaping @Sendable () -> Void) {
         work.withLock { $0.append(item) }
-        _ = eventfd_write(descriptor, 1)
+        if descriptor >= 0 { _ = eventfd_write(descriptor, 1) }
     }
 
     func takeAll() -> [@Sendable () -> Void] {

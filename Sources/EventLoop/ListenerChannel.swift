@@ -36,7 +36,7 @@ open class ListenerChannel: Channel {
         guard !isPaused else { return }
         // One a turn, as nginx does: other loops get their share, and no call is spent on hearing that
         // there is no more.
-        switch Sockets.accept(descriptor) {
+        switch loop.accept(descriptor) {
         case .connection(let descriptor, let peer): accepted(descriptor, from: peer)
         case .none: break
         case .exhausted(let error):
@@ -50,7 +50,7 @@ open class ListenerChannel: Channel {
 
     /// Accepts whatever is waiting: before a socket of this loop alone is closed, so that nobody is reset.
     package final func acceptAll() {
-        while isOpen, case .connection(let descriptor, let peer) = Sockets.accept(descriptor) {
+        while isOpen, case .connection(let descriptor, let peer) = loop.accept(descriptor) {
             accepted(descriptor, from: peer)
         }
     }

@@ -64,7 +64,8 @@ package final class NameResolver {
 
     private let loop: EventLoop
     private let options: Options
-    private let queries: NameQueries
+    /// None on a network in memory, which knows its names itself.
+    private let queries: NameQueries?
     private var lookups: [String: Lookup] = [:]
     private var cache = NameCache(capacity: 1000)
     private var isClosed = false
@@ -76,8 +77,8 @@ package final class NameResolver {
         }
         self.loop = loop
         self.options = options
-        queries = try NameQueries(loop: loop, options: options)
-        queries.progressed = { [unowned self] in settle() }
+        queries = loop.memory == nil ? try NameQueries(loop: loop, options: options) : nil
+        queries?.progressed = { [unowned self] in settle() }
     }
 
     deinit { close() }
@@ -91,6 +92,7 @@ package final class NameResolver {
         let name = Self.canonical(name)
         guard !isClosed else { return completion(.failure(.closed)) }
         guard Self.isLookedUp(name) else { return completion(.failure(.notFound)) }
+        guard let queries else { return completion(named(name, port: port)) }
         if let addresses = cache.addresses(of: name, now: loop.now) {
             return completion(.success(addresses.map { $0.with(port: port) }))
         }
@@ -109,7 +111,7 @@ package final class NameResolver {
     package func close() {
         guard !isClosed else { return }
         isClosed = true
-        queries.close()
+        queries?.close()
         let unanswered = lookups.values
         lookups = [:]
         for lookup in unanswered { lookup.complete(.failure(.closed)) }
@@ -120,6 +122,7 @@ package final class NameResolver {
     ///
     /// Completions run here, outside of any call of c-ares, so that they may do as they like: ask again, or close.
     private func settle() {
+        guard let queries else { return }
         for answer in queries.takeAnswers() {
             if case .success(let records) = answer.outcome {
                 let validity = options.validity ?? records.timeToLive
@@ -138,6 +141,18 @@ package final class NameResolver {
         }
         guard !isClosed else { return }
         queries.wakeUp(notAfter: lookups.values.reduce(EventLoop.never) { min($0, $1.deadline) })
+    }
+
+    /// What a network in memory says.
+    private func named(_ name: String, port: UInt16) -> Result<[SocketAddress], Failure> {
+        let addresses = (loop.memory?.names[name] ?? []).filter { address in
+            switch address {
+            case .ipv4: options.ipv4
+            case .ipv6: options.ipv6
+            case .unix: false
+            }
+        }
+        return addresses.isEmpty ? .failure(.notFound) : .success(addresses.map { $0.with(port: port) })
     }
 
     private static func numeric(_ name: String, port: UInt16) -> SocketAddress? {
@@ -180,24 +195,5 @@ extension NameResolver {
             if let outcome { return try outcome.get() }
             loop.turn(wait: true)
         }
-    }
-}
-
-extension SocketAddress {
-    /// The same host at another port.
-    fileprivate func with(port: UInt16) -> SocketAddress {
-        switch self {
-        case .ipv4(let address, _): .ipv4(address, port: port)
-        case .ipv6(let address, _): .ipv6(address, port: port)
-        case .unix: self
-        }
-    }
-}
-
-extension Int64 {
-    /// This time and a number of milliseconds more, or `EventLoop.never` where that is further than a number goes.
-    fileprivate func advanced(clamping milliseconds: Int64) -> Int64 {
-        let (sum, overflow) = addingReportingOverflow(Swift.max(0, milliseconds))
-        return overflow ? EventLoop.never : sum
     }
 }

@@ -35,11 +35,8 @@ package final class Alarm: Channel {
     private let rang: () -> Void
 
     package init(loop: EventLoop, rang: @escaping () -> Void) throws(SystemError) {
-        // Nothing ever happens to the descriptor: the loop keeps time for channels, and a channel has one.
-        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard descriptor >= 0 else { throw SystemError("eventfd") }
         self.rang = rang
-        super.init(loop: loop, descriptor: descriptor)
+        super.init(timerOn: loop)
         try register()
     }
 

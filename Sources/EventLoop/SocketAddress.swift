@@ -65,6 +65,26 @@ public enum SocketAddress: Sendable, Hashable {
 
     package var isUnix: Bool { if case .unix = self { true } else { false } }
 
+    /// The same host at another port.
+    package func with(port: UInt16) -> SocketAddress {
+        switch self {
+        case .ipv4(let address, _): .ipv4(address, port: port)
+        case .ipv6(let address, _): .ipv6(address, port: port)
+        case .unix: self
+        }
+    }
+
+    package var isWildcard: Bool { self == wildcard }
+
+    /// The address that stands for all of this one's family at its port.
+    package var wildcard: SocketAddress? {
+        switch self {
+        case .ipv4(_, let port): .ipv4(0, port: port)
+        case .ipv6(_, let port): .ipv6([UInt8](repeating: 0, count: 16), port: port)
+        case .unix: nil
+        }
+    }
+
     var family: Int32 {
         switch self {
         case .ipv4: AF_INET

@@ -183,8 +183,3 @@ package enum Sockets {
         guard result == 0 else { throw SystemError("setsockopt") }
     }
 }
-
-extension Sockets {
-    /// Closes a connection that nothing was done with.
-    package static func abandon(_ descriptor: Int32) { close(descriptor) }
-}

@@ -86,7 +86,7 @@ open class StreamChannel: Channel {
     /// Shuts down the sending side once everything has been sent.
     package final func shutdownWhenSent() {
         guard isOpen else { return }
-        if unsent.isEmpty { Sockets.shutdownWrite(descriptor) } else { shutsDownWhenSent = true }
+        if unsent.isEmpty { loop.shutdownWrite(descriptor) } else { shutsDownWhenSent = true }
     }
 
     /// Takes over what another channel of this connection had not sent yet.
@@ -101,14 +101,11 @@ open class StreamChannel: Channel {
         let total = first.count + second.count + third.count
         guard total > 0 else { return 0 }
         while true {
-            // The spans stay valid for the length of the closures, in which the call is made.
-            let count = unsafe first.withUnsafeBytes { first in
-                guard second.count + third.count > 0 else {
-                    return unsafe Glibc.send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
-                }
-                return unsafe second.withUnsafeBytes { second in
-                    unsafe third.withUnsafeBytes { third in unsafe gather(first, second, third) }
-                }
+            let count: Int
+            if let memory = loop.memory {
+                count = memory.write(descriptor, first, second, third)
+            } else {
+                count = transmit(first, second, third)
             }
             if count >= 0 {
                 if count < total { mayWrite = false }
@@ -122,6 +119,18 @@ open class StreamChannel: Channel {
             default:
                 fail(errno)
                 return 0
+            }
+        }
+    }
+
+    private func transmit(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
+        // The spans stay valid for the length of the closures, in which the call is made.
+        unsafe first.withUnsafeBytes { first in
+            guard second.count + third.count > 0 else {
+                return unsafe Glibc.send(descriptor, first.baseAddress, first.count, Int32(MSG_NOSIGNAL))
+            }
+            return unsafe second.withUnsafeBytes { second in
+                unsafe third.withUnsafeBytes { third in unsafe gather(first, second, third) }
             }
         }
     }
@@ -171,7 +180,7 @@ open class StreamChannel: Channel {
         unsentStart = 0
         if shutsDownWhenSent {
             shutsDownWhenSent = false
-            Sockets.shutdownWrite(descriptor)
+            loop.shutdownWrite(descriptor)
         }
         drained()
     }

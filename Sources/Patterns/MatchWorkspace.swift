@@ -57,6 +57,21 @@ struct MatchWorkspace {
         return unsafe workspace
     }
 
+    /// Frees this thread's workspace; the next match makes another.
+    static func discardThisThreads() {
+        // Holds because: the key's values are made above, and nobody uses this one any more.
+        guard let known = unsafe pthread_getspecific(key) else { return }
+        _ = unsafe pthread_setspecific(key, nil)
+        unsafe free(known.assumingMemoryBound(to: MatchWorkspace.self))
+    }
+
+    private static func free(_ workspace: UnsafeMutablePointer<MatchWorkspace>) {
+        // Holds because: the workspace was allocated and initialised by `ofThisThread`, and is freed once.
+        unsafe workspace.pointee.free()
+        unsafe workspace.deinitialize(count: 1)
+        unsafe workspace.deallocate()
+    }
+
     private mutating func grow(to groups: Int) {
         // Holds because: the old data is freed once, and no result in it is still being read.
         guard let larger = unsafe pcre2_match_data_create_8(UInt32(groups + 1), nil) else {
@@ -79,10 +94,7 @@ struct MatchWorkspace {
         // Holds because: the value is the pointer that `ofThisThread` stored, and each thread has its own.
         let failure = unsafe pthread_key_create(&key) { value in
             guard let value = unsafe value else { return }
-            let workspace = unsafe value.assumingMemoryBound(to: MatchWorkspace.self)
-            unsafe workspace.pointee.free()
-            unsafe workspace.deinitialize(count: 1)
-            unsafe workspace.deallocate()
+            unsafe free(value.assumingMemoryBound(to: MatchWorkspace.self))
         }
         precondition(failure == 0, "no thread-local key is left")
         return key

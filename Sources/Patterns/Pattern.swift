@@ -12,6 +12,27 @@ package final class Pattern: Sendable {
     package let groupNames: [(name: String, group: Int)]
     package let groupCount: Int
 
+    /// What does the searching: PCRE2's own function, or one around it with the same parameters, for a search that may
+    /// have to be broken off. That one returns -1000 when it was.
+    @unsafe package typealias Search =
+        @convention(c) (
+            _ code: OpaquePointer?, _ subject: UnsafePointer<UInt8>?, _ length: Int, _ start: Int,
+            _ options: UInt32, _ data: OpaquePointer?, _ context: OpaquePointer?
+        ) -> Int32
+
+    private static let search: Search = { code, subject, length, start, options, data, context in
+        unsafe pcre2_match_8(code, subject, length, start, options, data, context)
+    }
+
+    /// Whether the pattern became machine code.
+    package let isCompiled: Bool
+    /// Whether this processor, and this PCRE2, can have patterns as machine code.
+    package static let canCompile: Bool = {
+        var answer: UInt32 = 0
+        // Holds because: PCRE2_CONFIG_JIT writes one uint32_t.
+        return unsafe pcre2_config_8(UInt32(PCRE2_CONFIG_JIT), &answer) == 0 && answer == 1
+    }()
+
     // Holds because: PCRE2 never writes to compiled code after `pcre2_jit_compile`, which `init` calls.
     private nonisolated(unsafe) let code: OpaquePointer
 
@@ -21,18 +42,26 @@ package final class Pattern: Sendable {
     }
 
     /// As `init(_:caseInsensitive:)`, for a source that need not be UTF-8.
-    package init(bytes: [UInt8], caseInsensitive: Bool = false) throws(PatternError) {
-        let options = caseInsensitive ? UInt32(PCRE2_CASELESS) : 0
+    package convenience init(bytes: [UInt8], caseInsensitive: Bool = false) throws(PatternError) {
+        try self.init(bytes: bytes, options: caseInsensitive ? .caseInsensitive : [])
+    }
+
+    package init(bytes: [UInt8], options: PatternOptions) throws(PatternError) {
         var errorCode: Int32 = 0
         var errorOffset = 0
         // Holds because: the pattern's bytes and their number come from one array, alive during the call.
-        let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options, &errorCode, &errorOffset, nil)
+        let compiled = unsafe pcre2_compile_8(bytes, bytes.count, options.bits, &errorCode, &errorOffset, nil)
         guard let compiled = unsafe compiled else {
             throw PatternError(message: Pattern.message(of: errorCode), offset: errorOffset)
         }
         // Where no JIT is to be had, this fails and matching interprets: slower, the same results.
         // Holds because: the code was made above and is not shared yet.
         _ = unsafe pcre2_jit_compile_8(compiled, UInt32(PCRE2_JIT_COMPLETE))
+
+        var size = 0
+        // Holds because: PCRE2_INFO_JITSIZE writes one size_t.
+        _ = unsafe pcre2_pattern_info_8(compiled, UInt32(PCRE2_INFO_JITSIZE), &size)
+        isCompiled = size > 0
 
         var groups: UInt32 = 0
         // Holds because: PCRE2_INFO_CAPTURECOUNT writes one uint32_t.
@@ -42,7 +71,7 @@ package final class Pattern: Sendable {
         groupNames = unsafe Pattern.names(of: compiled)
         groupCount = Int(groups)
         source = String(decoding: bytes, as: UTF8.self)
-        isCaseInsensitive = caseInsensitive
+        isCaseInsensitive = options.contains(.caseInsensitive)
     }
 
     deinit {
@@ -55,17 +84,37 @@ package final class Pattern: Sendable {
     ///
     /// - Returns: whether it matched. A match limit that is exceeded counts as no match.
     package func firstMatch(in subject: Span<UInt8>, captures: inout [Int32]) -> Bool {
-        guard let data = unsafe run(on: subject) else { return false }
+        // Holds because: it is PCRE2's own function.
+        unsafe find(in: subject, captures: &captures, search: Pattern.search) == .found
+    }
+
+    /// As `firstMatch`, from the offset `start` on (what is before it is there for `\b` and for looking behind), and
+    /// telling no match from one that was given up.
+    package func find(
+        in subject: Span<UInt8>, from start: Int = 0, _ mode: MatchMode = [], captures: inout [Int32],
+        search: Search
+    ) -> MatchOutcome {
+        guard subject.count <= Int(Int32.max), start >= 0, start <= subject.count else { return .notFound }
+        // Holds because: the workspace is this thread's alone, and is not used again on this thread before the
+        // offsets have been copied out of it.
+        let workspace = unsafe MatchWorkspace.ofThisThread(groups: groupCount)
+        let result = unsafe run(on: subject, from: start, mode.bits, workspace, search)
+        guard result > 0 else {
+            let outcome = MatchOutcome(result)
+            // What a search wrote to that was broken off is in no known state.
+            if outcome == .interrupted { unsafe MatchWorkspace.discardThisThreads() }
+            return outcome
+        }
         // Holds because: the workspace's match data has room for all groups, so PCRE2 filled 2 × (groups + 1)
         // offsets, and they stay there until this thread matches again.
         let offsets = unsafe UnsafeBufferPointer(
-            start: pcre2_get_ovector_pointer_8(data), count: 2 * (groupCount + 1))
+            start: pcre2_get_ovector_pointer_8(workspace.pointee.data), count: 2 * (groupCount + 1))
         captures.removeAll(keepingCapacity: true)
         for index in 0..<(2 * (groupCount + 1)) {
-            // PCRE2_UNSET is all ones, -1 as a signed number; `run` admits no subject beyond Int32.
+            // PCRE2_UNSET is all ones, -1 as a signed number; no subject is longer than Int32 tells.
             captures.append(Int32(truncatingIfNeeded: unsafe offsets[index]))
         }
-        return true
+        return .found
     }
 
     package func firstMatch(in subject: [UInt8], captures: inout [Int32]) -> Bool {
@@ -73,26 +122,28 @@ package final class Pattern: Sendable {
     }
 
     package func matches(_ subject: Span<UInt8>) -> Bool {
-        unsafe run(on: subject) != nil
+        guard subject.count <= Int(Int32.max) else { return false }
+        // Holds because: the workspace is this thread's alone.
+        return unsafe run(
+            on: subject, from: 0, 0, MatchWorkspace.ofThisThread(groups: groupCount), Pattern.search) > 0
     }
 
     package func matches(_ subject: [UInt8]) -> Bool {
         matches(subject.span)
     }
 
-    /// The match data that holds the result, or `nil` when there is no match.
-    private func run(on subject: Span<UInt8>) -> OpaquePointer? {
-        guard subject.count <= Int(Int32.max) else { return nil }
-        // Holds because: the workspace is this thread's alone, and nothing between here and the end of the
-        // caller's use of the result matches again on this thread.
-        let workspace = unsafe MatchWorkspace.ofThisThread(groups: groupCount)
+    /// What PCRE2 returns: a number above 0 for a match.
+    private func run(
+        on subject: Span<UInt8>, from start: Int, _ options: UInt32,
+        _ workspace: UnsafeMutablePointer<MatchWorkspace>, _ search: Search
+    ) -> Int32 {
         // Holds because: the span keeps its bytes alive while the closure runs, and PCRE2 takes an empty
         // subject at a null address.
-        let result = unsafe subject.withUnsafeBufferPointer { bytes in
-            unsafe pcre2_match_8(
-                code, bytes.baseAddress, bytes.count, 0, 0, workspace.pointee.data, workspace.pointee.context)
+        unsafe subject.withUnsafeBufferPointer { bytes in
+            unsafe search(
+                code, bytes.baseAddress, bytes.count, start, options, workspace.pointee.data,
+                workspace.pointee.context)
         }
-        return unsafe result > 0 ? workspace.pointee.data : nil
     }
 
     private static func message(of errorCode: Int32) -> String {

@@ -11,7 +11,16 @@ extension Exchange {
         let evaluators = runtime.evaluators
         guard evaluators.indices.contains(variable.index) else { return false }
         if let thawed, let place = thawed.place(of: variable) { return thawed.append(place, to: &out) }
-        switch evaluators[variable.index] {
+        return append(evaluators[variable.index], to: &out)
+    }
+
+    /// Appends the value of a variable that a script named.
+    package func append(_ variable: NamedVariable, to out: inout [UInt8]) -> Bool {
+        append(variable.evaluator, to: &out)
+    }
+
+    private func append(_ evaluator: VariableEvaluator, to out: inout [UInt8]) -> Bool {
+        switch evaluator {
         case .row(let evaluate, _): return evaluate(self, &out)
         case .family(let family, let suffix): return family.append(suffix, of: self, to: &out)
         case .map(let map): return appendMap(map, to: &out)
@@ -20,6 +29,9 @@ extension Exchange {
             return runtime.slotsOfSet.indices.contains(slot) && runtime.slotsOfSet[slot]
         case .assignedOverMap(let map, let slot):
             return assigned.append(slot, to: &out) || appendMap(map, to: &out)
+        case .script(let slot, let assignedSlot):
+            if let assignedSlot, assigned.append(assignedSlot, to: &out) { return true }
+            return scripts?.append(slot, of: self, to: &out) ?? false
         case .unknown: return false
         }
     }

@@ -67,6 +67,23 @@ package final class Exchange {
     /// The status demands that the connection closes after the response.
     package var closesConnection = false
 
+    // MARK: Scripts
+
+    /// Computes the variables of scripts; `nil` where the configuration has none.
+    package var scripts: (any ScriptEngine)?
+    /// The number that the engine knows the exchange's flow by; -1 before a script has looked at it.
+    package var scriptFlow = -1
+    /// What is being rendered can be rendered again once a variable that waits has its value.
+    package var scriptsMayWait = false
+    /// Rendering met a variable whose function waits: what came of it is worth nothing.
+    package var scriptIsPending = false
+    /// Hooks see the response's body, so that its length is not known before its end.
+    package var responseBodyIsScripted = false
+    /// The request hooks of the location have let the request pass.
+    package var passedRequestHooks = false
+    /// A script chose the response's status, so that the upstream's reason for another means nothing.
+    var reasonIsOurs = false
+
     // MARK: Set while proxying
 
     package var attempts: [UpstreamAttempt] = []
@@ -99,6 +116,8 @@ package final class Exchange {
     /// The handler of the location, or the one that an `if` or `limit_except` without one of its own leaves in
     /// force.
     var handler = ContentHandler.none
+    /// Nothing in the location answers requests.
+    package var lacksHandler: Bool { if case .none = handler { true } else { false } }
     /// Where the redirect leads that routing decided on last.
     var redirectURL: [UInt8]?
 
@@ -160,6 +179,13 @@ package final class Exchange {
         proxyHost = []
         proxyPort = []
         requestBody = nil
+        scripts = nil
+        scriptFlow = -1
+        scriptsMayWait = false
+        scriptIsPending = false
+        passedRequestHooks = false
+        responseBodyIsScripted = false
+        reasonIsOurs = false
         resetAnswer()
         resetEvaluation()
     }
@@ -235,6 +261,14 @@ package final class Exchange {
     func chooseServer() {
         guard let names = runtime.hosts(ofListener: listener)?.names else { return }
         if let named = names.server(for: self) { server = named }
+    }
+
+    /// `$request_id`, as messages show it.
+    package var requestIDText: String {
+        var text: [UInt8] = []
+        ByteText.appendHex(randomBytes.0, to: &text)
+        ByteText.appendHex(randomBytes.1, to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 
     // MARK: Buffers

@@ -100,6 +100,7 @@ extension Exchange {
         // One not yet looked up may depend on what goes on changing.
         case .map(let index): return mapValues.has(index)
         case .assignedOverMap(let index, let slot): return assigned.has(slot) || mapValues.has(index)
+        case .script(_, let slot): return slot.map(assigned.has) ?? false
         case .unknown: return false
         }
     }

@@ -11,6 +11,8 @@ package final class RuntimeConfiguration: Sendable {
     let loggedVariables: [VariableID]
     /// Slots that some `set` assigns. Such a variable is empty before, one of a named group is missing.
     let slotsOfSet: [Bool]
+    /// Variables by name: what the configuration mentions or defines, and the rows of the table.
+    private let named: [[UInt8]: NamedVariable]
     /// What an exchange belongs to when the configuration listens nowhere.
     let emptyServer: VirtualServer
     /// By the positions of `configuration.listeners`.
@@ -20,6 +22,7 @@ package final class RuntimeConfiguration: Sendable {
         self.configuration = configuration
         self.environment = environment
         evaluators = configuration.variables.map(VariableEvaluator.init)
+        named = Self.named(configuration, evaluators)
         let survey = ConfigurationSurvey(configuration)
         loggedVariables = survey.loggedVariables
         slotsOfSet = survey.slotsOfSet
@@ -29,6 +32,29 @@ package final class RuntimeConfiguration: Sendable {
 
     /// `nil` for a listener that this configuration does not have.
     func hosts(ofListener index: Int) -> ListenerHosts? { hosts.indices.contains(index) ? hosts[index] : nil }
+
+    /// The variable of this name, in lower case and without the dollar sign; `nil` where there is none.
+    package func variable(named name: [UInt8]) -> NamedVariable? {
+        if let known = named[name] { return known }
+        for family in VariableFamily.allCases where name.starts(with: family.rawValue.utf8) {
+            let suffix = name[family.rawValue.utf8.count...]
+            if !suffix.isEmpty { return NamedVariable(.family(family, suffix: Array(suffix))) }
+        }
+        return nil
+    }
+
+    private static func named(
+        _ configuration: Configuration, _ evaluators: [VariableEvaluator]
+    ) -> [[UInt8]: NamedVariable] {
+        var named: [[UInt8]: NamedVariable] = [:]
+        for row in VariableTable.rows {
+            named[Array(row.name.utf8)] = NamedVariable(.row(row.evaluate, row.timing))
+        }
+        for (definition, evaluator) in zip(configuration.variables, evaluators) {
+            named[Array(definition.name.utf8)] = NamedVariable(evaluator)
+        }
+        return named
+    }
 
     private static func makeEmptyServer() -> VirtualServer {
         let settings = Settings(Settings.Values())
@@ -64,6 +90,8 @@ enum VariableEvaluator: Sendable {
     case map(Int)
     case assigned(slot: Int)
     case assignedOverMap(Int, slot: Int)
+    /// A script's value, unless `set` or a named group assigned one.
+    case script(slot: Int, assigned: Int?)
     /// A name that the table does not know, which the configuration's compiler does not let through.
     case unknown
 
@@ -75,7 +103,24 @@ enum VariableEvaluator: Sendable {
         case .family(let family, let suffix): self = .family(family, suffix: suffix)
         case .map(let index): self = .map(index)
         case .assigned(let slot): self = .assigned(slot: slot)
+        case .script(let slot, let assigned): self = .script(slot: slot, assigned: assigned)
         case .assignedOverMap(let map, let slot): self = .assignedOverMap(map, slot: slot)
+        }
+    }
+}
+
+/// A variable that a script asks for by its name.
+package struct NamedVariable: Sendable {
+    let evaluator: VariableEvaluator
+
+    init(_ evaluator: VariableEvaluator) { self.evaluator = evaluator }
+
+    /// Where `set` would keep a value of it; `nil` for one that cannot be assigned.
+    package var assignedSlot: Int? {
+        switch evaluator {
+        case .assigned(let slot), .assignedOverMap(_, let slot): slot
+        case .script(_, let slot): slot
+        case .row, .family, .map, .unknown: nil
         }
     }
 }

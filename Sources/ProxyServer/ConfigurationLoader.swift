@@ -56,7 +56,7 @@ package struct LoadedConfiguration: Sendable {
         let errorLogger = ErrorLogger(
             configuration.process.errorLogs.compactMap { log in
                 switch log.destination {
-                case .standardError: ErrorLogger.Output(file: .standardError, level: log.level)
+                case .standardError: ErrorLogger.Output(file: logFiles.standardError, level: log.level)
                 case .file(let path):
                     (try? logFiles.open(path)).map { ErrorLogger.Output(file: $0, level: log.level) }
                 }
@@ -144,6 +144,7 @@ package struct ConfigurationLoader: Sendable {
         var environment = CompilationEnvironment.ofThisMachine(
             prefix: source.prefix, builtinVariables: VariableTable.names)
         environment.defaultErrorLog = source.errorLog
+        environment.scripts = .interpreter
         switch source.origin {
         case .file:
             return ConfigurationCompiler.compile(

@@ -53,12 +53,12 @@ final class DownstreamConnection: StreamChannel {
         facts.serial = Worker.nextSerial()
         worker.tick()
         facts.connectedAt = worker.clock.now
-        if let local = Sockets.localAddress(descriptor) {
+        if let local = localAddress {
             facts.serverAddress = Array(local.host.utf8)
             facts.serverPort = local.port
         }
         self.facts = facts
-        if !peer.isUnix { Sockets.disableDelay(descriptor) }
+        if !peer.isUnix { disableDelay() }
     }
 
     func start() {
@@ -84,7 +84,7 @@ final class DownstreamConnection: StreamChannel {
 
     private var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
-        return listener.target(local: Sockets.localAddress(descriptor))
+        return listener.target(local: localAddress)
     }
 
     // MARK: Deadlines
@@ -162,7 +162,7 @@ final class DownstreamConnection: StreamChannel {
             worker.tick()
             return driver.clientGone(reason: "client prematurely closed connection")
         }
-        guard inbox.isEmpty, driver.wantsBody else { return }
+        guard inbox.isEmpty, driver.wantsBody || driver.watchesForEnd else { return }
         switch read() {
         case .bytes(let count):
             worker.tick()
@@ -416,7 +416,7 @@ final class DownstreamConnection: StreamChannel {
 
     /// Breaks off a response. Its framing, or else the reset, tells the client that it is not whole.
     func abort(withReset: Bool) {
-        if isOpen, withReset { Sockets.resetOnClose(descriptor) }
+        if isOpen, withReset { resetOnClose() }
         finish()
     }
 
@@ -442,6 +442,13 @@ final class DownstreamConnection: StreamChannel {
     /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
         if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
+    }
+
+    /// A tunnel whose scripts have a say in that is told that it is to end.
+    func askToEnd() {
+        guard case .tunnel(let tunnel) = phase else { return }
+        worker.tick()
+        tunnel.drain()
     }
 
     /// A reload took the listener away: requests under way are answered, and no other is begun.

@@ -11,38 +11,63 @@ extension ExchangeDriver {
         self.pass = pass
         redirected = !exchange.attempts.isEmpty
         plan = generation.plans.plan(for: exchange.location, pass)
+        examineUpgrade()
+        if exchange.scripts != nil, runUpgradeHooks() { return }
+        prepareBody()
+    }
+
+    func examineUpgrade() {
         upgrade =
             exchange.request.upgradeIndex < 0
             ? .notAsked : UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
-        if case .chunked = exchange.request.framing, settings.values.proxyHTTPVersion == .v1_0,
-            !requestBody.isComplete, settings.values.proxyPassRequestBody, settings.values.proxySetBody == nil
-        {
-            // HTTP/1.0 knows no chunks: the length has to be known before the head can go out.
-            replay.clear()
+    }
+
+    /// Goes on to the upstream, at once or when what must be known of the body is.
+    func prepareBody() {
+        if script.replacesBody || needsWholeBody, !requestBody.isComplete {
+            if !script.hasReadBody { replay.clear() }
             setStage(.gatheringBody)
-            return sendContinue()
+            sendContinue()
+            downstream?.processInbox()
+            if let downstream, downstream.mayRead { downstream.scheduleRead() }
+            return
         }
-        chooseTarget(of: pass, bodyLength: knownBodyLength)
+        chooseTarget(bodyLength: knownBodyLength)
+    }
+
+    /// HTTP/1.0 knows no chunks: the length of a body has to be known before the head can go out.
+    private var needsWholeBody: Bool {
+        guard settings.values.proxyHTTPVersion == .v1_0, settings.values.proxyPassRequestBody,
+            settings.values.proxySetBody == nil
+        else { return false }
+        if case .chunked = exchange.request.framing { return true }
+        return script.hasRequestBodyHooks
     }
 
     /// `nil` for a body that is sent on in chunks.
-    private var knownBodyLength: Int64? {
+    var knownBodyLength: Int64? {
         if exchange.bodyIsDiscarded { return 0 }
         switch exchange.request.framing {
-        case .none, .untilClose: return 0
-        case .length(let length): return length
+        case .none, .untilClose: return script.isBodyReplaced ? Int64(replay.count) : 0
+        case .length(let length):
+            if script.isBodyReplaced || script.hasReadBody { return Int64(replay.count) }
+            return script.hasRequestBodyHooks ? nil : length
         case .chunked: return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
         }
     }
 
-    private func chooseTarget(of pass: ProxyPass, bodyLength: Int64?) {
-        guard let plan else { return }
+    func chooseTarget(bodyLength: Int64?) {
+        guard let plan, let pass else { return }
         uri.clear()
-        let target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
+        exchange.scriptsMayWait = true
+        var target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
+        if let route = script.currentRoute { target = ProxyTarget.resolve(route: route, for: exchange) }
         upstreamHead.clear()
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
             to: &upstreamHead)
+        exchange.scriptsMayWait = false
+        if exchange.scriptIsPending { return waitForVariable(.target(bodyLength: bodyLength)) }
         if let rejection = upstreamRequest.rejection {
             worker.statistics.upgradesRefused.add()
             log(.info, rejection.message)
@@ -215,7 +240,7 @@ extension ExchangeDriver {
     }
 
     /// `Expect: 100-continue` is answered by the proxy itself, as nginx does, once it wants the body.
-    private func sendContinue() {
+    func sendContinue() {
         guard !mayExpectBody, !requestBody.isComplete, let downstream else { return }
         mayExpectBody = true
         downstream.send(response: Self.continueHead.span)
@@ -229,7 +254,8 @@ extension ExchangeDriver {
     /// More of the request's body can be used now.
     var wantsBody: Bool {
         guard !requestBody.isComplete else { return false }
-        if isDiscarding || isGathering { return true }
+        if script.requestPieceIsHeld { return false }
+        if isDiscarding || isGathering || script.isReadingBody { return true }
         guard isProxying, !isConnecting, let upstream else { return false }
         return !machine.forwardsRequestBody || upstream.isDrained
     }
@@ -254,7 +280,7 @@ extension ExchangeDriver {
                     return bytes.count
                 }
                 take(bytes.extracting(range))
-                if hasEnded { return offset }
+                if hasEnded || script.requestPieceIsHeld { return offset }
             case .end(let consumed):
                 exchange.receivedBodyBytes += Int64(consumed)
                 worker.statistics.clientBytesIn.add(consumed)
@@ -270,8 +296,14 @@ extension ExchangeDriver {
     }
 
     private func take(_ payload: Span<UInt8>) {
-        if isDiscarding { return }
-        if isGathering {
+        if isDiscarding || script.replacesBody { return }
+        if script.hasRequestBodyHooks { return runRequestBodyHooks(payload, isLast: false) }
+        pass(payload)
+    }
+
+    /// Takes a piece of the body to where it goes: to the upstream, or to what is gathered.
+    func pass(_ payload: Span<UInt8>) {
+        if isGathering || script.isReadingBody {
             guard Int64(replay.count + payload.count) <= Self.maxGathered else { return bodyTooLarge() }
             replay.append(payload)
             return
@@ -303,13 +335,22 @@ extension ExchangeDriver {
 
     private func bodyEnded() {
         downstream?.clearReadDeadline()
+        if script.hasRequestBodyHooks, !isDiscarding, !script.replacesBody {
+            return runRequestBodyHooks(Span(), isLast: true)
+        }
+        finishBody()
+    }
+
+    /// Everything of the body has been taken.
+    func finishBody() {
         if generation.keepsRequestBody, isReplayable { exchange.requestBody = replay }
         if isDiscarding { return complete(.keep) }
+        if script.isReadingBody { return bodyWasRead() }
         if isGathering {
             setStage(.proxying)
             isReplayable = true
-            guard let pass else { return }
-            return chooseTarget(of: pass, bodyLength: Int64(replay.count))
+            if script.replacesBody { replaceBody() }
+            return chooseTarget(bodyLength: Int64(replay.count))
         }
         machine.requestBodyEnded()
         if case .chunked = upstreamRequest.framing, machine.forwardsRequestBody {
@@ -402,8 +443,10 @@ extension ExchangeDriver {
         isHeadPending = false
         upstream?.end()
         upstream = nil
+        var mayMove = false
         let action = machine.attemptFailed { nonIdempotent in
-            plan.retry.allows(
+            mayMove = !nonIdempotent
+            return plan.retry.allows(
                 failure, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
                 now: loop.now)
         }
@@ -413,7 +456,7 @@ extension ExchangeDriver {
             connectNext()
             downstream?.processInbox()
             flushHead()
-        case .respond: fail(status: failure.status)
+        case .respond: if !mayMove || !tryNextRoute() { fail(status: failure.status) }
         case .abort: breakOff()
         case .ignore: break
         }
@@ -430,6 +473,6 @@ extension ExchangeDriver {
             attempt.responseTime = 0
             exchange.attempts.append(attempt)
         }
-        fail(status: failure.status)
+        if !tryNextRoute() { fail(status: failure.status) }
     }
 }

@@ -11,12 +11,12 @@ extension ExchangeDriver {
     private static let maxInterimHeads = 100
 
     func resumeUpstream() {
-        if let upstream, upstream.mayRead { upstream.scheduleRead() }
+        if let upstream, upstream.mayRead, !script.holdsResponse { upstream.scheduleRead() }
     }
 
     func upstreamReadable() {
         // What the client has not taken yet is waited for: nothing queues up beyond one read.
-        guard let upstream, let downstream, !isConnecting, isProxying else { return }
+        guard let upstream, let downstream, !isConnecting, isProxying, !script.holdsResponse else { return }
         guard downstream.isDrained || machine.isAwaitingHead else { return }
         worker.tick()
         switch upstream.read() {
@@ -126,7 +126,7 @@ extension ExchangeDriver {
     }
 
     private func finalHeadReceived(_ rest: Span<UInt8>) {
-        guard let plan, let downstream else { return }
+        guard let plan else { return }
         recordHead()
         let status = exchange.response.status
         let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)
@@ -145,10 +145,23 @@ extension ExchangeDriver {
             dropUpstream()
             return perform(decision)
         }
+        if exchange.scripts != nil, runResponseHooks(rest) { return }
+        sendHead(rest)
+    }
+
+    /// The response goes to the client: its head, and what of the body came with that.
+    func sendHead(_ rest: Span<UInt8>) {
+        guard let plan, let downstream else { return }
         var output = worker.takeBuffer()
         let mayKeepAlive = !worker.isDraining && requestBody.isComplete && upstreamRequest.upgrade == nil
+        exchange.scriptsMayWait = true
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: mayKeepAlive, to: &output)
+        exchange.scriptsMayWait = false
+        if exchange.scriptIsPending {
+            hold(rest)
+            return waitForVariable(.head)
+        }
         recordSent(output[...])
         let reusable =
             exchange.response.wantsKeepAlive && upstreamRequest.connection != .close
@@ -169,8 +182,7 @@ extension ExchangeDriver {
     }
 
     /// Sends what `output` holds and the payload in `bytes` on to the client.
-    private func relay(_ bytes: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection)
-    {
+    func relay(_ bytes: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection) {
         var offset = 0
         while true {
             switch responseBody.next(bytes.raw, from: offset) {
@@ -179,10 +191,18 @@ extension ExchangeDriver {
             case .payload(let range):
                 offset = range.upperBound
                 updateAttempt { $0.responseLength += Int64(range.count) }
+                if exchange.responseBodyIsScripted {
+                    if runResponseBodyHooks(bytes.extracting(range), with: &output, to: downstream) {
+                        hold(bytes.extracting(offset...))
+                        return flush(&output, to: downstream)
+                    }
+                    if hasEnded { return }
+                    continue
+                }
                 pass(on: bytes.extracting(range), with: &output, to: downstream)
                 if hasEnded { return }
             case .end(let consumed):
-                return responseEnded(exact: consumed == bytes.count, &output, to: downstream)
+                return bodyEnded(exact: consumed == bytes.count, &output, to: downstream)
             case .invalid(let violation):
                 flush(&output, to: downstream)
                 if !hasEnded { attemptFailed(ProxyFailure(.invalidBody(violation))) }
@@ -191,7 +211,7 @@ extension ExchangeDriver {
         }
     }
 
-    private func pass(
+    func pass(
         on payload: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection
     ) {
         let chunked: Bool
@@ -212,13 +232,24 @@ extension ExchangeDriver {
         }
     }
 
-    private func flush(_ output: inout [UInt8], to downstream: DownstreamConnection) {
+    func flush(_ output: inout [UInt8], to downstream: DownstreamConnection) {
         guard !output.isEmpty else { return }
         downstream.send(response: output.span)
         output.removeAll(keepingCapacity: true)
     }
 
-    private func responseEnded(
+    private func bodyEnded(exact: Bool, _ output: inout [UInt8], to downstream: DownstreamConnection) {
+        if exchange.responseBodyIsScripted, !script.sawLastPiece {
+            script.sawLastPiece = true
+            if runResponseBodyHooks(Span(), isLast: true, exact: exact, with: &output, to: downstream) {
+                return flush(&output, to: downstream)
+            }
+            if hasEnded { return }
+        }
+        responseEnded(exact: exact, &output, to: downstream)
+    }
+
+    func responseEnded(
         exact: Bool, _ output: inout [UInt8], to downstream: DownstreamConnection
     ) {
         exchange.responseTrailers = responseBody.trailers
@@ -262,7 +293,7 @@ extension ExchangeDriver {
                 return attemptFailed(ProxyFailure(.closedEarly(.readingBody)))
             }
             var output = worker.takeBuffer()
-            responseEnded(exact: false, &output, to: downstream)
+            bodyEnded(exact: false, &output, to: downstream)
             worker.giveBack(consume output)
             return
         }
@@ -275,23 +306,39 @@ extension ExchangeDriver {
 
     /// The 101 was accepted; `early` is what came with it in one packet.
     private func openTunnel(_ early: Span<UInt8>) {
-        guard let downstream, let upstream, let plan, let peers else { return }
         recordHead()
+        if exchange.scripts != nil, runResponseHooks(early, opensTunnel: true) { return }
+        startTunnel(early)
+    }
+
+    /// Sends the 101 on, and goes over to relaying bytes. With `ending`, only to end at once.
+    func startTunnel(_ early: Span<UInt8>, ending: (code: UInt16, reason: [UInt8])? = nil) {
+        guard let downstream, let upstream, let plan, let peers else { return }
         var output = worker.takeBuffer()
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: false, to: &output)
         recordSent(output[...])
-        downstream.send(response: output.span, then: early)
+        let isScripted = exchange.scripts != nil
+        if isScripted {
+            downstream.send(response: output.span)
+        } else {
+            downstream.send(response: output.span, then: early)
+        }
         worker.giveBack(consume output)
         guard !hasEnded else { return }
-        exchange.sentBodyBytes += Int64(early.count)
-        updateAttempt { $0.responseLength += Int64(early.count) }
+        if !isScripted {
+            exchange.sentBodyBytes += Int64(early.count)
+            updateAttempt { $0.responseLength += Int64(early.count) }
+        }
         machine.upgraded()
         let tunnel = Tunnel(
             exchange, downstream: downstream, upstream: upstream,
             use: UpstreamUse(peers: peers, selection: selection), generation: generation)
         self.upstream = nil
+        script.keepsExchange = tunnel.scripts != nil
         release()
         tunnel.start()
+        if isScripted, early.count > 0 { tunnel.relay(early, from: .upstream) }
+        if let ending { tunnel.scripts?.close(code: ending.code, reason: ending.reason) }
     }
 }

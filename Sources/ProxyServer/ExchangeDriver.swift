@@ -19,6 +19,8 @@ final class ExchangeDriver {
     enum Stage {
         /// A name is being looked up.
         case resolving
+        /// A hook of a stage before the upstream waits, or a variable that a script computes.
+        case inScript
         case proxying
         /// The body of a request that goes to an HTTP/1.0 upstream is being read whole.
         case gatheringBody
@@ -63,6 +65,14 @@ final class ExchangeDriver {
     /// An `errno` value, once writing to the upstream has failed: the cause, if no response comes.
     var upstreamSendError: Int32 = 0
 
+    // MARK: Scripts
+
+    /// What the exchange's scripts have under way.
+    var script = ScriptProgress()
+
+    /// What `flow.req:set_body` gave.
+    var replacement: [UInt8] = []
+
     // MARK: The response
 
     var responseParser = ResponseHeadParser()
@@ -84,6 +94,7 @@ final class ExchangeDriver {
     var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort }
     var isGathering: Bool { if case .gatheringBody = stage { true } else { false } }
     var isDiscarding: Bool { if case .discardingBody = stage { true } else { false } }
+    var isInScript: Bool { if case .inScript = stage { true } else { false } }
     var isProxying: Bool { if case .proxying = stage { true } else { false } }
     var hasEnded: Bool { if case .ended = stage { true } else { false } }
 
@@ -99,6 +110,7 @@ final class ExchangeDriver {
         upstreamSendError = 0
         isHeadPending = false
         machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
+        exchange.scripts = generation.scripts?.interpreter
     }
 
     // MARK: Routing
@@ -116,6 +128,7 @@ final class ExchangeDriver {
     func perform(_ decision: RouteDecision) {
         switch decision {
         case .proxy(let pass): proxy(to: pass)
+        case .runHooks: runRequestHooks()
         case .respond(let response): respond(response)
         case .closeConnection:
             finish(.close)
@@ -191,12 +204,16 @@ final class ExchangeDriver {
         switch stage {
         case .flushing(let ending): finish(ending)
         case .proxying: resumeUpstream()
-        case .resolving, .gatheringBody, .discardingBody, .ended: break
+        case .resolving, .inScript, .gatheringBody, .discardingBody, .ended: break
         }
     }
 
     /// The client ended its sending side: properly, or in the middle of a body.
     func clientEnded() {
+        // A hook is not kept waiting for nobody.
+        if script.waits, !ignoresClientAbort {
+            return clientGone(reason: "client prematurely closed connection")
+        }
         guard !requestBody.isComplete else { return }
         if isDiscarding { return finish(.close) }
         clientGone(reason: "client prematurely closed connection")
@@ -266,6 +283,7 @@ final class ExchangeDriver {
         worker.statistics.requestSeconds.observe(
             milliseconds: Int(loop.now - exchange.startedAt.monotonic))
         generation.log(exchange, worker: worker)
+        if exchange.scripts != nil { concludeScripts() }
     }
 
     /// Gives everything back. The exchange has been logged, or lives on frozen in a tunnel.
@@ -279,8 +297,11 @@ final class ExchangeDriver {
         upstreamHead.clear()
         uri.clear()
         replay.clear()
+        replacement.clear()
         if !responseInbox.isEmpty { responseInbox = [] }
-        worker.giveBack(self, exchange)
+        let keepsExchange = script.keepsExchange
+        script = ScriptProgress()
+        worker.giveBack(self, keepsExchange ? nil : exchange)
     }
 
     // MARK: Names

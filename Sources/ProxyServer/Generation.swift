@@ -1,4 +1,5 @@
 package import Config
+package import LuaHooks
 package import ProxyCore
 internal import Synchronization
 
@@ -13,6 +14,8 @@ package final class Generation: Sendable {
     /// The process's own error log.
     package let errorLogger: ErrorLogger
     package let registry: ProcessRegistry
+    /// The shared dictionaries of its scripts, by name.
+    package let dictionaries: [String: SharedDictionary]
     private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
 
     package init(
@@ -25,6 +28,7 @@ package final class Generation: Sendable {
         self.logFiles = logFiles
         self.errorLogger = errorLogger
         self.registry = registry
+        dictionaries = registry.scripts.dictionaries.prepare(runtime.configuration.lua.sharedDictionaries)
     }
 
     package var configuration: Configuration { runtime.configuration }
@@ -36,7 +40,7 @@ package final class Generation: Sendable {
             logs.compactMap { log in
                 switch log.destination {
                 case .standardError:
-                    return ErrorLogger.Output(file: .standardError, level: log.level)
+                    return ErrorLogger.Output(file: logFiles.standardError, level: log.level)
                 case .file(let path):
                     guard let file = try? logFiles.open(path) else { return nil }
                     return ErrorLogger.Output(file: file, level: log.level)

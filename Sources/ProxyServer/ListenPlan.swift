@@ -58,17 +58,6 @@ extension SocketAddress {
         case .unix(let path): self = .unix(path: path)
         }
     }
-
-    fileprivate var isWildcard: Bool { self == wildcard }
-
-    /// The address that stands for all of this one's family at its port.
-    fileprivate var wildcard: SocketAddress? {
-        switch self {
-        case .ipv4(_, let port): .ipv4(0, port: port)
-        case .ipv6(_, let port): .ipv6([UInt8](repeating: 0, count: 16), port: port)
-        case .unix: nil
-        }
-    }
 }
 
 extension Sockets.ListenOptions {

@@ -7,6 +7,8 @@ internal import Synchronization
 package final class LogFile: Sendable {
     package let path: String?
     let descriptor: Int32
+    /// In place of a descriptor, in tests: what has been written.
+    private let memory: Mutex<[UInt8]>?
 
     /// Opens `path` for appending, creating it if need be.
     package init(path: String) throws(SystemError) {
@@ -15,15 +17,24 @@ package final class LogFile: Sendable {
         guard descriptor >= 0 else { throw SystemError("open") }
         self.path = path
         self.descriptor = descriptor
+        memory = nil
+    }
+
+    /// Keeps what is written in memory, for `takeContents`.
+    fileprivate init(inMemory path: String?) {
+        self.path = path
+        descriptor = -1
+        memory = Mutex([])
     }
 
     private init(descriptor: Int32) {
         path = nil
         self.descriptor = descriptor
+        memory = nil
     }
 
     deinit {
-        if path != nil { close(descriptor) }
+        if path != nil, descriptor >= 0 { close(descriptor) }
     }
 
     package static let standardError = LogFile(descriptor: STDERR_FILENO)
@@ -32,17 +43,28 @@ package final class LogFile: Sendable {
     package func write(_ bytes: [UInt8]) { write(bytes.span) }
 
     package func write(_ bytes: Span<UInt8>) {
+        guard memory == nil else { return keep(bytes) }
         // The span is valid for the call. A disk that is full loses the line: nothing useful can be done.
         unsafe bytes.withUnsafeBytes { bytes in
             _ = unsafe Glibc.write(descriptor, bytes.baseAddress, bytes.count)
         }
     }
 
+    private func keep(_ bytes: Span<UInt8>) { memory?.withLock { $0.append(bytes) } }
+
+    /// What has been written since the last call, to a log in memory.
+    package func takeContents() -> [UInt8] {
+        memory?.withLock { contents in
+            defer { contents = [] }
+            return contents
+        } ?? []
+    }
+
     /// Opens the path anew and puts the new file in the old one's place: after `logrotate` moved it.
     ///
     /// Threads that write meanwhile reach one or the other.
     func reopen() throws(SystemError) {
-        guard let path else { return }
+        guard let path, memory == nil else { return }
         let fresh = try LogFile(path: path)
         guard sy_replace_descriptor(fresh.descriptor, descriptor) == 0 else { throw SystemError("dup3") }
     }
@@ -50,15 +72,34 @@ package final class LogFile: Sendable {
 
 /// The log files of the process, each open once however many places name it.
 package final class LogFiles: Sendable {
+    package let standardError: LogFile
+    package let standardOutput: LogFile
+    private let isInMemory: Bool
     private let files = Mutex<[String: LogFile]>([:])
 
-    package init() {}
+    package init() {
+        isInMemory = false
+        standardError = .standardError
+        standardOutput = .standardOutput
+    }
 
-    func open(_ path: String) throws(SystemError) -> LogFile {
+    /// No file is opened and the standard streams are left alone, in tests: each log keeps its lines.
+    package init(inMemory: Void) {
+        isInMemory = true
+        standardError = LogFile(inMemory: nil)
+        standardOutput = LogFile(inMemory: nil)
+    }
+
+    package func open(_ path: String) throws(SystemError) -> LogFile {
         if let file = files.withLock({ $0[path] }) { return file }
-        let file = try LogFile(path: path)
+        let file = try isInMemory ? LogFile(inMemory: path) : LogFile(path: path)
         files.withLock { $0[path] = file }
         return file
+    }
+
+    /// A file for a line or two, which this table does not keep.
+    func openOnce(_ path: String) throws(SystemError) -> LogFile {
+        try isInMemory ? open(path) : LogFile(path: path)
     }
 
     /// Reopens all of them; returns those that could not be, which go on with the old file.

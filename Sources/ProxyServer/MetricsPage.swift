@@ -1,3 +1,4 @@
+internal import LuaHooks
 internal import ProxyCore
 
 /// What `prometheus_metrics` answers: the text exposition format of Prometheus, version 0.0.4.
@@ -5,7 +6,9 @@ package struct MetricsPage {
     package static let contentType = Array("text/plain; version=0.0.4; charset=utf-8".utf8)
 
     package static func render(_ registry: ProcessRegistry) -> [UInt8] {
-        render(registry.workers, reloads: registry.reloads)
+        var page = render(registry.workers, reloads: registry.reloads)
+        registry.scripts.metrics.render(into: &page)
+        return page
     }
 
     package static func render(

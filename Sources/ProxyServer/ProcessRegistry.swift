@@ -1,3 +1,4 @@
+package import LuaHooks
 internal import Synchronization
 
 /// What all generations of the process share for its status pages: each worker's counters, and how reloads went.
@@ -18,6 +19,9 @@ package final class ProcessRegistry: Sendable {
 
     private let state = Mutex(State())
 
+    /// What scripts of all workers share.
+    package let scripts = ScriptCommons()
+
     package init() {}
 
     /// Those of every worker that ever ran, since counters must not go back when one ends.
@@ -25,19 +29,20 @@ package final class ProcessRegistry: Sendable {
 
     package var reloads: ReloadCounts { state.withLock { $0.reloads } }
 
-    func addWorker() -> WorkerStatistics {
+    package func addWorker() -> WorkerStatistics {
         let statistics = WorkerStatistics()
         state.withLock { $0.workers.append(statistics) }
         return statistics
     }
 
     /// `isReload` is false for the configuration that the process starts with.
-    func generationBegan(_ number: Int, isReload: Bool) {
+    package func generationBegan(_ generation: Generation, isReload: Bool) {
+        scripts.dictionaries.adopt(generation.dictionaries)
         state.withLock { state in
-            state.reloads.generation = number
+            state.reloads.generation = generation.number
             if isReload { state.reloads.succeeded += 1 }
         }
     }
 
-    func reloadFailed() { state.withLock { $0.reloads.failed += 1 } }
+    package func reloadFailed() { state.withLock { $0.reloads.failed += 1 } }
 }

@@ -9,11 +9,16 @@ package struct QuickConfiguration: Sendable {
     /// As `proxy_pass` takes it.
     package let target: String
 
+    /// Absolute paths of plugins.
+    package let scripts: [String]
+
     /// - Parameters:
     ///   - listen: `[ADDR:]PORT`, or `unix:/path`.
     ///   - target: `http://host[:port][/path]`, or without the scheme.
+    ///   - scripts: paths of plugins that all requests go through, in this order.
     /// - Throws: what cannot stand in a configuration, or asks for another scheme.
-    package init(listen: String, target: String) throws(Invalid) {
+    package init(listen: String, target: String, scripts: [String] = []) throws(Invalid) {
+        self.scripts = scripts
         guard Self.isWord(listen) else { throw Invalid(description: "invalid address \"\(listen)\"") }
         guard Self.isWord(target) else { throw Invalid(description: "invalid URL \"\(target)\"") }
         // "8080" and "[::1]:8080" are what `listen` takes already; ":8080" is what many other tools take.
@@ -33,8 +38,14 @@ package struct QuickConfiguration: Sendable {
         !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"{};\"'\\$#".utf8.contains($0) }
     }
 
+    /// In quotes, whatever it holds.
+    private static func quoted(_ path: String) -> String {
+        "\"" + path.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+    }
+
     package var text: String {
-        """
+        let plugins = scripts.map { "        plugin \(Self.quoted($0));\n" }.joined()
+        return """
         daemon off;
         pid /tmp/switchyard-quick.pid;
         worker_processes auto;
@@ -55,7 +66,7 @@ package struct QuickConfiguration: Sendable {
 
             server {
                 listen \(listen);
-
+        \(plugins)
                 location / {
                     proxy_pass \(target);
                     proxy_http_version 1.1;

@@ -12,6 +12,8 @@ package final class Server {
         package var source: ConfigurationSource
         /// False for the quick mode, which is not run by `-s`.
         package var writesPidFile = true
+        /// Files whose changes, or those of other scripts beside them, reload the configuration.
+        package var watchedFiles: [String] = []
         /// Where messages go that no error log takes: standard error.
         package var console = Console()
 
@@ -35,6 +37,8 @@ package final class Server {
     private let loop: EventLoop
     private var signals: SignalChannel?
     private var timeouts: ShutdownTimeouts?
+    private var watcher: FileWatcher?
+    private var changeAlarm: Alarm?
     /// By index; those that ended or were told to are in `leaving`.
     private var workers: [WorkerThread] = []
     private var leaving: [WorkerThread] = []
@@ -66,6 +70,7 @@ package final class Server {
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
             timeouts = try ShutdownTimeouts(loop: loop)
+            try watchFiles()
             try startWorkers(sockets)
         } catch {
             generation.errorLogger.log(.emerg, "\(error)")
@@ -73,7 +78,7 @@ package final class Server {
             finish()
             throw failure
         }
-        registry.generationBegan(1, isReload: false)
+        registry.generationBegan(generation, isReload: false)
         generation.errorLogger.log(.notice, "\(Product.name)/\(Product.version)")
         generation.errorLogger.log(.notice, "start \(workers.count) worker threads")
         // Whoever started a daemon may wait for the end of its output.
@@ -237,6 +242,28 @@ package final class Server {
         }
     }
 
+    // MARK: Watching
+
+    /// Milliseconds for which files are left alone before a reload, since one save is often several changes.
+    private static let settlingTime: Int64 = 50
+
+    private func watchFiles() throws(SystemError) {
+        guard !options.watchedFiles.isEmpty else { return }
+        let alarm = try Alarm(loop: loop) { [unowned self] in
+            generation.errorLogger.log(.notice, "scripts changed, reconfiguring")
+            if phase == .running { reload() }
+        }
+        changeAlarm = alarm
+        let loop = loop
+        let directories = Set(options.watchedFiles.map { path in
+            path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        })
+        watcher = try FileWatcher(loop: loop, directories: directories.sorted()) { name in
+            guard name.hasSuffix(".lua") else { return }
+            alarm.setDeadline(loop.now + Self.settlingTime)
+        }
+    }
+
     // MARK: Reloading
 
     /// Loads the configuration anew and has everything run under it; on any failure nothing has changed.
@@ -250,6 +277,7 @@ package final class Server {
             report(loaded.diagnostics)
         } catch {
             report(error.diagnostics)
+            if !options.watchedFiles.isEmpty { showSources(of: error.diagnostics) }
             return registry.reloadFailed()
         }
         do throws(ListenerSet.Failure) {
@@ -281,7 +309,7 @@ package final class Server {
             // The process is out of descriptors: it goes on with the workers that it has.
             generation.errorLogger.log(.alert, "\(error) while reconfiguring")
         }
-        registry.generationBegan(generation.number, isReload: true)
+        registry.generationBegan(generation, isReload: true)
         logFiles.closeUnused(keeping: loaded.logPaths)
         movePidFile(loaded.configuration.process)
         if let time = loaded.configuration.process.workerShutdownTimeout {
@@ -306,6 +334,19 @@ package final class Server {
     private func report(_ diagnostics: [ConfigDiagnostic]) {
         for diagnostic in diagnostics {
             report(diagnostic.severity == .error ? .emerg : .warn, diagnostic.description)
+        }
+    }
+
+    /// The lines that are wrong, for somebody who is writing them.
+    private func showSources(of diagnostics: [ConfigDiagnostic]) {
+        for diagnostic in diagnostics {
+            guard let position = diagnostic.position,
+                case .success(let bytes) = ConfigurationFiles.disk.read(position.file)
+            else { continue }
+            let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            guard lines.indices.contains(position.line - 1) else { continue }
+            let line = String(decoding: lines[position.line - 1], as: UTF8.self)
+            options.console.line("  \(position.file):\(position.line) | \(line)")
         }
     }
 
@@ -336,6 +377,8 @@ package final class Server {
         pidFile = nil
         signals?.close()
         timeouts?.close()
+        watcher?.close()
+        changeAlarm?.close()
         loop.close()
         generation.errorLogger.log(.notice, "exit")
     }

@@ -1,5 +1,6 @@
 internal import Config
 internal import EventLoop
+internal import LuaHooks
 internal import ProxyCore
 
 /// Two connections whose bytes go from one to the other unread, after a 101.
@@ -9,7 +10,9 @@ final class Tunnel {
     let generation: WorkerGeneration
     private let downstream: DownstreamConnection
     private let upstream: UpstreamConnection
-    private let frozen: FrozenExchange
+    /// `nil` where scripts keep the whole exchange.
+    private let frozen: FrozenExchange?
+    let scripts: TunnelScripts?
     private let onEnd: UpstreamUse
     private let startedAt: Int64
     private var machine = TunnelStateMachine()
@@ -29,11 +32,19 @@ final class Tunnel {
         self.downstream = downstream
         self.upstream = upstream
         onEnd = use
-        frozen = exchange.freeze()
+        scripts = exchange.scripts.flatMap { _ in
+            TunnelScripts(exchange, generation: generation, worker: downstream.worker)
+        }
+        frozen = scripts == nil ? exchange.freeze() : nil
         startedAt = downstream.worker.loop.now
+        scripts?.tunnel = self
     }
 
-    var sendTimeout: Int { frozen.location.settings.values.sendTimeout }
+    private var settings: Settings.Values {
+        (frozen?.location ?? scripts?.exchange.location)?.settings.values ?? Settings.Values()
+    }
+
+    var sendTimeout: Int { settings.sendTimeout }
 
     func start() {
         let worker = downstream.worker
@@ -41,11 +52,7 @@ final class Tunnel {
         worker.statistics.tunnels.add()
         upstream.attach(to: self)
         let early = downstream.enter(self)
-        if !early.isEmpty {
-            fromClient += Int64(early.count)
-            worker.statistics.tunnelBytesIn.add(early.count)
-            upstream.send(early.span)
-        }
+        if !early.isEmpty { relay(early.span, from: .client) }
         touch()
         if downstream.hasEnded { readEnd(of: .client) }
         if downstream.mayRead { downstream.scheduleRead() }
@@ -73,15 +80,28 @@ final class Tunnel {
             }
             reads += 1
             switch source.read() {
-            case .bytes(let count):
-                target.send(loop.received(count))
-                counted(count, from: side)
+            case .bytes(let count): relay(loop.received(count), from: side)
             case .wouldBlock: break
             case .end: return readEnd(of: side)
             case .failed: return failed(side)
             }
         }
         if reads > 0 && !isClosing { touch() }
+    }
+
+    /// Sends what `side` sent on to the other.
+    func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) {
+        var bytes = bytes
+        if let scripts {
+            bytes = bytes.extracting(first: scripts.relay(bytes, from: side))
+            scripts.noteCloses()
+        }
+        switch side {
+        case .client: upstream.send(bytes)
+        case .upstream: downstream.send(bytes)
+        }
+        counted(bytes.count, from: side)
+        if scripts != nil { closeByScript() }
     }
 
     private func counted(_ count: Int, from side: TunnelStateMachine.Side) {
@@ -99,7 +119,7 @@ final class Tunnel {
     /// Data in either direction puts the timeout off, as in nginx.
     private func touch() {
         upstream.setDeadline(
-            downstream.worker.loop.now + Int64(frozen.location.settings.values.proxyReadTimeout))
+            downstream.worker.loop.now + Int64(settings.proxyReadTimeout))
     }
 
     func drained(_ side: TunnelStateMachine.Side) {
@@ -133,6 +153,9 @@ final class Tunnel {
     }
 
     func timedOut(_ side: TunnelStateMachine.Side) {
+        if side == .client, !isClosing, let scripts, scripts.isDraining, downstream.isDrained {
+            return scripts.graceEnded()
+        }
         let logger = generation.generation.errorLogger
         if !isClosing {
             logger.log(.info, "tunnel timed out, \(side == .client ? "client" : "upstream") leg")
@@ -141,6 +164,50 @@ final class Tunnel {
     }
 
     func cutOff() { finish() }
+
+    // MARK: Scripts
+
+    func send(_ frame: [UInt8], to side: TunnelStateMachine.Side) {
+        switch side {
+        case .client: downstream.send(frame)
+        case .upstream: upstream.send(frame)
+        }
+    }
+
+    /// A script ends the tunnel: each side is told where its frames allow it, and both are closed once they know.
+    func closeByScript() {
+        guard let scripts, !isClosing, scripts.sendCloseFrames(to: self) else { return }
+        isClosing = true
+        machine.didClose()
+        downstream.shutdownWhenSent()
+        upstream.shutdownWhenSent()
+        upstream.setDeadline(downstream.worker.loop.now + TunnelScripts.closeTimeout)
+        if downstream.isDrained && upstream.isDrained { finish() }
+    }
+
+    /// The worker or its generation is to end.
+    func drain() { scripts?.drain() }
+
+    /// Ends the tunnel when its time of grace is over.
+    func end(after milliseconds: Int64) { downstream.setReadDeadline(after: Int(milliseconds)) }
+
+    func facts(of leg: FlowLeg, _ exchange: Exchange) -> LegFacts {
+        var facts = LegFacts()
+        switch leg {
+        case .client:
+            facts.address = exchange.client.address
+            facts.port = exchange.client.port
+            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes + fromClient
+            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes + fromUpstream
+            facts.read(from: downstream)
+        case .upstream:
+            facts.take(upstream.address)
+            facts.bytesIn = (exchange.attempts.last?.bytesReceived ?? 0) + fromUpstream
+            facts.bytesOut = (exchange.attempts.last?.bytesSent ?? 0) + fromClient
+            facts.read(from: upstream)
+        }
+        return facts
+    }
 
     private func finish() {
         isClosing = true
@@ -151,8 +218,13 @@ final class Tunnel {
         let seconds = worker.loop.now - startedAt
         worker.statistics.tunnels.add(-1)
         worker.statistics.tunnelSeconds.observe(milliseconds: Int(seconds))
-        let exchange = worker.takeExchange()
-        frozen.thaw(into: exchange)
+        let exchange: Exchange
+        if let scripts {
+            exchange = scripts.exchange
+        } else {
+            exchange = worker.takeExchange()
+            frozen?.thaw(into: exchange)
+        }
         exchange.sentBodyBytes += fromUpstream
         exchange.receivedBodyBytes += fromClient
         exchange.isComplete = true
@@ -164,6 +236,10 @@ final class Tunnel {
                 worker.loop.now - exchange.attempts[last].startedAt.monotonic)
         }
         onEnd.end(.succeeded, now: worker.loop.now)
+        if let scripts {
+            downstream.finish()
+            return scripts.tunnelEnded(first: machine.firstToEnd)
+        }
         generation.log(exchange, worker: worker)
         worker.giveBack(exchange)
         downstream.finish()

@@ -24,13 +24,13 @@ final class UpstreamConnection: StreamChannel {
         self.address = address
         self.worker = worker
         openedAt = worker.loop.now
-        let descriptor = try Sockets.connect(to: SocketAddress(address))
+        let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
             if case .unix = address.endpoint {
             } else {
-                Sockets.disableDelay(descriptor)
-                if socketKeepalive { Sockets.enableKeepAlive(descriptor) }
+                disableDelay()
+                if socketKeepalive { enableKeepAlive() }
             }
             try register()
         } catch {
@@ -62,7 +62,7 @@ final class UpstreamConnection: StreamChannel {
 
     override func becameWritable() {
         if case .exchange(let driver) = owner {
-            driver.upstreamConnected(error: Sockets.pendingError(descriptor))
+            driver.upstreamConnected(error: pendingError)
         }
     }
 

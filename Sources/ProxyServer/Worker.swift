@@ -1,6 +1,7 @@
 internal import CSwitchyard
 internal import Config
 package import EventLoop
+internal import LuaHooks
 internal import ProxyCore
 internal import Synchronization
 internal import Wire
@@ -15,14 +16,18 @@ package final class Worker {
     private(set) var current: WorkerGeneration
     let clock = Clock()
     private(set) var isDraining = false
-    var random = FastRandom()
+    /// The init hooks of the first generation have ended.
+    private var isReady = true
+    var random: FastRandom
 
     private var listeners: [String: ListeningSocket] = [:]
     private var exchanges: [Exchange] = []
     private var drivers: [ExchangeDriver] = []
     /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
     /// finds its own exchange ended rather than the next one begun.
-    private var resting: [(driver: ExchangeDriver, exchange: Exchange)] = []
+    private var resting: [(driver: ExchangeDriver, exchange: Exchange?)] = []
+    /// To be done at the end of this turn of the loop, when nothing else is on the stack.
+    private var postponed: [() -> Void] = []
     private var buffers: [[UInt8]] = []
     private(set) var openConnections = 0
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
@@ -34,26 +39,60 @@ package final class Worker {
     /// More than this is not kept of anything that is recycled.
     private static let maxSpare = 32
 
-    package init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
-        loop = try EventLoop()
+    package convenience init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
+        try self.init(generation: generation, statistics: statistics, loop: EventLoop())
+    }
+
+    /// On a loop that the caller drives, between `begin` and `end`, where `run` is not to.
+    package init(
+        generation: Generation, statistics: WorkerStatistics, loop: EventLoop,
+        random: FastRandom = FastRandom()
+    ) throws(SystemError) {
+        self.loop = loop
+        self.random = random
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         timer = try WorkerTimer(loop: loop)
-        loop.afterTurn = { [weak self] in self?.recycle() }
+        current.loadScripts(on: self)
+        isReady = current.scripts == nil
+        loop.afterTurn = { [weak self] in self?.endTurn() }
+        timer.worker = self
         tick()
     }
 
     // MARK: What the process asks for
 
     package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
-        if generation !== current.generation {
-            current.retire()
-            scriptNetwork.retire()
-            current = WorkerGeneration(generation, loop: loop, statistics: statistics)
-            // What is recycled refers to the generation that it was last used under.
-            exchanges = []
-            drivers = []
+        guard generation !== current.generation else { return try listen(on: assigned) }
+        let next = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        next.loadScripts(on: self)
+        guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
+        _ = Interpreter.watchThread()
+        // Nothing is accepted for the new generation before its init hooks have ended.
+        scripts.initialise { [weak self] in
+            guard let self, generation.number > self.current.generation.number else { return }
+            do throws(SystemError) {
+                try self.takeOver(next, listeners: assigned)
+            } catch {
+                generation.errorLogger.log(.alert, "worker could not take over listeners: \(error)")
+            }
         }
+    }
+
+    private func takeOver(
+        _ next: WorkerGeneration, listeners assigned: [AssignedListener]
+    ) throws(SystemError) {
+        current.retire()
+        scriptNetwork.retire()
+        current = next
+        // What is recycled refers to the generation that it was last used under.
+        exchanges = []
+        drivers = []
+        if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd() }
+        try listen(on: assigned)
+    }
+
+    private func listen(on assigned: [AssignedListener]) throws(SystemError) {
         var kept: [String: ListeningSocket] = [:]
         for assignment in assigned {
             if let known = listeners.removeValue(forKey: assignment.key) {
@@ -63,7 +102,7 @@ package final class Worker {
                 let listener = ListeningSocket(
                     worker: self, descriptor: descriptor, isOwn: assignment.isOwn, targets: assignment.targets
                 )
-                try listener.startListening()
+                if isReady { try listener.startListening() }
                 kept[assignment.key] = listener
             }
         }
@@ -76,14 +115,52 @@ package final class Worker {
     }
 
     package func run() {
-        timer.worker = self
+        begin()
         loop.run()
+        Interpreter.unwatchThread()
+        end()
+    }
+
+    /// Closes everything as it is. The worker is of no use afterwards.
+    package func end() {
         current.flushLogs()
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
-        current.flushLogs()
+        current.retire()
         scriptNetwork.close()
+        timer.close()
         loop.close()
+        // What is kept for reuse holds the worker, which would keep them both.
+        listeners = [:]
+        exchanges = []
+        drivers = []
+        resting = []
+    }
+
+    /// Runs the init hooks of the first generation, and begins to accept once they have ended.
+    package func begin() {
+        guard let scripts = current.scripts else { return }
+        let status = Interpreter.watchThread()
+        if status != 0 {
+            current.generation.errorLogger.log(
+                .alert, "lua_hook_timeout cannot be kept: \(SystemError.reason(status))")
+        }
+        tick()
+        scripts.initialise { [weak self] in
+            guard let self else { return }
+            self.isReady = true
+            for listener in self.listeners.values {
+                do throws(SystemError) {
+                    try listener.startListening()
+                } catch {
+                    self.current.generation.errorLogger.log(.alert, "\(error)")
+                }
+            }
+        }
+    }
+
+    private func askTunnelsToEnd() {
+        loop.forEachChannel { ($0 as? DownstreamConnection)?.askToEnd() }
     }
 
     package func drain() {
@@ -92,6 +169,7 @@ package final class Worker {
         for listener in listeners.values { listener.end() }
         listeners = [:]
         loop.forEachChannel { ($0 as? DownstreamConnection)?.closeIfIdle() }
+        askTunnelsToEnd()
         stopIfDrained()
     }
 
@@ -133,8 +211,11 @@ package final class Worker {
         stopIfDrained()
     }
 
+    /// Hooks of an exchange that was over have ended.
+    func scriptsEnded() { stopIfDrained() }
+
     private func stopIfDrained() {
-        if isDraining && statistics.active.value == 0 { loop.stop() }
+        if isDraining && statistics.active.value == 0, current.scripts?.hasEnds != true { loop.stop() }
     }
 
     // MARK: What is shared
@@ -163,12 +244,26 @@ package final class Worker {
 
     func takeDriver() -> ExchangeDriver { drivers.popLast() ?? ExchangeDriver(worker: self) }
 
-    func giveBack(_ driver: ExchangeDriver, _ exchange: Exchange) { resting.append((driver, exchange)) }
+    /// Without the exchange where that lives on.
+    func giveBack(_ driver: ExchangeDriver, _ exchange: Exchange?) { resting.append((driver, exchange)) }
+
+    /// Has `work` done at the end of this turn of the loop.
+    func postpone(_ work: @escaping () -> Void) { postponed.append(work) }
+
+    private func endTurn() {
+        // What is done here may postpone more, which is for the next turn.
+        while !postponed.isEmpty {
+            let batch = postponed
+            postponed = []
+            for work in batch { work() }
+        }
+        recycle()
+    }
 
     private func recycle() {
         guard !resting.isEmpty else { return }
         for (driver, exchange) in resting {
-            giveBack(exchange)
+            if let exchange { giveBack(exchange) }
             if drivers.count < Self.maxSpare { drivers.append(driver) }
         }
         resting.removeAll(keepingCapacity: true)
@@ -194,9 +289,7 @@ private final class WorkerTimer: Channel {
     weak var worker: Worker?
 
     init(loop: EventLoop) throws(SystemError) {
-        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard descriptor >= 0 else { throw SystemError("eventfd") }
-        super.init(loop: loop, descriptor: descriptor)
+        super.init(timerOn: loop)
         try register()
     }
 
@@ -229,7 +322,7 @@ final class ListeningSocket: ListenerChannel {
     override func accepted(_ descriptor: Int32, from peer: SocketAddress) {
         guard let worker, worker.reserveConnection() else {
             // Only after `pause`, in the same turn: the limit was reached by another listener's connection.
-            return Sockets.abandon(descriptor)
+            return loop.abandon(descriptor)
         }
         let connection = DownstreamConnection(
             worker: worker, listener: self, descriptor: descriptor, peer: peer)
@@ -248,13 +341,16 @@ final class ListeningSocket: ListenerChannel {
 }
 
 /// Random numbers for identifiers: unpredictable enough to be unique, far cheaper than the system's.
-struct FastRandom {
+package struct FastRandom {
     private var state: (UInt64, UInt64)
 
-    init() {
+    package init() {
         var system = SystemRandomNumberGenerator()
         state = (system.next() | 1, system.next())
     }
+
+    /// A sequence that is the same each time.
+    package init(seed: UInt64) { state = (seed | 1, ~seed) }
 
     /// xorshift128+.
     mutating func next() -> UInt64 {

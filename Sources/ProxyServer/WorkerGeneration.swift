@@ -14,6 +14,8 @@ final class WorkerGeneration {
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
     private var writers: [String: LogBuffer] = [:]
     private let headRules: [HeadRules]
+    /// `nil` where the configuration has no scripts.
+    private(set) var scripts: WorkerScripts?
     /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
     let keepsRequestBody: Bool
     /// A later generation took over: connections are not kept any more.
@@ -27,6 +29,19 @@ final class WorkerGeneration {
         keepsRequestBody = generation.configuration.variables.contains { $0.name == "request_body" }
         headRules = generation.configuration.listeners.map { HeadRules($0.defaultServer.connection) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
+    }
+
+    /// Loads the configuration's scripts, if it has any.
+    func loadScripts(on worker: Worker) {
+        guard !configuration.scripts.isEmpty else { return }
+        do throws(ScriptFault) {
+            let scripts = try WorkerScripts(generation, worker: worker)
+            scripts.owner = self
+            self.scripts = scripts
+        } catch {
+            // They were loaded before, when the configuration was; what has changed since is not theirs to say.
+            generation.errorLogger.log(.alert, "scripts could not be loaded: \(error.message)")
+        }
     }
 
     /// The last exchange has ended, so nobody waits for a name any more.
@@ -104,8 +119,8 @@ final class WorkerGeneration {
     private func buffer(for log: AccessLog) -> LogBuffer? {
         let file: LogFile
         switch log.destination {
-        case .standardOutput: file = .standardOutput
-        case .standardError: file = .standardError
+        case .standardOutput: file = generation.logFiles.standardOutput
+        case .standardError: file = generation.logFiles.standardError
         case .file(let path):
             do throws(SystemError) {
                 file = try generation.logFiles.open(path)
@@ -162,7 +177,7 @@ private struct AccessLogWriter {
             buffer.append(line, worker: worker)
         } else if let path = AccessLogRenderer.path(log, exchange),
             // Files named by variables may be as many as there are values: each is open for its line only.
-            let file = try? LogFile(path: String(decoding: path, as: UTF8.self))
+            let file = try? files.openOnce(String(decoding: path, as: UTF8.self))
         {
             file.write(line)
         }

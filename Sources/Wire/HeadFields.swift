@@ -1,4 +1,4 @@
-/// Where one header field stands in its head's bytes. Made by the head parsers, at most one a line.
+/// Where one header field stands in its head's bytes. Made by the head parsers, one for each line, and by edits.
 package struct FieldLine: Sendable {
     package var nameStart: UInt32
     package var nameLength: UInt16
@@ -12,10 +12,12 @@ package struct FieldLine: Sendable {
     package var hasPlainName: Bool
     /// The line is `name: value` with one space, nothing behind the value, and CR LF: it can be sent on as it is.
     package var isTidy: Bool
+    /// A script wrote the line; it was not received.
+    package var isEdited: Bool
 
     package init(
         nameStart: UInt32, nameLength: UInt16, id: FieldID, valueStart: UInt32, valueLength: UInt32,
-        hasPlainName: Bool = true, isTidy: Bool = false
+        hasPlainName: Bool = true, isTidy: Bool = false, isEdited: Bool = false
     ) {
         self.nameStart = nameStart
         self.nameLength = nameLength
@@ -24,6 +26,7 @@ package struct FieldLine: Sendable {
         self.valueLength = valueLength
         self.hasPlainName = hasPlainName
         self.isTidy = isTidy
+        self.isEdited = isEdited
     }
 
     /// Where the name stands in the head's bytes.

@@ -1,8 +1,8 @@
-/// A request's head as received: its bytes, and where the parts stand in them.
+/// A request's head as received, and perhaps edited since: its bytes, and where the parts stand in them.
 ///
 /// Recycled from exchange to exchange: `removeAll` keeps the storage, so a steady state allocates nothing.
 package struct RequestHead: Sendable {
-    /// The head as received, from the method to the empty line.
+    /// The head as received, from the method to the empty line, and behind it the lines that were edited.
     package var bytes: [UInt8] = []
     package var fields: [FieldLine] = []
     package var method = Range<Int>.empty
@@ -19,11 +19,15 @@ package struct RequestHead: Sendable {
     package var expectsContinue = false
     /// The position of the first field with each of a few ids in `fields`, or -1.
     package var hostIndex = -1
+    /// -1, too, for a field that was written here while the client sent none: it has then asked for nothing.
     package var upgradeIndex = -1
     package var connectionIndex = -1
     /// The `Connection` field holds the option `upgrade`. Meaningless in HTTP/1.0 (RFC 9110 §7.8), where it
-    /// is recorded all the same.
+    /// is recorded all the same. After an edit, the client has sent it and it still stands.
     package var connectionHasUpgrade = false
+    package var editsStart = -1
+    /// Fields `Connection` and `Upgrade` that were received and are no longer among `fields`.
+    package internal(set) var struckFields: [FieldLine] = []
 
     package init() {}
 
@@ -41,6 +45,8 @@ package struct RequestHead: Sendable {
         upgradeIndex = -1
         connectionIndex = -1
         connectionHasUpgrade = false
+        editsStart = -1
+        if !struckFields.isEmpty { struckFields.removeAll(keepingCapacity: true) }
     }
 
     /// The first field with `id`, `id` not being `.other`.

@@ -1,4 +1,4 @@
-/// A response's head as received, the counterpart of `RequestHead`.
+/// A response's head as received, and perhaps edited since; the counterpart of `RequestHead`.
 package struct ResponseHead: Sendable {
     package var bytes: [UInt8] = []
     package var fields: [FieldLine] = []
@@ -15,6 +15,7 @@ package struct ResponseHead: Sendable {
     package var upgradeIndex = -1
     package var connectionIndex = -1
     package var connectionHasUpgrade = false
+    package var editsStart = -1
 
     package init() {}
 
@@ -29,6 +30,7 @@ package struct ResponseHead: Sendable {
         upgradeIndex = -1
         connectionIndex = -1
         connectionHasUpgrade = false
+        editsStart = -1
     }
 
     /// The first field with `id`, `id` not being `.other`.

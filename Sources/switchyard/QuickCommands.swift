@@ -15,18 +15,27 @@ struct ProxyCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The server to proxy to.", valueName: "URL"))
     var to: String
 
+    @Option(help: ArgumentHelp("A plugin that everything goes through; may be repeated.", valueName: "file"))
+    var script: [String] = []
+
+    @Flag(help: "Load the scripts again when they are saved; open tunnels stay.")
+    var watch = false
+
     @Flag(help: "Print the configuration that this stands for, and do not run it.")
     var printConfig = false
 
     func run() throws {
         let quick: QuickConfiguration
+        let scripts = script.map { FilePath.absolute($0) }
         do throws(QuickConfiguration.Invalid) {
-            quick = try QuickConfiguration(listen: listen, target: to)
+            quick = try QuickConfiguration(listen: listen, target: to, scripts: scripts)
         } catch {
             throw ValidationError(error.description)
         }
         if printConfig { return StandardOutput.write(Array(quick.text.utf8)) }
-        try RunOptions.serve(Server.Options(quick)) { server in
+        var options = Server.Options(quick)
+        if watch { options.watchedFiles = scripts }
+        try RunOptions.serve(options) { server in
             for address in server.listening {
                 StandardOutput.line(
                     "\(Product.name): listening on \(address.name), proxying to \(quick.target)")

@@ -36,13 +36,13 @@ struct ConfigurationPrinter {
     func lines(level: String) -> [String] {
         switch level {
         case "location":
-            return servers.first?.locations.prefixes.first.map { contents(of: $0) } ?? []
+            return scriptLines + (servers.first?.locations.prefixes.first.map { contents(of: $0) } ?? [])
         case "server":
-            return listenerLines + (servers.first.map { contents(of: $0) } ?? [])
+            return listenerLines + scriptLines + (servers.first.map { contents(of: $0) } ?? [])
         case "upstream":
             return upstreamLines
         default:
-            return processLines + listenerLines + upstreamLines + mapLines + serverLines
+            return processLines + listenerLines + upstreamLines + mapLines + scriptLines + serverLines
         }
     }
 
@@ -108,6 +108,23 @@ struct ConfigurationPrinter {
 
     private func entries(_ table: [[UInt8]: Template], as kind: String) -> [String] {
         table.sorted { key($0.key) < key($1.key) }.map { "  \(kind)\(quoted($0.key)) → \(text($0.value))" }
+    }
+
+    private var scriptLines: [String] {
+        let scripts = configuration.scripts.enumerated().map { index, script in
+            let text = script.text
+            let words =
+                switch script.body {
+                case .plugin(_, let arguments):
+                    ["plugin"] + arguments.map { "\($0.name)=\(quoted($0.value))" }
+                case .hook(let stage, _): ["hook \(stage.name)"]
+                case .variable: ["variable"]
+                }
+            return
+                "script \(index) \(words.joined(separator: " ")) at \(text.file):\(text.line) \(quoted(text.text))"
+        }
+        let plans = configuration.scriptPlans.enumerated().map { "plan \($0): \($1)" }
+        return differences(configuration.lua, baseline.lua).map { "lua \($0)" } + scripts + plans
     }
 
     private var serverLines: [String] {
@@ -256,6 +273,8 @@ struct ConfigurationPrinter {
         case .map(let index): "\(definition.name) of map \(index)"
         case .assigned(let slot): "\(definition.name) in slot \(slot)"
         case .assignedOverMap(let index, let slot): "\(definition.name) in slot \(slot) or of map \(index)"
+        case .script(let slot, let assigned):
+            "\(definition.name) of script slot \(slot)\(assigned.map { " or in slot \($0)" } ?? "")"
         }
     }
 

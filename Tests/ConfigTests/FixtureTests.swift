@@ -100,11 +100,11 @@ struct Fixture: CustomTestStringConvertible, Sendable {
                 // Holds because: both texts are passed ended by NUL, alive during the call.
                 .success(files.keys.filter { unsafe fnmatch(pattern, $0, FNM_PATHNAME) == 0 }.sorted())
             })
+        var environment = CompilationEnvironment(
+            prefix: "", builtinVariables: testVariables, hostname: Array("box.example".utf8))
+        environment.scripts = .readingNotes
         return ConfigurationCompiler.compile(
-            text: wrapper, name: "root",
-            environment: CompilationEnvironment(
-                prefix: "", builtinVariables: testVariables, hostname: Array("box.example".utf8)),
-            files: memory)
+            text: wrapper, name: "root", environment: environment, files: memory)
     }
 
     /// The messages when there are any, then what differs from an empty configuration.

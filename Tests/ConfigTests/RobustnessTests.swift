@@ -8,6 +8,8 @@ private let sample = #"""
     http {
         log_format f escape=json '{"a":"$uri"}' "\t${host}";
         map $http_upgrade $c { default "up"; '' close; ~^(?<n>x+)$ $n; }
+        set_by_lua_block $t "default=a b" { return { '}' }[1] --[[ } ]] }
+        map_by_lua_block $uri $v { return [=[ } ]=] .. value }
         upstream u { server 127.0.0.1:1 weight=2; server unix:/s backup; keepalive 4; }
         server {
             listen [::1]:80 so_keepalive=1m::3; server_name ~^(?<s>.+)\.x$ *.y .z;
@@ -15,7 +17,7 @@ private let sample = #"""
             location ~* "^/a{2}" { proxy_pass http://u; proxy_set_header A "x # y"; }
             location / { proxy_pass http://u/x/; limit_except GET { allow 10.0.0.0/8; deny all; }
                 expires @15h30m; error_page 404 =200 /x; resolver [::1]:53; # end
-                location /n { rewrite ^/(.*)$ /y/$1? last; access_log l/$host.log f; }
+                location /n { rewrite ^/(.*)$ /y/$1? last; log_by_lua_block { x = "{" } access_log l/$host.log f; }
             }
         }
     }

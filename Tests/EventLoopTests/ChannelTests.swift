@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Deadlines", .timeLimit(.minutes(1)))
 struct DeadlineTests {
-    let clock = TestClock()
+    let clock = FakeClock()
     let loop: EventLoop
     let channel: RecordingStream
 
@@ -17,7 +17,7 @@ struct DeadlineTests {
     }
 
     func pass(_ milliseconds: Int64) {
-        clock.milliseconds += milliseconds
+        clock.advance(by: milliseconds)
         loop.turn(wait: false)
     }
 

@@ -8,7 +8,7 @@ import Testing
 struct NameResolverTests {
     typealias Outcome = Result<[SocketAddress], NameResolver.Failure>
 
-    let clock = TestClock()
+    let clock = FakeClock()
     let loop: EventLoop
 
     init() throws { loop = try clock.makeLoop() }
@@ -122,13 +122,13 @@ struct NameResolverTests {
         let server = try FakeNameServer(loop: loop) { _ in .a([192, 0, 2, 1], ttl: 5) }
         let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
         _ = resolve(resolver, "kept.test")
-        clock.milliseconds += 4_999
+        clock.advance(by: 4_999)
         loop.settle()
         var outcome: Outcome?
         resolver.resolve("KEPT.test", port: 81) { outcome = $0 }
         #expect(outcome == .success([try Self.address("192.0.2.1", 81)]))
         #expect(server.questions.count == 1)
-        clock.milliseconds += 1
+        clock.advance(by: 1)
         loop.settle()
         _ = resolve(resolver, "kept.test")
         #expect(server.questions.count == 2)
@@ -144,11 +144,11 @@ struct NameResolverTests {
                 $0.validity = 60_000
             })
         _ = resolve(resolver, "valid.test")
-        clock.milliseconds += 59_000
+        clock.advance(by: 59_000)
         loop.settle()
         _ = resolve(resolver, "valid.test")
         #expect(server.questions.count == 1)
-        clock.milliseconds += 1_000
+        clock.advance(by: 1_000)
         loop.settle()
         _ = resolve(resolver, "valid.test")
         #expect(server.questions.count == 2)
@@ -227,17 +227,17 @@ struct NameResolverTests {
         var outcome: Outcome?
         resolver.resolve("silent.test", port: 80) { outcome = $0 }
         loop.run { server.questions.count == 1 }
-        clock.milliseconds += 699
+        clock.advance(by: 699)
         loop.settle()
         #expect(outcome == nil)
         isSilent = false
-        clock.milliseconds += 1
+        clock.advance(by: 1)
         loop.settle()
         #expect(outcome == .failure(.timedOut))
         #expect(NameResolver.Failure.timedOut.isTimeout)
         // c-ares goes by the real clock, and asks again after a seventh of the limit.
         while server.questions.count < 2 {
-            clock.milliseconds += 1
+            clock.advance(by: 1)
             loop.turn(wait: false)
         }
         loop.settle()

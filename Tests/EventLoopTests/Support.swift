@@ -3,12 +3,10 @@ import Testing
 
 @testable import EventLoop
 
-/// A clock that moves when it is told to.
-final class TestClock {
-    var milliseconds: Int64 = 1_000_000
-
+extension FakeClock {
+    /// A loop on the kernel's sockets, whose time is this clock's.
     func makeLoop(scratchSize: Int = 64 * 1024) throws -> EventLoop {
-        try EventLoop(scratchSize: scratchSize) { [self] in (milliseconds, milliseconds) }
+        try EventLoop(scratchSize: scratchSize, clock: self)
     }
 }
 

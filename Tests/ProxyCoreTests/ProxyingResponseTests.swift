@@ -497,6 +497,23 @@ struct ProxyingFramingTests {
     }
 }
 
+@Suite("A response that a script has edited")
+struct EditedResponseTests {
+    @Test("a status of the script's has its own reason, not the upstream's")
+    func status() throws {
+        let fixture = try ProxyingFixture(
+            "proxy_pass http://127.0.0.1:9000;", request: "GET / HTTP/1.1\nHost: c\n\n")
+        try fixture.receive("HTTP/1.1 200 Fine\nContent-Length: 9\n\n")
+        fixture.exchange.setResponseStatus(403)
+        let plan = ProxyPlan(fixture.exchange.location.settings.values, pass: try fixture.pass())
+        var head: [UInt8] = []
+        let facts = DownstreamResponseBuilder.append(
+            for: fixture.exchange, plan: plan, mayKeepAlive: true, to: &head)
+        #expect(head.text.hasPrefix("HTTP/1.1 403 Forbidden\r\n"))
+        #expect(facts.status == 403 && facts.framing == .length(9))
+    }
+}
+
 @Suite("Plans of locations")
 struct ProxyPlanTests {
     @Test("a plan is made once for a location and a proxy_pass")

@@ -44,6 +44,12 @@ struct ProxyingTargetTests {
             location: "rewrite ^/rw/(.*)$ /n/$1 break; proxy_pass http://127.0.0.1:9000;", path: "/rw/",
             target: "/rw/a%20b%25?x=1", result: "group 127.0.0.1:9000 /n/a%20b%25?x=1"),
         Case(
+            location: "set $args n=1; proxy_pass http://127.0.0.1:9000;", path: "/args/",
+            target: "/args/a%20b?x=1", result: "group 127.0.0.1:9000 /args/a%20b?n=1"),
+        Case(
+            location: "set $args n=1; proxy_pass http://127.0.0.1:9000/two/;", path: "/args/",
+            target: "/args/a?x=1", result: "group 127.0.0.1:9000 /two/a?n=1"),
+        Case(
             location: "proxy_pass http://127.0.0.1:9000$request_uri;", path: "/var/",
             target: "/var/a%20b?x=1", result: "address 127.0.0.1:9000 /var/a%20b?x=1"),
         Case(
@@ -122,5 +128,28 @@ struct ProxyingTargetTests {
         _ = try fixture.target()
         #expect(fixture.exchange.proxyHost.text == host)
         #expect(fixture.exchange.proxyPort.text == port)
+    }
+
+    @Test(
+        "a script's target is an upstream or a URL of scheme and host",
+        arguments: [
+            ("grp", nil), ("http://grp", nil), ("http://127.0.0.1:81", nil), ("http://[::1]:81", nil),
+            ("none", "there is no upstream \"none\""),
+            ("127.0.0.1:9000", "there is no upstream \"127.0.0.1:9000\""),
+            ("http://a/", "found a path in \"http://a/\", expected http://host:port"),
+            ("http://a?x", "found a path in \"http://a?x\", expected http://host:port"),
+            ("http://", "no host in upstream \"http://\""),
+            ("http://a:0", "invalid port in upstream \"http://a:0\""),
+            ("https://a", "https protocol requires SSL support in \"https://a\""),
+            ("ws://a", "invalid URL prefix in \"ws://a\""),
+            ("http://user@a", "invalid host in upstream \"http://user@a\""),
+        ] as [(String, String?)])
+    func route(_ target: String, _ fault: String?) throws {
+        let text = """
+            events {} http { \(Self.upstreams) server { listen 80; location / { proxy_pass http://127.0.0.1:9000; } } }
+            """
+        let parsed = Configuration.parse(text, builtinVariables: VariableTable.names)
+        let configuration = try #require(parsed.configuration)
+        #expect(ProxyTarget.fault(ofRoute: Array(target.utf8), in: configuration) == fault)
     }
 }

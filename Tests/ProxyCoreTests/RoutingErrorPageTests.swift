@@ -126,6 +126,20 @@ struct RoutingErrorPageTests {
                 "named /int GET"))
     }
 
+    @Test(
+        "a URI as a client writes it is decoded first",
+        arguments: [
+            ("/in%74?a%20b", "200 int /int a%20b GET"), ("/x/../int", "200 int /int  GET"),
+            ("/%zz", "500 page"),
+            ("/../int", "500 page"), ("/a%00", "500 page"),
+        ])
+    func redirectsEscaped(_ uri: String, _ expected: String) throws {
+        let bench = try RoutingBench(Self.pages)
+        let exchange = try bench.exchange("/e1?o=1")
+        #expect(
+            bench.describe(Router.redirect(exchange, toEscapedURI: Array(uri.utf8)), exchange) == expected)
+    }
+
     // MARK: What may be asked
 
     private static let limits = """

@@ -258,7 +258,8 @@ struct FetchClientTests {
         settings.resolver = .init(servers: ["127.0.0.1:\(silent.port)"])
         var failure: FetchFailure?
         _ = try fixture.client.start(
-            FetchRequest("http://name.test/", timeout: 30), in: fixture.generation, settings: settings
+            FetchRequest("http://name.test/", timeout: 30), in: fixture.generation,
+            settings: Settings(settings)
         ) { failure = $0.failure }
         #expect(fixture.lookups.count == 1)
         fixture.run { failure != nil }
@@ -322,7 +323,7 @@ struct FetchClientTests {
             if stage == "sending" { request.body = [UInt8](repeating: 0, count: 16 << 20) }
             var isAnswered = false
             var handle: FetchHandle? = try fixture.client.start(
-                request, in: fixture.generation, settings: settings
+                request, in: fixture.generation, settings: Settings(settings)
             ) { _ in isAnswered = true }
             weak let watched = handle
             switch stage {

@@ -50,10 +50,10 @@ final class NetworkFixture {
     /// Handles what is there by now.
     func settle() { for _ in 0..<8 { worker.loop.turn(wait: false) } }
 
-    func serve(_ answer: @escaping (ScriptedConnection, String) -> Void = { _, _ in }) throws
-        -> ScriptedServer
-    {
-        let server = try ScriptedServer.listening(on: worker.loop, answer)
+    func serve(
+        port: UInt16 = 0, _ answer: @escaping (ScriptedConnection, String) -> Void = { _, _ in }
+    ) throws -> ScriptedServer {
+        let server = try ScriptedServer.listening(on: worker.loop, port: port, answer)
         servers.append(server)
         return server
     }
@@ -111,9 +111,10 @@ final class ScriptedServer: ListenerChannel {
     private(set) var port: UInt16 = 0
 
     static func listening(
-        on loop: EventLoop, _ answer: @escaping (ScriptedConnection, String) -> Void
+        on loop: EventLoop, port: UInt16, _ answer: @escaping (ScriptedConnection, String) -> Void
     ) throws -> ScriptedServer {
-        let descriptor = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: Sockets.ListenOptions())
+        let descriptor = try Sockets.listen(
+            on: .ipv4(0x7F00_0001, port: port), options: Sockets.ListenOptions())
         let server = ScriptedServer(loop: loop, descriptor: descriptor)
         server.answer = answer
         server.port = try #require(Sockets.localAddress(descriptor)).port

@@ -2,6 +2,8 @@
 #ifndef CSWITCHYARD_H
 #define CSWITCHYARD_H
 
+#include "SwitchyardLua.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 
 /// epoll_ctl with the 64-bit user data that the kernel hands back with each event.
@@ -23,6 +26,12 @@ typedef struct {
 
 /// epoll_wait for at most `capacity` events.
 int sy_epoll_wait(int epoll, sy_event *events, int capacity, int timeout);
+
+/// A timer of the monotonic clock as a descriptor, non-blocking and close-on-exec; -1 and errno on failure.
+int sy_timer_create(void);
+
+/// Has the timer expire once, at `milliseconds` (above 0) of the clock; forgets what it has counted before.
+int sy_timer_set(int timer, int64_t milliseconds);
 
 /// accept4, non-blocking and close-on-exec.
 int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length);

@@ -14,6 +14,8 @@ package struct CompilationEnvironment: Sendable {
     package var isPrivileged: Bool
     /// Numeric addresses of a host name, for `listen` and `resolver`.
     package var addressesOfHost: @Sendable (_ name: String) -> [String]
+    /// Looks into scripts; accepts all of them unless set.
+    package var scripts = ScriptProbe.none
 
     package init(
         prefix: String, builtinVariables: Set<String>, hostname: [UInt8] = [], isPrivileged: Bool = true,
@@ -35,6 +37,9 @@ package struct CompilationEnvironment: Sendable {
 /// What one run of the compiler has gathered so far, across all levels.
 final class Compilation {
     let environment: CompilationEnvironment
+    let files: ConfigurationFiles
+    /// The directory under which the paths of `include` and of scripts are.
+    let configurationDirectory: String
     var diagnostics: [ConfigDiagnostic] = []
     var process = ProcessSettings()
     var variables: VariableRegistry
@@ -42,9 +47,13 @@ final class Compilation {
     var upstreams = UpstreamDrafts()
     var maps: [MapTable] = []
     var servers: [CompiledServer] = []
+    var lua = LuaSettings()
+    var scripts = ScriptDrafts()
 
-    init(environment: CompilationEnvironment) {
+    init(environment: CompilationEnvironment, files: ConfigurationFiles, configurationDirectory: String) {
         self.environment = environment
+        self.files = files
+        self.configurationDirectory = configurationDirectory
         variables = VariableRegistry(builtins: environment.builtinVariables)
     }
 
@@ -82,13 +91,26 @@ final class Compilation {
         }
     }
 
-    func defineMap(_ table: MapTable, at position: SourcePosition) throws(ConfigDiagnostic) {
+    /// Yields the slot of the `map_by_lua_block` that it takes the place of.
+    func defineMap(_ table: MapTable, at position: SourcePosition) throws(ConfigDiagnostic) -> Int? {
         do {
-            try variables.define(map: maps.count, as: table.name)
+            let replaced = try variables.define(map: maps.count, as: table.name)
+            maps.append(table)
+            return replaced
         } catch {
             throw conflict(error, name: table.name, position: position, directive: "map")
         }
-        maps.append(table)
+    }
+
+    /// The slot of a variable that scripts compute.
+    func scriptSlot(
+        of name: String, asMap: Bool, at position: SourcePosition, in directive: String
+    ) throws(ConfigDiagnostic) -> Int {
+        do {
+            return try asMap ? variables.scriptSlot(mapping: name) : variables.scriptSlot(of: name)
+        } catch {
+            throw conflict(error, name: name, position: position, directive: directive)
+        }
     }
 
     private func conflict(
@@ -97,6 +119,8 @@ final class Compilation {
         let message =
             switch conflict {
             case .builtin: "the duplicate \"\(name)\" variable: it is built in and cannot be defined"
+            case .map: "the duplicate \"\(name)\" variable: a map defines it"
+            case .script: "the duplicate \"\(name)\" variable: a script defines it"
             }
         return ConfigDiagnostic(position: position, directive: directive, message: message)
     }

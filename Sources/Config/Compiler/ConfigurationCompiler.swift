@@ -51,7 +51,9 @@ package struct ConfigurationCompiler {
     private static func compile(
         _ tree: [DirectiveNode], _ parser: Parser, _ environment: CompilationEnvironment
     ) -> Result {
-        let compilation = Compilation(environment: environment)
+        let compilation = Compilation(
+            environment: environment, files: parser.files,
+            configurationDirectory: parser.configurationDirectory)
         var main = Scope(context: .main, compilation: compilation)
         let defaultLog = ErrorLog(
             destination: environment.defaultErrorLog
@@ -63,11 +65,14 @@ package struct ConfigurationCompiler {
 
         let listeners = ListenerAssembly.listeners(of: compilation)
         let (variables, unknown) = compilation.variables.resolve()
+        compilation.finishScripts(variables)
         let diagnostics = ConfigDiagnostic.sorted(parser.diagnostics + compilation.diagnostics + unknown)
         let isUsable = !diagnostics.contains { $0.severity == .error }
         let configuration = Configuration(
             process: compilation.process, listeners: listeners, upstreams: compilation.upstreams.groups,
-            maps: compilation.maps, variables: variables, assignedSlots: compilation.variables.slotCount)
+            maps: compilation.maps, variables: variables, assignedSlots: compilation.variables.slotCount,
+            scripts: compilation.scripts.scripts, scriptPlans: compilation.scripts.plans,
+            scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua)
         return Result(
             configuration: isUsable ? configuration : nil, diagnostics: diagnostics, sources: parser.sources)
     }

@@ -34,10 +34,16 @@ enum DirectiveCompiler {
 
     private static func misuse(_ call: Call, in context: Contexts) -> ConfigDiagnostic? {
         let directive = call.directive
-        let isBlock = if case .block = call.node.body { true } else { false }
-        if isBlock != directive.isBlock {
+        let form: Directive.Form =
+            switch call.node.body {
+            case .none: .simple
+            case .block: .block
+            case .script: .script
+            }
+        if form != directive.form {
             return call.failure(
-                isBlock ? "found \"{\", expected \";\": it takes no block" : "found \";\", expected \"{\"")
+                form == .simple
+                    ? "found \";\", expected \"{\"" : "found \"{\", expected \";\": it takes no block")
         }
         guard directive.contexts.contains(context) else {
             return call.failure(
@@ -61,6 +67,9 @@ enum DirectiveCompiler {
             return ConfigDiagnostic(
                 position: node.position, directive: name,
                 message: "is a directive of nginx that Switchyard does not support")
+        }
+        if let message = ScriptDirectiveHints.message(for: name) {
+            return ConfigDiagnostic(position: node.position, directive: name, message: message)
         }
         var message = "unknown directive"
         if let near = Spelling.nearest(to: name, among: DirectiveTable.names) {

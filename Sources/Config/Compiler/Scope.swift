@@ -15,6 +15,8 @@ struct Scope {
     var hiddenHeaders: [[UInt8]] = []
     var passedHeaders: [[UInt8]] = []
     var accessRules: [AccessRule] = []
+    /// Those that run here, outer contexts first: a level adds to what it inherited.
+    var scripts: [Int] = []
     /// What answers; inherited by `if` and `limit_except` only.
     var handler = ContentHandler.none
     var matcher = LocationMatcher.server
@@ -29,6 +31,8 @@ struct Scope {
     /// An `allow` or `deny` was met at this level.
     var hasAccessRules = false
     var isInternal = false
+    /// Where scripts of this level define variables, by slot.
+    var scriptVariablesSetAt: [Int: SourcePosition] = [:]
     var rewrites: [RewriteInstruction] = []
     var limitExcept: LimitExcept?
     var locations: [LocationDraft] = []
@@ -48,6 +52,7 @@ struct Scope {
         child.hiddenHeaders = hiddenHeaders
         child.passedHeaders = passedHeaders
         child.accessRules = accessRules
+        child.scripts = scripts
         if context.isSubset(of: [.ifInServer, .ifInLocation, .limitExcept]) {
             child.handler = handler
         }
@@ -67,6 +72,8 @@ struct Scope {
         var values = settings
         values.proxyHiddenHeaders = Scope.headersHiddenByDefault.union(hiddenHeaders).subtracting(
             passedHeaders)
+        values.scriptPlan = compilation.scripts.plan(of: scripts)
+        compilation.scripts.note(values.scriptVariables)
         return Settings(values)
     }
 

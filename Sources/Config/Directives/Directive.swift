@@ -11,6 +11,16 @@ package struct Directive: Sendable {
         case onlyOff
     }
 
+    /// What ends it.
+    package enum Form: Sendable, Equatable {
+        /// `;`
+        case simple
+        /// Directives in braces.
+        case block
+        /// Lua in braces.
+        case script
+    }
+
     /// A level's directives are applied phase by phase, so that what a phase needs of its level is complete
     /// whatever the order in which it was written.
     enum Phase: Int, CaseIterable {
@@ -36,7 +46,7 @@ package struct Directive: Sendable {
     /// One sentence.
     package let note: String
     package let kind: Kind
-    package let isBlock: Bool
+    package let form: Form
     /// May stand more than once at a level.
     package let isRepeatable: Bool
     let phase: Phase
@@ -45,7 +55,7 @@ package struct Directive: Sendable {
     init(
         _ name: String, _ syntax: String, in contexts: Contexts, takes arity: Arity,
         default defaultValue: String = "",
-        _ note: String, kind: Kind = .applied, block isBlock: Bool = false,
+        _ note: String, kind: Kind = .applied, block isBlock: Bool = false, script isScript: Bool = false,
         repeats isRepeatable: Bool = false,
         phase: Phase = .settings, apply: @escaping Apply
     ) {
@@ -56,7 +66,7 @@ package struct Directive: Sendable {
         self.defaultValue = defaultValue
         self.note = note
         self.kind = kind
-        self.isBlock = isBlock
+        form = isScript ? .script : isBlock ? .block : .simple
         self.isRepeatable = isRepeatable
         self.phase = phase
         self.apply = apply
@@ -129,6 +139,11 @@ struct Call {
     var position: SourcePosition { node.position }
     var body: [DirectiveNode] {
         if case .block(let nodes) = node.body { nodes } else { [] }
+    }
+
+    /// The Lua in its braces.
+    var script: ScriptText? {
+        if case .script(let text) = node.body { text } else { nil }
     }
 
     func failure(_ message: String, at word: Word? = nil) -> ConfigDiagnostic {

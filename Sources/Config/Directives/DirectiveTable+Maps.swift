@@ -20,8 +20,18 @@ extension DirectiveTable {
                     scope.compilation.report(error)
                 }
             }
-            try scope.compilation.defineMap(map.table, at: call.arguments[1].position)
-        }
+            let replaced = try scope.compilation.defineMap(map.table, at: call.arguments[1].position)
+            scope.settings.scriptVariables.removeAll { $0.slot == replaced }
+        },
+        Directive(
+            "map_by_lua_block", "text $variable [default=value] { … }", in: .http, takes: .between(2, 3),
+            "Makes a variable of what the Lua returns: it finds the text as value, the exchange as flow.",
+            script: true, repeats: true, phase: .tables
+        ) { scope, call throws(ConfigDiagnostic) in
+            guard let text = call.script else { return }
+            let key = try scope.compilation.template(call.arguments[0], in: call.name)
+            try defineVariable(call.arguments[1], as: text, key: key, &scope, call)
+        },
     ]
 }
 

@@ -11,10 +11,18 @@ package final class Configuration: Sendable {
     package let variables: [VariableDefinition]
     /// How many values `set` and named groups may assign in one exchange.
     package let assignedSlots: Int
+    /// In the order in which their directives were met. Those of `init_by_lua_…` are in no plan: each worker runs them.
+    package let scripts: [Script]
+    /// Positions in `scripts`, outer contexts first. Levels with equal lists share one.
+    package let scriptPlans: [[Int]]
+    /// How many values scripts compute for one exchange: one for each name of a variable.
+    package let scriptSlots: Int
+    package let lua: LuaSettings
 
     package init(
         process: ProcessSettings, listeners: [Listener], upstreams: [UpstreamGroup], maps: [MapTable],
-        variables: [VariableDefinition], assignedSlots: Int
+        variables: [VariableDefinition], assignedSlots: Int, scripts: [Script] = [],
+        scriptPlans: [[Int]] = [], scriptSlots: Int = 0, lua: LuaSettings = LuaSettings()
     ) {
         self.process = process
         self.listeners = listeners
@@ -22,6 +30,10 @@ package final class Configuration: Sendable {
         self.maps = maps
         self.variables = variables
         self.assignedSlots = assignedSlots
+        self.scripts = scripts
+        self.scriptPlans = scriptPlans
+        self.scriptSlots = scriptSlots
+        self.lua = lua
     }
 }
 

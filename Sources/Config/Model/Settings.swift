@@ -72,6 +72,13 @@ package final class Settings: Sendable {
         package var resolver: Resolver?
         package var resolverTimeout = 30_000
 
+        // Scripts.
+        /// A position in `Configuration.scriptPlans`; -1 where no script runs.
+        package var scriptPlan = -1
+        /// A slot stands once; a slot without an entry has no value here.
+        package var scriptVariables: [ScriptVariable] = []
+        package var luaFailure = ScriptFailurePolicy.closed
+
         package init() {}
     }
 }

@@ -63,12 +63,15 @@ package enum VariableSource: Sendable, Equatable {
     case assigned(slot: Int)
     /// Both: the assigned value from the moment that it is assigned, the map's before.
     case assignedOverMap(Int, slot: Int)
+    /// A script: `slot` is that of `ScriptVariable`, whose entry in the location's settings says how it is computed.
+    /// What `set` or a named group assigned takes its place from the moment that it is assigned.
+    case script(slot: Int, assigned: Int?)
 
     /// The position of the map that it may come from.
     package var map: Int? {
         switch self {
         case .map(let index), .assignedOverMap(let index, _): index
-        case .builtin, .family, .assigned: nil
+        case .builtin, .family, .assigned, .script: nil
         }
     }
 }

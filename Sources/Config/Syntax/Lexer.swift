@@ -62,6 +62,35 @@ struct Lexer {
         }
     }
 
+    /// Why a block of Lua cannot be used.
+    struct LuaFault: Error, Equatable {
+        var position: SourcePosition
+        var message: String
+        /// It was read to the end of the file.
+        var tookRest: Bool
+    }
+
+    /// Behind an opening brace: the Lua up to the brace that closes it, which is read as well.
+    mutating func luaBlock(opened: SourcePosition) -> Result<ScriptText, LuaFault> {
+        let block = LuaBlock(in: bytes, from: index)
+        let text = ScriptText(text: Array(bytes[index..<block.end]), file: file, line: line)
+        var fault = block.fault.map { found in
+            advance(to: found.offset)
+            return LuaFault(position: position(), message: found.message, tookRest: !block.isClosed)
+        }
+        advance(to: block.end)
+        if block.isClosed {
+            advance()
+        } else if fault == nil {
+            fault = LuaFault(
+                position: position(),
+                message: "found the end of the file, expected \"}\" for the Lua block opened at line "
+                    + "\(opened.line)",
+                tookRest: true)
+        }
+        return fault.map { .failure($0) } ?? .success(text)
+    }
+
     private mutating func quotedWord(_ start: SourcePosition) -> Token {
         let quote = bytes[index]
         advance()
@@ -111,6 +140,10 @@ struct Lexer {
             lineStart = index + 1
         }
         index += 1
+    }
+
+    private mutating func advance(to end: Int) {
+        while index < end { advance() }
     }
 
     private mutating func position() -> SourcePosition {

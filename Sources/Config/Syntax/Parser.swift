@@ -4,6 +4,8 @@ package struct DirectiveNode: Sendable, Hashable {
         /// Ended by `;`.
         case none
         case block([DirectiveNode])
+        /// The Lua in the braces of a `…_by_lua_block`.
+        case script(ScriptText)
     }
 
     package var name: Word
@@ -21,7 +23,7 @@ package struct DirectiveNode: Sendable, Hashable {
 
 /// Reads files into a tree of directives, replacing each `include` by what it includes.
 ///
-/// It knows nothing of directives but `include`. After a fault it goes on behind the next `;` or `}`, so that
+/// It knows nothing of directives but `include`, and that names in `_by_lua_block` have Lua in their braces. After a fault it goes on behind the next `;` or `}`, so that
 /// one run finds them all.
 package struct Parser {
     /// Files within files.
@@ -29,11 +31,13 @@ package struct Parser {
     /// Blocks within blocks, counted through files; beyond any use, but recursion must end.
     private static let deepestBlock = 64
 
-    private let files: ConfigurationFiles
+    let files: ConfigurationFiles
     /// Directory that relative paths of `include` are under.
-    private let configurationDirectory: String
+    let configurationDirectory: String
     private var order = 0
     private var blockDepth = 0
+    /// Lua that does not end took the braces of the blocks around it: nothing is said about those.
+    private var luaTookRest = false
     /// The files being read, each included by the one before.
     private var openFiles: [String] = []
     package private(set) var diagnostics: [ConfigDiagnostic] = []
@@ -54,6 +58,7 @@ package struct Parser {
     package mutating func parse(text: [UInt8], name: String) -> [DirectiveNode] {
         var lexer = Lexer(text, file: name, order: order)
         let nodes = directives(&lexer, opened: nil)
+        luaTookRest = false
         order = lexer.nextOrder
         return nodes
     }
@@ -101,16 +106,17 @@ package struct Parser {
                     finish(&words, into: &nodes, &lexer)
                 }
             case .openBrace(let position):
-                let body = block(&lexer, opened: position)
+                let body = body(of: words.first, &lexer, opened: position)
                 if isSpoilt {
                     words = []
                     isSpoilt = false
                 } else if words.isEmpty {
                     report(position, "found \"{\", expected a directive")
                 } else {
-                    nodes.append(
-                        DirectiveNode(name: words[0], arguments: Array(words.dropFirst()), body: .block(body))
-                    )
+                    if let body {
+                        nodes.append(
+                            DirectiveNode(name: words[0], arguments: Array(words.dropFirst()), body: body))
+                    }
                     words = []
                 }
             case .closeBrace(let position):
@@ -130,7 +136,7 @@ package struct Parser {
                     report(
                         position, directive: word.text, "found the end of the file, expected \";\" or \"{\"")
                 }
-                if let opened {
+                if let opened, !luaTookRest {
                     report(
                         position,
                         "found the end of the file, expected \"}\" for the block opened at line \(opened.line)"
@@ -138,6 +144,22 @@ package struct Parser {
                 }
                 return nodes
             }
+        }
+    }
+
+    /// What stands in the braces of the directive, or `nil` and a report when that is Lua without an end.
+    private mutating func body(
+        of name: Word?, _ lexer: inout Lexer, opened: SourcePosition
+    ) -> DirectiveNode.Body? {
+        guard let name, name.text.hasSuffix("_by_lua_block") else {
+            return .block(block(&lexer, opened: opened))
+        }
+        switch lexer.luaBlock(opened: opened) {
+        case .success(let text): return .script(text)
+        case .failure(let fault):
+            report(fault.position, directive: name.text, fault.message)
+            luaTookRest = fault.tookRest
+            return nil
         }
     }
 

@@ -2,7 +2,7 @@
 package struct SourcePosition: Sendable, Hashable {
     /// As it was opened, or `command line` for the text of `-g`.
     package var file: String
-    /// Both count from 1; a column is a byte.
+    /// Both count from 1; a column is a byte, and 0 where it is not known, as in what Lua says of a script.
     package var line: Int
     package var column: Int
     /// Words are numbered as they are read, across included files, so that messages can be put in order.

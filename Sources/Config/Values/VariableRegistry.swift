@@ -15,6 +15,9 @@ struct VariableRegistry {
     private var uses: [Use] = []
     private var definitions: [String: VariableSource] = [:]
     private(set) var slotCount = 0
+    private(set) var scriptSlotCount = 0
+    /// Those of scripts that only `map_by_lua_block` defines, so that a `map` may take their place.
+    private var mappedByScript: Set<String> = []
 
     init(builtins: Set<String>) { self.builtins = builtins }
 
@@ -29,7 +32,7 @@ struct VariableRegistry {
     }
 
     enum Conflict: Error {
-        case builtin
+        case builtin, map, script
     }
 
     /// The slot of a variable that `set` or a named group assigns; the same one for each that assigns it.
@@ -39,25 +42,66 @@ struct VariableRegistry {
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot): return slot
         case .map(let index): definitions[name] = .assignedOverMap(index, slot: slotCount)
+        case .script(_, let slot?): return slot
+        case .script(let script, nil): definitions[name] = .script(slot: script, assigned: slotCount)
         case .builtin, .family, nil: definitions[name] = .assigned(slot: slotCount)
         }
         slotCount += 1
         return slotCount - 1
     }
 
-    /// A second `map` of a name replaces the first, as in nginx.
-    mutating func define(map index: Int, as name: String) throws(Conflict) {
+    /// A second `map` of a name replaces the first, as in nginx; yields the slot of a `map_by_lua_block` that it
+    /// replaces.
+    mutating func define(map index: Int, as name: String) throws(Conflict) -> Int? {
         let name = name.lowercased()
         guard !builtins.contains(name) else { throw .builtin }
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot):
             definitions[name] = .assignedOverMap(index, slot: slot)
+        case .script(let script, let assigned):
+            guard mappedByScript.remove(name) != nil else { throw .script }
+            definitions[name] = assigned.map { .assignedOverMap(index, slot: $0) } ?? .map(index)
+            return script
         case .builtin, .family, .map, nil: definitions[name] = .map(index)
         }
+        return nil
     }
 
-    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one.
+    /// The slot of a variable that scripts of some levels compute; the same one for each of them.
+    mutating func scriptSlot(of name: String) throws(Conflict) -> Int {
+        let name = name.lowercased()
+        if definitions[name]?.map != nil { throw .map }
+        mappedByScript.remove(name)
+        return try scriptSlot(defining: name)
+    }
+
+    /// The slot of a `map_by_lua_block`, which replaces a `map` of that name.
+    mutating func scriptSlot(mapping name: String) throws(Conflict) -> Int {
+        let name = name.lowercased()
+        let slot = scriptSlotCount
+        let result = try scriptSlot(defining: name)
+        if result == slot { mappedByScript.insert(name) }
+        return result
+    }
+
+    private mutating func scriptSlot(defining name: String) throws(Conflict) -> Int {
+        guard !builtins.contains(name) else { throw .builtin }
+        var assigned: Int?
+        switch definitions[name] {
+        case .script(let slot, _): return slot
+        case .assigned(let slot), .assignedOverMap(_, let slot): assigned = slot
+        case .builtin, .family, .map, nil: break
+        }
+        definitions[name] = .script(slot: scriptSlotCount, assigned: assigned)
+        scriptSlotCount += 1
+        return scriptSlotCount - 1
+    }
+
+    /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one. Behind them come
+    /// those that are defined and not mentioned: a script may name them.
     func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
+        let unmentioned = definitions.keys.filter { positions[$0] == nil }.sorted()
+        let names = names + unmentioned
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
         let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0))

@@ -31,7 +31,8 @@ package enum DownstreamResponseBuilder {
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
             hasDate: outline.hasDate)
 
-        let reason = isErrorPage ? ReasonPhrases.phrase(status)[...] : bytes[exchange.response.reason]
+        let hasOwnReason = isErrorPage || exchange.reasonIsOurs
+        let reason = hasOwnReason ? ReasonPhrases.phrase(status)[...] : bytes[exchange.response.reason]
         writer.appendStatusLine(reason: reason, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if let type = outline.contentType {
@@ -39,11 +40,15 @@ package enum DownstreamResponseBuilder {
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
-        } else if framing == .none, let length = outline.contentLength, status >= 200, status != 204 {
+        } else if framing == .none, let length = outline.contentLength, status >= 200, status != 204,
+            !exchange.responseBodyIsScripted
+        {
             // What a HEAD or a 304 says of a body that is not sent.
             ResponseHeadWriter.append(bytes[length], as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
-        let location = outline.location.flatMap { rewritten($0, exchange, plan) }
+        let location = outline.location.flatMap { value in
+            outline.locationIsEdited ? Array(bytes[value]) : rewritten(value, exchange, plan)
+        }
         let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
         if let location, isAbsolute {
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
@@ -117,6 +122,7 @@ package enum DownstreamResponseBuilder {
         }
         let framing = exchange.response.framing
         let knowsChunks = exchange.request.version >= .v1_1 && settings.values.chunkedTransferEncoding
+        if exchange.responseBodyIsScripted { return knowsChunks ? (.chunked, true) : (.untilClose, false) }
         switch framing {
         case .none: return (.length(0), false)
         case .length:
@@ -155,7 +161,7 @@ package enum DownstreamResponseBuilder {
         var cacheControlLine = changes.expires?.cacheControl
         var copier = FieldCopier()
         for field in fields {
-            if plan.hidden.contains(field, of: bytes) { continue }
+            if !field.isEdited, plan.hidden.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) {
                 guard field.id == .upgrade, changes.keepsUpgrade else { continue }
             }

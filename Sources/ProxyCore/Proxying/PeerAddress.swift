@@ -33,6 +33,15 @@ package struct PeerAddress: Sendable, Hashable {
         }
     }
 
+    /// The address alone, without brackets; a UNIX socket's path with `unix:` before it.
+    package var host: [UInt8] {
+        switch endpoint {
+        case .ipv4(let address, _): Self.text(ipv4: address)
+        case .ipv6(let bytes, _): Self.text(ipv6: bytes)
+        case .unix: text
+        }
+    }
+
     /// From a numeric address, IPv6 with or without brackets; `nil` when it is anything else.
     package init?(numericHost host: [UInt8], port: UInt16) {
         if let address = Self.parseIPv4(host, 0..<host.count) {

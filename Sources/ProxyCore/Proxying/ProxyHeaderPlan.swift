@@ -15,6 +15,8 @@ package final class ProxyHeaderPlan: Sendable {
         /// The proxy_pass's host: `Host: $proxy_host`, nginx's default.
         case proxyHost
         case connection(prefix: [UInt8], Template)
+        /// nginx's default `Connection: close`, where no script wrote another.
+        case defaultConnection
         case upgrade(prefix: [UInt8], Template)
         /// Framing is the proxy's own affair: the configuration decides where the line stands and, with an
         /// empty value, that a length of a body that is not sent is left out.
@@ -27,7 +29,9 @@ package final class ProxyHeaderPlan: Sendable {
     let replaced: FieldNameSet
     /// The configuration has a field `Upgrade` that may come out non-empty.
     package let mayUpgrade: Bool
-    /// `Connection` as sent, where that is the same for every request.
+    /// Nothing is configured for `Upgrade`, so that what a script wrote is sent.
+    let passesEditedUpgrade: Bool
+    /// `Connection` as sent, where that is the same for every request that no script has edited.
     let fixedConnection: ConnectionIntent?
 
     package init(_ settings: Settings.Values) {
@@ -37,6 +41,7 @@ package final class ProxyHeaderPlan: Sendable {
         compiler.flush()
         rows = compiler.rows
         mayUpgrade = compiler.mayUpgrade
+        passesEditedUpgrade = compiler.passesEditedUpgrade
         fixedConnection = compiler.fixedConnection
         replaced = FieldNameSet(compiler.names)
     }
@@ -58,6 +63,7 @@ private struct Compiler {
     /// Names that the rows replace, lower case, each once.
     var names: [[UInt8]] = []
     var mayUpgrade = false
+    var passesEditedUpgrade = false
     var fixedConnection: ConnectionIntent? = .keepAlive
     private var pending: [UInt8] = []
 
@@ -105,12 +111,13 @@ private struct Compiler {
             switch name {
             case "Host": append(.proxyHost)
             case "Connection":
-                appendFixed(prefix, Array("close".utf8))
+                append(.defaultConnection)
                 fixedConnection = .close
             case "Content-Length": append(.contentLength(prefix: prefix, omitsEmpty: false))
             default: append(.transferEncoding(prefix: prefix))
             }
         }
+        passesEditedUpgrade = !names.contains(Array("upgrade".utf8))
         for name in ["te", "keep-alive", "expect", "upgrade"] {
             let lowercase = Array(name.utf8)
             if !names.contains(lowercase) { names.append(lowercase) }

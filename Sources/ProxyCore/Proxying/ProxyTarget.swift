@@ -43,6 +43,24 @@ package enum ProxyTarget {
         }
     }
 
+    /// Where a script sends the request: the name of an upstream, or a URL without a path.
+    package static func resolve(route target: [UInt8], for exchange: Exchange) -> ProxyTarget {
+        let upstreams = exchange.runtime.configuration.upstreams
+        if let index = upstreams.firstIndex(where: { !$0.isImplicit && $0.name == target }) {
+            exchange.proxyHost = target
+            exchange.proxyPort = Array("80".utf8)
+            return .group(index)
+        }
+        do {
+            let parts = try ProxyURL(target)
+            exchange.proxyHost = parts.hostField
+            exchange.proxyPort = parts.portText
+            return destination(of: parts, among: upstreams)
+        } catch {
+            return .failed(reason: error.message(for: target))
+        }
+    }
+
     static func destination(of url: ProxyURL, among groups: [UpstreamGroup]) -> ProxyTarget {
         if let path = url.unixPath { return .address(PeerAddress(.unix(path: path))) }
         // A group is known by its name alone; a port makes it another host.

@@ -46,6 +46,12 @@ package enum UpstreamRequestBuilder {
             case .connection(let prefix, let template):
                 let value = appendLine(prefix, template, of: exchange, to: &output)
                 result.connection = ConnectionIntent(output, value)
+            case .defaultConnection:
+                if let intent = appendEditedConnection(of: exchange.request, to: &output) {
+                    result.connection = intent
+                } else {
+                    output.append(contentsOf: Text.connectionClose)
+                }
             case .upgrade(let prefix, let template):
                 let sent = appendUpgrade(
                     prefix, template, of: exchange, upgrade, allowed: settings.values.upgradeProtocols,
@@ -58,6 +64,11 @@ package enum UpstreamRequestBuilder {
                 output.append(contentsOf: prefix)
                 output.append(contentsOf: Text.chunked)
             }
+        }
+        if plan.passesEditedUpgrade, exchange.request.isEdited, upgrade != .withheld {
+            let sent = appendEditedUpgrade(
+                of: exchange.request, upgrade, allowed: settings.values.upgradeProtocols, to: &output)
+            sendsUpgrade = sendsUpgrade || sent
         }
         if settings.values.proxyPassRequestHeaders {
             appendClientFields(of: exchange, plan, to: &output)
@@ -177,6 +188,54 @@ package enum UpstreamRequestBuilder {
         return true
     }
 
+    // MARK: What a script wrote
+
+    /// Appends the `Connection` lines that a script wrote.
+    ///
+    /// - Returns: what the last of them says, or `nil` when there is none.
+    private static func appendEditedConnection(
+        of request: RequestHead, to output: inout [UInt8]
+    ) -> ConnectionIntent? {
+        guard request.isEdited else { return nil }
+        var intent: ConnectionIntent?
+        var copier = FieldCopier()
+        for field in request.fields where field.id == .connection && field.isEdited {
+            copier.append(field, of: request.bytes, to: &output)
+            intent = ConnectionIntent(request.bytes, field.value)
+        }
+        copier.flush(request.bytes, to: &output)
+        return intent
+    }
+
+    /// Appends the `Upgrade` lines that a script wrote, with the protocols that may not be passed on taken out, as
+    /// `appendUpgrade` does.
+    ///
+    /// - Returns: whether anything was left to send.
+    private static func appendEditedUpgrade(
+        of request: RequestHead, _ decision: UpgradeDecision, allowed: UpgradeProtocols,
+        to output: inout [UInt8]
+    ) -> Bool {
+        var isSent = false
+        for field in request.fields where field.id == .upgrade && field.isEdited {
+            let lineStart = output.count
+            output.append(contentsOf: request.bytes[field.name])
+            output.append(contentsOf: ResponseHeadWriter.Text.colonSpace)
+            let valueStart = output.count
+            if decision == .notAsked {
+                output.append(contentsOf: request.bytes[field.value])
+            } else {
+                UpgradePolicy.appendAllowed(Array(request.bytes[field.value]), allowed: allowed, to: &output)
+            }
+            guard output.count > valueStart else {
+                output.removeLast(valueStart - lineStart)
+                continue
+            }
+            output.append(contentsOf: Text.lineEnd)
+            isSent = true
+        }
+        return isSent
+    }
+
     // MARK: The client's fields
 
     private static func appendClientFields(
@@ -187,7 +246,9 @@ package enum UpstreamRequestBuilder {
         let fields = exchange.request.fields
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
         var hopByHop = HopByHopFields()
-        hopByHop.prepare(bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex)
+        hopByHop.prepare(
+            bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex,
+            struck: exchange.request.struckFields)
         var copier = FieldCopier()
         for field in fields {
             if dropsInvalid, !field.hasPlainName { continue }
@@ -202,6 +263,7 @@ package enum UpstreamRequestBuilder {
         static let http1_0 = Array(" HTTP/1.0\r\n".utf8)
         static let http1_1 = Array(" HTTP/1.1\r\n".utf8)
         static let host = Array("Host: ".utf8)
+        static let connectionClose = Array("Connection: close\r\n".utf8)
         static let chunked = Array("chunked\r\n".utf8)
         static let lineEnd: [UInt8] = [13, 10]
     }

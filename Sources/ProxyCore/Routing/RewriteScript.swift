@@ -48,6 +48,8 @@ struct RewriteScript {
                 var arguments: [UInt8] = []
                 exchange.render(value, escapingGroups: escapesGroups, into: &arguments)
                 exchange.arguments = arguments
+                // As in nginx: what the client wrote is not sent on any more.
+                exchange.uriChanged = true
                 flow = .goOn
             case .rewrite(let rule): flow = rewrite(rule)
             case .return(let action): flow = .decided(Router.perform(action, exchange))

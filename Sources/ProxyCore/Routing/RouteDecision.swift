@@ -5,6 +5,8 @@ package enum RouteDecision {
     case proxy(ProxyPass)
     /// A response of our own: `return`, a built-in page, a redirect.
     case respond(LocalResponse)
+    /// The location has request hooks: `Router.proceed` says how to go on once they let the request pass.
+    case runHooks
     /// `return 444;`
     case closeConnection
     case stubStatus

@@ -27,6 +27,24 @@ package enum Router {
         return redirect(exchange, path: uri[..<end], arguments: uri[end...].dropFirst())
     }
 
+    /// As `redirect(_:toURI:)`, for a path that is escaped as a client would write it. It is brought into its normal
+    /// form; one that has none is an error, 500.
+    package static func redirect(_ exchange: Exchange, toEscapedURI uri: [UInt8]) -> RouteDecision {
+        guard uri.first == ByteText.slash else { return redirect(exchange, toURI: uri) }
+        let end = uri.firstIndex(of: ByteText.question) ?? uri.endIndex
+        guard let path = normalPath(of: uri, for: exchange) else { return fail(exchange, status: 500) }
+        return redirect(exchange, path: path[...], arguments: uri[end...].dropFirst())
+    }
+
+    /// The normal form of the path that an escaped URI begins with; `nil` for one that leads above the root, or has a
+    /// malformed escape.
+    package static func normalPath(of uri: [UInt8], for exchange: Exchange) -> [UInt8]? {
+        let end = uri.firstIndex(of: ByteText.question) ?? uri.endIndex
+        var normalizer = URINormalizer(mergeSlashes: exchange.server.connection.mergeSlashes)
+        var path: [UInt8] = []
+        return normalizer.normalize(uri[..<end], into: &path) ? path : nil
+    }
+
     // MARK: The request's own host and URI
 
     /// - Returns: the status to refuse the request with, or `nil`.
@@ -123,9 +141,21 @@ package enum Router {
             case .access:
                 let rules = exchange.location.accessRules
                 let isAllowed = AccessControl.allows(exchange.client.binaryAddress, rules)
-                return isAllowed ? content(exchange) : fail(exchange, status: 403)
+                guard isAllowed else { return fail(exchange, status: 403) }
+                if let scripts = exchange.scripts, !exchange.passedRequestHooks,
+                    scripts.hasRequestHooks(in: exchange.location.settings)
+                {
+                    return .runHooks
+                }
+                return content(exchange)
             }
         }
+    }
+
+    /// The request hooks of the location have let the request pass.
+    package static func proceed(_ exchange: Exchange) -> RouteDecision {
+        exchange.passedRequestHooks = true
+        return content(exchange)
     }
 
     private static func isServerRoot(_ exchange: Exchange) -> Bool {
@@ -142,6 +172,7 @@ package enum Router {
     private static func chooseLocation(_ exchange: Exchange) -> RouteDecision? {
         exchange.location = exchange.server.root
         exchange.handler = .none
+        exchange.passedRequestHooks = false
         let found = LocationSearch.find(exchange)
         let location = exchange.location
         if location.isInternal, !exchange.isInternal { return fail(exchange, status: 404) }
@@ -214,6 +245,7 @@ package enum Router {
         else { return fail(exchange, status: 500) }
         exchange.isInternal = true
         exchange.location = location
+        exchange.passedRequestHooks = false
         exchange.handler = location.handler
         applyLimitExcept(exchange)
         return run(exchange, from: .locationRewrite)

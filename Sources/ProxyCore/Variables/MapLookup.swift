@@ -23,7 +23,8 @@ extension Exchange {
 
         let start = out.count
         render(template, into: &out)
-        if !map.isVolatile { mapValues.set(index, to: out[start...]) }
+        // With a script that waits, this is not the value yet.
+        if !map.isVolatile, !scriptIsPending { mapValues.set(index, to: out[start...]) }
         return true
     }
 

@@ -2,7 +2,7 @@ internal import Wire
 
 /// Values kept by number in one buffer, so that an exchange keeps many without an allocation for each.
 ///
-/// A value that is replaced stays in the buffer until `reset`: exchanges are short, and few values change.
+/// A value that is replaced stays in the buffer for a while: exchanges are short, and few values change.
 package struct SlotValues: Sendable {
     private struct Place {
         var start: Int
@@ -30,8 +30,28 @@ package struct SlotValues: Sendable {
     /// Stores `value`; a slot that does not exist is ignored.
     package mutating func set(_ slot: Int, to value: ArraySlice<UInt8>) {
         guard places.indices.contains(slot) else { return }
+        places[slot].count = -1
+        if bytes.count >= Self.slack { compact() }
         places[slot] = Place(start: bytes.count, count: value.count)
         bytes.append(contentsOf: value)
+    }
+
+    /// Bytes from which on it is worth a look how many of them still count.
+    private static let slack = 64 * 1024
+
+    /// Closes the gaps where they are more than half of the buffer, so that a script that sets a variable over and over
+    /// does not make it grow without end.
+    private mutating func compact() {
+        let live = places.reduce(0) { $0 + max($1.count, 0) }
+        guard bytes.count > 2 * live + Self.slack / 2 else { return }
+        var kept: [UInt8] = []
+        kept.reserveCapacity(live)
+        for index in places.indices where places[index].count >= 0 {
+            let place = places[index]
+            places[index].start = kept.count
+            kept.append(contentsOf: bytes[place.start..<place.start + place.count])
+        }
+        bytes = kept
     }
 
     package mutating func set(_ slot: Int, to value: [UInt8]) { set(slot, to: value[...]) }

@@ -37,7 +37,7 @@ final class FetchClient {
     /// - Returns: what cancels the fetch.
     /// - Throws: what failed at once; `completion` is not called then.
     func start(
-        _ request: FetchRequest, in generation: WorkerGeneration, settings: Settings.Values?,
+        _ request: FetchRequest, in generation: WorkerGeneration, settings: Settings?,
         completion: @escaping Completion
     ) throws(FetchFailure) -> FetchHandle {
         let fetch = try FetchHandle(
@@ -98,20 +98,26 @@ final class FetchClient {
 
 /// What the scripts of one worker reach the network through.
 final class ScriptNetwork {
+    private let loop: EventLoop
     let lookups: NameLookups
     let fetches: FetchClient
 
     init(worker: Worker) {
-        lookups = NameLookups(loop: worker.loop)
+        loop = worker.loop
+        lookups = NameLookups(loop: loop)
         fetches = FetchClient(worker: worker, lookups: lookups)
     }
 
     /// The generation was replaced: what was kept for later is not kept for the next one.
     func retire() { fetches.closeIdle() }
 
-    /// The worker ends.
+    /// The worker ends, and nobody waits for anything any more.
     func close() {
         fetches.closeIdle()
+        loop.forEachChannel { channel in
+            (channel as? FetchConnection)?.end()
+            (channel as? ScriptSocketChannel)?.end()
+        }
         lookups.close()
     }
 }

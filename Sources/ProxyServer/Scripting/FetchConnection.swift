@@ -29,12 +29,12 @@ final class FetchConnection: StreamChannel {
         worker = client.worker
         openedAt = worker.loop.now
         owner = .fetch(fetch)
-        let descriptor = try Sockets.connect(to: SocketAddress(address))
+        let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
             if case .unix = address.endpoint {
             } else {
-                Sockets.disableDelay(descriptor)
+                disableDelay()
             }
             try register()
         } catch {
@@ -69,7 +69,7 @@ final class FetchConnection: StreamChannel {
     }
 
     override func becameWritable() {
-        if case .fetch(let fetch) = owner { fetch.connected(error: Sockets.pendingError(descriptor)) }
+        if case .fetch(let fetch) = owner { fetch.connected(error: pendingError) }
     }
 
     override func readable() {

@@ -18,7 +18,7 @@ final class FetchHandle {
 
     private let client: FetchClient
     private let generation: WorkerGeneration
-    private let settings: Settings.Values?
+    private let settings: Settings?
     private let request: FetchRequest
     private let head: FetchRequestHead
     private let target: ProxyTarget
@@ -40,7 +40,7 @@ final class FetchHandle {
 
     init(
         _ request: FetchRequest, client: FetchClient, generation: WorkerGeneration,
-        settings: Settings.Values?,
+        settings: Settings?,
         completion: @escaping FetchClient.Completion
     ) throws(FetchFailure) {
         let url = try FetchURL(request.url)

@@ -1,7 +1,5 @@
-internal import CSwitchyard
 internal import Config
 internal import EventLoop
-internal import Glibc
 internal import ProxyCore
 
 /// Lookups of names for one worker's scripts: each with its own deadline, and each can be cancelled.
@@ -40,7 +38,7 @@ final class NameLookups {
     /// Calls `completion` once unless cancelled: before returning when the answer is at hand, and then the result is
     /// `nil`. `deadline` is in milliseconds of the loop's clock.
     func resolve(
-        _ name: [UInt8], port: UInt16, by settings: Settings.Values?, in generation: WorkerGeneration,
+        _ name: [UInt8], port: UInt16, by settings: Settings?, in generation: WorkerGeneration,
         until deadline: Int64, completion: @escaping Completion
     ) -> ID? {
         lastNumber += 1
@@ -49,8 +47,8 @@ final class NameLookups {
         do throws(NameResolver.Failure) {
             // Without servers, a resolver asks the system's and looks into its hosts file.
             let resolver = try generation.resolver(
-                settings?.resolver ?? Resolver(servers: []),
-                timeout: settings?.resolverTimeout ?? Self.systemTimeout)
+                settings?.values.resolver ?? Resolver(servers: []),
+                timeout: settings?.values.resolverTimeout ?? Self.systemTimeout)
             try wakeUp(at: deadline)
             resolver.resolve(String(decoding: name, as: UTF8.self), port: port) { [weak self] result in
                 self?.complete(id, result.map { $0.map { PeerAddress($0) } })
@@ -111,15 +109,8 @@ private final class LookupTimer: Channel {
     weak var lookups: NameLookups?
 
     init(loop: EventLoop) throws(SystemError) {
-        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard descriptor >= 0 else { throw SystemError("eventfd") }
-        super.init(loop: loop, descriptor: descriptor)
-        do throws(SystemError) {
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        super.init(timerOn: loop)
+        try register()
     }
 
     override func deadlinePassed() { lookups?.timePassed() }

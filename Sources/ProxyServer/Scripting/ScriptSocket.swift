@@ -34,7 +34,7 @@ final class ScriptSocket {
     /// More than this waits for the peer before a `send` is done.
     static let maxUnsent = 64 * 1024
 
-    private let worker: Worker
+    let worker: Worker
     private let lookups: NameLookups
     private var stage = Stage.idle
     /// Of the host, that are still to be tried; the next one last.
@@ -77,7 +77,7 @@ final class ScriptSocket {
     /// - Throws: what failed at once; `completion` is not called then.
     static func connect(
         to host: [UInt8], port: Int, timeoutMilliseconds: Int64, worker: Worker, generation: WorkerGeneration,
-        settings: Settings.Values?, completion: @escaping Completion<Void>
+        settings: Settings?, completion: @escaping Completion<Void>
     ) throws(SocketFailure) -> ScriptSocket {
         let socket = ScriptSocket(
             worker: worker, deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion)
@@ -86,7 +86,7 @@ final class ScriptSocket {
     }
 
     private func start(
-        _ host: [UInt8], port: Int, in generation: WorkerGeneration, _ settings: Settings.Values?
+        _ host: [UInt8], port: Int, in generation: WorkerGeneration, _ settings: Settings?
     ) throws(SocketFailure) {
         let unix = Array("unix:".utf8)
         if host.starts(with: unix) {
@@ -158,7 +158,7 @@ final class ScriptSocket {
     private func connectFailed(_ failure: SocketFailure) {
         let completion = connecting
         connecting = nil
-        cancel()
+        end()
         if isStarting { earlyFailure = failure } else { completion?(.failure(failure)) }
     }
 
@@ -173,7 +173,7 @@ final class ScriptSocket {
     func send(
         _ bytes: [UInt8], timeoutMilliseconds: Int64, completion: @escaping Completion<Void>
     ) throws(SocketFailure) -> Bool {
-        guard case .open(let channel) = stage, !channel.isClosing else { throw .closed }
+        guard case .open(let channel) = stage else { throw .closed }
         guard sending == nil else { throw .busy }
         channel.send(bytes)
         guard channel.writeError == 0 else {
@@ -214,7 +214,7 @@ final class ScriptSocket {
     func receive(
         _ pattern: ReceivePattern, timeoutMilliseconds: Int64, completion: @escaping Completion<[UInt8]>
     ) throws(SocketFailure) -> [UInt8]? {
-        guard case .open(let channel) = stage, !channel.isClosing else { throw .closed }
+        guard case .open(let channel) = stage else { throw .closed }
         guard receiving == nil else { throw .busy }
         switch take(pattern) {
         case .bytes(let bytes): return bytes
@@ -281,7 +281,7 @@ final class ScriptSocket {
         let now = worker.loop.now
         if let sending, sending.deadline <= now {
             let receiving = receiving
-            cancel()
+            end()
             sending.completion(.failure(.timedOut))
             receiving?.completion(.failure(.closed))
             return
@@ -292,33 +292,24 @@ final class ScriptSocket {
 
     // MARK: The end
 
-    /// Closes, once what was sent has gone out. What is under way fails with `closed`, after this has returned.
+    /// Nobody on this side waits for anything any more.
+    private(set) var isAbandoned = false
+
+    /// Closes, once what was sent has gone out; no completion will be called. Safe to call again.
     func close() {
         guard case .open(let channel) = stage else { return cancel() }
-        guard !channel.isClosing else { return }
-        guard sending != nil || receiving != nil else {
-            stage = .closed
-            return channel.closeWhenSent()
-        }
-        channel.isClosing = true
-        channel.mayRead = true
-        channel.scheduleRead()
-    }
-
-    /// The turn of the loop in which `close` is completed.
-    fileprivate func finishClosing() {
-        guard case .open(let channel) = stage else { return }
         stage = .closed
-        let (sending, receiving) = (sending, receiving)
-        self.sending = nil
-        self.receiving = nil
         channel.closeWhenSent()
-        sending?.completion(.failure(.closed))
-        receiving?.completion(.failure(.closed))
+        cancel()
     }
 
     /// Ends everything at once; no completion will be called. Safe to call again.
     func cancel() {
+        isAbandoned = true
+        end()
+    }
+
+    private func end() {
         let ended = stage
         stage = .closed
         connecting = nil
@@ -342,8 +333,6 @@ extension SocketFailure {
 /// The connection of a `ScriptSocket`; it outlives that one while bytes that were sent still wait for the peer.
 final class ScriptSocketChannel: StreamChannel {
     fileprivate weak var socket: ScriptSocket?
-    /// `ScriptSocket.close` was called, with something under way.
-    fileprivate var isClosing = false
     private let worker: Worker
 
     /// Milliseconds in which a closed socket's peer must take what was sent.
@@ -354,12 +343,12 @@ final class ScriptSocketChannel: StreamChannel {
     /// - Throws: the call that failed at once.
     fileprivate init(to address: PeerAddress, worker: Worker) throws(SystemError) {
         self.worker = worker
-        let descriptor = try Sockets.connect(to: SocketAddress(address))
+        let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
             if case .unix = address.endpoint {
             } else {
-                Sockets.disableDelay(descriptor)
+                disableDelay()
             }
             try register()
         } catch {
@@ -368,7 +357,7 @@ final class ScriptSocketChannel: StreamChannel {
         }
     }
 
-    fileprivate func end() {
+    func end() {
         socket = nil
         guard isOpen else { return }
         close()
@@ -381,11 +370,9 @@ final class ScriptSocketChannel: StreamChannel {
         setDeadline(loop.now + Self.lingerTimeout)
     }
 
-    override func becameWritable() { socket?.connected(error: Sockets.pendingError(descriptor)) }
+    override func becameWritable() { socket?.connected(error: pendingError) }
 
-    override func readable() {
-        if isClosing { socket?.finishClosing() } else { socket?.readable() }
-    }
+    override func readable() { socket?.readable() }
 
     override func sentSome() { socket?.sentSome() }
 

@@ -1,0 +1,58 @@
+// What the C files of the interpreter share. Not for Swift: some of these raise.
+#ifndef SWITCHYARD_LUA_INTERNAL_H
+#define SWITCHYARD_LUA_INTERNAL_H
+
+#include "SwitchyardLua.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+sy_vm *sy_vm_of(lua_State *L);
+
+/// Calls the API function of this number with what is on the stack: as a lua_CFunction's body.
+int sy_lua_call(lua_State *L, int function);
+/// The lua_CFunction behind every API function; see LuaVM.c for its upvalues.
+int sy_lua_trampoline(lua_State *L);
+static inline void sy_lua_push_trampoline(lua_State *L, int function) {
+    lua_pushinteger(L, function);
+    lua_pushcclosure(L, sy_lua_trampoline, 1);
+}
+
+/// The script whose hook runs, or -1.
+int sy_lua_running_script(lua_State *L);
+
+/// The table of the module `switchyard`, global `sy`, with what comes from libraries in C.
+void sy_lua_open_module(lua_State *L);
+
+/// To be called where `sy_lua_interrupted`.
+_Noreturn void sy_lua_raise_interrupt(lua_State *L);
+static inline void sy_lua_poll(lua_State *L) {
+    if (sy_lua_interrupted(L)) sy_lua_raise_interrupt(L);
+}
+
+/// From the signal handler: does not return where a search is going on.
+void sy_lua_leave_search(void);
+
+/// `print` of scripts: a lua_CFunction.
+int sy_lua_print(lua_State *L);
+
+/// `co` runs from now on, on behalf of `from`. Returns what ran before, for `sy_lua_leave_coroutine`.
+lua_State *sy_lua_enter_coroutine(lua_State *from, lua_State *co);
+void sy_lua_leave_coroutine(lua_State *from, lua_State *former);
+
+/// string.find, match, gmatch and gsub that can be interrupted, set in the table on top of the stack.
+void sy_lua_set_pattern_functions(lua_State *L);
+/// The same for the other functions of `string` that need it, patterns included, and for those of `table`.
+void sy_lua_set_string_functions(lua_State *L);
+void sy_lua_set_table_functions(lua_State *L);
+/// Pushes the library `coroutine`: a lua_CFunction.
+int sy_lua_open_coroutine(lua_State *L);
+
+/// Gives the environment on top of the stack its own `require`.
+void sy_lua_set_require(lua_State *L);
+
+/// Opens the standard libraries: all of them, or what is left of them in the sandbox.
+void sy_lua_open_libraries(lua_State *L, bool sandboxed);
+
+#endif

@@ -1,0 +1,223 @@
+// Objects of the API: `flow`, its parts, timers, sockets. An object is a number of a slot and the slot's generation,
+// which Swift checks with every use: one that is kept after its exchange refers to nothing.
+#include "LuaInternal.h"
+
+#include <string.h>
+
+typedef struct {
+    /// Tells our objects from every other kind of userdata.
+    sy_vm *owner;
+    int type;
+    uint32_t slot;
+    uint32_t generation;
+} object;
+
+/// In the registry, the metatable of a type is under this address plus its number.
+static const char types[256];
+
+/// Members are kept in one table for each type. A function is a method, a number ≥ 0 is that of a getter; a number
+/// below 0 is one of these, with its part.
+enum { OWN_TABLE = 0xffff };
+static lua_Integer encode_part(int type, int part) { return -(((lua_Integer)type << 8 | part) + 1); }
+
+static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    lua_rawgeti(L, -1, 1);
+    int parts = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    object *made = lua_newuserdatauv(L, sizeof *made, parts);
+    made->owner = sy_vm_of(L);
+    made->type = type;
+    made->slot = slot;
+    made->generation = generation;
+    lua_insert(L, -2);
+    lua_setmetatable(L, -2);
+}
+
+static object *to_object(lua_State *L, int index) {
+    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof(object)) return NULL;
+    object *found = lua_touserdata(L, index);
+    return found->owner == sy_vm_of(L) ? found : NULL;
+}
+
+/// Pushes the part of the object at 1, which is made when it is first asked for.
+static int push_part(lua_State *L, lua_Integer code) {
+    int type = (int)((-code - 1) >> 8);
+    int part = (int)((-code - 1) & 0xff);
+    if (lua_getiuservalue(L, 1, part) == LUA_TNIL) {
+        lua_pop(L, 1);
+        if (type == OWN_TABLE) {
+            lua_newtable(L);
+        } else {
+            const object *whole = lua_touserdata(L, 1);
+            push_object(L, type, whole->slot, whole->generation);
+        }
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, part);
+    }
+    if (type != OWN_TABLE) return 1;
+    int script = sy_lua_running_script(L);
+    if (lua_rawgeti(L, -1, script + 1) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -3, script + 1);
+    }
+    return 1;
+}
+
+/// `__index`. Upvalue 1: the members; 2: the dynamic getter's number, or nil.
+static int get_member(lua_State *L) {
+    if (to_object(L, 1) == NULL) return luaL_error(L, "the fields of an object are read from the object itself");
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    switch (lua_rawget(L, lua_upvalueindex(1))) {
+        case LUA_TNIL:
+            lua_settop(L, 2);
+            if (lua_isnil(L, lua_upvalueindex(2))) {
+                lua_pushnil(L);
+                return 1;
+            }
+            return sy_lua_call(L, (int)lua_tointeger(L, lua_upvalueindex(2)));
+        case LUA_TNUMBER: {
+            lua_Integer code = lua_tointeger(L, 3);
+            if (code < 0) return push_part(L, code);
+            lua_settop(L, 2);
+            return sy_lua_call(L, (int)code);
+        }
+        default: return 1;
+    }
+}
+
+/// `__newindex`. Upvalue 1: numbers of setters by name; 2: the dynamic setter's number, or nil.
+static int set_member(lua_State *L) {
+    if (to_object(L, 1) == NULL) return luaL_error(L, "the fields of an object are set on the object itself");
+    lua_settop(L, 3);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER) {
+        int setter = (int)lua_tointeger(L, 4);
+        lua_settop(L, 3);
+        return sy_lua_call(L, setter);
+    }
+    lua_settop(L, 3);
+    if (!lua_isnil(L, lua_upvalueindex(2))) return sy_lua_call(L, (int)lua_tointeger(L, lua_upvalueindex(2)));
+    luaL_tolstring(L, 2, NULL);
+    return luaL_error(L, "the field \"%s\" cannot be set", lua_tostring(L, -1));
+}
+
+void sy_lua_push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
+    push_object(L, type, slot, generation);
+}
+
+bool sy_lua_object(lua_State *L, int index, int type, uint32_t *slot, uint32_t *generation) {
+    const object *found = to_object(L, index);
+    if (found == NULL || found->type != type) return false;
+    *slot = found->slot;
+    *generation = found->generation;
+    return true;
+}
+
+// MARK: Definitions
+
+void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts) {
+    lua_State *L = sy_vm_main(vm);
+    lua_createtable(L, 1, 6);
+    lua_pushinteger(L, parts);
+    lua_rawseti(L, -2, 1);
+    lua_pushstring(L, name);
+    lua_setfield(L, -2, "__name");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_newtable(L);
+    lua_pushnil(L);
+    lua_pushcclosure(L, get_member, 2);
+    lua_setfield(L, -2, "__index");
+    lua_newtable(L);
+    lua_pushnil(L);
+    lua_pushcclosure(L, set_member, 2);
+    lua_setfield(L, -2, "__newindex");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &types[type]);
+}
+
+/// Pushes the table of members, or of setters, above the two values that led there.
+static void push_members(lua_State *L, int type, const char *event) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    lua_getfield(L, -1, event);
+    lua_getupvalue(L, -1, 1);
+}
+
+static void set_number(sy_vm *vm, int type, const char *event, const char *name, lua_Integer number) {
+    lua_State *L = sy_vm_main(vm);
+    push_members(L, type, event);
+    lua_pushinteger(L, number);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 3);
+}
+
+void sy_vm_define_method(sy_vm *vm, int type, const char *name, int function) {
+    lua_State *L = sy_vm_main(vm);
+    push_members(L, type, "__index");
+    sy_lua_push_trampoline(L, function);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 3);
+}
+
+void sy_vm_define_getter(sy_vm *vm, int type, const char *name, int function) {
+    set_number(vm, type, "__index", name, function);
+}
+
+void sy_vm_define_setter(sy_vm *vm, int type, const char *name, int function) {
+    set_number(vm, type, "__newindex", name, function);
+}
+
+void sy_vm_define_part(sy_vm *vm, int type, const char *name, int part_type, int part) {
+    set_number(vm, type, "__index", name, encode_part(part_type, part));
+}
+
+void sy_vm_define_own_table(sy_vm *vm, int type, const char *name, int part) {
+    set_number(vm, type, "__index", name, encode_part(OWN_TABLE, part));
+}
+
+static void set_dynamic(lua_State *L, int type, const char *event, int function) {
+    if (function == 0) return;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    lua_getfield(L, -1, event);
+    lua_pushinteger(L, function);
+    lua_setupvalue(L, -2, 2);
+    lua_pop(L, 2);
+}
+
+void sy_vm_define_dynamic(sy_vm *vm, int type, int getter, int setter) {
+    set_dynamic(sy_vm_main(vm), type, "__index", getter);
+    set_dynamic(sy_vm_main(vm), type, "__newindex", setter);
+}
+
+void sy_vm_define_metamethod(sy_vm *vm, int type, const char *name, int function) {
+    lua_State *L = sy_vm_main(vm);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    sy_lua_push_trampoline(L, function);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}
+
+void sy_vm_define_function(sy_vm *vm, const char *module, const char *name, int function) {
+    lua_State *L = sy_vm_main(vm);
+    lua_pushglobaltable(L);
+    while (module != NULL) {
+        const char *dot = strchr(module, '.');
+        size_t length = dot == NULL ? strlen(module) : (size_t)(dot - module);
+        lua_pushlstring(L, module, length);
+        if (lua_rawget(L, -2) == LUA_TNIL) {
+            lua_pop(L, 1);
+            lua_newtable(L);
+            lua_pushlstring(L, module, length);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, -4);
+        }
+        lua_remove(L, -2);
+        module = dot == NULL ? NULL : dot + 1;
+    }
+    sy_lua_push_trampoline(L, function);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}

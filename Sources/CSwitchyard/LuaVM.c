@@ -1,0 +1,445 @@
+// The interpreter: its memory, its coroutines, its time, and the way into Swift and back.
+#define _GNU_SOURCE
+#include "LuaInternal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "LuaMemory.h"
+
+typedef struct {
+    lua_State *state;
+    /// Keeps the coroutine in the registry; LUA_NOREF when there is none.
+    int reference;
+    bool in_use;
+    /// It has been started and waits: what is resumed is no new call.
+    bool waits;
+} coroutine;
+
+struct sy_vm {
+    lua_State *main;
+    sy_memory memory;
+    void *context;
+    sy_lua_dispatch dispatch;
+    sy_lua_printer printer;
+
+    coroutine *coroutines;
+    int coroutine_count;
+    int coroutine_capacity;
+    /// Coroutines that exist, whether in use or not.
+    int live_coroutines;
+    int *idle;
+    int idle_count;
+
+    /// What runs: a hook's coroutine or one that the script made; NULL outside of calls. Read by the signal handler.
+    lua_State *volatile running;
+    int running_index;
+    int running_script;
+    /// The body that has just ended did so by an error.
+    bool failed;
+
+    /// Grows with each outermost resume, so that the signal handler knows one from the next.
+    volatile unsigned serial;
+    unsigned seen_serial;
+    int ticks;
+    int allowed_ticks;
+    int hook_timeout;
+    volatile bool interrupted;
+};
+
+// MARK: Time
+
+/// Milliseconds of a thread's CPU time between two looks at what it does. A hook's timeout is measured in these.
+enum { TICK = 5 };
+
+static _Thread_local sy_vm *volatile entered;
+static _Thread_local timer_t thread_timer;
+static _Thread_local bool has_thread_timer;
+
+static void interrupt(lua_State *L, lua_Debug *activation);
+
+/// On every instruction from now on: `pcall` in a loop does not outlive that.
+static void arm(lua_State *L) { lua_sethook(L, interrupt, LUA_MASKCOUNT, 1); }
+
+static void interrupt(lua_State *L, lua_Debug *activation) {
+    (void)activation;
+    // A coroutine of the script's own may have been armed in a call that is over.
+    if (!sy_lua_interrupted(L)) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    sy_lua_raise_interrupt(L);
+}
+
+bool sy_lua_interrupted(lua_State *L) { return sy_vm_of(L)->interrupted; }
+
+_Noreturn void sy_lua_raise_interrupt(lua_State *L) {
+    luaL_error(L, "interrupted: on the CPU for longer than lua_hook_timeout, %d ms", sy_vm_of(L)->hook_timeout);
+    abort();
+}
+
+/// Runs on the worker's own thread, whose CPU time drives the timer, so nothing of the interpreter moves meanwhile.
+/// lua_sethook is made to be called from here.
+static void tick(int signal_number) {
+    (void)signal_number;
+    sy_vm *vm = entered;
+    if (vm == NULL || vm->interrupted) return;
+    if (vm->seen_serial != vm->serial) {
+        vm->seen_serial = vm->serial;
+        vm->ticks = 0;
+        return;
+    }
+    vm->ticks += 1;
+    if (vm->ticks < vm->allowed_ticks) return;
+    vm->interrupted = true;
+    if (vm->running != NULL) arm(vm->running);
+    sy_lua_leave_search();
+}
+
+static void install_handler(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = tick;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGVTALRM, &action, NULL);
+}
+
+int sy_lua_watch_thread(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (has_thread_timer) return 0;
+    pthread_once(&once, install_handler);
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGVTALRM);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+
+    struct sigevent event;
+    memset(&event, 0, sizeof event);
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGVTALRM;
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &thread_timer) != 0) return errno;
+    struct itimerspec interval = {
+        .it_interval = {.tv_nsec = TICK * 1000000},
+        .it_value = {.tv_nsec = TICK * 1000000},
+    };
+    if (timer_settime(thread_timer, 0, &interval, NULL) != 0) {
+        int code = errno;
+        timer_delete(thread_timer);
+        return code;
+    }
+    has_thread_timer = true;
+    return 0;
+}
+
+void sy_lua_unwatch_thread(void) {
+    if (!has_thread_timer) return;
+    timer_delete(thread_timer);
+    has_thread_timer = false;
+}
+
+// MARK: Into Swift
+
+/// The main thread's extra space holds the interpreter, and each new coroutine copies it.
+sy_vm *sy_vm_of(lua_State *L) { return *(sy_vm **)lua_getextraspace(L); }
+
+static int go_on(lua_State *L, int status, lua_KContext function) {
+    (void)status;
+    return sy_lua_call(L, (int)function);
+}
+
+int sy_lua_call(lua_State *L, int function) {
+    sy_vm *vm = sy_vm_of(L);
+    for (;;) {
+        bool former = vm->memory.must_not_fail;
+        vm->memory.must_not_fail = true;
+        int result = vm->dispatch(vm->context, function, L);
+        vm->memory.must_not_fail = former;
+        if (!former && sy_memory_is_over_limit(&vm->memory)) {
+            lua_gc(L, LUA_GCCOLLECT);
+            if (sy_memory_is_over_limit(&vm->memory)) return luaL_error(L, "not enough memory");
+        }
+        if (result >= 0) return result;
+        if (result == SY_LUA_WAIT) return lua_yield(L, 0);
+        if (result != SY_LUA_CALL) return lua_error(L);
+        function = (int)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        lua_callk(L, 1, 1, function, go_on);
+    }
+}
+
+/// Pushes the arguments as one line.
+static void join(lua_State *L) {
+    int count = lua_gettop(L);
+    luaL_Buffer line;
+    luaL_buffinit(L, &line);
+    for (int index = 1; index <= count; index++) {
+        if (index > 1) luaL_addchar(&line, '\t');
+        luaL_tolstring(L, index, NULL);
+        luaL_addvalue(&line);
+    }
+    luaL_pushresult(&line);
+}
+
+/// The one function behind all of the API. Upvalue 1: its number, and above it how many values are bound to it, which
+/// are the upvalues that follow.
+int sy_lua_trampoline(lua_State *L) {
+    lua_Integer packed = lua_tointeger(L, lua_upvalueindex(1));
+    int bound = (int)(packed >> 32);
+    for (int index = 0; index < bound; index++) {
+        lua_pushvalue(L, lua_upvalueindex(2 + index));
+        lua_insert(L, index + 1);
+    }
+    if (packed & SY_LUA_JOINED) join(L);
+    return sy_lua_call(L, (int)(packed & (SY_LUA_JOINED - 1)));
+}
+
+int sy_lua_print(lua_State *L) {
+    sy_vm *vm = sy_vm_of(L);
+    join(L);
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length);
+    vm->printer(vm->context, text, length);
+    return 0;
+}
+
+// MARK: Calls
+
+/// Turns whatever was raised into a text with a traceback.
+static int describe_error(lua_State *L) {
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        if (!luaL_callmeta(L, 1, "__tostring") || lua_type(L, -1) != LUA_TSTRING) {
+            lua_pushfstring(L, "error object is a %s value", luaL_typename(L, 1));
+        }
+        lua_replace(L, 1);
+        lua_settop(L, 1);
+    }
+    luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    return 1;
+}
+
+static int finish(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    sy_vm_of(L)->failed = status != LUA_OK && status != LUA_YIELD;
+    return lua_gettop(L) - 1;
+}
+
+/// What each of our coroutines runs. The call is protected in here, so the coroutine always ends by returning, can be
+/// used again, and has its hooks enabled (5.4.4 leaves them disabled in a coroutine that ended by an error in one).
+static int body(lua_State *L) {
+    lua_pushcfunction(L, describe_error);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, finish);
+    return finish(L, status, 0);
+}
+
+int sy_vm_take(sy_vm *vm) {
+    if (vm->idle_count > 0) {
+        int index = vm->idle[--vm->idle_count];
+        vm->coroutines[index].in_use = true;
+        if (vm->coroutines[index].state != NULL) return index;
+        lua_State *state = lua_newthread(vm->main);
+        vm->coroutines[index].state = state;
+        vm->coroutines[index].reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
+        vm->live_coroutines += 1;
+        return index;
+    }
+    if (vm->coroutine_count == vm->coroutine_capacity) {
+        int capacity = vm->coroutine_capacity == 0 ? 16 : vm->coroutine_capacity * 2;
+        vm->coroutines = sy_must_reallocate(vm->coroutines, (size_t)capacity * sizeof *vm->coroutines);
+        vm->idle = sy_must_reallocate(vm->idle, (size_t)capacity * sizeof *vm->idle);
+        vm->coroutine_capacity = capacity;
+    }
+    int index = vm->coroutine_count++;
+    vm->coroutines[index] = (coroutine){.reference = LUA_NOREF};
+    vm->idle[vm->idle_count++] = index;
+    return sy_vm_take(vm);
+}
+
+lua_State *sy_vm_state(const sy_vm *vm, int index) { return vm->coroutines[index].state; }
+
+/// Idle coroutines beyond this are thrown away, so that a burst of waiting hooks leaves nothing behind.
+enum { MAX_IDLE = 64 };
+
+static void discard(sy_vm *vm, coroutine *taken) {
+    luaL_unref(vm->main, LUA_REGISTRYINDEX, taken->reference);
+    taken->reference = LUA_NOREF;
+    taken->state = NULL;
+    vm->live_coroutines -= 1;
+}
+
+void sy_vm_give_back(sy_vm *vm, int index) {
+    coroutine *taken = &vm->coroutines[index];
+    lua_settop(taken->state, 0);
+    taken->in_use = false;
+    taken->waits = false;
+    if (vm->live_coroutines > MAX_IDLE) discard(vm, taken);
+    vm->idle[vm->idle_count++] = index;
+}
+
+typedef struct {
+    lua_State *running;
+    int index;
+    int script;
+    bool must_not_fail;
+} activation;
+
+static activation enter(sy_vm *vm, lua_State *state, int index, int script) {
+    activation former = {vm->running, vm->running_index, vm->running_script, vm->memory.must_not_fail};
+    vm->running_index = index;
+    vm->running_script = script;
+    vm->running = state;
+    if (former.running == NULL) {
+        vm->serial += 1;
+        entered = vm;
+    }
+    vm->memory.must_not_fail = false;
+    return former;
+}
+
+static void leave(sy_vm *vm, lua_State *state, activation former) {
+    vm->memory.must_not_fail = former.must_not_fail;
+    vm->running_index = former.index;
+    vm->running_script = former.script;
+    vm->running = former.running;
+    if (former.running == NULL) entered = NULL;
+    if (!vm->interrupted) return;
+    lua_sethook(state, NULL, 0, 0);
+    if (former.running == NULL) {
+        vm->interrupted = false;
+    } else {
+        // The call around this one has used up its time with it.
+        arm(former.running);
+    }
+}
+
+int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) {
+    lua_State *state = vm->coroutines[index].state;
+    if (!vm->coroutines[index].waits) {
+        lua_pushcfunction(state, body);
+        lua_insert(state, 1);
+        arguments += 1;
+    }
+    lua_State *from = vm->running;
+    activation former = enter(vm, state, index, script);
+    vm->failed = false;
+    int status = lua_resume(state, from, arguments, results);
+    leave(vm, state, former);
+    // Reallocated by a call within this one, perhaps.
+    coroutine *taken = &vm->coroutines[index];
+    taken->waits = status == LUA_YIELD;
+    if (status == LUA_YIELD) return SY_CALL_WAITS;
+    if (status == LUA_OK) return vm->failed ? SY_CALL_FAILED : SY_CALL_RETURNED;
+    // Only the body's own few calls are outside of its protected one: memory ran out before it began, or calls within
+    // calls are nested too deeply.
+    *results = 1;
+    lua_State *fresh = lua_newthread(vm->main);
+    int reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
+    lua_xmove(state, fresh, 1);
+    luaL_unref(vm->main, LUA_REGISTRYINDEX, taken->reference);
+    taken->state = fresh;
+    taken->reference = reference;
+    return SY_CALL_FAILED;
+}
+
+void sy_vm_cancel(sy_vm *vm, int index) {
+    lua_State *state = vm->coroutines[index].state;
+    activation former = enter(vm, state, index, vm->running_script);
+    lua_resetthread(state);
+    leave(vm, state, former);
+    coroutine *taken = &vm->coroutines[index];
+    taken->in_use = false;
+    taken->waits = false;
+    discard(vm, taken);
+    vm->idle[vm->idle_count++] = index;
+}
+
+int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }
+int sy_lua_running_script(lua_State *L) { return sy_vm_script(sy_vm_of(L)); }
+int sy_vm_script(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_script; }
+
+lua_State *sy_lua_enter_coroutine(lua_State *from, lua_State *co) {
+    sy_vm *vm = sy_vm_of(from);
+    lua_State *former = vm->running;
+    vm->running = co;
+    return former;
+}
+
+void sy_lua_leave_coroutine(lua_State *from, lua_State *former) {
+    sy_vm *vm = sy_vm_of(from);
+    vm->running = former;
+    if (vm->interrupted && former != NULL) arm(former);
+}
+
+bool sy_lua_in_own_coroutine(lua_State *L) {
+    sy_vm *vm = sy_vm_of(L);
+    return vm->running == NULL || L != vm->coroutines[vm->running_index].state;
+}
+
+bool sy_lua_may_wait(lua_State *L) { return !sy_lua_in_own_coroutine(L) && lua_isyieldable(L); }
+
+// MARK: The interpreter
+
+static int give_up(lua_State *L) {
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "switchyard: an error left Lua: %s\n", message == NULL ? "(no message)" : message);
+    abort();
+}
+
+static int open_everything(lua_State *L) {
+    sy_lua_open_libraries(L, lua_toboolean(L, 1));
+    sy_lua_open_module(L);
+    return 0;
+}
+
+sy_vm *sy_vm_create(const sy_vm_options *options) {
+    sy_vm *vm = calloc(1, sizeof *vm);
+    if (vm == NULL) return NULL;
+    vm->dispatch = options->dispatch;
+    vm->printer = options->printer;
+    vm->hook_timeout = options->hook_timeout;
+    vm->allowed_ticks = (options->hook_timeout + TICK - 1) / TICK;
+    if (vm->allowed_ticks < 1) vm->allowed_ticks = 1;
+    vm->running_index = -1;
+    vm->running_script = -1;
+    vm->memory.limit = options->memory_limit;
+    vm->main = lua_newstate(sy_memory_allocate, &vm->memory);
+    if (vm->main == NULL) {
+        free(vm);
+        return NULL;
+    }
+    *(sy_vm **)lua_getextraspace(vm->main) = vm;
+    lua_atpanic(vm->main, give_up);
+    lua_pushcfunction(vm->main, open_everything);
+    lua_pushboolean(vm->main, options->sandboxed);
+    if (lua_pcall(vm->main, 1, 0, 0) != LUA_OK) {
+        sy_vm_destroy(vm);
+        return NULL;
+    }
+    vm->memory.must_not_fail = true;
+    return vm;
+}
+
+void sy_vm_set_context(sy_vm *vm, void *context) { vm->context = context; }
+
+void sy_vm_destroy(sy_vm *vm) {
+    // Not under must_not_fail: what a finaliser of a library does has to fit the limit, and may fail.
+    vm->memory.must_not_fail = false;
+    lua_close(vm->main);
+    sy_memory_free(&vm->memory);
+    free(vm->coroutines);
+    free(vm->idle);
+    free(vm);
+}
+
+size_t sy_vm_memory(const sy_vm *vm) { return vm->memory.used; }
+int sy_vm_coroutines(const sy_vm *vm) { return vm->live_coroutines; }
+void sy_vm_collect(sy_vm *vm) { lua_gc(vm->main, LUA_GCCOLLECT); }
+lua_State *sy_vm_main(sy_vm *vm) { return vm->main; }

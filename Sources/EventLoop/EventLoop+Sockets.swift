@@ -1,0 +1,59 @@
+internal import Glibc
+
+/// Calls on the sockets of a loop: the kernel's or, in tests, those of its network in memory.
+extension EventLoop {
+    /// A socket whose connection to `address` has begun; it is made when the socket turns writable.
+    package func connect(to address: SocketAddress) throws(SystemError) -> Int32 {
+        if let memory { return try memory.beginConnection(to: address) }
+        return try Sockets.connect(to: address)
+    }
+
+    func accept(_ listener: Int32) -> Sockets.AcceptResult {
+        if let memory { return memory.accept(listener) }
+        return Sockets.accept(listener)
+    }
+
+    func shutdownWrite(_ descriptor: Int32) {
+        if let memory { return memory.shutdownWrite(descriptor) }
+        Sockets.shutdownWrite(descriptor)
+    }
+
+    /// Closes a connection that no channel was made for.
+    package func abandon(_ descriptor: Int32) { closeSocket(descriptor) }
+
+    func closeSocket(_ descriptor: Int32) {
+        if let memory { return memory.close(descriptor) }
+        _ = Glibc.close(descriptor)
+    }
+}
+
+/// What the socket of a channel says of itself, and what it may be told.
+extension Channel {
+    /// The local end of a connection, or where a socket listens.
+    package final var localAddress: SocketAddress? {
+        if let memory = loop.memory { return memory.localAddress(descriptor) }
+        return Sockets.localAddress(descriptor)
+    }
+
+    /// The outcome of a connection attempt: 0, or an `errno` value.
+    package final var pendingError: Int32 {
+        if let memory = loop.memory { return memory.takeError(descriptor) }
+        return Sockets.pendingError(descriptor)
+    }
+
+    /// TCP alone; a network in memory delays nothing.
+    package final func disableDelay() {
+        if loop.memory == nil { Sockets.disableDelay(descriptor) }
+    }
+
+    /// A network in memory forgets no connection, so there it means nothing.
+    package final func enableKeepAlive() {
+        if loop.memory == nil { Sockets.enableKeepAlive(descriptor) }
+    }
+
+    /// Closing is to send a reset rather than wait for what is unsent.
+    package final func resetOnClose() {
+        if let memory = loop.memory { return memory.resetOnClose(descriptor) }
+        Sockets.resetOnClose(descriptor)
+    }
+}

@@ -1,0 +1,121 @@
+/// `sy.metrics`: what scripts count and measure, on the proxy's metrics page.
+extension LuaAPI {
+    static let metricFunctions: [LuaFunction] = [
+        LuaFunction(
+            "counter", .module("sy.metrics"), "name: string, help?: string", returns: "Counter",
+            "A number of all workers that only grows: the one of this name, which the first call defines."
+        ) { call throws(LuaError) in try call.metric(.counter, .counter) },
+        LuaFunction(
+            "gauge", .module("sy.metrics"), "name: string, help?: string", returns: "Gauge",
+            "A number of all workers that goes up and down: the one of this name, which the first call defines."
+        ) { call throws(LuaError) in try call.metric(.gauge, .gauge) },
+        LuaFunction(
+            "histogram", .module("sy.metrics"), "name: string, help?: string, buckets?: number[]",
+            returns: "Histogram",
+            """
+            Counts values by size: the histogram of this name, which the first call defines. `buckets` are upper \
+            bounds, increasing; without them they are times of 5 ms to 10 s.
+            """
+        ) { call throws(LuaError) in try call.metric(.histogram, .histogram) },
+        update("inc", .counter, "by?: number", "Adds to the counter, 1 unless told otherwise.") {
+            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
+            try metrics.add(metric, labels, value)
+        },
+        update("inc", .gauge, "by?: number", "Adds to the gauge, 1 unless told otherwise.") {
+            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
+            try metrics.add(metric, labels, value)
+        },
+        update("dec", .gauge, "by?: number", "Takes from the gauge, 1 unless told otherwise.") {
+            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
+            try metrics.add(metric, labels, -value)
+        },
+        update("set", .gauge, "value: number", "Sets the gauge.") {
+            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
+            try metrics.set(metric, labels, value)
+        },
+        update("observe", .histogram, "value: number", "Counts a value.") {
+            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
+            try metrics.observe(metric, labels, value)
+        },
+    ]
+
+    private typealias Update =
+        @Sendable (ScriptMetrics, ScriptMetrics.Metric, [ScriptMetrics.Label], Double) throws(ScriptMetrics
+        .Failure)
+        -> Void
+
+    private static func update(
+        _ name: String, _ type: LuaType, _ parameter: String, _ summary: String, _ update: @escaping Update
+    ) -> LuaFunction {
+        LuaFunction(
+            name, .method(type), parameter + ", labels?: table<string, string|number>",
+            returns: "boolean?, string?",
+            summary
+                + " Labels make it a number of its own; nil and why when there are too many of those already."
+        ) { call throws(LuaError) in
+            guard let handle = call.stack.object(1, type),
+                call.interpreter.metrics.indices.contains(Int(handle.slot))
+            else {
+                throw LuaError(
+                    "found \(call.stack.typeName(1)), expected a \(type.name): call it with a colon")
+            }
+            let isOptional = parameter.contains("?")
+            let value = isOptional && !call.isGiven(2) ? 1 : try call.number(2, isOptional ? "by" : "value")
+            let labels = try call.labels(3)
+            do throws(ScriptMetrics.Failure) {
+                try update(
+                    call.interpreter.shared.metrics, call.interpreter.metrics[Int(handle.slot)], labels, value
+                )
+            } catch {
+                switch error {
+                // These depend on what clients send, perhaps.
+                case .tooManySeries, .tooLong: return call.fail(error.message)
+                default: throw LuaError("\(type.name):\(name): \(error.message)")
+                }
+            }
+            return call.push(true)
+        }
+    }
+}
+
+extension LuaCall {
+    fileprivate func metric(_ kind: ScriptMetrics.Kind, _ type: LuaType) throws(LuaError) -> LuaResult {
+        let name = try bytes(1, "name")
+        let help = try optionalBytes(2, "help") ?? []
+        var bounds = ScriptMetrics.defaultBounds
+        if kind == .histogram, isGiven(3) {
+            try table(3, "buckets")
+            bounds = []
+            for position in 0..<stack.length(ofTable: 3) {
+                stack.pushElement(position + 1, of: 3)
+                bounds.append(try number(stack.top, "buckets"))
+                stack.pop()
+            }
+        }
+        let metric: ScriptMetrics.Metric
+        do throws(ScriptMetrics.Failure) {
+            metric = try interpreter.shared.metrics.define(kind, name, help: help, bounds: bounds)
+        } catch {
+            throw LuaError("metrics.\(kind.rawValue): \(error.message)")
+        }
+        let slot = interpreter.metrics.firstIndex(of: metric) ?? interpreter.metrics.count
+        if slot == interpreter.metrics.count { interpreter.metrics.append(metric) }
+        stack.push(type, ObjectHandle(slot: UInt32(slot), generation: 0))
+        return .one
+    }
+
+    fileprivate func labels(_ index: Int) throws(LuaError) -> [ScriptMetrics.Label] {
+        guard isGiven(index) else { return [] }
+        try table(index, "labels")
+        var labels: [ScriptMetrics.Label] = []
+        stack.pushNil()
+        while stack.next(inTable: index) {
+            guard stack.kind(-2) == .string, let name = stack.bytes(-2) else {
+                throw LuaError("labels: found a \(stack.typeName(-2)) as a name, expected a string")
+            }
+            labels.append((name: name, value: try bytes(stack.top, "a label's value")))
+            stack.pop()
+        }
+        return labels
+    }
+}

@@ -1,0 +1,87 @@
+internal import Config
+internal import ProxyCore
+
+extension LuaCall {
+    /// The flow of an object at `index`, alive.
+    @inline(__always)
+    func flow(_ index: Int = 1, _ type: LuaType) throws(LuaError) -> ScriptFlow {
+        guard let handle = stack.object(index, type) else {
+            let found = stack.kind(index) == .none ? "nothing" : stack.typeName(index)
+            throw LuaError("found \(found), expected \(type.name): call it with a colon")
+        }
+        guard let flow = interpreter.flow(handle), flow.exchange != nil else {
+            throw LuaError("\(type.name) cannot be used any more: its exchange is over")
+        }
+        return flow
+    }
+
+    @inline(__always)
+    func exchange(_ type: LuaType) throws(LuaError) -> Exchange {
+        try exchange(of: try flow(1, type))
+    }
+
+    @inline(__always)
+    func exchange(of flow: ScriptFlow) throws(LuaError) -> Exchange {
+        guard let exchange = flow.exchange else { throw LuaError("its exchange is over") }
+        return exchange
+    }
+
+    /// Sees to it that the call is made in a hook of one of these stages, of the flow itself: an object of
+    /// another exchange may be at hand, which is at a stage of its own.
+    @inline(__always)
+    func expect(_ flow: ScriptFlow, in stages: HookStages, _ name: StaticString) throws(LuaError) {
+        let index = interpreter.runningIndex
+        if interpreter.calls.indices.contains(index), interpreter.calls[index].flow === flow,
+            let stage = interpreter.calls[index].purpose.stage, stages.contains(stage)
+        {
+            return
+        }
+        throw misplaced(flow, stages, name)
+    }
+
+    private func misplaced(_ flow: ScriptFlow, _ stages: HookStages, _ name: StaticString) -> LuaError {
+        let call = interpreter.currentCall
+        guard call?.flow === flow || call?.flow == nil else {
+            return LuaError("\(name) cannot be used by a hook of another exchange")
+        }
+        let place = call?.purpose.place ?? "here"
+        return LuaError("\(name) can be used in \(stages.names) hooks, not \(place)")
+    }
+}
+
+/// A set of stages, as rows of the API name them.
+struct HookStages: Sendable, ExpressibleByArrayLiteral {
+    private let bits: UInt16
+
+    init(arrayLiteral stages: HookStage...) {
+        bits = stages.reduce(0) { $0 | 1 << UInt16($1.rawValue) }
+    }
+
+    func contains(_ stage: HookStage) -> Bool { bits >> UInt16(stage.rawValue) & 1 != 0 }
+
+    /// `request and upgrade`.
+    var names: String {
+        let names = HookStage.allCases.filter(contains).map(\.name)
+        guard let last = names.last, names.count > 1 else { return names.first ?? "" }
+        return names.dropLast().joined(separator: ", ") + " and " + last
+    }
+}
+
+extension HookCall.Purpose {
+    /// The stage whose hook it is.
+    var stage: HookStage? {
+        if case .hook(let stage, _, _) = self { stage } else { nil }
+    }
+
+    /// As messages name the place of a call.
+    var place: String {
+        switch self {
+        case .none: "here"
+        case .load: "while a script is being loaded"
+        case .hook(let stage, _, _): "in a \(stage.name) hook"
+        case .variable: "while a variable is being computed"
+        case .timer: "in a timer's function"
+        case .spawned: "in a spawned function"
+        }
+    }
+}

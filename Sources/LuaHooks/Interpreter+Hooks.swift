@@ -1,0 +1,236 @@
+package import Config
+internal import ProxyCore
+
+/// A function of a script that runs at a stage.
+struct HookEntry {
+    var function: LuaReference
+    var script: Int
+}
+
+/// The hooks of a location, by stage, in the order in which they run.
+struct HookPlan {
+    private var entries = [[HookEntry]](repeating: [], count: HookStage.allCases.count)
+
+    subscript(stage: HookStage) -> [HookEntry] {
+        get { entries[stage.rawValue] }
+        set { entries[stage.rawValue] = newValue }
+    }
+}
+
+/// Stages: the hooks of a location, one after the other, until one decides otherwise.
+extension Interpreter {
+    /// Whether a location has hooks for the stage.
+    package func has(_ stage: HookStage, in settings: Settings) -> Bool {
+        let plan = settings.values.scriptPlan
+        return plans.indices.contains(plan) && !plans[plan][stage].isEmpty
+    }
+
+    package func hasRequestHooks(in settings: Settings) -> Bool { has(.request, in: settings) }
+
+    /// Runs a stage's hooks for an exchange.
+    ///
+    /// - Returns: `.waiting` where the flow's owner is told later.
+    package func run(_ stage: HookStage, of flow: ScriptFlow) -> StageResult {
+        advance(stage, of: flow, from: 0, BodyState())
+    }
+
+    /// Runs `requestBody` or `responseBody` for a piece; `last` comes once, with an empty piece.
+    package func run(
+        _ stage: HookStage, of flow: ScriptFlow, piece: [UInt8], isLast: Bool
+    ) -> StageResult {
+        advance(stage, of: flow, from: 0, BodyState(bytes: piece, isLast: isLast))
+    }
+
+    /// How a tunnel ended, for the close hooks.
+    package struct CloseInfo: Sendable {
+        package enum Party: String, Sendable { case client, upstream, proxy }
+        package var code: UInt16
+        package var reason: [UInt8]
+        package var by: Party
+        /// Both sides had said goodbye by close frames.
+        package var isClean: Bool
+
+        package init(code: UInt16, reason: [UInt8] = [], by: Party, isClean: Bool) {
+            self.code = code
+            self.reason = reason
+            self.by = by
+            self.isClean = isClean
+        }
+    }
+
+    package func runClose(of flow: ScriptFlow, _ info: CloseInfo) -> StageResult {
+        flow.closeInfo = info
+        return run(.close, of: flow)
+    }
+
+    /// Runs the `init` hooks of all scripts, each once. They have no exchange, and nobody waits for those that wait.
+    package func runInitHooks() {
+        for (index, script) in scripts.enumerated() {
+            guard let function = script.hooks[.initialise] else { continue }
+            let outcome = call(
+                function, .hook(.initialise, position: 0, piece: BodyState()), of: nil, script: index
+            ) { _ in 0 }
+            switch outcome {
+            case .returned(let call, _): giveBack(call)
+            case .waiting: break
+            case .failed(let message): report(message, "init hook", script: index, of: nil)
+            }
+        }
+    }
+
+    /// Whether init hooks have come to their ends.
+    package var isInitialised: Bool {
+        !calls.contains { call in
+            if case .hook(.initialise, _, _) = call.purpose { call.isWaiting } else { false }
+        }
+    }
+
+    // MARK: One after the other
+
+    private func advance(
+        _ stage: HookStage, of flow: ScriptFlow, from first: Int, _ state: BodyState
+    ) -> StageResult {
+        guard let settings = flow.exchange?.location.settings,
+            plans.indices.contains(settings.values.scriptPlan)
+        else { return conclusion(stage, state) }
+        let entries = plans[settings.values.scriptPlan][stage]
+        var state = state
+        var position = first
+        while position < entries.count {
+            let entry = entries[position]
+            let outcome = call(
+                entry.function, .hook(stage, position: position, piece: state), of: flow, script: entry.script
+            ) { push(arguments: stage, flow, state, on: $0) }
+            if case .waiting = outcome { return .waiting }
+            if let result = take(outcome, stage, of: flow, script: entry.script, &state) { return result }
+            position += 1
+        }
+        return conclusion(stage, state)
+    }
+
+    private func conclusion(_ stage: HookStage, _ state: BodyState) -> StageResult {
+        switch stage {
+        case .requestBody, .responseBody: .piece(state.result)
+        default: .proceed
+        }
+    }
+
+    private func push(
+        arguments stage: HookStage, _ flow: ScriptFlow, _ state: BodyState, on stack: LuaStack
+    ) -> Int {
+        push(flow, on: stack)
+        switch stage {
+        case .requestBody, .responseBody:
+            stack.push(state.bytes)
+            stack.push(state.isLast)
+            return 3
+        case .close:
+            pushCloseInfo(flow.closeInfo, on: stack)
+            return 2
+        case .initialise, .request, .upgrade, .response, .open, .message, .frame, .drain, .log:
+            return 1
+        }
+    }
+
+    private func pushCloseInfo(_ info: CloseInfo?, on stack: LuaStack) {
+        stack.pushTable(fields: 4)
+        guard let info else { return }
+        stack.push(Int(info.code))
+        stack.setField("code", of: -2)
+        stack.push(info.reason)
+        stack.setField("reason", of: -2)
+        stack.push(info.by.rawValue)
+        stack.setField("by", of: -2)
+        stack.push(info.isClean)
+        stack.setField("clean", of: -2)
+    }
+
+    /// Reads what a hook came to.
+    ///
+    /// - Returns: the stage's result where it ends here, else `nil`: the next hook is to run.
+    private func take(
+        _ outcome: CallOutcome, _ stage: HookStage, of flow: ScriptFlow, script: Int, _ state: inout BodyState
+    ) -> StageResult? {
+        switch outcome {
+        case .waiting: return .waiting
+        case .failed(let message): return fault(message, stage, of: flow, script: script)
+        case .returned(let call, let results):
+            let stack = stack(of: call)
+            defer { giveBack(call) }
+            if let answer = flow.answer {
+                flow.answer = nil
+                return .answered(answer)
+            }
+            guard results > 0 else { return nil }
+            let first = -results
+            switch stage {
+            case .requestBody, .responseBody: return takePiece(stack, first, stage, flow, script, &state)
+            case .drain:
+                if let seconds = stack.number(first), seconds >= 0, seconds < 1e9 {
+                    return .grace(Int64(seconds * 1000))
+                }
+                return nil
+            default: return nil
+            }
+        }
+    }
+
+    private func takePiece(
+        _ stack: LuaStack, _ index: Int, _ stage: HookStage, _ flow: ScriptFlow, _ script: Int,
+        _ state: inout BodyState
+    ) -> StageResult? {
+        switch stack.kind(index) {
+        case .nil: return nil
+        case .boolean where !stack.boolean(index):
+            state.bytes = []
+            state.result = .dropped
+            return state.isLast ? nil : .piece(.dropped)
+        case .string, .number:
+            state.bytes = stack.bytes(index) ?? []
+            state.result = .replaced(state.bytes)
+            return nil
+        default:
+            let message = "found \(stack.typeName(index)), expected a string, false or nothing"
+            return fault(message, stage, of: flow, script: script)
+        }
+    }
+
+    private func fault(_ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int)
+        -> StageResult?
+    {
+        report(message, "\(stage.name) hook", script: script, of: flow)
+        shared.countFailure()
+        flow.answer = nil
+        guard let exchange = flow.exchange else { return .failed }
+        switch stage {
+        case .close, .log, .drain: return nil
+        default: return exchange.location.settings.values.luaFailure == .open ? nil : .failed
+        }
+    }
+
+    // MARK: After a wait
+
+    /// A call that waited has gone on: to its end, or to the next wait. `call` is what it was before.
+    func settle(_ call: HookCall, _ outcome: CallOutcome) {
+        if case .waiting = outcome { return }
+        switch call.purpose {
+        case .hook(.initialise, _, _):
+            switch outcome {
+            case .returned(let index, _): giveBack(index)
+            case .failed(let message): report(message, "init hook", script: call.script, of: nil)
+            case .waiting: break
+            }
+            if isInitialised { host.scriptsAreInitialised() }
+        case .hook(let stage, let position, var state):
+            guard let flow = call.flow else { return settleBackground(outcome, script: call.script, of: nil) }
+            let result =
+                take(outcome, stage, of: flow, script: call.script, &state)
+                ?? advance(stage, of: flow, from: position + 1, state)
+            if case .waiting = result { return }
+            flow.owner?.stageEnded(stage, result)
+        case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
+        case .none, .load, .timer, .spawned:
+            settleBackground(outcome, script: call.script, of: call.flow)
+        }
+    }
+}

@@ -1,0 +1,475 @@
+internal import CSwitchyard
+package import Config
+internal import Digest
+package import ProxyCore
+
+/// One worker's Lua for one configuration: its scripts, their hooks, and the calls that are under way.
+///
+/// Confined to its worker's thread. It does no I/O: whatever a script wants of the world goes through `ScriptHost`, and
+/// comes back through `resume`.
+@safe
+package final class Interpreter: ScriptEngine {
+    package let set: ScriptSet
+    package unowned let host: any ScriptHost
+    package let shared: ScriptCommons
+    // The interpreter's own from `init` to `deinit`, and used by its thread alone.
+    private let vm: OpaquePointer
+    private let main: LuaStack
+    private let bodies: [LuaFunction.Body]
+
+    var scripts: [LoadedScript] = []
+    /// By the positions of `set.plans`.
+    var plans: [HookPlan] = []
+    /// By the numbers of their coroutines.
+    var calls: [HookCall] = []
+    package private(set) var waitingCalls = 0
+    var timers = ScriptTimers()
+    var patterns = PatternCache()
+    /// Where a search's groups are noted: of use to one call at a time.
+    var captures: [Int32] = []
+    var sockets = SocketTable()
+    /// By the positions of `lua_shared_dict` directives, which are the slots of their objects.
+    let dictionaries: [SharedDictionary]
+    /// By the slots of their objects.
+    var metrics: [ScriptMetrics.Metric] = []
+    /// Keys that `jwt.verify` has used, by their texts.
+    var verificationKeys: [[UInt8]: VerificationKey] = [:]
+    /// The metatable of the headers that `fetch` gives, once there was need of it.
+    var fetchedHeaders: LuaReference?
+    private var flows: [ScriptFlow] = []
+    private var idleFlows: [ScriptFlow] = []
+    package var openFlows: Int { flows.count - idleFlows.count }
+
+    /// Loads every script of the set.
+    package convenience init(
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons
+    ) throws(ScriptFault) {
+        try self.init(set, host: host, shared: shared, bodies: LuaAPI.functions.map(\.body))
+    }
+
+    /// With other bodies for the functions of the API: a test sees what becomes of a script where one does nothing.
+    init(
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.Body]
+    ) throws(ScriptFault) {
+        self.set = set
+        self.host = host
+        self.shared = shared
+        dictionaries = set.settings.sharedDictionaries.map { row in
+            set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
+        }
+        self.bodies = bodies
+        var options = sy_vm_options()
+        options.memory_limit = set.settings.memoryLimit
+        options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
+        options.sandboxed = set.settings.sandbox
+        unsafe options.dispatch = { context, function, lua in
+            // The context is the interpreter, which outlives its virtual machine.
+            guard let context = unsafe context, let lua = unsafe lua else { return Int32(SY_LUA_RAISE) }
+            return unsafe Unmanaged<Interpreter>.fromOpaque(context)._withUnsafeGuaranteedRef {
+                unsafe $0.dispatch(Int(function), LuaStack(lua))
+            }
+        }
+        unsafe options.printer = { context, text, length in
+            guard let context = unsafe context, let text = unsafe text else { return }
+            let bytes = unsafe UnsafeRawBufferPointer(start: text, count: length)
+            let line = unsafe String(decoding: bytes, as: UTF8.self)
+            unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().printed(line)
+        }
+        guard let vm = unsafe sy_vm_create(&options) else {
+            throw ScriptFault(message: "lua_memory_limit is too small for an interpreter")
+        }
+        unsafe self.vm = vm
+        main = unsafe LuaStack(sy_vm_main(vm))
+        unsafe sy_vm_set_context(vm, Unmanaged.passUnretained(self).toOpaque())
+        unsafe sy_vm_set_path(vm, Self.path(set.settings.packagePath))
+        unsafe LuaAPI.define(in: vm)
+        defineSharedDictionaries()
+        try load()
+    }
+
+    deinit { unsafe sy_vm_destroy(vm) }
+
+    /// `;;` stands for the default: modules beside the configuration.
+    private static func path(_ configured: String) -> String {
+        var path = configured
+        while let range = path.firstRange(of: ";;") { path.replaceSubrange(range, with: ";./?.lua;") }
+        return path
+    }
+
+    // MARK: What it holds
+
+    /// Bytes of Lua's memory.
+    package var memory: Int { unsafe sy_vm_memory(vm) }
+    package var coroutines: Int { Int(unsafe sy_vm_coroutines(vm)) }
+    package func collectGarbage() { unsafe sy_vm_collect(vm) }
+    package var timerCount: Int { timers.count }
+
+    /// Watches the calling thread, on which this and other interpreters run, so that no hook runs for too long.
+    ///
+    /// - Returns: an `errno` value, or 0.
+    package static func watchThread() -> Int32 { sy_lua_watch_thread() }
+    package static func unwatchThread() { sy_lua_unwatch_thread() }
+
+    // MARK: From Lua
+
+    private func dispatch(_ function: Int, _ stack: LuaStack) -> Int32 {
+        let call = LuaCall(interpreter: self, stack: stack)
+        do throws(LuaError) {
+            return try bodies[function](call).code
+        } catch {
+            stack.pushWhere()
+            let place = stack.text(-1) ?? ""
+            stack.pop()
+            stack.push(place + error.message)
+            return Int32(SY_LUA_RAISE)
+        }
+    }
+
+    private func printed(_ line: String) {
+        host.log(.notice, "lua: " + line, of: currentCall?.flow?.exchange)
+    }
+
+    /// The call that is running: a hook, a timer or a variable's function.
+    var currentCall: HookCall? {
+        let index = runningIndex
+        return calls.indices.contains(index) ? calls[index] : nil
+    }
+
+    var runningIndex: Int { Int(unsafe sy_vm_running(vm)) }
+    var runningScript: Int { Int(unsafe sy_vm_script(vm)) }
+
+    // MARK: Flows
+
+    /// The flow of the exchange, which begins with the first look at it.
+    package func flow(of exchange: Exchange) -> ScriptFlow {
+        if flows.indices.contains(exchange.scriptFlow) { return flows[exchange.scriptFlow] }
+        let flow = idleFlows.popLast() ?? ScriptFlow(slot: flows.count)
+        if flow.slot == flows.count { flows.append(flow) }
+        exchange.scriptFlow = flow.slot
+        flow.begin(exchange, variables: set.slots)
+        return flow
+    }
+
+    /// Ends the flow of an exchange: what waits is cancelled, timers end, and objects of it refer to nothing.
+    package func end(_ flow: ScriptFlow) {
+        guard let exchange = flow.exchange else { return }
+        cancelCalls(of: flow)
+        for timer in flow.timers { cancelTimer(timer) }
+        flow.timers.removeAll(keepingCapacity: true)
+        closeSockets(of: flow)
+        if let object = flow.object {
+            main.release(object)
+            flow.object = nil
+        }
+        exchange.scriptFlow = -1
+        flow.end()
+        idleFlows.append(flow)
+    }
+
+    /// Ends every flow: exchanges and their interpreter refer to each other until then.
+    package func endAllFlows() {
+        for flow in flows where flow.exchange != nil { end(flow) }
+    }
+
+    func flow(_ handle: ObjectHandle) -> ScriptFlow? {
+        let slot = Int(handle.slot)
+        guard flows.indices.contains(slot), flows[slot].generation == handle.generation else { return nil }
+        return flows[slot]
+    }
+
+    /// Pushes the `flow` object.
+    func push(_ flow: ScriptFlow, on stack: LuaStack) {
+        if let object = flow.object { return stack.push(object) }
+        stack.push(LuaType.flow, flow.handle)
+        stack.pushCopy(-1)
+        flow.object = stack.keep()
+    }
+
+    func release(_ reference: LuaReference) { main.release(reference) }
+
+    // MARK: Calls
+
+    /// How a call came out. Results are on top of the coroutine's stack.
+    enum CallOutcome {
+        case returned(call: Int, results: Int)
+        case failed(String)
+        case waiting(call: Int)
+    }
+
+    /// Calls a function that Lua keeps; `arguments` pushes its arguments and says how many.
+    func call(
+        _ function: LuaReference, _ purpose: HookCall.Purpose, of flow: ScriptFlow?, script: Int,
+        arguments: (LuaStack) -> Int
+    ) -> CallOutcome {
+        let index = Int(unsafe sy_vm_take(vm))
+        while calls.count <= index { calls.append(HookCall()) }
+        calls[index].purpose = purpose
+        calls[index].flow = flow
+        calls[index].script = script
+        let stack = stack(of: index)
+        stack.push(function)
+        return resume(index, arguments(stack))
+    }
+
+    /// As above, for a function that is on top of the main stack, whence it is taken.
+    func callTop(_ purpose: HookCall.Purpose, script: Int, arguments: (LuaStack) -> Int) -> CallOutcome {
+        let function = main.keep()
+        defer { main.release(function) }
+        return call(function, purpose, of: nil, script: script, arguments: arguments)
+    }
+
+    func stack(of call: Int) -> LuaStack { unsafe LuaStack(sy_vm_state(vm, Int32(call))) }
+    var mainStack: LuaStack { main }
+
+    private func resume(_ index: Int, _ arguments: Int) -> CallOutcome {
+        var results: Int32 = 0
+        let status = unsafe sy_vm_resume(
+            vm, Int32(index), Int32(arguments), Int32(calls[index].script), &results)
+        switch Int(status) {
+        case SY_CALL_RETURNED: return .returned(call: index, results: Int(results))
+        case SY_CALL_WAITS: return .waiting(call: index)
+        default:
+            let message = stack(of: index).text(-1) ?? "unknown error"
+            giveBack(index)
+            return .failed(message)
+        }
+    }
+
+    /// The results of a call have been read.
+    func giveBack(_ index: Int) {
+        calls[index].flow = nil
+        calls[index].purpose = .none
+        unsafe sy_vm_give_back(vm, Int32(index))
+    }
+
+    // MARK: Waiting
+
+    /// Suspends the running call once its API function returns `.waits`. What it waits for is resumed by `resume(_:_:)`,
+    /// and given up through `operation` when the call is cancelled.
+    func wait(_ call: borrowing LuaCall, for what: StaticString) throws(LuaError) -> Waiter {
+        try mayWait(call, for: what)
+        let index = runningIndex
+        calls[index].generation &+= 1
+        calls[index].isWaiting = true
+        waitingCalls += 1
+        calls[index].flow?.waiting.append(index)
+        return Waiter(call: index, generation: calls[index].generation)
+    }
+
+    /// Whether `wait` would succeed: to be asked before anything is begun that would have to be taken back.
+    func mayWait(_ call: borrowing LuaCall, for what: StaticString) throws(LuaError) {
+        let index = runningIndex
+        guard calls.indices.contains(index) else { throw LuaError("\(what) cannot wait here") }
+        guard call.stack.mayWait else {
+            throw LuaError(
+                call.stack.isOwnCoroutine
+                    ? "\(what) cannot wait inside a coroutine that the script made"
+                    : "\(what) cannot wait inside a callback of a library function")
+        }
+        if let reason = calls[index].purpose.whyItCannotWait {
+            throw LuaError("\(what) cannot wait \(reason)")
+        }
+        guard waitingCalls < set.settings.maxWaiting else {
+            throw LuaError(
+                "\(what) cannot wait: \(waitingCalls) hooks wait already, lua_max_waiting allows no more")
+        }
+    }
+
+    func setOperation(_ operation: any ScriptOperation, of waiter: Waiter) {
+        guard isWaiting(waiter) else { return operation.cancel() }
+        calls[waiter.call].operation = operation
+    }
+
+    func isWaiting(_ waiter: Waiter) -> Bool {
+        calls[waiter.call].isWaiting && calls[waiter.call].generation == waiter.generation
+    }
+
+    /// Goes on with a call that waits; `results` pushes what the wait came to. One that is over is left alone.
+    func resume(_ waiter: Waiter, _ results: (LuaStack) -> Int) {
+        guard isWaiting(waiter) else { return }
+        stopWaiting(waiter.call)
+        let call = calls[waiter.call]
+        let count = results(stack(of: waiter.call))
+        settle(call, resume(waiter.call, count))
+    }
+
+    /// Gives up whatever is under way, for an interpreter that is not used any more: nothing of it is called afterwards.
+    package func shutDown() {
+        for index in calls.indices { cancel(index) }
+        for flow in flows { end(flow) }
+        while let id = timers.first { cancelTimer(id) }
+        closeAllSockets()
+    }
+
+    private func stopWaiting(_ index: Int) {
+        calls[index].isWaiting = false
+        calls[index].operation = nil
+        waitingCalls -= 1
+        if let flow = calls[index].flow, let place = flow.waiting.firstIndex(of: index) {
+            flow.waiting.swapAt(place, flow.waiting.count - 1)
+            flow.waiting.removeLast()
+        }
+    }
+
+    /// Cancels what waits on behalf of a flow: the client has gone, or the exchange is over.
+    package func cancelCalls(of flow: ScriptFlow) {
+        while let index = flow.waiting.last { cancel(index) }
+        if !flow.bodyWaiters.isEmpty { flow.bodyWaiters = [] }
+    }
+
+    func cancel(_ index: Int) {
+        guard calls[index].isWaiting else { return }
+        let operation = calls[index].operation
+        let purpose = calls[index].purpose
+        let flow = calls[index].flow
+        stopWaiting(index)
+        calls[index].flow = nil
+        calls[index].purpose = .none
+        operation?.cancel()
+        unsafe sy_vm_cancel(vm, Int32(index))
+        if case .variable(let variable) = purpose { abandonVariable(variable.slot, of: flow) }
+    }
+
+    // MARK: Time
+
+    /// Runs what was to run by now.
+    package func timePassed() {
+        let now = host.clock.now.monotonic
+        // Bounded by what is due now: a timer of 0 that renews itself does not keep the loop.
+        var left = timers.count
+        while left > 0, let (id, purpose) = timers.pop(now: now) {
+            left -= 1
+            switch purpose {
+            case .wake(let waiter): resume(waiter) { _ in 0 }
+            case .fail(let waiter, let message): resume(waiter, failed: message)
+            case .run(let function, let flow, let script, let interval):
+                runTimer(id, function, flow, script, interval, now)
+            case .close(let flow, let code, let reason):
+                flow.timers.removeAll { $0 == id }
+                flow.owner?.close(code: code, reason: reason)
+            }
+        }
+        if let next = timers.next { host.setAlarm(at: max(next, now + 1)) }
+    }
+
+    func addTimer(after milliseconds: Int64, _ purpose: ScriptTimers.Purpose) -> ScriptTimers.ID {
+        let time = host.clock.now.monotonic + milliseconds
+        let id = timers.add(at: time, purpose)
+        host.setAlarm(at: time)
+        return id
+    }
+
+    /// - Returns: what the timer was for, `nil` when it was over.
+    @discardableResult
+    func cancelTimer(_ id: ScriptTimers.ID) -> ScriptTimers.Purpose? {
+        let purpose = timers.cancel(id)
+        if case .run(let function, _, _, _)? = purpose { main.release(function) }
+        return purpose
+    }
+
+    private func runTimer(
+        _ id: ScriptTimers.ID, _ function: LuaReference, _ flow: ScriptFlow?, _ script: Int,
+        _ interval: Int64,
+        _ now: Int64
+    ) {
+        if interval > 0 {
+            timers.renew(
+                id, at: now + interval, .run(function, flow: flow, script: script, interval: interval))
+        } else {
+            flow?.timers.removeAll { $0 == id }
+        }
+        let outcome = call(function, .timer, of: flow, script: script) { stack in
+            guard let flow else { return 0 }
+            push(flow, on: stack)
+            return 1
+        }
+        if interval == 0 { main.release(function) }
+        settleBackground(outcome, script: script, of: flow)
+    }
+
+    /// A call that nobody waits for: of a timer, or spawned.
+    func settleBackground(_ outcome: CallOutcome, script: Int, of flow: ScriptFlow?) {
+        switch outcome {
+        case .returned(let call, _): giveBack(call)
+        case .waiting: break
+        case .failed(let message):
+            shared.countFailure()
+            report(message, "function", script: script, of: flow)
+        }
+    }
+
+    // MARK: Faults
+
+    /// Writes what went wrong with a script to the error log.
+    func report(_ message: String, _ what: String, script: Int, of flow: ScriptFlow?) {
+        let name = scripts.indices.contains(script) ? " of \(scripts[script].name)" : ""
+        var text = "lua: \(what)\(name) failed: \(message)"
+        if let exchange = flow?.exchange { text += ", exchange \(exchange.requestIDText)" }
+        host.log(.error, text, of: flow?.exchange)
+    }
+}
+
+/// A call that is under way.
+struct HookCall {
+    enum Purpose {
+        case none
+        /// A script is being loaded.
+        case load
+        case hook(HookStage, position: Int, piece: BodyState)
+        case variable(ScriptVariable)
+        case timer
+        /// `sy.spawn`.
+        case spawned
+
+        /// `nil` where it can.
+        var whyItCannotWait: String? {
+            switch self {
+            case .load, .none: "while its script is being loaded"
+            case .hook, .variable, .timer, .spawned: nil
+            }
+        }
+    }
+
+    var purpose = Purpose.none
+    var flow: ScriptFlow?
+    var script = -1
+    var generation: UInt32 = 0
+    var isWaiting = false
+    var operation: (any ScriptOperation)?
+}
+
+/// A piece of a body on its way through the hooks.
+struct BodyState {
+    var bytes: [UInt8] = []
+    var isLast = false
+    var result = BodyPiece.unchanged
+}
+
+/// What an interpreter loads.
+package struct ScriptSet: Sendable {
+    package var scripts: [Script]
+    /// Positions in `scripts`, in the order in which their hooks run.
+    package var plans: [[Int]]
+    /// How many variables are defined by scripts.
+    package var slots: Int
+    package var settings: LuaSettings
+    /// What `SharedDictionaries.prepare` made for the settings; of those that are not here, the interpreter has its own.
+    package var dictionaries: [String: SharedDictionary]
+
+    package init(_ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:]) {
+        self.dictionaries = dictionaries
+        scripts = configuration.scripts
+        plans = configuration.scriptPlans
+        slots = configuration.scriptSlots
+        settings = configuration.lua
+    }
+
+    /// One script alone, to look into it.
+    package init(_ script: Script, settings: LuaSettings) {
+        scripts = [script]
+        plans = []
+        slots = 0
+        self.settings = settings
+        dictionaries = [:]
+    }
+}

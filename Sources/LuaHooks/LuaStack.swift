@@ -1,0 +1,255 @@
+internal import CSwitchyard
+internal import Wire
+
+/// The stack of a coroutine, or of the interpreter itself: where values pass between Lua and Swift.
+///
+/// Positions are Lua's: 1 is the lowest, -1 the topmost. Nothing here raises a Lua error, and all of it is to be used
+/// only while the interpreter is alive, by its own thread: both are the `Interpreter`'s to see to.
+@safe
+struct LuaStack {
+    private let lua: OpaquePointer
+
+    init(_ lua: OpaquePointer) { unsafe self.lua = lua }
+
+    enum Kind: Int32 {
+        case none = -1
+        case `nil` = 0
+        case boolean = 1
+        case number = 3
+        case string = 4
+        case table = 5
+        case function = 6
+        case object = 7
+        /// Threads, and what libraries in C keep.
+        case other = 8
+    }
+
+    var top: Int {
+        get { Int(unsafe sy_lua_top(lua)) }
+        nonmutating set { unsafe sy_lua_set_top(lua, Int32(newValue)) }
+    }
+
+    func pop(_ count: Int = 1) { unsafe sy_lua_set_top(lua, Int32(-count - 1)) }
+    func kind(_ index: Int) -> Kind { Kind(rawValue: unsafe sy_lua_type(lua, Int32(index))) ?? .other }
+
+    /// As Lua's `type` says, or a type's own name.
+    func typeName(_ index: Int) -> String { unsafe String(cString: sy_lua_type_name(lua, Int32(index))) }
+
+    // MARK: Reading
+
+    func boolean(_ index: Int) -> Bool { unsafe sy_lua_boolean(lua, Int32(index)) }
+
+    func number(_ index: Int) -> Double? {
+        var value = 0.0
+        return unsafe sy_lua_number(lua, Int32(index), &value) ? value : nil
+    }
+
+    func integer(_ index: Int) -> Int64? {
+        var value: Int64 = 0
+        return unsafe sy_lua_integer(lua, Int32(index), &value) ? value : nil
+    }
+
+    /// Whether a number is one without a fraction by its kind, not only by its value.
+    func isInteger(_ index: Int) -> Bool { unsafe sy_lua_is_integer(lua, Int32(index)) }
+
+    /// The bytes of a string, or of a number's text. They are Lua's own, and stay as long as the value is on the stack.
+    @_lifetime(borrow self)
+    func span(_ index: Int) -> Span<UInt8>? {
+        var count = 0
+        guard let start = unsafe sy_lua_string(lua, Int32(index), &count) else { return nil }
+        let bytes = unsafe UnsafeRawPointer(start).assumingMemoryBound(to: UInt8.self)
+        // Lua does not move strings, and the stack holds this one for as long as the caller leaves it there.
+        return unsafe _overrideLifetime(Span(_unsafeStart: bytes, count: count), borrowing: self)
+    }
+
+    func bytes(_ index: Int) -> [UInt8]? {
+        guard let span = span(index) else { return nil }
+        var bytes: [UInt8] = []
+        bytes.append(copying: span, span.indices)
+        return bytes
+    }
+
+    func text(_ index: Int) -> String? { bytes(index).map { String(decoding: $0, as: UTF8.self) } }
+
+    func object(_ index: Int, _ type: LuaType) -> ObjectHandle? {
+        var handle = ObjectHandle(slot: 0, generation: 0)
+        let isFound = unsafe sy_lua_object(
+            lua, Int32(index), Int32(type.rawValue), &handle.slot, &handle.generation)
+        return isFound ? handle : nil
+    }
+
+    /// The lines that a function was written on.
+    func lines(ofFunction index: Int) -> ClosedRange<Int>? {
+        var first: Int32 = 0
+        var last: Int32 = 0
+        guard unsafe sy_lua_function_lines(lua, Int32(index), &first, &last), first <= last else {
+            return nil
+        }
+        return Int(first)...Int(last)
+    }
+
+    // MARK: Pushing
+
+    func pushNil() { unsafe sy_lua_push_nil(lua) }
+    func push(_ value: Bool) { unsafe sy_lua_push_boolean(lua, value) }
+    func push(_ value: Int64) { unsafe sy_lua_push_integer(lua, value) }
+    func push(_ value: Int) { unsafe sy_lua_push_integer(lua, Int64(value)) }
+    func push(_ value: Double) { unsafe sy_lua_push_number(lua, value) }
+
+    func push(_ bytes: Span<UInt8>) {
+        // Lua copies the bytes during the call.
+        unsafe bytes.withUnsafeBufferPointer { unsafe sy_lua_push_string(lua, $0.baseAddress, $0.count) }
+    }
+
+    func push(_ bytes: [UInt8]) { push(bytes.span) }
+    func push(_ bytes: [UInt8], _ range: Range<Int>) { push(bytes.span.extracting(range)) }
+
+    func push(_ text: String) {
+        var text = text
+        // Lua copies the bytes during the call.
+        text.withUTF8 { unsafe sy_lua_push_string(lua, $0.baseAddress, $0.count) }
+    }
+
+    func push(_ text: StaticString) { unsafe sy_lua_push_string(lua, text.utf8Start, text.utf8CodeUnitCount) }
+
+    func push(_ type: LuaType, _ handle: ObjectHandle) {
+        unsafe sy_lua_push_object(lua, Int32(type.rawValue), handle.slot, handle.generation)
+    }
+
+    /// The API function of this number, the topmost `values` bound to it as its first arguments.
+    func push(closure number: Int, binding values: Int) {
+        unsafe sy_lua_push_closure(lua, Int32(number), Int32(values))
+    }
+
+    /// Pushes what a text in JSON says; pushes nothing when it is none.
+    func push(json text: [UInt8]) -> Bool {
+        // The text is read during the call.
+        unsafe text.withUnsafeBytes { unsafe sy_lua_decode_json(lua, $0.baseAddress, $0.count) }
+    }
+
+    func pushCopy(_ index: Int) { unsafe sy_lua_push_copy(lua, Int32(index)) }
+    func remove(_ index: Int) { unsafe sy_lua_remove(lua, Int32(index)) }
+    func insert(_ index: Int) { unsafe sy_lua_insert(lua, Int32(index)) }
+    func move(_ count: Int, to other: LuaStack) { unsafe sy_lua_move(lua, other.lua, Int32(count)) }
+    func reserve(_ count: Int) -> Bool { unsafe sy_lua_reserve(lua, Int32(clamping: count)) }
+
+    /// `file:line: ` of the script that called.
+    func pushWhere() { unsafe sy_lua_push_where(lua) }
+
+    // MARK: Tables, without their metatables
+
+    func pushTable(array: Int = 0, fields: Int = 0) {
+        unsafe sy_lua_push_table(lua, Int32(clamping: array), Int32(clamping: fields))
+    }
+
+    /// Pushes the field's value.
+    @discardableResult
+    func pushField(_ name: StaticString, of table: Int) -> Kind {
+        // The text is in the program.
+        let start = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return Kind(rawValue: unsafe sy_lua_get_field(lua, Int32(table), start, name.utf8CodeUnitCount))
+            ?? .other
+    }
+
+    @discardableResult
+    func pushField(_ name: String, of table: Int) -> Kind {
+        var name = name
+        // Lua copies the bytes during the call.
+        let kind = name.withUTF8 { bytes in
+            unsafe bytes.withMemoryRebound(to: CChar.self) {
+                unsafe sy_lua_get_field(lua, Int32(table), $0.baseAddress, $0.count)
+            }
+        }
+        return Kind(rawValue: kind) ?? .other
+    }
+
+    @discardableResult
+    func pushField(_ name: [UInt8], of table: Int) -> Kind {
+        // Lua copies the bytes during the call.
+        let kind = unsafe name.withUnsafeBytes { bytes in
+            let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe sy_lua_get_field(lua, Int32(table), start, bytes.count)
+        }
+        return Kind(rawValue: kind) ?? .other
+    }
+
+    /// Takes the topmost value as the field's.
+    func setField(_ name: StaticString, of table: Int) {
+        // The text is in the program.
+        let start = unsafe UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        unsafe sy_lua_set_field(lua, Int32(table), start, name.utf8CodeUnitCount)
+    }
+
+    /// Takes the topmost value as the field's.
+    func setField(_ name: String, of table: Int) {
+        var name = name
+        // Lua copies the bytes during the call.
+        name.withUTF8 { bytes in
+            unsafe bytes.withMemoryRebound(to: CChar.self) {
+                unsafe sy_lua_set_field(lua, Int32(table), $0.baseAddress, $0.count)
+            }
+        }
+    }
+
+    @discardableResult
+    func pushElement(_ position: Int, of table: Int) -> Kind {
+        Kind(rawValue: unsafe sy_lua_get_index(lua, Int32(table), Int64(position))) ?? .other
+    }
+
+    /// Takes the topmost value as the element.
+    func setElement(_ position: Int, of table: Int) {
+        unsafe sy_lua_set_index(lua, Int32(table), Int64(position))
+    }
+    /// Takes the two topmost values as a key and its value.
+    func setPair(of table: Int) { unsafe sy_lua_set_pair(lua, Int32(table)) }
+    /// Takes the topmost value, a table, as the metatable.
+    func setMetatable(of table: Int) { unsafe sy_lua_set_metatable(lua, Int32(table)) }
+    func length(ofTable table: Int) -> Int { Int(unsafe sy_lua_length(lua, Int32(table))) }
+    /// Takes a key and pushes the next with its value; false, with nothing pushed, at the end. Begin with nil. The key must
+    /// not be read as a string while it is a number, and the table not be changed.
+    func next(inTable table: Int) -> Bool { unsafe sy_lua_next(lua, Int32(table)) }
+
+    // MARK: Keeping values
+
+    /// Keeps the topmost value, which is taken off.
+    func keep() -> LuaReference { LuaReference(number: unsafe sy_lua_keep(lua)) }
+    func push(_ reference: LuaReference) { unsafe sy_lua_push_kept(lua, reference.number) }
+    func release(_ reference: LuaReference) { unsafe sy_lua_release(lua, reference.number) }
+
+    // MARK: Waiting
+
+    /// The call may suspend its hook.
+    var mayWait: Bool { unsafe sy_lua_may_wait(lua) }
+    /// The hook has used up its time: to be asked by whatever may loop for long.
+    var isInterrupted: Bool { unsafe sy_lua_interrupted(lua) }
+    /// The call was made in a coroutine that the script made.
+    var isOwnCoroutine: Bool { unsafe sy_lua_in_own_coroutine(lua) }
+
+    // MARK: Loading
+
+    /// Compiles `text` and pushes the function, its globals those of the environment at `environment`, or pushes what is
+    /// wrong with it.
+    func load(_ text: [UInt8], environment: Int, name: String, line: Int, parameters: String?) -> Bool {
+        // Everything is read during the call.
+        unsafe text.withUnsafeBytes { bytes in
+            let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe sy_lua_load(
+                lua, Int32(environment), start, bytes.count, "@" + name, Int32(clamping: line), parameters)
+        }
+    }
+
+    /// Pushes what every script's environment begins with under this name.
+    func pushGlobal(_ name: String) { unsafe sy_lua_push_global(lua, name) }
+    func pushEnvironment() { unsafe sy_lua_push_environment(lua) }
+}
+
+/// A value that Lua keeps for Swift, until `LuaStack.release`.
+struct LuaReference: Hashable {
+    fileprivate let number: Int32
+}
+
+/// Which of the objects of its type one is; see `LuaTypes.c`.
+struct ObjectHandle: Hashable {
+    var slot: UInt32
+    var generation: UInt32
+}

@@ -1,0 +1,266 @@
+internal import Config
+
+/// The API as the reference and editors see it: what the rows of `LuaAPI.functions` say, by the object that
+/// each belongs to.
+struct APIDocument {
+    struct Parameter {
+        var name: String
+        var type: String
+        var isOptional: Bool
+
+        /// The arguments of a row: `name: type`, separated by commas that stand in no brackets.
+        static func list(_ text: String) -> [Parameter] {
+            var parts: [String] = [""]
+            var depth = 0
+            for character in text {
+                switch character {
+                case "(", "{", "[", "<": depth += 1
+                case ")", "}", "]", ">": depth -= 1
+                case "," where depth == 0:
+                    parts.append("")
+                    continue
+                default: break
+                }
+                parts[parts.count - 1].append(character)
+            }
+            return parts.compactMap(Parameter.init)
+        }
+
+        private init?(_ text: String) {
+            let text = text.drop { $0 == " " }
+            guard !text.isEmpty else { return nil }
+            let name = text.prefix { $0 != ":" && $0 != "?" }
+            isOptional = text.dropFirst(name.count).first == "?"
+            self.name = String(name)
+            type = String(text.dropFirst(name.count).drop { $0 == ":" || $0 == "?" || $0 == " " })
+            if type.isEmpty { type = "any" }
+        }
+    }
+
+    struct Method {
+        var name: String
+        var parameters: [Parameter]
+        var returns: String
+        var summary: String
+        var waits: Bool
+        /// Called on the object, with a colon.
+        var hasSelf: Bool
+    }
+
+    struct Field {
+        var name: String
+        var type: String
+        var summary: String
+        /// What setting it does; empty where it cannot be set.
+        var setting: String
+        /// Any name is a field.
+        var isDynamic: Bool
+        /// `pairs` goes through the fields.
+        var isIterable = false
+        var waits: Bool
+    }
+
+    /// A kind of object, or a module.
+    struct Section {
+        /// As the types file calls it.
+        var name: String
+        /// As scripts reach it: `flow.req.headers, flow.res.headers`.
+        var paths: [String]
+        var isModule: Bool
+        var fields: [Field] = []
+        var methods: [Method] = []
+    }
+
+    private(set) var sections: [Section] = []
+
+    init(_ functions: [LuaFunction]) {
+        for type in LuaType.allCases { add(type, functions) }
+        for function in functions {
+            guard let module = function.place.module else { continue }
+            let index = section(module: module)
+            sections[index].methods.append(Method(function, hasSelf: false))
+        }
+        sections.removeAll { $0.fields.isEmpty && $0.methods.isEmpty }
+    }
+
+    private mutating func section(module: String) -> Int {
+        if let known = sections.firstIndex(where: { $0.isModule && $0.name == module }) { return known }
+        sections.append(Section(name: module, paths: [module], isModule: true))
+        return sections.count - 1
+    }
+
+    /// Two kinds of objects that look the same to scripts are one section.
+    private mutating func add(_ type: LuaType, _ functions: [LuaFunction]) {
+        let rows = functions.filter { $0.place.type == type }
+        guard !rows.isEmpty else { return }
+        if let known = sections.firstIndex(where: { $0.name == type.className }) {
+            sections[known].paths.append(type.name)
+            return
+        }
+        var section = Section(name: type.className, paths: [type.name], isModule: false)
+        for row in rows {
+            switch row.place {
+            case .method: section.methods.append(Method(row, hasSelf: true))
+            case .getter, .part, .ownTable: section.fields.append(Field(row, isDynamic: false))
+            case .anyGetter: section.fields.append(Field(row, isDynamic: true))
+            default: break
+            }
+        }
+        for row in rows {
+            switch row.place {
+            case .setter, .anySetter:
+                guard let index = section.fields.firstIndex(where: { $0.name == row.name }) else { continue }
+                section.fields[index].setting = row.summary
+            case .metamethod where row.name == "__pairs":
+                for index in section.fields.indices where section.fields[index].isDynamic {
+                    section.fields[index].isIterable = true
+                }
+            default: break
+            }
+        }
+        sections.append(section)
+    }
+}
+
+extension APIDocument.Method {
+    init(_ function: LuaFunction, hasSelf: Bool) {
+        self.init(
+            name: function.name, parameters: APIDocument.Parameter.list(function.parameters),
+            returns: function.returns, summary: function.summary, waits: function.waits, hasSelf: hasSelf)
+    }
+}
+
+extension APIDocument.Field {
+    init(_ function: LuaFunction, isDynamic: Bool) {
+        self.init(
+            name: function.name, type: function.returns, summary: function.summary, setting: "",
+            isDynamic: isDynamic, waits: function.waits)
+    }
+}
+
+extension LuaFunction.Place {
+    /// The kind of object that the row belongs to.
+    var type: LuaType? {
+        switch self {
+        case .method(let type), .getter(let type), .setter(let type), .anyGetter(let type),
+            .anySetter(let type),
+            .metamethod(let type):
+            type
+        case .part(let whole, _, _), .ownTable(let whole, _): whole
+        case .module, .library, .hidden: nil
+        }
+    }
+
+    var module: String? {
+        switch self {
+        case .module(let name), .library(let name): name
+        default: nil
+        }
+    }
+}
+
+extension LuaType {
+    /// As the types file calls it.
+    var className: String {
+        switch self {
+        case .flow: "Flow"
+        case .request: "Request"
+        case .response: "Response"
+        case .requestHeaders, .responseHeaders, .upgradeHeaders: "Headers"
+        case .arguments: "Arguments"
+        case .cookies: "Cookies"
+        case .variables: "Variables"
+        case .client, .upstream: "Leg"
+        case .offer: "Offer"
+        case .timer: "Timer"
+        case .socket: "Socket"
+        case .dictionary: "Dictionary"
+        case .counter: "Counter"
+        case .gauge: "Gauge"
+        case .histogram: "Histogram"
+        }
+    }
+}
+
+/// The hooks of a plugin, as the reference and editors describe them.
+enum HookDocument {
+    struct Hook {
+        var stage: HookStage
+        var summary: String
+        /// What it may return, as LuaLS writes it; empty for nothing.
+        var returns: String
+        var meaning: String
+    }
+
+    static let hooks: [Hook] = HookStage.allCases.map { stage in
+        switch stage {
+        case .initialise:
+            Hook(stage: stage, summary: "Once for each worker, before it accepts.", returns: "", meaning: "")
+        case .request:
+            Hook(
+                stage: stage, summary: "The head has been read and the location chosen; no upstream has.",
+                returns: "", meaning: "`return flow:respond{…}` answers at once.")
+        case .upgrade:
+            Hook(
+                stage: stage,
+                summary: "A valid request to change the protocol, before the upstream is asked.",
+                returns: "", meaning: "`return flow:respond{…}` denies it, with any status.")
+        case .response:
+            Hook(
+                stage: stage, summary: "The upstream's head, a 101 too, before it is sent on.", returns: "",
+                meaning: "`return flow:respond{…}` replaces the response.")
+        case .requestBody:
+            Hook(
+                stage: stage,
+                summary: "Each piece of the request's body; the last is empty and has `last` set.",
+                returns: "string|false|nil", meaning: "A string goes on in its place; false drops it.")
+        case .responseBody:
+            Hook(
+                stage: stage,
+                summary: "Each piece of the response's body; the last is empty and has `last` set.",
+                returns: "string|false|nil", meaning: "A string goes on in its place; false drops it.")
+        case .open:
+            Hook(
+                stage: stage,
+                summary: "The 101 is valid and both connections stand, before the client sees a byte.",
+                returns: "",
+                meaning: "`return flow:close(code, reason)` ends the tunnel.")
+        case .message:
+            Hook(
+                stage: stage, summary: "A whole message, put together and inflated.",
+                returns: "string|false|nil",
+                meaning: "A string replaces it; false drops it; `flow:close(code, reason)` ends the tunnel.")
+        case .frame:
+            Hook(
+                stage: stage, summary: "Each frame as it is on the wire.", returns: "string|false|nil",
+                meaning: "A string replaces it; false drops it; `flow:close(code, reason)` ends the tunnel.")
+        case .close:
+            Hook(stage: stage, summary: "The tunnel has ended.", returns: "", meaning: "")
+        case .drain:
+            Hook(
+                stage: stage, summary: "A reload or a shutdown asks the tunnel to end.", returns: "number?",
+                meaning: "Seconds of grace.")
+        case .log:
+            Hook(stage: stage, summary: "The exchange is over.", returns: "", meaning: "")
+        }
+    }
+
+    /// The type of each argument of a hook.
+    static let types = [
+        "flow": "Flow", "chunk": "string", "last": "boolean", "info": "CloseInfo", "msg": "Message",
+        "frame": "Frame",
+    ]
+
+    static let closeInfo: [(name: String, type: String, summary: String)] = [
+        ("code", "integer", "The close code; 1005 or 1006 where there was none."),
+        ("reason", "string", "What the close frame says."),
+        ("by", "\"client\"|\"upstream\"|\"proxy\"", "Whose wish it was."),
+        ("clean", "boolean", "Both sides had said goodbye."),
+    ]
+
+    static let answer: [(name: String, type: String, summary: String)] = [
+        ("status", "integer?", "200 to 599; 200 unless given."),
+        ("headers", "table<string, string|number|string[]>?", "Names with a value or a list of values."),
+        ("body", "string?", "Without one, a status from 300 on has its usual page."),
+    ]
+}

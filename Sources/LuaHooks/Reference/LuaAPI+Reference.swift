@@ -1,0 +1,64 @@
+internal import Config
+
+extension LuaAPI {
+    /// The reference of the API in Markdown: hooks, then object by object, then the module.
+    package static func reference() -> String { reference(of: functions) }
+
+    static func reference(of functions: [LuaFunction]) -> String {
+        let document = APIDocument(functions)
+        var text = "# Lua API\n"
+        text +=
+            "\nFunctions marked ⏸ may suspend the hook that calls them; other traffic goes on meanwhile.\n"
+        text += hooksText()
+        for section in document.sections { text += sectionText(section) }
+        text += recordText("The argument of `flow:respond`", HookDocument.answer)
+        text += recordText("`info` of `close` hooks", HookDocument.closeInfo)
+        return text
+    }
+
+    private static func hooksText() -> String {
+        var text = "\n## Hooks\n\n| hook | when | what it returns |\n|---|---|---|\n"
+        for hook in HookDocument.hooks {
+            let arguments = hook.stage.parameters.joined(separator: ", ")
+            text += "| `\(hook.stage.name)(\(arguments))` | \(hook.summary) | \(hook.meaning) |\n"
+        }
+        return text
+    }
+
+    private static func sectionText(_ section: APIDocument.Section) -> String {
+        var text = "\n## " + section.paths.map { "`\($0)`" }.joined(separator: ", ") + "\n"
+        if !section.fields.isEmpty {
+            text += "\n| field | type | |\n|---|---|---|\n"
+            for field in section.fields {
+                let name = field.isDynamic ? "`\(field.name)`" : "`.\(field.name)`"
+                var note = field.note
+                if field.isIterable { note += " `pairs` goes through all of them." }
+                text +=
+                    "| \(name)\(field.waits ? " ⏸" : "") | `\(escaped(field.type))` | \(escaped(note)) |\n"
+            }
+        }
+        for method in section.methods {
+            let names = method.parameters.map { $0.isOptional ? "[\($0.name)]" : $0.name }
+            let owner = section.isModule ? "\(section.name)." : ":"
+            text += "\n- **`\(owner)\(method.name)(\(names.joined(separator: ", ")))`**"
+            if !method.returns.isEmpty { text += " → `\(method.returns)`" }
+            if method.waits { text += " ⏸" }
+            text += "  \n  \(method.summary)\n"
+            for parameter in method.parameters { text += "  - `\(parameter.name)`: `\(parameter.type)`\n" }
+        }
+        return text
+    }
+
+    private static func recordText(
+        _ title: String, _ fields: [(name: String, type: String, summary: String)]
+    ) -> String {
+        var text = "\n## \(title)\n\n| field | type | |\n|---|---|---|\n"
+        for field in fields {
+            text += "| `\(field.name)` | `\(escaped(field.type))` | \(field.summary) |\n"
+        }
+        return text
+    }
+
+    /// A bar would end the cell of a table.
+    private static func escaped(_ text: String) -> String { text.replacing("|", with: "\\|") }
+}

@@ -1,0 +1,96 @@
+internal import Config
+
+extension LuaAPI {
+    /// Annotations of the whole API for the Lua language server: a file that editors read and nothing runs.
+    package static func typesFile() -> String { typesFile(of: functions) }
+
+    static func typesFile(of functions: [LuaFunction]) -> String {
+        let document = APIDocument(functions)
+        var file = TypesFile()
+        file.line("---@meta")
+        file.line("-- What Switchyard offers to scripts. Made by `switchyard lua-types`.")
+        for section in document.sections where !section.isModule { file.append(object: section) }
+        file.append(record: "Answer", HookDocument.answer)
+        file.append(record: "CloseInfo", HookDocument.closeInfo)
+        file.append(hooks: HookDocument.hooks)
+        file.append(modules: document.sections.filter(\.isModule))
+        return file.text
+    }
+}
+
+private struct TypesFile {
+    var text = ""
+
+    mutating func line(_ content: String = "") { text += content + "\n" }
+
+    private mutating func comment(_ content: String) {
+        if !content.isEmpty { line("---" + content) }
+    }
+
+    mutating func append(object section: APIDocument.Section) {
+        line()
+        comment(section.paths.map { "`\($0)`" }.joined(separator: ", "))
+        line("---@class \(section.name)")
+        for field in section.fields {
+            let name = field.isDynamic ? "[string]" : field.name
+            line("---@field \(name) \(field.type) \(field.note)")
+        }
+        line("local \(section.name) = {}")
+        for method in section.methods { append(method, of: section.name, separator: ":") }
+    }
+
+    private mutating func append(_ method: APIDocument.Method, of owner: String, separator: String) {
+        line()
+        comment(method.summary)
+        for parameter in method.parameters {
+            line("---@param \(parameter.name)\(parameter.isOptional ? "?" : "") \(parameter.type)")
+        }
+        if !method.returns.isEmpty { line("---@return \(method.returns)") }
+        if method.waits { line("---@async") }
+        let names = method.parameters.map(\.name).joined(separator: ", ")
+        line("function \(owner)\(separator)\(method.name)(\(names)) end")
+    }
+
+    mutating func append(record name: String, _ fields: [(name: String, type: String, summary: String)]) {
+        line()
+        line("---@class \(name)")
+        for field in fields { line("---@field \(field.name) \(field.type) \(field.summary)") }
+    }
+
+    mutating func append(hooks: [HookDocument.Hook]) {
+        line()
+        comment("What a plugin returns, or the function that it returns.")
+        line("---@class Plugin")
+        for hook in hooks {
+            let arguments = hook.stage.parameters.map { "\($0): \(HookDocument.types[$0] ?? "any")" }
+            let returns = hook.returns.isEmpty ? "" : ": \(hook.returns)"
+            let function = "fun(\(arguments.joined(separator: ", ")))\(returns)"
+            line("---@field \(hook.stage.name)? \(function) \(hook.note)")
+        }
+        line(
+            "---@field variables? table<string, fun(flow: Flow): string|number|boolean|nil> "
+                + "Variables by name."
+        )
+        line("---@field migrate? fun(old: table): table Takes over `flow.ctx` after a reload.")
+    }
+
+    mutating func append(modules: [APIDocument.Section]) {
+        for module in modules {
+            line()
+            let isRoot = !module.name.contains(".")
+            if isRoot { comment("Also `require \"switchyard\"`.") }
+            line("---@class \(isRoot ? "switchyard" : "switchyard" + module.name.drop { $0 != "." })")
+            line("\(module.name) = {}")
+            for method in module.methods { append(method, of: module.name, separator: ".") }
+        }
+    }
+}
+
+extension APIDocument.Field {
+    /// Summary and what setting it does, in one line.
+    var note: String { setting.isEmpty ? summary : "\(summary) Set: \(setting)" }
+}
+
+extension HookDocument.Hook {
+    var note: String { meaning.isEmpty ? summary : "\(summary) \(meaning)" }
+}

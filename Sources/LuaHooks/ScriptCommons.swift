@@ -1,0 +1,14 @@
+internal import Synchronization
+
+/// What the interpreters of all workers share, and reloads keep.
+package final class ScriptCommons: Sendable {
+    private let failures = Atomic<Int>(0)
+    package let dictionaries = SharedDictionaries()
+    package let metrics = ScriptMetrics()
+
+    package init() {}
+
+    func countFailure() { failures.add(1, ordering: .relaxed) }
+    /// Hooks, timers and variables that failed since the process started.
+    package var failureCount: Int { failures.load(ordering: .relaxed) }
+}

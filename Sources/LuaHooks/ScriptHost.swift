@@ -1,0 +1,112 @@
+package import Config
+package import ProxyCore
+
+/// What an interpreter needs of the world: the worker it runs on, or a test in its place.
+package protocol ScriptHost: AnyObject {
+    /// Kept up to date before scripts run.
+    var clock: Clock { get }
+    /// Writes to the error log. `exchange` says whose it is.
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?)
+    /// `Interpreter.timePassed` is to be called at this time at the latest, in milliseconds of the monotonic clock.
+    func setAlarm(at time: Int64)
+    /// The last of the init hooks that waited has ended.
+    func scriptsAreInitialised()
+    /// Unpredictable bytes, fit for keys.
+    func randomBytes(_ count: Int) -> [UInt8]
+    /// Makes a request for a script. `done` is called once, after this has returned; never once it was cancelled.
+    func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation
+    /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
+    /// `timeout` is in milliseconds. `done` is called as that of `fetch`.
+    func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation
+}
+
+/// A connection that a script has opened. Each `done` is called once, after the function has returned; never once the
+/// connection was closed on this side.
+package protocol ScriptConnection: AnyObject {
+    /// Sends all of it; `timeout` is in milliseconds.
+    func send(_ bytes: [UInt8], timeout: Int64, done: @escaping (SocketFailure?) -> Void)
+    /// Takes what the pattern asks for out of what the peer sends; a failure takes nothing.
+    func receive(
+        _ pattern: ReceivePattern, timeout: Int64, done: @escaping (Result<[UInt8], SocketFailure>) -> Void)
+    func close()
+}
+
+/// Something under way that a script waits for.
+package protocol ScriptOperation: AnyObject {
+    /// Nobody waits any more: ends it, without a call to `done`.
+    func cancel()
+}
+
+/// The exchange's driver, or its tunnel, as a flow sees it.
+package protocol FlowOwner: AnyObject {
+    /// A stage that waited has come to its end.
+    func stageEnded(_ stage: HookStage, _ result: StageResult)
+    /// A variable for whose value rendering broke off has it now.
+    func variableIsReady()
+    /// A script asks for the request's whole body: to be handed over by `Interpreter.bodyReceived`.
+    func readBody()
+    /// A script ends the tunnel, outside of a hook's own result.
+    func close(code: UInt16, reason: [UInt8])
+    func facts(of leg: FlowLeg) -> LegFacts
+}
+
+package enum FlowLeg: Sendable { case client, upstream }
+
+/// What is known of a connection at the moment.
+package struct LegFacts: Sendable {
+    /// Numeric, or `unix:` and a path; `nil` without a connection.
+    package var address: [UInt8]?
+    package var port: UInt16 = 0
+    /// Microseconds, as the kernel smooths it.
+    package var roundTrip: Int64?
+    package var bytesIn: Int64 = 0
+    package var bytesOut: Int64 = 0
+    /// Bytes that wait to be sent.
+    package var buffered = 0
+
+    package init() {}
+}
+
+/// How a stage ended.
+package enum StageResult: Sendable {
+    /// Nothing stands in the way.
+    case proceed
+    /// `FlowOwner.stageEnded` follows.
+    case waiting
+    /// A script decided what becomes of the exchange.
+    case answered(ScriptAnswer)
+    /// A hook failed, and `lua_on_error` says that this ends the exchange.
+    case failed
+    /// What becomes of a piece of a body.
+    case piece(BodyPiece)
+    /// Milliseconds that a draining tunnel may have.
+    case grace(Int64)
+}
+
+package enum BodyPiece: Sendable, Equatable {
+    case unchanged
+    case dropped
+    case replaced([UInt8])
+}
+
+package enum ScriptAnswer: Sendable {
+    case respond(ScriptResponse)
+    /// A path with or without arguments, or `@name`.
+    case internalRedirect([UInt8])
+    /// Both legs of the tunnel; before there is one, the connection.
+    case close(code: UInt16, reason: [UInt8])
+}
+
+package struct ScriptResponse: Sendable {
+    package var status = 200
+    package var fields: [(name: [UInt8], value: [UInt8])] = []
+    package var body: [UInt8]?
+
+    package init() {}
+}

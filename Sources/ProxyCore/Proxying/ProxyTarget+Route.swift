@@ -1,0 +1,20 @@
+package import Config
+
+extension ProxyTarget {
+    /// What is wrong with a target that a script routes to, which is the name of an upstream of the configuration or
+    /// `http://host:port`; `nil` when `resolve(route:for:)` can take it.
+    package static func fault(ofRoute target: [UInt8], in configuration: Configuration) -> String? {
+        let text = String(decoding: target.prefix(128), as: UTF8.self)
+        guard target.firstRange(of: "://".utf8) != nil else {
+            let isKnown = configuration.upstreams.contains { !$0.isImplicit && $0.name == target }
+            return isKnown ? nil : "there is no upstream \"\(text)\""
+        }
+        guard target.count <= 1024 else { return "the URL \"\(text)…\" is too long" }
+        do throws(ProxyURL.Fault) {
+            let url = try ProxyURL(target)
+            return url.uri.isEmpty ? nil : "found a path in \"\(text)\", expected http://host:port"
+        } catch {
+            return error.message(for: target)
+        }
+    }
+}

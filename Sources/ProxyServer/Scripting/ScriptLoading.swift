@@ -1,0 +1,45 @@
+package import Config
+internal import LuaHooks
+internal import ProxyCore
+
+/// Loads each script of a configuration in an interpreter of its own while the configuration is compiled, so that
+/// what is wrong with it is found before anything runs under it.
+extension ScriptProbe {
+    package static let interpreter = ScriptProbe { script, settings in
+        let host = LoadingHost()
+        do throws(ScriptFault) {
+            let interpreter = try Interpreter(
+                ScriptSet(script, settings: settings), host: host, shared: ScriptCommons())
+            return .success(interpreter.outline(of: 0))
+        } catch {
+            return .failure(error)
+        }
+    }
+}
+
+/// A host for scripts that are loaded and never run.
+private final class LoadingHost: ScriptHost {
+    let clock = Clock()
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {}
+    func setAlarm(at time: Int64) {}
+    func scriptsAreInitialised() {}
+    func randomBytes(_ count: Int) -> [UInt8] {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    }
+
+    // A script cannot wait while it is loaded, so these are never asked for anything.
+    func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation { NoOperation() }
+
+    func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation { NoOperation() }
+}
+
+private final class NoOperation: ScriptOperation {
+    func cancel() {}
+}

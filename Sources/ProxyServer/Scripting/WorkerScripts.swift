@@ -1,0 +1,153 @@
+internal import Config
+internal import EventLoop
+internal import LuaHooks
+internal import ProxyCore
+
+/// A generation's scripts on one worker: the interpreter, and the worker as the interpreter's host.
+final class WorkerScripts: ScriptHost {
+    private var loaded: Interpreter?
+    unowned let worker: Worker
+    private let generation: Generation
+    /// The generation as the worker runs it, which holds this object.
+    weak var owner: WorkerGeneration?
+    private var alarm: Alarm?
+    private var alarmTime = Int64.max
+    /// Exchanges that are over but for hooks that wait.
+    private var ends: [ObjectIdentifier: ScriptedEnd] = [:]
+    /// What requests go by that a script routes where there is no `proxy_pass`.
+    let routedPass = ProxyPass(
+        target: .template(Template(literal: [])), host: [], port: [], uri: nil, locationPrefix: [])
+    private var initialised: (() -> Void)?
+
+    /// - Throws: why a script does not load.
+    init(_ generation: Generation, worker: Worker) throws(ScriptFault) {
+        self.worker = worker
+        self.generation = generation
+        loaded = try Interpreter(
+            ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
+            shared: generation.registry.scripts)
+        alarm = try? Alarm(loop: worker.loop) { [weak self] in self?.rang() }
+    }
+
+    var interpreter: Interpreter {
+        guard let loaded else { preconditionFailure("an interpreter that did not load is never used") }
+        return loaded
+    }
+
+    /// Runs the init hooks; `done` is called once all have ended, perhaps at once.
+    func initialise(_ done: @escaping () -> Void) {
+        interpreter.runInitHooks()
+        if interpreter.isInitialised { done() } else { initialised = done }
+    }
+
+    var hasEnds: Bool { !ends.isEmpty }
+
+    private func rang() {
+        alarmTime = .max
+        worker.tick()
+        loaded?.timePassed()
+    }
+
+    // MARK: ScriptHost
+
+    var clock: Clock { worker.clock }
+
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
+        let logger =
+            exchange.map { generation.errorLogger(for: $0.location.settings.values.errorLogs) }
+            ?? generation.errorLogger
+        guard logger.takes(level) else { return }
+        guard let exchange else { return logger.log(level, text) }
+        var context: [UInt8] = []
+        LogContext.append(exchange, peer: nil, uri: [], to: &context)
+        logger.log(
+            level, connection: exchange.client.serial, text + String(decoding: context, as: UTF8.self))
+    }
+
+    func setAlarm(at time: Int64) {
+        guard time < alarmTime, let alarm else { return }
+        alarmTime = time
+        alarm.setDeadline(time)
+    }
+
+    func scriptsAreInitialised() {
+        let done = initialised
+        initialised = nil
+        if let done { worker.postpone(done) }
+    }
+
+    func randomBytes(_ count: Int) -> [UInt8] {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    }
+
+    // MARK: Ends
+
+    /// Runs the log hooks of an exchange that is over and has been logged, and ends its flow.
+    ///
+    /// - Returns: whether the exchange is still needed; it is given back when it no longer is.
+    func conclude(_ exchange: Exchange, generation: WorkerGeneration) -> Bool {
+        let hasHooks = interpreter.has(.log, in: exchange.location.settings)
+        guard hasHooks || exchange.scriptFlow >= 0 else { return false }
+        let flow = interpreter.flow(of: exchange)
+        interpreter.cancelCalls(of: flow)
+        guard hasHooks else {
+            interpreter.end(flow)
+            return false
+        }
+        let end = ScriptedEnd(exchange, flow) { [unowned self] end, _ in ended(end) }
+        flow.owner = end
+        if case .waiting = interpreter.run(.log, of: flow) {
+            ends[ObjectIdentifier(end)] = end
+            return true
+        }
+        interpreter.end(flow)
+        return false
+    }
+
+    fileprivate func ended(_ end: ScriptedEnd) {
+        guard ends.removeValue(forKey: ObjectIdentifier(end)) != nil else { return }
+        interpreter.end(end.flow)
+        worker.giveBack(end.exchange)
+        worker.scriptsEnded()
+    }
+
+    /// Keeps the end of a tunnel while its close hooks wait.
+    func keep(_ end: ScriptedEnd) { ends[ObjectIdentifier(end)] = end }
+    func forget(_ end: ScriptedEnd) { ends.removeValue(forKey: ObjectIdentifier(end)) }
+}
+
+/// An exchange that is over but for its last hooks.
+final class ScriptedEnd: FlowOwner {
+    let exchange: Exchange
+    let flow: ScriptFlow
+    private let ended: (ScriptedEnd, StageResult) -> Void
+
+    /// - Parameter ended: the stage that waited has come to its end.
+    init(_ exchange: Exchange, _ flow: ScriptFlow, ended: @escaping (ScriptedEnd, StageResult) -> Void) {
+        self.exchange = exchange
+        self.flow = flow
+        self.ended = ended
+    }
+
+    func stageEnded(_ stage: HookStage, _ result: StageResult) { ended(self, result) }
+    func variableIsReady() {}
+    func readBody() {}
+    func close(code: UInt16, reason: [UInt8]) {}
+
+    func facts(of leg: FlowLeg) -> LegFacts {
+        var facts = LegFacts()
+        switch leg {
+        case .client:
+            facts.address = exchange.client.address
+            facts.port = exchange.client.port
+            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes
+            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes
+        case .upstream:
+            guard let attempt = exchange.attempts.last else { return facts }
+            facts.bytesIn = attempt.bytesReceived
+            facts.bytesOut = attempt.bytesSent
+        }
+        return facts
+    }
+}

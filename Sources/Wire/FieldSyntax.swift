@@ -1,0 +1,31 @@
+/// What a field's name and value may hold (RFC 9110 §5.1, §5.5), for fields that are not parsed but written.
+package enum FieldSyntax {
+    /// Whether `name` is a token.
+    package static func isName(_ name: Span<UInt8>) -> Bool { isToken(name, 0..<name.count) }
+
+    /// Whether `value` can stand in a line: no CR, LF, NUL or other control character but the tab. It may be empty,
+    /// and bytes above 127 are taken as they are.
+    package static func isValue(_ value: Span<UInt8>) -> Bool {
+        var position = 0
+        while true {
+            position = value.firstControl(from: position, to: value.count, below: 0x20)
+            guard position < value.count else { return true }
+            guard value[position] == .tab else { return false }
+            position &+= 1
+        }
+    }
+}
+
+/// Fields that the proxy makes itself, so that nobody else may write them: those that delimit the body, which must
+/// agree with what is sent, and those that end at the next hop (RFC 9110 §7.6.1).
+package enum ComputedFields {
+    /// `Connection` and `Upgrade` are not among them: towards the upstream they are the configuration's business, as
+    /// they are with `proxy_set_header`.
+    package static let ofRequests: FieldIDSet = [
+        .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .te, .trailer, .http2Settings,
+    ]
+    package static let ofResponses: FieldIDSet = [
+        .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .te, .trailer, .http2Settings,
+        .connection, .upgrade,
+    ]
+}

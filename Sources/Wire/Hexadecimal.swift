@@ -1,0 +1,35 @@
+/// Bytes as pairs of hexadecimal digits.
+package enum Hexadecimal {
+    /// In lower case.
+    package static func append(_ bytes: Span<UInt8>, to output: inout [UInt8]) {
+        for index in 0..<bytes.count {
+            output.append(digit(bytes[index] >> 4))
+            output.append(digit(bytes[index] & 15))
+        }
+    }
+
+    package static func encode(_ bytes: [UInt8]) -> [UInt8] {
+        var output: [UInt8] = []
+        output.reserveCapacity(bytes.count * 2)
+        append(bytes.span, to: &output)
+        return output
+    }
+
+    /// Digits of either case in pairs; `nil` for anything else.
+    package static func decode(_ text: Span<UInt8>) -> [UInt8]? {
+        guard text.count.isMultiple(of: 2) else { return nil }
+        var output: [UInt8] = []
+        output.reserveCapacity(text.count / 2)
+        var position = 0
+        while position < text.count {
+            guard let high = ASCII.hexadecimalDigit(text[position]),
+                let low = ASCII.hexadecimalDigit(text[position + 1])
+            else { return nil }
+            output.append(high << 4 | low)
+            position += 2
+        }
+        return output
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
+}

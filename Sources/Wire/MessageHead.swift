@@ -1,0 +1,60 @@
+/// What the heads of requests and responses have in common: lines of fields that can be looked up by name, without
+/// case, and in order.
+package protocol MessageHead {
+    var bytes: [UInt8] { get set }
+    /// The lines in their order. The places of those that were edited lie behind the received head in `bytes`.
+    var fields: [FieldLine] { get set }
+    /// Where edited lines begin in `bytes`; -1 while there are none.
+    var editsStart: Int { get set }
+    /// Fields that `set`, `add` and `remove` refuse to touch.
+    static var computedFields: FieldIDSet { get }
+
+    /// Why the field `id` cannot get `value` here, though its syntax is right. `isAnother` is set where the value
+    /// comes beside those that the field has.
+    func violation(of id: FieldID, _ value: Span<UInt8>, isAnother: Bool) -> HeadEditError?
+    /// Takes note of a received line that is about to be replaced or removed.
+    mutating func willStrike(_ field: FieldLine)
+    /// Brings what is derived from `fields` up to date.
+    mutating func fieldsChanged()
+}
+
+extension MessageHead {
+    /// The position in `fields` of the first field called `name` from `start` on, so that all of them are found by
+    /// going on behind each. With `plainOnly`, names that `ignore_invalid_headers` drops are passed over.
+    package func index(of name: Span<UInt8>, from start: Int = 0, plainOnly: Bool = false) -> Int? {
+        index(of: name, FieldID(name, 0..<name.count), from: start, plainOnly: plainOnly)
+    }
+
+    /// Where the value of the first field called `name` stands in `bytes`.
+    package func value(of name: Span<UInt8>, plainOnly: Bool = false) -> Range<Int>? {
+        index(of: name, plainOnly: plainOnly).map { fields[$0].value }
+    }
+
+    /// The field at `position` in `fields`, or `nil` behind the last: fields may go away while somebody counts.
+    package func field(at position: Int) -> FieldLine? {
+        position >= 0 && position < fields.count ? fields[position] : nil
+    }
+
+    @inline(__always)
+    func index(of name: Span<UInt8>, _ id: FieldID, from start: Int, plainOnly: Bool = false) -> Int? {
+        var position = start
+        if id != .other, id != .xAccel {
+            // Names that have an id are plain, all of them.
+            while position < fields.count {
+                if fields[position].id == id { return position }
+                position &+= 1
+            }
+            return nil
+        }
+        while position < fields.count {
+            let field = fields[position]
+            if Int(field.nameLength) == name.count, field.hasPlainName || !plainOnly,
+                ASCII.equalIgnoringCase(bytes.span.extracting(field.name), name)
+            {
+                return position
+            }
+            position &+= 1
+        }
+        return nil
+    }
+}

@@ -1,0 +1,179 @@
+import Config
+import Testing
+
+@testable import LuaHooks
+
+@Suite("Encodings, hashes and tokens")
+struct DigestFunctionTests {
+    @Test("Base64 and hexadecimal digits go both ways, and what is none is nil")
+    func encodings() throws {
+        let text = #"""
+            print(sy.base64.encode('\251\255a'), sy.base64.decode('+/9h') == '\251\255a', sy.base64.encode(''))
+            print(sy.base64.encode_url('\251\255ab'), sy.base64.decode_url('-_9hYg') == '\251\255ab')
+            print(sy.base64.decode_url('-_9hYg==') == '\251\255ab', sy.base64.decode('-_9h'), sy.base64.decode_url('+/9h'))
+            print(sy.base64.decode('YQ'), sy.base64.decode('YQ=='), sy.base64.decode('!'))
+            print(sy.hex.encode('\0\255z'), sy.hex.decode('00FF7a') == '\0\255z', sy.hex.decode('0'), sy.hex.decode('zz'))
+            """#
+        #expect(
+            try lines(text) == [
+                "+/9h\ttrue\t", "-_9hYg\ttrue", "true\tnil\tnil", "nil\ta\tnil", "00ff7a\ttrue\tnil\tnil",
+            ])
+    }
+
+    @Test("hashes are those of the standards, as bytes")
+    func hashes() throws {
+        let text = """
+            print(#sy.sha1('abc'), sy.hex.encode(sy.sha1('abc')))
+            print(#sy.sha256('abc'), sy.hex.encode(sy.sha256('abc')))
+            print(sy.hex.encode(sy.hmac('Jefe', 'what do ya want for nothing?')))
+            """
+        #expect(
+            try lines(text) == [
+                "20\ta9993e364706816aba3e25717850c26c9cd0d89d",
+                "32\tba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ])
+    }
+
+    @Test(
+        "each takes strings",
+        arguments: [
+            ("sy.base64.encode({})", "data: found table, expected a string"),
+            ("sy.base64.decode()", "text: found nothing, expected a string"),
+            ("sy.base64.encode_url({})", "data: found table"),
+            ("sy.base64.decode_url({})", "text: found table"),
+            ("sy.hex.encode({})", "data: found table"), ("sy.hex.decode({})", "text: found table"),
+            ("sy.sha1({})", "data: found table"), ("sy.sha256()", "data: found nothing"),
+            ("sy.hmac({}, 'm')", "key: found table"), ("sy.hmac('k')", "message: found nothing"),
+        ])
+    func arguments(call: String, message: String) throws {
+        #expect(try failure(call).contains(message))
+    }
+
+    // MARK: jwt
+
+    private static let sign = """
+        local function sign(claims, key, header)
+            local text = sy.base64.encode_url(header or '{"alg":"HS256"}') .. '.' .. sy.base64.encode_url(claims)
+            return text .. '.' .. sy.base64.encode_url(sy.hmac(key or 'secret', text))
+        end
+
+        """
+
+    /// What `verify` returns for these arguments.
+    private func verify(_ arguments: String) throws -> String {
+        let text =
+            Self.sign + """
+                local claims, err = sy.jwt.verify(\(arguments))
+                print(claims and claims.sub or claims, err)
+                """
+        return try #require(try lines(text).first)
+    }
+
+    // The clock stands at 1704067200.
+    @Test(
+        "a token is believed when all that it is held to is so",
+        arguments: [
+            ("sign('{\"sub\":\"kim\"}'), { key = 'secret' }", "kim\tnil"),
+            (
+                "sign('{\"sub\":\"kim\"}'), { key = { 'old', 'secret' }, algorithms = { 'HS256' } }",
+                "kim\tnil"
+            ),
+            ("sign('{\"sub\":\"kim\"}', 'other'), { key = 'secret' }", "nil\tbad signature"),
+            (
+                "sign('{\"sub\":\"kim\"}'), { key = 'secret', algorithms = { 'RS256' } }",
+                "nil\talgorithm not allowed"
+            ),
+            (
+                "sign('{\"sub\":\"kim\"}', '', '{\"alg\":\"none\"}'), { key = 'secret' }",
+                "nil\talgorithm not allowed"
+            ),
+            ("sign('{\"sub\":\"kim\",\"exp\":1704067201}'), { key = 'secret' }", "kim\tnil"),
+            ("sign('{\"sub\":\"kim\",\"exp\":1704067200}'), { key = 'secret' }", "nil\ttoken expired"),
+            ("sign('{\"sub\":\"kim\",\"exp\":1704067200}'), { key = 'secret', leeway = 1.5 }", "kim\tnil"),
+            ("sign('{\"sub\":\"kim\",\"nbf\":1704067201}'), { key = 'secret' }", "nil\ttoken not yet valid"),
+            ("sign('{\"sub\":\"kim\",\"nbf\":1704067201}'), { key = 'secret', leeway = 1 }", "kim\tnil"),
+            ("sign('{\"sub\":\"kim\",\"iss\":\"a\"}'), { key = 'secret', issuer = 'a' }", "kim\tnil"),
+            (
+                "sign('{\"sub\":\"kim\",\"iss\":\"a\"}'), { key = 'secret', issuer = 'b' }",
+                "nil\twrong issuer"
+            ),
+            (
+                "sign('{\"sub\":\"kim\",\"aud\":[\"a\",\"b\"]}'), { key = 'secret', audience = 'b' }",
+                "kim\tnil"
+            ),
+            ("sign('{\"sub\":\"kim\"}'), { key = 'secret', audience = 'b' }", "nil\twrong audience"),
+            ("'x.y', { key = 'secret' }", "nil\tmalformed token"),
+            ("nil, { key = 'secret' }", "nil\tmalformed token"),
+            ("sign('[1]'), { key = 'secret' }", "nil\tmalformed token"),
+        ])
+    func tokens(arguments: String, result: String) throws {
+        #expect(try verify(arguments) == result)
+    }
+
+    private static let publicKey =
+        "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEIz1mJVFADp4EMKOOtYq7bBm7n+yt\nNjOCEzFbJlO5VRrbKa6AkkLTlB7Izqz8qG3vGMKiLdsrQDGPKei3EkshGQ==\n-----END PUBLIC KEY-----\n"
+    private static let token =
+        "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJraW0iLCJuIjo3fQ.9anKVqXAc9xggataLWJVZLl2GWAxPYiGuK-qzwnqhn65Q4mAzDkkneTi_25Wz83rCO4W2d_PgcEoKKEnstm4dg"
+
+    @Test("a public key checks its own kind of signature, and is nobody's secret")
+    func publicKeys() throws {
+        let key = Self.publicKey.replacing("\n", with: "\\n")
+        #expect(try verify("'\(Self.token)', { key = '\(key)' }") == "kim\tnil")
+        #expect(try verify("'\(Self.token)', { key = 'secret' }") == "nil\talgorithm not allowed")
+        #expect(
+            try verify("sign('{\"sub\":\"kim\"}', '\(key)'), { key = '\(key)' }")
+                == "nil\talgorithm not allowed")
+        // Not where it is one only to the eye, either.
+        #expect(
+            try verify("sign('{\"sub\":\"kim\"}', ' \(key)'), { key = ' \(key)' }").contains(
+                "PEM without a public key"))
+    }
+
+    @Test("claims are tables as JSON makes them")
+    func claims() throws {
+        let text =
+            Self.sign + """
+                local c = sy.jwt.verify(sign('{"n":7,"roles":["a","b"],"x":null}'), { key = 'secret' })
+                print(c.n, c.roles[2], c.x == sy.json.null)
+                """
+        #expect(try lines(text) == ["7\tb\ttrue"])
+    }
+
+    @Test(
+        "what is wrong with a call is said",
+        arguments: [
+            ("sy.jwt.verify('t')", "options: found nothing, expected a table"),
+            ("sy.jwt.verify('t', {})", "jwt.verify: key: found none, expected one at least"),
+            ("sy.jwt.verify('t', { key = {} })", "jwt.verify: key: found none, expected one at least"),
+            ("sy.jwt.verify('t', { key = '' })", "jwt.verify: key: found nothing, expected a secret or PEM"),
+            (
+                "sy.jwt.verify('t', { key = true })",
+                "key: found boolean, expected a string or a list of strings"
+            ),
+            (
+                "sy.jwt.verify('t', { key = { 1 } })",
+                "key: found number, expected a string or a list of strings"
+            ),
+            ("sy.jwt.verify('t', { key = '-----BEGIN PUBLIC KEY-----' })", "found PEM without a public key"),
+            (
+                "sy.jwt.verify('t', { key = 'k', algorithms = { 'none' } })",
+                "found \"none\", expected HS256, RS256, ES256"
+            ),
+            (
+                "sy.jwt.verify('t', { key = 'k', algorithms = 5 })",
+                "algorithms: found number, expected a list of strings"
+            ),
+            (
+                "sy.jwt.verify('t', { key = 'k', aud = 'x' })",
+                "jwt.verify: found \"aud\", expected key, algorithms"
+            ),
+            ("sy.jwt.verify('t', { key = 'k', issuer = {} })", "issuer: found table, expected a string"),
+            ("sy.jwt.verify('t', { key = 'k', audience = {} })", "audience: found table, expected a string"),
+            ("sy.jwt.verify('t', { key = 'k', leeway = 'x' })", "leeway: found string, expected a number"),
+            ("sy.jwt.verify({}, { key = 'k' })", "token: found table, expected a string"),
+        ])
+    func faults(call: String, message: String) throws {
+        #expect(try failure(call).contains(message))
+    }
+}

@@ -1,0 +1,177 @@
+import Config
+import ProxyCore
+import Testing
+
+@testable import LuaHooks
+
+@Suite("fetch")
+struct FetchTests {
+    private func response(_ status: Int = 200, _ headers: [(String, String)] = [], body: String = "")
+        -> Result<FetchResponse, FetchFailure>
+    {
+        var response = FetchResponse()
+        response.status = status
+        response.reason = Array("Fine".utf8)
+        response.headers = headers.map { FetchHeader(Array($0.0.utf8), Array($0.1.utf8)) }
+        response.body = Array(body.utf8)
+        return .success(response)
+    }
+
+    @Test("a hook waits for the response and reads it")
+    func reads() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            local res, err = sy.fetch{ url = 'http://auth/check' }
+            print(res.status, res.reason, res.body, err)
+            print(res.headers['content-TYPE'], res.headers['X-None'], #res.headers:all('set-cookie'))
+            print(table.concat(res.headers:all('Set-Cookie'), ' '))
+            for name, value in res.headers:each() do print(name, value) end
+            local count = 0
+            for name in pairs(res.headers) do count = count + 1 end
+            print(count, getmetatable(res.headers))
+            """)
+        guard case .waiting = fixture.run() else { throw Unexpected() }
+        let request = try #require(fixture.host.requests.first)
+        #expect(request == FetchRequest(url: Array("http://auth/check".utf8)))
+        fixture.host.fetches[0].finish(
+            response(
+                201, [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("set-cookie", "b=2")],
+                body: "yes"))
+        #expect(fixture.ended.count == 1)
+        #expect(
+            fixture.host.lines.map { $0.dropFirst(14) } == [
+                "201\tFine\tyes\tnil", "text/plain\tnil\t2", "a=1 b=2", "Content-Type\ttext/plain",
+                "Set-Cookie\ta=1", "set-cookie\tb=2", "3\tfalse",
+            ])
+    }
+
+    @Test("the request is what the script asks for")
+    func asks() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            sy.fetch{ url = 'http://a/', method = 'POST', body = 'b\\0', timeout = 2.5, max_size = 10,
+                      headers = { ['X-One'] = 1, ['X-Many'] = { 'a', 'b' }, A = 'z' } }
+            """)
+        _ = fixture.run()
+        let request = try #require(fixture.host.requests.first)
+        #expect(request.method == Array("POST".utf8))
+        #expect(request.body == [98, 0])
+        #expect(request.timeoutMilliseconds == 2500)
+        #expect(request.maxBodyBytes == 10)
+        #expect(
+            request.headers.map { String(decoding: $0.name + [58] + $0.value, as: UTF8.self) }
+                == ["A:z", "X-Many:a", "X-Many:b", "X-One:1"])
+    }
+
+    @Test("what fails is nil and why")
+    func fails() throws {
+        let fixture = try ScriptFixture(.request, "print(sy.fetch{ url = 'http://a/' })")
+        _ = fixture.run()
+        fixture.host.fetches[0].finish(.failure(.timedOut(.connecting)))
+        #expect(fixture.host.lines == ["[notice] lua: nil\ttimeout while connecting"])
+    }
+
+    @Test(
+        "what is wrong with a request is said",
+        arguments: [
+            ("sy.fetch()", "fetch: found nothing, expected a table"),
+            ("sy.fetch('http://a/')", "fetch: found string, expected a table"),
+            ("sy.fetch{}", "url: found nil, expected a string"),
+            ("sy.fetch{ url = {} }", "url: found table, expected a string"),
+            (
+                "sy.fetch{ url = 'u', uri = 'x' }",
+                "fetch: found \"uri\", expected url, method, headers, body, timeout, max_size"
+            ),
+            ("sy.fetch{ 'u' }", "fetch: found a number, expected url"),
+            ("sy.fetch{ url = 'u', method = {} }", "method: found table, expected a string"),
+            ("sy.fetch{ url = 'u', body = {} }", "body: found table, expected a string"),
+            ("sy.fetch{ url = 'u', headers = 'x' }", "headers: found string, expected a table"),
+            (
+                "sy.fetch{ url = 'u', headers = { 'x' } }",
+                "headers: found a number as a name, expected a string"
+            ),
+            (
+                "sy.fetch{ url = 'u', headers = { a = true } }",
+                "a header's value: found boolean, expected a string or a list"
+            ),
+            (
+                "sy.fetch{ url = 'u', headers = { a = { {} } } }",
+                "a header's value: found table, expected a string"
+            ),
+            ("sy.fetch{ url = 'u', timeout = 'soon' }", "timeout: found string, expected a number"),
+            ("sy.fetch{ url = 'u', timeout = -1 }", "timeout: found -1.0, expected 0 to"),
+            (
+                "sy.fetch{ url = 'u', max_size = 1 << 60 }",
+                "max_size: found 1152921504606846976, expected 0 to 67108864 bytes"
+            ),
+            (
+                "coroutine.wrap(function() sy.fetch{ url = 'u' } end)()",
+                "fetch cannot wait inside a coroutine"
+            ),
+        ])
+    func faults(call: String, message: String) throws {
+        let fixture = try ScriptFixture(
+            .request, "print(select(2, pcall(function() return \(call) end)))")
+        _ = fixture.run()
+        #expect(try #require(fixture.host.lines.first).contains(message))
+        #expect(fixture.host.requests.isEmpty)
+        #expect(fixture.interpreter.waitingCalls == 0)
+    }
+
+    @Test("a hook that is cancelled cancels its fetch, and a late answer is nobody's")
+    func cancels() throws {
+        let fixture = try ScriptFixture(.request, "sy.fetch{ url = 'u' } print('never')")
+        _ = fixture.run()
+        fixture.interpreter.end(fixture.flow)
+        #expect(fixture.host.cancelled == 1)
+        #expect(fixture.interpreter.waitingCalls == 0)
+        fixture.host.fetches[0].finish(response())
+        #expect(fixture.host.lines.isEmpty && fixture.ended.isEmpty)
+    }
+
+    @Test("an interpreter that is shut down has cancelled everything, and is let go")
+    func shutsDown() throws {
+        weak var interpreter: Interpreter?
+        var host: FakeHost?
+        do {
+            let fixture = try ScriptFixture(
+                .request,
+                "sy.spawn(function() sy.fetch{ url = 'u' } end) sy.spawn(function() sy.sleep(9) end) sy.sleep(5)"
+            )
+            _ = fixture.run()
+            #expect(fixture.interpreter.waitingCalls == 3)
+            interpreter = fixture.interpreter
+            host = fixture.host
+            fixture.interpreter.shutDown()
+            #expect(fixture.interpreter.waitingCalls == 0 && fixture.interpreter.timerCount == 0)
+            #expect(fixture.interpreter.openFlows == 0)
+        }
+        #expect(host?.cancelled == 1)
+        #expect(interpreter == nil)
+        host?.fetches[0].finish(response())
+    }
+
+    @Test("headers cannot be read through something else")
+    func strangers() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            local h = sy.fetch{ url = 'u' }.headers
+            print(select(2, pcall(h.all, 5, 'x')))
+            print(select(2, pcall(h.each)))
+            print(select(2, pcall(h.all, h)))
+            print(#h.all({}, 'x'), h[5], h[{}])
+            """)
+        _ = fixture.run()
+        fixture.host.fetches[0].finish(response())
+        #expect(
+            fixture.host.lines.map { $0.dropFirst(14) } == [
+                "all: found number, expected a table", "each: found nothing, expected a table",
+                "name: found nothing, expected a string", "0\tnil\tnil",
+            ])
+    }
+
+    struct Unexpected: Error {}
+}

@@ -1,0 +1,106 @@
+import Config
+import ProxyCore
+import Testing
+
+@testable import LuaHooks
+
+@Suite("Interpreter")
+struct InterpreterTests {
+    @Test("a hook runs, and its print goes to the log")
+    func runs() throws {
+        let fixture = try ScriptFixture(.request, "print('hello', flow.id)")
+        #expect(fixture.printed() == ["hello\t00000000000000010000000000000002"])
+    }
+
+    @Test("an error has file, line and traceback, and ends the exchange")
+    func fault() throws {
+        let fixture = try ScriptFixture(.request, "local function inner() error('bad thing') end\n\ninner()")
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        #expect(line.contains("[error] lua: request hook of test.lua:1 failed: test.lua:1: bad thing"))
+        #expect(line.contains("stack traceback:"))
+        #expect(line.contains("test.lua:3:"))
+        #expect(line.contains("exchange 00000000000000010000000000000002"))
+    }
+
+    @Test("with lua_on_error open, the exchange goes on after an error")
+    func open() throws {
+        let fixture = try ScriptFixture(.request, "error({})", failure: .open)
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        #expect(fixture.host.lines.first?.contains("error object is a table value") == true)
+    }
+
+    @Test("a hook that sleeps goes on when its time has come")
+    func sleeps() throws {
+        let fixture = try ScriptFixture(.request, "sy.sleep(1.5) print('awake')")
+        guard case .waiting = fixture.run() else { throw Unexpected() }
+        #expect(fixture.interpreter.waitingCalls == 1)
+        fixture.advance(milliseconds: 1499)
+        #expect(fixture.ended.isEmpty)
+        fixture.advance(milliseconds: 1)
+        #expect(fixture.ended.count == 1)
+        #expect(fixture.host.lines == ["[notice] lua: awake"])
+        #expect(fixture.interpreter.waitingCalls == 0)
+    }
+
+    @Test("a hook that is cancelled never goes on, and its timer is gone")
+    func cancels() throws {
+        let fixture = try ScriptFixture(.request, "sy.sleep(1) print('awake')")
+        _ = fixture.run()
+        fixture.interpreter.end(fixture.flow)
+        #expect(fixture.interpreter.timerCount == 0)
+        fixture.advance(milliseconds: 2000)
+        #expect(fixture.host.lines.isEmpty && fixture.ended.isEmpty)
+    }
+
+    @Test("an endless loop is interrupted, pcall or not")
+    func endless() throws {
+        _ = Interpreter.watchThread()
+        defer { Interpreter.unwatchThread() }
+        var settings = LuaSettings()
+        settings.hookTimeout = 20
+        for text in ["while true do end", "while true do pcall(function() while true do end end) end"] {
+            let fixture = try ScriptFixture(.request, text, settings: settings)
+            guard case .failed = fixture.run() else { throw Unexpected() }
+            #expect(fixture.host.lines.first?.contains("lua_hook_timeout, 20 ms") == true)
+            // What runs next is not disturbed.
+            guard case .failed = fixture.run() else { throw Unexpected() }
+        }
+    }
+
+    @Test("memory is limited, and the interpreter goes on afterwards")
+    func memory() throws {
+        var settings = LuaSettings()
+        settings.memoryLimit = 4 << 20
+        for text in ["local s = ('x'):rep(1 << 30)", "local t = {} while true do t[#t + 1] = {} end"] {
+            let fixture = try ScriptFixture(.request, text, settings: settings)
+            guard case .failed = fixture.run() else { throw Unexpected() }
+            #expect(fixture.host.lines.first?.contains("not enough memory") == true)
+            fixture.interpreter.collectGarbage()
+            #expect(fixture.interpreter.memory < 1 << 20)
+        }
+    }
+
+    @Test("an object that outlives its exchange says so")
+    func stale() throws {
+        let fixture = try ScriptFixture(
+            .request, "if kept then print(pcall(function() return kept.id end)) end kept = flow")
+        _ = fixture.run()
+        fixture.interpreter.end(fixture.flow)
+        _ = fixture.run()
+        #expect(
+            fixture.host.lines.first?.contains("flow cannot be used any more: its exchange is over") == true)
+    }
+
+    @Test("what a script says wrong is found when it is loaded, with its line")
+    func syntax() {
+        #expect(throws: ScriptFault.self) { try ScriptFixture(.request, "local x = = 1") }
+        do {
+            _ = try ScriptFixture(.request, "\n\nif then")
+        } catch let fault as ScriptFault {
+            #expect(fault.file == "test.lua" && fault.line == 3)
+        } catch {}
+    }
+
+    struct Unexpected: Error {}
+}

@@ -1,0 +1,211 @@
+import Config
+import Testing
+
+@testable import LuaHooks
+
+/// What a request hook with this text prints, and what goes to the log otherwise.
+func lines(_ text: String, settings: LuaSettings = LuaSettings()) throws -> [String] {
+    let fixture = try ScriptFixture(.request, text, settings: settings)
+    _ = fixture.run()
+    return fixture.host.lines.map { $0.hasPrefix("[notice] lua: ") ? String($0.dropFirst(14)) : $0 }
+}
+
+/// What the expression raises, without its place.
+func failure(_ expression: String, settings: LuaSettings = LuaSettings()) throws -> String {
+    let printed = try lines(
+        "print(select(2, pcall(function() return \(expression) end)))", settings: settings)
+    let line = try #require(printed.first)
+    return line.hasPrefix("test.lua:1: ") ? String(line.dropFirst(12)) : line
+}
+
+@Suite("Module switchyard")
+struct ModuleTests {
+    @Test("require gives the global's own table")
+    func require() throws {
+        #expect(try lines("print(require 'switchyard' == sy)") == ["true"])
+    }
+
+    @Test("now and monotonic are the worker's clocks, in seconds")
+    func time() throws {
+        let fixture = try ScriptFixture(.request, "print(sy.now(), sy.monotonic())")
+        #expect(fixture.printed() == ["1704067200.0\t1000.0"])
+        fixture.advance(milliseconds: 250)
+        #expect(fixture.printed().last == "1704067200.25\t1000.25")
+    }
+
+    @Test(
+        "sleep takes seconds, and nothing else",
+        arguments: [
+            ("sy.sleep()", "sleep: found nothing, expected a number"),
+            ("sy.sleep({})", "sleep: found table, expected a number"),
+            ("sy.sleep(-1)", "sleep: found -1.0, expected 0 to 315360000 seconds"),
+            ("sy.sleep(0/0)", "expected 0 to 315360000 seconds"),
+            ("sy.sleep(math.huge)", "sleep: found inf, expected 0 to 315360000 seconds"),
+        ])
+    func sleepArguments(call: String, message: String) throws {
+        #expect(try failure(call).contains(message))
+    }
+
+    @Test("a wait where none can be says why, and the script goes on")
+    func nowhereToWait() throws {
+        #expect(
+            try failure("coroutine.wrap(function() sy.sleep(1) end)()")
+                .contains("sleep cannot wait inside a coroutine that the script made"))
+        #expect(
+            try failure("table.sort({2, 1}, function(a, b) sy.sleep(1) return a < b end)")
+                .contains("sleep cannot wait inside a callback of a library function"))
+        #expect(
+            try failure("string.gsub('a', 'a', function() sy.sleep(1) end)")
+                .contains("sleep cannot wait inside a callback of a library function"))
+    }
+
+    @Test("a script that waits while it is loaded is a fault of the configuration")
+    func waitingWhileLoaded() throws {
+        for text in ["sy.sleep(1) return {}", "sy.spawn(function() end) return {}"] {
+            let plugin = Script.test(
+                .plugin(ScriptText(text: Array(text.utf8), file: "p.lua", line: 1), arguments: []))
+            let fault = #expect(throws: ScriptFault.self) { try ScriptFixture([plugin]) }
+            #expect(fault?.message.contains("while its script is being loaded") == true)
+            #expect(fault?.line == 1)
+        }
+    }
+
+    // MARK: spawn
+
+    @Test("a spawned function runs at once until it waits, and outlives the exchange")
+    func spawns() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            "sy.spawn(function() print('one') sy.sleep(1) print('three') end) print('two')")
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        #expect(fixture.interpreter.waitingCalls == 1)
+        fixture.interpreter.end(fixture.flow)
+        #expect(fixture.interpreter.waitingCalls == 1)
+        fixture.advance(milliseconds: 1000)
+        #expect(fixture.host.lines == ["[notice] lua: one", "[notice] lua: two", "[notice] lua: three"])
+        #expect(fixture.interpreter.waitingCalls == 0 && fixture.interpreter.timerCount == 0)
+    }
+
+    @Test("what goes wrong in a spawned function is logged, and its caller goes on")
+    func spawnedFault() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            "sy.spawn(function() error('early') end) sy.spawn(function() sy.sleep(1) error('late') end)")
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        fixture.advance(milliseconds: 1000)
+        #expect(fixture.host.lines.count == 2)
+        #expect(
+            fixture.host.lines[0].contains("[error] lua: function of test.lua:1 failed: test.lua:1: early"))
+        #expect(fixture.host.lines[1].contains("test.lua:1: late"))
+        #expect(fixture.interpreter.shared.failureCount == 2)
+    }
+
+    @Test("spawned functions count against lua_max_waiting")
+    func spawnedLimit() throws {
+        var settings = LuaSettings()
+        settings.maxWaiting = 3
+        let fixture = try ScriptFixture(
+            .request, "for i = 1, 5 do sy.spawn(function() sy.sleep(1) end) end", settings: settings)
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        #expect(fixture.interpreter.waitingCalls == 3)
+        #expect(fixture.host.lines.count == 2)
+        #expect(fixture.host.lines.allSatisfy { $0.contains("lua_max_waiting allows no more") })
+    }
+
+    @Test("a function that spawns itself for ever ends in an error, and leaves nothing")
+    func spawnsForEver() throws {
+        let fixture = try ScriptFixture(.request, "local function again() sy.spawn(again) end again()")
+        _ = fixture.run()
+        #expect(fixture.host.lines.contains { $0.contains("C stack overflow") })
+        #expect(fixture.interpreter.waitingCalls == 0)
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+    }
+
+    @Test("spawn takes a function")
+    func spawnArguments() throws {
+        #expect(try failure("sy.spawn()") == "spawn: found nothing, expected a function")
+        #expect(try failure("sy.spawn('x')") == "spawn: found string, expected a function")
+    }
+
+    // MARK: log
+
+    @Test("lines of the log have their level, their place and what print would show")
+    func logs() throws {
+        let text = """
+            sy.log.debug('a', 1, nil)
+            sy.log.info(setmetatable({}, { __tostring = function() return 'made' end }))
+            sy.log.warn()
+            sy.log.error(true, 1.5)
+            """
+        #expect(
+            try lines(text) == [
+                "[debug] lua: test.lua:1: a\t1\tnil", "[info] lua: test.lua:2: made",
+                "[warn] lua: test.lua:3: ",
+                "[error] lua: test.lua:4: true\t1.5",
+            ])
+    }
+
+    @Test("an error in __tostring is the script's own, and nothing is logged")
+    func logFault() throws {
+        let text =
+            "print(pcall(sy.log.info, setmetatable({}, { __tostring = function() error('no', 0) end })))"
+        #expect(try lines(text) == ["false\tno"])
+    }
+
+    // MARK: random
+
+    @Test("random gives as many of the host's bytes as were asked for")
+    func random() throws {
+        #expect(
+            try lines("print(#sy.random(5), sy.random(3) == '\\0\\1\\2', #sy.random(0))") == ["5\ttrue\t0"])
+        #expect(try failure("sy.random(-1)") == "random: found -1, expected 0 to 65536 bytes")
+        #expect(try failure("sy.random(1 << 40)") == "random: found 1099511627776, expected 0 to 65536 bytes")
+        #expect(try failure("sy.random(1.5)") == "random: found number, expected an integer")
+    }
+
+    @Test("a UUID is of version 4, its other bits random")
+    func uuid() throws {
+        #expect(try lines("print(sy.uuid())") == ["00010203-0405-4607-8809-0a0b0c0d0e0f"])
+    }
+
+    // MARK: json
+
+    @Test("json encodes and decodes, null being a value of its own")
+    func json() throws {
+        #expect(
+            try lines(
+                """
+                local v = sy.json.decode('{"a":[1,2.5,"x",null],"b":{}}')
+                print(v.a[1], v.a[2], v.a[3], v.a[4] == sy.json.null, v.a[4] == nil, next(v.b))
+                print(sy.json.encode({1, 'x', true, sy.json.null}), sy.json.encode({}), sy.json.encode('é\\n'))
+                """)
+                == ["1\t2.5\tx\ttrue\tfalse\tnil", "[1,\"x\",true,null]\t{}\t\"é\\n\""])
+    }
+
+    @Test("whole numbers are integers, as far as both kinds tell the same ones apart")
+    func jsonNumbers() throws {
+        #expect(
+            try lines(
+                """
+                local v = sy.json.decode('[1, -2, 1.5, 9007199254740991, 1e300, {"n": {"m": [3]}}, [4]]')
+                print(v[1], v[2], v[3], v[4], v[5], v[6].n.m[1], v[7][1], sy.json.decode('5'))
+                """) == ["1\t-2\t1.5\t9007199254740991\t1e+300\t3\t4\t5"])
+    }
+
+    @Test(
+        "what JSON cannot say is an error",
+        arguments: [
+            ("sy.json.decode('{')", "Expected object key string"),
+            ("sy.json.decode('')", "Expected value"),
+            ("sy.json.decode(string.rep('[', 100000))", "too many nested data structures"),
+            ("sy.json.encode(print)", "type not supported"),
+            ("sy.json.encode(0/0)", "must not be NaN or Inf"),
+            ("sy.json.encode({[1] = 1, [1000000] = 2})", "excessively sparse array"),
+            ("(function() local t = {} t.t = t return sy.json.encode(t) end)()", "excessive nesting (1001)"),
+        ])
+    func jsonFaults(call: String, message: String) throws {
+        #expect(try failure(call).contains(message))
+    }
+
+    struct Unexpected: Error {}
+}

@@ -1,0 +1,232 @@
+import Config
+import ProxyCore
+import Testing
+import Wire
+
+@testable import LuaHooks
+
+/// Stands for a worker: keeps what is logged, and time that tests move.
+final class FakeHost: ScriptHost {
+    let clock = Clock()
+    var lines: [String] = []
+    var alarm: Int64?
+    var isInitialised = false
+
+    init() { clock.advance(to: Moment(unix: 1_704_067_200_000, monotonic: 1_000_000)) }
+
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
+        lines.append("[\(level.name)] \(text)")
+    }
+    func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
+    func scriptsAreInitialised() { isInitialised = true }
+    func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
+
+    // MARK: The network
+
+    /// What is under way, until a test answers it.
+    var fetches: [FakeOperation<Result<FetchResponse, FetchFailure>>] = []
+    var requests: [FetchRequest] = []
+    var connects: [FakeOperation<Result<any ScriptConnection, SocketFailure>>] = []
+    var places: [String] = []
+    var cancelled = 0
+
+    func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation {
+        requests.append(request)
+        let operation = FakeOperation(done) { [unowned self] in cancelled += 1 }
+        fetches.append(operation)
+        return operation
+    }
+
+    func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation {
+        places.append("\(String(decoding: host, as: UTF8.self)):\(port) \(timeout)")
+        let operation = FakeOperation(done) { [unowned self] in cancelled += 1 }
+        connects.append(operation)
+        return operation
+    }
+}
+
+final class FakeOperation<Outcome>: ScriptOperation {
+    private var done: ((Outcome) -> Void)?
+    private let cancelled: () -> Void
+
+    init(_ done: @escaping (Outcome) -> Void, cancelled: @escaping () -> Void) {
+        self.done = done
+        self.cancelled = cancelled
+    }
+
+    /// Does nothing when it was cancelled.
+    func finish(_ outcome: Outcome) {
+        let done = done
+        self.done = nil
+        done?(outcome)
+    }
+
+    func cancel() {
+        done = nil
+        cancelled()
+    }
+}
+
+/// A peer that says what a test has it say.
+final class FakeConnection: ScriptConnection {
+    var sent: [String] = []
+    var wanted: [ReceivePattern] = []
+    var timeouts: [Int64] = []
+    var isClosed = false
+    private var sending: ((SocketFailure?) -> Void)?
+    private var receiving: ((Result<[UInt8], SocketFailure>) -> Void)?
+
+    func send(_ bytes: [UInt8], timeout: Int64, done: @escaping (SocketFailure?) -> Void) {
+        sent.append(String(decoding: bytes, as: UTF8.self))
+        timeouts.append(timeout)
+        sending = done
+    }
+
+    func receive(
+        _ pattern: ReceivePattern, timeout: Int64, done: @escaping (Result<[UInt8], SocketFailure>) -> Void
+    ) {
+        wanted.append(pattern)
+        timeouts.append(timeout)
+        receiving = done
+    }
+
+    func close() {
+        isClosed = true
+        sending = nil
+        receiving = nil
+    }
+
+    func sendingEnds(_ failure: SocketFailure? = nil) {
+        let done = sending
+        sending = nil
+        done?(failure)
+    }
+
+    func says(_ text: String) { receivingEnds(.success(Array(text.utf8))) }
+
+    func receivingEnds(_ result: Result<[UInt8], SocketFailure>) {
+        let done = receiving
+        receiving = nil
+        done?(result)
+    }
+}
+
+/// An interpreter with scripts, and an exchange in a location that has them all.
+final class ScriptFixture: FlowOwner {
+    let host = FakeHost()
+    let interpreter: Interpreter
+    let exchange: Exchange
+    var ended: [(stage: HookStage, result: StageResult)] = []
+    var variablesReady = 0
+    var bodyReads = 0
+    var closings: [(code: UInt16, reason: String)] = []
+    var facts: [FlowLeg: LegFacts] = [:]
+
+    static let configuration =
+        "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
+
+    init(
+        _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = LuaSettings(),
+        failure: ScriptFailurePolicy = .closed,
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n",
+        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil
+    ) throws {
+        var values = Settings.Values()
+        values.scriptPlan = 0
+        values.scriptVariables = variables
+        values.luaFailure = failure
+        let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
+        let configuration = try #require(compiled.configuration)
+        var set = ScriptSet(configuration)
+        set.scripts = scripts
+        set.plans = [Array(scripts.indices)]
+        set.slots = variables.count
+        set.settings = settings
+        interpreter = try Interpreter(
+            set, host: host, shared: ScriptCommons(), bodies: bodies ?? LuaAPI.functions.map { $0.body })
+        let runtime = RuntimeConfiguration(
+            configuration,
+            environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })
+        exchange = Exchange(runtime: runtime, clock: host.clock)
+        let bytes = Array(request.replacing("\n", with: "\r\n").utf8)
+        var parser = RequestHeadParser()
+        let progress = parser.parse(RawSpan(_elements: bytes.span), limits: .init(), into: &exchange.request)
+        try #require(progress == .complete(length: bytes.count))
+        let client = ClientFacts()
+        client.address = Array("192.0.2.7".utf8)
+        client.port = 40_000
+        exchange.begin(listener: 0, client: client, startedAt: host.clock.now, random: (1, 2))
+        _ = Router.route(exchange)
+        let place = exchange.location
+        exchange.location = Location(
+            matcher: place.matcher, settings: Settings(values), rewrites: [], handler: place.handler,
+            children: LocationTable(), limitExcept: nil, accessRules: [], isInternal: false, source: "test")
+        exchange.scripts = interpreter
+    }
+
+    deinit { interpreter.endAllFlows() }
+
+    /// One hook's text.
+    convenience init(
+        _ stage: HookStage, _ text: String, settings: LuaSettings = LuaSettings(),
+        failure: ScriptFailurePolicy = .closed,
+        request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
+    ) throws {
+        try self.init(
+            [.test(.hook(stage, ScriptText(text: Array(text.utf8), file: "test.lua", line: 1)))],
+            settings: settings, failure: failure, request: request)
+    }
+
+    var flow: ScriptFlow {
+        let flow = interpreter.flow(of: exchange)
+        flow.owner = self
+        return flow
+    }
+
+    /// Another exchange of the same location.
+    func copy() -> Exchange {
+        let copy = Exchange(runtime: exchange.runtime, clock: host.clock)
+        copy.request = exchange.request
+        copy.begin(listener: 0, client: exchange.client, startedAt: host.clock.now, random: (3, 4))
+        copy.location = exchange.location
+        copy.scripts = interpreter
+        return copy
+    }
+
+    func run(_ stage: HookStage = .request) -> StageResult { interpreter.run(stage, of: flow) }
+
+    /// Runs a request hook and gives what it left in `flow.ctx.result` by `print`.
+    func printed() -> [String] {
+        _ = run()
+        return host.lines.filter { $0.hasPrefix("[notice] lua: ") }.map { String($0.dropFirst(14)) }
+    }
+
+    func advance(milliseconds: Int64) {
+        let now = host.clock.now
+        host.clock.advance(
+            to: Moment(unix: now.unix + milliseconds, monotonic: now.monotonic + milliseconds))
+        interpreter.timePassed()
+    }
+
+    // MARK: FlowOwner
+
+    func stageEnded(_ stage: HookStage, _ result: StageResult) { ended.append((stage, result)) }
+    func variableIsReady() { variablesReady += 1 }
+    func readBody() { bodyReads += 1 }
+    func close(code: UInt16, reason: [UInt8]) {
+        closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
+    }
+    func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
+}
+
+extension Script {
+    static func test(_ body: Body) -> Script {
+        Script(body: body, position: SourcePosition(file: "test.conf", line: 1, column: 1, order: 0))
+    }
+}

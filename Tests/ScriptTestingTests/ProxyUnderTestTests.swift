@@ -1,0 +1,317 @@
+import EventLoop
+import Testing
+
+@testable import ProxyServer
+@testable import ScriptTesting
+
+@Suite("A proxy on a network in memory", .timeLimit(.minutes(1)))
+struct ProxyUnderTestTests {
+    private static let recipe = """
+        map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+        log_format short '$status $request_uri $upstream_addr';
+        access_log /log/access short;
+        upstream app { server app.test:9000; keepalive 4; keepalive_requests 2000; }
+        server {
+            listen 80;
+            proxy_http_version 1.1;
+            location / {
+                proxy_pass http://app;
+                proxy_set_header Connection "";
+                proxy_read_timeout 10s;
+            }
+            location /ws {
+                proxy_pass http://app;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection $connection_upgrade;
+            }
+        }
+        """
+
+    private static let app = SocketAddress.ipv4(0x0A00_0001, port: 9000)
+
+    private func proxy(_ http: String = recipe, bufferSize: Int = 64 * 1024) throws -> ProxyUnderTest {
+        var options = ProxyUnderTest.Options()
+        options.names = ["app.test": [Self.app.with(port: 0)]]
+        options.bufferSize = bufferSize
+        return try ProxyUnderTest("events {} http { \(http) }", options: options)
+    }
+
+    private func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+
+    private func request(_ path: String = "/", _ more: String = "") -> String {
+        "GET \(path) HTTP/1.1\r\nHost: a.test\r\n\(more)\r\n"
+    }
+
+    private static let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+    @Test("requests go to the backend and their answers come back, over connections that are kept")
+    func keepAlive() throws {
+        let proxy = try proxy()
+        let backend = proxy.backend(at: Self.app)
+        let client = try proxy.connect()
+        var server: MemoryPeer?
+        for number in 1...3 {
+            client.send(request("/\(number)"))
+            proxy.run()
+            server = server ?? backend.accept()
+            let seen = text(try #require(server).receive())
+            #expect(seen.hasPrefix("GET /\(number) HTTP/1.1\r\n"))
+            #expect(seen.contains("Host: app\r\n"))
+            server?.send(Self.answer)
+            proxy.run()
+            let received = text(client.receive())
+            #expect(received.hasPrefix("HTTP/1.1 200 OK\r\n"))
+            #expect(received.hasSuffix("\r\n\r\nhello"))
+        }
+        #expect(backend.connections == 1)
+        #expect(!client.isOver)
+        #expect(
+            proxy.takeLog("/log/access") == [
+                "200 /1 10.0.0.1:9000", "200 /2 10.0.0.1:9000", "200 /3 10.0.0.1:9000",
+            ])
+        #expect(proxy.takeErrors().isEmpty)
+    }
+
+    @Test("an upgraded connection carries bytes both ways, and the end of either side")
+    func upgrade() throws {
+        let proxy = try proxy()
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(
+            request(
+                "/ws",
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                    + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+        proxy.run()
+        let server = try #require(backend.accept())
+        #expect(text(server.receive()).contains("Upgrade: websocket\r\n"))
+        server.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 101 "))
+        client.send([0x81, 0x80, 1, 2, 3, 4])
+        server.send([0x81, 0x02, 0x68, 0x69])
+        proxy.run()
+        #expect(server.receive() == [0x81, 0x80, 1, 2, 3, 4])
+        #expect(client.receive() == [0x81, 0x02, 0x68, 0x69])
+        server.close()
+        proxy.run()
+        #expect(client.sawEnd)
+        client.close()
+        proxy.run()
+        #expect(proxy.takeLog("/log/access") == ["101 /ws 10.0.0.1:9000"])
+    }
+
+    @Test("proxy_read_timeout passes by the clock alone: 504, at its time and not before")
+    func readTimeout() throws {
+        let proxy = try proxy()
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(request())
+        proxy.run()
+        let server = try #require(backend.accept())
+        proxy.advance(byMilliseconds: 9_999)
+        #expect(client.receive().isEmpty)
+        proxy.advance(byMilliseconds: 1)
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 504 "))
+        #expect(server.isOver)
+        let errors = proxy.takeErrors()
+        #expect(errors.map(\.level) == ["error"])
+        #expect(errors.first?.message.contains("upstream timed out (110: ") == true)
+    }
+
+    @Test("a backend that is silent from the start makes proxy_connect_timeout pass")
+    func connectTimeout() throws {
+        let proxy = try proxy()
+        proxy.backend().answer = .staysSilent
+        let client = try proxy.connect()
+        client.send(request())
+        proxy.advance(byMilliseconds: 59_999)
+        #expect(client.receive().isEmpty)
+        proxy.advance(byMilliseconds: 1)
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 504 "))
+        #expect(proxy.takeErrors().first?.message.contains("while connecting to upstream") == true)
+    }
+
+    @Test("a client that breaks off ends its exchange: 499, and the backend's connection goes")
+    func clientVanishes() throws {
+        let proxy = try proxy()
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(request("/gone"))
+        proxy.run()
+        let server = try #require(backend.accept())
+        client.reset()
+        proxy.run()
+        #expect(server.isOver)
+        #expect(proxy.takeLog("/log/access") == ["499 /gone 10.0.0.1:9000"])
+    }
+
+    @Test("a backend that breaks off in the middle of a response breaks that off for the client")
+    func backendResets() throws {
+        let proxy = try proxy()
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(request())
+        proxy.run()
+        let server = try #require(backend.accept())
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        proxy.run()
+        #expect(text(client.receive()).hasSuffix("\r\n\r\nhalf"))
+        server.reset()
+        proxy.run()
+        #expect(client.isOver || client.sawEnd)
+        let errors = proxy.takeErrors()
+        #expect(errors.count == 1)
+        #expect(errors.first?.message.contains("104: Connection reset by peer") == true, "\(errors)")
+    }
+
+    @Test("a connection that is refused is a 502, heard of only after the attempt began")
+    func refused() throws {
+        let proxy = try proxy()
+        let client = try proxy.connect()
+        client.send(request())
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 502 "))
+        #expect(proxy.takeErrors().contains { $0.message.contains("111: Connection refused") })
+    }
+
+    @Test("a client that does not read holds the backend back once the buffers are full")
+    func backpressure() throws {
+        let proxy = try proxy(bufferSize: 1_000)
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.isReading = false
+        client.send(request())
+        proxy.run()
+        let server = try #require(backend.accept())
+        let body = [UInt8](repeating: 0x2E, count: 1 << 20)
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.count)\r\n\r\n")
+        server.send(body)
+        proxy.run()
+        let held = server.unread
+        #expect(held > body.count / 2)
+        proxy.run()
+        #expect(server.unread == held)
+        #expect(client.receive().count == 1_000)
+        proxy.run()
+        client.isReading = true
+        var received = 0
+        while true {
+            proxy.run()
+            let more = client.receive().count
+            if more == 0 { break }
+            received += more
+        }
+        #expect(server.unread == 0)
+        #expect(received > body.count - 1_000)
+        #expect(proxy.takeLog("/log/access") == ["200 / 10.0.0.1:9000"])
+    }
+
+    @Test("names in variables mean what the test says")
+    func names() throws {
+        let proxy = try proxy(
+            """
+            server {
+                listen 80;
+                resolver 192.0.2.53;
+                location / { proxy_pass http://$arg_host:9000; }
+            }
+            """)
+        let backend = proxy.backend(at: Self.app)
+        backend.onConnect = { server in
+            server.onActivity { if !$0.receive().isEmpty { $0.send(Self.answer) } }
+        }
+        let client = try proxy.connect()
+        client.send(request("/?host=app.test"))
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 200 "))
+        client.send(request("/?host=other.test"))
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 502 "))
+        let errors = proxy.takeErrors()
+        #expect(
+            errors.first?.message.contains("could not be resolved (3: Host not found)") == true, "\(errors)")
+    }
+
+    @Test("a reload takes new requests, and a fault in it leaves what runs alone")
+    func reload() throws {
+        let proxy = try proxy("server { listen 80; return 200 one; }")
+        let client = try proxy.connect()
+        #expect(throws: LoadFailure.self) { try proxy.reload("events {} http { server { lisen 81; } }") }
+        client.send(request())
+        proxy.run()
+        #expect(text(client.receive()).hasSuffix("one"))
+        try proxy.reload("events {} http { server { listen 80; listen 81; return 200 two; } }")
+        client.send(request())
+        proxy.run()
+        #expect(text(client.receive()).hasSuffix("two"))
+        let other = try proxy.connect(port: 81)
+        try proxy.reload("events {} http { server { listen 80; return 200 three; } }")
+        #expect(other.sawEnd)
+        #expect(throws: SystemError.self) { _ = try proxy.connect(port: 81) }
+    }
+
+    @Test("a drain answers what is under way, and then nothing is left")
+    func drain() throws {
+        let proxy = try proxy()
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(request())
+        proxy.run()
+        proxy.drain()
+        #expect(throws: SystemError.self) { _ = try proxy.connect() }
+        try #require(backend.accept()).send(Self.answer)
+        proxy.run()
+        #expect(text(client.receive()).contains("Connection: close\r\n"))
+        client.close()
+        proxy.run()
+        proxy.end()
+        #expect(proxy.network.openDescriptors == 0)
+    }
+
+    @Test("a thousand exchanges leave the connections that are kept, and the end leaves nothing")
+    func thousand() throws {
+        weak var worker: Worker?
+        do {
+            let proxy = try proxy()
+            worker = proxy.worker
+            let backend = proxy.backend()
+            backend.onConnect = { server in
+                server.onActivity { if !$0.receive().isEmpty { $0.send(Self.answer) } }
+            }
+            for number in 1...1_000 {
+                let client = try proxy.connect()
+                client.send(request("/\(number)"))
+                proxy.run()
+                #expect(client.receive().suffix(5) == Array("hello".utf8))
+                client.close()
+                proxy.run()
+            }
+            #expect(proxy.takeLog("/log/access").count == 1_000)
+            #expect(backend.connections == 1)
+            // The listener and the backend's connection.
+            #expect(proxy.network.openDescriptors == 2)
+            proxy.end()
+            #expect(proxy.network.openDescriptors == 0)
+        }
+        #expect(worker == nil)
+    }
+
+    @Test("each proxy is one of its own; a hundred of them are made, used and gone")
+    func many() throws {
+        for _ in 0..<100 {
+            weak var worker: Worker?
+            do {
+                let proxy = try proxy("server { listen 80; return 204; }")
+                worker = proxy.worker
+                let client = try proxy.connect()
+                client.send(request())
+                proxy.run()
+                #expect(text(client.receive()).hasPrefix("HTTP/1.1 204 "))
+            }
+            #expect(worker == nil)
+        }
+    }
+}
