@@ -44,6 +44,11 @@ struct SnippetWriter {
         }
     }
 
+    /// Most of these do something at a few stages only, and are to be called there often enough.
+    private static let flowMethods = rows.filter { row in
+        if case .method(.flow) = row.place { true } else { false }
+    }
+
     mutating func snippet() -> String {
         text = ""
         depth = 0
@@ -216,7 +221,7 @@ struct SnippetWriter {
     }
 
     private mutating func call() -> String {
-        let row = random.pick(Self.rows)
+        let row = random.pick(random.oneIn(8) ? Self.flowMethods : Self.rows)
         switch row.place {
         case .module(let module), .library(let module):
             return "\(module).\(row.name)(\(arguments(of: row)))"
