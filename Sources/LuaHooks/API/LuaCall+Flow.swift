@@ -50,18 +50,24 @@ extension LuaCall {
 }
 
 /// A set of stages, as rows of the API name them.
-struct HookStages: Sendable, ExpressibleByArrayLiteral {
-    private let bits: UInt16
+struct HookStages: Sendable, OptionSet {
+    let rawValue: UInt16
 
-    init(arrayLiteral stages: HookStage...) {
-        bits = stages.reduce(0) { $0 | 1 << UInt16($1.rawValue) }
-    }
+    static let request = HookStages(of: .request)
+    static let upgrade = HookStages(of: .upgrade)
+    static let response = HookStages(of: .response)
+    static let open = HookStages(of: .open)
+    static let drain = HookStages(of: .drain)
 
-    func contains(_ stage: HookStage) -> Bool { bits >> UInt16(stage.rawValue) & 1 != 0 }
+    init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    private init(of stage: HookStage) { rawValue = 1 << UInt16(stage.rawValue) }
+
+    func contains(_ stage: HookStage) -> Bool { rawValue >> UInt16(stage.rawValue) & 1 != 0 }
 
     /// `request and upgrade`.
     var names: String {
-        let names = HookStage.allCases.filter(contains).map(\.name)
+        let names = HookStage.allCases.filter { contains($0) }.map(\.name)
         guard let last = names.last, names.count > 1 else { return names.first ?? "" }
         return names.dropLast().joined(separator: ", ") + " and " + last
     }
