@@ -96,6 +96,6 @@ let package = Package(
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
         tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
-        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
+        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )

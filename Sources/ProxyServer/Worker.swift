@@ -29,7 +29,8 @@ package final class Worker {
     /// To be done at the end of this turn of the loop, when nothing else is on the stack.
     private var postponed: [() -> Void] = []
     private var buffers: [[UInt8]] = []
-    private var openConnections = 0
+    private(set) var openConnections = 0
+    private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     private let timer: WorkerTimer
     private var zoneCheckedAt: Int64 = 0
 
@@ -86,6 +87,7 @@ package final class Worker {
         _ next: WorkerGeneration, listeners assigned: [AssignedListener]
     ) throws(SystemError) {
         current.retire()
+        scriptNetwork.retire()
         current = next
         // What is recycled refers to the generation that it was last used under.
         exchanges = []
@@ -130,6 +132,7 @@ package final class Worker {
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         current.retire()
         current.scripts?.shutDown()
+        scriptNetwork.close()
         timer.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.

@@ -8,6 +8,8 @@ final class WorkerScripts: ScriptHost {
     private var loaded: Interpreter?
     unowned let worker: Worker
     private let generation: Generation
+    /// The generation as the worker runs it, which holds this object.
+    weak var owner: WorkerGeneration?
     private var alarm: Alarm?
     private var alarmTime = Int64.max
     /// Exchanges that are over but for hooks that wait.
@@ -87,24 +89,6 @@ final class WorkerScripts: ScriptHost {
         return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
     }
 
-    func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
-        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
-    ) -> any ScriptOperation {
-        let operation = FailingOperation()
-        worker.postpone { if !operation.isCancelled { done(.failure(.noConnections)) } }
-        return operation
-    }
-
-    func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
-        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
-    ) -> any ScriptOperation {
-        let operation = FailingOperation()
-        worker.postpone { if !operation.isCancelled { done(.failure(.noConnections)) } }
-        return operation
-    }
-
     // MARK: Ends
 
     /// Runs the log hooks of an exchange that is over and has been logged, and ends its flow.
@@ -174,10 +158,4 @@ final class ScriptedEnd: FlowOwner {
         }
         return facts
     }
-}
-
-/// Until the worker's client is there.
-private final class FailingOperation: ScriptOperation {
-    private(set) var isCancelled = false
-    func cancel() { isCancelled = true }
 }

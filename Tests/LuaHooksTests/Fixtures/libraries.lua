@@ -122,7 +122,7 @@ assert(table.concat(table.move({1, 2, 3}, 1, 3, 2, {9})) == "9123" and #table.mo
 fails("too many elements to move", table.move, {}, -1, math.maxinteger, 2)
 fails("destination wrap around", table.move, {}, 1, 2, math.maxinteger)
 assert(table.concat({1, 2.5, "x"}, "-", 2, 3) == "2.5-x" and table.concat({}) == "" and table.concat({"a"}, "-", 2) == "")
-fails("invalid value (at index 2) in table for 'concat'", table.concat, {"a", {}, "c"})
+fails("invalid value (table) at index 2 in table for 'concat'", table.concat, {"a", {}, "c"})
 fails("number expected, got string", table.concat, {}, "", "x")
 local proxy = setmetatable({}, {__index = list, __newindex = list, __len = function() return #list end})
 table.insert(proxy, 5)
