@@ -63,12 +63,13 @@ let package = Package(
             "EventLoop",
             ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
         library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
-        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
+        library(
+            "ScriptTesting", ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
             dependencies: [
-                "ProxyServer", "DemoBackend", "Config", "ProxyCore",
+                "ProxyServer", "ScriptTesting", "LuaHooks", "DemoBackend", "Config", "ProxyCore",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

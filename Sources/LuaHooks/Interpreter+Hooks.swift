@@ -229,7 +229,7 @@ extension Interpreter {
             if case .waiting = result { return }
             flow.owner?.stageEnded(stage, result)
         case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
-        case .none, .load, .timer, .spawned:
+        case .none, .load, .timer, .spawned, .test:
             settleBackground(outcome, script: call.script, of: call.flow)
         }
     }

@@ -82,6 +82,7 @@ extension HookCall.Purpose {
         case .variable: "while a variable is being computed"
         case .timer: "in a timer's function"
         case .spawned: "in a spawned function"
+        case .test: "in a test"
         }
     }
 }

@@ -83,6 +83,11 @@ final class WorkerScripts: ScriptHost {
         _ request: FetchRequest, for exchange: Exchange?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation {
+        if let answer = worker.fetchAnswer?(request) {
+            let operation = PostponedOperation()
+            worker.postpone { if !operation.isCancelled { done(answer) } }
+            return operation
+        }
         let operation = FailingOperation()
         worker.postpone { if !operation.isCancelled { done(.failure(.noConnections)) } }
         return operation
@@ -166,6 +171,12 @@ final class ScriptedEnd: FlowOwner {
         }
         return facts
     }
+}
+
+/// One whose end is known, and comes at the end of the turn.
+private final class PostponedOperation: ScriptOperation {
+    private(set) var isCancelled = false
+    func cancel() { isCancelled = true }
 }
 
 /// Until the worker's client is there.
