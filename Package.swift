@@ -56,13 +56,17 @@ let package = Package(
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
         library("Config", ["Patterns"]),
-        library("Wire", []),
+        library("Bytes", []),
+        library("Wire", ["Bytes"]),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
-            ["CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")], hot),
-        library("ProxyServer", ["CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+            ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")],
+            hot),
+        library(
+            "ProxyServer",
+            ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
         library(
             "ScriptTesting", ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
@@ -86,11 +90,13 @@ let package = Package(
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
-        tests("LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"]),
+        tests(
+            "LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"],
+            resources: [.copy("Fixtures")]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
         tests("ScriptTestingTests", ["ScriptTesting", "LuaHooks", "ProxyServer", "EventLoop"]),
-        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "EventLoop"]),
+        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )

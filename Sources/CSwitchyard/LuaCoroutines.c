@@ -22,11 +22,13 @@ static int finish_body(lua_State *L, int status, lua_KContext context) {
     return status == LUA_OK || status == LUA_YIELD ? lua_gettop(L) : lua_error(L);
 }
 
-/// What each coroutine runs: the script's function, protected, and its error is raised again.
+/// What each coroutine runs: the script's function, upvalue 1, protected, and its error is raised again.
 ///
 /// A coroutine that ends by an error in a debug hook, as an interrupted one does, keeps its hooks disabled (5.4.4), and
 /// would then run its `__close` handlers, when it is closed, where nothing interrupts them. So they run in here.
 static int body(lua_State *L) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
     int status = lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, 0, finish_body);
     return finish_body(L, status, 0);
 }
@@ -34,13 +36,23 @@ static int body(lua_State *L) {
 static int create(lua_State *L) {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
-    lua_pushcfunction(co, body);
     lua_pushvalue(L, 1);
+    lua_pushcclosure(L, body, 1);
     lua_xmove(L, co, 1);
     return 1;
 }
 
 // MARK: resume, wrap
+
+/// From here on an interrupt goes to `co`. One that came before has gone to `L`, and would not stop it.
+static lua_State *enter(lua_State *L, lua_State *co) {
+    lua_State *former = sy_lua_enter_coroutine(L, co);
+    if (sy_lua_interrupted(L)) {
+        sy_lua_leave_coroutine(L, former);
+        sy_lua_raise_interrupt(L);
+    }
+    return former;
+}
 
 /// Goes on with `co`, given the `arguments` topmost values. Returns how many results it has pushed, or -1 with the
 /// error object pushed.
@@ -53,9 +65,9 @@ static int run(lua_State *L, lua_State *co, int arguments) {
         lua_pushliteral(L, "too many arguments to resume");
         return -1;
     }
+    lua_State *former = enter(L, co);
     lua_xmove(L, co, arguments);
     int results = 0;
-    lua_State *former = sy_lua_enter_coroutine(L, co);
     int status = lua_resume(co, L, arguments, &results);
     sy_lua_leave_coroutine(L, former);
     bool has_failed = status != LUA_OK && status != LUA_YIELD;
@@ -164,8 +176,8 @@ static int close(lua_State *L) {
         return luaL_error(L, "cannot close a %s coroutine", state_names[found]);
     }
     if (closing == MAX_CLOSING) return luaL_error(L, "C stack overflow");
+    lua_State *former = enter(L, co);
     closing += 1;
-    lua_State *former = sy_lua_enter_coroutine(L, co);
     // Raises nothing, so the two lines after it are reached.
     int result = lua_resetthread(co);
     sy_lua_leave_coroutine(L, former);

@@ -40,7 +40,7 @@ static int handle_error(lua_State *L) {
 
 /// Upvalue 1: Lua's own.
 static int base_xpcall(lua_State *L) {
-    if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2)) {
+    if (lua_isfunction(L, 2)) {
         lua_pushvalue(L, 2);
         lua_pushcclosure(L, handle_error, 1);
         lua_replace(L, 2);

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// The far end of a connection on a memory network, in the hands of a test: a client of the loop, or a server that
 /// it connected to.
 package final class MemoryPeer {

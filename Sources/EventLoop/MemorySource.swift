@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Glibc
 
 /// Something of a memory network that may become ready.

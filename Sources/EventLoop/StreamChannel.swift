@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Glibc
 
 /// A connected stream: reads through the loop's scratch buffer, and writes that keep what the kernel refuses.

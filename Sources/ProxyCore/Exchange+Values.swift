@@ -1,4 +1,5 @@
 package import Config
+internal import Wire
 
 /// Evaluating variables and templates. Each appends to the caller's buffer, which must not be a property of the
 /// exchange.
@@ -49,7 +50,7 @@ extension Exchange {
     /// request whose path came with an escape or a plus sign.
     func append(_ part: Template.Part, escapingGroups: Bool, to out: inout [UInt8]) {
         switch part {
-        case .literal(let bytes): out.append(contentsOf: bytes)
+        case .literal(let bytes): out.append(copying: bytes)
         case .variable(let variable): append(variable, to: &out)
         case .capture(let group):
             guard let range = captureRange(group) else { return }

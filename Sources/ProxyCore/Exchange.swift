@@ -277,7 +277,7 @@ package final class Exchange {
     func takeBuffer() -> [UInt8] { spareBuffers.popLast() ?? [] }
 
     func giveBack(_ buffer: consuming [UInt8]) {
-        buffer.removeAll(keepingCapacity: true)
+        buffer.clear()
         spareBuffers.append(buffer)
     }
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import CSwitchyard
 internal import Config
 internal import EventLoop

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Config
 internal import EventLoop
 internal import ProxyCore
@@ -61,7 +62,9 @@ extension ExchangeDriver {
         uri.clear()
         exchange.scriptsMayWait = true
         var target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
-        if let route = script.currentRoute { target = ProxyTarget.resolve(route: route, for: exchange) }
+        if let route = script.currentRoute {
+            target = ProxyTarget.resolve(route: route, for: exchange, uri: &uri)
+        }
         upstreamHead.clear()
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,

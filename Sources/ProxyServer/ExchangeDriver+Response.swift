@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Config
 internal import EventLoop
 internal import ProxyCore

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import CSwitchyard
 internal import Config
 internal import EventLoop
@@ -89,12 +90,8 @@ extension ExchangeDriver: FlowOwner {
         setStage(.proxying)
         guard mayProceed(after: result) else { return }
         takeUpDecisions()
-        let decision = Router.proceed(exchange)
-        // A script that names the upstream needs no proxy_pass.
-        if exchange.lacksHandler, script.currentRoute != nil, let scripts = generation.scripts {
-            return perform(.proxy(scripts.routedPass))
-        }
-        perform(decision)
+        let pass = script.currentRoute == nil ? nil : generation.scripts?.routedPass
+        perform(Router.proceed(exchange, routedBy: pass))
     }
 
     /// - Returns: whether the exchange goes on elsewhere.

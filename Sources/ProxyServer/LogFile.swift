@@ -1,3 +1,4 @@
+internal import Bytes
 internal import CSwitchyard
 package import EventLoop
 internal import Glibc

@@ -46,40 +46,40 @@ package struct QuickConfiguration: Sendable {
     package var text: String {
         let plugins = scripts.map { "        plugin \(Self.quoted($0));\n" }.joined()
         return """
-        daemon off;
-        pid /tmp/switchyard-quick.pid;
-        worker_processes auto;
-        error_log stderr notice;
+            daemon off;
+            pid /tmp/switchyard-quick.pid;
+            worker_processes auto;
+            error_log stderr notice;
 
-        events {
-            worker_connections 16384;
-        }
-
-        http {
-            access_log /dev/stdout;
-
-            # Requests that ask for an upgrade, such as WebSocket handshakes, are passed on as such.
-            map $http_upgrade $connection_upgrade {
-                default upgrade;
-                '' close;
+            events {
+                worker_connections 16384;
             }
 
-            server {
-                listen \(listen);
-        \(plugins)
-                location / {
-                    proxy_pass \(target);
-                    proxy_http_version 1.1;
-                    proxy_set_header Host $http_host;
-                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-                    proxy_set_header X-Forwarded-Proto $scheme;
-                    proxy_set_header Upgrade $http_upgrade;
-                    proxy_set_header Connection $connection_upgrade;
-                    proxy_read_timeout 1h;
+            http {
+                access_log /dev/stdout;
+
+                # Requests that ask for an upgrade, such as WebSocket handshakes, are passed on as such.
+                map $http_upgrade $connection_upgrade {
+                    default upgrade;
+                    '' close;
+                }
+
+                server {
+                    listen \(listen);
+            \(plugins)
+                    location / {
+                        proxy_pass \(target);
+                        proxy_http_version 1.1;
+                        proxy_set_header Host $http_host;
+                        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                        proxy_set_header X-Forwarded-Proto $scheme;
+                        proxy_set_header Upgrade $http_upgrade;
+                        proxy_set_header Connection $connection_upgrade;
+                        proxy_read_timeout 1h;
+                    }
                 }
             }
-        }
 
-        """
+            """
     }
 }

@@ -255,9 +255,10 @@ package final class Server {
         }
         changeAlarm = alarm
         let loop = loop
-        let directories = Set(options.watchedFiles.map { path in
-            path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-        })
+        let directories = Set(
+            options.watchedFiles.map { path in
+                path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+            })
         watcher = try FileWatcher(loop: loop, directories: directories.sorted()) { name in
             guard name.hasSuffix(".lua") else { return }
             alarm.setDeadline(loop.now + Self.settlingTime)

@@ -31,7 +31,8 @@ package final class Worker {
     /// To be done at the end of this turn of the loop, when nothing else is on the stack.
     private var postponed: [() -> Void] = []
     private var buffers: [[UInt8]] = []
-    private var openConnections = 0
+    private(set) var openConnections = 0
+    private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     private let timer: WorkerTimer
     private var zoneCheckedAt: Int64 = 0
 
@@ -56,10 +57,14 @@ package final class Worker {
         timer = try WorkerTimer(loop: loop)
         current.loadScripts(on: self)
         isReady = current.scripts == nil
-        loop.afterTurn = { [weak self] in self?.endTurn() }
+        // Weak references would have each count of references to the worker, of which every request makes dozens, go
+        // through a table beside it. Whoever drives the loop holds the worker.
+        loop.afterTurn = { [unowned self] in endTurn() }
         timer.worker = self
         tick()
     }
+
+    deinit { loop.afterTurn = nil }
 
     // MARK: What the process asks for
 
@@ -70,8 +75,8 @@ package final class Worker {
         guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
         _ = Interpreter.watchThread()
         // Nothing is accepted for the new generation before its init hooks have ended.
-        scripts.initialise { [weak self] in
-            guard let self, generation.number > self.current.generation.number else { return }
+        scripts.initialise { [unowned self] in
+            guard generation.number > self.current.generation.number else { return }
             do throws(SystemError) {
                 try self.takeOver(next, listeners: assigned)
             } catch {
@@ -84,6 +89,7 @@ package final class Worker {
         _ next: WorkerGeneration, listeners assigned: [AssignedListener]
     ) throws(SystemError) {
         current.retire()
+        scriptNetwork.retire()
         current = next
         // What is recycled refers to the generation that it was last used under.
         exchanges = []
@@ -127,6 +133,8 @@ package final class Worker {
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         current.retire()
+        current.scripts?.shutDown()
+        scriptNetwork.close()
         timer.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
@@ -145,8 +153,7 @@ package final class Worker {
                 .alert, "lua_hook_timeout cannot be kept: \(SystemError.reason(status))")
         }
         tick()
-        scripts.initialise { [weak self] in
-            guard let self else { return }
+        scripts.initialise { [unowned self] in
             self.isReady = true
             for listener in self.listeners.values {
                 do throws(SystemError) {
@@ -285,7 +292,7 @@ package final class Worker {
 
 /// A deadline of the worker itself.
 private final class WorkerTimer: Channel {
-    weak var worker: Worker?
+    unowned var worker: Worker?
 
     init(loop: EventLoop) throws(SystemError) {
         super.init(timerOn: loop)

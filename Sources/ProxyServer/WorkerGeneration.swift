@@ -35,7 +35,9 @@ final class WorkerGeneration {
     func loadScripts(on worker: Worker) {
         guard !configuration.scripts.isEmpty else { return }
         do throws(ScriptFault) {
-            scripts = try WorkerScripts(generation, worker: worker)
+            let scripts = try WorkerScripts(generation, worker: worker)
+            scripts.owner = self
+            self.scripts = scripts
         } catch {
             // They were loaded before, when the configuration was; what has changed since is not theirs to say.
             generation.errorLogger.log(.alert, "scripts could not be loaded: \(error.message)")
@@ -43,7 +45,10 @@ final class WorkerGeneration {
     }
 
     /// The last exchange has ended, so nobody waits for a name any more.
-    deinit { for resolver in resolvers.values { resolver.close() } }
+    deinit {
+        scripts?.shutDown()
+        for resolver in resolvers.values { resolver.close() }
+    }
 
     var configuration: Configuration { generation.configuration }
 

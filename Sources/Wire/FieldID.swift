@@ -100,13 +100,15 @@ package struct FieldIDSet: Sendable, Equatable, ExpressibleByArrayLiteral {
     package var isEmpty: Bool { bits == 0 }
 }
 
-/// The names of `FieldID`, ordered by length, so that a name is compared with those of its length only.
+/// The names of `FieldID`, each found by one look: no two of them have the same place in `places`.
 private struct FieldNameTable: Sendable {
     static let shared = FieldNameTable()
     static let minLength = 2
 
-    /// The entries of length n are those from `starts[n]` up to `starts[n + 1]`.
-    private let starts: InlineArray<26, UInt8>
+    /// By `place`, the position in `entries` of the one name that can stand there. Places of no name lead to the
+    /// first entry, which has another name then.
+    private let places: [UInt8]
+    private let multiplier: UInt64
     private let entries: [(name: Keyword, id: FieldID)]
     let accelPrefix: Keyword = "x-accel-"
 
@@ -116,27 +118,49 @@ private struct FieldNameTable: Sendable {
             guard let name = id.name else { continue }
             entries.append((Keyword(name.description), id))
         }
-        entries.sort { $0.name.length < $1.name.length }
-        var starts = InlineArray<26, UInt8>(repeating: 0)
-        for length in starts.indices {
-            starts[length] = UInt8(entries.count { $0.name.length < length })
-        }
         self.entries = entries
-        self.starts = starts
+        // About one multiplier in fifty keeps the names apart; any odd number does to begin with.
+        var multiplier: UInt64 = 0x9e37_79b9_7f4a_7c15
+        for _ in 0..<100_000 {
+            if let places = Self.places(of: entries, multiplier) {
+                self.places = places
+                self.multiplier = multiplier
+                return
+            }
+            multiplier = multiplier &* 0x5851_f42d_4c95_7f2d &+ 2
+        }
+        preconditionFailure("two field names agree in their first eight letters and their length")
+    }
+
+    /// `nil` when two names have the same place.
+    private static func places(of entries: [(name: Keyword, id: FieldID)], _ multiplier: UInt64) -> [UInt8]? {
+        var places = [UInt8](repeating: 0, count: 256)
+        var taken = [Bool](repeating: false, count: 256)
+        for (index, entry) in entries.enumerated() {
+            let place = place(entry.name.words.0, entry.name.length, multiplier)
+            if taken[place] { return nil }
+            taken[place] = true
+            places[place] = UInt8(index)
+        }
+        return places
+    }
+
+    /// 0...255, of a name's first word and length, which together tell all names apart.
+    @inline(__always)
+    private static func place(_ firstWord: UInt64, _ length: Int, _ multiplier: UInt64) -> Int {
+        let product = (firstWord &+ UInt64(truncatingIfNeeded: length)) &* multiplier
+        return Int(truncatingIfNeeded: product &>> 56)
     }
 
     @inline(__always)
     func id(of bytes: Span<UInt8>, _ range: Range<Int>) -> FieldID {
         let length = range.count
-        // Few names share their length and the first eight letters, so that the rest is seldom looked at in vain.
         let firstWord = Keyword.firstWord(bytes, range)
-        var index = Int(starts[length])
-        let end = Int(starts[length &+ 1])
-        while index < end {
-            if entries[index].name.words.0 == firstWord, entries[index].name.matchesRest(bytes, range) {
-                return entries[index].id
-            }
-            index &+= 1
+        let index = Int(places[Self.place(firstWord, length, multiplier)])
+        if entries[index].name.words.0 == firstWord, entries[index].name.length == length,
+            entries[index].name.matchesRest(bytes, range)
+        {
+            return entries[index].id
         }
         return length > 8 && firstWord == accelPrefix.words.0 ? .xAccel : .other
     }

@@ -32,6 +32,8 @@ extension MessageHead {
     package var isEdited: Bool { editsStart >= 0 }
 
     /// Makes `value` the only value of `name`. The first field of that name keeps its place, others go.
+    @_specialize(where Self == RequestHead)
+    @_specialize(where Self == ResponseHead)
     package mutating func set(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(HeadEditError) {
         let id = try check(name, value, isAnother: false)
         guard let index = index(of: name, id, from: 0) else { return try append(name, id, value) }
@@ -46,6 +48,8 @@ extension MessageHead {
     }
 
     /// Puts another field behind the others.
+    @_specialize(where Self == RequestHead)
+    @_specialize(where Self == ResponseHead)
     package mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(HeadEditError) {
         try append(name, try check(name, value, isAnother: true), value)
     }
@@ -53,6 +57,8 @@ extension MessageHead {
     /// Removes every field called `name`.
     ///
     /// - Returns: whether there was one.
+    @_specialize(where Self == RequestHead)
+    @_specialize(where Self == ResponseHead)
     @discardableResult
     package mutating func remove(_ name: Span<UInt8>) throws(HeadEditError) -> Bool {
         guard FieldSyntax.isName(name) else { throw .invalidName }

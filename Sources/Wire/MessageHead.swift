@@ -37,6 +37,25 @@ extension MessageHead {
 
     @inline(__always)
     func index(of name: Span<UInt8>, _ id: FieldID, from start: Int, plainOnly: Bool = false) -> Int? {
+        FieldLookup.index(of: name, id, in: fields, bytes, from: start, plainOnly: plainOnly)
+    }
+}
+
+/// The look-up of a field by its name, of the parts of a head: whoever has the head in a class would copy all of it
+/// to ask it.
+package enum FieldLookup {
+    /// As `MessageHead.index(of:from:plainOnly:)`.
+    package static func index(
+        of name: Span<UInt8>, in fields: [FieldLine], _ bytes: [UInt8], from start: Int, plainOnly: Bool
+    ) -> Int? {
+        index(of: name, FieldID(name, 0..<name.count), in: fields, bytes, from: start, plainOnly: plainOnly)
+    }
+
+    @inline(__always)
+    static func index(
+        of name: Span<UInt8>, _ id: FieldID, in fields: [FieldLine], _ bytes: [UInt8], from start: Int,
+        plainOnly: Bool
+    ) -> Int? {
         var position = start
         if id != .other, id != .xAccel {
             // Names that have an id are plain, all of them.

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Access to the bytes of a span without an unsafe expression, shared by every parser here.
 extension RawSpan {
     /// The same memory as bytes that can be indexed.
@@ -112,11 +114,12 @@ extension [UInt8] {
     /// Appends the bytes of `range` in `source`.
     @inline(__always)
     package mutating func append(copying source: Span<UInt8>, _ range: Range<Int>) {
-        let part = source.extracting(range)
-        append(addingCapacity: part.count) { output in
-            for index in 0..<part.count { output.append(part[index]) }
-        }
+        append(source.extracting(range))
     }
+
+    /// Appends all of `source`, which unlike `append(contentsOf:)` counts no reference to it.
+    @inline(__always)
+    package mutating func append(copying source: [UInt8]) { append(source.span) }
 
     /// Appends the bytes of `source`.
     @inline(__always)

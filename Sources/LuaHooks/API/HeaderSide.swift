@@ -36,9 +36,13 @@ enum HeaderSide: Sendable {
     func index(of name: Span<UInt8>, from start: Int, in exchange: Exchange) -> Int? {
         switch self {
         case .request:
-            exchange.request.index(
-                of: name, from: start, plainOnly: exchange.server.connection.ignoreInvalidHeaders)
-        case .response: exchange.response.index(of: name, from: start)
+            FieldLookup.index(
+                of: name, in: exchange.request.fields, exchange.request.bytes, from: start,
+                plainOnly: exchange.server.connection.ignoreInvalidHeaders)
+        case .response:
+            FieldLookup.index(
+                of: name, in: exchange.response.fields, exchange.response.bytes, from: start, plainOnly: false
+            )
         }
     }
 

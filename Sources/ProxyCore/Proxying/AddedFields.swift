@@ -16,8 +16,8 @@ enum AddedFields {
         let isOrdinary = isOrdinary(status)
         for header in headers where isOrdinary || header.always {
             let start = output.count
-            output.append(contentsOf: header.name)
-            output.append(contentsOf: ResponseHeadWriter.Text.colonSpace)
+            output.append(copying: header.name)
+            output.append(copying: ResponseHeadWriter.Text.colonSpace)
             let valueStart = output.count
             exchange.render(header.value, into: &output)
             guard output.count > valueStart else {
@@ -25,7 +25,7 @@ enum AddedFields {
                 continue
             }
             Octets.neutraliseLineEnds(in: &output, from: valueStart)
-            output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+            output.append(copying: ResponseHeadWriter.Text.lineEnd)
         }
     }
 

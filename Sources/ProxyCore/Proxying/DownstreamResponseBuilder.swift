@@ -18,11 +18,12 @@ package enum DownstreamResponseBuilder {
         let settings = exchange.location.settings
         // Not the response itself, which would be copied with all it holds.
         let bytes = exchange.response.bytes
+        let fields = exchange.response.fields
         // An error page's own status gives way to the one that it is for.
         let isErrorPage = exchange.errorStatus != 0
         let status = isErrorPage ? exchange.errorStatus : exchange.response.status
         exchange.status = status
-        let outline = UpstreamOutline(exchange.response.fields, plan)
+        let outline = UpstreamOutline(fields, plan)
         let (framing, sendsTrailers) = framing(of: exchange, settings, status: status)
         let keepsAlive =
             mayKeepAlive && !exchange.closesConnection && status != 101 && framing != .untilClose
@@ -31,12 +32,16 @@ package enum DownstreamResponseBuilder {
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
             hasDate: outline.hasDate)
 
-        let hasOwnReason = isErrorPage || exchange.reasonIsOurs
-        let reason = hasOwnReason ? ReasonPhrases.phrase(status)[...] : bytes[exchange.response.reason]
-        writer.appendStatusLine(reason: reason, to: &output)
+        if isErrorPage || exchange.reasonIsOurs {
+            let reason = ReasonPhrases.phrase(status)
+            writer.appendStatusLine(reason: reason.span, to: &output)
+        } else {
+            writer.appendStatusLine(reason: bytes.span.extracting(exchange.response.reason), to: &output)
+        }
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if let type = outline.contentType {
-            ResponseHeadWriter.append(bytes[type], as: ResponseHeadWriter.Text.contentType, to: &output)
+            ResponseHeadWriter.append(
+                bytes.span.extracting(type), as: ResponseHeadWriter.Text.contentType, to: &output)
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
@@ -44,7 +49,8 @@ package enum DownstreamResponseBuilder {
             !exchange.responseBodyIsScripted
         {
             // What a HEAD or a 304 says of a body that is not sent.
-            ResponseHeadWriter.append(bytes[length], as: ResponseHeadWriter.Text.contentLength, to: &output)
+            ResponseHeadWriter.append(
+                bytes.span.extracting(length), as: ResponseHeadWriter.Text.contentLength, to: &output)
         }
         let location = outline.location.flatMap { value in
             outline.locationIsEdited ? Array(bytes[value]) : rewritten(value, exchange, plan)
@@ -55,14 +61,16 @@ package enum DownstreamResponseBuilder {
         }
         writer.appendConnection(settings, to: &output)
         appendFields(
-            of: exchange, settings, plan,
+            fields, of: bytes, exchange, settings, plan,
             FieldChanges(
                 location: location, dropsLocation: isAbsolute,
                 expires: ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified),
                 keepsUpgrade: status == 101 || status == 426, keepsTrailer: sendsTrailers, status: status),
             to: &output)
-        AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
-        output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+        if !settings.values.addHeaders.isEmpty {
+            AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
+        }
+        output.append(copying: ResponseHeadWriter.Text.lineEnd)
         return DownstreamResponse(
             status: status, framing: framing, keepsAlive: keepsAlive, sendsTrailers: sendsTrailers)
     }
@@ -73,7 +81,7 @@ package enum DownstreamResponseBuilder {
     ) {
         guard exchange.request.version >= .v1_1 else { return }
         ResponseHeadWriter(status: response.status, framing: .none, keepsAlive: true)
-            .appendStatusLine(reason: response.bytes[response.reason], to: &output)
+            .appendStatusLine(reason: response.bytes.span.extracting(response.reason), to: &output)
         var hopByHop = HopByHopFields()
         hopByHop.prepare(response)
         var copier = FieldCopier()
@@ -82,7 +90,7 @@ package enum DownstreamResponseBuilder {
             copier.append(field, of: response.bytes, to: &output)
         }
         copier.flush(response.bytes, to: &output)
-        output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+        output.append(copying: ResponseHeadWriter.Text.lineEnd)
     }
 
     /// Appends the trailer section, with the line that ends it, of a chunked response: the upstream's, then
@@ -99,7 +107,7 @@ package enum DownstreamResponseBuilder {
         }
         let added = exchange.location.settings.values.addTrailers
         AddedFields.append(added, status: exchange.status, of: exchange, to: &output)
-        output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+        output.append(copying: ResponseHeadWriter.Text.lineEnd)
     }
 
     private static let notInTrailers: FieldIDSet = [
@@ -149,11 +157,9 @@ package enum DownstreamResponseBuilder {
     }
 
     private static func appendFields(
-        of exchange: Exchange, _ settings: Settings, _ plan: ProxyPlan, _ changes: FieldChanges,
-        to output: inout [UInt8]
+        _ fields: [FieldLine], of bytes: [UInt8], _ exchange: Exchange, _ settings: Settings,
+        _ plan: ProxyPlan, _ changes: FieldChanges, to output: inout [UInt8]
     ) {
-        let bytes = exchange.response.bytes
-        let fields = exchange.response.fields
         var hopByHop = HopByHopFields()
         hopByHop.prepare(bytes: bytes, fields: fields, connectionIndex: exchange.response.connectionIndex)
         var location = changes.location

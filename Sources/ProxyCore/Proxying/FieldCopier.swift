@@ -26,9 +26,9 @@ struct FieldCopier {
     private mutating func appendAnew(_ field: FieldLine, of bytes: [UInt8], to output: inout [UInt8]) {
         flush(bytes, to: &output)
         output.append(contentsOf: bytes[field.name])
-        output.append(contentsOf: ResponseHeadWriter.Text.colonSpace)
+        output.append(copying: ResponseHeadWriter.Text.colonSpace)
         output.append(contentsOf: bytes[field.value])
-        output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+        output.append(copying: ResponseHeadWriter.Text.lineEnd)
     }
 
     /// Appends what waits; to be called before anything else is written to `output`, and at the end.

@@ -46,7 +46,8 @@ package enum LocalResponseBuilder {
             mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(response.status)
             && KeepAlivePolicy.mayPersist(exchange, settings)
         let writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
-        writer.appendStatusLine(reason: ReasonPhrases.phrase(status)[...], to: &output)
+        let reason = ReasonPhrases.phrase(status)
+        writer.appendStatusLine(reason: reason.span, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if hasContent, let type, !type.isEmpty {
             ResponseHeadWriter.append(Text.contentType, type, to: &output)

@@ -13,8 +13,8 @@ struct ResponseHeadWriter {
     var hasServer = false
     var hasDate = false
 
-    func appendStatusLine(reason: ArraySlice<UInt8>, to output: inout [UInt8]) {
-        output.append(contentsOf: Text.version)
+    func appendStatusLine(reason: Span<UInt8>, to output: inout [UInt8]) {
+        output.append(copying: Text.version)
         if status < 1000 {
             output.append(48 + UInt8(truncatingIfNeeded: status / 100))
             output.append(48 + UInt8(truncatingIfNeeded: status / 10 % 10))
@@ -23,54 +23,54 @@ struct ResponseHeadWriter {
             ASCII.appendDecimal(status, to: &output)
         }
         output.append(32)
-        output.append(contentsOf: reason)
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: reason.raw)
+        output.append(copying: Text.lineEnd)
     }
 
     func appendServerAndDate(_ exchange: Exchange, _ tokens: ServerTokens, to output: inout [UInt8]) {
-        if !hasServer { output.append(contentsOf: ServerField.line(tokens)) }
+        if !hasServer { output.append(copying: ServerField.line(tokens)) }
         if !hasDate {
-            output.append(contentsOf: exchange.clock.dateLine)
+            output.append(copying: exchange.clock.dateLine)
         }
     }
 
     /// From `Transfer-Encoding` to `Keep-Alive`.
     func appendConnection(_ settings: Settings, to output: inout [UInt8]) {
-        if framing == .chunked { output.append(contentsOf: Text.chunked) }
+        if framing == .chunked { output.append(copying: Text.chunked) }
         if status == 101 {
-            output.append(contentsOf: Text.upgrade)
+            output.append(copying: Text.upgrade)
         } else if keepsAlive {
-            output.append(contentsOf: Text.keepAlive)
+            output.append(copying: Text.keepAlive)
             if let seconds = settings.values.keepaliveHeaderTimeout {
-                output.append(contentsOf: Text.keepAliveTimeout)
+                output.append(copying: Text.keepAliveTimeout)
                 ASCII.appendDecimal(seconds, to: &output)
-                output.append(contentsOf: Text.lineEnd)
+                output.append(copying: Text.lineEnd)
             }
         } else {
-            output.append(contentsOf: Text.close)
+            output.append(copying: Text.close)
         }
     }
 
     static func append(contentLength: Int64, to output: inout [UInt8]) {
-        output.append(contentsOf: Text.contentLength)
+        output.append(copying: Text.contentLength)
         ASCII.appendDecimal(contentLength, to: &output)
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
     }
 
-    static func append(_ value: ArraySlice<UInt8>, as prefix: [UInt8], to output: inout [UInt8]) {
-        output.append(contentsOf: prefix)
-        output.append(contentsOf: value)
-        output.append(contentsOf: Text.lineEnd)
+    static func append(_ value: Span<UInt8>, as prefix: [UInt8], to output: inout [UInt8]) {
+        output.append(copying: prefix)
+        output.append(copying: value.raw)
+        output.append(copying: Text.lineEnd)
     }
 
     /// Appends a line whose value is of our making, in which no line end is let through.
     static func append(_ name: ArraySlice<UInt8>, _ value: [UInt8], to output: inout [UInt8]) {
         output.append(contentsOf: name)
-        output.append(contentsOf: Text.colonSpace)
+        output.append(copying: Text.colonSpace)
         let start = output.count
         output.append(contentsOf: value)
         Octets.neutraliseLineEnds(in: &output, from: start)
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
     }
 
     enum Text {

@@ -26,9 +26,9 @@ package enum UpstreamRequestBuilder {
         appendMethod(of: exchange, settings.values.proxyMethod, to: &output)
         result.isHead = Method.head.equals(output.span, start..<output.count)
         output.append(32)
-        output.append(contentsOf: uri)
+        output.append(copying: uri)
         let isHTTP1_1 = settings.values.proxyHTTPVersion == .v1_1
-        output.append(contentsOf: isHTTP1_1 ? Text.http1_1 : Text.http1_0)
+        output.append(copying: isHTTP1_1 ? Text.http1_1 : Text.http1_0)
 
         let body = body(of: exchange, settings, bodyLength: bodyLength, isHTTP1_1: isHTTP1_1, result: &result)
         result.framing = body.framing
@@ -36,13 +36,13 @@ package enum UpstreamRequestBuilder {
         var sendsUpgrade = false
         for row in plan.rows {
             switch row {
-            case .fixed(let lines): output.append(contentsOf: lines)
+            case .fixed(let lines): output.append(copying: lines)
             case .template(let prefix, let template):
                 appendLine(prefix, template, of: exchange, to: &output)
             case .proxyHost:
-                output.append(contentsOf: Text.host)
-                output.append(contentsOf: exchange.proxyHost)
-                output.append(contentsOf: Text.lineEnd)
+                output.append(copying: Text.host)
+                output.append(copying: exchange.proxyHost)
+                output.append(copying: Text.lineEnd)
             case .connection(let prefix, let template):
                 let value = appendLine(prefix, template, of: exchange, to: &output)
                 result.connection = ConnectionIntent(output, value)
@@ -61,8 +61,8 @@ package enum UpstreamRequestBuilder {
                 appendLength(prefix, body, omitsEmpty: omitsEmpty, to: &output)
             case .transferEncoding(let prefix):
                 guard body.framing == .chunked else { break }
-                output.append(contentsOf: prefix)
-                output.append(contentsOf: Text.chunked)
+                output.append(copying: prefix)
+                output.append(copying: Text.chunked)
             }
         }
         if plan.passesEditedUpgrade, exchange.request.isEdited, upgrade != .withheld {
@@ -73,7 +73,7 @@ package enum UpstreamRequestBuilder {
         if settings.values.proxyPassRequestHeaders {
             appendClientFields(of: exchange, plan, to: &output)
         }
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
 
         if sendsUpgrade {
             switch upgrade {
@@ -98,7 +98,7 @@ package enum UpstreamRequestBuilder {
             if isToken(output.span, start..<output.count) { return }
             output.removeLast(output.count - start)
         }
-        output.append(contentsOf: exchange.method)
+        output.append(copying: exchange.method)
     }
 
     // MARK: Framing
@@ -136,9 +136,9 @@ package enum UpstreamRequestBuilder {
             guard body.showsZero, !omitsEmpty else { return }
         case .chunked, .untilClose: return
         }
-        output.append(contentsOf: prefix)
+        output.append(copying: prefix)
         ASCII.appendDecimal(length, to: &output)
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
     }
 
     // MARK: Configured fields
@@ -151,7 +151,7 @@ package enum UpstreamRequestBuilder {
         _ prefix: [UInt8], _ template: Template, of exchange: Exchange, to output: inout [UInt8]
     ) -> Range<Int> {
         let lineStart = output.count
-        output.append(contentsOf: prefix)
+        output.append(copying: prefix)
         let valueStart = output.count
         exchange.render(template, into: &output)
         guard output.count > valueStart else {
@@ -160,7 +160,7 @@ package enum UpstreamRequestBuilder {
         }
         Octets.neutraliseLineEnds(in: &output, from: valueStart)
         let value = valueStart..<output.count
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
         return value
     }
 
@@ -184,7 +184,7 @@ package enum UpstreamRequestBuilder {
             output.removeLast(output.count - lineStart)
             return false
         }
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
         return true
     }
 

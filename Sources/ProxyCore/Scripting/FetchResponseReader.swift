@@ -105,7 +105,8 @@ package struct FetchResponseReader: Sendable {
         response.reason = Array(head.bytes[head.reason])
         response.headers.reserveCapacity(head.fields.count)
         for field in head.fields {
-            response.headers.append(FetchHeader(Array(head.bytes[field.name]), Array(head.bytes[field.value])))
+            response.headers.append(
+                FetchHeader(Array(head.bytes[field.name]), Array(head.bytes[field.value])))
         }
         if case .length(let length) = head.framing {
             guard length <= maxBody else { return .failed(.tooLarge(limit: maxBody)) }

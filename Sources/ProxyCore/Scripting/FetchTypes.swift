@@ -105,7 +105,8 @@ package enum FetchFailure: Error, Sendable, Equatable {
         case .system(let call, let code, let reason): "\(call)() failed (\(code): \(reason))"
         case .timedOut(let phase): "timeout \(phase.text)"
         case .closed(let phase): "connection closed \(phase.text)"
-        case .invalidHead(.headTooLarge): "response too large: its head is over \(FetchResponseReader.maxHead) bytes"
+        case .invalidHead(.headTooLarge):
+            "response too large: its head is over \(FetchResponseReader.maxHead) bytes"
         case .invalidHead(let violation): "invalid response head (\(violation.rawValue))"
         case .invalidBody(let violation): "invalid response body (\(violation.rawValue))"
         case .unexpectedStatus(let status): "unexpected response with status \(status)"

@@ -42,7 +42,7 @@ enum RequestFields {
             guard FieldName.matches(bytes, name..<name + suffix.count, suffix: suffix) else { continue }
             if isFound { out.append(contentsOf: separator) }
             let value = Int(field.valueStart)
-            out.append(contentsOf: bytes[value..<value + Int(field.valueLength)])
+            out.append(copying: bytes.span, value..<value + Int(field.valueLength))
             isFound = true
         }
         return isFound

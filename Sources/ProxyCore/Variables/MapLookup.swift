@@ -1,4 +1,5 @@
 internal import Config
+internal import Wire
 
 extension Exchange {
     /// Appends the value of the map at `index`, which is looked up once in an exchange unless it is volatile.
@@ -15,35 +16,41 @@ extension Exchange {
         mapsUnderway[index] = true
         defer { mapsUnderway[index] = false }
 
-        let map = maps[index]
         var key = takeBuffer()
-        render(map.key, into: &key)
-        let template = find(&key, in: map)
+        render(maps[index].key, into: &key)
+        let template = find(&key, in: maps, index)
         giveBack(key)
 
         let start = out.count
         render(template, into: &out)
         // With a script that waits, this is not the value yet.
-        if !map.isVolatile, !scriptIsPending { mapValues.set(index, to: out[start...]) }
+        if !maps[index].isVolatile, !scriptIsPending { mapValues.set(index, to: out[start...]) }
         return true
     }
 
     /// Exact keys come first, then wildcards, then regular expressions in their order.
-    private func find(_ key: inout [UInt8], in map: MapTable) -> Template {
-        if map.hasHostnames, key.last == ByteText.dot { key.removeLast() }
-        var lowercase = takeBuffer()
-        lowercase.append(contentsOf: key)
-        ByteText.lowercase(&lowercase)
-        defer { giveBack(lowercase) }
-
-        if let value = map.exact[lowercase] { return value }
-        if map.hasHostnames {
-            if let value = HostWildcards.find(lowercase, leading: map.leadingWildcards) { return value }
-            if let value = HostWildcards.find(lowercase, trailing: map.trailingWildcards) { return value }
-        }
-        for entry in map.regexes where match(entry.pattern, key, namedGroups: entry.namedGroups) {
+    ///
+    /// The map is given by its place: a copy of it would count references to all of its tables.
+    private func find(_ key: inout [UInt8], in maps: [MapTable], _ index: Int) -> Template {
+        if maps[index].hasHostnames, key.last == ByteText.dot { key.removeLast() }
+        if let value = findLiteral(key, in: maps, index) { return value }
+        for entry in maps[index].regexes where match(entry.pattern, key, namedGroups: entry.namedGroups) {
             return entry.value
         }
-        return map.defaultValue
+        return maps[index].defaultValue
+    }
+
+    private func findLiteral(_ key: [UInt8], in maps: [MapTable], _ index: Int) -> Template? {
+        guard !key.contains(where: { ASCII.lowercased($0) != $0 }) else {
+            var lowercase = takeBuffer()
+            lowercase.append(copying: key)
+            ByteText.lowercase(&lowercase)
+            defer { giveBack(lowercase) }
+            return findLiteral(lowercase, in: maps, index)
+        }
+        if let value = maps[index].exact[key] { return value }
+        guard maps[index].hasHostnames else { return nil }
+        return HostWildcards.find(key, leading: maps[index].leadingWildcards)
+            ?? HostWildcards.find(key, trailing: maps[index].trailingWildcards)
     }
 }

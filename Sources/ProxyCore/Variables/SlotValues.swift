@@ -33,7 +33,7 @@ package struct SlotValues: Sendable {
         places[slot].count = -1
         if bytes.count >= Self.slack { compact() }
         places[slot] = Place(start: bytes.count, count: value.count)
-        bytes.append(contentsOf: value)
+        bytes.append(copying: value.span, 0..<value.count)
     }
 
     /// Bytes from which on it is worth a look how many of them still count.
@@ -61,7 +61,7 @@ package struct SlotValues: Sendable {
     package func append(_ slot: Int, to out: inout [UInt8]) -> Bool {
         guard has(slot) else { return false }
         let place = places[slot]
-        out.append(contentsOf: bytes[place.start..<place.start + place.count])
+        out.append(copying: bytes.span, place.start..<place.start + place.count)
         return true
     }
 

@@ -44,7 +44,7 @@ extension VariableTable {
         VariableRow("host", "host of the request line, else of `Host`, else the server's name") {
             exchange, out in
             // Of a request refused before its host was looked at, only the server is known.
-            out.append(contentsOf: exchange.host.isEmpty ? exchange.server.name : exchange.host)
+            out.append(copying: exchange.host.isEmpty ? exchange.server.name : exchange.host)
             return true
         },
         VariableRow("content_length", "the request's `Content-Length`") { exchange, out in

@@ -8,6 +8,8 @@ final class WorkerScripts: ScriptHost {
     private var loaded: Interpreter?
     unowned let worker: Worker
     private let generation: Generation
+    /// The generation as the worker runs it, which holds this object.
+    unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
     private var alarmTime = Int64.max
     /// Exchanges that are over but for hooks that wait.
@@ -16,6 +18,7 @@ final class WorkerScripts: ScriptHost {
     let routedPass = ProxyPass(
         target: .template(Template(literal: [])), host: [], port: [], uri: nil, locationPrefix: [])
     private var initialised: (() -> Void)?
+    private var isShutDown = false
 
     /// - Throws: why a script does not load.
     init(_ generation: Generation, worker: Worker) throws(ScriptFault) {
@@ -24,7 +27,7 @@ final class WorkerScripts: ScriptHost {
         loaded = try Interpreter(
             ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
             shared: generation.registry.scripts)
-        alarm = try? Alarm(loop: worker.loop) { [weak self] in self?.rang() }
+        alarm = try? Alarm(loop: worker.loop) { [unowned self] in rang() }
     }
 
     var interpreter: Interpreter {
@@ -32,10 +35,19 @@ final class WorkerScripts: ScriptHost {
         return loaded
     }
 
+    deinit { alarm?.close() }
+
     /// Runs the init hooks; `done` is called once all have ended, perhaps at once.
     func initialise(_ done: @escaping () -> Void) {
         interpreter.runInitHooks()
         if interpreter.isInitialised { done() } else { initialised = done }
+    }
+
+    /// Gives up what scripts still wait for: their worker ends, or nothing runs under their generation any more.
+    func shutDown() {
+        guard !isShutDown else { return }
+        isShutDown = true
+        loaded?.shutDown()
     }
 
     var hasEnds: Bool { !ends.isEmpty }
@@ -77,29 +89,6 @@ final class WorkerScripts: ScriptHost {
     func randomBytes(_ count: Int) -> [UInt8] {
         var generator = SystemRandomNumberGenerator()
         return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
-    }
-
-    func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
-        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
-    ) -> any ScriptOperation {
-        if let answer = worker.fetchAnswer?(request) {
-            let operation = PostponedOperation()
-            worker.postpone { if !operation.isCancelled { done(answer) } }
-            return operation
-        }
-        let operation = FailingOperation()
-        worker.postpone { if !operation.isCancelled { done(.failure(.noConnections)) } }
-        return operation
-    }
-
-    func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
-        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
-    ) -> any ScriptOperation {
-        let operation = FailingOperation()
-        worker.postpone { if !operation.isCancelled { done(.failure(.noConnections)) } }
-        return operation
     }
 
     // MARK: Ends
@@ -171,16 +160,4 @@ final class ScriptedEnd: FlowOwner {
         }
         return facts
     }
-}
-
-/// One whose end is known, and comes at the end of the turn.
-private final class PostponedOperation: ScriptOperation {
-    private(set) var isCancelled = false
-    func cancel() { isCancelled = true }
-}
-
-/// Until the worker's client is there.
-private final class FailingOperation: ScriptOperation {
-    private(set) var isCancelled = false
-    func cancel() { isCancelled = true }
 }

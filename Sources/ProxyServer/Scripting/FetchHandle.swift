@@ -1,0 +1,273 @@
+internal import Config
+internal import EventLoop
+internal import ProxyCore
+
+/// One fetch under way, and what cancels it.
+///
+/// It is `resolving` until a name has addresses, `connecting` until one of them takes the connection, then
+/// `exchanging`; a connection from the pool skips the first two. `FetchClient` starts it and `FetchConnection` drives
+/// it; both hold it only while it is under way.
+final class FetchHandle {
+    private enum Stage {
+        case idle
+        case resolving(NameLookups.ID)
+        case connecting(FetchConnection)
+        case exchanging(FetchConnection)
+        case ended
+    }
+
+    private let client: FetchClient
+    private let generation: WorkerGeneration
+    private let settings: Settings?
+    private let request: FetchRequest
+    private let head: FetchRequestHead
+    private let target: ProxyTarget
+    private let deadline: Int64
+    private var completion: FetchClient.Completion?
+    private var stage = Stage.idle
+    private var reader: FetchResponseReader
+    /// Of the name or peer, that are still to be tried; the next one last.
+    private var addresses: [PeerAddress] = []
+    private var origin: [UInt8] = []
+    private var peers: UpstreamPeers?
+    private var selection = PeerSelection(tries: 0, peerCount: 0)
+    /// A connection of the pool turned out to be closed, so this time it is to be a new one.
+    private var isRepeated = false
+    private var sendError: Int32 = 0
+    /// What happens before `start` returns is thrown by it, rather than told to `completion`.
+    private var isStarting = true
+    private var earlyFailure: FetchFailure?
+
+    init(
+        _ request: FetchRequest, client: FetchClient, generation: WorkerGeneration,
+        settings: Settings?,
+        completion: @escaping FetchClient.Completion
+    ) throws(FetchFailure) {
+        let url = try FetchURL(request.url)
+        head = try FetchRequestHead(request, url)
+        target = url.destination(among: generation.configuration.upstreams)
+        self.request = request
+        self.client = client
+        self.generation = generation
+        self.settings = settings
+        self.completion = completion
+        deadline = client.worker.loop.now.later(by: request.timeoutMilliseconds)
+        reader = FetchResponseReader(isHead: head.isHead, maxBody: request.maxBodyBytes)
+    }
+
+    func start() throws(FetchFailure) {
+        chooseTarget()
+        isStarting = false
+        if let earlyFailure { throw earlyFailure }
+    }
+
+    /// Ends the fetch; its completion will not be called. Safe to call again.
+    func cancel() {
+        completion = nil
+        end(.passedOver)
+    }
+
+    // MARK: Finding the server
+
+    private func chooseTarget() {
+        switch target {
+        case .group(let index):
+            let peers = generation.peers(ofGroup: index)
+            self.peers = peers
+            selection = peers.group.begin(maxTries: 1)
+            guard let position = peers.group.next(&selection, now: loop.now) else {
+                return finish(.failure(.noLivePeers), peer: .passedOver)
+            }
+            peers.statistics.attempts.add()
+            let address = peers.group.peers[position].address
+            origin = address.text
+            addresses = [address]
+            connect()
+        case .address(let address):
+            origin = address.text
+            addresses = [address]
+            connect()
+        case .resolve(let name, let port):
+            origin = name + Array(":\(port)".utf8)
+            if takeIdle() { return }
+            resolve(name, port: port)
+        case .failed(let reason):
+            finish(.failure(.invalidRequest(reason)), peer: .passedOver)
+        }
+    }
+
+    private func resolve(_ name: [UInt8], port: UInt16) {
+        let id = client.lookups.resolve(name, port: port, by: settings, in: generation, until: deadline) {
+            result in
+            self.resolved(result)
+        }
+        if let id { stage = .resolving(id) }
+    }
+
+    private func resolved(_ result: Result<[PeerAddress], NameResolver.Failure>) {
+        stage = .idle
+        switch result {
+        case .success(let addresses):
+            self.addresses = addresses.reversed()
+            openConnection()
+        case .failure(let failure):
+            finish(
+                .failure(failure.isTimeout ? .timedOut(.resolving) : .unresolved(reason: failure.reason)),
+                peer: .passedOver)
+        }
+    }
+
+    private func connect() {
+        if !takeIdle() { openConnection() }
+    }
+
+    private func takeIdle() -> Bool {
+        guard request.keepalive, !isRepeated, let connection = client.takeIdle(to: origin) else {
+            return false
+        }
+        peers?.statistics.connectionsReused.add()
+        connection.attach(to: self)
+        exchange(over: connection)
+        return true
+    }
+
+    private func openConnection() {
+        var failure = FetchFailure.noConnections
+        while let address = addresses.popLast() {
+            guard client.reserve() else { return finish(.failure(.noConnections), peer: .passedOver) }
+            do throws(SystemError) {
+                let connection = try FetchConnection(to: address, origin: origin, for: self, client: client)
+                peers?.statistics.connectionsOpened.add()
+                connection.setDeadline(deadline)
+                stage = .connecting(connection)
+                return
+            } catch {
+                client.worker.releaseConnection()
+                failure = .system(error)
+            }
+        }
+        finish(.failure(failure), peer: .failed)
+    }
+
+    // MARK: What the connection tells
+
+    func connected(error: Int32) {
+        guard case .connecting(let connection) = stage else { return }
+        guard error == 0 else {
+            stage = .idle
+            connection.end()
+            // Another address of the same name may answer.
+            guard addresses.isEmpty else { return openConnection() }
+            return finish(.failure(.system(SystemError("connect", code: error))), peer: .failed)
+        }
+        exchange(over: connection)
+    }
+
+    private func exchange(over connection: FetchConnection) {
+        stage = .exchanging(connection)
+        connection.setDeadline(deadline)
+        let head = head.bytes
+        let body = request.body ?? []
+        connection.send(head.span, then: body.span, then: Span())
+        peers?.statistics.bytesSent.add(head.count + body.count)
+    }
+
+    func sendFailed(_ error: Int32) { sendError = error }
+
+    func readable() {
+        guard case .exchanging(let connection) = stage else { return }
+        switch connection.read() {
+        case .bytes(let count):
+            peers?.statistics.bytesReceived.add(count)
+            let loop = loop
+            proceed(reader.received(loop.received(count)), connection)
+            if case .exchanging = stage, connection.mayRead { connection.scheduleRead() }
+        case .wouldBlock: break
+        case .end: proceed(reader.connectionEnded(), connection)
+        case .failed(let error): broken(.system(SystemError("recv", code: error)), connection)
+        }
+    }
+
+    private func proceed(_ progress: FetchResponseReader.Progress, _ connection: FetchConnection) {
+        switch progress {
+        case .needsMore: break
+        case .complete(let reusable):
+            let response = reader.response
+            stage = .idle
+            peers?.statistics.responses[min(5, response.status / 100)].add()
+            if reusable, request.keepalive, !head.asksToClose {
+                connection.leavePool()
+                client.put(connection, of: generation)
+            } else {
+                connection.end()
+            }
+            finish(.success(response), peer: .succeeded)
+        case .failed(.closed(let phase)): broken(.closed(phase), connection)
+        case .failed(.tooLarge(let limit)): finish(.failure(.tooLarge(limit: limit)), peer: .succeeded)
+        case .failed(let failure): finish(.failure(failure), peer: .failed)
+        }
+    }
+
+    /// The connection ended before the response did. Where it came from the pool, the server may have closed it
+    /// before the request came, and then it has done nothing for it (RFC 9112 §9.3.1).
+    private func broken(_ failure: FetchFailure, _ connection: FetchConnection) {
+        guard connection.isReused, !isRepeated, head.isIdempotent, !reader.hasReceived else {
+            let cause = sendError == 0 ? failure : .system(SystemError("send", code: sendError))
+            return finish(
+                .failure(cause), peer: connection.isReused && !reader.hasReceived ? .stale : .failed)
+        }
+        stage = .idle
+        connection.end()
+        isRepeated = true
+        sendError = 0
+        peers?.group.finish(&selection, .stale, now: loop.now)
+        peers?.statistics.retries.add()
+        chooseTarget()
+    }
+
+    func timedOut() {
+        switch stage {
+        case .connecting: finish(.failure(.timedOut(.connecting)), peer: .failed)
+        case .exchanging(let connection):
+            let phase: FetchFailure.Phase =
+                !connection.isDrained ? .sending : reader.isInBody ? .readingBody : .awaitingHead
+            finish(.failure(.timedOut(phase)), peer: .failed)
+        case .idle, .resolving, .ended: break
+        }
+    }
+
+    // MARK: The end
+
+    private func finish(_ result: Result<FetchResponse, FetchFailure>, peer outcome: PeerOutcome) {
+        let completion = completion
+        self.completion = nil
+        if case .failure = result { peers?.statistics.failures.add() }
+        end(outcome)
+        if isStarting, case .failure(let failure) = result {
+            earlyFailure = failure
+        } else {
+            // Last, because it runs the script, which may do as it likes.
+            completion?(result)
+        }
+    }
+
+    private func end(_ outcome: PeerOutcome) {
+        switch stage {
+        case .idle, .ended: break
+        case .resolving(let id): client.lookups.cancel(id)
+        case .connecting(let connection), .exchanging(let connection): connection.end()
+        }
+        stage = .ended
+        guard let peers else { return }
+        self.peers = nil
+        peers.group.finish(&selection, outcome, now: loop.now)
+    }
+
+    private var loop: EventLoop { client.worker.loop }
+}
+
+extension FetchFailure {
+    fileprivate static func system(_ error: SystemError) -> FetchFailure {
+        .system(call: error.call, code: error.code, reason: error.reason)
+    }
+}

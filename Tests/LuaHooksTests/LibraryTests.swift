@@ -1,0 +1,112 @@
+import Config
+import Foundation
+import ProxyCore
+import Testing
+
+@testable import LuaHooks
+
+/// The libraries in C: what they return, and what they do to a script that means harm.
+@Suite("Libraries")
+struct LibraryTests {
+    @Test("a script of assertions passes", arguments: ["patterns", "libraries"])
+    func assertions(name: String) throws {
+        let directory = try #require(Bundle.module.url(forResource: "Fixtures", withExtension: nil))
+        let text = try String(contentsOf: directory.appending(path: "\(name).lua"), encoding: .utf8)
+        let fixture = try ScriptFixture(.request, text)
+        guard case .proceed = fixture.run() else {
+            Issue.record("\(fixture.host.lines.first ?? "no message")")
+            return
+        }
+        #expect(fixture.host.lines.isEmpty)
+    }
+
+    /// Each of these keeps Lua's own libraries busy for far longer than its hook may run, most of them for ever.
+    static let endless = [
+        "('a'):rep(3000):find(('.-'):rep(20) .. 'b')",
+        "('a'):rep(40):match(('a?'):rep(40) .. ('a'):rep(39) .. 'b')",
+        "while true do pcall(string.find, ('a'):rep(3000), ('.-'):rep(20) .. 'b') end",
+        "('a'):rep(1e6):find('[' .. ('b'):rep(1e6) .. ']*c')",
+        "('('):rep(1e6):gsub('%b()', '')",
+        "('a'):rep(1e6):find('%f[' .. ('b'):rep(1e5) .. ']')",
+        "for word in ('a'):rep(3000):gmatch(('.-'):rep(20) .. 'b') do end",
+        "while true do ('a'):rep(1e5):gsub('.', rawlen) end",
+        "local s, t = ('a'):rep(8e6), {} for i = 1, 1000 do t[i] = s end table.sort(t)",
+        "table.insert(setmetatable({}, {__len = function() return 2^53 end}), 1, 1)",
+        "table.remove(setmetatable({}, {__len = function() return 2^53 end}), 1)",
+        "table.move({}, 1, 2^53, 2)",
+        "table.move({1}, 1, 2^53, 2, {})",
+        "table.concat(setmetatable({}, {__index = function() return '' end}), '', 1, 2^53)",
+        "coroutine.wrap(function() while true do end end)()",
+        "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+        "local function f(n) while n == 0 do end return coroutine.wrap(f)(n - 1) end f(30)",
+        "xpcall(function() while true do end end, function() while true do end end)",
+        "xpcall(function() while true do end end, coroutine.wrap(function() while true do end end))",
+        "while true do xpcall(error, function() while true do end end) end",
+        "local x <close> = setmetatable({}, {__close = function() while true do end end}) while true do end",
+        "local s = 'if a then ' .. ('elseif a then '):rep(70000) .. 'end' while true do load(s) end",
+        "while true do load(function() return ' ' end) end",
+    ]
+
+    @Test("what would not end is interrupted", arguments: endless)
+    func interrupts(text: String) throws {
+        _ = Interpreter.watchThread()
+        defer { Interpreter.unwatchThread() }
+        var settings = LuaSettings()
+        settings.hookTimeout = 20
+        let fixture = try ScriptFixture(.request, text, settings: settings)
+        guard case .failed = fixture.run() else {
+            Issue.record("not interrupted")
+            return
+        }
+        #expect(fixture.host.lines.first?.contains("lua_hook_timeout, 20 ms") == true)
+    }
+
+    @Test("a coroutine that was interrupted can be closed: what closes its variables is interrupted too")
+    func closesInterrupted() throws {
+        _ = Interpreter.watchThread()
+        defer { Interpreter.unwatchThread() }
+        var settings = LuaSettings()
+        settings.hookTimeout = 20
+        let text = """
+            if kept then print(coroutine.status(kept), coroutine.close(kept)) return end
+            kept = coroutine.create(function()
+                local x <close> = setmetatable({}, {__close = function() while true do end end})
+                while true do end
+            end)
+            coroutine.resume(kept)
+            """
+        let fixture = try ScriptFixture(.request, text, settings: settings)
+        guard case .failed = fixture.run() else {
+            Issue.record("not interrupted")
+            return
+        }
+        fixture.host.lines = []
+        guard case .proceed = fixture.run() else {
+            Issue.record("\(fixture.host.lines.first ?? "no message")")
+            return
+        }
+        #expect(fixture.host.lines.first?.hasPrefix("[notice] lua: dead\tfalse\tinterrupted") == true)
+    }
+
+    @Test(
+        "what would take all memory, or too much time for its result, is refused",
+        arguments: [
+            ("('x'):rep(1e9)", "not enough memory"),
+            ("('x'):rep(2^40, 'yy')", "not enough memory"),
+            (
+                "('%.3s'):rep(1e5):format(table.unpack((function() local s, t = ('a'):rep(1e7), {} "
+                    + "for i = 1, 1e5 do t[i] = s end return t end)()))", "texts too long to be formatted"
+            ),
+            ("local function f(s) return s:gsub('.', f) end f('x')", "C stack overflow"),
+            ("table.unpack({}, 1, 1e8)", "too many results to unpack"),
+            ("string.pack('c2000000000', 'x')", "not enough memory"),
+        ])
+    func refuses(text: String, message: String) throws {
+        let fixture = try ScriptFixture(.request, text)
+        guard case .failed = fixture.run() else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(fixture.host.lines.first?.contains(message) == true)
+    }
+}
