@@ -157,18 +157,14 @@ extension LuaAPI {
 
     private static func handler(_ function: LuaReference, _ tests: TestScript) -> TestHandler {
         { [unowned tests] request in
-            let answer: TestMessage?? = tests.call(function) { stack in
-                let handle = tests.add(.request(request))
-                stack.push(LuaType.testRequest, handle)
+            var answer: TestMessage?
+            let isDone = tests.call(function) { stack in
+                stack.push(LuaType.testRequest, tests.add(.request(request)))
                 return 1
             } results: { call, index throws(LuaError) in
-                guard index > 0, call.isGiven(index) else { return nil }
-                return try call.testResponse(index, "backend")
+                if index > 0, call.isGiven(index) { answer = try call.testResponse(index, "backend") }
             }
-            guard let answer else {
-                request.reset()
-                return nil
-            }
+            if !isDone { request.reset() }
             return answer
         }
     }
@@ -177,23 +173,14 @@ extension LuaAPI {
         _ function: LuaReference, _ tests: TestScript
     ) -> (FetchRequest) -> TestFetchAnswer {
         { [unowned tests] request in
-            let answer = tests.call(function) { stack in
+            var answer = TestFetchAnswer.network
+            let isDone = tests.call(function) { stack in
                 tests.push(request, on: stack)
                 return 1
             } results: { call, index throws(LuaError) in
-                guard index > 0 else { return TestFetchAnswer.network }
-                if call.isGiven(index) {
-                    let message = try call.testResponse(index, "on_fetch")
-                    var response = FetchResponse()
-                    response.status = message.status
-                    response.headers = message.fields
-                    response.body = message.body ?? []
-                    return .response(response)
-                }
-                return call.isGiven(index + 1)
-                    ? .failure(try call.text(index + 1, "on_fetch")) : TestFetchAnswer.network
+                if index > 0 { answer = try call.testFetchAnswer(index) }
             }
-            return answer ?? .failure("the test's on_fetch failed")
+            return isDone ? answer : .failure("the test's on_fetch failed")
         }
     }
 }

@@ -157,6 +157,19 @@ extension LuaCall {
         return response
     }
 
+    /// What a function for `on_fetch` returned.
+    func testFetchAnswer(_ index: Int) throws(LuaError) -> TestFetchAnswer {
+        guard isGiven(index) else {
+            return isGiven(index + 1) ? .failure(try text(index + 1, "on_fetch")) : .network
+        }
+        let message = try testResponse(index, "on_fetch")
+        var response = FetchResponse()
+        response.status = message.status
+        response.headers = message.fields
+        response.body = message.body ?? []
+        return .response(response)
+    }
+
     /// Headers as a table has them, names in order.
     func testFields(_ index: Int) throws(LuaError) -> [FetchHeader] {
         try table(index, "headers")

@@ -191,24 +191,26 @@ package final class TestScript {
     /// - Parameters:
     ///   - arguments: pushes them and returns their number.
     ///   - results: reads them, the first at the place it is given; 0 where there is none.
-    func call<Result>(
+    /// - Returns: whether the function returned, and `results` found nothing wrong.
+    func call(
         _ function: LuaReference, arguments: (LuaStack) -> Int,
-        results: (borrowing LuaCall, Int) throws(LuaError) -> Result
-    ) -> Result? {
+        results: (borrowing LuaCall, Int) throws(LuaError) -> Void
+    ) -> Bool {
         switch interpreter.call(function, .test, of: nil, script: 0, arguments: arguments) {
         case .returned(let call, let count):
             defer { interpreter.giveBack(call) }
             let stack = interpreter.stack(of: call)
             do throws(LuaError) {
-                return try results(
-                    LuaCall(interpreter: interpreter, stack: stack), count > 0 ? stack.top - count + 1 : 0)
+                let call = LuaCall(interpreter: interpreter, stack: stack)
+                try results(call, count > 0 ? stack.top - count + 1 : 0)
+                return true
             } catch {
                 peerFailed(error.message)
             }
         case .failed(let message): peerFailed(message)
         case .waiting(let call): interpreter.cancel(call)
         }
-        return nil
+        return false
     }
 
     private func peerFailed(_ message: String) { if peerFailure == nil { peerFailure = message } }
