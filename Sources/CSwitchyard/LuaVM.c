@@ -139,6 +139,8 @@ int sy_lua_watch_thread(void) {
     return 0;
 }
 
+bool sy_lua_is_thread_watched(void) { return has_thread_timer; }
+
 void sy_lua_unwatch_thread(void) {
     if (!has_thread_timer) return;
     timer_delete(thread_timer);
