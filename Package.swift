@@ -59,7 +59,7 @@ let package = Package(
         library("Bytes", []),
         library("Wire", ["Bytes"]),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
             ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")],

@@ -73,8 +73,8 @@ package final class Worker {
         next.loadScripts(on: self)
         guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
         // Nothing is accepted for the new generation before its init hooks have ended.
-        scripts.initialise { [weak self] in
-            guard let self, generation.number > self.current.generation.number else { return }
+        scripts.initialise { [unowned self] in
+            guard generation.number > self.current.generation.number else { return }
             do throws(SystemError) {
                 try self.takeOver(next, listeners: assigned)
             } catch {
@@ -151,8 +151,7 @@ package final class Worker {
                 .alert, "lua_hook_timeout cannot be kept: \(SystemError.reason(status))")
         }
         tick()
-        scripts.initialise { [weak self] in
-            guard let self else { return }
+        scripts.initialise { [unowned self] in
             self.isReady = true
             for listener in self.listeners.values {
                 do throws(SystemError) {

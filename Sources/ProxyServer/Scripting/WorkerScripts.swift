@@ -9,7 +9,7 @@ final class WorkerScripts: ScriptHost {
     unowned let worker: Worker
     private let generation: Generation
     /// The generation as the worker runs it, which holds this object.
-    weak var owner: WorkerGeneration?
+    unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
     private var alarmTime = Int64.max
     /// Exchanges that are over but for hooks that wait.
@@ -27,13 +27,15 @@ final class WorkerScripts: ScriptHost {
         loaded = try Interpreter(
             ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
             shared: generation.registry.scripts)
-        alarm = try? Alarm(loop: worker.loop) { [weak self] in self?.rang() }
+        alarm = try? Alarm(loop: worker.loop) { [unowned self] in rang() }
     }
 
     var interpreter: Interpreter {
         guard let loaded else { preconditionFailure("an interpreter that did not load is never used") }
         return loaded
     }
+
+    deinit { alarm?.close() }
 
     /// Runs the init hooks; `done` is called once all have ended, perhaps at once.
     func initialise(_ done: @escaping () -> Void) {
