@@ -67,12 +67,13 @@ let package = Package(
         library(
             "ProxyServer",
             ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
-        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
+        library(
+            "ScriptTesting", ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
             dependencies: [
-                "ProxyServer", "DemoBackend", "Config", "ProxyCore",
+                "ProxyServer", "ScriptTesting", "LuaHooks", "DemoBackend", "Config", "ProxyCore",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -95,7 +96,7 @@ let package = Package(
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
-        tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
+        tests("ScriptTestingTests", ["ScriptTesting", "LuaHooks", "ProxyServer", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )

@@ -304,10 +304,12 @@ typedef struct {
     int index;
     int script;
     bool must_not_fail;
+    /// Another interpreter, in a call of whose this one is made.
+    sy_vm *around;
 } activation;
 
 static activation enter(sy_vm *vm, lua_State *state, int index, int script) {
-    activation former = {vm->running, vm->running_index, vm->running_script, vm->memory.must_not_fail};
+    activation former = {vm->running, vm->running_index, vm->running_script, vm->memory.must_not_fail, entered};
     vm->running_index = index;
     vm->running_script = script;
     vm->running = state;
@@ -324,7 +326,7 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     vm->running_index = former.index;
     vm->running_script = former.script;
     vm->running = former.running;
-    if (former.running == NULL) entered = NULL;
+    if (former.running == NULL) entered = former.around;
     if (!vm->interrupted) return;
     lua_sethook(state, NULL, 0, 0);
     if (former.running == NULL) {

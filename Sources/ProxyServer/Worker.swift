@@ -2,7 +2,7 @@ internal import CSwitchyard
 internal import Config
 package import EventLoop
 internal import LuaHooks
-internal import ProxyCore
+package import ProxyCore
 internal import Synchronization
 internal import Wire
 
@@ -19,6 +19,8 @@ package final class Worker {
     /// The init hooks of the first generation have ended.
     private var isReady = true
     var random: FastRandom
+    /// In tests: answers what scripts fetch, or leaves it to the network with `nil`.
+    package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
 
     private var listeners: [String: ListeningSocket] = [:]
     private var exchanges: [Exchange] = []
