@@ -8,8 +8,9 @@ package final class FileWatcher: Channel {
 
     /// - Parameters:
     ///   - loop: where it is watched.
-    ///   - directories: their paths; one that does not exist is an error.
+    ///   - directories: their paths.
     ///   - changed: called for each change with the file's name in its directory.
+    /// - Throws: what the system says of a directory that cannot be watched.
     package init(
         loop: EventLoop, directories: [String], changed: @escaping (_ name: String) -> Void
     ) throws(SystemError) {

@@ -38,12 +38,16 @@ extension LuaCall {
     }
 
     func testBackend() throws(LuaError) -> any TestBackend {
-        guard case .backend(let backend) = try testObject(.testBackend, "backend") else { throw Self.confused }
+        guard case .backend(let backend) = try testObject(.testBackend, "backend") else {
+            throw Self.confused
+        }
         return backend
     }
 
     func testReceived() throws(LuaError) -> any TestRequest {
-        guard case .request(let request) = try testObject(.testRequest, "request") else { throw Self.confused }
+        guard case .request(let request) = try testObject(.testRequest, "request") else {
+            throw Self.confused
+        }
         return request
     }
 

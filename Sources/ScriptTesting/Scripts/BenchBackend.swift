@@ -12,8 +12,9 @@ final class BenchBackend: TestBackend {
     private let answersAnything: Bool
     private var waiting: [BenchRequest] = []
 
-    init(_ proxy: BenchProxy, _ backend: MemoryBackend, _ handler: TestHandler?, answersAnything: Bool = false)
-    {
+    init(
+        _ proxy: BenchProxy, _ backend: MemoryBackend, _ handler: TestHandler?, answersAnything: Bool = false
+    ) {
         self.proxy = proxy
         self.backend = backend
         self.handler = handler

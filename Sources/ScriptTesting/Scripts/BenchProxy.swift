@@ -10,7 +10,10 @@ final class BenchProxy: TestProxy {
     private var backends: [BenchBackend] = []
     private var peers: [MemoryPeer] = []
 
-    /// - Parameter directory: where relative paths of logs are.
+    /// - Parameters:
+    ///   - proxy: what runs.
+    ///   - directory: where relative paths of logs are.
+    ///   - port: where clients connect to.
     init(_ proxy: ProxyUnderTest, directory: String, port: UInt16) {
         self.proxy = proxy
         self.directory = directory
