@@ -69,7 +69,7 @@ final class BenchWebSocket: TestWebSocket {
             add("Sec-WebSocket-Protocol", Array(handshake.protocols.joined(separator: Array(", ".utf8))))
         }
         listen()
-        peer.send(request.request)
+        peer.send(Array(request.request.joined()))
         run()
     }
 

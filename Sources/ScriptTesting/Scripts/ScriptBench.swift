@@ -96,6 +96,7 @@ extension TestSetup {
             events {}
             http {
                 lua_package_path "?.lua;;";
+                resolver 127.0.0.1;
                 map $http_upgrade $connection_upgrade { default upgrade; '' close; }
                 \(http)
                 server {
