@@ -11,6 +11,10 @@ struct HookEntry {
 struct HookPlan {
     private var entries = [[HookEntry]](repeating: [], count: HookStage.allCases.count)
 
+    var stages: HookStages {
+        HookStages(HookStage.allCases.filter { !self[$0].isEmpty })
+    }
+
     subscript(stage: HookStage) -> [HookEntry] {
         get { entries[stage.rawValue] }
         set { entries[stage.rawValue] = newValue }
@@ -21,8 +25,13 @@ struct HookPlan {
 extension Interpreter {
     /// Whether a location has hooks for the stage.
     package func has(_ stage: HookStage, in settings: Settings) -> Bool {
+        stages(in: settings).contains(stage)
+    }
+
+    /// The stages for which a location has hooks.
+    package func stages(in settings: Settings) -> HookStages {
         let plan = settings.values.scriptPlan
-        return plans.indices.contains(plan) && !plans[plan][stage].isEmpty
+        return plan >= 0 && plan < planStages.count ? planStages[plan] : []
     }
 
     package func hasRequestHooks(in settings: Settings) -> Bool { has(.request, in: settings) }

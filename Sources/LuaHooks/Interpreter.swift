@@ -20,6 +20,7 @@ package final class Interpreter: ScriptEngine {
     var scripts: [LoadedScript] = []
     /// By the positions of `set.plans`.
     var plans: [HookPlan] = []
+    var planStages: [HookStages] = []
     /// By the numbers of their coroutines.
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0

@@ -22,6 +22,8 @@ struct ScriptProgress {
     }
 
     var wait = Wait.none
+    /// For which the location that is proxied has hooks.
+    var stages: HookStages = []
     var ranUpgradeHooks = false
     /// The exchange outlives the driver: in a tunnel with scripts, or until its log hooks have ended.
     var keepsExchange = false
@@ -51,6 +53,7 @@ struct ScriptProgress {
     var responsePiece: (bytes: [UInt8], isLast: Bool, exact: Bool)?
     var sawLastPiece = false
 
+    func has(_ stage: HookStage) -> Bool { stages.contains(stage) }
     var requestPieceIsHeld: Bool { requestPiece != nil }
     var currentRoute: [UInt8]? { route.indices.contains(routesTried) ? route[routesTried] : nil }
 
@@ -97,9 +100,10 @@ extension ExchangeDriver: FlowOwner {
     /// - Returns: whether the exchange goes on elsewhere.
     func runUpgradeHooks() -> Bool {
         guard let interpreter else { return false }
-        script.hasRequestBodyHooks = !requestBody.isComplete && interpreter.has(.requestBody, in: settings)
+        script.stages = interpreter.stages(in: settings)
+        script.hasRequestBodyHooks = !requestBody.isComplete && script.has(.requestBody)
         if script.hasRequestBodyHooks { isReplayable = false }
-        guard case .offered = upgrade, !script.ranUpgradeHooks, interpreter.has(.upgrade, in: settings) else {
+        guard case .offered = upgrade, !script.ranUpgradeHooks, script.has(.upgrade) else {
             return false
         }
         script.ranUpgradeHooks = true
@@ -126,7 +130,7 @@ extension ExchangeDriver: FlowOwner {
 
     /// Takes over what hooks said through the flow, rather than by their results.
     private func takeUpDecisions() {
-        guard let interpreter, exchange.scriptFlow >= 0 else { return }
+        guard exchange.scriptFlow >= 0, let interpreter else { return }
         let flow = interpreter.flow(of: exchange)
         if !flow.route.isEmpty {
             script.route = flow.route
@@ -354,9 +358,8 @@ extension ExchangeDriver: FlowOwner {
 
     /// - Returns: whether the response goes on elsewhere.
     func runResponseHooks(_ rest: Span<UInt8>, opensTunnel: Bool = false) -> Bool {
-        guard let interpreter else { return false }
-        exchange.responseBodyIsScripted = !opensTunnel && interpreter.has(.responseBody, in: settings)
-        guard interpreter.has(.response, in: settings) else {
+        exchange.responseBodyIsScripted = !opensTunnel && script.has(.responseBody)
+        guard script.has(.response), let interpreter else {
             return opensTunnel && runOpenHooks(rest)
         }
         let result = interpreter.run(.response, of: flow(in: interpreter))
@@ -456,7 +459,7 @@ extension ExchangeDriver: FlowOwner {
     // MARK: Tunnels
 
     private func runOpenHooks(_ rest: Span<UInt8>) -> Bool {
-        guard let interpreter, interpreter.has(.open, in: settings) else { return false }
+        guard script.has(.open), let interpreter else { return false }
         let result = interpreter.run(.open, of: flow(in: interpreter))
         if case .waiting = result {
             script.wait = .open

@@ -49,24 +49,6 @@ extension LuaCall {
     }
 }
 
-/// A set of stages, as rows of the API name them.
-struct HookStages: Sendable, ExpressibleByArrayLiteral {
-    private let bits: UInt16
-
-    init(arrayLiteral stages: HookStage...) {
-        bits = stages.reduce(0) { $0 | 1 << UInt16($1.rawValue) }
-    }
-
-    func contains(_ stage: HookStage) -> Bool { bits >> UInt16(stage.rawValue) & 1 != 0 }
-
-    /// `request and upgrade`.
-    var names: String {
-        let names = HookStage.allCases.filter(contains).map(\.name)
-        guard let last = names.last, names.count > 1 else { return names.first ?? "" }
-        return names.dropLast().joined(separator: ", ") + " and " + last
-    }
-}
-
 extension HookCall.Purpose {
     /// The stage whose hook it is.
     var stage: HookStage? {

@@ -100,7 +100,7 @@ private final class ConnectOperation: ScriptOperation {
     func cancel() { take()?.cancel() }
 }
 
-/// What has failed, and is about to be told.
+/// What has come to its end, and is about to be told.
 private final class EndedOperation: ScriptOperation {
     private(set) var isCancelled = false
 
