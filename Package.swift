@@ -68,7 +68,8 @@ let package = Package(
             "ProxyServer",
             ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
         library(
-            "ScriptTesting", ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
+            "ScriptTesting",
+            ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
