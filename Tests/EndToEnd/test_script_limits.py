@@ -173,7 +173,7 @@ def attacked(simple):
     return make
 
 
-@pytest.mark.parametrize("name, body, reason", cases())
+@pytest.mark.parametrize("name, body, reason", list(cases()))
 def test_a_harmful_hook_ends_alone(attacked, name, body, reason):
     made = attacked(f"request_by_lua_block {{ {body} }}")
     with Bystander(made.port) as others:
