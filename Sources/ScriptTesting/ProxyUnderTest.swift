@@ -44,7 +44,8 @@ package final class ProxyUnderTest {
     ///
     /// - Throws: `LoadFailure`, with what is wrong with the configuration.
     package convenience init(_ text: String, options: Options = Options()) throws {
-        try self.init(Self.load(.text(text, name: options.name), options, LogFiles(inMemory: ())), options: options)
+        try self.init(
+            Self.load(.text(text, name: options.name), options, LogFiles(inMemory: ())), options: options)
     }
 
     /// Runs what `load` has made, perhaps not for the first time.

@@ -94,7 +94,8 @@ private enum OutputFile {
     }
 
     static func failed(_ path: String, _ code: Int32) -> any Error {
-        Console().line("\(path): \(unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)")")
+        Console().line(
+            "\(path): \(unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)")")
         return ExitCode(1)
     }
 }

@@ -277,7 +277,10 @@ enum HookDocument {
         ("path", "string?", "Of a request, perhaps with a query; `/` unless given."),
         ("status", "integer?", "Of a response; 200 unless given."),
         ("headers", "table<string, string|string[]>?", "Names with a value or a list of values."),
-        ("body", "string?", "Its length is sent with it."),
+        (
+            "body", "string|string[]|nil",
+            "With its length; a list is sent in chunks, each of which has arrived before the next is sent."
+        ),
     ]
 
     static let testHandshake: Record = [

@@ -20,7 +20,8 @@ extension LuaAPI {
     /// What files of tests can use besides.
     private static func testsText() -> String {
         let document = APIDocument(testFunctions)
-        var text = "\n# Tests\n\nIn files of tests, which `switchyard test` runs, there is all of `sy` and this.\n"
+        var text =
+            "\n# Tests\n\nIn files of tests, which `switchyard test` runs, there is all of `sy` and this.\n"
         for section in document.sections where section.isModule { text += sectionText(section) }
         text += recordText("The argument of `proxy`", HookDocument.testSetup)
         text += recordText("Requests and responses of tests", HookDocument.testMessage)

@@ -119,7 +119,8 @@ extension LuaAPI {
             call.push(try call.testReceived().body)
         },
         LuaFunction(
-            "respond", .method(.testRequest), "response?: TestMessage", "Answers it; 200 unless `status` is given."
+            "respond", .method(.testRequest), "response?: TestMessage",
+            "Answers it; 200 unless `status` is given."
         ) { call throws(LuaError) in
             let request = try call.testReceived()
             let response = call.isGiven(2) ? try call.testResponse(2, "respond") : TestMessage()
@@ -137,7 +138,9 @@ extension LuaAPI {
             if call.isGiven(2) {
                 try call.table(2, "accept_websocket")
                 try call.checkOptions(2, "accept_websocket", ["protocol", "headers"])
-                if let index = call.option("protocol", of: 2) { subprotocol = try call.bytes(index, "protocol") }
+                if let index = call.option("protocol", of: 2) {
+                    subprotocol = try call.bytes(index, "protocol")
+                }
                 if let index = call.option("headers", of: 2) { fields = try call.testFields(index) }
             }
             let made = try attempt { () throws(TestFault) in
@@ -183,7 +186,8 @@ extension LuaAPI {
             return .none
         },
         LuaFunction(
-            "receive", .method(.testWebSocket), "", returns: "string?, \"text\"|\"binary\"|\"close\"|\"end\"|nil",
+            "receive", .method(.testWebSocket), "",
+            returns: "string?, \"text\"|\"binary\"|\"close\"|\"end\"|nil",
             """
             Takes the next message and says its type; nil while none has come. Once the other side has closed, it is \
             the reason and `close`; where it went away without, an empty string and `end`.

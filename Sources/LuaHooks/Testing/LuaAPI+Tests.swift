@@ -29,7 +29,8 @@ extension LuaAPI {
             let tests = try call.tests("proxy")
             try call.table(1, "proxy")
             let setup = try call.testSetup()
-            return try call.push(.proxy(try attempt { () throws(TestFault) in try tests.bench.makeProxy(setup) }))
+            return try call.push(
+                .proxy(try attempt { () throws(TestFault) in try tests.bench.makeProxy(setup) }))
         },
         LuaFunction(
             "advance", .global, "seconds: number",
@@ -75,7 +76,8 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let proxy = try call.testProxy()
             let address = call.isGiven(2) ? try call.text(2, "connect") : nil
-            return try call.push(.client(try attempt { () throws(TestFault) in try proxy.connect(from: address) }))
+            return try call.push(
+                .client(try attempt { () throws(TestFault) in try proxy.connect(from: address) }))
         },
         LuaFunction(
             "websocket", .method(.testProxy), "handshake?: TestHandshake", returns: "TestWebSocket",

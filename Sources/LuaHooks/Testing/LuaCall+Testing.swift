@@ -38,12 +38,16 @@ extension LuaCall {
     }
 
     func testBackend() throws(LuaError) -> any TestBackend {
-        guard case .backend(let backend) = try testObject(.testBackend, "backend") else { throw Self.confused }
+        guard case .backend(let backend) = try testObject(.testBackend, "backend") else {
+            throw Self.confused
+        }
         return backend
     }
 
     func testReceived() throws(LuaError) -> any TestRequest {
-        guard case .request(let request) = try testObject(.testRequest, "request") else { throw Self.confused }
+        guard case .request(let request) = try testObject(.testRequest, "request") else {
+            throw Self.confused
+        }
         return request
     }
 
@@ -138,7 +142,7 @@ extension LuaCall {
         if let place = option("method", of: index) { request.method = try bytes(place, "method") }
         if let place = option("path", of: index) { request.target = try bytes(place, "path") }
         if let place = option("headers", of: index) { request.fields = try testFields(place) }
-        if let place = option("body", of: index) { request.body = try bytes(place, "body") }
+        try readBody(of: &request, index)
         return request
     }
 
@@ -153,8 +157,19 @@ extension LuaCall {
             }
         }
         if let place = option("headers", of: index) { response.fields = try testFields(place) }
-        if let place = option("body", of: index) { response.body = try bytes(place, "body") }
+        try readBody(of: &response, index)
         return response
+    }
+
+    /// A string, or a list of the pieces in which the body is sent.
+    private func readBody(of message: inout TestMessage, _ index: Int) throws(LuaError) {
+        guard let place = option("body", of: index) else { return }
+        if stack.kind(place) == .table {
+            message.pieces = try list(place, "body", atMost: 100_000, "a string or a list of strings")
+                .filter { !$0.isEmpty }
+        } else {
+            message.body = try bytes(place, "body")
+        }
     }
 
     /// What a function for `on_fetch` returned.
@@ -166,7 +181,7 @@ extension LuaCall {
         var response = FetchResponse()
         response.status = message.status
         response.headers = message.fields
-        response.body = message.body ?? []
+        response.body = message.body ?? Array(message.pieces.joined())
         return .response(response)
     }
 

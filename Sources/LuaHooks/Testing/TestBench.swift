@@ -48,6 +48,8 @@ package struct TestMessage: Sendable {
     package var status = 200
     package var fields: [FetchHeader] = []
     package var body: [UInt8]?
+    /// In place of a body of a known length: chunks, each of which the proxy has before the next is sent.
+    package var pieces: [[UInt8]] = []
 
     package init() {}
 }

@@ -1,4 +1,4 @@
-package import Config
+internal import Config
 internal import ProxyCore
 
 /// A file of tests: its interpreter, the tests that it defines, and what the one that runs has in hand.
@@ -47,26 +47,28 @@ package final class TestScript {
     /// What went wrong in a function that the proxy's peers called.
     private var peerFailure: String?
 
-    package static let settings: LuaSettings = {
-        var settings = LuaSettings()
-        // A test that loops is to be told from one that has much to do.
-        settings.hookTimeout = 10_000
-        settings.memoryLimit = 512 << 20
-        return settings
-    }()
+    /// Milliseconds on the CPU that a test may take: one that loops is to be told from one that has much to do.
+    package static let timeout = 10_000
+    private static let memoryLimit = 512 << 20
 
-    /// Loads the tests that `text` defines.
+    /// Loads a file of tests.
     ///
     /// - Parameters:
+    ///   - text: what is in it.
     ///   - name: the file as messages call it.
     ///   - packagePath: where `require` looks, as `lua_package_path`.
+    ///   - timeout: milliseconds on the CPU that a test may take, on a thread that is watched.
+    ///   - bench: has what the tests use; it outlives the script.
     /// - Throws: what is wrong with the text, or went wrong while it was run.
     package init(
-        _ text: [UInt8], name: String, packagePath: String = ";;", bench: any TestBench
+        _ text: [UInt8], name: String, packagePath: String = ";;", timeout: Int = TestScript.timeout,
+        bench: any TestBench
     ) throws(TestFault) {
         self.bench = bench
         host = TestScriptHost(bench)
-        var settings = Self.settings
+        var settings = LuaSettings()
+        settings.hookTimeout = timeout
+        settings.memoryLimit = Self.memoryLimit
         settings.packagePath = packagePath
         do throws(ScriptFault) {
             interpreter = try Interpreter(
@@ -186,11 +188,9 @@ package final class TestScript {
 
     // MARK: Functions of the test's
 
-    /// Calls a function that one of the proxy's peers is to answer by.
+    /// Calls a function that one of the proxy's peers is to answer by. `arguments` pushes what it is given and returns
+    /// the number of that; `results` reads what it returned, the first at the place it is told, or 0 where there is none.
     ///
-    /// - Parameters:
-    ///   - arguments: pushes them and returns their number.
-    ///   - results: reads them, the first at the place it is given; 0 where there is none.
     /// - Returns: whether the function returned, and `results` found nothing wrong.
     func call(
         _ function: LuaReference, arguments: (LuaStack) -> Int,

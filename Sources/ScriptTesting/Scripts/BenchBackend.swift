@@ -12,8 +12,9 @@ final class BenchBackend: TestBackend {
     private let answersAnything: Bool
     private var waiting: [BenchRequest] = []
 
-    init(_ proxy: BenchProxy, _ backend: MemoryBackend, _ handler: TestHandler?, answersAnything: Bool = false)
-    {
+    init(
+        _ proxy: BenchProxy, _ backend: MemoryBackend, _ handler: TestHandler?, answersAnything: Bool = false
+    ) {
         self.proxy = proxy
         self.backend = backend
         self.handler = handler
@@ -30,6 +31,9 @@ final class BenchBackend: TestBackend {
     func refuse() { backend.answer = .refuses }
     func staySilent() { backend.answer = .staysSilent }
     func run() { proxy.run() }
+    func send(_ parts: [[UInt8]], by peer: MemoryPeer, isLast: Bool = false) {
+        proxy.send(parts, by: peer, isLast: isLast)
+    }
 
     fileprivate func received(_ request: BenchRequest) {
         guard !answersAnything else { return answer(request) }
@@ -116,8 +120,9 @@ final class BenchRequest: TestRequest {
 
     func answer(_ response: TestMessage) {
         isAnswered = true
-        connection.peer.send(response.response(isHead: head.isMethod(.head)))
-        if response.asksToClose { connection.peer.end() }
+        connection.backend.send(
+            response.response(isHead: head.isMethod(.head)), by: connection.peer, isLast: response.asksToClose
+        )
     }
 
     func acceptWebSocket(
@@ -147,7 +152,7 @@ final class BenchRequest: TestRequest {
             response.fields.append(FetchHeader(Array("Sec-WebSocket-Protocol".utf8), subprotocol))
         }
         response.fields += fields
-        connection.peer.send(response.response(isHead: false))
+        connection.backend.send(response.response(isHead: false), by: connection.peer)
         return connection.upgrade()
     }
 

@@ -17,7 +17,8 @@ final class BenchClient: TestClient {
 
     func send(_ request: TestMessage) {
         pending.append(request.method == Array("HEAD".utf8))
-        send(request.request)
+        proxy.send(request.request, by: peer)
+        proxy.run()
     }
 
     func send(_ bytes: [UInt8]) {

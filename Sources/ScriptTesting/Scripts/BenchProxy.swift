@@ -9,8 +9,13 @@ final class BenchProxy: TestProxy {
     private let configuredPort: UInt16
     private var backends: [BenchBackend] = []
     private var peers: [MemoryPeer] = []
+    /// What is still to be sent, in this order.
+    private var unsent: [() -> Void] = []
 
-    /// - Parameter directory: where relative paths of logs are.
+    /// - Parameters:
+    ///   - proxy: what runs.
+    ///   - directory: where relative paths of logs are.
+    ///   - port: where clients connect to.
     init(_ proxy: ProxyUnderTest, directory: String, port: UInt16) {
         self.proxy = proxy
         self.directory = directory
@@ -18,9 +23,28 @@ final class BenchProxy: TestProxy {
         backends.append(BenchBackend(self, proxy.backend(), nil, answersAnything: true))
     }
 
-    func run() { proxy.run() }
+    /// Lets everything happen that can without time passing, what is to be sent bit by bit included.
+    func run() {
+        proxy.run()
+        while !proxy.isRunning, !unsent.isEmpty {
+            let next = unsent.removeFirst()
+            next()
+            proxy.run()
+        }
+    }
+
+    /// Sends the first part now, and each other once the proxy has seen to the one before.
+    func send(_ parts: [[UInt8]], by peer: MemoryPeer, isLast: Bool = false) {
+        if let first = parts.first { peer.send(first) }
+        for part in parts.dropFirst() { unsent.append { peer.send(part) } }
+        if isLast { unsent.append { peer.end() } }
+    }
+
     var isRunning: Bool { proxy.isRunning }
-    func advance(byMilliseconds milliseconds: Int64) { proxy.advance(byMilliseconds: milliseconds) }
+    func advance(byMilliseconds milliseconds: Int64) {
+        proxy.advance(byMilliseconds: milliseconds)
+        run()
+    }
 
     /// Has the peer's part ended with the proxy.
     func keep(_ peer: MemoryPeer) { peers.append(peer) }
@@ -96,6 +120,7 @@ final class BenchProxy: TestProxy {
         // Connections and what listens to them hold each other.
         for peer in peers { peer.ignoreActivity() }
         peers = []
+        unsent = []
         backends = []
     }
 }

@@ -69,7 +69,7 @@ final class BenchWebSocket: TestWebSocket {
             add("Sec-WebSocket-Protocol", Array(handshake.protocols.joined(separator: Array(", ".utf8))))
         }
         listen()
-        peer.send(request.request)
+        peer.send(Array(request.request.joined()))
         run()
     }
 
@@ -98,9 +98,8 @@ final class BenchWebSocket: TestWebSocket {
         if case .handshake = state { readHandshake(bytes) } else { input += bytes }
         if response == nil || response?.status == 101 { readFrames() }
         guard peer.sawEnd || peer.wasReset else { return }
-        if case .closed = state { return }
+        if case .closed = state {} else { events.append(.ended) }
         state = .closed
-        if case .close? = events.last {} else { events.append(.ended) }
         if peer.sawEnd { peer.close() }
     }
 

@@ -115,29 +115,43 @@ extension TestMessage {
         for field in fields { bytes += field.name + Array(": ".utf8) + field.value + Array("\r\n".utf8) }
     }
 
-    private func appendLength(to bytes: inout [UInt8]) {
+    private func appendFraming(to bytes: inout [UInt8]) {
         guard !has("content-length"), !has("transfer-encoding") else { return }
-        bytes += Array("Content-Length: \(body?.count ?? 0)\r\n".utf8)
+        let field = pieces.isEmpty ? "Content-Length: \(body?.count ?? 0)" : "Transfer-Encoding: chunked"
+        bytes += Array("\(field)\r\n".utf8)
     }
 
+    /// What is sent at once, and what follows it bit by bit.
+    private func parts(head: [UInt8]) -> [[UInt8]] {
+        guard !pieces.isEmpty else { return [head + Self.lineEnd + (body ?? [])] }
+        let chunks = pieces.map { piece in
+            var chunk: [UInt8] = []
+            ChunkedEncoding.appendChunkHead(piece.count, to: &chunk)
+            return chunk + piece + ChunkedEncoding.chunkEnd
+        }
+        return [head + Self.lineEnd] + chunks + [ChunkedEncoding.lastChunk]
+    }
+
+    private static let lineEnd = Array("\r\n".utf8)
+
     /// As a client sends it.
-    var request: [UInt8] {
+    var request: [[UInt8]] {
         var bytes = method + Array(" ".utf8) + target + Array(" HTTP/1.1\r\n".utf8)
         if !has("host") { bytes += Array("Host: localhost\r\n".utf8) }
         appendFields(to: &bytes)
         // RFC 9110 §8.6: a method that is meant to have a body says so when it has none.
         let methods = ["POST", "PUT", "PATCH"].map { Array($0.utf8) }
-        if body != nil || methods.contains(method) { appendLength(to: &bytes) }
-        return bytes + Array("\r\n".utf8) + (body ?? [])
+        if body != nil || !pieces.isEmpty || methods.contains(method) { appendFraming(to: &bytes) }
+        return parts(head: bytes)
     }
 
     /// As a server sends it, in answer to a HEAD or another request.
-    func response(isHead: Bool) -> [UInt8] {
+    func response(isHead: Bool) -> [[UInt8]] {
         var bytes = Array("HTTP/1.1 \(status) \r\n".utf8)
         appendFields(to: &bytes)
         let hasNone = status < 200 || status == 204 || status == 304
-        if !hasNone { appendLength(to: &bytes) }
-        return bytes + Array("\r\n".utf8) + (hasNone || isHead ? [] : body ?? [])
+        if !hasNone { appendFraming(to: &bytes) }
+        return hasNone || isHead ? [bytes + Self.lineEnd] : parts(head: bytes)
     }
 
     var asksToClose: Bool {

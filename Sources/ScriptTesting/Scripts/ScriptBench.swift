@@ -96,6 +96,7 @@ extension TestSetup {
             events {}
             http {
                 lua_package_path "?.lua;;";
+                resolver 127.0.0.1;
                 map $http_upgrade $connection_upgrade { default upgrade; '' close; }
                 \(http)
                 server {
@@ -115,6 +116,7 @@ extension TestSetup {
     }
 
     private static func quoted(_ word: String) -> String {
-        "\"" + word.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("$", with: "\\$") + "\""
+        "\"" + word.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("$", with: "\\$")
+            + "\""
     }
 }

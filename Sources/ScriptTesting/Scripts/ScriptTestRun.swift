@@ -15,6 +15,8 @@ package struct ScriptTestRun {
 
     /// Only tests in whose file's name and own name, `file: name`, this is found.
     package var filter: String?
+    /// Milliseconds on the CPU that a test may take.
+    package var timeout = TestScript.timeout
     /// Takes a line of the report.
     private let write: (String) -> Void
     package private(set) var totals = Totals()
@@ -41,10 +43,12 @@ package struct ScriptTestRun {
         let write = write
         let bench = ScriptBench(directory: directory) { write("    " + $0) }
         write(name)
+        let status = Interpreter.watchThread()
+        if status != 0 { write("    tests cannot be bounded in time: error \(status)") }
         let script: TestScript
         do throws(TestFault) {
             script = try TestScript(
-                text, name: name, packagePath: "\(directory)/?.lua;;", bench: bench)
+                text, name: name, packagePath: "\(directory)/?.lua;;", timeout: timeout, bench: bench)
         } catch {
             totals.unusable += 1
             return write(Self.indented(error.message, by: 4))
