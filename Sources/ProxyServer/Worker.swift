@@ -257,12 +257,13 @@ package final class Worker {
     func postpone(_ work: @escaping () -> Void) { postponed.append(work) }
 
     private func endTurn() {
-        // What is done here may postpone more, which is for the next turn.
-        while !postponed.isEmpty {
+        if !postponed.isEmpty {
             let batch = postponed
             postponed = []
             for work in batch { work() }
         }
+        // What was postponed meanwhile is for the next turn: a script may go on so without end.
+        loop.turnsAgain = !postponed.isEmpty
         recycle()
     }
 

@@ -6,8 +6,10 @@ import collections
 import hashlib
 import hmac
 import json
+import os
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -16,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from harness.backend import chunked, reply
-from harness.proxy import ROOT
+from harness.proxy import ROOT, switchyard_binary
 from harness.websocket import WebSocketServer
 from harness.wire import Client, fetch, wait_for
 
@@ -88,6 +90,16 @@ def test_every_script_has_a_test_and_a_configuration():
         if not script.stem.endswith("_test"):
             assert f'example("{script.stem}"' in here
             assert script.with_suffix(".conf").exists()
+            assert script.with_name(script.stem + "_test.lua").exists()
+
+
+def test_the_scripts_own_tests():
+    files = sorted(str(path) for path in EXAMPLES.glob("*_test.lua"))
+    run = subprocess.run(
+        [switchyard_binary(), "test", *files], capture_output=True, text=True, timeout=50,
+        env={**os.environ, "JWT_KEY": "a secret"})
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"\b[1-9]\d* passed, 0 failed", run.stdout)
 
 
 # connection_upgrade
@@ -402,11 +414,11 @@ def test_maintenance_is_switched_on_and_off(example, backend):
     assert made.fetch("/").status == 200
 
 
-# ab_test
+# experiment
 
 
-def test_ab_test_draws_by_weight_and_keeps(example, backends):
-    made = example("ab_test", backends(named("classic")), backends(named("express")))
+def test_experiment_draws_by_weight_and_keeps(example, backends):
+    made = example("experiment", backends(named("classic")), backends(named("express")))
     count = collections.Counter()
     with Client(made.port) as client:
         for _ in range(400):
@@ -422,8 +434,8 @@ def test_ab_test_draws_by_weight_and_keeps(example, backends):
     assert count["express"] + count["classic"] == 400
 
 
-def test_ab_test_draws_again_for_a_variant_that_does_not_exist(example, backends):
-    made = example("ab_test", backends(named("classic")), backends(named("express")))
+def test_experiment_draws_again_for_a_variant_that_does_not_exist(example, backends):
+    made = example("experiment", backends(named("classic")), backends(named("express")))
     response = made.fetch("/", headers=[("Cookie", "ab_checkout=gone")])
     assert response.text in ("classic", "express")
     assert response.get("Set-Cookie").startswith(f"ab_checkout={response.text};")

@@ -1,6 +1,6 @@
 -- An experiment: every visitor sees one of several variants, and keeps it by a cookie.
 --
---     plugin ab_test.lua name=checkout variants=classic:80,express:20;
+--     plugin experiment.lua name=checkout variants=classic:80,express:20;
 --     proxy_pass http://$variant;                           # or a header, a root, a log format
 --
 -- A variant's number is its weight. $variant is chosen when something first asks for it.
