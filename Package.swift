@@ -101,3 +101,8 @@ let package = Package(
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )
+
+/// `scripts/test sanitize` builds the tests of one target, with what they need and nothing else.
+if let only = Context.environment["SWITCHYARD_TEST_TARGET"] {
+    package.targets.removeAll { $0.type == .test && $0.name != only }
+}

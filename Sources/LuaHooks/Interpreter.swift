@@ -113,6 +113,7 @@ package final class Interpreter: ScriptEngine {
     ///
     /// - Returns: an `errno` value, or 0.
     package static func watchThread() -> Int32 { sy_lua_watch_thread() }
+    package static var isThreadWatched: Bool { sy_lua_is_thread_watched() }
     package static func unwatchThread() { sy_lua_unwatch_thread() }
 
     // MARK: From Lua

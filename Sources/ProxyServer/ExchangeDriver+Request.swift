@@ -188,6 +188,8 @@ extension ExchangeDriver {
     func flushHead() {
         guard isHeadPending, machine.isAwaitingHead else { return }
         sendHead(with: Span())
+        // What a hook holds is still to come, and ends the body then.
+        if script.requestPieceIsHeld { return }
         if requestBody.isComplete, case .chunked = upstreamRequest.framing, replay.isEmpty {
             let lastChunk = ChunkedEncoding.lastChunk
             sendUpstream(lastChunk.span)
@@ -283,7 +285,12 @@ extension ExchangeDriver {
                     return bytes.count
                 }
                 take(bytes.extracting(range))
-                if hasEnded || script.requestPieceIsHeld { return offset }
+                if hasEnded { return offset }
+                if script.requestPieceIsHeld {
+                    exchange.receivedBodyBytes += Int64(offset)
+                    worker.statistics.clientBytesIn.add(offset)
+                    return offset
+                }
             case .end(let consumed):
                 exchange.receivedBodyBytes += Int64(consumed)
                 worker.statistics.clientBytesIn.add(consumed)
@@ -336,7 +343,7 @@ extension ExchangeDriver {
         }
     }
 
-    private func bodyEnded() {
+    func bodyEnded() {
         downstream?.clearReadDeadline()
         if script.hasRequestBodyHooks, !isDiscarding, !script.replacesBody {
             return runRequestBodyHooks(Span(), isLast: true)

@@ -230,7 +230,7 @@ extension ExchangeDriver: FlowOwner {
         case .requestBody:
             guard let piece = script.requestPiece else { return }
             script.requestPiece = nil
-            deliver(result, piece.bytes.span, isLast: piece.isLast)
+            deliver(result, piece.bytes.span, isLast: piece.isLast, wasHeld: true)
             resumed()
         case .responseBody: responsePieceEnded(result)
         case .initialise, .message, .frame, .close, .drain, .log: break
@@ -267,9 +267,7 @@ extension ExchangeDriver: FlowOwner {
             facts.read(from: downstream)
         case .upstream:
             guard let attempt = exchange.attempts.last else { return facts }
-            facts.bytesIn = attempt.bytesReceived
-            facts.bytesOut = attempt.bytesSent
-            if let upstream { facts.take(upstream.address) }
+            facts.take(attempt)
             facts.read(from: upstream)
         }
         return facts
@@ -323,7 +321,9 @@ extension ExchangeDriver: FlowOwner {
         deliver(result, payload, isLast: isLast)
     }
 
-    private func deliver(_ result: StageResult, _ payload: Span<UInt8>, isLast: Bool) {
+    private func deliver(
+        _ result: StageResult, _ payload: Span<UInt8>, isLast: Bool, wasHeld: Bool = false
+    ) {
         switch result {
         case .piece(.unchanged), .proceed: if payload.count > 0 { pass(payload) }
         case .piece(.dropped): break
@@ -335,7 +335,13 @@ extension ExchangeDriver: FlowOwner {
             setStage(.proxying)
             return fail(status: 500)
         }
-        if isLast, !hasEnded { finishBody() }
+        guard !hasEnded else { return }
+        if isLast {
+            finishBody()
+        } else if wasHeld, requestBody.isComplete {
+            // A body of known length ends with its last byte: nothing follows that would tell.
+            bodyEnded()
+        }
     }
 
     // MARK: The response
@@ -498,6 +504,18 @@ extension LegFacts {
         case .ipv4(_, let port), .ipv6(_, let port): self.port = port
         case .unix: break
         }
+    }
+
+    /// The peer of an attempt whose connection may be gone: what logs say of it remains.
+    mutating func take(_ attempt: UpstreamAttempt) {
+        bytesIn = attempt.bytesReceived
+        bytesOut = attempt.bytesSent
+        address = attempt.address
+        guard let colon = attempt.address.lastIndex(of: UInt8(ascii: ":")),
+            let port = UInt16(String(decoding: attempt.address[(colon + 1)...], as: UTF8.self)),
+            let peer = PeerAddress(numericHost: Array(attempt.address[..<colon]), port: port)
+        else { return }
+        take(peer)
     }
 
     mutating func read(from channel: StreamChannel?) {

@@ -71,9 +71,9 @@ package final class Worker {
     package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
         guard generation !== current.generation else { return try listen(on: assigned) }
         let next = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        if !generation.configuration.scripts.isEmpty { _ = Interpreter.watchThread() }
         next.loadScripts(on: self)
         guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
-        _ = Interpreter.watchThread()
         // Nothing is accepted for the new generation before its init hooks have ended.
         scripts.initialise { [unowned self] in
             guard generation.number > self.current.generation.number else { return }

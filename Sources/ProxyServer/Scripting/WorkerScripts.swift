@@ -155,8 +155,7 @@ final class ScriptedEnd: FlowOwner {
             facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes
         case .upstream:
             guard let attempt = exchange.attempts.last else { return facts }
-            facts.bytesIn = attempt.bytesReceived
-            facts.bytesOut = attempt.bytesSent
+            facts.take(attempt)
         }
         return facts
     }
