@@ -59,7 +59,7 @@ let package = Package(
         library("Bytes", []),
         library("Wire", ["Bytes"]),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"]),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
             ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")],
@@ -67,12 +67,14 @@ let package = Package(
         library(
             "ProxyServer",
             ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
-        library("ScriptTesting", ["Config", "ProxyCore", "EventLoop", "ProxyServer"]),
+        library(
+            "ScriptTesting",
+            ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
         library("DemoBackend", ["Wire", "EventLoop", "Digest"]),
         .executableTarget(
             name: "switchyard",
             dependencies: [
-                "ProxyServer", "DemoBackend", "Config", "ProxyCore",
+                "ProxyServer", "ScriptTesting", "LuaHooks", "DemoBackend", "Config", "ProxyCore",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -97,7 +99,7 @@ let package = Package(
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
-        tests("ScriptTestingTests", ["ScriptTesting", "ProxyServer", "EventLoop"]),
+        tests("ScriptTestingTests", ["ScriptTesting", "LuaHooks", "ProxyServer", "EventLoop"]),
         tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
     ]
 )

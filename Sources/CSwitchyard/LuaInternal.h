@@ -22,8 +22,16 @@ static inline void sy_lua_push_trampoline(lua_State *L, int function) {
 /// The script whose hook runs, or -1.
 int sy_lua_running_script(lua_State *L);
 
+/// Pushes the message, which may be NULL, and a traceback of `of` from the level on, of bounded cost.
+void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int level);
+/// `debug.traceback` of scripts: a lua_CFunction.
+int sy_lua_debug_traceback(lua_State *L);
+
 /// The table of the module `switchyard`, global `sy`, with what comes from libraries in C.
 void sy_lua_open_module(lua_State *L);
+
+/// lua_memory_limit, in bytes.
+size_t sy_lua_memory_limit(lua_State *L);
 
 /// To be called where `sy_lua_interrupted`.
 _Noreturn void sy_lua_raise_interrupt(lua_State *L);

@@ -212,15 +212,56 @@ static int decode_json(lua_State *L) {
     return 1;
 }
 
+/// The library's `encode` gathers its text in memory that no limit is kept for, and cannot be interrupted: a table that
+/// holds another twice, which does the same, thirty times over, would take gigabytes. So this sees first how long the
+/// text becomes, nearly; `room` is what is left for it.
+///
+/// Nesting beyond what the library takes is left to it.
+static void measure_json(lua_State *L, int index, int depth, size_t *room) {
+    sy_lua_poll(L);
+    size_t length = 1;
+    if (lua_type(L, index) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, index, &length);
+        size_t escaped = 2;
+        for (size_t at = 0; at < length; at++) {
+            unsigned char byte = (unsigned char)text[at];
+            // Escaped as \u0001, as \", or not at all.
+            escaped += byte < 32 || byte == 127 ? 6 : byte == '"' || byte == '\\' || byte == '/' ? 2 : 1;
+        }
+        length = escaped;
+    }
+    if (length > *room) luaL_error(L, "not enough memory");
+    *room -= length;
+    if (lua_type(L, index) != LUA_TTABLE || depth > 1000) return;
+    luaL_checkstack(L, 4, "too many nested data structures");
+    int table = lua_absindex(L, index);
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        if (lua_type(L, -2) == LUA_TSTRING) measure_json(L, -2, depth + 1, room);
+        measure_json(L, -1, depth + 1, room);
+        lua_pop(L, 1);
+    }
+}
+
+/// Upvalue 1: the library's own.
+static int encode_json(lua_State *L) {
+    size_t room = sy_lua_memory_limit(L);
+    if (lua_gettop(L) == 1) measure_json(L, 1, 0, &room);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, 1);
+    return 1;
+}
+
 void sy_lua_open_module(lua_State *L) {
     lua_newtable(L);
     lua_newtable(L);
     luaopen_cjson(L);
-    static const char *const members[] = {"encode", "null"};
-    for (size_t index = 0; index < sizeof members / sizeof *members; index++) {
-        lua_getfield(L, -1, members[index]);
-        lua_setfield(L, -3, members[index]);
-    }
+    lua_getfield(L, -1, "null");
+    lua_setfield(L, -3, "null");
+    lua_getfield(L, -1, "encode");
+    lua_pushcclosure(L, encode_json, 1);
+    lua_setfield(L, -3, "encode");
     lua_getfield(L, -1, "decode");
     lua_pushcclosure(L, decode_json, 1);
     lua_pushvalue(L, -1);

@@ -249,6 +249,8 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
         open_some(L, LUA_OSLIBNAME, luaopen_os, left_os);
         wrap_function(L, "date", os_date);
         open_some(L, LUA_DBLIBNAME, luaopen_debug, left_debug);
+        lua_pushcfunction(L, sy_lua_debug_traceback);
+        lua_setfield(L, -2, "traceback");
         protect_strings(L);
         lua_pop(L, 8);
     } else {

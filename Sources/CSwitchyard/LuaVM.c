@@ -68,21 +68,34 @@ static void interrupt(lua_State *L, lua_Debug *activation);
 /// On every instruction from now on: `pcall` in a loop does not outlive that.
 static void arm(lua_State *L) { lua_sethook(L, interrupt, LUA_MASKCOUNT, 1); }
 
+/// Raises the error; where it happened is on top of the stack.
+static _Noreturn void raise_interrupt(lua_State *L) {
+    lua_pushfstring(
+        L, "interrupted: on the CPU for longer than lua_hook_timeout, %d ms", sy_vm_of(L)->hook_timeout);
+    lua_concat(L, 2);
+    lua_error(L);
+    abort();
+}
+
 static void interrupt(lua_State *L, lua_Debug *activation) {
-    (void)activation;
     // A coroutine of the script's own may have been armed in a call that is over.
     if (!sy_lua_interrupted(L)) {
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    sy_lua_raise_interrupt(L);
+    // The activation is the function that was interrupted, which for luaL_where is level 0, not 1.
+    lua_getinfo(L, "Sl", activation);
+    lua_pushfstring(L, "%s:%d: ", activation->short_src, activation->currentline);
+    raise_interrupt(L);
 }
+
+size_t sy_lua_memory_limit(lua_State *L) { return sy_vm_of(L)->memory.limit; }
 
 bool sy_lua_interrupted(lua_State *L) { return sy_vm_of(L)->interrupted; }
 
 _Noreturn void sy_lua_raise_interrupt(lua_State *L) {
-    luaL_error(L, "interrupted: on the CPU for longer than lua_hook_timeout, %d ms", sy_vm_of(L)->hook_timeout);
-    abort();
+    luaL_where(L, 1);
+    raise_interrupt(L);
 }
 
 /// Runs on the worker's own thread, whose CPU time drives the timer, so nothing of the interpreter moves meanwhile.
@@ -138,6 +151,8 @@ int sy_lua_watch_thread(void) {
     has_thread_timer = true;
     return 0;
 }
+
+bool sy_lua_is_thread_watched(void) { return has_thread_timer; }
 
 void sy_lua_unwatch_thread(void) {
     if (!has_thread_timer) return;
@@ -221,7 +236,7 @@ static int describe_error(lua_State *L) {
         lua_replace(L, 1);
         lua_settop(L, 1);
     }
-    luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    sy_lua_push_traceback(L, L, lua_tostring(L, 1), 1);
     return 1;
 }
 
@@ -289,10 +304,12 @@ typedef struct {
     int index;
     int script;
     bool must_not_fail;
+    /// Another interpreter, in a call of whose this one is made.
+    sy_vm *around;
 } activation;
 
 static activation enter(sy_vm *vm, lua_State *state, int index, int script) {
-    activation former = {vm->running, vm->running_index, vm->running_script, vm->memory.must_not_fail};
+    activation former = {vm->running, vm->running_index, vm->running_script, vm->memory.must_not_fail, entered};
     vm->running_index = index;
     vm->running_script = script;
     vm->running = state;
@@ -309,7 +326,7 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     vm->running_index = former.index;
     vm->running_script = former.script;
     vm->running = former.running;
-    if (former.running == NULL) entered = NULL;
+    if (former.running == NULL) entered = former.around;
     if (!vm->interrupted) return;
     lua_sethook(state, NULL, 0, 0);
     if (former.running == NULL) {

@@ -47,6 +47,9 @@ package final class EventLoop {
     private var slots: [Slot] = []
     private var freeSlots: [UInt32] = []
     private var deadlines = Heap<Deadline>()
+    private var dueBatch: [Deadline] = []
+    /// Set by `afterTurn` where it has left something to do: the next turn does not wait.
+    package var turnsAgain = false
     private var scheduled: [ChannelKey] = []
     private var scheduledBatch: [ChannelKey] = []
     private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
@@ -125,7 +128,7 @@ package final class EventLoop {
     }
 
     private func waitForEvents(_ wait: Bool) -> Int {
-        let timeout = wait && scheduled.isEmpty ? timeout() : 0
+        let timeout = wait && scheduled.isEmpty && !turnsAgain ? timeout() : 0
         // The array holds `maxEvents` entries, and the kernel writes at most that many.
         return unsafe events.withUnsafeMutableBufferPointer { events in
             Int(unsafe sy_epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout))
@@ -153,13 +156,22 @@ package final class EventLoop {
     }
 
     private func runDeadlines() {
+        guard let first = deadlines.min, first.time <= now else { return }
+        // What is set meanwhile, for now, is for the next turn: else one that is always due would keep the others out.
+        var due: [Deadline] = []
+        swap(&due, &dueBatch)
         while let next = deadlines.min, next.time <= now {
             deadlines.removeMin()
+            due.append(next)
+        }
+        for next in due {
             guard let channel = channel(ChannelKey(packed: next.key)) else { continue }
             if let again = channel.deadlineEntryCame(next.time, now: now) {
                 deadlines.insert(Deadline(time: again, key: next.key))
             }
         }
+        due.removeAll(keepingCapacity: true)
+        swap(&due, &dueBatch)
     }
 
     private func readClocks() {
@@ -300,7 +312,7 @@ extension EventLoop {
     }
 
     private var hasWork: Bool {
-        if !scheduled.isEmpty || !mailbox.isEmpty || memory?.mayBeReady == true { return true }
+        if !scheduled.isEmpty || turnsAgain || !mailbox.isEmpty || memory?.mayBeReady == true { return true }
         return deadlines.min.map { $0.time <= now } ?? false
     }
 

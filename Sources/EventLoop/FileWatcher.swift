@@ -8,8 +8,9 @@ package final class FileWatcher: Channel {
 
     /// - Parameters:
     ///   - loop: where it is watched.
-    ///   - directories: their paths; one that does not exist is an error.
+    ///   - directories: their paths.
     ///   - changed: called for each change with the file's name in its directory.
+    /// - Throws: what the system says of a directory that cannot be watched.
     package init(
         loop: EventLoop, directories: [String], changed: @escaping (_ name: String) -> Void
     ) throws(SystemError) {
@@ -37,19 +38,20 @@ package final class FileWatcher: Channel {
 
     /// Events come whole: 16 bytes, the last four of them the length of the name, which ends in zeros.
     private func readNames() -> [String]? {
-        let count = loop.read(descriptor, limit: loop.scratchSize)
+        // Room for several of the longest events.
+        var bytes = [UInt8](repeating: 0, count: 8192)
+        // Not as sockets are read: recv(2) takes no other descriptors. The buffer and its size come from one array.
+        let count = unsafe Glibc.read(descriptor, &bytes, bytes.count)
         guard count > 0 else {
             mayRead = false
             return nil
         }
         var names: [String] = []
-        let loop = loop
-        let bytes = loop.received(count)
         var offset = 0
-        while offset + 16 <= bytes.count {
+        while offset + 16 <= count {
             var length = 0
             for index in (12..<16).reversed() { length = length << 8 | Int(bytes[offset + index]) }
-            let end = min(bytes.count, offset + 16 + length)
+            let end = min(count, offset + 16 + length)
             var name: [UInt8] = []
             for index in offset + 16..<end where bytes[index] != 0 { name.append(bytes[index]) }
             names.append(String(decoding: name, as: UTF8.self))

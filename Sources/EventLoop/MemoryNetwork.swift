@@ -16,6 +16,8 @@ package final class MemoryNetwork {
     package let bufferSize: Int
     /// What names mean, whoever asks; others do not exist. In lower case.
     package var names: [String: [SocketAddress]] = [:]
+    /// What names mean that are not among `names`.
+    package var otherNames: ((String) -> [SocketAddress])?
 
     /// No descriptor of the kernel's: should one of these reach a system call, it fails.
     private static let firstDescriptor: Int32 = 1 << 30
@@ -65,6 +67,8 @@ package final class MemoryNetwork {
     package var openDescriptors: Int { sources.count - freeSources.count }
 
     // MARK: Addresses
+
+    func addresses(of name: String) -> [SocketAddress] { names[name] ?? otherNames?(name) ?? [] }
 
     private func listener(at address: SocketAddress) -> MemoryBacklog? {
         listeners[address] ?? address.wildcard.flatMap { listeners[$0] }
@@ -134,9 +138,11 @@ package final class MemoryNetwork {
     /// A refusal over IP is heard of afterwards, as from a host that is elsewhere.
     func beginConnection(to address: SocketAddress) throws(SystemError) -> Int32 {
         let client = clientAddress(for: address)
-        if let listener = listener(at: address) {
+        // What listens on every address of its host has none of other hosts.
+        let own = address.isLoopback ? listener(at: address) : listeners[address]
+        if let own {
             let (near, far) = pair(from: client, to: address)
-            arrive(far, at: listener)
+            arrive(far, at: own)
             return add(near)
         }
         let backend = backends[address] ?? everywhere

@@ -145,7 +145,7 @@ package final class NameResolver {
 
     /// What a network in memory says.
     private func named(_ name: String, port: UInt16) -> Result<[SocketAddress], Failure> {
-        let addresses = (loop.memory?.names[name] ?? []).filter { address in
+        let addresses = (loop.memory?.addresses(of: name) ?? []).filter { address in
             switch address {
             case .ipv4: options.ipv4
             case .ipv6: options.ipv6

@@ -74,6 +74,15 @@ public enum SocketAddress: Sendable, Hashable {
         }
     }
 
+    /// The host that connects to it itself.
+    package var isLoopback: Bool {
+        switch self {
+        case .ipv4(let address, _): address >> 24 == 127
+        case .ipv6(let bytes, _): bytes == [UInt8](repeating: 0, count: 15) + [1]
+        case .unix: true
+        }
+    }
+
     package var isWildcard: Bool { self == wildcard }
 
     /// The address that stands for all of this one's family at its port.

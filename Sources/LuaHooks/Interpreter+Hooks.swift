@@ -11,6 +11,12 @@ struct HookEntry {
 struct HookPlan {
     private var entries = [[HookEntry]](repeating: [], count: HookStage.allCases.count)
 
+    var stages: HookStages {
+        HookStage.allCases.reduce(into: []) { stages, stage in
+            if !self[stage].isEmpty { stages.insert(HookStages(of: stage)) }
+        }
+    }
+
     subscript(stage: HookStage) -> [HookEntry] {
         get { entries[stage.rawValue] }
         set { entries[stage.rawValue] = newValue }
@@ -21,8 +27,13 @@ struct HookPlan {
 extension Interpreter {
     /// Whether a location has hooks for the stage.
     package func has(_ stage: HookStage, in settings: Settings) -> Bool {
+        stages(in: settings).contains(stage)
+    }
+
+    /// The stages for which a location has hooks.
+    package func stages(in settings: Settings) -> HookStages {
         let plan = settings.values.scriptPlan
-        return plans.indices.contains(plan) && !plans[plan][stage].isEmpty
+        return plan >= 0 && plan < planStages.count ? planStages[plan] : []
     }
 
     package func hasRequestHooks(in settings: Settings) -> Bool { has(.request, in: settings) }
@@ -229,7 +240,7 @@ extension Interpreter {
             if case .waiting = result { return }
             flow.owner?.stageEnded(stage, result)
         case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
-        case .none, .load, .timer, .spawned:
+        case .none, .load, .timer, .spawned, .test:
             settleBackground(outcome, script: call.script, of: call.flow)
         }
     }

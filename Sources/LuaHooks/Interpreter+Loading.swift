@@ -32,6 +32,7 @@ extension Interpreter {
                 }
             }
             plans.append(plan)
+            planStages.append(plan.stages)
         }
     }
 

@@ -83,7 +83,7 @@ extension Interpreter {
             let stack = stack(of: call)
             if results > 0 {
                 switch stack.kind(-results) {
-                case .nil, .none: value = []
+                case .nil, .none: break
                 case .boolean: value = Array((stack.boolean(-results) ? "1" : "").utf8)
                 case .string, .number: value = stack.bytes(-results) ?? []
                 default:
@@ -92,8 +92,6 @@ extension Interpreter {
                         "found \(found), expected a string, a number, a boolean or nothing",
                         variableName(variable), script: variable.script, of: flow)
                 }
-            } else {
-                value = []
             }
             giveBack(call)
         }

@@ -20,6 +20,7 @@ package final class Interpreter: ScriptEngine {
     var scripts: [LoadedScript] = []
     /// By the positions of `set.plans`.
     var plans: [HookPlan] = []
+    var planStages: [HookStages] = []
     /// By the numbers of their coroutines.
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0
@@ -36,6 +37,8 @@ package final class Interpreter: ScriptEngine {
     var verificationKeys: [[UInt8]: VerificationKey] = [:]
     /// The metatable of the headers that `fetch` gives, once there was need of it.
     var fetchedHeaders: LuaReference?
+    /// Where the scripts are tests.
+    weak var tests: TestScript?
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
@@ -48,8 +51,10 @@ package final class Interpreter: ScriptEngine {
     }
 
     /// With other bodies for the functions of the API: a test sees what becomes of a script where one does nothing.
+    /// `tests` are functions for tests of scripts, which come after the others.
     init(
-        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.Body]
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.Body],
+        tests: [LuaFunction] = []
     ) throws(ScriptFault) {
         self.set = set
         self.host = host
@@ -57,7 +62,7 @@ package final class Interpreter: ScriptEngine {
         dictionaries = set.settings.sharedDictionaries.map { row in
             set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
         }
-        self.bodies = bodies
+        self.bodies = bodies + tests.map(\.body)
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
@@ -82,7 +87,7 @@ package final class Interpreter: ScriptEngine {
         main = unsafe LuaStack(sy_vm_main(vm))
         unsafe sy_vm_set_context(vm, Unmanaged.passUnretained(self).toOpaque())
         unsafe sy_vm_set_path(vm, Self.path(set.settings.packagePath))
-        unsafe LuaAPI.define(in: vm)
+        unsafe LuaAPI.define(in: vm, tests: tests)
         defineSharedDictionaries()
         try load()
     }
@@ -108,6 +113,7 @@ package final class Interpreter: ScriptEngine {
     ///
     /// - Returns: an `errno` value, or 0.
     package static func watchThread() -> Int32 { sy_lua_watch_thread() }
+    package static var isThreadWatched: Bool { sy_lua_is_thread_watched() }
     package static func unwatchThread() { sy_lua_unwatch_thread() }
 
     // MARK: From Lua
@@ -420,11 +426,14 @@ struct HookCall {
         case timer
         /// `sy.spawn`.
         case spawned
+        /// A test of scripts, or a function of one.
+        case test
 
         /// `nil` where it can.
         var whyItCannotWait: String? {
             switch self {
             case .load, .none: "while its script is being loaded"
+            case .test: "in a test: advance(seconds) lets time pass"
             case .hook, .variable, .timer, .spawned: nil
             }
         }
@@ -462,6 +471,15 @@ package struct ScriptSet: Sendable {
         plans = configuration.scriptPlans
         slots = configuration.scriptSlots
         settings = configuration.lua
+    }
+
+    /// No scripts.
+    init(settings: LuaSettings) {
+        scripts = []
+        plans = []
+        slots = 0
+        self.settings = settings
+        dictionaries = [:]
     }
 
     /// One script alone, to look into it.

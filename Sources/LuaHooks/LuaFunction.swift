@@ -4,6 +4,7 @@ enum LuaType: Int, CaseIterable {
     case request, response, requestHeaders, responseHeaders, arguments, cookies, variables
     case client, upstream, offer, upgradeHeaders
     case timer, socket, dictionary, counter, gauge, histogram
+    case testProxy, testClient, testBackend, testRequest, testWebSocket, expectation
 
     /// As messages and the reference name it.
     var name: String {
@@ -26,8 +27,17 @@ enum LuaType: Int, CaseIterable {
         case .counter: "counter"
         case .gauge: "gauge"
         case .histogram: "histogram"
+        case .testProxy: "proxy"
+        case .testClient: "client"
+        case .testBackend: "backend"
+        case .testRequest: "request"
+        case .testWebSocket: "websocket"
+        case .expectation: "expectation"
         }
     }
+
+    /// Known to the interpreters of tests only.
+    var isOfTests: Bool { rawValue >= LuaType.testProxy.rawValue }
 
     /// How many parts are kept in one: see `LuaFunction.Place.part`.
     var parts: Int {
@@ -54,6 +64,8 @@ struct LuaFunction: Sendable {
     enum Place: Sendable {
         /// A function of a module: `sy`, `sy.log`.
         case module(String)
+        /// A function by its name alone.
+        case global
         case method(LuaType)
         /// A field that is read.
         case getter(LuaType)

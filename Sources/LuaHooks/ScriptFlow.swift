@@ -11,7 +11,8 @@ package final class ScriptFlow {
     /// Tells this exchange from the next one that the flow is used for.
     package var generationNumber: UInt32 { generation }
     package private(set) var exchange: Exchange?
-    package weak var owner: (any FlowOwner)?
+    /// Held until the flow ends: a weak reference would slow down every count of the owner's references.
+    package var owner: (any FlowOwner)?
     /// The `flow` object, once one was made.
     var object: LuaReference?
     /// Calls of this flow's hooks that wait.

@@ -46,6 +46,13 @@ package struct LoadedConfiguration: Sendable {
     package let sources: [SourceFile]
     let logPaths: Set<String>
 
+    /// The same with logs of its own, which are opened when they are written to.
+    package func with(logFiles: LogFiles) -> LoadedConfiguration {
+        LoadedConfiguration(
+            configuration: configuration, addresses: addresses, logFiles: logFiles, diagnostics: diagnostics,
+            sources: sources, logPaths: logPaths)
+    }
+
     /// The generation that runs it. To be made in the process that will, since it holds that one's id.
     package func generation(number: Int, registry: ProcessRegistry) -> Generation {
         var environment = Environment(

@@ -62,7 +62,9 @@ extension ExchangeDriver {
         uri.clear()
         exchange.scriptsMayWait = true
         var target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
-        if let route = script.currentRoute { target = ProxyTarget.resolve(route: route, for: exchange) }
+        if let route = script.currentRoute {
+            target = ProxyTarget.resolve(route: route, for: exchange, uri: &uri)
+        }
         upstreamHead.clear()
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
@@ -186,6 +188,8 @@ extension ExchangeDriver {
     func flushHead() {
         guard isHeadPending, machine.isAwaitingHead else { return }
         sendHead(with: Span())
+        // What a hook holds is still to come, and ends the body then.
+        if script.requestPieceIsHeld { return }
         if requestBody.isComplete, case .chunked = upstreamRequest.framing, replay.isEmpty {
             let lastChunk = ChunkedEncoding.lastChunk
             sendUpstream(lastChunk.span)
@@ -281,7 +285,12 @@ extension ExchangeDriver {
                     return bytes.count
                 }
                 take(bytes.extracting(range))
-                if hasEnded || script.requestPieceIsHeld { return offset }
+                if hasEnded { return offset }
+                if script.requestPieceIsHeld {
+                    exchange.receivedBodyBytes += Int64(offset)
+                    worker.statistics.clientBytesIn.add(offset)
+                    return offset
+                }
             case .end(let consumed):
                 exchange.receivedBodyBytes += Int64(consumed)
                 worker.statistics.clientBytesIn.add(consumed)
@@ -334,7 +343,7 @@ extension ExchangeDriver {
         }
     }
 
-    private func bodyEnded() {
+    func bodyEnded() {
         downstream?.clearReadDeadline()
         if script.hasRequestBodyHooks, !isDiscarding, !script.replacesBody {
             return runRequestBodyHooks(Span(), isLast: true)

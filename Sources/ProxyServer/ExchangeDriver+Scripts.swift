@@ -22,6 +22,8 @@ struct ScriptProgress {
     }
 
     var wait = Wait.none
+    /// For which the location that is proxied has hooks.
+    var stages: HookStages = []
     var ranUpgradeHooks = false
     /// The exchange outlives the driver: in a tunnel with scripts, or until its log hooks have ended.
     var keepsExchange = false
@@ -51,6 +53,7 @@ struct ScriptProgress {
     var responsePiece: (bytes: [UInt8], isLast: Bool, exact: Bool)?
     var sawLastPiece = false
 
+    func has(_ stage: HookStage) -> Bool { stages.contains(stage) }
     var requestPieceIsHeld: Bool { requestPiece != nil }
     var currentRoute: [UInt8]? { route.indices.contains(routesTried) ? route[routesTried] : nil }
 
@@ -90,20 +93,17 @@ extension ExchangeDriver: FlowOwner {
         setStage(.proxying)
         guard mayProceed(after: result) else { return }
         takeUpDecisions()
-        let decision = Router.proceed(exchange)
-        // A script that names the upstream needs no proxy_pass.
-        if exchange.lacksHandler, script.currentRoute != nil, let scripts = generation.scripts {
-            return perform(.proxy(scripts.routedPass))
-        }
-        perform(decision)
+        let pass = script.currentRoute == nil ? nil : generation.scripts?.routedPass
+        perform(Router.proceed(exchange, routedBy: pass))
     }
 
     /// - Returns: whether the exchange goes on elsewhere.
     func runUpgradeHooks() -> Bool {
         guard let interpreter else { return false }
-        script.hasRequestBodyHooks = !requestBody.isComplete && interpreter.has(.requestBody, in: settings)
+        script.stages = interpreter.stages(in: settings)
+        script.hasRequestBodyHooks = !requestBody.isComplete && script.has(.requestBody)
         if script.hasRequestBodyHooks { isReplayable = false }
-        guard case .offered = upgrade, !script.ranUpgradeHooks, interpreter.has(.upgrade, in: settings) else {
+        guard case .offered = upgrade, !script.ranUpgradeHooks, script.has(.upgrade) else {
             return false
         }
         script.ranUpgradeHooks = true
@@ -130,7 +130,7 @@ extension ExchangeDriver: FlowOwner {
 
     /// Takes over what hooks said through the flow, rather than by their results.
     private func takeUpDecisions() {
-        guard let interpreter, exchange.scriptFlow >= 0 else { return }
+        guard exchange.scriptFlow >= 0, let interpreter else { return }
         let flow = interpreter.flow(of: exchange)
         if !flow.route.isEmpty {
             script.route = flow.route
@@ -230,7 +230,7 @@ extension ExchangeDriver: FlowOwner {
         case .requestBody:
             guard let piece = script.requestPiece else { return }
             script.requestPiece = nil
-            deliver(result, piece.bytes.span, isLast: piece.isLast)
+            deliver(result, piece.bytes.span, isLast: piece.isLast, wasHeld: true)
             resumed()
         case .responseBody: responsePieceEnded(result)
         case .initialise, .message, .frame, .close, .drain, .log: break
@@ -267,9 +267,7 @@ extension ExchangeDriver: FlowOwner {
             facts.read(from: downstream)
         case .upstream:
             guard let attempt = exchange.attempts.last else { return facts }
-            facts.bytesIn = attempt.bytesReceived
-            facts.bytesOut = attempt.bytesSent
-            if let upstream { facts.take(upstream.address) }
+            facts.take(attempt)
             facts.read(from: upstream)
         }
         return facts
@@ -323,7 +321,9 @@ extension ExchangeDriver: FlowOwner {
         deliver(result, payload, isLast: isLast)
     }
 
-    private func deliver(_ result: StageResult, _ payload: Span<UInt8>, isLast: Bool) {
+    private func deliver(
+        _ result: StageResult, _ payload: Span<UInt8>, isLast: Bool, wasHeld: Bool = false
+    ) {
         switch result {
         case .piece(.unchanged), .proceed: if payload.count > 0 { pass(payload) }
         case .piece(.dropped): break
@@ -335,7 +335,13 @@ extension ExchangeDriver: FlowOwner {
             setStage(.proxying)
             return fail(status: 500)
         }
-        if isLast, !hasEnded { finishBody() }
+        guard !hasEnded else { return }
+        if isLast {
+            finishBody()
+        } else if wasHeld, requestBody.isComplete {
+            // A body of known length ends with its last byte: nothing follows that would tell.
+            bodyEnded()
+        }
     }
 
     // MARK: The response
@@ -358,9 +364,8 @@ extension ExchangeDriver: FlowOwner {
 
     /// - Returns: whether the response goes on elsewhere.
     func runResponseHooks(_ rest: Span<UInt8>, opensTunnel: Bool = false) -> Bool {
-        guard let interpreter else { return false }
-        exchange.responseBodyIsScripted = !opensTunnel && interpreter.has(.responseBody, in: settings)
-        guard interpreter.has(.response, in: settings) else {
+        exchange.responseBodyIsScripted = !opensTunnel && script.has(.responseBody)
+        guard script.has(.response), let interpreter else {
             return opensTunnel && runOpenHooks(rest)
         }
         let result = interpreter.run(.response, of: flow(in: interpreter))
@@ -460,7 +465,7 @@ extension ExchangeDriver: FlowOwner {
     // MARK: Tunnels
 
     private func runOpenHooks(_ rest: Span<UInt8>) -> Bool {
-        guard let interpreter, interpreter.has(.open, in: settings) else { return false }
+        guard script.has(.open), let interpreter else { return false }
         let result = interpreter.run(.open, of: flow(in: interpreter))
         if case .waiting = result {
             script.wait = .open
@@ -499,6 +504,18 @@ extension LegFacts {
         case .ipv4(_, let port), .ipv6(_, let port): self.port = port
         case .unix: break
         }
+    }
+
+    /// The peer of an attempt whose connection may be gone: what logs say of it remains.
+    mutating func take(_ attempt: UpstreamAttempt) {
+        bytesIn = attempt.bytesReceived
+        bytesOut = attempt.bytesSent
+        address = attempt.address
+        guard let colon = attempt.address.lastIndex(of: UInt8(ascii: ":")),
+            let port = UInt16(String(decoding: attempt.address[(colon + 1)...], as: UTF8.self)),
+            let peer = PeerAddress(numericHost: Array(attempt.address[..<colon]), port: port)
+        else { return }
+        take(peer)
     }
 
     mutating func read(from channel: StreamChannel?) {

@@ -2,7 +2,7 @@ internal import CSwitchyard
 internal import Config
 package import EventLoop
 internal import LuaHooks
-internal import ProxyCore
+package import ProxyCore
 internal import Synchronization
 internal import Wire
 
@@ -19,6 +19,8 @@ package final class Worker {
     /// The init hooks of the first generation have ended.
     private var isReady = true
     var random: FastRandom
+    /// In tests: answers what scripts fetch, or leaves it to the network with `nil`.
+    package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
 
     private var listeners: [String: ListeningSocket] = [:]
     private var exchanges: [Exchange] = []
@@ -69,12 +71,12 @@ package final class Worker {
     package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
         guard generation !== current.generation else { return try listen(on: assigned) }
         let next = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        if !generation.configuration.scripts.isEmpty { _ = Interpreter.watchThread() }
         next.loadScripts(on: self)
         guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
-        _ = Interpreter.watchThread()
         // Nothing is accepted for the new generation before its init hooks have ended.
-        scripts.initialise { [weak self] in
-            guard let self, generation.number > self.current.generation.number else { return }
+        scripts.initialise { [unowned self] in
+            guard generation.number > self.current.generation.number else { return }
             do throws(SystemError) {
                 try self.takeOver(next, listeners: assigned)
             } catch {
@@ -151,8 +153,7 @@ package final class Worker {
                 .alert, "lua_hook_timeout cannot be kept: \(SystemError.reason(status))")
         }
         tick()
-        scripts.initialise { [weak self] in
-            guard let self else { return }
+        scripts.initialise { [unowned self] in
             self.isReady = true
             for listener in self.listeners.values {
                 do throws(SystemError) {
@@ -256,12 +257,13 @@ package final class Worker {
     func postpone(_ work: @escaping () -> Void) { postponed.append(work) }
 
     private func endTurn() {
-        // What is done here may postpone more, which is for the next turn.
-        while !postponed.isEmpty {
+        if !postponed.isEmpty {
             let batch = postponed
             postponed = []
             for work in batch { work() }
         }
+        // What was postponed meanwhile is for the next turn: a script may go on so without end.
+        loop.turnsAgain = !postponed.isEmpty
         recycle()
     }
 

@@ -1,5 +1,6 @@
 internal import Config
 package import EventLoop
+internal import ProxyCore
 internal import ProxyServer
 
 /// A whole proxy, as one worker runs it, on a network in memory and a clock that moves when it is told to.
@@ -18,6 +19,8 @@ package final class ProxyUnderTest {
         package var bufferSize = 64 * 1024
         /// What names mean, to the configuration and to its `resolver`.
         package var names: [String: [SocketAddress]] = [:]
+        /// What names mean that are not among `names`; nothing unless given.
+        package var otherNames: (@Sendable (String) -> [SocketAddress])?
         /// Milliseconds since 1970 at the start; a time in 2023 unless given.
         package var unixTime: Int64?
 
@@ -34,17 +37,26 @@ package final class ProxyUnderTest {
     private var generation: Generation
     /// What the worker listens on, by the socket's key.
     private var bound: Set<String> = []
+    /// In `run` or `advance`.
+    private(set) var isRunning = false
 
     /// Loads the configuration in `text` and listens where it says.
     ///
     /// - Throws: `LoadFailure`, with what is wrong with the configuration.
-    package init(_ text: String, options: Options = Options()) throws {
+    package convenience init(_ text: String, options: Options = Options()) throws {
+        try self.init(
+            Self.load(.text(text, name: options.name), options, LogFiles(inMemory: ())), options: options)
+    }
+
+    /// Runs what `load` has made, perhaps not for the first time.
+    init(_ loaded: LoadedConfiguration, options: Options = Options()) throws {
         self.options = options
         network = MemoryNetwork(bufferSize: options.bufferSize)
         network.names = options.names
+        network.otherNames = options.otherNames
         clock = options.unixTime.map { FakeClock(unix: $0) } ?? FakeClock()
         loop = EventLoop(network: network, clock: clock)
-        generation = try Self.load(text, options, logFiles).generation(number: 1, registry: registry)
+        generation = loaded.with(logFiles: logFiles).generation(number: 1, registry: registry)
         worker = try Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
         registry.generationBegan(generation, isReload: false)
@@ -55,15 +67,18 @@ package final class ProxyUnderTest {
 
     deinit { end() }
 
-    private static func load(
-        _ text: String, _ options: Options, _ logFiles: LogFiles
+    /// Loads a configuration, for any number of proxies.
+    static func load(
+        _ origin: ConfigurationSource.Origin, _ options: Options, _ logFiles: LogFiles
     ) throws(LoadFailure) -> LoadedConfiguration {
         let names = options.names
+        let otherNames = options.otherNames
         let loader = ConfigurationLoader(logFiles: logFiles) { name, port throws(NameResolver.Failure) in
-            guard let addresses = names[name.lowercased()] else { throw .notFound }
+            let name = name.lowercased()
+            guard let addresses = names[name] ?? otherNames?(name) else { throw .notFound }
             return addresses.map { $0.with(port: port) }
         }
-        var source = ConfigurationSource(.text(text, name: options.name), prefix: options.prefix)
+        var source = ConfigurationSource(origin, prefix: options.prefix)
         source.errorLog = .standardError
         return try loader.load(source)
     }
@@ -88,7 +103,7 @@ package final class ProxyUnderTest {
     /// - Throws: `LoadFailure`.
     package func reload(_ text: String) throws {
         do {
-            generation = try Self.load(text, options, logFiles)
+            generation = try Self.load(.text(text, name: options.name), options, logFiles)
                 .generation(number: generation.number + 1, registry: registry)
         } catch {
             registry.reloadFailed()
@@ -114,6 +129,12 @@ package final class ProxyUnderTest {
 
     // MARK: Peers
 
+    /// Answers what scripts fetch, or leaves it to the network with `nil`.
+    var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)? {
+        get { worker.fetchAnswer }
+        set { worker.fetchAnswer = newValue }
+    }
+
     /// A client that has connected to a port of 127.0.0.1.
     ///
     /// - Throws: `SystemError` where the proxy does not listen.
@@ -133,17 +154,41 @@ package final class ProxyUnderTest {
     // MARK: Time
 
     /// Lets everything happen that can without time passing; false when there is no end to it.
+    /// Does nothing where it is called from within itself: what was begun there happens in the run that is on its way.
     @discardableResult
-    package func run() -> Bool { loop.runUntilIdle() }
+    package func run() -> Bool {
+        guard !isRunning else { return true }
+        isRunning = true
+        defer { isRunning = false }
+        return loop.runUntilIdle()
+    }
 
-    /// Lets time pass: what comes due on the way happens in order, each at its own time.
-    package func advance(byMilliseconds milliseconds: Int64) { loop.advance(by: milliseconds) }
+    /// Lets time pass: what comes due on the way happens in order, each at its own time. Not to be called from within a
+    /// run.
+    package func advance(byMilliseconds milliseconds: Int64) {
+        precondition(!isRunning, "no time passes within a moment")
+        isRunning = true
+        defer { isRunning = false }
+        loop.advance(by: milliseconds)
+    }
 
     // MARK: Logs
 
     /// Lines of the error log since the last call: of standard error, where errors go unless the configuration says
     /// otherwise.
-    package func takeErrors() -> [ErrorLine] { Self.lines(logFiles.standardError).map { ErrorLine($0) } }
+    package func takeErrors() -> [ErrorLine] {
+        var errors: [ErrorLine] = []
+        for text in Self.lines(logFiles.standardError) {
+            let line = ErrorLine(text)
+            // A message of several lines, such as a traceback.
+            if line.level.isEmpty, let last = errors.popLast() {
+                errors.append(last.continued(by: text))
+            } else {
+                errors.append(line)
+            }
+        }
+        return errors
+    }
 
     /// Lines written to the log at `path` since the last call; of standard output without a path.
     package func takeLog(_ path: String? = nil) -> [String] {
@@ -177,6 +222,15 @@ package struct ErrorLine: Equatable, Sendable, CustomStringConvertible {
         let rest = parts[4]
         let isOfConnection = rest.hasPrefix("*")
         message = String(isOfConnection ? rest.drop { $0 != " " }.dropFirst() : rest)
+    }
+
+    private init(level: String, message: String) {
+        self.level = level
+        self.message = message
+    }
+
+    func continued(by text: String) -> ErrorLine {
+        ErrorLine(level: level, message: message + "\n" + text)
     }
 
     package var description: String { "[\(level)] \(message)" }

@@ -14,10 +14,13 @@ struct Switchyard: ParsableCommand {
             switchyard [-c file] [-p prefix] -s stop|quit|reopen|reload
             switchyard proxy --listen [address:]port --to URL
             switchyard demo [--listen [address:]port]
+            switchyard test FILE… [--filter TEXT]
+            switchyard new plugin NAME
             """,
         subcommands: [
             ProxyCommand.self, DemoCommand.self, EchoCommand.self, DirectivesCommand.self,
-            VariablesCommand.self,
+            VariablesCommand.self, TestCommand.self, NewCommand.self, LuaTypesCommand.self,
+            LuaReferenceCommand.self,
         ])
 
     @OptionGroup var options: RunOptions

@@ -16,7 +16,7 @@ struct ReferenceTests {
     func complete() {
         let types = LuaAPI.typesFile()
         let reference = LuaAPI.reference()
-        for function in LuaAPI.functions {
+        for function in LuaAPI.functions + LuaAPI.testFunctions {
             let name = function.name
             switch function.place {
             case .method(let type):
@@ -34,6 +34,9 @@ struct ReferenceTests {
             case .module(let module):
                 #expect(types.contains("function \(module).\(name)("))
                 #expect(reference.contains("`\(module).\(name)("))
+            case .global:
+                #expect(types.contains("function \(name)("))
+                #expect(reference.contains("- **`\(name)("))
             case .library(let module):
                 #expect(types.contains("\(module).\(name)"))
                 #expect(reference.contains("`\(module).\(name)"))

@@ -63,6 +63,7 @@ void sy_vm_set_path(sy_vm *vm, const char *path);
 /// Begins to watch the calling thread: a resume that is on the CPU for longer than its interpreter's hook timeout is
 /// interrupted. For each thread that runs scripts, once. 0, or an errno value.
 int sy_lua_watch_thread(void);
+bool sy_lua_is_thread_watched(void);
 /// Ends what `sy_lua_watch_thread` began.
 void sy_lua_unwatch_thread(void);
 

@@ -62,11 +62,16 @@ struct ScriptDrafts {
             position: entries[index].script.position, directive: entries[index].directive, message: message)
     }
 
-    /// The fault's own place when there is one; the directive's then follows the message.
+    /// The fault's own place when there is one; the directive's then follows the message. Of what is wrong with a file
+    /// as a whole, the message says which it is.
     private func diagnostic(_ fault: ScriptFault, of index: Int) -> ConfigDiagnostic {
         var result = diagnostic(fault.message, of: index)
-        guard let line = fault.line, let place = result.position else { return result }
+        guard let place = result.position else { return result }
         let file = fault.file ?? entries[index].script.text.file
+        guard let line = fault.line else {
+            if file != place.file { result.message += ", in \(file)" }
+            return result
+        }
         result.position = SourcePosition(file: file, line: line, column: 0, order: place.order)
         if file != place.file { result.message += ", loaded at \(place.file):\(place.line)" }
         return result

@@ -118,7 +118,7 @@ extension LuaCall {
         guard interpreter.calls.indices.contains(index) else { return false }
         switch interpreter.calls[index].purpose {
         case .timer, .spawned: return true
-        case .none, .load: return false
+        case .none, .load, .test: return false
         case .hook, .variable: return interpreter.calls[index].flow !== flow
         }
     }

@@ -156,7 +156,7 @@ extension LuaCall {
         return request
     }
 
-    private func fetchHeaders(_ table: Int) throws(LuaError) -> [FetchHeader] {
+    func fetchHeaders(_ table: Int) throws(LuaError) -> [FetchHeader] {
         var headers: [FetchHeader] = []
         stack.pushNil()
         while stack.next(inTable: table) {
@@ -185,7 +185,7 @@ extension LuaCall {
 
 extension Interpreter {
     /// Pushes what a fetch came to.
-    fileprivate func push(_ response: FetchResponse, on stack: LuaStack) {
+    func push(_ response: FetchResponse, on stack: LuaStack) {
         stack.pushTable(fields: 4)
         stack.push(response.status)
         stack.setField("status", of: -2)
@@ -193,9 +193,14 @@ extension Interpreter {
         stack.setField("reason", of: -2)
         stack.push(response.body)
         stack.setField("body", of: -2)
-        // Names and values by turns, as they came; its metatable reads them by name.
-        stack.pushTable(array: 2 * response.headers.count)
-        for (index, header) in response.headers.enumerated() {
+        push(headers: response.headers, on: stack)
+        stack.setField("headers", of: -2)
+    }
+
+    /// Names and values by turns, as they came; the metatable reads them by name.
+    func push(headers: [FetchHeader], on stack: LuaStack) {
+        stack.pushTable(array: 2 * headers.count)
+        for (index, header) in headers.enumerated() {
             stack.push(header.name)
             stack.setElement(2 * index + 1, of: -2)
             stack.push(header.value)
@@ -203,7 +208,6 @@ extension Interpreter {
         }
         pushHeadersMetatable(on: stack)
         stack.setMetatable(of: -2)
-        stack.setField("headers", of: -2)
     }
 
     private func pushHeadersMetatable(on stack: LuaStack) {

@@ -14,18 +14,19 @@ package enum LuaAPI {
     }
 
     /// Makes everything known to an interpreter.
-    static func define(in vm: OpaquePointer) {
-        for type in LuaType.allCases {
+    static func define(in vm: OpaquePointer, tests: [LuaFunction] = []) {
+        for type in LuaType.allCases where !type.isOfTests || !tests.isEmpty {
             unsafe sy_vm_define_type(vm, Int32(type.rawValue), type.name, Int32(type.parts))
         }
         var dynamic: [LuaType: (getter: Int32, setter: Int32)] = [:]
-        for (index, function) in functions.enumerated() {
+        for (index, function) in (tests.isEmpty ? functions : functions + tests).enumerated() {
             let number = Int32(index)
             let name = function.name
             switch function.place {
             case .module(let module):
                 let joined = function.joinsArguments ? Int32(SY_LUA_JOINED) : 0
                 unsafe sy_vm_define_function(vm, module, name, number | joined)
+            case .global: unsafe sy_vm_define_function(vm, nil, name, number)
             case .method(let type): unsafe sy_vm_define_method(vm, Int32(type.rawValue), name, number)
             case .getter(let type): unsafe sy_vm_define_getter(vm, Int32(type.rawValue), name, number)
             case .setter(let type): unsafe sy_vm_define_setter(vm, Int32(type.rawValue), name, number)

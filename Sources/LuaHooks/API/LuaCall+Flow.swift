@@ -49,30 +49,6 @@ extension LuaCall {
     }
 }
 
-/// A set of stages, as rows of the API name them.
-struct HookStages: Sendable, OptionSet {
-    let rawValue: UInt16
-
-    static let request = HookStages(of: .request)
-    static let upgrade = HookStages(of: .upgrade)
-    static let response = HookStages(of: .response)
-    static let open = HookStages(of: .open)
-    static let drain = HookStages(of: .drain)
-
-    init(rawValue: UInt16) { self.rawValue = rawValue }
-
-    private init(of stage: HookStage) { rawValue = 1 << UInt16(stage.rawValue) }
-
-    func contains(_ stage: HookStage) -> Bool { rawValue >> UInt16(stage.rawValue) & 1 != 0 }
-
-    /// `request and upgrade`.
-    var names: String {
-        let names = HookStage.allCases.filter { contains($0) }.map(\.name)
-        guard let last = names.last, names.count > 1 else { return names.first ?? "" }
-        return names.dropLast().joined(separator: ", ") + " and " + last
-    }
-}
-
 extension HookCall.Purpose {
     /// The stage whose hook it is.
     var stage: HookStage? {
@@ -88,6 +64,7 @@ extension HookCall.Purpose {
         case .variable: "while a variable is being computed"
         case .timer: "in a timer's function"
         case .spawned: "in a spawned function"
+        case .test: "in a test"
         }
     }
 }

@@ -62,7 +62,7 @@ struct APIDocument {
 
     /// A kind of object, or a module.
     struct Section {
-        /// As the types file calls it.
+        /// As the types file calls it; empty for what is in no module.
         var name: String
         /// As scripts reach it: `flow.req.headers, flow.res.headers`.
         var paths: [String]
@@ -147,13 +147,14 @@ extension LuaFunction.Place {
             .metamethod(let type):
             type
         case .part(let whole, _, _), .ownTable(let whole, _): whole
-        case .module, .library, .hidden: nil
+        case .module, .global, .library, .hidden: nil
         }
     }
 
     var module: String? {
         switch self {
         case .module(let name), .library(let name): name
+        case .global: ""
         default: nil
         }
     }
@@ -178,6 +179,12 @@ extension LuaType {
         case .counter: "Counter"
         case .gauge: "Gauge"
         case .histogram: "Histogram"
+        case .testProxy: "TestProxy"
+        case .testClient: "TestClient"
+        case .testBackend: "TestBackend"
+        case .testRequest: "TestRequest"
+        case .testWebSocket: "TestWebSocket"
+        case .expectation: "Expectation"
         }
     }
 }
@@ -244,6 +251,44 @@ enum HookDocument {
             Hook(stage: stage, summary: "The exchange is over.", returns: "", meaning: "")
         }
     }
+
+    typealias Record = [(name: String, type: String, summary: String)]
+
+    /// What `sy.fetch` gives, and tests receive.
+    static let fetched: Record = [
+        ("status", "integer", "200 to 999; 101 for a WebSocket's handshake."),
+        ("reason", "string", "What follows the status, often nothing."),
+        ("headers", "Headers", "Read without regard to case."),
+        ("body", "string", "The whole of it."),
+    ]
+
+    static let testSetup: Record = [
+        ("plugin", "string?", "A plugin's file, beside the file of tests unless the path is absolute."),
+        ("args", "table<string, string|number|boolean>?", "Its arguments."),
+        ("location", "string?", "Directives to add to the location, such as `proxy_read_timeout 5s;`."),
+        ("server", "string?", "Directives, or locations, to add to the server."),
+        ("http", "string?", "Directives to add around the server, such as `lua_shared_dict rates 1m;`."),
+        ("config", "string?", "A whole configuration in place of all that."),
+        ("file", "string?", "The file of a whole configuration, beside the file of tests."),
+    ]
+
+    static let testMessage: Record = [
+        ("method", "string?", "Of a request; GET unless given."),
+        ("path", "string?", "Of a request, perhaps with a query; `/` unless given."),
+        ("status", "integer?", "Of a response; 200 unless given."),
+        ("headers", "table<string, string|string[]>?", "Names with a value or a list of values."),
+        (
+            "body", "string|string[]|nil",
+            "With its length; a list is sent in chunks, each of which has arrived before the next is sent."
+        ),
+    ]
+
+    static let testHandshake: Record = [
+        ("path", "string?", "`/` unless given."),
+        ("headers", "table<string, string|string[]>?", "What is given here stands in place of the usual."),
+        ("protocols", "string[]|string|nil", "The subprotocols that are offered."),
+        ("address", "string?", "The client's: `203.0.113.9`, or with a port."),
+    ]
 
     /// The type of each argument of a hook.
     static let types = [

@@ -13,6 +13,20 @@ extension LuaAPI {
         for section in document.sections { text += sectionText(section) }
         text += recordText("The argument of `flow:respond`", HookDocument.answer)
         text += recordText("`info` of `close` hooks", HookDocument.closeInfo)
+        text += recordText("What `sy.fetch` gives", HookDocument.fetched)
+        return text + testsText()
+    }
+
+    /// What files of tests can use besides.
+    private static func testsText() -> String {
+        let document = APIDocument(testFunctions)
+        var text =
+            "\n# Tests\n\nIn files of tests, which `switchyard test` runs, there is all of `sy` and this.\n"
+        for section in document.sections where section.isModule { text += sectionText(section) }
+        text += recordText("The argument of `proxy`", HookDocument.testSetup)
+        text += recordText("Requests and responses of tests", HookDocument.testMessage)
+        text += recordText("The argument of `p:websocket`", HookDocument.testHandshake)
+        for section in document.sections where !section.isModule { text += sectionText(section) }
         return text
     }
 
@@ -26,7 +40,8 @@ extension LuaAPI {
     }
 
     private static func sectionText(_ section: APIDocument.Section) -> String {
-        var text = "\n## " + section.paths.map { "`\($0)`" }.joined(separator: ", ") + "\n"
+        let paths = section.paths.map { "`\($0)`" }.joined(separator: ", ")
+        var text = "\n## " + (section.name.isEmpty ? "Functions" : paths) + "\n"
         if !section.fields.isEmpty {
             text += "\n| field | type | |\n|---|---|---|\n"
             for field in section.fields {
@@ -39,7 +54,7 @@ extension LuaAPI {
         }
         for method in section.methods {
             let names = method.parameters.map { $0.isOptional ? "[\($0.name)]" : $0.name }
-            let owner = section.isModule ? "\(section.name)." : ":"
+            let owner = !section.isModule ? ":" : section.name.isEmpty ? "" : "\(section.name)."
             text += "\n- **`\(owner)\(method.name)(\(names.joined(separator: ", ")))`**"
             if !method.returns.isEmpty { text += " → `\(method.returns)`" }
             if method.waits { text += " ⏸" }

@@ -14,6 +14,23 @@ extension LuaAPI {
         file.append(record: "CloseInfo", HookDocument.closeInfo)
         file.append(hooks: HookDocument.hooks)
         file.append(modules: document.sections.filter(\.isModule))
+        file.append(record: "FetchedResponse", HookDocument.fetched)
+        return file.text + testTypes()
+    }
+
+    /// What files of tests can use besides.
+    private static func testTypes() -> String {
+        let document = APIDocument(testFunctions)
+        var file = TypesFile()
+        file.line()
+        file.line("-- In files of tests, for `switchyard test`.")
+        file.append(record: "TestSetup", HookDocument.testSetup)
+        file.append(record: "TestMessage", HookDocument.testMessage)
+        file.append(record: "TestHandshake", HookDocument.testHandshake)
+        for section in document.sections where !section.isModule { file.append(object: section) }
+        for section in document.sections where section.isModule {
+            for method in section.methods { file.append(method, of: "", separator: "") }
+        }
         return file.text
     }
 }
@@ -39,7 +56,7 @@ private struct TypesFile {
         for method in section.methods { append(method, of: section.name, separator: ":") }
     }
 
-    private mutating func append(_ method: APIDocument.Method, of owner: String, separator: String) {
+    mutating func append(_ method: APIDocument.Method, of owner: String, separator: String) {
         line()
         comment(method.summary)
         for parameter in method.parameters {

@@ -2,7 +2,7 @@ package import Config
 
 extension ProxyTarget {
     /// What is wrong with a target that a script routes to, which is the name of an upstream of the configuration or
-    /// `http://host:port`; `nil` when `resolve(route:for:)` can take it.
+    /// `http://host:port`; `nil` when `resolve(route:for:uri:)` can take it.
     package static func fault(ofRoute target: [UInt8], in configuration: Configuration) -> String? {
         let text = String(decoding: target.prefix(128), as: UTF8.self)
         guard target.firstRange(of: "://".utf8) != nil else {

@@ -43,8 +43,12 @@ package enum ProxyTarget {
         }
     }
 
-    /// Where a script sends the request: the name of an upstream, or a URL without a path.
-    package static func resolve(route target: [UInt8], for exchange: Exchange) -> ProxyTarget {
+    /// Where a script sends the request: the name of an upstream, or a URL without a path. The request URI stays what
+    /// the location's `proxy_pass` makes of it, and is what the client sent where there is none.
+    package static func resolve(
+        route target: [UInt8], for exchange: Exchange, uri: inout [UInt8]
+    ) -> ProxyTarget {
+        if uri.isEmpty { appendURI(replacement: nil, prefix: [], of: exchange, to: &uri) }
         let upstreams = exchange.runtime.configuration.upstreams
         if let index = upstreams.firstIndex(where: { !$0.isImplicit && $0.name == target }) {
             exchange.proxyHost = target

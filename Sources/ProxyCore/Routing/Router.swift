@@ -1,4 +1,4 @@
-internal import Config
+package import Config
 internal import Wire
 
 /// Leads a request to what answers it, through nginx's phases in nginx's order.
@@ -152,9 +152,11 @@ package enum Router {
         }
     }
 
-    /// The request hooks of the location have let the request pass.
-    package static func proceed(_ exchange: Exchange) -> RouteDecision {
+    /// The request hooks of the location have let the request pass. Where they chose the upstream, `pass` serves a
+    /// location that has no handler of its own.
+    package static func proceed(_ exchange: Exchange, routedBy pass: ProxyPass? = nil) -> RouteDecision {
         exchange.passedRequestHooks = true
+        if let pass, exchange.lacksHandler { return .proxy(pass) }
         return content(exchange)
     }
 

@@ -7,6 +7,10 @@ internal import ProxyCore
 extension ScriptProbe {
     package static let interpreter = ScriptProbe { script, settings in
         let host = LoadingHost()
+        // Of the thread that reads configurations nothing more is asked than that it is not kept by a script.
+        let isWatched = Interpreter.isThreadWatched
+        if !isWatched { _ = Interpreter.watchThread() }
+        defer { if !isWatched { Interpreter.unwatchThread() } }
         do throws(ScriptFault) {
             let interpreter = try Interpreter(
                 ScriptSet(script, settings: settings), host: host, shared: ScriptCommons())

@@ -12,7 +12,7 @@ final class TunnelScripts: FlowOwner {
     private let generation: WorkerGeneration
     private unowned let worker: Worker
     /// The tunnel, until it has ended.
-    weak var tunnel: Tunnel?
+    var tunnel: Tunnel?
     /// `nil` where the protocol is another than WebSocket.
     private var fromClient: FrameTracker?
     private var fromUpstream: FrameTracker?

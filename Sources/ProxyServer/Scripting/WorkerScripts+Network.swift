@@ -8,6 +8,11 @@ extension WorkerScripts {
         _ request: FetchRequest, for exchange: Exchange?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation {
+        if let answer = worker.fetchAnswer?(request) {
+            let operation = EndedOperation()
+            worker.postpone { if !operation.isCancelled { done(answer) } }
+            return operation
+        }
         do throws(FetchFailure) {
             guard let owner else { throw .noConnections }
             return try worker.scriptNetwork.fetches.start(
@@ -17,7 +22,7 @@ extension WorkerScripts {
                 done(result)
             }
         } catch {
-            let operation = FailedOperation()
+            let operation = EndedOperation()
             worker.postpone { if !operation.isCancelled { done(.failure(error)) } }
             return operation
         }
@@ -41,7 +46,7 @@ extension WorkerScripts {
             }
             return operation
         } catch {
-            let operation = FailedOperation()
+            let operation = EndedOperation()
             worker.postpone { if !operation.isCancelled { done(.failure(error)) } }
             return operation
         }
@@ -95,8 +100,8 @@ private final class ConnectOperation: ScriptOperation {
     func cancel() { take()?.cancel() }
 }
 
-/// What has failed, and is about to be told.
-private final class FailedOperation: ScriptOperation {
+/// What has come to its end, and is about to be told.
+private final class EndedOperation: ScriptOperation {
     private(set) var isCancelled = false
 
     func cancel() { isCancelled = true }

@@ -9,7 +9,7 @@ final class WorkerScripts: ScriptHost {
     unowned let worker: Worker
     private let generation: Generation
     /// The generation as the worker runs it, which holds this object.
-    weak var owner: WorkerGeneration?
+    unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
     private var alarmTime = Int64.max
     /// Exchanges that are over but for hooks that wait.
@@ -27,13 +27,15 @@ final class WorkerScripts: ScriptHost {
         loaded = try Interpreter(
             ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
             shared: generation.registry.scripts)
-        alarm = try? Alarm(loop: worker.loop) { [weak self] in self?.rang() }
+        alarm = try? Alarm(loop: worker.loop) { [unowned self] in rang() }
     }
 
     var interpreter: Interpreter {
         guard let loaded else { preconditionFailure("an interpreter that did not load is never used") }
         return loaded
     }
+
+    deinit { alarm?.close() }
 
     /// Runs the init hooks; `done` is called once all have ended, perhaps at once.
     func initialise(_ done: @escaping () -> Void) {
@@ -131,7 +133,7 @@ final class ScriptedEnd: FlowOwner {
     let flow: ScriptFlow
     private let ended: (ScriptedEnd, StageResult) -> Void
 
-    /// - Parameter ended: the stage that waited has come to its end.
+    /// `ended` is called when the stage that waited has come to its end.
     init(_ exchange: Exchange, _ flow: ScriptFlow, ended: @escaping (ScriptedEnd, StageResult) -> Void) {
         self.exchange = exchange
         self.flow = flow
@@ -153,8 +155,7 @@ final class ScriptedEnd: FlowOwner {
             facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes
         case .upstream:
             guard let attempt = exchange.attempts.last else { return facts }
-            facts.bytesIn = attempt.bytesReceived
-            facts.bytesOut = attempt.bytesSent
+            facts.take(attempt)
         }
         return facts
     }

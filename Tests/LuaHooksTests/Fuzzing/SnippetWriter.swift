@@ -237,7 +237,8 @@ struct SnippetWriter {
             return row.name == "__pairs"
                 ? "pairs(\(receiver(type)))"
                 : "(function() local c <close> = \(receiver(type)) end)()"
-        case .hidden: return "nil"
+        // Of the interpreters that run tests of scripts only.
+        case .hidden, .global: return "nil"
         }
     }
 
@@ -316,6 +317,7 @@ struct SnippetWriter {
             case .counter: "sy.metrics.counter('c')"
             case .gauge: "sy.metrics.gauge('g')"
             case .histogram: "sy.metrics.histogram('h', 'help', {1, 2, 5})"
+            case .testProxy, .testClient, .testBackend, .testRequest, .testWebSocket, .expectation: "nil"
             }
         guard random.oneIn(40), let dot = path.firstIndex(of: ".") else { return path }
         // The other flow, which is over or waits.

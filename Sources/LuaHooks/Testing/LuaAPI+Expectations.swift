@@ -1,0 +1,130 @@
+/// `expect(value)`: what a test holds to.
+extension LuaAPI {
+    static let expectationFunctions: [LuaFunction] = [
+        LuaFunction(
+            "expect", .global, "value: any", returns: "Expectation",
+            "Begins an expectation of the value: `expect(res.status):equals(200)`."
+        ) { call throws(LuaError) in
+            let tests = try call.tests("expect")
+            call.stack.top = max(call.stack.top, 1)
+            call.stack.pushCopy(1)
+            let handle = tests.add(.expectation(call.stack.keep()))
+            call.stack.push(LuaType.expectation, handle)
+            return .one
+        },
+        LuaFunction(
+            "equals", .method(.expectation), "expected: any",
+            "It is the same; tables are compared by what is in them."
+        ) { call throws(LuaError) in
+            let (found, expected) = try call.expectation("equals")
+            guard !found.equals(expected) else { return .none }
+            throw LuaError(expected.mismatch(with: found))
+        },
+        LuaFunction("differs", .method(.expectation), "other: any", "It is not the same.") {
+            call throws(LuaError) in
+            let (found, other) = try call.expectation("differs")
+            guard found.equals(other) else { return .none }
+            throw LuaError("found \(found), expected something else")
+        },
+        LuaFunction("is_nil", .method(.expectation), "", "It is nil.") { call throws(LuaError) in
+            let (found, _) = try call.expectation("is_nil")
+            if case .nil = found { return .none }
+            throw LuaError("expected nil, found \(found)")
+        },
+        LuaFunction("is_true", .method(.expectation), "", "It is neither nil nor false.") {
+            call throws(LuaError) in
+            let (found, _) = try call.expectation("is_true")
+            switch found {
+            case .nil, .boolean(false): throw LuaError("expected a value that is true, found \(found)")
+            default: return .none
+            }
+        },
+        LuaFunction(
+            "matches", .method(.expectation), "pattern: string",
+            "It is a string with this Lua pattern in it; or a list, with a string that has."
+        ) { call throws(LuaError) in
+            try call.search("matches", "a match of", isPlain: false)
+        },
+        LuaFunction(
+            "contains", .method(.expectation), "text: string",
+            "It is a string with this text in it; or a list, with a string that has."
+        ) { call throws(LuaError) in
+            try call.search("contains", "a text with", isPlain: true)
+        },
+        LuaFunction(
+            "raises", .method(.expectation), "pattern?: string",
+            "It is a function that raises an error, in whose message is this Lua pattern."
+        ) { call throws(LuaError) in
+            let tests = try call.tests("raises")
+            let function = try call.expected("raises")
+            call.stack.push(function)
+            let kind = call.stack.kind(-1)
+            let name = call.stack.typeName(-1)
+            call.stack.pop()
+            guard kind == .function else { throw LuaError("found a \(name), expected a function") }
+            guard let message = tests.failure(of: function) else {
+                throw LuaError("expected an error, found none")
+            }
+            let pattern = try call.optionalBytes(2, "raises")
+            if let pattern, try !tests.matches(Array(message.utf8), pattern, isPlain: false) {
+                throw LuaError(
+                    "expected an error that matches \(LuaValue.string(pattern)), found "
+                        + "\(LuaValue.string(Array(message.utf8)))")
+            }
+            return .none
+        },
+    ]
+}
+
+extension LuaValue {
+    /// As expected; what was found is something else.
+    fileprivate func mismatch(with found: LuaValue) -> String {
+        switch (self, found) {
+        case (.table, .table):
+            let differences = differences(to: found, at: "")
+            let shown = differences.prefix(10).map { "\n  " + $0 }.joined()
+            let rest = differences.count > 10 ? "\n  and \(differences.count - 10) more" : ""
+            return "the table is not as expected:" + shown + rest
+        case (.string(let expected), .string(let actual))
+        where max(expected.count, actual.count) > 40 || expected.contains(10) || actual.contains(10):
+            let common = zip(expected, actual).prefix { $0.0 == $0.1 }.count
+            return "expected \(self),\n  found  \(found),\n  which differs from byte \(common + 1) on"
+        default: return "expected \(self), found \(found)"
+        }
+    }
+}
+
+extension LuaCall {
+    fileprivate func expected(_ name: StaticString) throws(LuaError) -> LuaReference {
+        guard case .expectation(let value) = try testObject(.expectation, name) else {
+            throw LuaError("\(name): call it with a colon")
+        }
+        return value
+    }
+
+    /// The value, and what it is compared with.
+    fileprivate func expectation(
+        _ name: StaticString
+    ) throws(LuaError) -> (found: LuaValue, other: LuaValue) {
+        stack.push(try expected(name))
+        defer { stack.pop() }
+        return (LuaValue(stack, stack.top), argumentCount > 2 ? LuaValue(stack, 2) : .nil)
+    }
+
+    fileprivate func search(
+        _ name: StaticString, _ what: String, isPlain: Bool
+    ) throws(LuaError) -> LuaResult {
+        let tests = try tests(name)
+        let pattern = try bytes(2, name)
+        let (found, _) = try expectation(name)
+        var texts: [[UInt8]] = []
+        switch found {
+        case .string(let text): texts = [text]
+        case .table(let entries):
+            for case .string(let text) in entries.map(\.value) { texts.append(text) }
+        default: break
+        }
+        for text in texts where try tests.matches(text, pattern, isPlain: isPlain) { return .none }
+        throw LuaError("expected \(what) \(LuaValue.string(pattern)), found \(found)")
+    }
+}

@@ -1,0 +1,197 @@
+internal import ProxyCore
+internal import Wire
+
+/// What tests of scripts can use besides `sy`: tests, proxies, time.
+extension LuaAPI {
+    /// Come after `functions`, in the interpreters of tests only.
+    static let testFunctions: [LuaFunction] =
+        testGlobals + testProxyFunctions + testClientFunctions + testBackendFunctions
+        + testRequestFunctions + testWebSocketFunctions + expectationFunctions
+
+    private static let testGlobals: [LuaFunction] = [
+        LuaFunction(
+            "test", .global, "name: string, fn: fun()",
+            "Defines a test. It passes when the function returns without an error."
+        ) { call throws(LuaError) in
+            let name = try call.text(1, "test")
+            try call.function(2, "test")
+            call.stack.pushCopy(2)
+            try call.tests().add(name, call.stack)
+            return .none
+        },
+        LuaFunction(
+            "proxy", .global, "setup: TestSetup", returns: "TestProxy",
+            """
+            A whole proxy of the test's own, on a network in memory: with a plugin in its one location, which passes \
+            everything to a backend, or with a configuration.
+            """
+        ) { call throws(LuaError) in
+            let tests = try call.tests("proxy")
+            try call.table(1, "proxy")
+            let setup = try call.testSetup()
+            return try call.push(
+                .proxy(try attempt { () throws(TestFault) in try tests.bench.makeProxy(setup) }))
+        },
+        LuaFunction(
+            "advance", .global, "seconds: number",
+            """
+            Lets time pass for the test's proxies: what comes due happens in order, each thing at its own time. No time \
+            passes otherwise.
+            """
+        ) { call throws(LuaError) in
+            let tests = try call.tests("advance")
+            let time = try call.milliseconds(1, "advance")
+            try attempt { () throws(TestFault) in try tests.bench.advance(byMilliseconds: time) }
+            return .none
+        },
+    ]
+
+    private static let testProxyFunctions: [LuaFunction] = [
+        LuaFunction(
+            "request", .method(.testProxy), "request?: TestMessage", returns: "FetchedResponse",
+            """
+            Makes a request on a connection of its own and returns the response. It is an error when none comes without \
+            time passing, or before the test has answered at a backend: `send` is for that.
+            """
+        ) { call throws(LuaError) in
+            let proxy = try call.testProxy()
+            let request = try call.testRequest(2, "request")
+            let client = try attempt { () throws(TestFault) in try proxy.connect(from: nil) }
+            client.send(request)
+            return try call.pushResponse(of: client)
+        },
+        LuaFunction(
+            "send", .method(.testProxy), "request?: TestMessage", returns: "TestClient",
+            "Sends a request on a connection of its own: `client:response()` is the answer, once there is one."
+        ) { call throws(LuaError) in
+            let proxy = try call.testProxy()
+            let request = try call.testRequest(2, "send")
+            let client = try attempt { () throws(TestFault) in try proxy.connect(from: nil) }
+            client.send(request)
+            return try call.push(.client(client))
+        },
+        LuaFunction(
+            "connect", .method(.testProxy), "address?: string", returns: "TestClient",
+            "A client's connection, on which nothing was sent yet. `address` is the client's: `203.0.113.9`, or with a port."
+        ) { call throws(LuaError) in
+            let proxy = try call.testProxy()
+            let address = call.isGiven(2) ? try call.text(2, "connect") : nil
+            return try call.push(
+                .client(try attempt { () throws(TestFault) in try proxy.connect(from: address) }))
+        },
+        LuaFunction(
+            "websocket", .method(.testProxy), "handshake?: TestHandshake", returns: "TestWebSocket",
+            "A WebSocket client that has sent its handshake. `ws.response` is the answer, once there is one."
+        ) { call throws(LuaError) in
+            let proxy = try call.testProxy()
+            let (handshake, address) = try call.testHandshake()
+            return try call.push(
+                .webSocket(
+                    try attempt { () throws(TestFault) in
+                        try proxy.openWebSocket(handshake, from: address)
+                    }))
+        },
+        LuaFunction(
+            "backend", .method(.testProxy),
+            "address?: string, answer?: fun(request: TestRequest): TestMessage?", returns: "TestBackend",
+            """
+            A server at an address, `name:port` or `unix:/path` (port 80 unless given), or at every address that has no \
+            other. With a function, it answers each request by what that returns; without, or where that returns \
+            nothing, the test takes them with `expect_request`. Until a test makes one, a backend answers everywhere: \
+            200 without a body, and every message of a WebSocket with itself. The address may be left out before a \
+            function.
+            """
+        ) { call throws(LuaError) in
+            let tests = try call.tests("backend")
+            let proxy = try call.testProxy()
+            var address: String?
+            var index = 2
+            if call.stack.kind(2) == .string || call.stack.kind(2) == .nil {
+                address = call.stack.text(2)
+                index = 3
+            }
+            var handler: TestHandler?
+            if call.isGiven(index) {
+                try call.function(index, "backend")
+                call.stack.pushCopy(index)
+                handler = Self.handler(tests.keepFunction(call.stack), tests)
+            }
+            let made = try attempt { () throws(TestFault) in try proxy.addBackend(at: address, handler) }
+            return try call.push(.backend(made))
+        },
+        LuaFunction(
+            "on_fetch", .method(.testProxy),
+            "answer: fun(request: { url: string, method: string, headers: Headers, body: string? }): TestMessage?, string?",
+            """
+            Answers every `sy.fetch` of the proxy's scripts by what the function returns: a response, or nil and the \
+            reason why there is none. Where it returns nothing, the request goes out to the backends.
+            """
+        ) { call throws(LuaError) in
+            let tests = try call.tests("on_fetch")
+            let proxy = try call.testProxy()
+            try call.function(2, "on_fetch")
+            call.stack.pushCopy(2)
+            proxy.answerFetches(Self.fetchHandler(tests.keepFunction(call.stack), tests))
+            return .none
+        },
+        LuaFunction(
+            "log", .method(.testProxy), "", returns: "string[]",
+            "The lines that the error log got since the last call: `[error] message`."
+        ) { call throws(LuaError) in
+            call.push(lines: try call.testProxy().takeErrors())
+        },
+        LuaFunction(
+            "access_log", .method(.testProxy), "path?: string", returns: "string[]",
+            "The lines that an access log got since the last call; `logs/access.log` unless another is named."
+        ) { call throws(LuaError) in
+            let proxy = try call.testProxy()
+            return call.push(
+                lines: proxy.takeAccessLog(call.isGiven(2) ? try call.text(2, "access_log") : nil))
+        },
+        LuaFunction(
+            "drain", .method(.testProxy), "",
+            "Asks the proxy to end as SIGQUIT does: it stops to listen, and what is under way comes to its end."
+        ) { call throws(LuaError) in
+            try call.testProxy().drain()
+            return .none
+        },
+    ]
+
+    private static func handler(_ function: LuaReference, _ tests: TestScript) -> TestHandler {
+        { [unowned tests] request in
+            var answer: TestMessage?
+            let isDone = tests.call(function) { stack in
+                stack.push(LuaType.testRequest, tests.add(.request(request)))
+                return 1
+            } results: { call, index throws(LuaError) in
+                if index > 0, call.isGiven(index) { answer = try call.testResponse(index, "backend") }
+            }
+            if !isDone { request.reset() }
+            return answer
+        }
+    }
+
+    private static func fetchHandler(
+        _ function: LuaReference, _ tests: TestScript
+    ) -> (FetchRequest) -> TestFetchAnswer {
+        { [unowned tests] request in
+            var answer = TestFetchAnswer.network
+            let isDone = tests.call(function) { stack in
+                tests.push(request, on: stack)
+                return 1
+            } results: { call, index throws(LuaError) in
+                if index > 0 { answer = try call.testFetchAnswer(index) }
+            }
+            return isDone ? answer : .failure("the test's on_fetch failed")
+        }
+    }
+}
+
+/// A fault of the bench as an error of the call.
+func attempt<Result>(_ body: () throws(TestFault) -> Result) throws(LuaError) -> Result {
+    do throws(TestFault) {
+        return try body()
+    } catch {
+        throw LuaError(error.message)
+    }
+}

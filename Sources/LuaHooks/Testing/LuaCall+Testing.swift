@@ -1,0 +1,238 @@
+internal import ProxyCore
+
+/// What the functions of tests read and push.
+extension LuaCall {
+    func tests() throws(LuaError) -> TestScript {
+        guard let tests = interpreter.tests else { throw LuaError("this can be used in tests only") }
+        return tests
+    }
+
+    /// While a test runs.
+    func tests(_ name: StaticString) throws(LuaError) -> TestScript {
+        let tests = try tests()
+        try tests.checkRunning(name)
+        return tests
+    }
+
+    // MARK: Objects
+
+    func testObject(_ type: LuaType, _ name: StaticString) throws(LuaError) -> TestScript.Object {
+        guard let handle = stack.object(1, type) else {
+            let found = stack.kind(1) == .none ? "nothing" : stack.typeName(1)
+            throw LuaError("found \(found), expected a \(type.name): call it with a colon")
+        }
+        guard let object = try tests()[handle] else {
+            throw LuaError("the \(type.name) cannot be used any more: its test is over")
+        }
+        return object
+    }
+
+    func testProxy() throws(LuaError) -> any TestProxy {
+        guard case .proxy(let proxy) = try testObject(.testProxy, "proxy") else { throw Self.confused }
+        return proxy
+    }
+
+    func testClient() throws(LuaError) -> any TestClient {
+        guard case .client(let client) = try testObject(.testClient, "client") else { throw Self.confused }
+        return client
+    }
+
+    func testBackend() throws(LuaError) -> any TestBackend {
+        guard case .backend(let backend) = try testObject(.testBackend, "backend") else {
+            throw Self.confused
+        }
+        return backend
+    }
+
+    func testReceived() throws(LuaError) -> any TestRequest {
+        guard case .request(let request) = try testObject(.testRequest, "request") else {
+            throw Self.confused
+        }
+        return request
+    }
+
+    func testWebSocket() throws(LuaError) -> any TestWebSocket {
+        guard case .webSocket(let webSocket) = try testObject(.testWebSocket, "websocket") else {
+            throw Self.confused
+        }
+        return webSocket
+    }
+
+    private static var confused: LuaError { LuaError("the object is of another kind") }
+
+    func push(_ object: TestScript.Object) throws(LuaError) -> LuaResult {
+        stack.push(object.type, try tests().add(object))
+        return .one
+    }
+
+    func push(lines: [String]) -> LuaResult {
+        stack.pushTable(array: lines.count)
+        for (index, line) in lines.enumerated() {
+            stack.push(line)
+            stack.setElement(index + 1, of: -2)
+        }
+        return .one
+    }
+
+    func pushResponse(of client: any TestClient) throws(LuaError) -> LuaResult {
+        let response = try attempt { () throws(TestFault) in try client.takeResponse() }
+        guard let response else {
+            throw LuaError(
+                client.isClosed
+                    ? "no response: the proxy closed the connection"
+                    : "no response yet: it waits for a backend that the test answers for, or for time to pass; "
+                        + "see send")
+        }
+        interpreter.push(response, on: stack)
+        return .one
+    }
+
+    // MARK: Tables
+
+    /// Pushes a field of a table, and gives its place where it has a value.
+    func option(_ name: StaticString, of table: Int) -> Int? {
+        stack.pushField(name, of: table) == .nil ? nil : stack.top
+    }
+
+    func testSetup() throws(LuaError) -> TestSetup {
+        try checkOptions(1, "proxy", ["plugin", "args", "location", "server", "http", "config", "file"])
+        var setup = TestSetup()
+        if let index = option("plugin", of: 1) { setup.plugin = try text(index, "plugin") }
+        if let index = option("location", of: 1) { setup.location = try text(index, "location") }
+        if let index = option("server", of: 1) { setup.server = try text(index, "server") }
+        if let index = option("http", of: 1) { setup.http = try text(index, "http") }
+        if let index = option("config", of: 1) { setup.config = try text(index, "config") }
+        if let index = option("file", of: 1) { setup.file = try text(index, "file") }
+        if let index = option("args", of: 1) {
+            try table(index, "args")
+            guard setup.plugin != nil else { throw LuaError("proxy: args are a plugin's, and there is none") }
+            setup.arguments = try testArguments(index)
+        }
+        let parts = [setup.plugin, setup.config, setup.file].filter { $0 != nil }.count
+        guard parts <= 1 else { throw LuaError("proxy: expected one of plugin, config and file") }
+        let isWhole = setup.config != nil || setup.file != nil
+        guard !isWhole || setup.location.isEmpty && setup.server.isEmpty && setup.http.isEmpty else {
+            throw LuaError("proxy: location, server and http have no place beside config and file")
+        }
+        return setup
+    }
+
+    private func testArguments(_ table: Int) throws(LuaError) -> [TestSetup.Argument] {
+        var arguments: [TestSetup.Argument] = []
+        stack.pushNil()
+        while stack.next(inTable: table) {
+            guard stack.kind(-2) == .string, let name = stack.text(-2) else {
+                throw LuaError("args: found a \(stack.typeName(-2)) as a name, expected a string")
+            }
+            switch stack.kind(-1) {
+            case .string, .number: arguments.append(.init(name: name, value: stack.text(-1) ?? ""))
+            case .boolean: arguments.append(.init(name: name, value: stack.boolean(-1) ? "true" : "false"))
+            default: throw LuaError("args: found a \(stack.typeName(-1)) as \(name), expected a string")
+            }
+            stack.pop()
+        }
+        return arguments.sorted { $0.name < $1.name }
+    }
+
+    func testRequest(_ index: Int, _ name: StaticString) throws(LuaError) -> TestMessage {
+        var request = TestMessage()
+        guard isGiven(index) else { return request }
+        try table(index, name)
+        try checkOptions(index, name, ["method", "path", "headers", "body"])
+        if let place = option("method", of: index) { request.method = try bytes(place, "method") }
+        if let place = option("path", of: index) { request.target = try bytes(place, "path") }
+        if let place = option("headers", of: index) { request.fields = try testFields(place) }
+        try readBody(of: &request, index)
+        return request
+    }
+
+    func testResponse(_ index: Int, _ name: StaticString) throws(LuaError) -> TestMessage {
+        try table(index, name)
+        try checkOptions(index, name, ["status", "headers", "body"])
+        var response = TestMessage()
+        if let place = option("status", of: index) {
+            response.status = try integer(place, "status")
+            guard 100...999 ~= response.status else {
+                throw LuaError("status: found \(response.status), expected 100 to 999")
+            }
+        }
+        if let place = option("headers", of: index) { response.fields = try testFields(place) }
+        try readBody(of: &response, index)
+        return response
+    }
+
+    /// A string, or a list of the pieces in which the body is sent.
+    private func readBody(of message: inout TestMessage, _ index: Int) throws(LuaError) {
+        guard let place = option("body", of: index) else { return }
+        if stack.kind(place) == .table {
+            message.pieces = try list(place, "body", atMost: 100_000, "a string or a list of strings")
+                .filter { !$0.isEmpty }
+        } else {
+            message.body = try bytes(place, "body")
+        }
+    }
+
+    /// What a function for `on_fetch` returned.
+    func testFetchAnswer(_ index: Int) throws(LuaError) -> TestFetchAnswer {
+        guard isGiven(index) else {
+            return isGiven(index + 1) ? .failure(try text(index + 1, "on_fetch")) : .network
+        }
+        let message = try testResponse(index, "on_fetch")
+        var response = FetchResponse()
+        response.status = message.status
+        response.headers = message.fields
+        response.body = message.body ?? Array(message.pieces.joined())
+        return .response(response)
+    }
+
+    /// Headers as a table has them, names in order.
+    func testFields(_ index: Int) throws(LuaError) -> [FetchHeader] {
+        try table(index, "headers")
+        return try fetchHeaders(index)
+    }
+
+    /// A handshake, and the client's address if one is given.
+    func testHandshake() throws(LuaError) -> (TestHandshake, String?) {
+        var handshake = TestHandshake()
+        guard isGiven(2) else { return (handshake, nil) }
+        try table(2, "websocket")
+        try checkOptions(2, "websocket", ["path", "headers", "protocols", "address"])
+        if let index = option("path", of: 2) { handshake.target = try bytes(index, "path") }
+        if let index = option("headers", of: 2) { handshake.fields = try testFields(index) }
+        if let index = option("protocols", of: 2) {
+            handshake.protocols = try list(
+                index, "protocols", atMost: 100, "a protocol's name or a list of them")
+        }
+        guard let index = option("address", of: 2) else { return (handshake, nil) }
+        return (handshake, try text(index, "address"))
+    }
+}
+
+extension TestScript.Object {
+    fileprivate var type: LuaType {
+        switch self {
+        case .proxy: .testProxy
+        case .client: .testClient
+        case .backend: .testBackend
+        case .request: .testRequest
+        case .webSocket: .testWebSocket
+        case .expectation: .expectation
+        }
+    }
+}
+
+extension TestScript {
+    /// Pushes what a script has asked `sy.fetch` for.
+    func push(_ request: FetchRequest, on stack: LuaStack) {
+        stack.pushTable(fields: 4)
+        stack.push(request.url)
+        stack.setField("url", of: -2)
+        stack.push(request.method)
+        stack.setField("method", of: -2)
+        interpreter.push(headers: request.headers, on: stack)
+        stack.setField("headers", of: -2)
+        guard let body = request.body else { return }
+        stack.push(body)
+        stack.setField("body", of: -2)
+    }
+}

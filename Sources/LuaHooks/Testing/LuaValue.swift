@@ -1,0 +1,168 @@
+/// A value of a script as it was when it was looked at: for comparing, and for showing.
+indirect enum LuaValue {
+    case `nil`
+    case boolean(Bool)
+    case integer(Int64)
+    case number(Double)
+    case string([UInt8])
+    case table([Entry])
+    /// A function, an object, or what is nested too deeply: its kind.
+    case other(String)
+
+    struct Entry {
+        var key: LuaValue
+        var value: LuaValue
+    }
+
+    private static let maxDepth = 32
+    private static let maxShown = 512
+
+    init(_ stack: LuaStack, _ index: Int, depth: Int = 0) {
+        switch stack.kind(index) {
+        case .none, .nil: self = .nil
+        case .boolean: self = .boolean(stack.boolean(index))
+        case .number:
+            if stack.isInteger(index), let integer = stack.integer(index) {
+                self = .integer(integer)
+            } else {
+                self = .number(stack.number(index) ?? 0)
+            }
+        case .string: self = .string(stack.bytes(index) ?? [])
+        case .table where depth < Self.maxDepth && stack.reserve(4):
+            let table = index < 0 ? stack.top + index + 1 : index
+            var entries: [Entry] = []
+            stack.pushNil()
+            while stack.next(inTable: table) {
+                entries.append(
+                    Entry(
+                        key: LuaValue(stack, -2, depth: depth + 1),
+                        value: LuaValue(stack, -1, depth: depth + 1)))
+                stack.pop()
+            }
+            self = .table(entries.sorted { $0.key.precedes($1.key) })
+        case .table: self = .other("a deeply nested table")
+        case .function, .object, .other: self = .other(stack.typeName(index))
+        }
+    }
+
+    /// As Lua's `==` for what has no parts, and part by part for tables. Functions and objects equal nothing.
+    func equals(_ other: LuaValue) -> Bool {
+        switch (self, other) {
+        case (.nil, .nil): true
+        case (.boolean(let a), .boolean(let b)): a == b
+        case (.integer(let a), .integer(let b)): a == b
+        case (.number(let a), .number(let b)): a == b
+        case (.integer(let a), .number(let b)), (.number(let b), .integer(let a)): Double(a) == b
+        case (.string(let a), .string(let b)): a == b
+        case (.table, .table): differences(to: other, at: "").isEmpty
+        default: false
+        }
+    }
+
+    /// Numbers in order, then strings in order, then the rest by what it looks like.
+    private func precedes(_ other: LuaValue) -> Bool {
+        switch (self, other) {
+        case (.integer(let a), .integer(let b)): a < b
+        case (.integer, _): true
+        case (_, .integer): false
+        case (.string(let a), .string(let b)): a.lexicographicallyPrecedes(b)
+        default: description < other.description
+        }
+    }
+
+    private subscript(key: LuaValue) -> LuaValue {
+        guard case .table(let entries) = self else { return .nil }
+        return entries.first { $0.key.equals(key) }?.value ?? .nil
+    }
+
+    // MARK: Differences
+
+    /// A line for each part in which `found`, a table as this is, is not as expected.
+    func differences(to found: LuaValue, at path: String) -> [String] {
+        guard case .table(let expected) = self, case .table(let actual) = found else {
+            return equals(found) ? [] : ["\(path): expected \(self), found \(found)"]
+        }
+        var lines: [String] = []
+        for entry in expected {
+            lines += entry.value.differences(to: found[entry.key], at: path + entry.key.step)
+        }
+        for entry in actual {
+            if case .nil = self[entry.key] {
+                lines.append("\(path)\(entry.key.step): expected nil, found \(entry.value)")
+            }
+        }
+        return lines
+    }
+
+    /// How a script writes the way to the part with this key.
+    private var step: String {
+        if case .string(let name) = self, Self.isName(name) {
+            return "." + String(decoding: name, as: UTF8.self)
+        }
+        return "[\(self)]"
+    }
+
+    private static func isName(_ text: [UInt8]) -> Bool {
+        guard let first = text.first, !(0x30...0x39).contains(first) else { return false }
+        return text.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x5F: true
+            default: false
+            }
+        }
+    }
+}
+
+extension LuaValue: CustomStringConvertible {
+    /// As a script would write it, cut where it is long.
+    var description: String {
+        switch self {
+        case .nil: return "nil"
+        case .boolean(let value): return value ? "true" : "false"
+        case .integer(let value): return String(value)
+        case .number(let value): return String(value)
+        case .string(let bytes): return Self.quoted(bytes)
+        case .other(let kind): return kind
+        case .table(let entries):
+            if entries.isEmpty { return "{}" }
+            var parts: [String] = []
+            var length = 0
+            for (position, entry) in entries.enumerated() {
+                guard length < Self.maxShown else {
+                    parts.append("…")
+                    break
+                }
+                let isNext: Bool = if case .integer(Int64(position + 1)) = entry.key { true } else { false }
+                let step = entry.key.step
+                let name = step.hasPrefix(".") ? String(step.dropFirst()) : step
+                parts.append(isNext ? "\(entry.value)" : "\(name) = \(entry.value)")
+                length += parts[parts.count - 1].utf8.count
+            }
+            return "{ " + parts.joined(separator: ", ") + " }"
+        }
+    }
+
+    private static func quoted(_ bytes: [UInt8]) -> String {
+        let isText = String(validating: bytes, as: UTF8.self) != nil
+        var text: [UInt8] = [UInt8(ascii: "\"")]
+        for byte in bytes.prefix(maxShown) {
+            switch byte {
+            case UInt8(ascii: "\""): text += "\\\"".utf8
+            case UInt8(ascii: "\\"): text += "\\\\".utf8
+            case 10: text += "\\n".utf8
+            case 13: text += "\\r".utf8
+            case 9: text += "\\t".utf8
+            case 0..<32, 127: text += escape(byte)
+            case 128...: text += isText ? [byte] : escape(byte)
+            default: text.append(byte)
+            }
+        }
+        let end = bytes.count > maxShown ? "…\" (\(bytes.count) bytes)" : "\""
+        return String(decoding: text, as: UTF8.self) + end
+    }
+
+    private static func escape(_ byte: UInt8) -> [UInt8] {
+        let digits = String(byte, radix: 16)
+        return Array(("\\x" + (digits.utf8.count == 1 ? "0" : "") + digits).utf8)
+    }
+}

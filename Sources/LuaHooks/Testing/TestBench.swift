@@ -1,0 +1,142 @@
+package import ProxyCore
+
+/// What the tests of scripts want of the world: proxies on networks in memory, and a clock that moves when it is told
+/// to. As `ScriptHost` is for scripts that run.
+package protocol TestBench: AnyObject {
+    /// What the clocks of the proxies show.
+    var clock: Clock { get }
+    /// A proxy with a network of its own. It is `end`ed after the test.
+    func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy
+    /// Lets time pass for all proxies.
+    func advance(byMilliseconds milliseconds: Int64) throws(TestFault)
+    /// A line of `print` and `sy.log`.
+    func write(_ line: String)
+}
+
+/// Why a test cannot go on, as its author reads it.
+package struct TestFault: Error, Sendable {
+    package var message: String
+
+    package init(_ message: String) { self.message = message }
+}
+
+/// What `proxy{…}` asks for.
+package struct TestSetup: Sendable, Hashable {
+    package struct Argument: Sendable, Hashable {
+        package var name: String
+        package var value: String
+    }
+
+    /// A plugin of the one location that there is.
+    package var plugin: String?
+    package var arguments: [Argument] = []
+    /// Further directives of these levels.
+    package var location = ""
+    package var server = ""
+    package var http = ""
+    /// A whole configuration, or the file of one, in place of all that.
+    package var config: String?
+    package var file: String?
+
+    package init() {}
+}
+
+/// A request or a response on its way into the network.
+package struct TestMessage: Sendable {
+    package var method = Array("GET".utf8)
+    package var target = Array("/".utf8)
+    package var status = 200
+    package var fields: [FetchHeader] = []
+    package var body: [UInt8]?
+    /// In place of a body of a known length: chunks, each of which the proxy has before the next is sent.
+    package var pieces: [[UInt8]] = []
+
+    package init() {}
+}
+
+/// What `p:websocket{…}` asks for.
+package struct TestHandshake: Sendable {
+    package var target = Array("/".utf8)
+    package var fields: [FetchHeader] = []
+    package var protocols: [[UInt8]] = []
+
+    package init() {}
+}
+
+/// Takes a request of a backend's at once; `nil` leaves it for later.
+package typealias TestHandler = (any TestRequest) -> TestMessage?
+
+/// What becomes of a `sy.fetch`.
+package enum TestFetchAnswer {
+    case response(FetchResponse)
+    /// `nil` and this.
+    case failure(String)
+    /// It goes out to the backends as any other.
+    case network
+}
+
+package protocol TestProxy: AnyObject {
+    /// `address`: the client's, `host:port` or a host alone; one is made up without.
+    func connect(from address: String?) throws(TestFault) -> any TestClient
+    func openWebSocket(_ handshake: TestHandshake, from address: String?) throws(TestFault)
+        -> any TestWebSocket
+    /// Takes connections to `address`, or to wherever no other backend is.
+    func addBackend(at address: String?, _ handler: TestHandler?) throws(TestFault) -> any TestBackend
+    func answerFetches(_ handler: @escaping (FetchRequest) -> TestFetchAnswer)
+    /// Lines of the error log since the last call, `[level] message`.
+    func takeErrors() -> [String]
+    /// Lines of an access log since the last call.
+    func takeAccessLog(_ path: String?) -> [String]
+    /// As SIGQUIT.
+    func drain()
+    func end()
+}
+
+package protocol TestClient: AnyObject {
+    func send(_ request: TestMessage)
+    func send(_ bytes: [UInt8])
+    /// The next response, once it is whole.
+    func takeResponse() throws(TestFault) -> FetchResponse?
+    var isClosed: Bool { get }
+    func close()
+    /// Breaks the connection off.
+    func reset()
+}
+
+package protocol TestBackend: AnyObject {
+    func takeRequest() -> (any TestRequest)?
+    func refuse()
+    func staySilent()
+    var connections: Int { get }
+}
+
+package protocol TestRequest: AnyObject {
+    var method: [UInt8] { get }
+    var target: [UInt8] { get }
+    var fields: [FetchHeader] { get }
+    var body: [UInt8] { get }
+    func respond(_ response: TestMessage) throws(TestFault)
+    func acceptWebSocket(subprotocol: [UInt8]?, fields: [FetchHeader]) throws(TestFault) -> any TestWebSocket
+    /// Breaks the connection off.
+    func reset()
+}
+
+package protocol TestWebSocket: AnyObject {
+    /// What the handshake was answered with; `nil` until it is.
+    var response: FetchResponse? { get }
+    var isOpen: Bool { get }
+    /// Sends a text, or a binary message.
+    func send(_ data: [UInt8], isText: Bool) throws(TestFault)
+    /// The next thing that came.
+    func takeEvent() -> TestWebSocketEvent?
+    func close(code: UInt16, reason: [UInt8]) throws(TestFault)
+    func reset()
+}
+
+package enum TestWebSocketEvent: Sendable, Equatable {
+    case message([UInt8], isText: Bool)
+    /// A close frame; 1005 stands for one without a code.
+    case close(code: UInt16, reason: [UInt8])
+    /// The connection ended without one.
+    case ended
+}

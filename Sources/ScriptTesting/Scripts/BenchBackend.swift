@@ -1,0 +1,164 @@
+internal import EventLoop
+internal import LuaHooks
+internal import ProxyCore
+internal import Wire
+
+/// A server that a proxy under test connects to.
+final class BenchBackend: TestBackend {
+    private unowned let proxy: BenchProxy
+    private let backend: MemoryBackend
+    private let handler: TestHandler?
+    /// Answers what nobody else does: any request with 200, and WebSockets with an echo.
+    private let answersAnything: Bool
+    private var waiting: [BenchRequest] = []
+
+    init(
+        _ proxy: BenchProxy, _ backend: MemoryBackend, _ handler: TestHandler?, answersAnything: Bool = false
+    ) {
+        self.proxy = proxy
+        self.backend = backend
+        self.handler = handler
+        self.answersAnything = answersAnything
+        backend.onConnect = { [unowned self] peer in
+            let connection = BackendConnection(self, peer)
+            self.proxy.keep(peer)
+            peer.onActivity { _ in connection.received() }
+        }
+    }
+
+    var connections: Int { backend.connections }
+    func takeRequest() -> (any TestRequest)? { waiting.isEmpty ? nil : waiting.removeFirst() }
+    func refuse() { backend.answer = .refuses }
+    func staySilent() { backend.answer = .staysSilent }
+    func run() { proxy.run() }
+    func send(_ parts: [[UInt8]], by peer: MemoryPeer, isLast: Bool = false) {
+        proxy.send(parts, by: peer, isLast: isLast)
+    }
+
+    fileprivate func received(_ request: BenchRequest) {
+        guard !answersAnything else { return answer(request) }
+        guard let handler else { return waiting.append(request) }
+        let answer = handler(request)
+        guard !request.isAnswered else { return }
+        if let answer { request.answer(answer) } else { waiting.append(request) }
+    }
+
+    private func answer(_ request: BenchRequest) {
+        guard WebSocketHandshake.isRequested(by: request.head) else { return request.answer(TestMessage()) }
+        request.accept(subprotocol: request.firstSubprotocol, fields: [])?.echoes = true
+    }
+}
+
+/// One connection of the proxy to a backend.
+private final class BackendConnection {
+    unowned let backend: BenchBackend
+    let peer: MemoryPeer
+    private var reader = MessageReader()
+    var webSocket: BenchWebSocket?
+
+    init(_ backend: BenchBackend, _ peer: MemoryPeer) {
+        self.backend = backend
+        self.peer = peer
+    }
+
+    func received() {
+        guard webSocket == nil else { return }
+        reader.append(peer.receive())
+        do throws(TestFault) {
+            while webSocket == nil, let request = try reader.nextRequest() {
+                backend.received(BenchRequest(self, request.head, request.body))
+            }
+        } catch {
+            peer.reset()
+        }
+        if peer.sawEnd { peer.close() }
+    }
+
+    func upgrade() -> BenchWebSocket {
+        let made = BenchWebSocket(server: peer, proxy: backend.run, first: reader.takeRest())
+        webSocket = made
+        return made
+    }
+}
+
+/// A request that a backend has received.
+final class BenchRequest: TestRequest {
+    private let connection: BackendConnection
+    let head: RequestHead
+    let body: [UInt8]
+    private(set) var isAnswered = false
+
+    fileprivate init(_ connection: BackendConnection, _ head: RequestHead, _ body: [UInt8]) {
+        self.connection = connection
+        self.head = head
+        self.body = body
+    }
+
+    var method: [UInt8] { Array(head.bytes[head.method]) }
+    var target: [UInt8] { Array(head.bytes[head.target]) }
+    var fields: [FetchHeader] { head.headers }
+
+    var firstSubprotocol: [UInt8]? {
+        guard let index = head.firstIndex(of: .secWebSocketProtocol) else { return nil }
+        var elements = ListElements(head.fields[index])
+        let bytes = head.bytes
+        return elements.next(bytes.span).map { Array(bytes[$0]) }
+    }
+
+    func respond(_ response: TestMessage) throws(TestFault) {
+        try checkUnanswered()
+        answer(response)
+        connection.backend.run()
+    }
+
+    private func checkUnanswered() throws(TestFault) {
+        guard !isAnswered else { throw TestFault("the request has been answered") }
+        guard !connection.peer.wasReset, !connection.peer.isOver else {
+            throw TestFault("the proxy has given the request up")
+        }
+    }
+
+    func answer(_ response: TestMessage) {
+        isAnswered = true
+        connection.backend.send(
+            response.response(isHead: head.isMethod(.head)), by: connection.peer, isLast: response.asksToClose
+        )
+    }
+
+    func acceptWebSocket(
+        subprotocol: [UInt8]?, fields: [FetchHeader]
+    ) throws(TestFault) -> any TestWebSocket {
+        try checkUnanswered()
+        guard let webSocket = accept(subprotocol: subprotocol, fields: fields) else {
+            throw TestFault("the request is no WebSocket handshake")
+        }
+        connection.backend.run()
+        return webSocket
+    }
+
+    func accept(subprotocol: [UInt8]?, fields: [FetchHeader]) -> BenchWebSocket? {
+        guard WebSocketHandshake.violation(in: head) == nil,
+            let accept = BenchWebSocket.acceptValue(for: head)
+        else { return nil }
+        isAnswered = true
+        var response = TestMessage()
+        response.status = 101
+        response.fields = [
+            FetchHeader(Array("Upgrade".utf8), Array("websocket".utf8)),
+            FetchHeader(Array("Connection".utf8), Array("Upgrade".utf8)),
+            FetchHeader(Array("Sec-WebSocket-Accept".utf8), accept),
+        ]
+        if let subprotocol {
+            response.fields.append(FetchHeader(Array("Sec-WebSocket-Protocol".utf8), subprotocol))
+        }
+        response.fields += fields
+        connection.backend.send(response.response(isHead: false), by: connection.peer)
+        return connection.upgrade()
+    }
+
+    func reset() {
+        isAnswered = true
+        connection.peer.reset()
+        connection.backend.run()
+    }
+}

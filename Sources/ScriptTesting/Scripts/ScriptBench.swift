@@ -1,0 +1,122 @@
+internal import Config
+internal import EventLoop
+internal import LuaHooks
+internal import ProxyCore
+internal import ProxyServer
+
+/// What the tests of one file run on: makes their proxies, and moves their clocks together.
+final class ScriptBench: TestBench {
+    /// The file's, under which relative paths are.
+    private let directory: String
+    private let write: (String) -> Void
+    /// Configurations that were loaded, with the port on which each listens.
+    private var loaded: [TestSetup: (configuration: LoadedConfiguration, port: UInt16)] = [:]
+    private var proxies: [BenchProxy] = []
+    /// Milliseconds that the test which runs has let pass.
+    private var elapsed: Int64 = 0
+    let clock = Clock()
+
+    private static let start = Moment(unix: 1_700_000_000_000, monotonic: 1_000_000)
+
+    init(directory: String, write: @escaping (String) -> Void) {
+        self.directory = directory
+        self.write = write
+        begin()
+    }
+
+    /// Before each test: what the last one had is gone.
+    func begin() {
+        proxies = []
+        elapsed = 0
+        clock.advance(to: Self.start)
+    }
+
+    func write(_ line: String) { write(line) }
+
+    func advance(byMilliseconds milliseconds: Int64) throws(TestFault) {
+        guard !proxies.contains(where: \.isRunning) else {
+            throw TestFault("advance: no time passes while a backend answers")
+        }
+        elapsed += milliseconds
+        clock.advance(
+            to: Moment(unix: Self.start.unix + elapsed, monotonic: Self.start.monotonic + elapsed))
+        for proxy in proxies { proxy.advance(byMilliseconds: milliseconds) }
+    }
+
+    func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy {
+        var options = ProxyUnderTest.Options()
+        options.prefix = directory
+        options.unixTime = Self.start.unix + elapsed
+        options.otherNames = { [TestNames.address(of: $0)] }
+        let (configuration, port) = try load(setup, options)
+        do {
+            let proxy = BenchProxy(
+                try ProxyUnderTest(configuration, options: options), directory: directory, port: port)
+            proxies.append(proxy)
+            return proxy
+        } catch {
+            throw TestFault("the proxy could not be made: \(error)")
+        }
+    }
+
+    /// Loads a configuration, or finds it where an earlier test had the same.
+    private func load(
+        _ setup: TestSetup, _ options: ProxyUnderTest.Options
+    ) throws(TestFault) -> (LoadedConfiguration, UInt16) {
+        if let known = loaded[setup] { return known }
+        let origin: ConfigurationSource.Origin =
+            if let file = setup.file { .file(file) } else { .text(setup.text, name: setup.name) }
+        do throws(LoadFailure) {
+            let configuration = try ProxyUnderTest.load(origin, options, LogFiles(inMemory: ()))
+            let sockets = ListenPlan(configuration.configuration.listeners).sockets
+            let port = sockets.lazy.filter { !$0.address.isUnix }.map(\.address.port).first
+            let made = (configuration: configuration, port: port ?? 80)
+            loaded[setup] = made
+            return made
+        } catch {
+            let errors = error.diagnostics.filter { $0.severity == .error }.map(\.description)
+            throw TestFault(errors.joined(separator: "\n"))
+        }
+    }
+}
+
+extension TestSetup {
+    /// As messages name the configuration.
+    fileprivate var name: String { config == nil ? "proxy" : "config" }
+
+    /// The configuration that it stands for.
+    var text: String {
+        if let config { return config }
+        var pluginDirective = ""
+        if let plugin {
+            let words = [plugin] + arguments.map { "\($0.name)=\($0.value)" }
+            pluginDirective = "plugin " + words.map(Self.quoted).joined(separator: " ") + ";"
+        }
+        return """
+            events {}
+            http {
+                lua_package_path "?.lua;;";
+                resolver 127.0.0.1;
+                map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+                \(http)
+                server {
+                    listen 80;
+                    \(server)
+                    location / {
+                        \(pluginDirective)
+                        proxy_pass http://backend;
+                        proxy_http_version 1.1;
+                        proxy_set_header Upgrade $http_upgrade;
+                        proxy_set_header Connection $connection_upgrade;
+                        \(location)
+                    }
+                }
+            }
+            """
+    }
+
+    private static func quoted(_ word: String) -> String {
+        "\"" + word.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("$", with: "\\$")
+            + "\""
+    }
+}

@@ -1,0 +1,893 @@
+"""Scripts in a running proxy: every stage in every form, what they decide, variables, tunnels, reloads, errors."""
+
+import re
+import signal
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from harness.backend import CLOSE, RESET, Backend, chunked, reply
+from harness.proxy import whole
+from harness.websocket import WebSocketServer, frame, handshake, switching
+from harness.wire import Client, wait_for
+
+pytestmark = pytest.mark.switchyard_only
+
+STAGES = ["init", "request", "upgrade", "response", "request_body", "response_body", "open", "close", "drain", "log"]
+ARGUMENTS = {"init": "", "request_body": "flow, chunk, last", "response_body": "flow, chunk, last",
+             "close": "flow, info"}
+WEBSOCKET = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+
+
+def note(text):
+    """Lua that leaves a word in the error log; `text` is an expression."""
+    return f"sy.log.info('<<' .. {text} .. '>>')"
+
+
+def notes(made):
+    """The words that scripts left, in order."""
+    return re.findall(r"<<(.*?)>>", made.log())
+
+
+def wait_for_notes(made, *expected):
+    wait_for(lambda: notes(made) == list(expected), 5, f"the notes {expected}, of {notes(made)},")
+
+
+def wait_for_note(made, text, seconds=5.0):
+    wait_for(lambda: text in notes(made), seconds, f"the note {text!r}")
+
+
+@pytest.fixture
+def server():
+    """A WebSocket server that echoes, and closes where it is told to."""
+
+    async def handler(connection):
+        async for message in connection:
+            if message.startswith("close "):
+                await connection.close(int(message.split()[1]), "as you wish")
+            elif message == "vanish":
+                connection.transport.abort()
+            else:
+                await connection.send(message)
+
+    with WebSocketServer(handler) as made:
+        yield made
+
+
+@pytest.fixture
+def tunnel(simple, server):
+    """A proxy before `server` with `location` text, and a way to open a tunnel through it."""
+
+    def make(location, **rest):
+        made = simple(location=WEBSOCKET + location, values={"backend": server}, **rest)
+        made.open = lambda **options: connect(f"ws://127.0.0.1:{made.port}/", **options)
+        return made
+
+    return make
+
+
+def closing(socket, within=5.0):
+    """Code and reason by which the peer closes."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            socket.recv(within)
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+# Stages
+
+
+def hooks(form, bodies, directory):
+    """(text for http, text for a location) that gives each stage of `bodies` its Lua, in one of three forms."""
+    outer, inner = [], []
+    if form == "plugin":
+        functions = "".join(
+            f"{stage} = function({ARGUMENTS.get(stage, 'flow')}) {body} end,\n" for stage, body in bodies.items())
+        (directory / "hooks.lua").write_text(f"return {{ {functions} }}")
+        inner.append(f"plugin {directory}/hooks.lua;")
+    for stage, body in bodies.items() if form != "plugin" else ():
+        if form == "file":
+            (directory / f"{stage}.lua").write_text(body)
+            text = f"{stage}_by_lua_file {directory}/{stage}.lua;"
+        else:
+            text = f"{stage}_by_lua_block {{ {body} }}"
+        (outer if stage == "init" else inner).append(text)
+    return "\n".join(outer), "\n".join(inner)
+
+
+@pytest.fixture(params=["block", "file", "plugin"])
+def form(request):
+    return request.param
+
+
+@pytest.fixture(params=["", "sy.sleep(0.05)"], ids=["at once", "waiting"])
+def wait(request):
+    return request.param
+
+
+@pytest.fixture
+def every_stage(form, wait, tmp_path):
+    return hooks(form, {stage: f"{wait} {note(repr(stage))}" for stage in STAGES}, tmp_path)
+
+
+def test_every_stage_of_a_request(simple, every_stage):
+    outer, inner = every_stage
+    made = simple(http=outer, location=inner)
+    response = made.fetch("/", method="POST", body=b"a body")
+    assert (response.status, response.body, made.backend.requests[0].body) == (200, b"ok", b"a body")
+    wait_for_note(made, "log")
+    seen = [word for at, word in enumerate(notes(made)) if word not in notes(made)[:at]]
+    assert sorted(seen[:2]) == ["init", "request"]
+    assert seen[2:] == ["request_body", "response", "response_body", "log"]
+
+
+def test_every_stage_of_a_tunnel(tunnel, every_stage):
+    outer, inner = every_stage
+    made = tunnel(inner, http=outer)
+    with made.open() as socket:
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
+    wait_for_note(made, "log")
+    assert sorted(notes(made)[:2]) == ["init", "request"]
+    assert notes(made)[2:] == ["upgrade", "response", "open", "close", "log"]
+
+
+def test_a_tunnel_is_drained(tunnel, form, tmp_path):
+    _, inner = hooks(form, {"drain": f"{note(repr('drain'))} sy.sleep(0.05) return 0.2"}, tmp_path)
+    made = tunnel(inner)
+    with made.open() as socket:
+        started = time.monotonic()
+        made.signal(signal.SIGQUIT)
+        wait_for_notes(made, "drain")
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
+        assert closing(socket) == (1001, "")
+        assert 0.2 < time.monotonic() - started < 4
+    assert made.wait_exit() == 0
+
+
+def test_a_drain_hook_closes_by_itself(tunnel):
+    made = tunnel("drain_by_lua_block { flow:close(1012, 'back soon') }")
+    with made.open() as socket:
+        made.signal(signal.SIGQUIT)
+        assert closing(socket) == (1012, "back soon")
+    assert made.wait_exit() == 0
+
+
+def test_init_runs_once_for_each_worker_before_it_accepts(proxy, backend):
+    made = proxy("""
+        lua_shared_dict counts 1m;
+        init_by_lua_block { sy.sleep(0.2) sy.shared.counts:incr("inits", 1, 0) }
+        server { listen 127.0.0.1:<port>; return 200 $count; set_by_lua_block $count { return sy.shared.counts:get("inits") } }
+    """, config=None, main="")
+    assert made.fetch("/").text == "1"
+
+
+def test_outer_levels_come_first(simple, tmp_path):
+    (tmp_path / "word.lua").write_text(
+        f"return function(config) return {{ request = function(flow) {note('config.word')} end }} end")
+
+    def level(name):
+        return (f"plugin {tmp_path}/word.lua word={name}1; request_by_lua_block {{ {note(repr(name + '2'))} }}"
+                f"plugin {tmp_path}/word.lua word={name}3;")
+
+    made = simple(http=level("http"), server=level("server"), location=level("location"))
+    assert made.fetch("/").status == 200
+    wait_for_notes(made, *(f"{name}{n}" for name in ("http", "server", "location") for n in (1, 2, 3)))
+
+
+def test_the_first_answer_ends_the_stage(simple):
+    made = simple(
+        server="request_by_lua_block { sy.sleep(0.01) return flow:respond{ status = 403 } }",
+        location=f"request_by_lua_block {{ {note(repr('never'))} }} log_by_lua_block {{ {note(repr('log'))} }}")
+    assert made.fetch("/").status == 403
+    wait_for_notes(made, "log")
+    assert made.backend.requests == []
+
+
+def test_plugins_require_modules(simple, tmp_path):
+    (tmp_path / "greeting.lua").write_text("local count = 0 return function() count = count + 1 return 'hello ' .. count end")
+    (tmp_path / "plugin.lua").write_text(
+        "local greet = require 'greeting' return { request = function(flow) flow.req.headers['X-Word'] = greet() end }")
+    made = simple(http=f'lua_package_path "{tmp_path}/?.lua;;";', location=f"plugin {tmp_path}/plugin.lua;")
+    for count in (1, 2):
+        made.fetch("/")
+        assert made.backend.requests[-1].get("X-Word") == f"hello {count}"
+
+
+def test_plugins_do_not_share_globals(simple):
+    made = simple(location="""
+        request_by_lua_block { counter = (counter or 0) + 1 flow.req.headers["X-A"] = tostring(counter) }
+        request_by_lua_block { flow.req.headers["X-B"] = tostring(counter) }
+    """)
+    made.fetch("/")
+    made.fetch("/")
+    assert (made.backend.requests[-1].get("X-A"), made.backend.requests[-1].get("X-B")) == ("2", "nil")
+
+
+def test_others_go_on_while_a_hook_waits(simple):
+    made = simple(location="request_by_lua_block { if flow.req.path == '/slow' then sy.sleep(1) end }")
+    with Client(made.port) as slow:
+        slow.request("/slow")
+        started = time.monotonic()
+        for _ in range(20):
+            assert made.fetch("/").status == 200
+        assert time.monotonic() - started < 0.9
+        assert slow.read_response().status == 200
+
+
+def test_requests_behind_a_waiting_one_stay_in_order(simple):
+    made = simple(location="request_by_lua_block { if flow.req.path == '/1' then sy.sleep(0.1) end }")
+    made.backend.answer = lambda request: reply(body=request.target.encode())
+    with Client(made.port) as client:
+        client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(1, 4)))
+        assert [client.read_response().text for _ in range(3)] == ["/1", "/2", "/3"]
+
+
+# What a request hook decides
+
+
+def test_respond(simple):
+    made = simple(location="""request_by_lua_block {
+        return flow:respond{ status = 418, headers = { ["X-A"] = { "1", "2" }, ["Content-Type"] = "text/x" }, body = "no" }
+    }""")
+    with Client(made.port) as client:
+        for method in ("GET", "POST", "GET"):
+            response = client.fetch("/", method=method, body=b"a body" if method == "POST" else b"")
+            assert (response.status, response.body, response.values("X-A")) == (418, b"no", [b"1", b"2"])
+            assert response.get("Content-Type") == "text/x"
+    assert made.backend.requests == []
+
+
+@pytest.mark.parametrize("call, status", [("'/b'", 302), ("'https://a.example/', 308", 308)])
+def test_redirect(simple, call, status):
+    response = simple(location=f"request_by_lua_block {{ return flow:redirect({call}) }}").fetch("/")
+    assert response.status == status
+    assert response.get("Location").endswith(call.split("'")[1])
+
+
+def test_an_internal_redirect_chooses_the_location_again(proxy, backend):
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>;
+            location / { request_by_lua_block { sy.sleep(0.01) return flow:internal_redirect("/inner/a?b=c") } }
+            location = /named { request_by_lua_block { return flow:internal_redirect("@name") } }
+            location /loop { request_by_lua_block { return flow:internal_redirect("/loop") } }
+            location /inner/ {
+                internal;
+                proxy_pass http://<backend>;
+                request_by_lua_block { flow.req.headers["X-Location"] = flow.location }
+            }
+            location @name { return 200 "named $uri"; }
+        }
+    """, values={"backend": backend})
+    assert made.fetch("/x", method="POST", body=b"kept").status == 200
+    request = backend.requests[0]
+    assert (request.target, request.body, request.get("X-Location")) == ("/inner/a?b=c", b"kept", "/inner/")
+    assert made.fetch("/named").text == "named /named"
+    assert made.fetch("/loop").status == 500
+    assert made.fetch("/").status == 200
+
+
+@pytest.fixture
+def routed(proxy, backends):
+    """A proxy that routes to what the header X-To says, words of it being a list."""
+    first, second, dead = (backends(reply(body=name)) for name in (b"first", b"second", b"dead"))
+    dead.stop()
+    made = proxy("""
+        upstream first { server <first>; }
+        upstream second { server <second>; }
+        upstream dead { server <dead>; server <dead> backup; }
+        server {
+            listen 127.0.0.1:<port>;
+            request_by_lua_block {
+                local list = {}
+                for word in (flow.req.headers["X-To"] or ""):gmatch("%S+") do list[#list + 1] = word end
+                if flow.req.path:find("wait") then sy.sleep(0.02) end
+                flow:route(#list == 1 and list[1] or list)
+            }
+            location / { }
+            location /passed/ { proxy_pass http://first/base/; }
+        }
+    """, values={"first": first, "second": second, "dead": dead})
+    made.first, made.second, made.dead = first, second, dead
+
+    def ask(to, target="/", **rest):
+        return made.fetch(target, headers=[("X-To", to)], **rest)
+
+    made.ask = ask
+    return made
+
+
+@pytest.mark.parametrize("target", ["/", "/wait", "/passed/x"])
+def test_route_to_a_name_a_url_or_the_first_of_a_list_that_answers(routed, target):
+    first, dead = f"http://{routed.first}", f"http://{routed.dead}"
+    for to, chosen in [
+            ("first", "first"), ("second", "second"), (first, "first"), ("dead second", "second"),
+            ("dead dead first second", "first"), (f"{dead} {first}", "first"), (f"dead {dead} second", "second")]:
+        assert routed.ask(to, target).text == chosen
+    assert routed.ask("dead", target).status == 502
+    assert routed.ask(f"dead {dead}", target).status == 502
+
+
+def test_a_routed_request_is_sent_whole(routed):
+    assert routed.ask("dead second", "/a%20b?c=d", method="POST", body=b"x" * 20000).text == "second"
+    [request] = routed.second.requests
+    assert (request.method, request.target, request.body) == ("POST", "/a%20b?c=d", b"x" * 20000)
+    routed.ask("second", "/passed/x")
+    assert routed.second.requests[-1].target == "/base/x"
+
+
+@pytest.mark.parametrize("to", ["unknown", "http://", "ftp://a", ""])
+def test_a_route_that_leads_nowhere_is_an_error(routed, to):
+    assert routed.ask(to).status == 500
+    assert "route: " in routed.log()
+
+
+# The request
+
+
+def test_what_a_script_sets_goes_upstream_and_is_seen_by_variables(simple):
+    made = simple(
+        location="""
+            add_header X-Seen "$http_x_set $request_method $arg_b";
+            request_by_lua_block {
+                flow.req.headers["X-Set"] = "set"
+                flow.req.headers["X-Gone"] = nil
+                flow.req.headers:add("X-Twice", "1")
+                flow.req.headers:add("X-Twice", "2")
+                flow.req.method = "PUT"
+                flow.req.path = "/other place"
+                flow.req.args.b = "2"
+            }""")
+    response = made.fetch("/path?a=1", headers=[("X-Set", "client's"), ("X-Gone", "1")])
+    [request] = made.backend.requests
+    assert (request.method, request.target) == ("PUT", "/other%20place?a=1&b=2")
+    assert request.values("X-Set") == [b"set"]
+    assert request.values("X-Twice") == [b"1", b"2"]
+    assert "X-Gone" not in request
+    assert response.get("X-Seen") == "set PUT 2"
+
+
+BODIES = {
+    "none": [],
+    "length": [("Content-Length", "11")],
+    "chunked": [("Transfer-Encoding", "chunked")],
+}
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_request_body_is_read_and_replaced(proxy, backend, kind, version):
+    made = proxy("""server {
+        listen 127.0.0.1:<port>;
+        request_by_lua_block {
+            local body = flow.req:body()
+            if flow.req.path == "/set" then flow.req:set_body("set for " .. body) end
+            flow.req.headers["X-Body"] = body
+        }
+        location / { proxy_http_version <version>; proxy_pass http://<backend>; }
+    }""", values={"version": version, "backend": backend})
+    body = b"" if kind == "none" else b"hello world"
+    sent = chunked(b"hello", b" world") if kind == "chunked" else body
+    for path, expected in [("/", body), ("/set", b"set for " + body), ("/", body)]:
+        assert made.fetch(path, method="POST", headers=BODIES[kind], body=sent).status == 200
+        request = backend.requests[-1]
+        assert (request.body, request.get("X-Body", "")) == (expected, body.decode())
+
+
+def test_a_body_that_comes_slowly_is_waited_for(simple):
+    made = simple(location="request_by_lua_block { flow.req.headers['X-Length'] = tostring(#flow.req:body()) }")
+    with Client(made.port) as client:
+        client.request("/", method="POST", headers=[("Content-Length", "100000")])
+        for _ in range(10):
+            client.send(b"x" * 10000)
+            time.sleep(0.01)
+        assert client.read_response().status == 200
+    assert made.backend.requests[0].get("X-Length") == "100000"
+    assert made.backend.requests[0].body == b"x" * 100000
+
+
+def test_a_body_that_is_too_large_is_refused(simple):
+    made = simple(location=f"""client_max_body_size 10k; request_by_lua_block {{
+        local body = flow.req:body() {note("'read'")}
+    }}""")
+    body = chunked(b"x" * 20000)
+    assert made.fetch("/", method="POST", headers=BODIES["chunked"], body=body).status == 413
+    assert notes(made) == []
+    assert made.backend.requests == []
+
+
+def test_a_request_body_is_rewritten_as_it_streams(simple):
+    made = simple(location="""request_body_by_lua_block {
+        if last then return "[end]" end
+        if chunk:find("drop") then return false end
+        return chunk:upper()
+    }""")
+    with Client(made.port) as client:
+        client.request("/", method="POST", headers=[("Transfer-Encoding", "chunked")])
+        for piece in (b"one ", b"drop me", b"two "):
+            client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            time.sleep(0.05)
+        client.send(b"0\r\n\r\n")
+        assert client.read_response().status == 200
+    assert made.backend.requests[0].body == b"ONE TWO [end]"
+
+
+# The response
+
+
+def test_a_response_is_changed(simple):
+    made = simple(location="""response_by_lua_block {
+        flow.res.status = 201
+        flow.res.headers["X-A"] = flow.res.headers["X-A"] .. "!"
+        flow.res.headers["X-Gone"] = nil
+        flow.res.headers:add("Set-Cookie", "b=2")
+    }""")
+    made.backend.answer = reply(headers=[("X-A", "1"), ("X-Gone", "1"), ("Set-Cookie", "a=1")])
+    response = made.fetch("/")
+    assert (response.status, response.get("X-A"), response.body) == (201, "1!", b"ok")
+    assert response.values("Set-Cookie") == [b"a=1", b"b=2"]
+    assert "X-Gone" not in response
+
+
+def test_a_response_is_replaced(simple):
+    made = simple(location="""response_by_lua_block {
+        sy.sleep(0.01)
+        if flow.res.status >= 500 then return flow:respond{ status = 200, body = "all is well\\n" } end
+    }""")
+    with Client(made.port) as client:
+        for status, body in [(503, b"all is well\n"), (200, b"ok"), (500, b"all is well\n")]:
+            made.backend.answer = reply(status)
+            response = client.fetch("/")
+            assert (response.status, response.body) == (200, body)
+
+
+@pytest.mark.parametrize("answer", [
+    reply(body=b"one two three"),
+    reply(headers=[("Transfer-Encoding", "chunked")], body=chunked(b"one ", b"two ", b"three"), length=False),
+    [reply(body=b"one two three", length=False), CLOSE],
+], ids=["length", "chunked", "until close"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_response_body_is_rewritten_as_it_streams(simple, answer, waits):
+    made = simple(location="response_body_by_lua_block {" + ("sy.sleep(0.005)" if waits else "") + """
+        if last then return chunk:upper() .. "!" end
+        return chunk:upper()
+    }""")
+    made.backend.answer = answer
+    with Client(made.port) as client:
+        for _ in range(2):
+            assert client.fetch("/").body == b"ONE TWO THREE!"
+
+
+def test_a_large_response_passes_a_waiting_hook_whole(simple):
+    made = simple(location="response_body_by_lua_block { sy.sleep(0.001) }")
+    body = bytes(range(256)) * 20000
+    made.backend.answer = reply(body=body)
+    assert made.fetch("/", timeout=30).body == body
+
+
+# Variables
+
+EVERYWHERE = """
+    lua_shared_dict counts 1m;
+    log_format words '$word $mapped';
+    map $word $mapped { hello mapped; default missed; }
+    map_by_lua_block $arg_a $doubled default=none { if value ~= "" then return value .. value end }
+    set_by_lua_block $word {
+        sy.shared.counts:incr(flow.req.path, 1, 0)
+        return flow.req.headers["X-Word"]
+    }
+    upstream hello { server <backend>; }
+    server {
+        listen 127.0.0.1:<port>;
+        access_log <dir>/access.log words;
+        location / {
+            proxy_pass http://$word/base/$word;
+            proxy_set_header X-Word $word;
+            proxy_set_header X-Mapped $mapped;
+            add_header X-Word "$word-$doubled";
+        }
+        location /return { return 200 "$word $mapped $doubled"; }
+        location /if { if ($word = hello) { return 200 yes; } return 200 no; }
+        location /set { set $other "<$word>"; return 200 $other; }
+        location /rewrite { rewrite ^ /to/$word? redirect; }
+        location /script {
+            request_by_lua_block { return flow:respond{ status = 200, body = flow.var.word .. flow.var.mapped } }
+        }
+        location /count { return 200 $count; access_log off; }
+        set_by_lua_block $count { return sy.shared.counts:get(flow.req.args.of) or 0 }
+    }
+"""
+
+
+@pytest.fixture
+def words(proxy, backend):
+    made = proxy(EVERYWHERE, values={"backend": backend})
+
+    def ask(target):
+        return made.fetch(target, headers=[("X-Word", "hello")])
+
+    made.ask = ask
+    return made
+
+
+def test_variables_of_scripts_are_used_in_proxying(words, backend):
+    response = words.ask("/x?a=b")
+    assert response.get("X-Word") == "hello-bb"
+    [request] = backend.requests
+    assert (request.target, request.get("X-Word"), request.get("X-Mapped")) == ("/base/hello", "hello", "mapped")
+    assert words.log_lines("access.log", 1) == ["hello mapped"]
+    assert words.fetch("/count?of=/x").text == "1"
+
+
+@pytest.mark.parametrize("target, body", [
+    ("/return", "hello mapped none"), ("/return?a=b", "hello mapped bb"), ("/if", "yes"), ("/set", "<hello>"),
+    ("/script", "hellomapped")])
+def test_variables_of_scripts_are_used_everywhere(words, target, body):
+    assert words.ask(target).text == body
+
+
+def test_variables_of_scripts_are_used_in_redirects(words):
+    assert words.ask("/rewrite").get("Location").endswith("/to/hello")
+
+
+def test_a_variable_is_computed_only_when_asked_for(words):
+    words.ask("/count?of=/none")
+    assert words.fetch("/count?of=/count").text == "0"
+
+
+def test_variables_wait_where_they_can(simple):
+    made = simple(
+        server="set_by_lua_block $slow default=never { sy.sleep(0.05) return 'waited' }",
+        location="proxy_set_header X-Slow $slow; request_by_lua_block { flow.req.headers['X-Read'] = flow.var.slow }")
+    assert made.fetch("/").status == 200
+    assert made.backend.requests[0].get("X-Slow") == "waited"
+    assert made.backend.requests[0].get("X-Read") == "waited"
+
+
+def test_variables_wait_for_the_requests_and_the_responses_head(proxy, backend):
+    made = proxy("""
+        set_by_lua_block $early { sy.sleep(0.02) return "early" }
+        set_by_lua_block $late { sy.sleep(0.02) return "late" .. flow.res.status }
+        server {
+            listen 127.0.0.1:<port>;
+            location / {
+                proxy_pass http://<backend>/$early; proxy_set_header X-Early $early; proxy_set_body "body $early";
+                add_header X-Late "$late $early";
+            }
+        }
+    """, values={"backend": backend})
+    response = made.fetch("/", method="POST", body=b"client's")
+    assert (response.status, response.get("X-Late")) == (200, "late200 early")
+    [request] = backend.requests
+    assert (request.target, request.get("X-Early"), request.body) == ("/early", "early", b"body early")
+
+
+def test_a_variable_that_cannot_wait_has_its_default(proxy):
+    made = proxy("""
+        set_by_lua_block $slow default=never { sy.sleep(0.01) return "waited" }
+        server { listen 127.0.0.1:<port>; return 200 $slow; }
+    """)
+    assert made.fetch("/").text == "never"
+    assert "wait" in made.log()
+
+
+def test_a_variable_that_fails_has_its_default(proxy):
+    made = proxy("""
+        set_by_lua_block $faulty default=fallback { error("broken") }
+        set_by_lua_block $empty { error("broken") }
+        server { listen 127.0.0.1:<port>; return 200 "$faulty,$empty"; }
+    """)
+    assert made.fetch("/").text == "fallback,"
+    assert len(re.findall(r"proxy\.conf:\d+: broken", made.log())) == 2
+
+
+# Tunnels
+
+
+def test_an_upgrade_is_denied(tunnel, server):
+    made = tunnel("upgrade_by_lua_block { sy.sleep(0.01) return flow:respond{ status = 403, body = 'no' } }")
+    with pytest.raises(InvalidStatus) as refused:
+        made.open()
+    assert (refused.value.response.status_code, refused.value.response.body) == (403, b"no")
+    assert server.requests == []
+
+
+def test_an_offer_is_changed(tunnel, server):
+    made = tunnel("""upgrade_by_lua_block {
+        flow.req.headers["X-Offer"] = table.concat(flow.offer.subprotocols, ",") .. " " .. tostring(flow.offer.deflate)
+        flow.offer.origin = "https://changed.example"
+        flow.offer.deflate = false
+        flow.offer.subprotocols = { "chat.v2" }
+    }""")
+    with made.open(origin="https://a.example", subprotocols=["chat.v1", "chat.v2"]) as socket:
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
+    headers = server.requests[0].headers
+    assert headers["X-Offer"] == "chat.v1,chat.v2 true"
+    assert headers["Origin"] == "https://changed.example"
+    assert headers["Sec-WebSocket-Protocol"] == "chat.v2"
+    assert "permessage-deflate" not in headers.get("Sec-WebSocket-Extensions", "")
+
+
+@pytest.mark.parametrize("hook, expected", [
+    ("flow:after(0.1, function() flow:close(4001, 'time is up') end)", (4001, "time is up")),
+    ("flow:after(0.1, function() sy.sleep(0.05) flow:close() end)", (1000, "")),
+    ("local n = 0 flow:every(0.03, function() n = n + 1 if n == 3 then flow:close(4000 + n, 'ticks') end end)",
+     (4003, "ticks")),
+    ("flow:deadline(sy.now() + 0.1, 4008, 'deadline')", (4008, "deadline")),
+    ("sy.sleep(0.05) flow:close(1008, 'at once')", (1008, "at once")),
+    ("flow:close(4000, ('ü'):rep(61))", (4000, "ü" * 61)),
+])
+def test_a_script_closes_an_open_tunnel(tunnel, hook, expected):
+    made = tunnel(f"open_by_lua_block {{ {hook} }} close_by_lua_block {{ " + note("info.code .. ' ' .. info.by") + "}")
+    with made.open() as socket:
+        assert closing(socket) == expected
+    wait_for_notes(made, f"{expected[0]} proxy")
+
+
+def test_a_close_frame_never_cuts_a_message(tunnel, server):
+    made = tunnel("open_by_lua_block { flow:after(0.1, function() flow:close(4001) end) }")
+    made_client = Client(made.port)
+    with made_client as client:
+        client.send(handshake())
+        client.read_response_head()
+        whole_frame = frame(b"x" * 1000, masked=True)
+        client.send(whole_frame[:500])
+        time.sleep(0.3)
+        client.send(whole_frame[500:])
+        assert client.read_exactly(4) == b"\x88\x02" + (4001).to_bytes(2, "big")
+    wait_for(lambda: len(server.requests) == 1, 5)
+
+
+INFO = note("info.code .. ' ' .. info.reason .. ' ' .. info.by .. ' ' .. tostring(info.clean)")
+
+
+def test_the_client_closes(tunnel):
+    made = tunnel(f"close_by_lua_block {{ {INFO} }}")
+    with made.open() as socket:
+        socket.close(4001, "bye")
+    wait_for_notes(made, "4001 bye client true")
+
+
+def test_the_upstream_closes(tunnel):
+    made = tunnel(f"close_by_lua_block {{ {INFO} }}")
+    with made.open() as socket:
+        socket.send("close 4002")
+        assert closing(socket) == (4002, "as you wish")
+    wait_for_notes(made, "4002 as you wish upstream true")
+
+
+@pytest.mark.parametrize("way", ["close", "reset"])
+def test_the_client_vanishes(tunnel, way):
+    made = tunnel(f"close_by_lua_block {{ {INFO} }}")
+    client = Client(made.port)
+    client.send(handshake())
+    assert client.read_response_head().status == 101
+    getattr(client, way)()
+    wait_for_notes(made, "1006  client false")
+
+
+def test_the_upstream_vanishes(tunnel):
+    made = tunnel(f"close_by_lua_block {{ {INFO} }}")
+    with made.open() as socket:
+        socket.send("vanish")
+        with pytest.raises(ConnectionClosed):
+            socket.recv(5)
+    wait_for_notes(made, "1006  upstream false")
+
+
+def test_a_tunnel_knows_its_ends(tunnel):
+    made = tunnel("log_by_lua_block { " + note(
+        "flow.client.address .. ' ' .. flow.upstream.port .. ' ' .. tostring(flow.client.bytes_in > 0 "
+        "and flow.upstream.bytes_out > 0) .. ' ' .. tostring(flow.subprotocol)") + "}")
+    with made.open() as socket:
+        socket.send("hello")
+        socket.recv(5)
+    wait_for(lambda: notes(made), 5, "the log hook")
+    address, port, counted, subprotocol = notes(made)[0].split()
+    assert (address, counted, subprotocol) == ("127.0.0.1", "true", "nil")
+    assert made.values["backend"].port == int(port)
+
+
+def test_timers_end_with_the_tunnel(tunnel):
+    made = tunnel("open_by_lua_block { flow:every(0.05, function() " + note("'tick'") + " end) }")
+    with made.open():
+        wait_for(lambda: len(notes(made)) >= 2, 5, "two ticks")
+    time.sleep(0.2)
+    count = len(notes(made))
+    time.sleep(0.3)
+    assert len(notes(made)) == count
+
+
+# Reload
+
+
+def test_a_reload_changes_scripts(simple, tmp_path):
+    script = tmp_path / "plugin.lua"
+
+    def write(word):
+        script.write_text(f"return {{ response = function(flow) flow.res.headers['X-Word'] = '{word}' end }}")
+
+    write("one")
+    made = simple(location=f"plugin {script};")
+    with Client(made.port) as kept:
+        assert kept.fetch("/").get("X-Word") == "one"
+        write("two")
+        made.reload()
+        wait_for(lambda: made.fetch("/").get("X-Word") == "two", 5, "the new script")
+        assert kept.fetch("/").get("X-Word") == "two"
+
+
+@pytest.mark.parametrize("text, message", [
+    ("return {\n  request = function(flow)\n    return flow:\n  end\n}", r"plugin\.lua:4: "),
+    ("return {\n  request = function() end,\n  rekuest = function() end }", r"rekuest.*plugin\.lua"),
+    ("local t = nil\nreturn { request = t.x }", r"plugin\.lua:2: "),
+    ("return 7", r"number.*plugin\.lua"),
+    ("while true do end", r"plugin\.lua:1: "),
+    ("return { request = ('x'):rep(1e9) }", r"not enough memory.*plugin\.lua"),
+])
+def test_a_faulty_script_keeps_the_old_one(simple, tmp_path, text, message):
+    script = tmp_path / "plugin.lua"
+    script.write_text("return { response = function(flow) flow.res.headers['X-Word'] = 'old' end }")
+    made = simple(location=f"plugin {script};")
+    script.write_text(text)
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert re.search(message, tested.stderr)
+    made.reload()
+    wait_for(lambda: re.search(message, made.log()), 5, "the message")
+    assert made.fetch("/").get("X-Word") == "old"
+    assert made.is_running
+
+
+def test_a_fault_in_a_block_carries_the_configurations_line(simple):
+    made = simple(location="", start=False)
+    text = made.config_path.read_text()
+    made.config_path.write_text(text.replace("location / {", 'location / {\nrequest_by_lua_block {\n  local a = "}"\n  x x\n}\n'))
+    line = 1 + made.config_path.read_text().split("  x x")[0].count("\n")
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert f"proxy.conf:{line}: " in tested.stderr
+
+
+def test_an_open_tunnel_survives_reloads_with_its_script(tunnel, tmp_path):
+    script = tmp_path / "plugin.lua"
+    made_of = ("return { open = function(flow) flow.ctx.word = %r end, close = function(flow) "
+               + note("flow.ctx.word .. ' closed'") + " end }")
+    script.write_text(made_of % "old")
+    made = tunnel(f"plugin {script};")
+    with made.open() as socket:
+        for number in range(3):
+            script.write_text(made_of % f"new{number}")
+            made.reload()
+            time.sleep(0.3)
+            socket.send("still here")
+            assert socket.recv(5) == "still here"
+    wait_for_notes(made, "old closed")
+    with made.open() as socket:
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
+    wait_for_notes(made, "old closed", "new2 closed")
+
+
+def test_a_waiting_hook_survives_a_reload(simple):
+    made = simple(location="request_by_lua_block { sy.sleep(1) }")
+    with Client(made.port) as client:
+        client.request("/")
+        time.sleep(0.2)
+        made.reload()
+        assert client.read_response().status == 200
+
+
+# Errors
+
+
+@pytest.mark.parametrize("stage", ["request", "upgrade", "response"])
+@pytest.mark.parametrize("waits", ["", "sy.sleep(0.01) "], ids=["at once", "after a wait"])
+def test_an_error_before_the_upgrade_is_a_500(tunnel, stage, waits):
+    made = tunnel(f"{stage}_by_lua_block {{ {waits}error('broken') }}")
+    with pytest.raises(InvalidStatus) as refused:
+        made.open()
+    assert refused.value.response.status_code == 500
+    assert b"broken" not in (refused.value.response.body or b"")
+    log = made.log()
+    assert re.search(rf"{stage} hook of .*proxy\.conf:\d+ failed: .*proxy\.conf:\d+: broken", log)
+    assert "stack traceback:" in log and "exchange " in log
+
+
+@pytest.mark.parametrize("waits", ["", "sy.sleep(0.01) "], ids=["at once", "after a wait"])
+def test_an_error_after_the_upgrade_closes_with_1011(tunnel, waits):
+    made = tunnel(f"open_by_lua_block {{ {waits}error('broken') }}")
+    with made.open() as socket:
+        assert closing(socket)[0] == 1011
+
+
+@pytest.mark.parametrize("stage", ["request", "upgrade", "response", "open", "close", "log"])
+@pytest.mark.parametrize("waits", ["", "sy.sleep(0.01) "], ids=["at once", "after a wait"])
+def test_lua_on_error_open_goes_on(tunnel, stage, waits):
+    made = tunnel(f"lua_on_error open; {stage}_by_lua_block {{ {waits}error('broken') }}")
+    with made.open() as socket:
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
+    wait_for(lambda: "broken" in made.log(), 5, "the message")
+
+
+def test_an_error_in_a_request_body_hook(simple):
+    made = simple(location="request_body_by_lua_block { error('broken') }")
+    assert made.fetch("/", method="POST", body=b"a body").status == 500
+    assert made.fetch("/").status in (200, 500)
+
+
+def test_an_error_in_a_response_body_hook_breaks_the_response_off(simple):
+    made = simple(location="response_body_by_lua_block { if chunk:find('2') then error('broken') end }")
+    made.backend.answer = [reply(headers=[("Content-Length", "2")], body=b"1", length=False), 0.1, b"2"]
+    with Client(made.port) as client:
+        client.request("/")
+        assert b"\r\n0\r\n" not in client.read_rest()
+
+
+@pytest.mark.parametrize("value", [
+    "{ code = 7 }", "nil", "7", "setmetatable({}, { __tostring = function() return 'shown' end })",
+    "setmetatable({}, { __tostring = function() error('again') end })", "print", "flow"])
+def test_an_error_may_be_any_value(simple, value):
+    made = simple(location=f"request_by_lua_block {{ error({value}) }}", server="location = /calm { return 200 calm; }")
+    for _ in range(20):
+        assert made.fetch("/").status == 500
+    assert "request hook of" in made.log()
+    if "shown" in value:
+        assert "shown" in made.log()
+    assert made.fetch("/calm").status == 200
+
+
+def test_an_error_in_a_log_hook_harms_nobody(simple):
+    made = simple(location="log_by_lua_block { error('broken') }")
+    with Client(made.port) as client:
+        for _ in range(10):
+            assert client.fetch("/").status == 200
+    wait_for(lambda: made.log().count("broken") >= 10, 5, "the messages")
+
+
+def test_log_hooks_outlive_their_client(simple):
+    made = simple(location="log_by_lua_block { sy.sleep(0.2) " + note("flow.req.path .. flow.res.status") + "}")
+    assert made.fetch("/a").status == 200
+    assert made.fetch("/b").status == 200
+    wait_for(lambda: sorted(notes(made)) == ["/a200", "/b200"], 5, "the notes")
+
+
+@pytest.mark.parametrize("wait_call", ["sy.sleep(30)", "flow.req:body()", "sy.fetch{ url = 'http://<hole>/' }"])
+@pytest.mark.parametrize("way", ["close", "reset"])
+def test_a_client_that_vanishes_cancels_its_hook(simple, backends, wait_call, way):
+    hole = backends(program=lambda connection: time.sleep(20))
+    made = simple(location=f"""request_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() {note("'cancelled'")} end }})
+        {note("'waits'")}
+        {wait_call}
+        {note("'never'")}
+    }} log_by_lua_block {{ {note("'log'")} }}""", values={"hole": hole})
+    client = Client(made.port)
+    client.request("/", method="POST", headers=[("Content-Length", "10")])
+    wait_for_notes(made, "waits")
+    getattr(client, way)()
+    wait_for_notes(made, "waits", "cancelled", "log")
+
+
+def test_a_flow_that_is_kept_is_nobody_elses(simple):
+    made = simple(location="""request_by_lua_block {
+        local path = flow.req.path
+        if path == "/keep" then kept, headers = flow, flow.req.headers
+        elseif path == "/field" then return flow:respond{ status = 200, body = kept.req.path }
+        elseif path == "/headers" then return flow:respond{ status = 200, body = headers["X-Secret"] or "none" }
+        elseif path == "/write" then headers["X-Secret"] = "stolen"
+        elseif path == "/call" then kept:respond{ status = 200, body = "stolen" }
+        elseif path == "/timer" then kept:after(0, function() end)
+        end
+    }""")
+    assert made.fetch("/keep").status == 200
+    for path in ("/field", "/headers", "/write", "/call", "/timer"):
+        assert made.fetch(path, headers=[("X-Secret", "mine")]).status == 500
+    assert len(re.findall(r"request hook of .* failed: .*exchange", made.log())) == 5
+    assert made.fetch("/other").status == 200

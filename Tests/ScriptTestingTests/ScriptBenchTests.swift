@@ -1,0 +1,365 @@
+import EventLoop
+import LuaHooks
+import Testing
+
+@testable import ScriptTesting
+
+private func passes(_ body: String, _ location: SourceLocation = #_sourceLocation) {
+    final class Lines { var all: [String] = [] }
+    let lines = Lines()
+    var run = ScriptTestRun { lines.all.append($0) }
+    run.run(Array("test(\"it\", function()\n\(body)\nend)".utf8), name: "t.lua", directory: "/nowhere")
+    #expect(
+        run.totals == ScriptTestRun.Totals(passed: 1), "\(lines.all.joined(separator: "\n"))",
+        sourceLocation: location)
+}
+
+@Suite("What scripts' tests do with a proxy", .timeLimit(.minutes(1)))
+struct ScriptBenchTests {
+    @Test("a backend answers everywhere until a test makes one")
+    func anyBackend() {
+        passes(
+            """
+            local p = proxy{}
+            local res = p:request{ method = "POST", body = "x" }
+            expect(res.status):equals(200)
+            expect(res.body):equals("")
+            expect(p:access_log()):matches('"POST / HTTP/1.1" 200 0')
+            expect(p:log()):equals{}
+            """)
+    }
+
+    @Test("a request arrives with what the proxy made of it, and is answered by the test")
+    func expectedRequest() {
+        passes(
+            """
+            local p = proxy{ location = "proxy_set_header X-Set here;" }
+            local backend = p:backend("backend:80")
+            local client = p:connect("203.0.113.9:4000")
+            client:send{ method = "PUT", path = "/a/b?c=d", headers = { ["X-Two"] = { "1", "2" } }, body = "body" }
+            expect(client:response()):is_nil()
+            local request = backend:expect_request()
+            expect(request.method):equals("PUT")
+            expect(request.uri):equals("/a/b?c=d")
+            expect(request.path):equals("/a/b")
+            expect(request.query):equals("c=d")
+            expect(request.headers["x-set"]):equals("here")
+            expect(request.headers:all("X-Two")):equals{ "1", "2" }
+            expect(request.body):equals("body")
+            request:respond{ status = 404, headers = { ["X-B"] = "b" }, body = "none" }
+            local res = client:response()
+            expect(res.status):equals(404)
+            expect(res.headers["x-b"]):equals("b")
+            expect(res.body):equals("none")
+            expect(function() request:respond() end):raises("has been answered")
+            expect(p:access_log()[1]):matches("^203%.0%.113%.9 ")
+            expect(backend.connections):equals(1)
+            backend:expect_none()
+            expect(function() backend:expect_request() end):raises("no request has come")
+            """)
+    }
+
+    @Test("a function answers at an address, and elsewhere nobody does but the one for all")
+    func addresses() {
+        passes(
+            """
+            local p = proxy{ config = [[
+                events {}
+                http {
+                    upstream two { server other.test:9000; }
+                    server { listen 8080; location / { proxy_pass http://two; } location /x { proxy_pass http://x; } }
+                }]] }
+            p:backend("other.test:9000", function(request) return { body = "other " .. request.path } end)
+            expect(p:request{ path = "/1" }.body):equals("other /1")
+            expect(p:request{ path = "/x" }.body):equals("")
+            p:backend(function() return { status = 202 } end)
+            expect(p:request{ path = "/x" }.status):equals(202)
+            expect(p:request{ path = "/1" }.status):equals(200)
+            """)
+    }
+
+    @Test("backends that refuse, are silent or break off are what the proxy makes of them")
+    func failingBackends() {
+        passes(
+            """
+            local p = proxy{ location = "proxy_connect_timeout 3s;" }
+            local backend = p:backend()
+            backend:refuse()
+            expect(p:request().status):equals(502)
+            backend:stay_silent()
+            local client = p:send()
+            advance(2.999)
+            expect(client:response()):is_nil()
+            advance(0.001)
+            expect(client:response().status):equals(504)
+            backend = p:backend()
+            client = p:send()
+            backend:expect_request():vanish()
+            expect(client:response().status):equals(502)
+            expect(p:log()):matches("Connection reset by peer")
+            """)
+    }
+
+    @Test("a response that waits for something else is an error of request, and no response of send")
+    func waiting() {
+        passes(
+            """
+            local p = proxy{ location = "request_by_lua_block { sy.sleep(2) }" }
+            expect(function() p:request() end):raises("no response yet")
+            local client = p:send()
+            advance(1.9)
+            expect(client:response()):is_nil()
+            advance(0.1)
+            expect(client:response().status):equals(200)
+            """)
+    }
+
+    @Test("a client that vanishes cancels the hook that waits for it")
+    func vanishing() {
+        passes(
+            """
+            local p = proxy{
+                http = "lua_shared_dict d 1m;",
+                location = "request_by_lua_block { sy.sleep(2) sy.shared.d:set('went', 'on') sy.log.error('went on') }"
+            }
+            local client = p:send()
+            advance(1)
+            client:vanish()
+            advance(10)
+            expect(p:log()):equals{}
+            """)
+    }
+
+    @Test("a connection serves several requests; raw bytes go as they are")
+    func connections() {
+        passes(
+            """
+            local p = proxy{}
+            local client = p:connect()
+            expect(client:request{ path = "/1" }.status):equals(200)
+            expect(client:request{ method = "HEAD" }.status):equals(200)
+            expect(client.closed):equals(false)
+            client:send("GET / HTTP/1.1\\r\\n\\r\\n")
+            expect(client:response().status):equals(400)
+            expect(client.closed):equals(true)
+            client:close()
+            """)
+    }
+
+    @Test("sy.fetch is answered by the test, fails as it says, or goes to a backend")
+    func fetching() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                request_by_lua_block {
+                    local res, err = sy.fetch{ url = "http://accounts/who", method = "POST", body = "b", headers = { ["X-K"] = "k" } }
+                    return flow:respond{ status = res and res.status or 503, body = res and res.body or err }
+                }]] }
+            local seen
+            p:on_fetch(function(request)
+                seen = request
+                return { status = 201, body = "me" }
+            end)
+            local res = p:request()
+            expect(res.status):equals(201)
+            expect(res.body):equals("me")
+            expect(seen.url):equals("http://accounts/who")
+            expect(seen.method):equals("POST")
+            expect(seen.body):equals("b")
+            expect(seen.headers["x-k"]):equals("k")
+            p:on_fetch(function() return nil, "it is down" end)
+            expect(p:request().body):equals("it is down")
+            p:on_fetch(function() end)
+            p:backend("accounts:80", function(request) return { status = 203, body = request.body .. request.path } end)
+            res = p:request()
+            expect(res.status):equals(203)
+            expect(res.body):equals("b/who")
+            """)
+    }
+
+    @Test("bodies given as lists arrive piece by piece, in both directions")
+    func pieces() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                request_body_by_lua_block { if not last then return "<" .. chunk .. ">" end }
+                response_body_by_lua_block { if not last then return "[" .. chunk .. "]" end }]] }
+            p:backend(function(request) return { body = { "a", "b", request.body } } end)
+            expect(p:request{ method = "POST", body = { "1", "", "23" } }.body):equals("[a][b][<1><23>]")
+            local backend = p:backend()
+            local client = p:send()
+            backend:expect_request():respond{ headers = { Connection = "close" }, body = { "x", "y" } }
+            expect(client:response().body):equals("[x][y]")
+            """)
+    }
+
+    @Test("a script routes to a name, and talks to a backend over a socket of its own")
+    func otherServers() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                request_by_lua_block {
+                    if flow.req.path == "/route" then return flow:route("http://other.test:81") end
+                    local socket = sy.tcp.connect("redis.test", 6379)
+                    socket:send("GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+                    return flow:respond{ body = socket:receive("*l") }
+                }]] }
+            p:backend("other.test:81", function() return { body = "other" } end)
+            p:backend("redis.test:6379", function() return { status = 204 } end)
+            expect(p:request{ path = "/route" }.body):equals("other")
+            expect(p:request().body):equals("HTTP/1.1 204 ")
+            expect(p:log()):equals{}
+            """)
+    }
+
+    @Test("what fails in a function of the test's fails the test")
+    func failingFunctions() {
+        for body in [
+            "p:backend(function(request) expect(request.path):equals('/b') end)",
+            "p:backend(function() return { stats = 1 } end)",
+        ] {
+            var lines: [String] = []
+            var run = ScriptTestRun { lines.append($0) }
+            run.run(
+                Array("test('it', function() local p = proxy{} \(body) pcall(p.request, p) end)".utf8),
+                name: "t.lua", directory: "/nowhere")
+            #expect(run.totals == ScriptTestRun.Totals(failed: 1))
+        }
+        passes(
+            """
+            local p = proxy{}
+            p:backend(function() expect(function() advance(1) end):raises("no time passes") return {} end)
+            expect(p:request().status):equals(200)
+            """)
+    }
+
+    @Test("a WebSocket opens through a plugin's hooks, which see and change the offer")
+    func webSocket() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                upgrade_by_lua_block {
+                    if flow.req.headers["Origin"] == "http://evil" then return flow:respond{ status = 403, body = "no" } end
+                    flow.req.headers["X-User"] = "ann"
+                }
+                close_by_lua_block { sy.log.error("closed by ", info.by, " with ", info.code) }]] }
+            local backend = p:backend()
+            local ws = p:websocket{ path = "/chat", protocols = { "a", "b" } }
+            expect(ws.response):is_nil()
+            expect(ws.open):equals(false)
+            local request = backend:expect_request()
+            expect(request.path):equals("/chat")
+            expect(request.headers["X-User"]):equals("ann")
+            local server = request:accept_websocket{ protocol = "b" }
+            expect(ws.response.status):equals(101)
+            expect(ws.response.headers["Sec-WebSocket-Protocol"]):equals("b")
+            ws:send("hello")
+            server:expect("hello")
+            server:send_binary("\\0\\1")
+            ws:expect("\\0\\1", "binary")
+            ws:expect_none()
+            server:send(("x"):rep(100000))
+            local text, kind = ws:receive()
+            expect(#text):equals(100000)
+            expect(kind):equals("text")
+            expect(ws:receive()):is_nil()
+            ws:close(1001, "going")
+            server:expect_close(1001, "going")
+            ws:expect_close(1001)
+            expect(ws.open):equals(false)
+            expect(function() ws:send("x") end):raises("is closed")
+            expect(p:log()):matches("closed by%s+client%s+with%s+1001")
+
+            local denied = p:websocket{ headers = { Origin = "http://evil" } }
+            expect(denied.response.status):equals(403)
+            expect(denied.response.body):equals("no")
+            expect(function() denied:send("x") end):raises("refused, with status 403")
+            """)
+    }
+
+    @Test("WebSockets echo where no backend is made, and fail with what was found")
+    func echo() {
+        passes(
+            """
+            local p = proxy{}
+            local ws = p:websocket{ protocols = "chat" }
+            ws:send("one")
+            ws:expect("one")
+            ws:send("two")
+            expect(function() ws:expect("three") end):raises('expected text "three", found text "two"')
+            expect(function() ws:expect("four") end):raises('found nothing')
+            expect(function() ws:expect_close() end):raises('expected a close frame, found nothing')
+            local backend = p:backend()
+            local other = p:websocket()
+            local server = backend:expect_request():accept_websocket()
+            other:vanish()
+            expect(({ server:receive() })[2]):equals("end")
+            """)
+    }
+
+    @Test("a shutdown asks tunnels to end, and drain hooks for their grace")
+    func draining() {
+        passes(
+            """
+            local p = proxy{ location = "drain_by_lua_block { return 5 }" }
+            local ws = p:websocket()
+            p:drain()
+            ws:send("still here")
+            ws:expect("still here")
+            expect(function() p:request() end):raises("does not listen")
+            """)
+    }
+
+    @Test("what is wrong with a configuration is an error with its place")
+    func configurations() {
+        passes(
+            """
+            expect(function() proxy{ config = "events {} http { nonsense; }" } end):raises("config:1:%d+: \\"nonsense\\"")
+            expect(function() proxy{ location = "request_by_lua_block { local = }" } end):raises("proxy:%d+")
+            expect(function() proxy{ plugin = "none.lua" } end):raises("/nowhere/none.lua")
+            expect(function() proxy{ plgin = "x" } end):raises("plgin")
+            expect(function() proxy{ args = { a = 1 } } end):raises("there is none")
+            expect(function() proxy{ config = "x", file = "y" } end):raises("expected one of")
+            expect(function() proxy{ config = "x", http = "y" } end):raises("no place")
+            expect(function() proxy{}:backend("a:b:c") end):raises("expected an address")
+            expect(function() proxy{}:connect("nobody") end):raises("expected a numeric address")
+            expect(function() proxy{}:request{ pth = "/" } end):raises("pth")
+            """)
+    }
+
+    @Test("names have addresses of their own, the same each time")
+    func names() {
+        #expect(TestNames.address(of: "App.test") == TestNames.address(of: "app.test"))
+        #expect(TestNames.address(of: "app.test") != TestNames.address(of: "app2.test"))
+        #expect(TestNames.address("app.test:81", defaultPort: 80)?.port == 81)
+        #expect(TestNames.address("[::1]:81", defaultPort: 80)?.description == "[::1]:81")
+        #expect(TestNames.address("unix:/a", defaultPort: 80)?.description == "unix:/a")
+        #expect(TestNames.address("a:x", defaultPort: 80) == nil)
+    }
+}
+
+@Suite("What a test of scripts leaves behind")
+struct ScriptBenchLifetimeTests {
+    @Test("a proxy goes with its test, whatever was done with it")
+    func lifetime() throws {
+        let bench = ScriptBench(directory: "/nowhere") { _ in }
+        weak var worker: AnyObject?
+        do {
+            var setup = TestSetup()
+            setup.location = "request_by_lua_block { sy.sleep(1) }"
+            let proxy = try #require(try bench.makeProxy(setup) as? BenchProxy)
+            worker = proxy.worker
+            let client = try proxy.connect(from: nil)
+            client.send(TestMessage())
+            let webSocket = try proxy.openWebSocket(TestHandshake(), from: nil)
+            _ = try proxy.addBackend(at: nil) { _ in nil }
+            proxy.answerFetches { _ in .network }
+            try bench.advance(byMilliseconds: 1_000)
+            #expect(webSocket.isOpen == false)
+            #expect(worker != nil)
+            proxy.end()
+            bench.begin()
+        }
+        #expect(worker == nil)
+    }
+}

@@ -1,0 +1,236 @@
+import LuaHooks
+import Testing
+
+@testable import ScriptTesting
+
+/// Runs a text as a file of tests; plugins are blocks of its configurations, so no file is read.
+private func run(
+    _ text: String, filter: String? = nil, timeout: Int = TestScript.timeout
+) -> (lines: [String], run: ScriptTestRun) {
+    final class Lines { var all: [String] = [] }
+    let lines = Lines()
+    var run = ScriptTestRun(filter: filter) { lines.all += $0.split(separator: "\n").map(String.init) }
+    run.timeout = timeout
+    run.run(Array(text.utf8), name: "some_test.lua", directory: "/nowhere")
+    return (lines.all, run)
+}
+
+/// What a test with this body is reported as, beside its file.
+private func report(_ body: String) -> [String] {
+    Array(run("test(\"it\", function()\n\(body)\nend)").lines.dropFirst())
+}
+
+private func passes(_ body: String, _ location: SourceLocation = #_sourceLocation) {
+    let lines = report(body)
+    #expect(lines == ["  ok      it"], "\(lines.joined(separator: "\n"))", sourceLocation: location)
+}
+
+/// The first line of what is said about a test that fails.
+private func fault(_ body: String) -> String? {
+    let lines = report(body)
+    guard lines.first == "  FAILED  it", lines.count > 1 else { return nil }
+    return String(lines[1].drop { $0 == " " })
+}
+
+@Suite("The runner of scripts' tests", .timeLimit(.minutes(1)))
+struct ScriptTestRunTests {
+    @Test("tests run in their order, and are counted by how they came out")
+    func totals() {
+        let (lines, run) = run(
+            """
+            test("one", function() end)
+            test("two", function() error("oh") end)
+            test("three", function() end)
+            """)
+        #expect(
+            lines == [
+                "some_test.lua", "  ok      one", "  FAILED  two", "          some_test.lua:2: oh",
+                "  ok      three",
+            ])
+        #expect(run.totals == ScriptTestRun.Totals(passed: 2, failed: 1))
+        #expect(run.summary == "2 passed, 1 failed")
+        #expect(run.exitCode == 1)
+    }
+
+    @Test("a filter chooses among names, the file's included")
+    func filter() {
+        let text = "test(\"a first\", function() end) test(\"another\", function() error(\"no\") end)"
+        #expect(run(text, filter: "first").run.summary == "1 passed, 0 failed, 1 left out")
+        #expect(run(text, filter: "some_test.lua: a f").run.totals.passed == 1)
+        #expect(run(text, filter: "first").run.exitCode == 0)
+    }
+
+    @Test("a file that does not load is told from tests that fail")
+    func unusable() {
+        let syntax = run("test(\"a\", function() end)\nlocal = 1")
+        #expect(syntax.lines.last?.contains("some_test.lua:2: ") == true)
+        #expect(syntax.run.totals == ScriptTestRun.Totals(unusable: 1))
+        #expect(syntax.run.exitCode == 2)
+        let raised = run("\nlocal function f() error(\"early\") end f()")
+        #expect(raised.lines[1] == "    some_test.lua:2: early")
+        #expect(raised.run.exitCode == 2)
+        #expect(run("sy.sleep(1)").lines[1].contains("cannot wait"))
+        #expect(run("proxy{}").lines[1].contains("proxy: can be used in tests only"))
+        #expect(run("test(\"a\", print) test(\"a\", print)").lines[1].contains("another test called \"a\""))
+        var missing = ScriptTestRun { _ in }
+        missing.run(file: "/nowhere/at_all_test.lua")
+        #expect(missing.exitCode == 2)
+        #expect(missing.summary == "0 passed, 0 failed, 1 file could not be used")
+    }
+
+    @Test("an error in a function that a test calls is shown with the way to it")
+    func traceback() {
+        let lines = run(
+            """
+            local function helper()
+                error("deep")
+            end
+            test("it", function()
+                helper()
+            end)
+            """
+        ).lines
+        #expect(lines[2] == "          some_test.lua:2: deep")
+        #expect(lines[3] == "          called from:")
+        #expect(lines.contains("            some_test.lua:5: in function <some_test.lua:4>"))
+        #expect(!lines.contains { $0.contains("[C]") })
+    }
+
+    @Test("a test that never ends is interrupted, also after the proxy's scripts have run within it")
+    func endless() {
+        let (lines, run) = run(
+            """
+            test("loops", function() while true do end end)
+            test("loops later", function()
+                proxy{ location = "request_by_lua_block { return flow:respond{ body = '' } }" }:request()
+                while true do pcall(function() end) end
+            end)
+            test("goes on", function() end)
+            """, timeout: 50)
+        #expect(run.totals == ScriptTestRun.Totals(passed: 1, failed: 2))
+        #expect(lines.filter { $0.contains("interrupted: on the CPU for longer") }.count == 2)
+    }
+
+    @Test("each test has proxies, clock and objects of its own")
+    func isolation() {
+        let (lines, run) = run(
+            """
+            local kept, time
+            test("one", function()
+                time = sy.now()
+                kept = proxy{ http = "lua_shared_dict d 1m;", location = "request_by_lua_block { sy.shared.d:incr('n', 1, 0) }" }
+                kept:request()
+                advance(10)
+            end)
+            test("two", function()
+                expect(sy.now()):equals(time)
+                expect(function() kept:request() end):raises("its test is over")
+                local p = proxy{
+                    http = "lua_shared_dict d 1m;",
+                    location = "request_by_lua_block { return flow:respond{ body = tostring(sy.shared.d:get('n')) } }"
+                }
+                expect(p:request().body):equals("nil")
+            end)
+            """)
+        #expect(run.totals == ScriptTestRun.Totals(passed: 2), "\(lines.joined(separator: "\n"))")
+    }
+
+    @Test("a test that fails shows what its proxies' error logs say")
+    func errorLog() {
+        let lines = report(
+            """
+            local p = proxy{ location = "request_by_lua_block { error('in the hook') }" }
+            expect(p:request().status):equals(200)
+            """)
+        #expect(lines[1] == "          some_test.lua:3: expected 200, found 500")
+        #expect(lines[2] == "          error log:")
+        #expect(lines[3].hasPrefix("            [error] lua: request hook of "))
+        #expect(lines[3].contains("in the hook"))
+    }
+
+    @Test("print and sy.log write into the report")
+    func printing() {
+        #expect(report("print(\"seen\", 1)") == ["    lua: seen\t1", "  ok      it"])
+    }
+}
+
+@Suite("Expectations of scripts' tests")
+struct ExpectationTests {
+    @Test("equal values pass, tables by what is in them")
+    func equal() {
+        passes(
+            """
+            expect(1):equals(1.0)
+            expect("a"):equals("a")
+            expect(nil):equals(nil)
+            expect(false):equals(false)
+            expect({ 1, { x = "y" }, [false] = 2 }):equals{ 1, { x = "y" }, [false] = 2 }
+            expect("1"):differs(1)
+            expect({}):differs{ 1 }
+            expect({ 1, 2 }):differs{ 1 }
+            """)
+    }
+
+    @Test("a difference names what was found and what was expected")
+    func differences() {
+        #expect(fault("expect(404):equals(200)") == "some_test.lua:2: expected 200, found 404")
+        #expect(fault("expect(nil):equals(\"a\\n\")") == "some_test.lua:2: expected \"a\\n\", found nil")
+        #expect(fault("expect(1):equals(\"1\")") == "some_test.lua:2: expected \"1\", found 1")
+        #expect(fault("expect(print):equals(print)")?.contains("found function") == true)
+        #expect(fault("expect(2):differs(2)") == "some_test.lua:2: found 2, expected something else")
+        #expect(fault("expect(0):is_nil()") == "some_test.lua:2: expected nil, found 0")
+        #expect(
+            fault("expect(false):is_true()") == "some_test.lua:2: expected a value that is true, found false")
+        let long = report("expect((\"a\"):rep(50) .. \"x\"):equals((\"a\"):rep(50) .. \"y\")")
+        #expect(long.last?.contains("which differs from byte 51 on") == true)
+    }
+
+    @Test("tables that differ are compared part by part")
+    func tables() {
+        #expect(
+            report("expect{ a = 1, b = { 1, 2 }, d = true }:equals{ a = 2, b = { 1, 3 }, [\"c d\"] = {} }")
+                == [
+                    "  FAILED  it",
+                    "          some_test.lua:2: the table is not as expected:",
+                    "            .a: expected 2, found 1",
+                    "            .b[2]: expected 3, found 2",
+                    "            [\"c d\"]: expected {}, found nil",
+                    "            .d: expected nil, found true",
+                ])
+    }
+
+    @Test("a table within itself is compared as far as it goes")
+    func cycles() {
+        #expect(
+            fault("local t = {} t.t = t expect(t):equals(t)")?.contains("not as expected") == true)
+    }
+
+    @Test("texts and lists are searched by Lua's patterns, or as they are")
+    func searching() {
+        passes(
+            """
+            expect("abc 42"):matches("^a.c %d+$")
+            expect({ "x", "y-1" }):matches("^y%-%d")
+            expect("a.b"):contains(".")
+            expect({ 1, "two" }):contains("wo")
+            """)
+        #expect(
+            fault("expect(\"abc\"):contains(\".\")")
+                == "some_test.lua:2: expected a text with \".\", found \"abc\"")
+        #expect(
+            fault("expect({ \"a\" }):matches(\"b\")")
+                == "some_test.lua:2: expected a match of \"b\", found { \"a\" }")
+        #expect(fault("expect(\"a\"):matches(\"%\")")?.contains("malformed pattern") == true)
+    }
+
+    @Test("an error can be what is expected")
+    func raising() {
+        passes("expect(function() error(\"so it is\") end):raises(\"so %a+ is\")")
+        passes("expect(error):raises()")
+        #expect(fault("expect(function() end):raises()") == "some_test.lua:2: expected an error, found none")
+        #expect(
+            fault("expect(function() error(\"a\", 0) end):raises(\"b\")")
+                == "some_test.lua:2: expected an error that matches \"b\", found \"a\"")
+        #expect(fault("expect(1):raises()") == "some_test.lua:2: found a number, expected a function")
+    }
+}
