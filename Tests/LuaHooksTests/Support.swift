@@ -172,6 +172,9 @@ final class ScriptFixture: FlowOwner {
 
     deinit { interpreter.endAllFlows() }
 
+    /// A flow holds its owner, and the fixture the flow: this lets go of the fixture.
+    private lazy var relay = FlowRelay(self)
+
     /// One hook's text.
     convenience init(
         _ stage: HookStage, _ text: String, settings: LuaSettings = LuaSettings(),
@@ -185,7 +188,7 @@ final class ScriptFixture: FlowOwner {
 
     var flow: ScriptFlow {
         let flow = interpreter.flow(of: exchange)
-        flow.owner = self
+        flow.owner = relay
         return flow
     }
 
@@ -223,6 +226,19 @@ final class ScriptFixture: FlowOwner {
         closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
     }
     func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
+}
+
+/// Passes on what is said to the owner of a flow, without holding it.
+private final class FlowRelay: FlowOwner {
+    private weak var owner: ScriptFixture?
+
+    init(_ owner: ScriptFixture) { self.owner = owner }
+
+    func stageEnded(_ stage: HookStage, _ result: StageResult) { owner?.stageEnded(stage, result) }
+    func variableIsReady() { owner?.variableIsReady() }
+    func readBody() { owner?.readBody() }
+    func close(code: UInt16, reason: [UInt8]) { owner?.close(code: code, reason: reason) }
+    func facts(of leg: FlowLeg) -> LegFacts { owner?.facts(of: leg) ?? LegFacts() }
 }
 
 extension Script {
