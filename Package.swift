@@ -86,13 +86,15 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests("PatternsTests", ["Patterns"]),
         tests("DigestTests", ["Digest"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
         tests(
-            "LuaHooksTests", ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns"],
+            "LuaHooksTests",
+            ["LuaHooks", "Digest", "ProxyCore", "Config", "Wire", "Patterns", "CAllocations"],
             resources: [.copy("Fixtures")]),
         tests("EventLoopTests", ["EventLoop"]),
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),

@@ -1,18 +1,24 @@
 package import Config
 
-/// A set of stages.
-package struct HookStages: Sendable, ExpressibleByArrayLiteral {
-    private let bits: UInt16
+/// A set of stages. One of constants costs nothing to make.
+package struct HookStages: Sendable, OptionSet {
+    package let rawValue: UInt16
 
-    package init(arrayLiteral stages: HookStage...) { self.init(stages) }
+    static let request = HookStages(of: .request)
+    static let upgrade = HookStages(of: .upgrade)
+    static let response = HookStages(of: .response)
+    static let open = HookStages(of: .open)
+    static let drain = HookStages(of: .drain)
 
-    package init(_ stages: [HookStage]) { bits = stages.reduce(0) { $0 | 1 << UInt16($1.rawValue) } }
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
 
-    package func contains(_ stage: HookStage) -> Bool { bits >> UInt16(stage.rawValue) & 1 != 0 }
+    init(of stage: HookStage) { rawValue = 1 << UInt16(stage.rawValue) }
+
+    package func contains(_ stage: HookStage) -> Bool { rawValue >> UInt16(stage.rawValue) & 1 != 0 }
 
     /// `request and upgrade`.
     var names: String {
-        let names = HookStage.allCases.filter(contains).map(\.name)
+        let names = HookStage.allCases.filter { contains($0) }.map(\.name)
         guard let last = names.last, names.count > 1 else { return names.first ?? "" }
         return names.dropLast().joined(separator: ", ") + " and " + last
     }

@@ -12,7 +12,9 @@ struct HookPlan {
     private var entries = [[HookEntry]](repeating: [], count: HookStage.allCases.count)
 
     var stages: HookStages {
-        HookStages(HookStage.allCases.filter { !self[$0].isEmpty })
+        HookStage.allCases.reduce(into: []) { stages, stage in
+            if !self[stage].isEmpty { stages.insert(HookStages(of: stage)) }
+        }
     }
 
     subscript(stage: HookStage) -> [HookEntry] {

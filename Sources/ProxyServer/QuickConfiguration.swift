@@ -11,6 +11,8 @@ package struct QuickConfiguration: Sendable {
 
     /// Absolute paths of plugins.
     package let scripts: [String]
+    /// Directives of the server besides, each line indented as it stands there.
+    package var serverText = ""
 
     /// - Parameters:
     ///   - listen: `[ADDR:]PORT`, or `unix:/path`.
@@ -66,7 +68,7 @@ package struct QuickConfiguration: Sendable {
 
                 server {
                     listen \(listen);
-            \(plugins)
+            \(plugins)\(serverText)
                     location / {
                         proxy_pass \(target);
                         proxy_http_version 1.1;

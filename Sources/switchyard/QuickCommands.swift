@@ -60,12 +60,13 @@ struct DemoCommand: ParsableCommand {
             Console().write(.emerg, "\(error)")
             throw ExitCode(1)
         }
-        let quick: QuickConfiguration
+        var quick: QuickConfiguration
         do throws(QuickConfiguration.Invalid) {
             quick = try QuickConfiguration(listen: listen, target: "http://127.0.0.1:\(backend.port)")
         } catch {
             throw ValidationError(error.description)
         }
+        quick.serverText = Self.hooks
         defer { backend.stop() }
         try RunOptions.serve(Server.Options(quick)) { server in
             // Started here, since from now on signals are the server's.
@@ -76,13 +77,31 @@ struct DemoCommand: ParsableCommand {
         }
     }
 
+    /// Hooks in Lua to look at: one answers by itself, one adds to every response.
+    private static let hooks = """
+                # A request hook that answers: nothing goes upstream.
+                location /hello {
+                    request_by_lua_block {
+                        local name = flow.req.args.name or flow.client.address
+                        return flow:respond{ body = "hello " .. name .. ", from a hook in Lua\\n" }
+                    }
+                }
+
+                # A response hook, for all that comes from the backend.
+                response_by_lua_block {
+                    flow.res.headers["X-Request-Id"] = flow.id
+                }
+
+        """
+
     private static func printThingsToTry(port: UInt16) {
         StandardOutput.line("open http://localhost:\(port)/ in a browser, or try:")
         let things = DemoServer.thingsToTry
-        let lines = things.map { thing in
+        var lines = things.map { thing in
             let scheme = thing.summary.hasPrefix("WebSocket") ? "ws" : "http"
             return (url: "\(scheme)://localhost:\(port)\(thing.target)", summary: thing.summary)
         }
+        lines.append((url: "http://localhost:\(port)/hello?name=you", summary: "a page made by a hook in Lua"))
         let width = lines.reduce(0) { max($0, $1.url.count) }
         for line in lines {
             let gap = String(repeating: " ", count: width - line.url.count + 2)

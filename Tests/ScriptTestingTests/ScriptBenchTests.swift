@@ -1,4 +1,5 @@
 import EventLoop
+import LuaHooks
 import Testing
 
 @testable import ScriptTesting
@@ -334,5 +335,31 @@ struct ScriptBenchTests {
         #expect(TestNames.address("[::1]:81", defaultPort: 80)?.description == "[::1]:81")
         #expect(TestNames.address("unix:/a", defaultPort: 80)?.description == "unix:/a")
         #expect(TestNames.address("a:x", defaultPort: 80) == nil)
+    }
+}
+
+@Suite("What a test of scripts leaves behind")
+struct ScriptBenchLifetimeTests {
+    @Test("a proxy goes with its test, whatever was done with it")
+    func lifetime() throws {
+        let bench = ScriptBench(directory: "/nowhere") { _ in }
+        weak var worker: AnyObject?
+        do {
+            var setup = TestSetup()
+            setup.location = "request_by_lua_block { sy.sleep(1) }"
+            let proxy = try #require(try bench.makeProxy(setup) as? BenchProxy)
+            worker = proxy.worker
+            let client = try proxy.connect(from: nil)
+            client.send(TestMessage())
+            let webSocket = try proxy.openWebSocket(TestHandshake(), from: nil)
+            _ = try proxy.addBackend(at: nil) { _ in nil }
+            proxy.answerFetches { _ in .network }
+            try bench.advance(byMilliseconds: 1_000)
+            #expect(webSocket.isOpen == false)
+            #expect(worker != nil)
+            proxy.end()
+            bench.begin()
+        }
+        #expect(worker == nil)
     }
 }

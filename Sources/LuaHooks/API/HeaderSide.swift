@@ -23,10 +23,12 @@ enum HeaderSide: Sendable {
     /// Where fields may be changed.
     var stages: HookStages {
         switch self {
-        case .request: [.request, .upgrade]
-        case .response: [.response]
+        case .request: Self.requestStages
+        case .response: .response
         }
     }
+
+    private static let requestStages: HookStages = [.request, .upgrade]
 
     // MARK: Reading
 

@@ -133,7 +133,7 @@ final class ScriptedEnd: FlowOwner {
     let flow: ScriptFlow
     private let ended: (ScriptedEnd, StageResult) -> Void
 
-    /// - Parameter ended: the stage that waited has come to its end.
+    /// `ended` is called when the stage that waited has come to its end.
     init(_ exchange: Exchange, _ flow: ScriptFlow, ended: @escaping (ScriptedEnd, StageResult) -> Void) {
         self.exchange = exchange
         self.flow = flow

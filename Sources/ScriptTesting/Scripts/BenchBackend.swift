@@ -21,7 +21,7 @@ final class BenchBackend: TestBackend {
         self.answersAnything = answersAnything
         backend.onConnect = { [unowned self] peer in
             let connection = BackendConnection(self, peer)
-            proxy.keep(peer)
+            self.proxy.keep(peer)
             peer.onActivity { _ in connection.received() }
         }
     }

@@ -41,6 +41,8 @@ final class BenchProxy: TestProxy {
     }
 
     var isRunning: Bool { proxy.isRunning }
+    /// For tests of what is left of it.
+    var worker: AnyObject { proxy.worker }
     func advance(byMilliseconds milliseconds: Int64) {
         proxy.advance(byMilliseconds: milliseconds)
         run()
