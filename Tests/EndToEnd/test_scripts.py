@@ -8,9 +8,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from harness.backend import CLOSE, RESET, Backend, chunked, reply
-from harness.proxy import whole
-from harness.websocket import WebSocketServer, frame, handshake, switching
+from harness.backend import CLOSE, chunked, reply
+from harness.websocket import WebSocketServer, frame, handshake
 from harness.wire import Client, wait_for
 
 pytestmark = pytest.mark.switchyard_only
@@ -187,6 +186,24 @@ def test_the_first_answer_ends_the_stage(simple):
     assert made.backend.requests == []
 
 
+def test_hooks_of_an_if_run_where_it_holds(simple):
+    made = simple(location=f"request_by_lua_block {{ {note(repr('location'))} }}"
+                  f"if ($arg_a) {{ request_by_lua_block {{ {note(repr('if'))} }} proxy_pass http://<backend>; }}")
+    made.fetch("/")
+    wait_for_notes(made, "location")
+    made.fetch("/?a=1")
+    wait_for_notes(made, "location", "location", "if")
+
+
+@pytest.mark.parametrize("directive", ["message_by_lua_block { }", "frame_by_lua_block { }", "access_by_lua_block { }",
+                                       "init_by_lua_block { }"])
+def test_what_has_no_place_in_a_location_is_refused(simple, directive):
+    made = simple(location=directive, start=False)
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert directive.split()[0] in tested.stderr
+
+
 def test_plugins_require_modules(simple, tmp_path):
     (tmp_path / "greeting.lua").write_text("local count = 0 return function() count = count + 1 return 'hello ' .. count end")
     (tmp_path / "plugin.lua").write_text(
@@ -318,6 +335,27 @@ def test_a_routed_request_is_sent_whole(routed):
     assert (request.method, request.target, request.body) == ("POST", "/a%20b?c=d", b"x" * 20000)
     routed.ask("second", "/passed/x")
     assert routed.second.requests[-1].target == "/base/x"
+
+
+def test_an_upgrade_is_routed(proxy, server, backends):
+    dead = backends()
+    dead.stop()
+    made = proxy(f"""
+        upstream dead {{ server <dead>; }}
+        upstream living {{ server <server>; }}
+        server {{
+            listen 127.0.0.1:<port>;
+            location / {{
+                proxy_http_version 1.1;
+                {WEBSOCKET}
+                proxy_pass http://dead;
+                upgrade_by_lua_block {{ sy.sleep(0.01) flow:route{{ "dead", "living" }} }}
+            }}
+        }}
+    """, values={"dead": dead, "server": server})
+    with connect(f"ws://127.0.0.1:{made.port}/") as socket:
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
 
 
 @pytest.mark.parametrize("to", ["unknown", "http://", "ftp://a", ""])
@@ -460,6 +498,20 @@ def test_a_response_body_is_rewritten_as_it_streams(simple, answer, waits):
     with Client(made.port) as client:
         for _ in range(2):
             assert client.fetch("/").body == b"ONE TWO THREE!"
+
+
+@pytest.mark.parametrize("method, status", [("HEAD", 200), ("GET", 304), ("GET", 204)])
+@pytest.mark.parametrize("wait_call", ["", "sy.sleep(0.01)"])
+def test_a_response_without_a_body_keeps_its_connection(simple, method, status, wait_call):
+    made = simple(location=f"""
+        response_by_lua_block {{ {wait_call} flow.res.headers["X-A"] = "1" }}
+        response_body_by_lua_block {{ {wait_call} return "body" }}""")
+    # Status 204 and 304 have no Content-Length, a HEAD's response has that of a GET's.
+    made.backend.answer = reply(status, body=b"ok")[:-2] if status == 200 else reply(status, body=b"")
+    with Client(made.port) as client:
+        for _ in range(3):
+            response = client.fetch("/", method=method)
+            assert (response.status, response.body, response.get("X-A")) == (status, b"", "1")
 
 
 def test_a_large_response_passes_a_waiting_hook_whole(simple):
@@ -873,6 +925,34 @@ def test_a_client_that_vanishes_cancels_its_hook(simple, backends, wait_call, wa
     wait_for_notes(made, "waits")
     getattr(client, way)()
     wait_for_notes(made, "waits", "cancelled", "log")
+
+
+@pytest.mark.parametrize("stage", ["request", "upgrade", "response", "open"])
+def test_a_client_that_vanishes_cancels_hooks_of_a_tunnel(tunnel, stage):
+    made = tunnel(f"""{stage}_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() {note("'cancelled'")} end }})
+        {note("'waits'")}
+        sy.sleep(30)
+        {note("'never'")}
+    }} log_by_lua_block {{ {note("'log'")} }}""")
+    client = Client(made.port)
+    client.send(handshake())
+    wait_for_notes(made, "waits")
+    client.reset()
+    wait_for_notes(made, "waits", "cancelled", "log")
+
+
+@pytest.mark.parametrize("stage", ["request_body", "response_body"])
+def test_a_client_that_vanishes_cancels_hooks_of_a_body(simple, stage):
+    made = simple(location=f"""{stage}_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() {note("'cancelled'")} end }})
+        sy.sleep(30)
+    }} log_by_lua_block {{ {note("'log'")} }}""")
+    client = Client(made.port)
+    client.request("/", method="POST", body=b"a body")
+    time.sleep(0.3)
+    client.reset()
+    wait_for_notes(made, "cancelled", "log")
 
 
 def test_a_flow_that_is_kept_is_nobody_elses(simple):
