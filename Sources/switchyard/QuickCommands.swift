@@ -80,7 +80,7 @@ struct DemoCommand: ParsableCommand {
     /// Hooks in Lua to look at: one answers by itself, one adds to every response.
     private static let hooks = """
                 # A request hook that answers: nothing goes upstream.
-                location /hello {
+                location = /lua {
                     request_by_lua_block {
                         local name = flow.req.args.name or flow.client.address
                         return flow:respond{ body = "hello " .. name .. ", from a hook in Lua\\n" }
@@ -101,7 +101,8 @@ struct DemoCommand: ParsableCommand {
             let scheme = thing.summary.hasPrefix("WebSocket") ? "ws" : "http"
             return (url: "\(scheme)://localhost:\(port)\(thing.target)", summary: thing.summary)
         }
-        lines.append((url: "http://localhost:\(port)/hello?name=you", summary: "a page made by a hook in Lua"))
+        lines.append(
+            (url: "http://localhost:\(port)/lua?name=you", summary: "a page made by a hook in Lua"))
         let width = lines.reduce(0) { max($0, $1.url.count) }
         for line in lines {
             let gap = String(repeating: " ", count: width - line.url.count + 2)
