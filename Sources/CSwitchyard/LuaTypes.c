@@ -21,16 +21,13 @@ enum { OWN_TABLE = 0xffff };
 static lua_Integer encode_part(int type, int part) { return -(((lua_Integer)type << 8 | part) + 1); }
 
 static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
-    lua_rawgeti(L, -1, 1);
-    int parts = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    object *made = lua_newuserdatauv(L, sizeof *made, parts);
-    made->owner = sy_vm_of(L);
+    sy_vm *vm = sy_vm_of(L);
+    object *made = lua_newuserdatauv(L, sizeof *made, *sy_parts_of(vm, type));
+    made->owner = vm;
     made->type = type;
     made->slot = slot;
     made->generation = generation;
-    lua_insert(L, -2);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
     lua_setmetatable(L, -2);
 }
 
@@ -69,11 +66,11 @@ static int push_part(lua_State *L, lua_Integer code) {
 /// `__index`. Upvalue 1: the members; 2: the dynamic getter's number, or nil.
 static int get_member(lua_State *L) {
     if (to_object(L, 1) == NULL) return luaL_error(L, "the fields of an object are read from the object itself");
-    lua_settop(L, 2);
+    // Lua calls with the object and the key: nobody else can, since the metatable is out of reach.
     lua_pushvalue(L, 2);
     switch (lua_rawget(L, lua_upvalueindex(1))) {
         case LUA_TNIL:
-            lua_settop(L, 2);
+            lua_pop(L, 1);
             if (lua_isnil(L, lua_upvalueindex(2))) {
                 lua_pushnil(L);
                 return 1;
@@ -121,9 +118,8 @@ bool sy_lua_object(lua_State *L, int index, int type, uint32_t *slot, uint32_t *
 
 void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts) {
     lua_State *L = sy_vm_main(vm);
-    lua_createtable(L, 1, 6);
-    lua_pushinteger(L, parts);
-    lua_rawseti(L, -2, 1);
+    *sy_parts_of(vm, type) = (unsigned char)parts;
+    lua_createtable(L, 0, 6);
     lua_pushstring(L, name);
     lua_setfield(L, -2, "__name");
     lua_pushboolean(L, false);

@@ -52,6 +52,8 @@ struct sy_vm {
     int allowed_ticks;
     int hook_timeout;
     volatile bool interrupted;
+    /// By type: see `sy_parts_of`.
+    unsigned char parts[256];
 };
 
 // MARK: Time
@@ -379,6 +381,8 @@ void sy_vm_cancel(sy_vm *vm, int index) {
 }
 
 int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }
+unsigned char *sy_parts_of(sy_vm *vm, int type) { return &vm->parts[type & 0xff]; }
+
 int sy_lua_running_script(lua_State *L) { return sy_vm_script(sy_vm_of(L)); }
 int sy_vm_script(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_script; }
 
