@@ -414,7 +414,24 @@ static int give_up(lua_State *L) {
     abort();
 }
 
+/// Messages that Lua makes while nothing is protected: were there no memory for one then, the process would end. A
+/// string that exists is found, not made again.
+static void keep_messages(lua_State *L) {
+    static const char key = 'm';
+    static const char *const messages[] = {
+        "cannot resume dead coroutine", "cannot resume non-suspended coroutine", "C stack overflow",
+        "error in error handling",
+    };
+    lua_newtable(L);
+    for (size_t index = 0; index < sizeof messages / sizeof *messages; index++) {
+        lua_pushstring(L, messages[index]);
+        lua_rawseti(L, -2, (lua_Integer)index + 1);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+}
+
 static int open_everything(lua_State *L) {
+    keep_messages(L);
     sy_lua_open_libraries(L, lua_toboolean(L, 1));
     sy_lua_open_module(L);
     return 0;

@@ -70,7 +70,7 @@ struct InterpreterTests {
 
     @Test("memory is limited, and the interpreter goes on afterwards")
     func memory() throws {
-        var settings = LuaSettings()
+        var settings = LuaSettings.patient
         settings.memoryLimit = 4 << 20
         for text in ["local s = ('x'):rep(1 << 30)", "local t = {} while true do t[#t + 1] = {} end"] {
             let fixture = try ScriptFixture(.request, text, settings: settings)

@@ -25,7 +25,7 @@ struct ModuleCase: Sendable {
     }
 
     func outcome(bodies: [LuaFunction.Body]? = nil) throws -> [String] {
-        var settings = LuaSettings()
+        var settings = LuaSettings.patient
         settings.sharedDictionaries = [SharedDictionarySettings(name: "d", bytes: 10_000)]
         let script = ScriptText(text: Array(text.utf8), file: "case.lua", line: 1)
         let fixture = try ScriptFixture([.test(.hook(.request, script))], settings: settings, bodies: bodies)

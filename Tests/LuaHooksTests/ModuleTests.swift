@@ -4,14 +4,14 @@ import Testing
 @testable import LuaHooks
 
 /// What a request hook with this text prints, and what goes to the log otherwise.
-func lines(_ text: String, settings: LuaSettings = LuaSettings()) throws -> [String] {
+func lines(_ text: String, settings: LuaSettings = .patient) throws -> [String] {
     let fixture = try ScriptFixture(.request, text, settings: settings)
     _ = fixture.run()
     return fixture.host.lines.map { $0.hasPrefix("[notice] lua: ") ? String($0.dropFirst(14)) : $0 }
 }
 
 /// What the expression raises, without its place.
-func failure(_ expression: String, settings: LuaSettings = LuaSettings()) throws -> String {
+func failure(_ expression: String, settings: LuaSettings = .patient) throws -> String {
     let printed = try lines(
         "print(select(2, pcall(function() return \(expression) end)))", settings: settings)
     let line = try #require(printed.first)
@@ -102,7 +102,7 @@ struct ModuleTests {
 
     @Test("spawned functions count against lua_max_waiting")
     func spawnedLimit() throws {
-        var settings = LuaSettings()
+        var settings = LuaSettings.patient
         settings.maxWaiting = 3
         let fixture = try ScriptFixture(
             .request, "for i = 1, 5 do sy.spawn(function() sy.sleep(1) end) end", settings: settings)

@@ -6,7 +6,7 @@ import Testing
 @Suite("Shared dictionaries of scripts")
 struct SharedFunctionTests {
     private func settings(_ bytes: Int = 100_000) -> LuaSettings {
-        var settings = LuaSettings()
+        var settings = LuaSettings.patient
         settings.sharedDictionaries = [
             SharedDictionarySettings(name: "rates", bytes: bytes),
             SharedDictionarySettings(name: "other", bytes: bytes),

@@ -132,7 +132,7 @@ final class ScriptFixture: FlowOwner {
         "events {} http { server { listen 127.0.0.1:8080; location / { set $mine 1; return 200; } } }"
 
     init(
-        _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = LuaSettings(),
+        _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = .patient,
         failure: ScriptFailurePolicy = .closed,
         request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n",
         configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil
@@ -177,7 +177,7 @@ final class ScriptFixture: FlowOwner {
 
     /// One hook's text.
     convenience init(
-        _ stage: HookStage, _ text: String, settings: LuaSettings = LuaSettings(),
+        _ stage: HookStage, _ text: String, settings: LuaSettings = .patient,
         failure: ScriptFailurePolicy = .closed,
         request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n"
     ) throws {
@@ -245,4 +245,13 @@ extension Script {
     static func test(_ body: Body) -> Script {
         Script(body: body, position: SourcePosition(file: "test.conf", line: 1, column: 1, order: 0))
     }
+}
+
+extension LuaSettings {
+    /// For tests of anything but time: other tests have threads watched, these may run on one of them, and slowly.
+    static let patient: LuaSettings = {
+        var settings = LuaSettings()
+        settings.hookTimeout = 60_000
+        return settings
+    }()
 }

@@ -1,0 +1,46 @@
+import Config
+import ProxyCore
+import Testing
+
+@testable import LuaHooks
+
+@Suite("At the end of memory")
+struct MemoryEndTests {
+    /// Each uses up all memory first, in blocks that get smaller, and goes on as it is.
+    private static let filler = """
+        local kept = {}
+        for _, size in ipairs{1 << 18, 1 << 14, 1 << 10, 64, 16} do
+          while true do
+            local made, text = pcall(string.rep, "x", size)
+            if not made or not pcall(function() kept[#kept + 1] = text .. #kept end) then break end
+          end
+        end
+
+        """
+
+    @Test(
+        "what Lua says outside of protected calls needs no memory",
+        arguments: [
+            "coroutine.resume(dead)", "coroutine.resume(dead, 1, 2)", "pcall(wrapped)",
+            "local function f() return coroutine.wrap(f)() end pcall(f)",
+            "pcall(error, setmetatable({}, {__tostring = function() error('again') end}))",
+            "coroutine.wrap(function() coroutine.resume(coroutine.running()) end)()",
+        ])
+    func messages(text: String) throws {
+        var settings = LuaSettings()
+        settings.memoryLimit = 2 << 20
+        settings.hookTimeout = 60_000
+        let prepared = """
+            local dead = coroutine.create(function() end)
+            coroutine.resume(dead)
+            local wrapped = coroutine.wrap(function() end)
+            wrapped()
+
+            """
+        let fixture = try ScriptFixture(.request, prepared + Self.filler + text, settings: settings)
+        // Whether it fails is no matter: that the process goes on is.
+        for _ in 0..<3 { _ = fixture.run() }
+        fixture.interpreter.collectGarbage()
+        #expect(fixture.interpreter.memory <= 2 << 20)
+    }
+}
