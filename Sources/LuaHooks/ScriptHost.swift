@@ -26,6 +26,35 @@ package protocol ScriptHost: AnyObject {
     ) -> any ScriptOperation
 }
 
+extension ScriptHost {
+    package func randomBytes(_ count: Int) -> [UInt8] {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    }
+}
+
+/// A host of scripts that cannot wait, since they are only loaded, or are tests: nothing below is ever asked of it.
+package protocol WaitlessHost: ScriptHost {}
+
+extension WaitlessHost {
+    package func setAlarm(at time: Int64) {}
+    package func scriptsAreInitialised() {}
+
+    package func fetch(
+        _ request: FetchRequest, for exchange: Exchange?,
+        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
+    ) -> any ScriptOperation { NoOperation() }
+
+    package func connect(
+        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
+    ) -> any ScriptOperation { NoOperation() }
+}
+
+private final class NoOperation: ScriptOperation {
+    func cancel() {}
+}
+
 /// A connection that a script has opened. Each `done` is called once, after the function has returned; never once the
 /// connection was closed on this side.
 package protocol ScriptConnection: AnyObject {

@@ -252,33 +252,11 @@ package final class TestScript {
 }
 
 /// The interpreter's view of the bench: tests have no exchanges, timers or connections of their own.
-private final class TestScriptHost: ScriptHost {
+private final class TestScriptHost: WaitlessHost {
     private unowned let bench: any TestBench
 
     init(_ bench: any TestBench) { self.bench = bench }
 
     var clock: Clock { bench.clock }
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) { bench.write(text) }
-    func setAlarm(at time: Int64) {}
-    func scriptsAreInitialised() {}
-
-    func randomBytes(_ count: Int) -> [UInt8] {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
-    }
-
-    // Tests cannot wait, so these are never asked for anything.
-    func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
-        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
-    ) -> any ScriptOperation { NoOperation() }
-
-    func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
-        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
-    ) -> any ScriptOperation { NoOperation() }
-}
-
-private final class NoOperation: ScriptOperation {
-    func cancel() {}
 }

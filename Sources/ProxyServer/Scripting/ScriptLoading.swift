@@ -22,28 +22,7 @@ extension ScriptProbe {
 }
 
 /// A host for scripts that are loaded and never run.
-private final class LoadingHost: ScriptHost {
+private final class LoadingHost: WaitlessHost {
     let clock = Clock()
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {}
-    func setAlarm(at time: Int64) {}
-    func scriptsAreInitialised() {}
-    func randomBytes(_ count: Int) -> [UInt8] {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
-    }
-
-    // A script cannot wait while it is loaded, so these are never asked for anything.
-    func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
-        done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
-    ) -> any ScriptOperation { NoOperation() }
-
-    func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
-        done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
-    ) -> any ScriptOperation { NoOperation() }
-}
-
-private final class NoOperation: ScriptOperation {
-    func cancel() {}
 }

@@ -86,11 +86,6 @@ final class WorkerScripts: ScriptHost {
         if let done { worker.postpone(done) }
     }
 
-    func randomBytes(_ count: Int) -> [UInt8] {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
-    }
-
     // MARK: Ends
 
     /// Runs the log hooks of an exchange that is over and has been logged, and ends its flow.
