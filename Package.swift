@@ -47,6 +47,7 @@ let package = Package(
         system("COpenSSL", "libcrypto", apt: "libssl-dev"),
         system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev"),
         system("CAres", "libcares", apt: "libc-ares-dev"),
+        system("CZlib", "zlib", apt: "zlib1g-dev"),
         system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
         .target(
             name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
@@ -57,7 +58,7 @@ let package = Package(
         library("Digest", ["COpenSSL"]),
         library("Config", ["Patterns"]),
         library("Bytes", []),
-        library("Wire", ["Bytes"]),
+        library("Wire", ["Bytes", "CZlib"]),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
