@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// The four bytes that a client's payload is combined with (RFC 6455 §5.3).
 package struct WebSocketMaskKey: Sendable, Equatable {
     /// The first byte lowest.
@@ -35,6 +37,14 @@ package struct WebSocketMaskKey: Sendable, Equatable {
             part[index] ^= self[position &+ index]
             index &+= 1
         }
+    }
+
+    /// Appends `bytes` masked or unmasked, the first of which stands at `position` in its frame's payload: the copy
+    /// and the mask in one pass.
+    package func append(masking bytes: Span<UInt8>, position: Int = 0, to output: inout [UInt8]) {
+        // A shift by 32 is one by 0 here, which leaves a key that needs no turn as it is.
+        let turn = UInt32((position & 3) &* 8)
+        output.append(bytes, xor: word &>> turn | word &<< (32 &- turn))
     }
 
     private static let blockLength = 64
