@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Tells whether a text that comes in pieces is UTF-8 (RFC 3629), as soon as the bytes allow: no overlong forms, no
 /// surrogates, nothing above U+10FFFF.
 package struct UTF8Validator: Sendable {
@@ -59,20 +61,40 @@ package struct UTF8Validator: Sendable {
     private static func skip(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var position = skipBlocks(bytes, from: start)
         let count = bytes.count
+        var wasASCII = false
         while position &+ 8 <= count {
-            let word = bytes.word(at: position)
+            let word = bytes.loadWord(at: position)
             let high = word & 0x8080_8080_8080_8080
             if high == 0 {
-                position = skipBlocks(bytes, from: position &+ 8)
+                // The second such word in a row may be the beginning of more.
+                position = wasASCII ? skipBlocks(bytes, from: position &+ 8) : position &+ 8
+                wasASCII = true
                 continue
             }
+            wasASCII = false
             let ascii = high.trailingZeroBitCount &>> 3
+            if ascii == 0 {
+                // The first byte lowest, so masks and values are to be read backwards. A few characters in a row, as
+                // in text of one language; whatever this does not take is looked at below.
+                if word & 0xc0e0_c0e0_c0e0_c0e0 == 0x80c0_80c0_80c0_80c0 {
+                    // Each lane is above 0: c0 and c1 would be overlong.
+                    let lanes = (word & 0x001e_001e_001e_001e) &+ 0x7fff_7fff_7fff_7fff
+                    guard lanes & 0x8000_8000_8000_8000 == 0x8000_8000_8000_8000 else { return -1 }
+                    position &+= 8
+                    continue
+                }
+                if word & 0xc0_c0f0_c0c0_f0 == 0x80_80e0_8080_e0 {
+                    let (one, other) = (word & 0x200f, word &>> 24 & 0x200f)
+                    guard one != 0, one != 0x200d, other != 0, other != 0x200d else { return -1 }
+                    position &+= 6
+                    continue
+                }
+            }
             if ascii > 4 {
                 // The character may go beyond the word.
                 position &+= ascii
                 continue
             }
-            // The first byte lowest, so masks and values are to be read backwards.
             let character = UInt32(truncatingIfNeeded: word &>> UInt64(ascii &* 8))
             position &+= ascii
             if character & 0xc0e0 == 0x80c0 {
@@ -101,12 +123,7 @@ package struct UTF8Validator: Sendable {
     private static func skipBlocks(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var position = start
         while position &+ 64 <= bytes.count {
-            let block = bytes.extracting(position..<(position &+ 64))
-            // True by the line above; said again, so that the loop becomes a few wide operations.
-            precondition(block.count == 64)
-            var all: UInt8 = 0
-            for offset in 0..<64 { all |= block[offset] }
-            if all >= 0x80 { break }
+            guard bytes.isASCIIBlock(at: position) else { break }
             position &+= 64
         }
         return position

@@ -26,42 +26,19 @@ package struct WebSocketMaskKey: Sendable, Equatable {
     /// The same for memory that is no array.
     package func apply(to bytes: inout MutableSpan<UInt8>, in range: Range<Int>, position: Int = 0) {
         var part = bytes._mutatingExtracting(range)
-        let count = part.count
-        var index = 0
-        if count >= Self.blockLength {
-            var pattern = InlineArray<64, UInt8>(repeating: 0)
-            for offset in pattern.indices { pattern[offset] = self[position &+ offset] }
-            index = Self.applyBlocks(of: pattern, to: &part)
-        }
-        while index < count {
-            part[index] ^= self[position &+ index]
-            index &+= 1
-        }
+        part.combine(xor: turned(to: position))
     }
 
     /// Appends `bytes` masked or unmasked, the first of which stands at `position` in its frame's payload: the copy
     /// and the mask in one pass.
     package func append(masking bytes: Span<UInt8>, position: Int = 0, to output: inout [UInt8]) {
-        // A shift by 32 is one by 0 here, which leaves a key that needs no turn as it is.
-        let turn = UInt32((position & 3) &* 8)
-        output.append(bytes, xor: word &>> turn | word &<< (32 &- turn))
+        output.append(bytes, xor: turned(to: position))
     }
 
-    private static let blockLength = 64
-
-    /// Works on whole blocks and returns where they end. Kept apart, so that the compiler sees an opaque pattern
-    /// and makes wide operations of the inner loop.
-    @inline(never)
-    private static func applyBlocks(
-        of pattern: InlineArray<64, UInt8>, to bytes: inout MutableSpan<UInt8>
-    ) -> Int {
-        var index = 0
-        let count = bytes.count
-        while index &+ blockLength <= count {
-            var block = bytes._mutatingExtracting(index..<(index &+ 64))
-            for offset in 0..<64 { block[offset] ^= pattern[offset] }
-            index &+= blockLength
-        }
-        return index
+    /// The key as it is from the payload byte at `position` on.
+    private func turned(to position: Int) -> UInt32 {
+        // A shift by 32 is one by 0 here, which leaves a key that needs no turn as it is.
+        let turn = UInt32((position & 3) &* 8)
+        return word &>> turn | word &<< (32 &- turn)
     }
 }
