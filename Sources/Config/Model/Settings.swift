@@ -69,6 +69,7 @@ package final class Settings: Sendable {
         package var proxyNextUpstreamTries = 0
         package var proxyNextUpstreamTimeout = 0
         package var upgradeProtocols = UpgradeProtocols.any
+        package var webSocket = WebSocketSettings()
         package var resolver: Resolver?
         package var resolverTimeout = 30_000
 
