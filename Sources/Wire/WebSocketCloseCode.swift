@@ -7,6 +7,7 @@ package enum WebSocketCloseCode {
     package static let policyViolation: UInt16 = 1008
     package static let messageTooBig: UInt16 = 1009
     package static let internalError: UInt16 = 1011
+    package static let badGateway: UInt16 = 1014
 
     /// Whether a close frame may carry `code`: the registered ones but 1004 to 1006 and 1015, which only
     /// stand for the lack of a frame, and those that libraries (3000) and applications (4000) choose.

@@ -39,61 +39,71 @@ package struct WebSocketFrameHeaderParser: Sendable {
     package mutating func parse(_ input: RawSpan, from offset: Int) -> Progress {
         let octets = input.octets
         var position = offset
+        if count == 0 {
+            let progress = Self.read(octets, at: offset, as: role, allowedReserved: allowedReserved)
+            guard progress == .needsMore else { return progress }
+        }
         while position < octets.count {
             held[count] = octets[position]
             count += 1
             position += 1
-            // The first two bytes are judged as they come: a peer that speaks something else is found out at
-            // once.
-            if count == 1, let violation = violationInFirstByte { return .invalid(violation) }
-            if count == 2, let violation = violationInSecondByte { return .invalid(violation) }
-            guard count >= 2, count == neededCount else { continue }
-            count = 0
-            return finish(at: position)
+            let progress = Self.read(
+                held.span.extracting(0..<count), at: 0, as: role, allowedReserved: allowedReserved)
+            switch progress {
+            case .needsMore: continue
+            case .invalid: return progress
+            case .header(let header, _):
+                count = 0
+                return .header(header, end: position)
+            }
         }
         return .needsMore
     }
 
-    private var opcode: WebSocketOpcode? { WebSocketOpcode(rawValue: held[0] & 15) }
-    private var lengthField: UInt8 { held[1] & 0x7f }
-    private var isMasked: Bool { held[1] & 0x80 != 0 }
-    private var lengthBytes: Int { lengthField < 126 ? 0 : lengthField == 126 ? 2 : 8 }
-    private var neededCount: Int { 2 + lengthBytes + (isMasked ? 4 : 0) }
-
-    private var violationInFirstByte: WebSocketFrameViolation? {
-        guard held[0] >> 4 & 7 & ~allowedReserved == 0 else { return .reservedBit }
-        guard let opcode else { return .reservedOpcode }
-        guard opcode.isControl else { return nil }
-        // RFC 6455 §5.5. Extensions may give control frames reserved bits; no known one does (RFC 7692 §6.1).
-        if held[0] & 0x80 == 0 { return .fragmentedControl }
-        return held[0] >> 4 & 7 == 0 ? nil : .reservedBit
-    }
-
-    private var violationInSecondByte: WebSocketFrameViolation? {
-        switch role {
-        case .server: if !isMasked { return .missingMask }
-        case .client: if isMasked { return .unexpectedMask }
+    /// Reads the header that begins at `start`, holding nothing: `needsMore` when it is not whole. The first two bytes
+    /// are judged even then: a peer that speaks something else is found out at once.
+    package static func read(
+        _ octets: Span<UInt8>, at start: Int, as role: WebSocketRole, allowedReserved: UInt8
+    ) -> Progress {
+        let available = octets.count &- start
+        guard available > 0 else { return .needsMore }
+        let first = octets[start]
+        let reserved = first &>> 4 & 7
+        guard reserved & ~allowedReserved == 0 else { return .invalid(.reservedBit) }
+        guard let opcode = WebSocketOpcode(rawValue: first & 15) else { return .invalid(.reservedOpcode) }
+        if opcode.isControl {
+            // RFC 6455 §5.5. Extensions may give control frames reserved bits; no known one does (RFC 7692 §6.1).
+            if first & 0x80 == 0 { return .invalid(.fragmentedControl) }
+            if reserved != 0 { return .invalid(.reservedBit) }
         }
-        return opcode?.isControl == true && lengthField > 125 ? .controlTooLong : nil
-    }
-
-    private func finish(at end: Int) -> Progress {
-        guard let opcode else { return .invalid(.reservedOpcode) }
-        var length = UInt64(lengthField)
-        if lengthBytes > 0 {
+        guard available > 1 else { return .needsMore }
+        let second = octets[start &+ 1]
+        let isMasked = second & 0x80 != 0
+        switch role {
+        case .server: if !isMasked { return .invalid(.missingMask) }
+        case .client: if isMasked { return .invalid(.unexpectedMask) }
+        }
+        var length = UInt64(second & 0x7f)
+        if length > 125, opcode.isControl { return .invalid(.controlTooLong) }
+        var end = start &+ 2
+        if length > 125 {
+            let bytes = length == 126 ? 2 : 8
+            guard available >= 2 &+ bytes else { return .needsMore }
             length = 0
-            for index in 2..<2 + lengthBytes { length = length << 8 | UInt64(held[index]) }
-            guard length > (lengthBytes == 2 ? 125 : 0xffff) else { return .invalid(.lengthNotMinimal) }
+            for index in end..<end &+ bytes { length = length &<< 8 | UInt64(octets[index]) }
+            end &+= bytes
+            guard length > (bytes == 2 ? 125 : 0xffff) else { return .invalid(.lengthNotMinimal) }
             // RFC 6455 §5.2: the highest bit is 0.
             guard length <= UInt64(Int64.max) else { return .invalid(.lengthTooLarge) }
         }
         var key: WebSocketMaskKey?
         if isMasked {
-            let start = 2 + lengthBytes
-            key = WebSocketMaskKey(held[start], held[start + 1], held[start + 2], held[start + 3])
+            guard octets.count &- end >= 4 else { return .needsMore }
+            key = WebSocketMaskKey(octets[end], octets[end &+ 1], octets[end &+ 2], octets[end &+ 3])
+            end &+= 4
         }
         let header = WebSocketFrameHeader(
-            opcode, payloadLength: Int64(length), isFinal: held[0] & 0x80 != 0, reserved: held[0] >> 4 & 7,
+            opcode, payloadLength: Int64(length), isFinal: first & 0x80 != 0, reserved: reserved,
             maskKey: key)
         return .header(header, end: end)
     }

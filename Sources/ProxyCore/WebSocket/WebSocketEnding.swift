@@ -1,0 +1,238 @@
+internal import Config
+internal import Wire
+
+/// How a WebSocket ends: who has said goodbye, and who has been told (RFC 6455 §7).
+package final class WebSocketEnding {
+    package enum Party: Sendable { case client, upstream, proxy }
+
+    struct Leg {
+        /// It was sent a close frame; nothing may follow that.
+        var isTold = false
+        /// It has sent one.
+        var isHeard = false
+        /// Its connection is over, or nothing that it says counts.
+        var isLost = false
+        /// The connection's sending side was shut down.
+        var isShut = false
+
+        var isDone: Bool { isLost || isTold && isHeard }
+    }
+
+    /// Of the close frame that began it; 1005 where that had no code, 1006 where there was none (RFC 6455 §7.1.5).
+    package let code: UInt16
+    package let reason: [UInt8]
+    package let by: Party
+    /// What the proxy tells those that nobody else has told.
+    var told: (code: UInt16, reason: [UInt8])?
+    var client = Leg()
+    var upstream = Leg()
+    /// When it is over at the latest, in milliseconds.
+    var due: Int64
+    /// The close frames are to stand behind whole messages.
+    var waitsForMessages = false
+    var isOver = false
+
+    init(code: UInt16, reason: [UInt8], by: Party, due: Int64) {
+        self.code = code
+        self.reason = reason
+        self.by = by
+        self.due = due
+    }
+
+    subscript(side: TunnelStateMachine.Side) -> Leg {
+        get { side == .client ? client : upstream }
+        set { if side == .client { client = newValue } else { upstream = newValue } }
+    }
+
+    /// Both sides have said goodbye.
+    package var isClean: Bool { client.isHeard && upstream.isHeard }
+}
+
+extension WebSocketPlane {
+    /// How it ended, or is about to.
+    package var endedBy: WebSocketEnding? { ending }
+
+    func isTold(_ side: Side) -> Bool { ending?[side].isTold ?? false }
+
+    private var closeTimeout: Int64 { Int64(rules.settings.closeTimeout) }
+
+    // MARK: The proxy's own reasons
+
+    /// Sends both peers a close frame, as soon as their frames allow it. Nothing happens where it is ending already.
+    ///
+    /// - Parameter atMessages: not between the frames of a message, if that ends within the close timeout.
+    package func end(_ code: UInt16, _ reason: [UInt8], atMessages: Bool = false) {
+        guard ending == nil else { return }
+        let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
+        ending.told = (code, reason)
+        ending.waitsForMessages = atMessages
+        begin(ending)
+    }
+
+    /// Has it end with 1001 then, in milliseconds, unless it ends before.
+    package func end(at time: Int64) { liveness.endsAt = min(liveness.endsAt, time) }
+
+    /// What a side sends is no WebSocket, or nothing that may be: it is told why, and so is the other.
+    func broke(_ side: Side, _ code: UInt16, _ reason: [UInt8]) {
+        self[side].isDeaf = true
+        drop(side)
+        if let ending {
+            ending[side].isLost = true
+            return tellAll()
+        }
+        let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
+        ending.told = (code, reason)
+        begin(ending)
+    }
+
+    /// A side's connection has ended, or failed.
+    package func lost(_ side: Side) {
+        self[side].isDeaf = true
+        drop(side)
+        if let ending {
+            ending[side].isLost = true
+            return tellAll()
+        }
+        let ending = WebSocketEnding(
+            code: 1006, reason: [], by: side == .client ? .client : .upstream,
+            due: owner.now &+ closeTimeout)
+        ending[side].isLost = true
+        ending.told = Self.news(ofLost: side, "the connection was lost")
+        begin(ending)
+    }
+
+    /// A side has not answered a ping.
+    func died(_ side: Side) {
+        self[side].isDeaf = true
+        drop(side)
+        let ending = WebSocketEnding(
+            code: 1006, reason: Array("ping timeout".utf8), by: side == .client ? .client : .upstream,
+            due: owner.now &+ closeTimeout)
+        ending.told = Self.news(ofLost: side, "ping timeout")
+        self.ending = ending
+        forgetScriptPings()
+        // It may be alive all the same, and read this one day; nobody waits for it.
+        sendCloseFrames(to: side)
+        ending[side].isLost = true
+        begin(ending)
+    }
+
+    /// What the other side is told. 1014 is a gateway's, of its upstream (IANA registry of close codes).
+    private static func news(ofLost side: Side, _ what: String) -> (code: UInt16, reason: [UInt8]) {
+        switch side {
+        case .client: (WebSocketCloseCode.internalError, Array("client: \(what)".utf8))
+        case .upstream: (WebSocketCloseCode.badGateway, Array("upstream: \(what)".utf8))
+        }
+    }
+
+    private func begin(_ ending: WebSocketEnding) {
+        self.ending = ending
+        forgetScriptPings()
+        tellAll()
+    }
+
+    /// Sends the close frames that may be sent now, and sees to the others.
+    private func tellAll() {
+        for side in [Side.client, .upstream] {
+            guard let ending, ending.told != nil, !ending[side].isTold, !ending[side].isLost else { continue }
+            // A frame that its source will not finish: nothing can be said behind that.
+            if self[side.other].isDeaf, isWithinFrame(to: side) {
+                ending[side].isLost = true
+                continue
+            }
+            self[side.other].frames.stopsAtFrames = true
+            if !self[side.other].isProcessing { flushWaiting(side.other) }
+        }
+        endIfOver()
+    }
+
+    private func sendCloseFrames(to side: Side) {
+        self[side.other].frames.stopsAtFrames = true
+        if !self[side.other].isProcessing { flushWaiting(side.other) }
+    }
+
+    /// Gives up what is held of one direction.
+    private func drop(_ side: Side) {
+        guard let busy = self[side].busy else { return }
+        if let wait = busy.waiting {
+            busy.waiting = nil
+            owner.cancel(wait.item)
+            commons.items.giveBack(wait.item)
+        }
+        if let assembly = busy.assembly.take() { commons.items.giveBack(assembly.item) }
+        if let wait = busy.gateWait.take() {
+            owner.cancel(wait.item)
+            commons.items.giveBack(wait.item)
+        }
+        busy.gated = []
+        busy.held = []
+        busy.jobs = []
+        busy.jobBytes = 0
+        if busy.isIdle { self[side].busy = nil }
+    }
+
+    /// The tunnel is no more.
+    package func shutDown() {
+        forgetScriptPings()
+        for side in [Side.client, .upstream] { drop(side) }
+        ending?.isOver = true
+    }
+
+    // MARK: A peer's close frame
+
+    /// Takes a valid one, which ends the direction. It goes on to the other side if that has not been told.
+    ///
+    /// - Returns: whether it goes on.
+    func closeReceived(_ close: WebSocketClosePayload, _ payload: [UInt8], from side: Side) -> Bool {
+        self[side].isDeaf = true
+        let code = close.code ?? 1005
+        if let ending {
+            ending[side].isHeard = true
+            guard ending.told == nil, !ending[side.other].isTold else { return false }
+        } else {
+            let ending = WebSocketEnding(
+                code: code, reason: Array(payload[close.reason]), by: side == .client ? .client : .upstream,
+                due: owner.now &+ closeTimeout)
+            ending[side].isHeard = true
+            self.ending = ending
+            forgetScriptPings()
+        }
+        return true
+    }
+
+    /// A peer's close frame was sent on.
+    func didPassClose(to side: Side) { ending?[side].isTold = true }
+
+    // MARK: The end
+
+    func timePassed(_ now: Int64, _ ending: WebSocketEnding) {
+        guard now >= ending.due, !ending.isOver else { return }
+        if ending.waitsForMessages {
+            ending.waitsForMessages = false
+            ending.due = now &+ closeTimeout
+            return tellAll()
+        }
+        // One has not answered. The other, which began, is told what it said.
+        if ending.told == nil { ending.told = (ending.code, ending.reason) }
+        tellAll()
+        guard !ending.isOver else { return }
+        ending.isOver = true
+        owner.planeEnded()
+    }
+
+    func endIfOver() {
+        guard let ending, !ending.isOver else { return }
+        for side in [Side.client, .upstream] {
+            let leg = ending[side]
+            // A server closes first (RFC 6455 §7.1.1); and whoever is not listened to learns that nothing follows.
+            guard leg.isTold, leg.isHeard || self[side].isDeaf, !leg.isShut else { continue }
+            ending[side].isShut = true
+            owner.finishSending(to: side)
+        }
+        guard ending.client.isDone, ending.upstream.isDone else { return }
+        ending.isOver = true
+        drop(.client)
+        drop(.upstream)
+        owner.planeEnded()
+    }
+}

@@ -1,0 +1,80 @@
+package import Wire
+
+/// A message or frame that hooks look at. Recycled: scripts may keep their object of it for longer.
+package final class WebSocketItem {
+    package enum Kind: Sendable { case message, frame }
+
+    /// In its pool.
+    package let slot: Int
+    /// Grows when the item is given back.
+    package fileprivate(set) var generation: UInt32 = 1
+    package fileprivate(set) var kind = Kind.message
+    package fileprivate(set) var side = TunnelStateMachine.Side.client
+    /// A message's is that of its first frame.
+    package fileprivate(set) var opcode = WebSocketOpcode.text
+    /// Of a frame: the last of its message.
+    package fileprivate(set) var isFinal = true
+    /// A script has sent it.
+    package fileprivate(set) var isInjected = false
+    /// The payload, without its mask and inflated; a frame's is as on the wire but for the mask.
+    package var data: [UInt8] = []
+    /// What a script has assigned to `.data`.
+    package var replacement: [UInt8]?
+
+    fileprivate init(slot: Int) { self.slot = slot }
+
+    package var isText: Bool { opcode == .text }
+}
+
+/// The items of a worker.
+package final class WebSocketItemPool {
+    private var items: [WebSocketItem] = []
+    private var idle: [WebSocketItem] = []
+    /// Bytes of payload that an item at rest keeps room for.
+    private static let keptRoom = 64 * 1024
+
+    package init() {}
+
+    /// Those that are under way.
+    package var openCount: Int { items.count - idle.count }
+
+    package func take(
+        _ kind: WebSocketItem.Kind, _ opcode: WebSocketOpcode, from side: TunnelStateMachine.Side,
+        isFinal: Bool = true, isInjected: Bool = false
+    ) -> WebSocketItem {
+        let item = idle.popLast() ?? WebSocketItem(slot: items.count)
+        if item.slot == items.count { items.append(item) }
+        item.kind = kind
+        item.opcode = opcode
+        item.side = side
+        item.isFinal = isFinal
+        item.isInjected = isInjected
+        return item
+    }
+
+    package func giveBack(_ item: WebSocketItem) {
+        item.generation &+= 1
+        if item.data.capacity > Self.keptRoom { item.data = [] } else { item.data.clear() }
+        if item.replacement != nil { item.replacement = nil }
+        idle.append(item)
+    }
+
+    package func item(_ slot: Int, generation: UInt32) -> WebSocketItem? {
+        guard items.indices.contains(slot), items[slot].generation == generation else { return nil }
+        return items[slot]
+    }
+}
+
+/// What becomes of a message or frame.
+package enum WebSocketVerdict: Sendable {
+    case pass
+    case drop
+    /// These payloads take its place, each a message or frame of the same type.
+    case replace([[UInt8]])
+    /// As above, for messages: each is seen by the hooks from the one at `position` on.
+    case split([[UInt8]], position: Int)
+    /// Both peers are sent a close frame; the message is not sent on.
+    case close(code: UInt16, reason: [UInt8])
+    /// It is told later, by `WebSocketPlane.resume`.
+    case waiting
+}

@@ -1,0 +1,187 @@
+internal import Config
+internal import Wire
+
+/// When something is due on a WebSocket: pings, their answers, its end for want of traffic. Milliseconds of the
+/// monotonic clock, `never` where nothing is.
+struct WebSocketLiveness {
+    static let never = Int64.max
+
+    struct Leg {
+        var nextPing = WebSocketLiveness.never
+        /// When the oldest ping that has no answer should have had one.
+        var pongDue = WebSocketLiveness.never
+        /// Of the last ping that was answered, in microseconds; 0 before.
+        var roundTrip: UInt32 = 0
+    }
+
+    var client = Leg()
+    var upstream = Leg()
+    /// Anything came from either side: what `proxy_read_timeout` counts from.
+    var lastReceived: Int64
+    /// What `websocket_idle_timeout` counts from.
+    var lastActive: Int64
+    /// The tunnel is to end then, as its worker or its scripts do.
+    var endsAt = WebSocketLiveness.never
+    /// Begins the payloads of our pings, which tells their answers from others.
+    let key: UInt32
+
+    init(_ rules: WebSocketRules, now: Int64, random: UInt32) {
+        lastReceived = now
+        lastActive = now
+        key = random
+        take(rules, now: now)
+    }
+
+    subscript(side: TunnelStateMachine.Side) -> Leg {
+        get { side == .client ? client : upstream }
+        set { if side == .client { client = newValue } else { upstream = newValue } }
+    }
+
+    /// Begins to send pings as `rules` have it, or ends to.
+    ///
+    /// The first comes after half an interval to a whole one: of connections that were made together, as after a
+    /// restart, the pings spread.
+    mutating func take(_ rules: WebSocketRules, now: Int64) {
+        let interval = Int64(rules.settings.pingInterval)
+        for (side, leg) in [(TunnelStateMachine.Side.client, WebSocketLegs.client), (.upstream, .upstream)] {
+            guard interval > 0, rules.settings.pingTo.contains(leg) else {
+                self[side].nextPing = Self.never
+                self[side].pongDue = Self.never
+                continue
+            }
+            let spread = UInt64(key ^ (side == .client ? 0 : 0x5bd1_e995)) &* UInt64(interval &- interval / 2)
+            self[side].nextPing = now &+ interval / 2 &+ Int64(spread &>> 32)
+        }
+    }
+
+    static let pingLength = 8
+
+    /// The payload of a ping: the key, and when it was sent, in microseconds that wrap.
+    func pingPayload(microseconds: Int64) -> [UInt8] {
+        let time = UInt32(truncatingIfNeeded: microseconds)
+        return (0..<8).map { index in
+            let word = index < 4 ? key : time
+            return UInt8(truncatingIfNeeded: word &>> UInt32((3 &- index & 3) &* 8))
+        }
+    }
+
+    /// When a ping with this payload was sent, if it is one of ours.
+    func sentTime(ofPing payload: [UInt8]) -> UInt32? {
+        guard payload.count == Self.pingLength else { return nil }
+        func word(_ start: Int) -> UInt32 {
+            (start..<start + 4).reduce(0) { $0 &<< 8 | UInt32(payload[$1]) }
+        }
+        return word(0) == key ? word(4) : nil
+    }
+}
+
+/// A ping that a script waits for the answer of.
+struct WebSocketScriptPing {
+    var side: TunnelStateMachine.Side
+    var payload: [UInt8]
+    /// The script's own.
+    var token: Int
+    /// Microseconds.
+    var sentAt: Int64
+    /// Milliseconds.
+    var due: Int64
+}
+
+/// Pings, and what follows from the lack of answers and of traffic.
+extension WebSocketPlane {
+    /// `timePassed` is to be called then.
+    package var deadline: Int64 {
+        if let ending { return ending.isOver ? WebSocketLiveness.never : ending.due }
+        var deadline = min(
+            liveness.client.nextPing, liveness.client.pongDue, liveness.upstream.nextPing,
+            liveness.upstream.pongDue, liveness.endsAt)
+        deadline = min(deadline, liveness.lastReceived &+ rules.readTimeout)
+        let idle = Int64(rules.settings.idleTimeout)
+        if idle > 0 { deadline = min(deadline, liveness.lastActive &+ idle) }
+        for ping in scriptPings { deadline = min(deadline, ping.due) }
+        return deadline
+    }
+
+    /// The round trip of the last ping that a side has answered, in microseconds.
+    package func roundTrip(_ side: Side) -> Int? {
+        let roundTrip = liveness[side].roundTrip
+        return roundTrip > 0 ? Int(roundTrip) : nil
+    }
+
+    package func timePassed() {
+        let now = owner.now
+        if let ending { return timePassed(now, ending) }
+        if now >= liveness.lastReceived &+ rules.readTimeout {
+            return end(WebSocketCloseCode.goingAway, Array("nothing came within proxy_read_timeout".utf8))
+        }
+        let idle = Int64(rules.settings.idleTimeout)
+        if idle > 0, now >= liveness.lastActive &+ idle {
+            return end(WebSocketCloseCode.goingAway, Array("idle".utf8))
+        }
+        if now >= liveness.endsAt {
+            liveness.endsAt = WebSocketLiveness.never
+            return end(WebSocketCloseCode.goingAway, [], atMessages: true)
+        }
+        for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
+        while let index = scriptPings.firstIndex(where: { now >= $0.due }) {
+            owner.pingEnded(scriptPings.remove(at: index).token, roundTrip: nil)
+        }
+    }
+
+    private func timePassed(_ now: Int64, on side: Side) {
+        let timeout = Int64(rules.settings.pongTimeout)
+        if now >= liveness[side].pongDue {
+            // An answer may lie where it is not read, behind what the other side or a hook does not take.
+            guard owner.isBlocked(side) || isPaused(side) else { return died(side) }
+            liveness[side].pongDue = now &+ timeout
+        }
+        guard now >= liveness[side].nextPing else { return }
+        liveness[side].nextPing = now &+ Int64(rules.settings.pingInterval)
+        if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = now &+ timeout }
+        sendControl(.ping, liveness.pingPayload(microseconds: owner.microseconds).span, to: side)
+    }
+
+    /// Sends a ping for a script, which `pingEnded` tells of the answer. Its payload is of up to 125 bytes, and one of
+    /// ours where it is `nil`.
+    ///
+    /// - Returns: whether it could be sent.
+    package func ping(_ side: Side, payload: [UInt8]?, token: Int) -> Bool {
+        guard ending == nil, scriptPings.count < 64 else { return false }
+        let microseconds = owner.microseconds
+        let payload = payload ?? liveness.pingPayload(microseconds: microseconds)
+        scriptPings.append(
+            WebSocketScriptPing(
+                side: side, payload: payload, token: token, sentAt: microseconds,
+                due: owner.now &+ Int64(rules.settings.pongTimeout)))
+        sendControl(.ping, payload.span, to: side)
+        return true
+    }
+
+    /// A script does not wait for its ping any more.
+    package func forgetPing(_ token: Int) { scriptPings.removeAll { $0.token == token } }
+
+    /// Takes a pong: an answer to a ping of ours goes no further.
+    ///
+    /// - Returns: whether it was one.
+    func takePong(_ payload: [UInt8], from side: Side) -> Bool {
+        var isOurs = false
+        if let sentTime = liveness.sentTime(ofPing: payload) {
+            isOurs = true
+            let roundTrip = UInt32(truncatingIfNeeded: owner.microseconds) &- sentTime
+            liveness[side].roundTrip = max(1, roundTrip)
+            liveness[side].pongDue = WebSocketLiveness.never
+        }
+        while let index = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) {
+            isOurs = true
+            let ping = scriptPings.remove(at: index)
+            let roundTrip = max(1, owner.microseconds &- ping.sentAt)
+            liveness[side].roundTrip = UInt32(clamping: roundTrip)
+            owner.pingEnded(ping.token, roundTrip: Int(roundTrip))
+        }
+        return isOurs
+    }
+
+    func forgetScriptPings() {
+        while let ping = scriptPings.popLast() { owner.pingEnded(ping.token, roundTrip: nil) }
+    }
+}

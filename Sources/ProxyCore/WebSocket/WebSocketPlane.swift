@@ -1,0 +1,656 @@
+internal import Config
+package import Wire
+
+/// What a WebSocket's plane needs of the world: the tunnel it runs in, or a test in its place.
+package protocol WebSocketPlaneOwner: AnyObject {
+    /// Sends to a peer, at once or as soon as it takes it.
+    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelStateMachine.Side)
+    /// Runs the hooks for a message or frame, from the one at `position` on.
+    func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict
+    /// Gives up the hooks of an item that they wait with.
+    func cancel(_ item: WebSocketItem)
+    /// The answer to a ping of a script's; `nil` when there was none in time. Microseconds.
+    func pingEnded(_ token: Int, roundTrip: Int?)
+    /// What the plane would have to look at is not read from this side at present, or is not taken by it.
+    func isBlocked(_ side: TunnelStateMachine.Side) -> Bool
+    /// Nothing will be sent to this side any more.
+    func finishSending(to side: TunnelStateMachine.Side)
+    /// Both sides have been told, and have answered or will not: what is unsent is to go out, and then both end.
+    func planeEnded()
+    /// Milliseconds of the monotonic clock.
+    var now: Int64 { get }
+    /// Microseconds of a clock that does not go back.
+    var microseconds: Int64 { get }
+}
+
+/// What planes of a worker share.
+package final class WebSocketCommons {
+    package let items = WebSocketItemPool()
+    package let deflatePool = DeflatePool()
+    private var buffers: [[UInt8]] = []
+    /// Unpredictable numbers (RFC 6455 §5.3, §10.3).
+    package let random: () -> UInt32
+    /// Bytes of output that are gathered for one call; pieces above it go out where they lie.
+    static let directSize = 16 * 1024
+
+    package init(random: @escaping () -> UInt32) { self.random = random }
+
+    func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
+
+    func giveBack(_ buffer: consuming [UInt8]) {
+        guard buffer.capacity > 0, buffer.capacity <= 256 * 1024, buffers.count < 8 else { return }
+        buffer.clear()
+        buffers.append(buffer)
+    }
+}
+
+/// A WebSocket between a client and an upstream, beyond its bytes: its frames are followed, its messages put together
+/// where somebody looks at them, pings are sent and their answers awaited, and it ends by close frames.
+///
+/// It does no I/O and has no clock: see `WebSocketPlaneOwner`. Whatever the cuts in the bytes, and whatever scripts send
+/// in between, each peer receives valid frames in a valid order, whole messages in the order in which they came.
+package final class WebSocketPlane {
+    package typealias Side = TunnelStateMachine.Side
+
+    package unowned let owner: any WebSocketPlaneOwner
+    let commons: WebSocketCommons
+    package private(set) var rules: WebSocketRules
+    /// `nil` where messages go as they come.
+    let codecs: WebSocketCodecs?
+    private var fromClient: WebSocketDirection
+    private var fromUpstream: WebSocketDirection
+    var liveness: WebSocketLiveness
+    /// How it ends, once it does.
+    var ending: WebSocketEnding?
+    /// What scripts have asked to be told of.
+    var scriptPings: [WebSocketScriptPing] = []
+    /// Of the frames that hooks for frames have let through.
+    var gates: WebSocketGates {
+        get { gatesIfAny?.value ?? WebSocketGates() }
+        set { if let gatesIfAny { gatesIfAny.value = newValue } else { gatesIfAny = Box(newValue) } }
+    }
+    private var gatesIfAny: Box?
+
+    private final class Box {
+        var value: WebSocketGates
+        init(_ value: WebSocketGates) { self.value = value }
+    }
+
+    /// Bytes that scripts may have waiting to be sent in one direction.
+    package static let maxQueued = 1 << 20
+
+    /// `reservedBits` are those that the peers' extensions use, where `codecs` says nothing of them.
+    package init(
+        _ rules: WebSocketRules, codecs: WebSocketCodecs? = nil, reservedBits: UInt8 = 0,
+        commons: WebSocketCommons, owner: any WebSocketPlaneOwner
+    ) {
+        self.rules = rules
+        self.codecs = codecs
+        self.commons = commons
+        self.owner = owner
+        fromClient = WebSocketDirection(
+            receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits)
+        fromUpstream = WebSocketDirection(
+            receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits)
+        liveness = WebSocketLiveness(rules, now: owner.now, random: commons.random())
+    }
+
+    subscript(side: Side) -> WebSocketDirection {
+        @inline(__always)
+        _read {
+            switch side {
+            case .client: yield fromClient
+            case .upstream: yield fromUpstream
+            }
+        }
+        @inline(__always)
+        _modify {
+            switch side {
+            case .client: yield &fromClient
+            case .upstream: yield &fromUpstream
+            }
+        }
+    }
+
+    func busy(_ side: Side) -> WebSocketBusy {
+        if let busy = self[side].busy { return busy }
+        let busy = WebSocketBusy()
+        self[side].busy = busy
+        return busy
+    }
+
+    // MARK: What its tunnel asks
+
+    /// Nothing is to be read from this side: a hook waits with what came from it.
+    package func isPaused(_ side: Side) -> Bool { self[side].busy?.waiting != nil }
+
+    /// Messages that came from a side.
+    package func messages(from side: Side) -> Int { Int(self[side].frames.messages) }
+    /// Messages that were sent to a side.
+    package func messages(to side: Side) -> Int {
+        let direction = self[side.other]
+        return Int(direction.frames.messages &+ UInt32(bitPattern: direction.surplus))
+    }
+
+    /// Bytes that scripts have sent to a side and that wait for frames to end.
+    package func queuedBytes(to side: Side) -> Int { self[side.other].busy?.jobBytes ?? 0 }
+
+    /// What zlib holds, in bytes.
+    package var deflateMemory: Int { codecs?.memory ?? 0 }
+
+    // MARK: Bytes
+
+    /// Takes what a side has sent.
+    package func receive(_ bytes: Span<UInt8>, from side: Side) {
+        liveness.lastReceived = owner.now
+        guard !self[side].isDeaf else { return }
+        guard let busy = self[side].busy, busy.waiting != nil || !busy.held.isEmpty else {
+            return run(bytes, from: side)
+        }
+        busy.held.append(copying: bytes, bytes.indices)
+        guard busy.waiting == nil, busy.held.count >= busy.needed else { return }
+        runHeld(side)
+    }
+
+    /// Goes on with what was held.
+    func runHeld(_ side: Side) {
+        guard let busy = self[side].busy else { return }
+        let held = busy.held
+        busy.held = []
+        busy.needed = 0
+        run(held.span, from: side)
+    }
+
+    private func run(_ bytes: Span<UInt8>, from side: Side) {
+        let taken =
+            rules.frames(from: side).isEmpty ? process(bytes, from: side) : gate(bytes, from: side)
+        guard taken < bytes.count, !self[side].isDeaf else { return settle(side) }
+        let busy = busy(side)
+        busy.held.append(copying: bytes, taken..<bytes.count)
+        settle(side)
+    }
+
+    /// Lets go of what is not needed any more.
+    func settle(_ side: Side) {
+        if let busy = self[side].busy, busy.isIdle { self[side].busy = nil }
+        endIfOver()
+    }
+
+    /// Messages from this side are put together where somebody looks at them.
+    private func assembles(_ side: Side) -> Bool { codecs != nil || !rules.messages(from: side).isEmpty }
+
+    /// Works on input as far as it goes.
+    ///
+    /// - Returns: how many bytes were taken; the rest is to be held.
+    func process(_ bytes: Span<UInt8>, from side: Side) -> Int {
+        var batch = WebSocketBatch(commons.takeBuffer())
+        let passes = !assembles(side)
+        var offset = 0
+        // Bytes of control frames, and of answers to our pings: neither are messages.
+        var (controlBytes, answerBytes) = (0, 0)
+        self[side].isProcessing = true
+        steps: while !self[side].isDeaf {
+            if self[side].frames.stopsAtFrames {
+                batch.gather(bytes, upTo: offset, for: self, side)
+                sendWaiting(side, into: &batch.out)
+            }
+            if let busy = self[side].busy {
+                if busy.waiting != nil { break }
+                if busy.assembly != nil, !self[side].frames.isAtFrameBoundary {
+                    collect(bytes, &offset, side, busy, &batch)
+                    continue
+                }
+            }
+            switch self[side].frames.next(bytes, &offset, passes: passes, limits: rules.limits) {
+            case .end: break steps
+            case .cut:
+                busy(side).needed = 0
+                break steps
+            case .boundary: continue
+            case .control(let header, let start):
+                let end = offset &+ Int(header.payloadLength)
+                guard end <= bytes.count else {
+                    busy(side).needed = end &- start
+                    offset = start
+                    break steps
+                }
+                let payload = offset..<end
+                offset = end
+                controlBytes &+= end &- start
+                if received(header, payload, start..<end, bytes, from: side, &batch) {
+                    answerBytes &+= end &- start
+                }
+            case .data(let header, let start):
+                begin(header, from: start, bytes, &offset, side, &batch)
+            case .violation(let violation):
+                fail(violation.closeCode, violation.rawValue, from: side, bytes, offset, &batch)
+            case .tooBig:
+                fail(WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, offset, &batch)
+            }
+        }
+        self[side].isProcessing = false
+        let isActive =
+            rules.settings.idleCounts == .messages ? offset > controlBytes : offset > answerBytes
+        if isActive { liveness.lastActive = liveness.lastReceived }
+        batch.finish(bytes, upTo: offset, for: self, side)
+        commons.giveBack(batch.out)
+        if self[side].frames.stopsAtFrames { flushWaiting(side) }
+        return offset
+    }
+
+    /// Ends it for a breach of the protocol: both peers are told.
+    private func fail(
+        _ code: UInt16, _ reason: String, from side: Side, _ bytes: Span<UInt8>, _ offset: Int,
+        _ batch: inout WebSocketBatch
+    ) {
+        batch.gather(bytes, upTo: offset, for: self, side)
+        broke(side, code, Array(reason.utf8))
+    }
+
+    /// Takes a whole control frame, which goes on where it lies unless it was for us.
+    ///
+    /// - Returns: whether it was an answer to a ping of ours.
+    private func received(
+        _ header: WebSocketFrameHeader, _ payload: Range<Int>, _ frame: Range<Int>, _ bytes: Span<UInt8>,
+        from side: Side, _ batch: inout WebSocketBatch
+    ) -> Bool {
+        guard header.opcode != .ping else { return false }
+        var plain: [UInt8] = []
+        if let key = header.maskKey {
+            key.append(masking: bytes.extracting(payload), to: &plain)
+        } else {
+            plain.append(copying: bytes, payload)
+        }
+        guard header.opcode == .close else {
+            guard takePong(plain, from: side) else { return false }
+            batch.exclude(frame, bytes, for: self, side)
+            return true
+        }
+        switch WebSocketClosePayload.parse(plain.span) {
+        case .failure(let violation):
+            fail(violation.closeCode, violation.rawValue, from: side, bytes, frame.lowerBound, &batch)
+        case .success(let close):
+            if closeReceived(close, plain, from: side) {
+                batch.gather(bytes, upTo: frame.upperBound, for: self, side)
+                didPassClose(to: side.other)
+            } else {
+                batch.exclude(frame, bytes, for: self, side)
+            }
+        }
+        return false
+    }
+
+    // MARK: Messages
+
+    /// A frame of a message begins, whose header stands from `start` on.
+    private func begin(
+        _ header: WebSocketFrameHeader, from start: Int, _ bytes: Span<UInt8>, _ offset: inout Int,
+        _ side: Side, _ batch: inout WebSocketBatch
+    ) {
+        if self[side].isPassing {
+            if header.isFinal { self[side].isPassing = false }
+            return
+        }
+        if let busy = self[side].busy, busy.assembly != nil {
+            batch.exclude(start..<offset, bytes, for: self, side)
+            addFrame(header, bytes.extracting(start..<offset), busy, side)
+            // An empty frame has no payload that would be collected.
+            if header.payloadLength == 0 { collect(bytes, &offset, side, busy, &batch) }
+            return
+        }
+        let isCompressed = header.reserved == WebSocketFrameHeader.reserved1 && codecs != nil
+        let codec = codecs?[side]
+        let size = Int(clamping: header.payloadLength)
+        let interest = rules.messages(from: side)
+        let isWanted =
+            interest.includes(header.opcode, size: isCompressed || !header.isFinal ? 0 : size)
+            && (header.reserved == 0 || isCompressed)
+        let isTransformed = codec.map { $0.isTerminated || isCompressed } ?? false
+        guard isWanted || isTransformed else {
+            self[side].isPassing = !header.isFinal
+            return
+        }
+        guard size <= rules.assembledLimit else {
+            return fail(
+                WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, start, &batch)
+        }
+        if header.isFinal, !isTransformed, offset &+ size <= bytes.count {
+            let payload = self[side].frames.take(size, of: bytes, &offset)
+            return judgeAtOnce(header, payload, start, bytes, side, &batch)
+        }
+        batch.exclude(start..<offset, bytes, for: self, side)
+        let busy = busy(side)
+        busy.assembly = WebSocketAssembly(
+            opcode: header.opcode, isCompressed: isCompressed, isWanted: isWanted,
+            keepsRaw: codec?.passesVerbatim(isCompressed: isCompressed) ?? true,
+            item: commons.items.take(.message, header.opcode, from: side))
+        addFrame(header, bytes.extracting(start..<offset), busy, side)
+        if header.payloadLength == 0 { collect(bytes, &offset, side, busy, &batch) }
+    }
+
+    /// A message of one frame that is all there, and goes on where it lies unless hooks say otherwise.
+    private func judgeAtOnce(
+        _ header: WebSocketFrameHeader, _ payload: Range<Int>, _ start: Int, _ bytes: Span<UInt8>,
+        _ side: Side,
+        _ batch: inout WebSocketBatch
+    ) {
+        let item = commons.items.take(.message, header.opcode, from: side)
+        if let key = header.maskKey {
+            key.append(masking: bytes.extracting(payload), to: &item.data)
+        } else {
+            item.data.append(copying: bytes, payload)
+        }
+        if header.opcode == .text, !Self.isUTF8(item.data.span) {
+            commons.items.giveBack(item)
+            return fail(
+                WebSocketCloseCode.invalidPayload, "text is not UTF-8", from: side, bytes, start, &batch)
+        }
+        let verdict = owner.judge(item, from: 0)
+        // What the hook has sent by itself goes before the message that it was called for.
+        if self[side].frames.stopsAtFrames {
+            batch.gather(bytes, upTo: start, for: self, side)
+            sendWaiting(side, into: &batch.out)
+        }
+        switch verdict {
+        case .pass: commons.items.giveBack(item)
+        case .waiting:
+            var raw: [UInt8] = []
+            raw.append(copying: bytes, start..<payload.upperBound)
+            busy(side).waiting = WebSocketWait(item: item, what: .message(raw: raw, isCompressed: false))
+            batch.exclude(start..<payload.upperBound, bytes, for: self, side)
+        case .drop, .replace, .split, .close:
+            batch.exclude(start..<payload.upperBound, bytes, for: self, side)
+            apply(verdict, item, isCompressed: false, raw: Span(), side, into: &batch.out)
+        }
+    }
+
+    private static func isUTF8(_ bytes: Span<UInt8>) -> Bool {
+        var validator = UTF8Validator()
+        return validator.validate(bytes) && validator.isAtBoundary
+    }
+
+    private func addFrame(
+        _ header: WebSocketFrameHeader, _ encoded: Span<UInt8>, _ busy: WebSocketBusy, _ side: Side
+    ) {
+        busy.assembly?.maskKey = header.maskKey
+        busy.assembly?.position = 0
+        busy.assembly?.isLastFrame = header.isFinal
+        if busy.assembly?.keepsRaw == true { busy.assembly?.raw.append(copying: encoded, encoded.indices) }
+    }
+
+    /// Takes what there is of the current frame's payload into the message.
+    private func collect(
+        _ bytes: Span<UInt8>, _ offset: inout Int, _ side: Side, _ busy: WebSocketBusy,
+        _ batch: inout WebSocketBatch
+    ) {
+        let range = self[side].frames.take(.max, of: bytes, &offset)
+        batch.exclude(range, bytes, for: self, side)
+        guard var assembly = busy.assembly.take() else { return }
+        if let breach = assembly.take(bytes.extracting(range), codecs?[side], limit: rules.assembledLimit) {
+            commons.items.giveBack(assembly.item)
+            return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
+        }
+        guard self[side].frames.isAtFrameBoundary, assembly.isLastFrame else {
+            // Only what is not compressed can be let go of half-way.
+            let tooLong = assembly.item.data.count > rules.messages(from: side).maxSize
+            if tooLong, assembly.isWanted, codecs?[side] == nil {
+                batch.out.append(copying: assembly.raw)
+                commons.items.giveBack(assembly.item)
+                self[side].isPassing = !assembly.isLastFrame
+                return
+            }
+            busy.assembly = assembly
+            return
+        }
+        if let breach = assembly.finish(codecs?[side], limit: rules.assembledLimit) {
+            commons.items.giveBack(assembly.item)
+            return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
+        }
+        let item = assembly.item
+        var verdict = WebSocketVerdict.pass
+        if assembly.isWanted,
+            rules.messages(from: side).includes(assembly.opcode, size: item.data.count)
+        {
+            verdict = owner.judge(item, from: 0)
+            if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch.out) }
+        }
+        if case .waiting = verdict {
+            self.busy(side).waiting = WebSocketWait(
+                item: item, what: .message(raw: assembly.raw, isCompressed: assembly.isCompressed))
+            return
+        }
+        apply(
+            verdict, item, isCompressed: assembly.isCompressed, raw: assembly.raw.span, side,
+            into: &batch.out)
+    }
+
+    /// Does what a message's hooks have decided, and gives its item back. `raw` is its frames as they came.
+    func apply(
+        _ verdict: WebSocketVerdict, _ item: WebSocketItem, isCompressed: Bool, raw: Span<UInt8>,
+        _ side: Side,
+        into out: inout [UInt8]
+    ) {
+        defer { commons.items.giveBack(item) }
+        guard !isTold(side.other) else { return }
+        let codec = codecs?[side]
+        switch verdict {
+        case .pass:
+            if codec?.passesVerbatim(isCompressed: isCompressed) ?? true {
+                out.append(copying: raw, raw.indices)
+            } else {
+                append(item.opcode, item.data.span, wasCompressed: isCompressed, side, to: &out)
+            }
+        case .drop:
+            if isCompressed { codec?.noteChange(isDrop: true) }
+            self[side].surplus &-= 1
+        case .replace(let payloads):
+            if isCompressed { codec?.noteChange(isDrop: false) }
+            self[side].surplus &+= Int32(truncatingIfNeeded: payloads.count &- 1)
+            for payload in payloads {
+                append(item.opcode, payload.span, wasCompressed: isCompressed, side, to: &out)
+            }
+        case .split(let payloads, let position):
+            if isCompressed { codec?.noteChange(isDrop: false) }
+            self[side].surplus &-= 1
+            let jobs = payloads.map { payload in
+                WebSocketJob(
+                    opcode: item.opcode, payload: payload, firstMessageHook: position, isInjected: false,
+                    wasCompressed: isCompressed)
+            }
+            let busy = busy(side)
+            busy.jobs.insert(contentsOf: jobs, at: 0)
+            busy.jobBytes &+= payloads.reduce(0) { $0 &+ $1.count }
+            self[side].frames.stopsAtFrames = true
+        case .close(let code, let reason):
+            self[side].surplus &-= 1
+            end(code, reason)
+        case .waiting: break
+        }
+    }
+
+    /// Appends a message that goes to the other side of `side`.
+    func append(
+        _ opcode: WebSocketOpcode, _ payload: Span<UInt8>, wasCompressed: Bool, _ side: Side,
+        to out: inout [UInt8]
+    ) {
+        let key = maskKey(to: side.other)
+        if let codec = codecs?[side] {
+            codec.append(opcode, payload, wasCompressed: wasCompressed, maskKey: key, to: &out)
+        } else {
+            WebSocketFraming.append(opcode, payload, maskKey: key, to: &out)
+        }
+    }
+
+    /// A fresh one for each frame to a server (RFC 6455 §5.3); none to a client.
+    func maskKey(to side: Side) -> WebSocketMaskKey? {
+        side == .upstream ? WebSocketMaskKey(random: commons.random()) : nil
+    }
+
+    // MARK: After a wait
+
+    /// The hooks of an item that waited have come to their end.
+    package func resume(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
+        let side = item.side
+        guard let busy = self[side].busy else { return }
+        if case .waiting = verdict { return }
+        // Its turn comes when what was before it has gone on.
+        if busy.gateWait?.item === item {
+            busy.gateWait?.verdict = verdict
+            return
+        }
+        guard let wait = busy.waiting, wait.item === item else { return }
+        busy.waiting = nil
+        var out = commons.takeBuffer()
+        self[side].isProcessing = true
+        if self[side].frames.stopsAtFrames { sendControls(side, into: &out) }
+        switch wait.what {
+        case .message(let raw, let isCompressed):
+            apply(verdict, item, isCompressed: isCompressed, raw: raw.span, side, into: &out)
+        case .frame(let raw, let reserved):
+            self[side].isProcessing = false
+            commons.giveBack(out)
+            gateResumed(verdict, item, raw, reserved: reserved, side)
+            return goOn(side)
+        case .job(let job):
+            finish(job, verdict, item, side, into: &out)
+        }
+        if self[side].frames.stopsAtFrames { sendWaiting(side, into: &out) }
+        self[side].isProcessing = false
+        if !out.isEmpty { owner.send(out.span, then: Span(), to: side.other) }
+        commons.giveBack(out)
+        goOn(side)
+    }
+
+    private func goOn(_ side: Side) {
+        guard !self[side].isDeaf, let busy = self[side].busy, busy.waiting == nil else { return settle(side) }
+        if !busy.gated.isEmpty {
+            let gated = busy.gated
+            busy.gated = []
+            passGated(gated, side)
+        }
+        if let busy = self[side].busy, busy.waiting == nil, let wait = busy.gateWait.take() {
+            busy.waiting = wait
+            if let verdict = wait.verdict { return resume(wait.item, verdict) }
+        }
+        if let busy = self[side].busy, busy.waiting == nil, !busy.held.isEmpty { return runHeld(side) }
+        settle(side)
+    }
+
+    /// Scripts were loaded anew: from the next message on, theirs are the hooks.
+    package func migrate(to rules: WebSocketRules) {
+        self.rules = rules
+        liveness.take(rules, now: owner.now)
+    }
+
+    /// No message is under way that hooks have seen, or wait with.
+    package var isAtMessageBoundary: Bool {
+        [Side.client, .upstream].allSatisfy { side in
+            self[side].busy?.waiting == nil && self[side].busy?.assembly == nil
+                && self[side].busy?.jobs.isEmpty ?? true
+        }
+    }
+}
+
+extension WebSocketAssembly {
+    struct Breach {
+        var code: UInt16
+        var reason: String
+
+        static let tooBig = Breach(code: WebSocketCloseCode.messageTooBig, reason: "message too big")
+        static let notUTF8 = Breach(code: WebSocketCloseCode.invalidPayload, reason: "text is not UTF-8")
+        static let corrupt = Breach(
+            code: WebSocketCloseCode.invalidPayload, reason: "compressed data is corrupt")
+    }
+
+    /// Adds the next piece of the current frame's payload.
+    mutating func take(_ payload: Span<UInt8>, _ codec: WebSocketCodec?, limit: Int) -> Breach? {
+        if keepsRaw { raw.append(copying: payload, payload.indices) }
+        let before = item.data.count
+        if isCompressed {
+            var plain: [UInt8] = []
+            if let maskKey {
+                maskKey.append(masking: payload, position: position, to: &plain)
+            } else {
+                plain.append(copying: payload, payload.indices)
+            }
+            switch codec?.inflater?.append(plain.span, to: &item.data, limit: limit) ?? .corrupt {
+            case .ok: break
+            case .tooLarge: return .tooBig
+            case .corrupt: return .corrupt
+            }
+        } else {
+            guard payload.count <= limit &- before else { return .tooBig }
+            if let maskKey {
+                maskKey.append(masking: payload, position: position, to: &item.data)
+            } else {
+                item.data.append(copying: payload, payload.indices)
+            }
+        }
+        position &+= payload.count
+        return validate(from: before)
+    }
+
+    /// The last frame has come.
+    mutating func finish(_ codec: WebSocketCodec?, limit: Int) -> Breach? {
+        if isCompressed {
+            let before = item.data.count
+            switch codec?.inflater?.endMessage(to: &item.data, limit: limit) ?? .corrupt {
+            case .ok: break
+            case .tooLarge: return .tooBig
+            case .corrupt: return .corrupt
+            }
+            if let breach = validate(from: before) { return breach }
+        }
+        return opcode == .text && !utf8.isAtBoundary ? .notUTF8 : nil
+    }
+
+    private mutating func validate(from start: Int) -> Breach? {
+        guard opcode == .text, start < item.data.count else { return nil }
+        let data = item.data
+        return utf8.validate(data.span.extracting(start...)) ? nil : .notUTF8
+    }
+}
+
+/// What becomes of one piece of input: parts of it go on where they lie, others are left out, and what is written anew
+/// comes in between.
+struct WebSocketBatch {
+    /// What goes out before the input from `start` on.
+    var out: [UInt8]
+    private var start = 0
+
+    init(_ buffer: consuming [UInt8]) { out = buffer }
+
+    /// Takes what goes on up to `end` into `out`, so that something can be appended behind it.
+    mutating func gather(
+        _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
+    ) {
+        guard end > start else { return }
+        let range = start..<end
+        start = end
+        guard !plane.isTold(side.other) else { return }
+        if range.count >= WebSocketCommons.directSize {
+            plane.owner.send(out.span, then: bytes.extracting(range), to: side.other)
+            out.clear()
+        } else {
+            out.append(copying: bytes, range)
+        }
+    }
+
+    /// Leaves `range` out.
+    @inline(__always)
+    mutating func exclude(
+        _ range: Range<Int>, _ bytes: Span<UInt8>, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
+    ) {
+        if start < range.lowerBound { gather(bytes, upTo: range.lowerBound, for: plane, side) }
+        start = range.upperBound
+    }
+
+    /// Sends everything, with one call.
+    mutating func finish(
+        _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
+    ) {
+        let rest = start < end && !plane.isTold(side.other) ? start..<end : 0..<0
+        guard !out.isEmpty || !rest.isEmpty else { return }
+        plane.owner.send(out.span, then: bytes.extracting(rest), to: side.other)
+    }
+}
