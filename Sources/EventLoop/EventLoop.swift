@@ -282,6 +282,15 @@ package final class EventLoop {
     var queuedDeadlines: Int { deadlines.count }
 
     /// Calls `body` with every channel that is registered now. It may close any of them.
+    /// Microseconds of the monotonic clock, looked up anew.
+    package var microseconds: Int64 {
+        guard memory == nil else { return now &* 1000 }
+        var time = timespec()
+        // The pointer is used during the call alone.
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec) / 1000
+    }
+
     package func forEachChannel(_ body: (Channel) -> Void) {
         for slot in slots { if let channel = slot.channel, channel.isOpen { body(channel) } }
     }

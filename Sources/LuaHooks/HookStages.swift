@@ -8,6 +8,8 @@ package struct HookStages: Sendable, OptionSet {
     static let upgrade = HookStages(of: .upgrade)
     static let response = HookStages(of: .response)
     static let open = HookStages(of: .open)
+    static let message = HookStages(of: .message)
+    static let frame = HookStages(of: .frame)
     static let drain = HookStages(of: .drain)
 
     package init(rawValue: UInt16) { self.rawValue = rawValue }

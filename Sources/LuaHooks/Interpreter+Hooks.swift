@@ -5,6 +5,7 @@ internal import ProxyCore
 struct HookEntry {
     var function: LuaReference
     var script: Int
+    var filter: HookFilter
 }
 
 /// The hooks of a location, by stage, in the order in which they run.
@@ -16,6 +17,11 @@ struct HookPlan {
             if !self[stage].isEmpty { stages.insert(HookStages(of: stage)) }
         }
     }
+
+    func count(of stage: HookStage) -> Int { entries[stage.rawValue].count }
+
+    /// One of them, without a reference to the list being counted.
+    func entry(_ position: Int, of stage: HookStage) -> HookEntry { entries[stage.rawValue][position] }
 
     subscript(stage: HookStage) -> [HookEntry] {
         get { entries[stage.rawValue] }
@@ -240,6 +246,7 @@ extension Interpreter {
             if case .waiting = result { return }
             flow.owner?.stageEnded(stage, result)
         case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
+        case .item(let stage, let position, let item): settleItem(stage, position, item, call, outcome)
         case .none, .load, .timer, .spawned, .test:
             settleBackground(outcome, script: call.script, of: call.flow)
         }

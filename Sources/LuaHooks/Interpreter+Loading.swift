@@ -5,6 +5,8 @@ struct LoadedScript {
     /// As messages name it: the file, or file and line of a block.
     var name: String
     var hooks: [HookStage: LuaReference] = [:]
+    /// What hooks for messages and frames are to see.
+    var filters: [HookStage: HookFilter] = [:]
     /// The `variables` of a plugin.
     var variables: [[UInt8]: LuaReference] = [:]
     /// The body of a `set_by_lua_…` or `map_by_lua_block`.
@@ -28,7 +30,10 @@ extension Interpreter {
             var plan = HookPlan()
             for script in list where scripts.indices.contains(script) {
                 for (stage, function) in scripts[script].hooks {
-                    plan[stage].append(HookEntry(function: function, script: script))
+                    plan[stage].append(
+                        HookEntry(
+                            function: function, script: script,
+                            filter: scripts[script].filters[stage] ?? HookFilter(stage)))
                 }
             }
             plans.append(plan)
@@ -129,7 +134,7 @@ extension Interpreter {
             if key == "variables" {
                 try takeVariables(stack, text, index)
             } else if let stage = HookStage(name: key) {
-                scripts[index].hooks[stage] = try takeHook(stack, key, text)
+                scripts[index].hooks[stage] = try takeHook(stack, stage, text, index)
             } else if key == "migrate" {
                 guard stack.kind(-1) == .function else { throw wrongKind(stack, key, text) }
                 stack.pushCopy(-1)
@@ -144,15 +149,17 @@ extension Interpreter {
         }
     }
 
-    /// A function, or a table with one as `run`.
-    private func takeHook(_ stack: LuaStack, _ name: String, _ text: ScriptText) throws(ScriptFault)
-        -> LuaReference
-    {
+    /// A function, or a table with one as `run`, and with what the hook is to see.
+    private func takeHook(
+        _ stack: LuaStack, _ stage: HookStage, _ text: ScriptText, _ index: Int
+    ) throws(ScriptFault) -> LuaReference {
+        let name = stage.name
         switch stack.kind(-1) {
         case .function:
             stack.pushCopy(-1)
             return stack.keep()
         case .table:
+            scripts[index].filters[stage] = try takeFilter(stack, stage, text)
             guard stack.pushField("run", of: -1) == .function else {
                 throw ScriptFault(
                     message: "\(name): found a table without \"run\", expected a function in it",

@@ -39,9 +39,16 @@ package final class Interpreter: ScriptEngine {
     var fetchedHeaders: LuaReference?
     /// Where the scripts are tests.
     weak var tests: TestScript?
+    /// The messages and frames that its scripts look at: of its worker.
+    package var items = WebSocketItemPool()
+    /// How many hooks for messages that scripts have sent are on the stack.
+    var injectionDepth = 0
+    /// Open tunnels by their tags.
+    var tagged: [[UInt8]: [ObjectHandle]] = [:]
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
+    var openFlowList: [ScriptFlow] { flows.filter { $0.exchange != nil } }
 
     /// Loads every script of the set.
     package convenience init(
@@ -163,6 +170,7 @@ package final class Interpreter: ScriptEngine {
         for timer in flow.timers { cancelTimer(timer) }
         flow.timers.removeAll(keepingCapacity: true)
         closeSockets(of: flow)
+        if !flow.tags.isEmpty { untag(flow) }
         if let object = flow.object {
             main.release(object)
             flow.object = nil
@@ -422,6 +430,8 @@ struct HookCall {
         /// A script is being loaded.
         case load
         case hook(HookStage, position: Int, piece: BodyState)
+        /// A hook for messages or frames.
+        case item(HookStage, position: Int, WebSocketItem)
         case variable(ScriptVariable)
         case timer
         /// `sy.spawn`.
@@ -434,7 +444,7 @@ struct HookCall {
             switch self {
             case .load, .none: "while its script is being loaded"
             case .test: "in a test: advance(seconds) lets time pass"
-            case .hook, .variable, .timer, .spawned: nil
+            case .hook, .item, .variable, .timer, .spawned: nil
             }
         }
     }

@@ -3,7 +3,7 @@ enum LuaType: Int, CaseIterable {
     case flow = 1
     case request, response, requestHeaders, responseHeaders, arguments, cookies, variables
     case client, upstream, offer, upgradeHeaders
-    case timer, socket, dictionary, counter, gauge, histogram
+    case timer, socket, dictionary, counter, gauge, histogram, message, frame
     case testProxy, testClient, testBackend, testRequest, testWebSocket, expectation
 
     /// As messages and the reference name it.
@@ -27,6 +27,8 @@ enum LuaType: Int, CaseIterable {
         case .counter: "counter"
         case .gauge: "gauge"
         case .histogram: "histogram"
+        case .message: "msg"
+        case .frame: "frame"
         case .testProxy: "proxy"
         case .testClient: "client"
         case .testBackend: "backend"

@@ -1,4 +1,4 @@
-internal import Config
+package import Config
 package import ProxyCore
 
 /// One exchange as scripts see it: what `flow` stands for, from the first hook to the end of the last.
@@ -11,6 +11,8 @@ package final class ScriptFlow {
     /// Tells this exchange from the next one that the flow is used for.
     package var generationNumber: UInt32 { generation }
     package private(set) var exchange: Exchange?
+    /// Of the location that its tunnel is in, once there is one.
+    package var settings: Settings?
     /// Held until the flow ends: a weak reference would slow down every count of the owner's references.
     package var owner: (any FlowOwner)?
     /// The `flow` object, once one was made.
@@ -57,6 +59,7 @@ package final class ScriptFlow {
     func end() {
         generation &+= 1
         exchange = nil
+        settings = nil
         owner = nil
         answer = nil
         if !route.isEmpty { route = [] }

@@ -18,6 +18,8 @@ package protocol ScriptHost: AnyObject {
         _ request: FetchRequest, for exchange: Exchange?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation
+    /// Sends a text to the clients of all open tunnels with this tag, on every worker.
+    func publish(_ tag: [UInt8], _ message: ScriptMessage)
     /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
     /// `timeout` is in milliseconds. `done` is called as that of `fetch`.
     func connect(
@@ -39,6 +41,7 @@ package protocol WaitlessHost: ScriptHost {}
 extension WaitlessHost {
     package func setAlarm(at time: Int64) {}
     package func scriptsAreInitialised() {}
+    package func publish(_ tag: [UInt8], _ message: ScriptMessage) {}
 
     package func fetch(
         _ request: FetchRequest, for exchange: Exchange?,
@@ -83,6 +86,55 @@ package protocol FlowOwner: AnyObject {
     /// A script ends the tunnel, outside of a hook's own result.
     func close(code: UInt16, reason: [UInt8])
     func facts(of leg: FlowLeg) -> LegFacts
+    /// The hooks for a message or frame, of which one waited, have decided.
+    func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict)
+    /// A script sends a message to a peer; hooks from these positions on see it.
+    ///
+    /// - Returns: why it cannot be sent, else `nil`.
+    func send(_ message: ScriptMessage, to leg: FlowLeg) -> String?
+    /// A script asks for a round trip to a peer; `done` is called once with microseconds, or with `nil` where no answer
+    /// came in time; never once it was cancelled.
+    ///
+    /// - Returns: what is under way, or why it cannot be.
+    func ping(
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+    ) -> Result<any ScriptOperation, TunnelFailure>
+    /// A script ends the tunnel, with this for the one peer.
+    func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8])
+    /// There is a WebSocket that messages can be sent on.
+    var isOpenTunnel: Bool { get }
+}
+
+/// Why something cannot be done on a tunnel.
+package struct TunnelFailure: Error {
+    package let message: String
+    package init(_ message: String) { self.message = message }
+}
+
+extension FlowOwner {
+    package func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {}
+    package func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? { "there is no open WebSocket" }
+    package func ping(
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+    ) -> Result<any ScriptOperation, TunnelFailure> { .failure(TunnelFailure("there is no open WebSocket")) }
+    package func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) { close(code: code, reason: reason) }
+    package var isOpenTunnel: Bool { false }
+}
+
+/// What a script sends on a tunnel.
+package struct ScriptMessage: Sendable {
+    package var isText: Bool
+    package var payload: [UInt8]
+    /// The first hooks that see it.
+    package var firstMessageHook: Int
+    package var firstFrameHook: Int
+
+    package init(isText: Bool, payload: [UInt8], firstMessageHook: Int = 0, firstFrameHook: Int = 0) {
+        self.isText = isText
+        self.payload = payload
+        self.firstMessageHook = firstMessageHook
+        self.firstFrameHook = firstFrameHook
+    }
 }
 
 package enum FlowLeg: Sendable { case client, upstream }
@@ -98,6 +150,9 @@ package struct LegFacts: Sendable {
     package var bytesOut: Int64 = 0
     /// Bytes that wait to be sent.
     package var buffered = 0
+    /// Messages of a WebSocket that came from the peer, and that were sent to it.
+    package var messagesIn = 0
+    package var messagesOut = 0
 
     package init() {}
 }

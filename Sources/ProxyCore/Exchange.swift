@@ -95,6 +95,13 @@ package final class Exchange {
     /// `$request_body`, where the driver has read it whole.
     package var requestBody: [UInt8]?
 
+    /// What the legs of its WebSocket have agreed on about compression.
+    package var webSocketDeflate = WebSocketDeflateTerms()
+    /// Its open WebSocket, whose frames are followed.
+    package var webSocket: WebSocketPlane?
+    /// What there was to say of that at its end.
+    package var webSocketFacts: WebSocketFacts?
+
     // MARK: Set while answering
 
     /// The status sent to the client; 0 before.
@@ -179,6 +186,9 @@ package final class Exchange {
         proxyHost = []
         proxyPort = []
         requestBody = nil
+        webSocketDeflate = WebSocketDeflateTerms()
+        webSocket = nil
+        webSocketFacts = nil
         scripts = nil
         scriptFlow = -1
         scriptsMayWait = false

@@ -8,7 +8,7 @@ package final class RuntimeConfiguration: Sendable {
     /// How each variable of the configuration is evaluated, by the index of its `VariableID`.
     let evaluators: [VariableEvaluator]
     /// Which variables the access logs can ask for, directly or through maps.
-    let loggedVariables: [VariableID]
+    package let loggedVariables: [VariableID]
     /// Slots that some `set` assigns. Such a variable is empty before, one of a named group is missing.
     let slotsOfSet: [Bool]
     /// Variables by name: what the configuration mentions or defines, and the rows of the table.

@@ -104,7 +104,14 @@ extension ExchangeDriver {
             attemptFailed(ProxyFailure(.invalidUpgrade(.notAsked)))
         case .verifyUpgrade:
             switch UpgradePolicy.verify(exchange.response, decision: upgrade, sent: upstreamRequest.upgrade) {
-            case .accepted: openTunnel(rest)
+            case .accepted(let isWebSocket):
+                guard !isWebSocket || exchange.settleWebSocket() else {
+                    worker.statistics.upgradesRefused.add()
+                    attemptFailed(ProxyFailure(.invalidUpgrade(.deflateNotOffered)))
+                    break
+                }
+                opensWebSocket = isWebSocket
+                openTunnel(rest)
             case .refused(let refusal):
                 worker.statistics.upgradesRefused.add()
                 attemptFailed(ProxyFailure(.invalidUpgrade(refusal)))
@@ -319,27 +326,29 @@ extension ExchangeDriver {
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: false, to: &output)
         recordSent(output[...])
-        let isScripted = exchange.scripts != nil
-        if isScripted {
-            downstream.send(response: output.span)
-        } else {
+        let form = TunnelForm(exchange, generation, isWebSocket: opensWebSocket)
+        if form.isOpaque {
             downstream.send(response: output.span, then: early)
+        } else {
+            downstream.send(response: output.span)
         }
         worker.giveBack(consume output)
         guard !hasEnded else { return }
-        if !isScripted {
+        if form.isOpaque {
             exchange.sentBodyBytes += Int64(early.count)
             updateAttempt { $0.responseLength += Int64(early.count) }
         }
         machine.upgraded()
+        let sends = script.openSends
         let tunnel = Tunnel(
-            exchange, downstream: downstream, upstream: upstream,
+            exchange, form, downstream: downstream, upstream: upstream,
             use: UpstreamUse(peers: peers, selection: selection), generation: generation)
         self.upstream = nil
         script.keepsExchange = tunnel.scripts != nil
         release()
         tunnel.start()
-        if isScripted, early.count > 0 { tunnel.relay(early, from: .upstream) }
+        if !form.isOpaque, early.count > 0 { tunnel.relay(early, from: .upstream) }
+        for send in sends { _ = tunnel.scripts?.send(send.message, to: send.leg) }
         if let ending { tunnel.scripts?.close(code: ending.code, reason: ending.reason) }
     }
 }

@@ -52,6 +52,8 @@ struct ScriptProgress {
     var holdsResponse = false
     var responsePiece: (bytes: [UInt8], isLast: Bool, exact: Bool)?
     var sawLastPiece = false
+    /// What open hooks have sent, before there was a tunnel.
+    var openSends: [(message: ScriptMessage, leg: FlowLeg)] = []
 
     func has(_ stage: HookStage) -> Bool { stages.contains(stage) }
     var requestPieceIsHeld: Bool { requestPiece != nil }
@@ -255,6 +257,17 @@ extension ExchangeDriver: FlowOwner {
     }
 
     func close(code: UInt16, reason: [UInt8]) { if !hasEnded { breakOff() } }
+
+    /// Open hooks may send: it goes out once the client has the 101.
+    func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
+        guard exchange.response.status == 101, opensWebSocket, !hasEnded else {
+            return "there is no open WebSocket"
+        }
+        let queued = script.openSends.reduce(message.payload.count) { $0 + $1.message.payload.count }
+        guard queued <= WebSocketPlane.maxQueued else { return "too much waits to be sent" }
+        script.openSends.append((message, leg))
+        return nil
+    }
 
     func facts(of leg: FlowLeg) -> LegFacts {
         var facts = LegFacts()

@@ -42,6 +42,8 @@ final class ExchangeDriver {
     var isHeadPending = false
     var upstreamRequest = UpstreamRequest()
     var upgrade = UpgradeDecision.notAsked
+    /// The 101 that was accepted is one to WebSocket.
+    var opensWebSocket = false
     /// The request target as it goes upstream.
     var uri: [UInt8] = []
     /// The request's payload so far, as long as it is short enough to be sent again.
@@ -294,6 +296,7 @@ final class ExchangeDriver {
         pass = nil
         plan = nil
         upgrade = .notAsked
+        opensWebSocket = false
         upstreamHead.clear()
         uri.clear()
         replay.clear()

@@ -6,7 +6,12 @@ package final class ProcessRegistry: Sendable {
     private struct State {
         var workers: [WorkerStatistics] = []
         var reloads = ReloadCounts()
+        /// What is published reaches the workers through these.
+        var subscribers: [(id: Int, deliver: Subscriber)] = []
+        var lastSubscriber = 0
     }
+
+    package typealias Subscriber = @Sendable ([UInt8], ScriptMessage) -> Void
 
     package struct ReloadCounts: Sendable, Equatable {
         /// Number of the generation that runs: 1 for the first.
@@ -33,6 +38,26 @@ package final class ProcessRegistry: Sendable {
         let statistics = WorkerStatistics()
         state.withLock { $0.workers.append(statistics) }
         return statistics
+    }
+
+    /// A worker takes part in what scripts publish.
+    ///
+    /// - Returns: its number, for `unsubscribe`, and for `publish` to leave it out.
+    func subscribe(_ subscriber: @escaping Subscriber) -> Int {
+        state.withLock { state in
+            state.lastSubscriber += 1
+            state.subscribers.append((state.lastSubscriber, subscriber))
+            return state.lastSubscriber
+        }
+    }
+
+    func unsubscribe(_ id: Int) { state.withLock { $0.subscribers.removeAll { $0.id == id } } }
+
+    /// Hands a message to every worker but one, each on its own thread.
+    func publish(_ tag: [UInt8], _ message: ScriptMessage, besides id: Int) {
+        for subscriber in state.withLock({ $0.subscribers }) where subscriber.id != id {
+            subscriber.deliver(tag, message)
+        }
     }
 
     /// `isReload` is false for the configuration that the process starts with.

@@ -3,41 +3,53 @@ internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore
 
-/// Two connections whose bytes go from one to the other unread, after a 101.
+/// Two connections whose bytes go from one to the other after a 101: unread, or through the plane of a WebSocket.
 ///
 /// The exchange that led here is kept frozen: what its line in the access log needs, in one small allocation.
 final class Tunnel {
     let generation: WorkerGeneration
-    private let downstream: DownstreamConnection
-    private let upstream: UpstreamConnection
+    let downstream: DownstreamConnection
+    let upstream: UpstreamConnection
     /// `nil` where scripts keep the whole exchange.
     private let frozen: FrozenExchange?
-    let scripts: TunnelScripts?
+    private(set) var scripts: TunnelScripts?
+    /// `nil` where nobody looks at frames.
+    private(set) var plane: WebSocketPlane?
     private let onEnd: UpstreamUse
     private let startedAt: Int64
     private var machine = TunnelStateMachine()
     private var fromClient: Int64 = 0
     private var fromUpstream: Int64 = 0
-    private var isClosing = false
+    private(set) var isClosing = false
 
     /// Reads in one turn of the loop before others have theirs.
     private static let readsPerTurn = 4
 
     init(
-        _ exchange: Exchange, downstream: DownstreamConnection, upstream: UpstreamConnection,
-        use: UpstreamUse,
-        generation: WorkerGeneration
+        _ exchange: Exchange, _ form: TunnelForm, downstream: DownstreamConnection,
+        upstream: UpstreamConnection, use: UpstreamUse, generation: WorkerGeneration
     ) {
         self.generation = generation
         self.downstream = downstream
         self.upstream = upstream
         onEnd = use
-        scripts = exchange.scripts.flatMap { _ in
-            TunnelScripts(exchange, generation: generation, worker: downstream.worker)
-        }
-        frozen = scripts == nil ? exchange.freeze() : nil
+        frozen = form.isScripted ? nil : exchange.freeze()
         startedAt = downstream.worker.loop.now
-        scripts?.tunnel = self
+        if form.isScripted {
+            scripts = TunnelScripts(exchange, generation: generation, worker: downstream.worker)
+            scripts?.tunnel = self
+        }
+        guard form.followsFrames else { return }
+        let settings = exchange.location.settings
+        let rules = generation.webSocketRules(settings)
+        let terms = exchange.webSocketDeflate
+        let commons = downstream.worker.webSockets
+        plane = WebSocketPlane(
+            rules,
+            codecs: terms.codecs(
+                settings.values.webSocket, isLookedAt: rules.looksAtMessages, pool: commons.deflatePool),
+            reservedBits: terms.reservedBits, commons: commons, owner: self)
+        if form.isScripted { exchange.webSocket = plane }
     }
 
     private var settings: Settings.Values {
@@ -53,7 +65,7 @@ final class Tunnel {
         upstream.attach(to: self)
         let early = downstream.enter(self)
         if !early.isEmpty { relay(early.span, from: .client) }
-        touch()
+        if plane == nil { touch() } else { deadlineMoved() }
         if downstream.hasEnded { readEnd(of: .client) }
         if downstream.mayRead { downstream.scheduleRead() }
         if upstream.mayRead { upstream.scheduleRead() }
@@ -72,8 +84,9 @@ final class Tunnel {
         guard machine.accepts(from: side) else { return }
         let loop = downstream.worker.loop
         var reads = 0
-        // What the target has not taken yet is waited for: nothing queues up beyond one read.
-        while source.mayRead, target.isDrained, !isClosing {
+        // What the target has not taken yet is waited for: nothing queues up beyond one read. Nor does what a hook
+        // waits with.
+        while source.mayRead, target.isDrained, !isClosing, plane?.isPaused(side) != true {
             if reads == Self.readsPerTurn {
                 source.scheduleRead()
                 break
@@ -86,25 +99,22 @@ final class Tunnel {
             case .failed: return failed(side)
             }
         }
-        if reads > 0 && !isClosing { touch() }
+        if reads > 0, !isClosing, plane == nil { touch() }
     }
 
     /// Sends what `side` sent on to the other.
     func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) {
-        var bytes = bytes
-        if let scripts {
-            bytes = bytes.extracting(first: scripts.relay(bytes, from: side))
-            scripts.noteCloses()
-        }
+        received(bytes.count, from: side)
+        if let plane { return plane.receive(bytes, from: side) }
         switch side {
         case .client: upstream.send(bytes)
-        case .upstream: downstream.send(bytes)
+        case .upstream:
+            downstream.send(bytes)
+            watchSending()
         }
-        counted(bytes.count, from: side)
-        if scripts != nil { closeByScript() }
     }
 
-    private func counted(_ count: Int, from side: TunnelStateMachine.Side) {
+    private func received(_ count: Int, from side: TunnelStateMachine.Side) {
         switch side {
         case .client:
             fromClient += Int64(count)
@@ -112,8 +122,11 @@ final class Tunnel {
         case .upstream:
             fromUpstream += Int64(count)
             downstream.worker.statistics.tunnelBytesOut.add(count)
-            if !downstream.isDrained { downstream.armSendDeadline(after: sendTimeout) }
         }
+    }
+
+    func watchSending() {
+        if !downstream.isDrained { downstream.armSendDeadline(after: sendTimeout) }
     }
 
     /// Data in either direction puts the timeout off, as in nginx.
@@ -132,9 +145,16 @@ final class Tunnel {
 
     // MARK: The end
 
-    private func readEnd(of side: TunnelStateMachine.Side) { perform(machine.ended(side)) }
+    private func readEnd(of side: TunnelStateMachine.Side) {
+        let action = machine.ended(side)
+        if let plane { plane.lost(side) } else { perform(action) }
+    }
 
-    func failed(_ side: TunnelStateMachine.Side) { perform(machine.failed(side), atOnce: side) }
+    func failed(_ side: TunnelStateMachine.Side) {
+        guard let plane else { return perform(machine.failed(side), atOnce: side) }
+        _ = machine.ended(side)
+        if isClosing { finish() } else { plane.lost(side) }
+    }
 
     private func perform(
         _ action: TunnelStateMachine.EndAction, atOnce broken: TunnelStateMachine.Side? = nil
@@ -153,8 +173,11 @@ final class Tunnel {
     }
 
     func timedOut(_ side: TunnelStateMachine.Side) {
-        if side == .client, !isClosing, let scripts, scripts.isDraining, downstream.isDrained {
-            return scripts.graceEnded()
+        downstream.worker.tick()
+        if side == .upstream, !isClosing, let plane {
+            if plane.deadline <= now { plane.timePassed() }
+            if !isClosing { deadlineMoved() }
+            return
         }
         let logger = generation.generation.errorLogger
         if !isClosing {
@@ -165,31 +188,46 @@ final class Tunnel {
 
     func cutOff() { finish() }
 
-    // MARK: Scripts
-
-    func send(_ frame: [UInt8], to side: TunnelStateMachine.Side) {
-        switch side {
-        case .client: downstream.send(frame)
-        case .upstream: upstream.send(frame)
-        }
+    /// A script ends the tunnel.
+    func close(code: UInt16, reason: [UInt8]) {
+        guard !isClosing else { return }
+        if let plane { plane.end(code, reason) } else { closeBoth() }
     }
 
-    /// A script ends the tunnel: each side is told where its frames allow it, and both are closed once they know.
-    func closeByScript() {
-        guard let scripts, !isClosing, scripts.sendCloseFrames(to: self) else { return }
+    /// Sends what is unsent, and then closes both connections.
+    func closeBoth() {
+        guard !isClosing else { return }
         isClosing = true
         machine.didClose()
         downstream.shutdownWhenSent()
         upstream.shutdownWhenSent()
-        upstream.setDeadline(downstream.worker.loop.now + TunnelScripts.closeTimeout)
+        upstream.setDeadline(now + Int64(settings.webSocket.closeTimeout))
         if downstream.isDrained && upstream.isDrained { finish() }
     }
 
-    /// The worker or its generation is to end.
-    func drain() { scripts?.drain() }
+    /// The worker or its generation is to end. Hooks say how long the tunnel may have yet.
+    func drain() {
+        if let scripts { scripts.drain() } else { end(after: 0) }
+    }
 
-    /// Ends the tunnel when its time of grace is over.
-    func end(after milliseconds: Int64) { downstream.setReadDeadline(after: Int(milliseconds)) }
+    /// Ends the tunnel when its time of grace is over: WebSockets each at a moment of its own.
+    func end(after milliseconds: Int64) {
+        let webSocket = settings.webSocket
+        var time = milliseconds
+        if webSocket.drainJitter > 0 {
+            let random = downstream.worker.random.next()
+            time += Int64(random % UInt64(webSocket.drainJitter))
+        }
+        if let limit = generation.configuration.process.workerShutdownTimeout.map(Int64.init) {
+            // The peers are to have time for their goodbyes.
+            time = min(time, max(0, limit - min(Int64(webSocket.closeTimeout), limit / 2)))
+        }
+        if let plane {
+            plane.end(at: now + time)
+        } else if scripts != nil {
+            downstream.setReadDeadline(after: Int(time))
+        }
+    }
 
     func facts(of leg: FlowLeg, _ exchange: Exchange) -> LegFacts {
         var facts = LegFacts()
@@ -198,20 +236,30 @@ final class Tunnel {
             facts.address = exchange.client.address
             facts.port = exchange.client.port
             facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes + fromClient
-            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes + fromUpstream
+            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes + sent(to: .client)
             facts.read(from: downstream)
         case .upstream:
             facts.take(upstream.address)
             facts.bytesIn = (exchange.attempts.last?.bytesReceived ?? 0) + fromUpstream
-            facts.bytesOut = (exchange.attempts.last?.bytesSent ?? 0) + fromClient
+            facts.bytesOut = (exchange.attempts.last?.bytesSent ?? 0) + sent(to: .upstream)
             facts.read(from: upstream)
         }
+        guard let plane else { return facts }
+        let side: TunnelStateMachine.Side = leg == .client ? .client : .upstream
+        facts.messagesIn = plane.messages(from: side)
+        facts.messagesOut = plane.messages(to: side)
+        facts.buffered += plane.queuedBytes(to: side)
         return facts
+    }
+
+    private func sent(to side: TunnelStateMachine.Side) -> Int64 {
+        plane?.bytesSent(to: side) ?? (side == .client ? fromUpstream : fromClient)
     }
 
     private func finish() {
         isClosing = true
         machine.didClose()
+        plane?.shutDown()
         upstream.end()
         let worker = downstream.worker
         worker.tick()
@@ -225,11 +273,13 @@ final class Tunnel {
             exchange = worker.takeExchange()
             frozen?.thaw(into: exchange)
         }
-        exchange.sentBodyBytes += fromUpstream
+        exchange.webSocketFacts = plane.map(WebSocketFacts.init)
+        exchange.webSocket = nil
+        exchange.sentBodyBytes += sent(to: .client)
         exchange.receivedBodyBytes += fromClient
         exchange.isComplete = true
         if let last = exchange.attempts.indices.last {
-            exchange.attempts[last].bytesSent += fromClient
+            exchange.attempts[last].bytesSent += sent(to: .upstream)
             exchange.attempts[last].bytesReceived += fromUpstream
             exchange.attempts[last].responseLength += fromUpstream
             exchange.attempts[last].responseTime = Int(
@@ -238,11 +288,52 @@ final class Tunnel {
         onEnd.end(.succeeded, now: worker.loop.now)
         if let scripts {
             downstream.finish()
-            return scripts.tunnelEnded(first: machine.firstToEnd)
+            return scripts.tunnelEnded(first: machine.firstToEnd, plane?.endedBy)
         }
         generation.log(exchange, worker: worker)
         worker.giveBack(exchange)
         downstream.finish()
+    }
+}
+
+/// What the plane of a WebSocket asks of its tunnel.
+extension Tunnel: WebSocketPlaneOwner {
+    var now: Int64 { downstream.worker.loop.now }
+    var microseconds: Int64 { downstream.worker.loop.microseconds }
+
+    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelStateMachine.Side) {
+        switch side {
+        case .client:
+            downstream.send(first, then: second, then: Span())
+            watchSending()
+        case .upstream: upstream.send(first, then: second, then: Span())
+        }
+    }
+
+    func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict {
+        guard let scripts else { return .pass }
+        return scripts.judge(item, from: position)
+    }
+
+    func cancel(_ item: WebSocketItem) { scripts?.cancel(item) }
+    func pingEnded(_ token: Int, roundTrip: Int?) { scripts?.pingEnded(token, roundTrip: roundTrip) }
+
+    func isBlocked(_ side: TunnelStateMachine.Side) -> Bool {
+        side == .client ? !upstream.isDrained : !downstream.isDrained
+    }
+
+    func finishSending(to side: TunnelStateMachine.Side) {
+        switch side {
+        case .client: downstream.shutdownWhenSent()
+        case .upstream: upstream.shutdownWhenSent()
+        }
+    }
+
+    func planeEnded() { closeBoth() }
+
+    func deadlineMoved() {
+        guard !isClosing, let plane else { return }
+        upstream.setDeadline(plane.deadline)
     }
 }
 

@@ -16,6 +16,8 @@ package final class Worker {
     private(set) var current: WorkerGeneration
     let clock = Clock()
     private(set) var isDraining = false
+    /// What the registry knows the worker by; 0 for one that no other worker reaches.
+    var subscription = 0
     /// The init hooks of the first generation have ended.
     private var isReady = true
     var random: FastRandom
@@ -32,6 +34,9 @@ package final class Worker {
     private var postponed: [() -> Void] = []
     private var buffers: [[UInt8]] = []
     private(set) var openConnections = 0
+    private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
+        UInt32(truncatingIfNeeded: random.next())
+    }
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     private let timer: WorkerTimer
     private var zoneCheckedAt: Int64 = 0
@@ -208,6 +213,14 @@ package final class Worker {
         }
         return true
     }
+
+    /// Sends to the clients of the tunnels with this tag, under whichever generation they began.
+    func deliver(_ message: ScriptMessage, tagged tag: [UInt8]) {
+        tick()
+        for scripts in scriptRoster.all { scripts.interpreter.deliver(message, tagged: tag) }
+    }
+
+    let scriptRoster = ScriptRoster()
 
     func releaseConnection() {
         if openConnections == current.configuration.process.workerConnections {

@@ -1,5 +1,6 @@
 internal import Config
 internal import EventLoop
+internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
@@ -18,6 +19,9 @@ final class WorkerGeneration {
     private(set) var scripts: WorkerScripts?
     /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
     let keepsRequestBody: Bool
+    private var webSocketRules: [ObjectIdentifier: WebSocketRules] = [:]
+    /// Some access log has variables in it that are found out by following frames.
+    let logsWebSockets: Bool
     /// A later generation took over: connections are not kept any more.
     private(set) var isRetired = false
 
@@ -27,6 +31,9 @@ final class WorkerGeneration {
         self.statistics = statistics
         plans = ProxyPlanCache(generation.configuration)
         keepsRequestBody = generation.configuration.variables.contains { $0.name == "request_body" }
+        logsWebSockets = generation.runtime.loggedVariables.contains { variable in
+            VariableTable.isOfWebSockets(generation.configuration.variables[variable.index].name)
+        }
         headRules = generation.configuration.listeners.map { HeadRules($0.defaultServer.connection) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
     }
@@ -94,6 +101,19 @@ final class WorkerGeneration {
     /// listener by a reload; nginx's defaults serve it then.
     func headRules(forListener index: Int) -> HeadRules {
         headRules.indices.contains(index) ? headRules[index] : HeadRules(ConnectionSettings())
+    }
+
+    /// What the WebSockets of a location have in common.
+    func webSocketRules(_ settings: Settings) -> WebSocketRules {
+        if let known = webSocketRules[ObjectIdentifier(settings)] { return known }
+        let interpreter = scripts?.interpreter
+        let rules = WebSocketRules(
+            settings.values,
+            messages: { interpreter?.interest(.message, from: $0, in: settings) ?? .none },
+            frames: { interpreter?.interest(.frame, from: $0, in: settings) ?? .none })
+        // The configuration holds the settings, so the identifier stays theirs.
+        webSocketRules[ObjectIdentifier(settings)] = rules
+        return rules
     }
 
     // MARK: Access logs

@@ -31,8 +31,15 @@ package final class WorkerThread: Sendable {
         let confined = Confined(worker)
         poster = worker.loop.poster
         self.worker = confined
+        let poster = poster
+        let registry = generation.registry
+        let subscription = registry.subscribe { tag, message in
+            poster.post { confined.worker.deliver(message, tagged: tag) }
+        }
+        worker.subscription = subscription
         thread = try Threads.start(name: "worker \(index)") {
             confined.worker.run()
+            registry.unsubscribe(subscription)
             confined.hasEnded.store(true, ordering: .releasing)
             ended()
         }

@@ -18,12 +18,20 @@ struct FlowCase {
         /// The status that the client was sent.
         case sent(Int)
         case run(HookStage)
+        /// A message or frame comes.
+        case item(
+            WebSocketItem.Kind, WebSocketOpcode, from: TunnelStateMachine.Side, String, isFinal: Bool = true,
+            isInjected: Bool = false)
+        /// The ping that waits is answered after so many microseconds, or not in time.
+        case pong(Int?)
     }
 
     var hooks: [(stage: HookStage, text: String)]
     var request = FlowCase.request
     var configuration = ScriptFixture.configuration
     var facts: [FlowLeg: LegFacts] = [:]
+    /// There is an open WebSocket.
+    var isTunnel = false
     var steps: [Step]
     var expected: [String]
 
@@ -41,6 +49,18 @@ struct FlowCase {
         self.facts = facts
         self.steps = before + [.run(stage)] + steps
         self.expected = expected
+    }
+
+    /// Hooks on an open WebSocket.
+    init(
+        tunnel hooks: [(stage: HookStage, text: String)], _ steps: [Step], facts: [FlowLeg: LegFacts] = [:],
+        _ expected: [String]
+    ) {
+        self.hooks = hooks
+        self.steps = steps
+        self.facts = facts
+        self.expected = expected
+        isTunnel = true
     }
 
     /// Several, in the order of the steps.
@@ -62,6 +82,7 @@ struct FlowCase {
         let fixture = try ScriptFixture(
             scripts, request: request, configuration: configuration, bodies: bodies)
         fixture.facts = facts
+        fixture.isOpenTunnel = isTunnel
         var lines: [String] = []
         for step in steps {
             try perform(step, on: fixture, &lines)
@@ -69,6 +90,10 @@ struct FlowCase {
             fixture.host.lines = []
             lines += fixture.ended.compactMap { Self.text(of: $0.result) }
             fixture.ended = []
+            lines += fixture.judged.map { "then " + Self.text(of: $0) }
+            fixture.judged = []
+            lines += fixture.events
+            fixture.events = []
         }
         lines += fixture.closings.map { "closed \($0.code) \($0.reason)" }
         if fixture.bodyReads > 0 { lines.append("body was asked for: \(fixture.bodyReads)") }
@@ -97,6 +122,15 @@ struct FlowCase {
         case .body(let text): fixture.interpreter.bodyReceived(Array(text.utf8), of: fixture.flow)
         case .advance(let time): fixture.advance(milliseconds: time)
         case .end: fixture.interpreter.end(fixture.flow)
+        case .item(let kind, let opcode, let side, let text, let isFinal, let isInjected):
+            let item = fixture.interpreter.items.take(
+                kind, opcode, from: side, isFinal: isFinal, isInjected: isInjected)
+            item.data = Array(text.utf8)
+            let verdict = fixture.interpreter.run(item, of: fixture.flow, from: 0)
+            lines.append(Self.text(of: verdict))
+            if case .waiting = verdict { return }
+            fixture.interpreter.items.giveBack(item)
+        case .pong(let time): if !fixture.pings.isEmpty { fixture.pings.removeFirst().finish(time) }
         case .sent(let status): fixture.exchange.status = status
         case .respond(let head):
             let bytes = Array(head.replacing("\n", with: "\r\n").utf8)
@@ -114,6 +148,20 @@ struct FlowCase {
         let first = line.split(separator: "\n").first.map(String.init) ?? line
         let parts = first.split(separator: "case.lua:1: ", maxSplits: 1, omittingEmptySubsequences: false)
         return parts.count == 2 ? "error: " + parts[1] : first
+    }
+
+    private static func text(of verdict: WebSocketVerdict) -> String {
+        switch verdict {
+        case .pass: "pass"
+        case .drop: "drop"
+        case .replace(let payloads):
+            "replace " + payloads.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "|")
+        case .split(let payloads, let position):
+            "split at \(position) "
+                + payloads.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "|")
+        case .close(let code, let reason): "close \(code) " + String(decoding: reason, as: UTF8.self)
+        case .waiting: "waits"
+        }
     }
 
     /// `nil` for what is not worth a line.

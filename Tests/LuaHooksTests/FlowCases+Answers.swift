@@ -167,7 +167,10 @@ extension FlowCases {
             in: .open, "flow:close(1000, {})", ["failed", "error: close: found table, expected a string"]),
         FlowCase(
             "flow:close()",
-            ["failed", "error: flow:close can be used in open and drain hooks, not in a request hook"]),
+            [
+                "failed",
+                "error: flow:close can be used in open, message, frame and drain hooks, not in a request hook",
+            ]),
     ]
 
     static let timers: [FlowCase] = [

@@ -7,7 +7,7 @@ import ProxyCore
 enum FlowCases {
     static let all: [FlowCase] =
         identity + variables + request + arguments + bodies + headers + response + legs + answers + timers
-        + offers
+        + offers + messages + frames + tunnels
 
     static let post = "POST /form HTTP/1.1\nHost: example.test\nContent-Length: 4\n\n"
     static let handshake = """

@@ -27,7 +27,7 @@ struct FlowTests {
     static let flowTypes: Set<LuaType> = [
         .flow, .request, .response, .requestHeaders, .responseHeaders, .arguments, .cookies, .variables,
         .client,
-        .upstream, .offer, .timer,
+        .upstream, .offer, .timer, .message, .frame,
     ]
 
     /// What a snippet has in it that is about the row.

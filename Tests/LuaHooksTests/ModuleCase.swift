@@ -29,6 +29,7 @@ struct ModuleCase: Sendable {
         settings.sharedDictionaries = [SharedDictionarySettings(name: "d", bytes: 10_000)]
         let script = ScriptText(text: Array(text.utf8), file: "case.lua", line: 1)
         let fixture = try ScriptFixture([.test(.hook(.request, script))], settings: settings, bodies: bodies)
+        fixture.isOpenTunnel = true
         var lines: [String] = []
         if case .waiting = fixture.run() { lines.append("waiting") }
         lines += world(fixture)

@@ -24,6 +24,23 @@ enum ModuleCases {
         ModuleCase("sy.now", "print(sy.now())", ["1704067200.0"]),
         ModuleCase("sy.monotonic", "print(sy.monotonic())", ["1000.0"]),
         ModuleCase("sy.spawn", "sy.spawn(function() print('ran') end)", ["ran"]),
+        ModuleCase(
+            "sy.flows",
+            """
+            print(#sy.flows(), #sy.flows{ tag = 'a' }) flow:tag('a')
+            print(#sy.flows{ tag = 'a' }, sy.flows{ tag = 'a' }[1] == flow, #sy.flows{ tag = 'b' }, #sy.flows{})
+            """, ["1\t0", "1\ttrue\t0\t1"]),
+        ModuleCase(
+            "sy.publish", "sy.publish('room', 'hi') print(pcall(sy.publish, 'room', '\\xff'))",
+            [
+                "published room hi", "false\tpublish: the text is not UTF-8",
+            ]
+        ) { fixture in
+            fixture.host.published.map {
+                "published \(String(decoding: $0.tag, as: UTF8.self)) "
+                    + String(decoding: $0.message.payload, as: UTF8.self)
+            }
+        },
         ModuleCase("sy.random", "print(#sy.random(300), sy.random(5):byte(1, -1))", ["300\t0\t1\t2\t3\t4"]),
         ModuleCase("sy.uuid", "print(sy.uuid())", ["00010203-0405-4607-8809-0a0b0c0d0e0f"]),
         ModuleCase("sy.log.debug", "sy.log.debug('a', 1)", ["[debug] lua: case.lua:1: a\t1"]),

@@ -19,6 +19,8 @@ final class FakeHost: ScriptHost {
     }
     func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
     func scriptsAreInitialised() { isInitialised = true }
+    var published: [(tag: [UInt8], message: ScriptMessage)] = []
+    func publish(_ tag: [UInt8], _ message: ScriptMessage) { published.append((tag, message)) }
     func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
 
     // MARK: The network
@@ -188,6 +190,7 @@ final class ScriptFixture: FlowOwner {
 
     var flow: ScriptFlow {
         let flow = interpreter.flow(of: exchange)
+        flow.settings = exchange.location.settings
         flow.owner = relay
         return flow
     }
@@ -226,6 +229,44 @@ final class ScriptFixture: FlowOwner {
         closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
     }
     func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
+
+    // MARK: A tunnel
+
+    var isOpenTunnel = false
+    /// What happened on the tunnel, in words.
+    var events: [String] = []
+    var judged: [WebSocketVerdict] = []
+    /// The next ping's answer; `nil` while there is none.
+    var pings: [FakeOperation<Int?>] = []
+    /// Why nothing can be sent.
+    var failure: String?
+
+    func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
+        judged.append(verdict)
+        interpreter.items.giveBack(item)
+    }
+
+    func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
+        guard isOpenTunnel, failure == nil else { return failure ?? "there is no open WebSocket" }
+        events.append(
+            "\(message.isText ? "text" : "binary") to \(leg) from \(message.firstMessageHook),"
+                + "\(message.firstFrameHook): " + String(decoding: message.payload, as: UTF8.self))
+        return nil
+    }
+
+    func ping(
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+    ) -> Result<any ScriptOperation, TunnelFailure> {
+        guard isOpenTunnel else { return .failure(TunnelFailure("there is no open WebSocket")) }
+        events.append("ping to \(leg)" + (payload.map { ": " + String(decoding: $0, as: UTF8.self) } ?? ""))
+        let operation = FakeOperation(done) { [unowned self] in events.append("ping cancelled") }
+        pings.append(operation)
+        return .success(operation)
+    }
+
+    func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) {
+        events.append("close \(leg) \(code) " + String(decoding: reason, as: UTF8.self))
+    }
 }
 
 /// Passes on what is said to the owner of a flow, without holding it.
@@ -239,6 +280,17 @@ private final class FlowRelay: FlowOwner {
     func readBody() { owner?.readBody() }
     func close(code: UInt16, reason: [UInt8]) { owner?.close(code: code, reason: reason) }
     func facts(of leg: FlowLeg) -> LegFacts { owner?.facts(of: leg) ?? LegFacts() }
+    func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) { owner?.itemJudged(item, verdict) }
+    func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? { owner?.send(message, to: leg) }
+    func ping(
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+    ) -> Result<any ScriptOperation, TunnelFailure> {
+        owner?.ping(leg, payload: payload, done: done) ?? .failure(TunnelFailure("gone"))
+    }
+    func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) {
+        owner?.close(leg, code: code, reason: reason)
+    }
+    var isOpenTunnel: Bool { owner?.isOpenTunnel ?? false }
 }
 
 extension Script {

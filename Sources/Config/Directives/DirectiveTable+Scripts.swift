@@ -27,7 +27,7 @@ extension DirectiveTable {
     ]
 
     /// Two rows for each hook that exists.
-    static let hooks: [Directive] = HookStage.allCases.filter(\.isSupported).flatMap { stage in
+    static let hooks: [Directive] = HookStage.allCases.flatMap { stage in
         let contexts: Contexts = stage == .initialise ? [.main, .http] : withIf
         return [
             Directive(
@@ -61,12 +61,6 @@ extension DirectiveTable {
         let script = compilation.scripts.add(.plugin(text, arguments: arguments), by: call)
         scope.scripts.append(script)
         let outline = try compilation.outline(ofScript: script)
-        for stage in HookStage.allCases where outline.hooks.contains(stage) && !stage.isSupported {
-            compilation.report(
-                call.warning(
-                    "defines the hook \"\(stage.name)\", which is not supported yet and never runs",
-                    at: call.arguments[0]))
-        }
         for name in outline.variables.sorted() {
             guard !name.isEmpty, name.utf8.allSatisfy(TemplateParser.isNameByte) else {
                 compilation.report(
@@ -172,9 +166,6 @@ extension Compilation {
 }
 
 extension HookStage {
-    /// Whether something runs it yet.
-    var isSupported: Bool { self != .message && self != .frame }
-
     /// When it runs, for the documentation.
     fileprivate var note: String {
         switch self {

@@ -11,11 +11,10 @@ enum ScriptDirectiveHints {
         if let ours = openRestyHooks.first(where: { $0.theirs == hook })?.ours {
             return "is a directive of OpenResty, expected \"\(ours.name)\(form)\""
         }
-        if let stage = HookStage(name: hook), !stage.isSupported { return "is not supported yet" }
         if DirectiveTable.names.contains(hook + form) {
             return "is a directive of OpenResty, expected \"\(hook)_by_lua_block\" or \"\(hook)_by_lua_file\""
         }
-        let hooks = HookStage.allCases.filter(\.isSupported).map(\.name)
+        let hooks = HookStage.allCases.map(\.name)
         if let near = Spelling.nearest(to: hook, among: hooks) {
             return "unknown hook, did you mean \"\(near)\(form)\"?"
         }

@@ -87,8 +87,9 @@ extension LuaAPI {
         },
         LuaFunction(
             "close", .method(.flow), "code?: integer, reason?: string",
-            "In `open` and `drain` hooks, in timers, and of other exchanges: ends the tunnel, both "
-                + "peers being sent this close code (1000 unless given) and reason (up to 123 bytes)."
+            "In `open`, `message`, `frame` and `drain` hooks, in timers, and of other exchanges: ends the "
+                + "tunnel, both peers being sent this close code (1000 unless given) and reason (up to 123 "
+                + "bytes)."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let (code, reason) = try call.closing(2, "close")
@@ -99,7 +100,7 @@ extension LuaAPI {
                 owner.close(code: code, reason: reason)
                 return .none
             }
-            try call.expect(flow, in: [.open, .drain], "flow:close")
+            try call.expect(flow, in: [.open, .message, .frame, .drain], "flow:close")
             flow.answer = .close(code: code, reason: reason)
             return .none
         },
@@ -119,7 +120,7 @@ extension LuaCall {
         switch interpreter.calls[index].purpose {
         case .timer, .spawned: return true
         case .none, .load, .test: return false
-        case .hook, .variable: return interpreter.calls[index].flow !== flow
+        case .hook, .item, .variable: return interpreter.calls[index].flow !== flow
         }
     }
 

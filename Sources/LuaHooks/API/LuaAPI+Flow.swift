@@ -49,7 +49,41 @@ extension LuaAPI {
             }
             if flow.tags.contains(tag) { return .none }
             guard flow.tags.count < 64 else { throw LuaError("tag: the exchange has 64 tags already") }
-            flow.tags.append(tag)
+            call.interpreter.tag(flow, tag)
+            return .none
+        },
+        LuaFunction(
+            "flows", .module("sy"), "options?: { tag: string }", returns: "Flow[]",
+            "The open tunnels of this worker, or those with a tag."
+        ) { call throws(LuaError) in
+            var tag: [UInt8]?
+            if call.isGiven(1) {
+                try call.table(1, "flows")
+                call.stack.pushField("tag", of: 1)
+                tag = call.stack.bytes(-1)
+                call.stack.pop()
+            }
+            let flows = call.interpreter.openTunnels(tagged: tag)
+            call.stack.pushTable(array: flows.count)
+            for (index, flow) in flows.enumerated() {
+                call.interpreter.push(flow, on: call.stack)
+                call.stack.setElement(index + 1, of: -2)
+            }
+            return .one
+        },
+        LuaFunction(
+            "publish", .module("sy"), "tag: string, text: string",
+            "Sends a text message to the client of every open tunnel with this tag, on all workers."
+        ) { call throws(LuaError) in
+            let tag = try call.bytes(1, "publish")
+            let text = try call.bytes(2, "publish")
+            guard String(validating: text, as: UTF8.self) != nil else {
+                throw LuaError("publish: the text is not UTF-8")
+            }
+            guard call.interpreter.injectionDepth == 0 else {
+                throw LuaError("publish: not by a hook that sees what a script has sent")
+            }
+            call.interpreter.host.publish(tag, ScriptMessage(isText: true, payload: text))
             return .none
         },
     ]

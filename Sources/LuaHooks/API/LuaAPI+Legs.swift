@@ -1,4 +1,5 @@
 internal import ProxyCore
+internal import Wire
 
 extension LuaAPI {
     static let legFunctions: [LuaFunction] = legRows(.client) + legRows(.upstream)
@@ -44,11 +45,114 @@ extension LuaAPI {
             ) { call throws(LuaError) in
                 call.push(try call.facts(of: leg, type).buffered)
             },
+            LuaFunction(
+                "messages_in", .getter(type), "", returns: "integer",
+                "Messages of the WebSocket that the peer has sent."
+            ) { call throws(LuaError) in
+                call.push(try call.facts(of: leg, type).messagesIn)
+            },
+            LuaFunction(
+                "messages_out", .getter(type), "", returns: "integer",
+                "Messages of the WebSocket that were sent to the peer."
+            ) { call throws(LuaError) in
+                call.push(try call.facts(of: leg, type).messagesOut)
+            },
+        ] + tunnelRows(leg, type)
+    }
+
+    /// What can be done on an open WebSocket.
+    private static func tunnelRows(_ leg: FlowLeg, _ type: LuaType) -> [LuaFunction] {
+        [
+            LuaFunction(
+                "send", .method(type), "text: string", returns: "boolean?, string?",
+                "Sends a text message to the peer, between two others; `message` and `frame` hooks of scripts "
+                    + "further on see it. Nil and why where it cannot be sent."
+            ) { call throws(LuaError) in
+                let flow = try call.flow(1, type)
+                let text = try call.bytes(2, "send")
+                guard String(validating: text, as: UTF8.self) != nil else {
+                    throw LuaError("send: the text is not UTF-8; send_binary sends any bytes")
+                }
+                return call.send(text, isText: true, to: leg, of: flow)
+            },
+            LuaFunction(
+                "send_binary", .method(type), "data: string", returns: "boolean?, string?",
+                "As `send`, a binary message."
+            ) { call throws(LuaError) in
+                let flow = try call.flow(1, type)
+                return call.send(try call.bytes(2, "send_binary"), isText: false, to: leg, of: flow)
+            },
+            LuaFunction(
+                "ping", .method(type), "payload?: string", returns: "number?, string?", waits: true,
+                "Sends a ping, and waits for its answer: the round trip in seconds, or nil and why not, where none "
+                    + "comes within websocket_pong_timeout."
+            ) { call throws(LuaError) in
+                let flow = try call.flow(1, type)
+                let payload = try call.optionalBytes(2, "ping")
+                guard payload?.count ?? 0 <= 125 else {
+                    throw LuaError("ping: found \(payload?.count ?? 0) bytes, expected at most 125")
+                }
+                return try call.ping(leg, of: flow, payload)
+            },
+            LuaFunction(
+                "close", .method(type), "code?: integer, reason?: string",
+                "Ends the tunnel: this peer is sent the code (1000 unless given) and the reason, the other 1001."
+            ) { call throws(LuaError) in
+                let flow = try call.flow(1, type)
+                let (code, reason) = try call.closing(2, "close")
+                guard let owner = flow.owner, owner.isOpenTunnel else {
+                    throw LuaError("close: there is no open WebSocket")
+                }
+                owner.close(leg, code: code, reason: reason)
+                return .none
+            },
         ]
     }
 }
 
 extension LuaCall {
+    /// How deep hooks may send what other hooks see, which send in turn.
+    private static let maximumDepth = 16
+
+    fileprivate func send(
+        _ payload: [UInt8], isText: Bool, to leg: FlowLeg, of flow: ScriptFlow
+    ) -> LuaResult {
+        guard let owner = flow.owner else { return fail("there is no open WebSocket") }
+        guard interpreter.injectionDepth < Self.maximumDepth else {
+            return fail("hooks send what makes hooks send, \(Self.maximumDepth) deep")
+        }
+        let hooks = interpreter.hooksAfterRunningScript(of: flow)
+        let message = ScriptMessage(
+            isText: isText, payload: payload, firstMessageHook: hooks.message, firstFrameHook: hooks.frame)
+        if let failure = owner.send(message, to: leg) { return fail(failure) }
+        return push(true)
+    }
+
+    fileprivate func ping(
+        _ leg: FlowLeg, of flow: ScriptFlow, _ payload: [UInt8]?
+    ) throws(LuaError) -> LuaResult {
+        guard let owner = flow.owner else { return fail("there is no open WebSocket") }
+        try interpreter.mayWait(self, for: "ping")
+        let waiter = try interpreter.wait(self, for: "ping")
+        let interpreter = interpreter
+        let result = owner.ping(leg, payload: payload) { [weak interpreter] roundTrip in
+            interpreter?.resume(waiter) { stack in
+                guard let roundTrip else {
+                    stack.pushNil()
+                    stack.push("timeout" as StaticString)
+                    return 2
+                }
+                stack.push(Double(roundTrip) / 1_000_000)
+                return 1
+            }
+        }
+        switch result {
+        case .success(let operation): interpreter.setOperation(operation, of: waiter)
+        case .failure(let failure): _ = interpreter.addTimer(after: 0, .fail(waiter, failure.message))
+        }
+        return .waits
+    }
+
     /// What is known of a connection; of the client's, address and port at any time.
     func facts(of leg: FlowLeg, _ type: LuaType) throws(LuaError) -> LegFacts {
         let flow = try flow(1, type)

@@ -52,7 +52,10 @@ extension LuaCall {
 extension HookCall.Purpose {
     /// The stage whose hook it is.
     var stage: HookStage? {
-        if case .hook(let stage, _, _) = self { stage } else { nil }
+        switch self {
+        case .hook(let stage, _, _), .item(let stage, _, _): stage
+        case .none, .load, .variable, .timer, .spawned, .test: nil
+        }
     }
 
     /// As messages name the place of a call.
@@ -60,7 +63,7 @@ extension HookCall.Purpose {
         switch self {
         case .none: "here"
         case .load: "while a script is being loaded"
-        case .hook(let stage, _, _): "in a \(stage.name) hook"
+        case .hook(let stage, _, _), .item(let stage, _, _): "in a \(stage.name) hook"
         case .variable: "while a variable is being computed"
         case .timer: "in a timer's function"
         case .spawned: "in a spawned function"

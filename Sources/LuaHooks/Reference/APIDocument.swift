@@ -179,6 +179,8 @@ extension LuaType {
         case .counter: "Counter"
         case .gauge: "Gauge"
         case .histogram: "Histogram"
+        case .message: "Message"
+        case .frame: "Frame"
         case .testProxy: "TestProxy"
         case .testClient: "TestClient"
         case .testBackend: "TestBackend"
@@ -235,12 +237,16 @@ enum HookDocument {
         case .message:
             Hook(
                 stage: stage, summary: "A whole message, put together and inflated.",
-                returns: "string|false|nil",
-                meaning: "A string replaces it; false drops it; `flow:close(code, reason)` ends the tunnel.")
+                returns: "string|string[]|false|nil",
+                meaning:
+                    "A string replaces it, a list of strings takes its place as several; false drops it; "
+                    + "`flow:close(code, reason)` ends the tunnel.")
         case .frame:
             Hook(
-                stage: stage, summary: "Each frame as it is on the wire.", returns: "string|false|nil",
-                meaning: "A string replaces it; false drops it; `flow:close(code, reason)` ends the tunnel.")
+                stage: stage, summary: "Each frame as it is on the wire.",
+                returns: "string|string[]|false|nil",
+                meaning: "A string replaces its payload, a list of strings takes its place as several; false "
+                    + "drops it; `flow:close(code, reason)` ends the tunnel.")
         case .close:
             Hook(stage: stage, summary: "The tunnel has ended.", returns: "", meaning: "")
         case .drain:

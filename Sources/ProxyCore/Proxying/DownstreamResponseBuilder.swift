@@ -175,6 +175,11 @@ package enum DownstreamResponseBuilder {
             var value: [UInt8]?
             switch field.id {
             case .contentType, .contentLength: continue
+            case .secWebSocketExtensions
+            where changes.status == 101 && exchange.webSocketDeflate.isTerminated:
+                copier.flush(bytes, to: &output)
+                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output)
+                continue
             case .trailer where !changes.keepsTrailer: continue
             case .location where location != nil:
                 value = location
@@ -203,6 +208,9 @@ package enum DownstreamResponseBuilder {
             ResponseHeadWriter.append(bytes[field.name], value, to: &output)
         }
         copier.flush(bytes, to: &output)
+        if changes.status == 101, !exchange.webSocketDeflate.value.isEmpty {
+            ResponseHeadWriter.append(Text.extensions, exchange.webSocketDeflate.value, to: &output)
+        }
         if let expiresLine { ResponseHeadWriter.append(Text.expires, expiresLine, to: &output) }
         if let cacheControlLine {
             ResponseHeadWriter.append(Text.cacheControl, cacheControlLine, to: &output)
@@ -228,6 +236,7 @@ package enum DownstreamResponseBuilder {
 
     private enum Text {
         static let location = Array("Location".utf8)[...]
+        static let extensions = Array("Sec-WebSocket-Extensions".utf8)[...]
         static let expires = Array("Expires".utf8)[...]
         static let cacheControl = Array("Cache-Control".utf8)[...]
     }

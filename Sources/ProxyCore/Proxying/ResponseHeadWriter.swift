@@ -108,3 +108,12 @@ enum ServerField {
     private static let fullLine = Array("Server: ".utf8) + full + [13, 10]
     private static let shortLine = Array("Server: ".utf8) + short + [13, 10]
 }
+
+extension ResponseHeadWriter {
+    /// Appends a list of WebSocket extensions without permessage-deflate; nothing where there is no other in it.
+    static func append(extensions field: FieldLine, of bytes: [UInt8], to output: inout [UInt8]) {
+        var rest: [UInt8] = []
+        PermessageDeflate.appendWithout(bytes.span.extracting(field.value), to: &rest)
+        if !rest.isEmpty { append(bytes[field.name], rest, to: &output) }
+    }
+}

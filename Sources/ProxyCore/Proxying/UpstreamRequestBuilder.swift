@@ -71,7 +71,12 @@ package enum UpstreamRequestBuilder {
             sendsUpgrade = sendsUpgrade || sent
         }
         if settings.values.proxyPassRequestHeaders {
-            appendClientFields(of: exchange, plan, to: &output)
+            appendClientFields(of: exchange, plan, upgrade, to: &output)
+        }
+        if upgrade == .offered(webSocket: true),
+            let offer = WebSocketDeflateTerms.offer(settings.values.webSocket)
+        {
+            ResponseHeadWriter.append(Text.extensions, offer, to: &output)
         }
         output.append(copying: Text.lineEnd)
 
@@ -239,8 +244,11 @@ package enum UpstreamRequestBuilder {
     // MARK: The client's fields
 
     private static func appendClientFields(
-        of exchange: Exchange, _ plan: ProxyHeaderPlan, to output: inout [UInt8]
+        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ upgrade: UpgradeDecision, to output: inout [UInt8]
     ) {
+        let stripsDeflate =
+            upgrade == .offered(webSocket: true)
+            && WebSocketDeflateTerms.stripsOffer(exchange.location.settings.values.webSocket)
         // Two arrays, where the head itself would be copied with all it holds.
         let bytes = exchange.request.bytes
         let fields = exchange.request.fields
@@ -254,12 +262,18 @@ package enum UpstreamRequestBuilder {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) { continue }
+            if stripsDeflate, field.id == .secWebSocketExtensions {
+                copier.flush(bytes, to: &output)
+                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output)
+                continue
+            }
             copier.append(field, of: bytes, to: &output)
         }
         copier.flush(bytes, to: &output)
     }
 
     private enum Text {
+        static let extensions = Array("Sec-WebSocket-Extensions".utf8)[...]
         static let http1_0 = Array(" HTTP/1.0\r\n".utf8)
         static let http1_1 = Array(" HTTP/1.1\r\n".utf8)
         static let host = Array("Host: ".utf8)

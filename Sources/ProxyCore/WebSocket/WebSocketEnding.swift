@@ -24,6 +24,8 @@ package final class WebSocketEnding {
     package let by: Party
     /// What the proxy tells those that nobody else has told.
     var told: (code: UInt16, reason: [UInt8])?
+    /// What one of them is told instead.
+    var toldApart: (side: TunnelStateMachine.Side, code: UInt16, reason: [UInt8])?
     var client = Leg()
     var upstream = Leg()
     /// When it is over at the latest, in milliseconds.
@@ -58,9 +60,8 @@ extension WebSocketPlane {
 
     // MARK: The proxy's own reasons
 
-    /// Sends both peers a close frame, as soon as their frames allow it. Nothing happens where it is ending already.
-    ///
-    /// - Parameter atMessages: not between the frames of a message, if that ends within the close timeout.
+    /// Sends both peers a close frame, as soon as their frames allow it: with `atMessages` not between those of a message,
+    /// if that ends within the close timeout. Nothing happens where it is ending already.
     package func end(_ code: UInt16, _ reason: [UInt8], atMessages: Bool = false) {
         guard ending == nil else { return }
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
@@ -70,7 +71,19 @@ extension WebSocketPlane {
     }
 
     /// Has it end with 1001 then, in milliseconds, unless it ends before.
-    package func end(at time: Int64) { liveness.endsAt = min(liveness.endsAt, time) }
+    package func end(at time: Int64) {
+        liveness.endsAt = min(liveness.endsAt, time)
+        owner.deadlineMoved()
+    }
+
+    /// As `end`, with the code and the reason for one side; the other is told 1001.
+    package func end(_ code: UInt16, _ reason: [UInt8], of side: Side) {
+        guard ending == nil else { return }
+        let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
+        ending.told = (WebSocketCloseCode.goingAway, [])
+        ending.toldApart = (side, code, reason)
+        begin(ending)
+    }
 
     /// What a side sends is no WebSocket, or nothing that may be: it is told why, and so is the other.
     func broke(_ side: Side, _ code: UInt16, _ reason: [UInt8]) {
@@ -128,6 +141,7 @@ extension WebSocketPlane {
     private func begin(_ ending: WebSocketEnding) {
         self.ending = ending
         forgetScriptPings()
+        owner.deadlineMoved()
         tellAll()
     }
 
@@ -196,6 +210,7 @@ extension WebSocketPlane {
             ending[side].isHeard = true
             self.ending = ending
             forgetScriptPings()
+            owner.deadlineMoved()
         }
         return true
     }
@@ -210,6 +225,7 @@ extension WebSocketPlane {
         if ending.waitsForMessages {
             ending.waitsForMessages = false
             ending.due = now &+ closeTimeout
+            owner.deadlineMoved()
             return tellAll()
         }
         // One has not answered. The other, which began, is told what it said.
@@ -221,7 +237,10 @@ extension WebSocketPlane {
     }
 
     func endIfOver() {
-        guard let ending, !ending.isOver else { return }
+        // What is being worked on goes out first.
+        guard let ending, !ending.isOver, !self[.client].isProcessing, !self[.upstream].isProcessing else {
+            return
+        }
         for side in [Side.client, .upstream] {
             let leg = ending[side]
             // A server closes first (RFC 6455 §7.1.1); and whoever is not listened to learns that nothing follows.

@@ -33,7 +33,7 @@ extension WebSocketPlane {
         }
         var frame: [UInt8] = []
         WebSocketFraming.append(opcode, payload, maskKey: maskKey(to: side), to: &frame)
-        owner.send(frame.span, then: Span(), to: side)
+        transmit(frame.span, then: Span(), to: side)
     }
 
     /// The last frame that was sent to a side is not whole.
@@ -56,7 +56,7 @@ extension WebSocketPlane {
         self[side].isProcessing = true
         sendWaiting(side, into: &out)
         self[side].isProcessing = false
-        if !out.isEmpty { owner.send(out.span, then: Span(), to: side.other) }
+        if !out.isEmpty { transmit(out.span, then: Span(), to: side.other) }
         commons.giveBack(out)
         settle(side)
     }
@@ -75,6 +75,10 @@ extension WebSocketPlane {
         if let ending, let told = ending.told, !ending[target].isTold, !ending[target].isLost,
             ending.waitsForMessages ? isBetweenMessages(target) : !isWithinFrame(to: target)
         {
+            let apart = ending.toldApart.flatMap {
+                $0.side == target ? (code: $0.code, reason: $0.reason) : nil
+            }
+            let told = apart ?? told
             var payload: [UInt8] = []
             if told.code != 1005 {
                 WebSocketClosePayload.append(code: told.code, reason: told.reason.span, to: &payload)

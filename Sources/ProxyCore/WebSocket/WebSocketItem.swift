@@ -20,6 +20,8 @@ package final class WebSocketItem {
     package var data: [UInt8] = []
     /// What a script has assigned to `.data`.
     package var replacement: [UInt8]?
+    /// `data` is not what came.
+    package var isChanged = false
 
     fileprivate init(slot: Int) { self.slot = slot }
 
@@ -56,6 +58,7 @@ package final class WebSocketItemPool {
         item.generation &+= 1
         if item.data.capacity > Self.keptRoom { item.data = [] } else { item.data.clear() }
         if item.replacement != nil { item.replacement = nil }
+        item.isChanged = false
         idle.append(item)
     }
 

@@ -153,6 +153,7 @@ extension WebSocketPlane {
             WebSocketScriptPing(
                 side: side, payload: payload, token: token, sentAt: microseconds,
                 due: owner.now &+ Int64(rules.settings.pongTimeout)))
+        owner.deadlineMoved()
         sendControl(.ping, payload.span, to: side)
         return true
     }

@@ -13,6 +13,8 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func pingEnded(_ token: Int, roundTrip: Int?)
     /// What the plane would have to look at is not read from this side at present, or is not taken by it.
     func isBlocked(_ side: TunnelStateMachine.Side) -> Bool
+    /// `WebSocketPlane.deadline` may be earlier than it was.
+    func deadlineMoved()
     /// Nothing will be sent to this side any more.
     func finishSending(to side: TunnelStateMachine.Side)
     /// Both sides have been told, and have answered or will not: what is unsent is to go out, and then both end.
@@ -76,6 +78,9 @@ package final class WebSocketPlane {
         init(_ value: WebSocketGates) { self.value = value }
     }
 
+    private var bytesToClient: Int64 = 0
+    private var bytesToUpstream: Int64 = 0
+
     /// Bytes that scripts may have waiting to be sent in one direction.
     package static let maxQueued = 1 << 20
 
@@ -138,7 +143,19 @@ package final class WebSocketPlane {
     /// What zlib holds, in bytes.
     package var deflateMemory: Int { codecs?.memory ?? 0 }
 
+    /// Bytes that were sent to a side.
+    package func bytesSent(to side: Side) -> Int64 { side == .client ? bytesToClient : bytesToUpstream }
+
     // MARK: Bytes
+
+    func transmit(_ first: Span<UInt8>, then second: Span<UInt8>, to side: Side) {
+        let count = Int64(first.count &+ second.count)
+        switch side {
+        case .client: bytesToClient &+= count
+        case .upstream: bytesToUpstream &+= count
+        }
+        owner.send(first, then: second, to: side)
+    }
 
     /// Takes what a side has sent.
     package func receive(_ bytes: Span<UInt8>, from side: Side) {
@@ -197,6 +214,7 @@ package final class WebSocketPlane {
             if let busy = self[side].busy {
                 if busy.waiting != nil { break }
                 if busy.assembly != nil, !self[side].frames.isAtFrameBoundary {
+                    guard offset < bytes.count else { break }
                     collect(bytes, &offset, side, busy, &batch)
                     continue
                 }
@@ -516,7 +534,7 @@ package final class WebSocketPlane {
         }
         if self[side].frames.stopsAtFrames { sendWaiting(side, into: &out) }
         self[side].isProcessing = false
-        if !out.isEmpty { owner.send(out.span, then: Span(), to: side.other) }
+        if !out.isEmpty { transmit(out.span, then: Span(), to: side.other) }
         commons.giveBack(out)
         goOn(side)
     }
@@ -629,7 +647,7 @@ struct WebSocketBatch {
         start = end
         guard !plane.isTold(side.other) else { return }
         if range.count >= WebSocketCommons.directSize {
-            plane.owner.send(out.span, then: bytes.extracting(range), to: side.other)
+            plane.transmit(out.span, then: bytes.extracting(range), to: side.other)
             out.clear()
         } else {
             out.append(copying: bytes, range)
@@ -651,6 +669,6 @@ struct WebSocketBatch {
     ) {
         let rest = start < end && !plane.isTold(side.other) ? start..<end : 0..<0
         guard !out.isEmpty || !rest.isEmpty else { return }
-        plane.owner.send(out.span, then: bytes.extracting(rest), to: side.other)
+        plane.transmit(out.span, then: bytes.extracting(rest), to: side.other)
     }
 }

@@ -14,8 +14,7 @@ package final class WebSocketRules {
     private let framesFromClient: WebSocketInterest
     private let framesFromUpstream: WebSocketInterest
 
-    /// - Parameters:
-    ///   - messages: which messages have hooks, by the side that they come from; frames likewise.
+    /// `messages` says which messages have hooks, by the side that they come from; `frames` likewise.
     package init(
         _ settings: Settings.Values,
         messages: (TunnelStateMachine.Side) -> WebSocketInterest = { _ in .none },
@@ -45,7 +44,14 @@ package final class WebSocketRules {
         side == .client ? framesFromClient : framesFromUpstream
     }
 
-    var hasPings: Bool { settings.pingInterval > 0 }
+    /// Frames are to be followed, whatever else there is.
+    package var followsFrames: Bool {
+        settings.pingInterval > 0 || settings.idleTimeout > 0 || settings.maxMessage > 0
+            || settings.maxFragments > 0 || settings.drainJitter > 0
+    }
+
+    /// Some hook is to see messages.
+    package var looksAtMessages: Bool { !messagesFromClient.isEmpty || !messagesFromUpstream.isEmpty }
 }
 
 /// Which messages, or frames, hooks are to see.

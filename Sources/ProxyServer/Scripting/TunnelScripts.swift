@@ -1,10 +1,11 @@
 internal import Config
+internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
 /// What a tunnel has besides its two connections where scripts of its location look at it: the exchange with all its
-/// fields, the flow, and where the frames of a WebSocket end.
+/// fields, and the flow.
 final class TunnelScripts: FlowOwner {
     let exchange: Exchange
     let flow: ScriptFlow
@@ -13,98 +14,96 @@ final class TunnelScripts: FlowOwner {
     private unowned let worker: Worker
     /// The tunnel, until it has ended.
     var tunnel: Tunnel?
-    /// `nil` where the protocol is another than WebSocket.
-    private var fromClient: FrameTracker?
-    private var fromUpstream: FrameTracker?
-    /// What a script ends the tunnel with.
-    private var closing: (code: UInt16, reason: [UInt8])?
-    private var toldClient = false
-    private var toldUpstream = false
     private(set) var isDraining = false
-    /// A close frame has gone by; whose was first.
-    private var sawClose = false
-    private var firstCloseWasClients = false
+    /// A script has ended a tunnel that is no WebSocket with this.
+    private var closing: (code: UInt16, reason: [UInt8])?
     /// What the close hooks run for, while they wait.
     private var closingEnd: ScriptedEnd?
+    /// Whoever waits for the answer to a ping.
+    private var pings: [Int: (Int?) -> Void] = [:]
+    private var lastPing = 0
 
-    /// Milliseconds for which the peers may take to end after a close frame of ours.
-    static let closeTimeout: Int64 = 5000
-
-    /// - Returns: `nil` for a tunnel that no script looks at.
+    /// - Returns: `nil` where the configuration has no scripts.
     init?(_ exchange: Exchange, generation: WorkerGeneration, worker: Worker) {
         guard let scripts = generation.scripts else { return nil }
-        let interpreter = scripts.interpreter
-        let settings = exchange.location.settings
-        let hasHooks = [HookStage.open, .close, .drain, .log].contains { interpreter.has($0, in: settings) }
-        guard hasHooks || exchange.scriptFlow >= 0 else { return nil }
         self.exchange = exchange
         self.scripts = scripts
         self.generation = generation
         self.worker = worker
-        flow = interpreter.flow(of: exchange)
-        let upgrade = exchange.request.upgradeIndex
-        if exchange.request.fields.indices.contains(upgrade) {
-            let value = exchange.request.bytes[exchange.request.fields[upgrade].value]
-            if String(decoding: value, as: UTF8.self).lowercased() == "websocket" {
-                fromClient = FrameTracker(receivedBy: .server)
-                fromUpstream = FrameTracker(receivedBy: .client)
-            }
-        }
+        flow = scripts.interpreter.flow(of: exchange)
+        flow.settings = exchange.location.settings
         flow.owner = self
     }
 
     private var interpreter: Interpreter { scripts.interpreter }
+    private var plane: WebSocketPlane? { tunnel?.plane }
 
-    // MARK: Bytes
+    // MARK: Messages and frames
 
-    /// How many of the bytes from `side` are to be sent on; the rest comes after our own close frame, and is dropped.
-    func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) -> Int {
-        let isClosing = closing != nil
-        var count = bytes.count
-        switch side {
-        case .client:
-            if toldUpstream { return 0 }
-            if fromClient?.isAtBoundary == true, isClosing { return 0 }
-            count = fromClient?.advance(bytes, stopsAtBoundary: isClosing) ?? count
-        case .upstream:
-            if toldClient { return 0 }
-            if fromUpstream?.isAtBoundary == true, isClosing { return 0 }
-            count = fromUpstream?.advance(bytes, stopsAtBoundary: isClosing) ?? count
-        }
-        return count
+    func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict {
+        worker.tick()
+        return interpreter.run(item, of: flow, from: position)
     }
 
-    /// Sends close frames where they may stand now.
-    ///
-    /// - Returns: whether both sides have been told.
-    func sendCloseFrames(to tunnel: Tunnel) -> Bool {
-        guard let closing else { return false }
-        if !toldClient, fromUpstream?.isAtBoundary ?? true {
-            toldClient = true
-            if fromUpstream != nil {
-                tunnel.send(
-                    FrameTracker.closeFrame(code: closing.code, reason: closing.reason), to: .client)
-            }
+    func cancel(_ item: WebSocketItem) { interpreter.cancel(item, of: flow) }
+
+    func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
+        guard let tunnel, let plane else { return }
+        plane.resume(item, verdict)
+        guard !tunnel.isClosing else { return }
+        tunnel.readable(item.side)
+    }
+
+    // MARK: What scripts send
+
+    var isOpenTunnel: Bool { plane != nil && plane?.endedBy == nil }
+
+    func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
+        guard let tunnel, let plane else { return "there is no open WebSocket" }
+        let side = leg.side
+        let unsent = (side == .client ? tunnel.downstream.unsentBytes : tunnel.upstream.unsentBytes)
+        guard unsent <= WebSocketPlane.maxQueued else { return "too much waits to be sent" }
+        let isSent = plane.inject(
+            message.isText ? .text : .binary, message.payload, to: side,
+            firstMessageHook: message.firstMessageHook, firstFrameHook: message.firstFrameHook)
+        guard !isSent else { return nil }
+        return plane.endedBy == nil ? "too much waits to be sent" : "the WebSocket is closing"
+    }
+
+    func ping(
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+    ) -> Result<any ScriptOperation, TunnelFailure> {
+        guard let plane else { return .failure(TunnelFailure("there is no open WebSocket")) }
+        lastPing += 1
+        let token = lastPing
+        pings[token] = done
+        guard plane.ping(leg.side, payload: payload, token: token) else {
+            pings[token] = nil
+            let why = plane.endedBy == nil ? "too many pings wait for answers" : "the WebSocket is closing"
+            return .failure(TunnelFailure(why))
         }
-        if !toldUpstream, fromClient?.isAtBoundary ?? true {
-            toldUpstream = true
-            if fromClient != nil {
-                let key = WebSocketMaskKey(random: UInt32(truncatingIfNeeded: worker.random.next()))
-                tunnel.send(
-                    FrameTracker.closeFrame(code: closing.code, reason: closing.reason, maskKey: key),
-                    to: .upstream)
-            }
-        }
-        return toldClient && toldUpstream
+        return .success(ScriptedPing(self, token))
+    }
+
+    func pingEnded(_ token: Int, roundTrip: Int?) { pings.removeValue(forKey: token)?(roundTrip) }
+
+    fileprivate func forgetPing(_ token: Int) {
+        pings[token] = nil
+        plane?.forgetPing(token)
+    }
+
+    func close(code: UInt16, reason: [UInt8]) {
+        guard let tunnel else { return }
+        if plane == nil, closing == nil { closing = (code, reason) }
+        tunnel.close(code: code, reason: reason)
+    }
+
+    func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) {
+        guard let plane else { return close(code: code, reason: reason) }
+        plane.end(code, reason, of: leg.side)
     }
 
     // MARK: FlowOwner
-
-    func close(code: UInt16, reason: [UInt8]) {
-        guard closing == nil, let tunnel else { return }
-        closing = (code, reason)
-        tunnel.closeByScript()
-    }
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) {
         switch stage {
@@ -125,8 +124,12 @@ final class TunnelScripts: FlowOwner {
 
     /// The tunnel is to end: asks the drain hooks how long it may have.
     func drain() {
-        guard !isDraining, interpreter.has(.drain, in: exchange.location.settings) else { return }
+        guard !isDraining else { return }
         isDraining = true
+        guard interpreter.has(.drain, in: exchange.location.settings) else {
+            if plane != nil { tunnel?.end(after: 0) }
+            return
+        }
         let result = interpreter.run(.drain, of: flow)
         if case .waiting = result { return }
         drainHooksEnded(result)
@@ -136,17 +139,15 @@ final class TunnelScripts: FlowOwner {
         switch result {
         case .grace(let milliseconds): tunnel?.end(after: milliseconds)
         case .answered(.close(let code, let reason)): close(code: code, reason: reason)
-        case .proceed, .waiting, .failed, .answered, .piece: break
+        case .proceed, .failed: if plane != nil { tunnel?.end(after: 0) }
+        case .waiting, .answered, .piece: break
         }
     }
-
-    /// The grace is over.
-    func graceEnded() { close(code: WebSocketCloseCode.goingAway, reason: []) }
 
     // MARK: The end
 
     /// The connections are closed; `ended` is the side that ended first, if one did.
-    func tunnelEnded(first side: TunnelStateMachine.Side?) {
+    func tunnelEnded(first side: TunnelStateMachine.Side?, _ ending: WebSocketEnding?) {
         tunnel = nil
         interpreter.cancelCalls(of: flow)
         guard interpreter.has(.close, in: exchange.location.settings) else { return finishExchange() }
@@ -154,23 +155,19 @@ final class TunnelScripts: FlowOwner {
         flow.owner = end
         scripts.keep(end)
         closingEnd = end
-        if case .waiting = interpreter.runClose(of: flow, closeInfo(first: side)) { return }
+        if case .waiting = interpreter.runClose(of: flow, closeInfo(first: side, ending)) { return }
         finishExchange()
     }
 
-    private func closeInfo(first side: TunnelStateMachine.Side?) -> Interpreter.CloseInfo {
-        let client = fromClient?.close
-        let upstream = fromUpstream?.close
+    private func closeInfo(
+        first side: TunnelStateMachine.Side?, _ ending: WebSocketEnding?
+    ) -> Interpreter.CloseInfo {
+        if let ending {
+            return .init(
+                code: ending.code, reason: ending.reason, by: .init(ending.by), isClean: ending.isClean)
+        }
         if let closing {
-            let isClean = client != nil || upstream != nil
-            return .init(code: closing.code, reason: closing.reason, by: .proxy, isClean: isClean)
-        }
-        let isClean = client != nil && upstream != nil
-        if let client, upstream == nil || side == .client || firstCloseWasClients {
-            return .init(code: client.code, reason: client.reason, by: .client, isClean: isClean)
-        }
-        if let upstream {
-            return .init(code: upstream.code, reason: upstream.reason, by: .upstream, isClean: isClean)
+            return .init(code: closing.code, reason: closing.reason, by: .proxy, isClean: false)
         }
         let by: Interpreter.CloseInfo.Party =
             switch side {
@@ -182,17 +179,6 @@ final class TunnelScripts: FlowOwner {
         return .init(code: 1006, by: by, isClean: false)
     }
 
-    /// Notes whose close frame came first.
-    func noteCloses() {
-        guard !sawClose else { return }
-        if fromClient?.close != nil {
-            sawClose = true
-            firstCloseWasClients = true
-        } else if fromUpstream?.close != nil {
-            sawClose = true
-        }
-    }
-
     /// The exchange's lines in the access logs, and its log hooks.
     private func finishExchange() {
         if let end = closingEnd {
@@ -202,5 +188,32 @@ final class TunnelScripts: FlowOwner {
         generation.log(exchange, worker: worker)
         if !scripts.conclude(exchange, generation: generation) { worker.giveBack(exchange) }
         worker.scriptsEnded()
+    }
+}
+
+/// A script waits for the answer to its ping.
+private final class ScriptedPing: ScriptOperation {
+    private weak var scripts: TunnelScripts?
+    private let token: Int
+
+    init(_ scripts: TunnelScripts, _ token: Int) {
+        self.scripts = scripts
+        self.token = token
+    }
+
+    func cancel() { scripts?.forgetPing(token) }
+}
+
+extension FlowLeg {
+    var side: TunnelStateMachine.Side { self == .client ? .client : .upstream }
+}
+
+extension Interpreter.CloseInfo.Party {
+    init(_ party: WebSocketEnding.Party) {
+        switch party {
+        case .client: self = .client
+        case .upstream: self = .upstream
+        case .proxy: self = .proxy
+        }
     }
 }

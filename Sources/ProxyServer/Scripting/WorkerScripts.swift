@@ -8,6 +8,7 @@ final class WorkerScripts: ScriptHost {
     private var loaded: Interpreter?
     unowned let worker: Worker
     private let generation: Generation
+    private let roster: ScriptRoster
     /// The generation as the worker runs it, which holds this object.
     unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
@@ -24,9 +25,12 @@ final class WorkerScripts: ScriptHost {
     init(_ generation: Generation, worker: Worker) throws(ScriptFault) {
         self.worker = worker
         self.generation = generation
+        roster = worker.scriptRoster
         loaded = try Interpreter(
             ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
             shared: generation.registry.scripts)
+        loaded?.items = worker.webSockets.items
+        roster.add(self)
         alarm = try? Alarm(loop: worker.loop) { [unowned self] in rang() }
     }
 
@@ -35,7 +39,10 @@ final class WorkerScripts: ScriptHost {
         return loaded
     }
 
-    deinit { alarm?.close() }
+    deinit {
+        alarm?.close()
+        roster.remove(self)
+    }
 
     /// Runs the init hooks; `done` is called once all have ended, perhaps at once.
     func initialise(_ done: @escaping () -> Void) {
@@ -80,6 +87,12 @@ final class WorkerScripts: ScriptHost {
         alarm.setDeadline(time)
     }
 
+    func publish(_ tag: [UInt8], _ message: ScriptMessage) {
+        // Never within the hook that publishes, whose own tunnel may have the tag.
+        worker.postpone { [unowned worker] in worker.deliver(message, tagged: tag) }
+        generation.registry.publish(tag, message, besides: worker.subscription)
+    }
+
     func scriptsAreInitialised() {
         let done = initialised
         initialised = nil
@@ -120,6 +133,27 @@ final class WorkerScripts: ScriptHost {
     /// Keeps the end of a tunnel while its close hooks wait.
     func keep(_ end: ScriptedEnd) { ends[ObjectIdentifier(end)] = end }
     func forget(_ end: ScriptedEnd) { ends.removeValue(forKey: ObjectIdentifier(end)) }
+}
+
+/// The scripts of all generations that something on a worker still runs under.
+final class ScriptRoster {
+    private struct Entry {
+        let id: ObjectIdentifier
+        unowned let scripts: WorkerScripts
+    }
+
+    private var entries: [Entry] = []
+
+    var all: [WorkerScripts] { entries.map(\.scripts) }
+    func add(_ scripts: WorkerScripts) {
+        entries.append(Entry(id: ObjectIdentifier(scripts), scripts: scripts))
+    }
+
+    /// By what names them: one that is going away cannot be looked at through a reference any more.
+    func remove(_ scripts: WorkerScripts) {
+        let id = ObjectIdentifier(scripts)
+        entries.removeAll { $0.id == id }
+    }
 }
 
 /// An exchange that is over but for its last hooks.

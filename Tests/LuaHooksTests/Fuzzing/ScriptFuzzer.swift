@@ -53,7 +53,8 @@ final class ScriptFuzzer {
         end
         return {
           variables = {v = call}, request = call, upgrade = call, response = call, open = call, close = call,
-          drain = call, log = call, request_body = body, response_body = call,
+          drain = call, log = call, request_body = body, response_body = call, message = call,
+          frame = call,
         }
         """
 
@@ -125,6 +126,7 @@ final class ScriptFuzzer {
     private func flow(_ exchange: Exchange) -> ScriptFlow {
         let flow = interpreter.flow(of: exchange)
         flow.owner = fixture
+        flow.settings = exchange.location.settings
         return flow
     }
 
@@ -149,10 +151,13 @@ final class ScriptFuzzer {
         let stages: [HookStage] = [
             .request, .request, .request, .upgrade, .upgrade, .response, .response, .response, .open, .drain,
             .log, .close, .requestBody,
-            .responseBody,
+            .responseBody, .message, .message, .message, .frame, .frame, .frame,
         ]
+        fixture.isOpenTunnel = random.oneIn(2)
+        let stage = random.pick(stages)
+        if stage == .message || stage == .frame { return runItem(stage, flow) }
         let result =
-            switch random.pick(stages) {
+            switch stage {
             case .requestBody:
                 interpreter.run(.requestBody, of: flow, piece: bytes(), isLast: random.oneIn(2))
             case .responseBody:
@@ -169,6 +174,22 @@ final class ScriptFuzzer {
         }
     }
 
+    private func runItem(_ stage: HookStage, _ flow: ScriptFlow) {
+        let opcode: WebSocketOpcode =
+            stage == .message ? random.pick([.text, .binary]) : random.pick(WebSocketOpcode.allCases)
+        let item = interpreter.items.take(
+            stage == .message ? .message : .frame, opcode, from: random.pick([.client, .upstream]),
+            isFinal: random.oneIn(2), isInjected: random.oneIn(4))
+        item.data = bytes()
+        let verdict = interpreter.run(item, of: flow, from: 0)
+        switch verdict {
+        case .waiting: return outcomes.waited += 1
+        case .close(1011, _): outcomes.failed += 1
+        default: outcomes.ended += 1
+        }
+        interpreter.items.giveBack(item)
+    }
+
     private func takeLog() {
         for line in fixture.host.lines where line.hasPrefix("[notice] lua: INVALID") { invalid.append(line) }
         fixture.host.lines.removeAll(keepingCapacity: true)
@@ -176,6 +197,9 @@ final class ScriptFuzzer {
         fixture.host.places.removeAll(keepingCapacity: true)
         fixture.ended.removeAll(keepingCapacity: true)
         fixture.closings.removeAll(keepingCapacity: true)
+        fixture.judged.removeAll(keepingCapacity: true)
+        fixture.events.removeAll(keepingCapacity: true)
+        fixture.host.published.removeAll(keepingCapacity: true)
     }
 
     private func replace(_ index: Int) {
@@ -191,7 +215,10 @@ final class ScriptFuzzer {
     }
 
     private func event() {
-        switch random.below(9) {
+        switch random.below(10) {
+        case 9:
+            guard !fixture.pings.isEmpty else { return }
+            fixture.pings.removeFirst().finish(random.oneIn(3) ? nil : 1500)
         case 0, 1: fixture.advance(milliseconds: Int64(random.pick([0, 1, 20, 1000, 60_000])))
         case 2:
             guard !fixture.host.fetches.isEmpty else { return }

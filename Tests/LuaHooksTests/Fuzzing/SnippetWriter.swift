@@ -317,6 +317,7 @@ struct SnippetWriter {
             case .counter: "sy.metrics.counter('c')"
             case .gauge: "sy.metrics.gauge('g')"
             case .histogram: "sy.metrics.histogram('h', 'help', {1, 2, 5})"
+            case .message, .frame: random.oneIn(4) ? "b" : "a"
             case .testProxy, .testClient, .testBackend, .testRequest, .testWebSocket, .expectation: "nil"
             }
         guard random.oneIn(40), let dot = path.firstIndex(of: ".") else { return path }

@@ -1,0 +1,103 @@
+package import Config
+package import ProxyCore
+internal import Wire
+
+/// Which messages, or frames, a hook is to see.
+struct HookFilter {
+    /// `nil` for both sides.
+    var side: TunnelStateMachine.Side?
+    var interest: WebSocketInterest
+
+    /// All of them.
+    init(_ stage: HookStage) {
+        interest = WebSocketInterest(stage == .frame ? WebSocketOpcode.allCases : [.text, .binary])
+    }
+
+    @inline(__always)
+    func matches(_ item: WebSocketItem) -> Bool {
+        (side == nil || side == item.side) && interest.includes(item.opcode, size: item.data.count)
+    }
+}
+
+extension Interpreter {
+    /// Reads the fields of the table on top that a hook is given as.
+    func takeFilter(
+        _ stack: LuaStack, _ stage: HookStage, _ text: ScriptText
+    ) throws(ScriptFault) -> HookFilter {
+        var filter = HookFilter(stage)
+        var types: [WebSocketOpcode]?
+        var maxSize = Int.max
+        func wrong(_ found: String, _ expected: String) -> ScriptFault {
+            ScriptFault(message: "\(stage.name): found \(found), expected \(expected)", file: text.file)
+        }
+        let table = stack.top
+        stack.pushNil()
+        while stack.next(inTable: table) {
+            let key = stack.kind(-2) == .string ? stack.text(-2) ?? "" : stack.typeName(-2)
+            let value = stack.kind(-1) == .string ? stack.text(-1) ?? "" : stack.typeName(-1)
+            switch key {
+            case "run": break
+            case "from" where stage.hasFilter:
+                switch value {
+                case "client": filter.side = .client
+                case "upstream": filter.side = .upstream
+                case "both": filter.side = nil
+                default: throw wrong("from = \"\(value)\"", "\"client\", \"upstream\" or \"both\"")
+                }
+            case "type" where stage.hasFilter:
+                let known = WebSocketOpcode.allCases.filter {
+                    stage == .frame || $0 == .text || $0 == .binary
+                }
+                guard let type = known.first(where: { $0.scriptName == value }) else {
+                    throw wrong(
+                        "type = \"\(value)\"", "one of " + known.map(\.scriptName).joined(separator: ", "))
+                }
+                types = [type]
+            case "max_size" where stage.hasFilter:
+                guard let size = stack.integer(-1), size >= 0 else {
+                    throw wrong("max_size = \(value)", "a number of bytes")
+                }
+                maxSize = Int(size)
+            default:
+                throw wrong("\"\(key)\"", stage.hasFilter ? "run, from, type or max_size" : "run")
+            }
+            stack.pop()
+        }
+        if types != nil || maxSize != .max {
+            let all: [WebSocketOpcode] = stage == .frame ? WebSocketOpcode.allCases : [.text, .binary]
+            filter.interest = WebSocketInterest(types ?? all, maxSize: maxSize)
+        }
+        return filter
+    }
+
+    /// Which messages, or frames, from a side some hook of a location is to see.
+    package func interest(
+        _ stage: HookStage, from side: TunnelStateMachine.Side, in settings: Settings
+    ) -> WebSocketInterest {
+        var interest = WebSocketInterest.none
+        guard plans.indices.contains(settings.values.scriptPlan) else { return interest }
+        for entry in plans[settings.values.scriptPlan][stage]
+        where entry.filter.side == nil || entry.filter.side == side {
+            interest.add(entry.filter.interest)
+        }
+        return interest
+    }
+}
+
+extension HookStage {
+    fileprivate var hasFilter: Bool { self == .message || self == .frame }
+}
+
+extension WebSocketOpcode {
+    /// As scripts call it.
+    var scriptName: String {
+        switch self {
+        case .continuation: "continuation"
+        case .text: "text"
+        case .binary: "binary"
+        case .close: "close"
+        case .ping: "ping"
+        case .pong: "pong"
+        }
+    }
+}

@@ -1,0 +1,170 @@
+internal import Config
+package import ProxyCore
+internal import Wire
+
+/// Hooks for messages and frames.
+extension Interpreter {
+    /// Runs the hooks that are to see a message or frame, from the one at `first` on.
+    ///
+    /// - Returns: `.waiting` where the flow's owner is told later, by `itemJudged`.
+    package func run(_ item: WebSocketItem, of flow: ScriptFlow, from first: Int) -> WebSocketVerdict {
+        guard item.isInjected else { return advance(item, of: flow, from: first) }
+        injectionDepth += 1
+        defer { injectionDepth -= 1 }
+        return advance(item, of: flow, from: first)
+    }
+
+    private func advance(_ item: WebSocketItem, of flow: ScriptFlow, from first: Int) -> WebSocketVerdict {
+        let stage: HookStage = item.kind == .message ? .message : .frame
+        guard let settings = flow.settings, plans.indices.contains(settings.values.scriptPlan) else {
+            return .pass
+        }
+        let plan = settings.values.scriptPlan
+        let count = plans[plan].count(of: stage)
+        var position = first
+        while position < count {
+            let entry = plans[plan].entry(position, of: stage)
+            guard entry.filter.matches(item) else {
+                position += 1
+                continue
+            }
+            let outcome = call(
+                entry.function, .item(stage, position: position, item), of: flow, script: entry.script
+            ) { stack in
+                push(flow, on: stack)
+                stack.push(
+                    stage == .message ? LuaType.message : .frame,
+                    ObjectHandle(slot: UInt32(item.slot), generation: item.generation))
+                return 2
+            }
+            if case .waiting = outcome { return .waiting }
+            if let verdict = take(outcome, stage, position, item, of: flow, script: entry.script) {
+                return verdict
+            }
+            position += 1
+        }
+        return item.isChanged ? .replace([item.data]) : .pass
+    }
+
+    /// Reads what a hook came to.
+    ///
+    /// - Returns: what becomes of the item, or `nil`: the next hook is to see it.
+    private func take(
+        _ outcome: CallOutcome, _ stage: HookStage, _ position: Int, _ item: WebSocketItem,
+        of flow: ScriptFlow, script: Int
+    ) -> WebSocketVerdict? {
+        switch outcome {
+        case .waiting: return .waiting
+        case .failed(let message): return fault(message, stage, of: flow, script: script)
+        case .returned(let call, let results):
+            let stack = stack(of: call)
+            defer { giveBack(call) }
+            if let answer = flow.answer {
+                flow.answer = nil
+                if case .close(let code, let reason) = answer { return .close(code: code, reason: reason) }
+            }
+            if let replacement = item.replacement.take() {
+                item.data = replacement
+                item.isChanged = true
+            }
+            guard results > 0 else { return nil }
+            switch stack.kind(-results) {
+            case .nil: return nil
+            case .boolean: return stack.boolean(-results) ? nil : .drop
+            case .string, .number:
+                let bytes = stack.bytes(-results) ?? []
+                if let problem = item.problem(with: bytes) {
+                    return fault(problem, stage, of: flow, script: script)
+                }
+                item.data = bytes
+                item.isChanged = true
+                return nil
+            case .table: return takePieces(stack, -results, stage, position, item, of: flow, script: script)
+            default:
+                let found = stack.typeName(-results)
+                return fault(
+                    "found \(found), expected a string, a list of strings, false or nothing", stage, of: flow,
+                    script: script)
+            }
+        }
+    }
+
+    /// Several that take the place of one; hooks further on see each of them.
+    private func takePieces(
+        _ stack: LuaStack, _ index: Int, _ stage: HookStage, _ position: Int, _ item: WebSocketItem,
+        of flow: ScriptFlow, script: Int
+    ) -> WebSocketVerdict? {
+        var pieces: [[UInt8]] = []
+        for element in stride(from: 1, through: stack.length(ofTable: index), by: 1) {
+            stack.pushElement(element, of: index)
+            defer { stack.pop() }
+            guard let bytes = stack.bytes(-1) else {
+                let found = stack.typeName(-1)
+                return fault("found \(found) in the list, expected strings", stage, of: flow, script: script)
+            }
+            if let problem = item.problem(with: bytes) {
+                return fault(problem, stage, of: flow, script: script)
+            }
+            pieces.append(bytes)
+        }
+        guard !pieces.isEmpty else { return .drop }
+        return stage == .message ? .split(pieces, position: position + 1) : .replace(pieces)
+    }
+
+    private func fault(
+        _ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int
+    ) -> WebSocketVerdict? {
+        report(message, "\(stage.name) hook", script: script, of: flow)
+        shared.countFailure()
+        flow.answer = nil
+        guard flow.settings?.values.luaFailure != .open else { return nil }
+        return .close(code: WebSocketCloseCode.internalError, reason: [])
+    }
+
+    /// A hook that waited has gone on.
+    func settleItem(
+        _ stage: HookStage, _ position: Int, _ item: WebSocketItem, _ call: HookCall, _ outcome: CallOutcome
+    ) {
+        guard let flow = call.flow else { return settleBackground(outcome, script: call.script, of: nil) }
+        let verdict =
+            take(outcome, stage, position, item, of: flow, script: call.script)
+            ?? advance(item, of: flow, from: position + 1)
+        if case .waiting = verdict { return }
+        flow.owner?.itemJudged(item, verdict)
+    }
+
+    /// Gives up the hook that waits with this item.
+    package func cancel(_ item: WebSocketItem, of flow: ScriptFlow) {
+        let waiting = flow.waiting.first { index in
+            if case .item(_, _, let other) = calls[index].purpose { other === item } else { false }
+        }
+        if let waiting { cancel(waiting) }
+    }
+
+    /// Where the hooks begin that see what the running script sends on this flow: behind its own, and all of them
+    /// where it has none there.
+    func hooksAfterRunningScript(of flow: ScriptFlow) -> (message: Int, frame: Int) {
+        guard let plan = flow.settings?.values.scriptPlan, plans.indices.contains(plan) else { return (0, 0) }
+        let script = runningScript
+        func position(_ stage: HookStage) -> Int {
+            let list = set.plans[plan]
+            guard let place = list.lastIndex(of: script) else { return 0 }
+            let before = Set(list[...place])
+            return plans[plan][stage].lastIndex { before.contains($0.script) }.map { $0 + 1 } ?? 0
+        }
+        return (position(.message), position(.frame))
+    }
+}
+
+extension WebSocketItem {
+    /// Why this cannot take the place of its payload.
+    func problem(with bytes: [UInt8]) -> String? {
+        if opcode == .text, kind == .message, String(validating: bytes, as: UTF8.self) == nil {
+            return "the text is not UTF-8"
+        }
+        if opcode.isControl, bytes.count > Int(WebSocketFrameHeader.maxControlPayload) {
+            return "found \(bytes.count) bytes for a control frame, expected at most 125"
+        }
+        return nil
+    }
+}

@@ -1,0 +1,31 @@
+internal import Config
+internal import LuaHooks
+internal import ProxyCore
+
+/// How much of a tunnel is looked at.
+struct TunnelForm {
+    let isWebSocket: Bool
+    /// Scripts of its location have a say, or may.
+    let isScripted: Bool
+    /// It is a WebSocket whose frames are followed.
+    let followsFrames: Bool
+
+    /// Bytes go from one side to the other unread.
+    var isOpaque: Bool { !isScripted && !followsFrames }
+
+    init(_ exchange: Exchange, _ generation: WorkerGeneration, isWebSocket: Bool) {
+        self.isWebSocket = isWebSocket
+        let settings = exchange.location.settings
+        if exchange.scripts != nil, let interpreter = generation.scripts?.interpreter {
+            let stages: [HookStage] = [.open, .message, .frame, .close, .drain, .log]
+            isScripted =
+                exchange.scriptFlow >= 0 || stages.contains { interpreter.has($0, in: settings) }
+        } else {
+            isScripted = false
+        }
+        followsFrames =
+            isWebSocket
+            && (isScripted || generation.logsWebSockets || exchange.webSocketDeflate.isTerminated
+                || generation.webSocketRules(settings).followsFrames)
+    }
+}
