@@ -84,8 +84,28 @@ static void give_back(sy_memory *memory, void *block, size_t size) {
     memory->free[list] = freed;
 }
 
+/// Bytes of a coroutine's stack: 163 840 values, room for tens of thousands of calls within calls. Lua's own limit is
+/// six times that, and reaching it takes a tenth of a second, much of which nothing interrupts.
+enum { DEEP_STACK = (163840 + 5) * 16, DEEPEST_STACK = (1000000 + 5) * 16 };
+
+/// Notes the two steps by which Lua makes a stack grow: a block of twice the values, all but five that are always spare,
+/// and right after that the end of the old one. Nothing else is done in that way.
+static void watch_stack(sy_memory *memory, void *block, size_t old_size, size_t new_size) {
+    if (block == NULL) {
+        memory->fresh_stack = new_size > DEEP_STACK ? new_size : 0;
+        return;
+    }
+    size_t fresh = memory->fresh_stack;
+    if (fresh == 0) return;
+    memory->fresh_stack = 0;
+    if (new_size != 0 || (fresh != 2 * old_size - 80 && fresh != DEEPEST_STACK)) return;
+    memory->stack_is_deep = true;
+    memory->stack_grew(memory->context);
+}
+
 void *sy_memory_allocate(void *context, void *block, size_t old_size, size_t new_size) {
     sy_memory *memory = context;
+    watch_stack(memory, block, old_size, new_size);
     // Without a block, the old size says what kind of object is wanted.
     if (block == NULL) old_size = 0;
     if (new_size == 0) {

@@ -17,6 +17,13 @@ typedef struct {
     size_t limit;
     /// A Swift frame is live: a refusal would be raised through it, so the limit waits until it has returned.
     bool must_not_fail;
+    /// A coroutine's stack has grown beyond what it should; to be cleared by whoever takes note.
+    volatile bool stack_is_deep;
+    /// Of the block that was just asked for, if that may be a stack that has grown so much.
+    size_t fresh_stack;
+    /// Is told when `stack_is_deep` becomes true, in the middle of an allocation.
+    void (*stack_grew)(void *context);
+    void *context;
     sy_block *free[SY_MEMORY_LISTED / SY_MEMORY_STEP + 1];
     sy_chunk *chunks;
     char *fresh;

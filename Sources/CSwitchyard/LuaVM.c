@@ -91,6 +91,29 @@ static void interrupt(lua_State *L, lua_Debug *activation) {
     raise_interrupt(L);
 }
 
+/// Raises an error in place of the next instruction, once.
+static void overflow(lua_State *L, lua_Debug *activation) {
+    sy_vm *vm = sy_vm_of(L);
+    if (vm->interrupted) {
+        arm(L);
+    } else {
+        lua_sethook(L, NULL, 0, 0);
+    }
+    if (!vm->memory.stack_is_deep) return;
+    vm->memory.stack_is_deep = false;
+    lua_getinfo(L, "Sl", activation);
+    lua_pushfstring(
+        L, "%s:%d: stack overflow: calls within calls are nested too deeply", activation->short_src,
+        activation->currentline);
+    lua_error(L);
+}
+
+/// In the middle of an allocation, where nothing may be raised; lua_sethook is made to be called at any time.
+static void stack_grew(void *context) {
+    sy_vm *vm = context;
+    if (vm->running != NULL && !vm->interrupted) lua_sethook(vm->running, overflow, LUA_MASKCOUNT, 1);
+}
+
 size_t sy_lua_memory_limit(lua_State *L) { return sy_vm_of(L)->memory.limit; }
 
 bool sy_lua_interrupted(lua_State *L) { return sy_vm_of(L)->interrupted; }
@@ -329,6 +352,7 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     vm->running_script = former.script;
     vm->running = former.running;
     if (former.running == NULL) entered = former.around;
+    vm->memory.stack_is_deep = false;
     if (!vm->interrupted) return;
     lua_sethook(state, NULL, 0, 0);
     if (former.running == NULL) {
@@ -448,6 +472,8 @@ sy_vm *sy_vm_create(const sy_vm_options *options) {
     vm->running_index = -1;
     vm->running_script = -1;
     vm->memory.limit = options->memory_limit;
+    vm->memory.stack_grew = stack_grew;
+    vm->memory.context = vm;
     vm->main = lua_newstate(sy_memory_allocate, &vm->memory);
     if (vm->main == NULL) {
         free(vm);

@@ -9,7 +9,7 @@ import pytest
 
 from harness import ports
 from harness.proxy import binary, default_kind
-from harness.websocket import handshake, switching
+from harness.websocket import frame, handshake, switching
 from harness.wire import Client, wait_for
 
 pytestmark = pytest.mark.switchyard_only
@@ -198,13 +198,13 @@ def test_the_reference_names_the_api(tmp_path):
 
 
 def echo_backend(connection):
-    """Says X-Room to plain requests, and echoes what is upgraded."""
+    """Says X-Room to plain requests, and that it is open to whatever comes by what is upgraded."""
     while (request := connection.next_request()) is not None:
         if "upgrade" in request:
             connection.sock.settimeout(None)
             connection.send(switching(request.get("sec-websocket-key")))
             while connection.buffer or connection.fill():
-                connection.send(bytes(connection.buffer))
+                connection.send(frame(b"still open"))
                 connection.buffer.clear()
                 connection.log.clear()
             return
@@ -269,8 +269,8 @@ def test_a_script_that_is_saved_runs_from_then_on_and_tunnels_survive(watched):
         other.write_text(saying("third"))
         os.replace(other, watched.file)
         wait_for(lambda: watched.room() == "third", what="the renamed script")
-        tunnel.send(b"still open")
-        assert tunnel.read_exactly(10) == b"still open"
+        tunnel.send(frame(b"are you?", masked=True))
+        assert tunnel.read_exactly(12) == frame(b"still open")
 
 
 def test_a_broken_script_is_shown_with_its_line_and_the_old_one_goes_on(watched):
@@ -285,5 +285,5 @@ def test_a_broken_script_is_shown_with_its_line_and_the_old_one_goes_on(watched)
         assert watched.room() == "first"
         watched.file.write_text(saying("repaired"))
         wait_for(lambda: watched.room() == "repaired", what="the repaired script")
-        tunnel.send(b"still open")
-        assert tunnel.read_exactly(10) == b"still open"
+        tunnel.send(frame(b"are you?", masked=True))
+        assert tunnel.read_exactly(12) == frame(b"still open")

@@ -195,8 +195,7 @@ def test_hooks_of_an_if_run_where_it_holds(simple):
     wait_for_notes(made, "location", "location", "if")
 
 
-@pytest.mark.parametrize("directive", ["message_by_lua_block { }", "frame_by_lua_block { }", "access_by_lua_block { }",
-                                       "init_by_lua_block { }"])
+@pytest.mark.parametrize("directive", ["access_by_lua_block { }", "init_by_lua_block { }"])
 def test_what_has_no_place_in_a_location_is_refused(simple, directive):
     made = simple(location=directive, start=False)
     tested = made.run("-t")

@@ -81,6 +81,32 @@ struct InterpreterTests {
         }
     }
 
+    @Test("calls within calls go deep, but not without end; the script goes on behind a pcall")
+    func depth() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            local function f(n) return n == 0 and 0 or 1 + f(n - 1) end
+            print(f(20000))
+            for i = 1, 3 do print(pcall(f, 1e7)) end
+            print(f(20000))
+            f(-1)
+            """)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let lines = fixture.host.lines
+        let overflow = "test.lua:1: stack overflow: calls within calls are nested too deeply"
+        #expect(lines.count == 6)
+        #expect(
+            lines.dropLast()
+                == (["20000"] + Array(repeating: "false\t" + overflow, count: 3) + ["20000"])
+                .map { "[notice] lua: " + $0 })
+        #expect(lines.last?.contains("failed: " + overflow) == true)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        fixture.interpreter.collectGarbage()
+        fixture.interpreter.collectGarbage()
+        #expect(fixture.interpreter.memory < 4 << 20)
+    }
+
     @Test("an object that outlives its exchange says so")
     func stale() throws {
         let fixture = try ScriptFixture(

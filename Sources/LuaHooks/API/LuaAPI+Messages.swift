@@ -30,8 +30,7 @@ extension LuaAPI {
             ) { call throws(LuaError) in
                 let item = try call.item(type)
                 if let replacement = item.replacement { return call.push(replacement) }
-                call.stack.push(item.data.span)
-                return .one
+                return call.push(item.data)
             },
             LuaFunction(
                 "data", .setter(type), "value: string",

@@ -9,6 +9,8 @@ struct WebSocketDirection {
     var surplus: Int32 = 0
     /// The current message goes by without being put together.
     var isPassing = false
+    /// The current message is put together: nothing of it has been sent on.
+    var isCollecting = false
     /// Its input is being worked on, further up.
     var isProcessing = false
     /// Nothing of what comes is looked at any more: its frames are broken, or its close frame has come.

@@ -39,7 +39,7 @@ extension WebSocketPlane {
     /// The last frame that was sent to a side is not whole.
     func isWithinFrame(to side: Side) -> Bool {
         let direction = self[side.other]
-        return !direction.frames.isAtFrameBoundary && direction.busy?.assembly == nil
+        return !direction.frames.isAtFrameBoundary && !direction.isCollecting
     }
 
     /// The last message that was sent to a side is not whole.

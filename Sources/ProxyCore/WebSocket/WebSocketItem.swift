@@ -26,6 +26,13 @@ package final class WebSocketItem {
     fileprivate init(slot: Int) { self.slot = slot }
 
     package var isText: Bool { opcode == .text }
+
+    /// Whether the payload is a whole text in UTF-8.
+    var isUTF8: Bool {
+        let data = data
+        var validator = UTF8Validator()
+        return validator.validate(data.span) && validator.isAtBoundary
+    }
 }
 
 /// The items of a worker.

@@ -261,7 +261,7 @@ package final class WebSocketPlane {
         _ code: UInt16, _ reason: String, from side: Side, _ bytes: Span<UInt8>, _ offset: Int,
         _ batch: inout WebSocketBatch
     ) {
-        batch.gather(bytes, upTo: offset, for: self, side)
+        batch.exclude(offset..<bytes.count, bytes, for: self, side)
         broke(side, code, Array(reason.utf8))
     }
 
@@ -338,6 +338,7 @@ package final class WebSocketPlane {
         }
         batch.exclude(start..<offset, bytes, for: self, side)
         let busy = busy(side)
+        self[side].isCollecting = true
         busy.assembly = WebSocketAssembly(
             opcode: header.opcode, isCompressed: isCompressed, isWanted: isWanted,
             keepsRaw: codec?.passesVerbatim(isCompressed: isCompressed) ?? true,
@@ -358,7 +359,7 @@ package final class WebSocketPlane {
         } else {
             item.data.append(copying: bytes, payload)
         }
-        if header.opcode == .text, !Self.isUTF8(item.data.span) {
+        if header.opcode == .text, !item.isUTF8 {
             commons.items.giveBack(item)
             return fail(
                 WebSocketCloseCode.invalidPayload, "text is not UTF-8", from: side, bytes, start, &batch)
@@ -380,11 +381,6 @@ package final class WebSocketPlane {
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
             apply(verdict, item, isCompressed: false, raw: Span(), side, into: &batch.out)
         }
-    }
-
-    private static func isUTF8(_ bytes: Span<UInt8>) -> Bool {
-        var validator = UTF8Validator()
-        return validator.validate(bytes) && validator.isAtBoundary
     }
 
     private func addFrame(
@@ -412,6 +408,7 @@ package final class WebSocketPlane {
             // Only what is not compressed can be let go of half-way.
             let tooLong = assembly.item.data.count > rules.messages(from: side).maxSize
             if tooLong, assembly.isWanted, codecs?[side] == nil {
+                self[side].isCollecting = false
                 batch.out.append(copying: assembly.raw)
                 commons.items.giveBack(assembly.item)
                 self[side].isPassing = !assembly.isLastFrame
@@ -424,6 +421,7 @@ package final class WebSocketPlane {
             commons.items.giveBack(assembly.item)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
+        self[side].isCollecting = false
         let item = assembly.item
         var verdict = WebSocketVerdict.pass
         if assembly.isWanted,
@@ -456,7 +454,8 @@ package final class WebSocketPlane {
             if codec?.passesVerbatim(isCompressed: isCompressed) ?? true {
                 out.append(copying: raw, raw.indices)
             } else {
-                append(item.opcode, item.data.span, wasCompressed: isCompressed, side, to: &out)
+                let data = item.data
+                append(item.opcode, data.span, wasCompressed: isCompressed, side, to: &out)
             }
         case .drop:
             if isCompressed { codec?.noteChange(isDrop: true) }
