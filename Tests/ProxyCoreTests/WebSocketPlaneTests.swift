@@ -420,6 +420,34 @@ struct WebSocketPlaneTests {
         #expect(!fixture.plane.ping(.client, payload: nil, token: 4))
     }
 
+    @Test("a hook waits for the answer of the side whose message it looks at")
+    func pingFromItsOwnDirection() throws {
+        for cut in [1, 4, 9, 20] {
+            let fixture = try PlaneFixture("", messages: { _ in all })
+            fixture.verdict = { [unowned fixture] item, _ in
+                guard item.data == Array("ask".utf8) else { return .pass }
+                #expect(fixture.plane.ping(.client, payload: Array("abc".utf8), token: 1))
+                return .waiting
+            }
+            fixture.receive(PlaneFrame.text("ask").bytes(from: .client), from: .client)
+            #expect(try fixture.take(.client) == [.ping("abc")])
+            #expect(!fixture.plane.isPaused(.client))
+            let rest: [PlaneFrame] = [
+                .text("next"), .pong([9]), .pong(Array("abc".utf8)), .text("last"),
+            ]
+            let bytes = rest.bytes(from: .client)
+            for start in stride(from: 0, to: bytes.count, by: cut) {
+                fixture.receive(Array(bytes[start..<min(start + cut, bytes.count)]), from: .client)
+            }
+            #expect(fixture.pings.map(\.token) == [1])
+            #expect(fixture.plane.isPaused(.client))
+            #expect(try fixture.take(.upstream).isEmpty)
+            fixture.plane.resume(try #require(fixture.waiting.first), .pass)
+            #expect(
+                try fixture.take(.upstream) == [.text("ask"), .text("next"), .pong([9]), .text("last")])
+        }
+    }
+
     // MARK: Injection
 
     @Test("what is injected waits for the frame, or the message, that is on its way")

@@ -182,6 +182,35 @@ extension WebSocketPlane {
         return isOurs
     }
 
+    /// Takes answers to pings of ours out of what is held behind a hook that waits, which may be for one of them.
+    func takePongs(_ busy: WebSocketBusy, from side: Side) {
+        guard scriptPings.contains(where: { $0.side == side }) else { return }
+        let role: WebSocketRole = side == .client ? .server : .client
+        let reserved = self[side].frames.allowedReserved
+        var offset = 0
+        while busy.waiting != nil,
+            case .header(let header, let start) = WebSocketFrameHeaderParser.read(
+                busy.held.span, at: offset, as: role, allowedReserved: reserved),
+            header.payloadLength <= Int64(busy.held.count - start)
+        {
+            let end = start + Int(header.payloadLength)
+            var payload = header.opcode == .pong ? Array(busy.held[start..<end]) : []
+            header.maskKey?.apply(to: &payload, in: payload.indices)
+            let frame = offset..<end
+            offset = end
+            guard header.opcode == .pong, isOurs(payload, from: side) else { continue }
+            busy.held.removeSubrange(frame)
+            // The hook may go on by this, and what is held with it: the rest is looked at with the next bytes.
+            _ = takePong(payload, from: side)
+            return
+        }
+    }
+
+    private func isOurs(_ payload: [UInt8], from side: Side) -> Bool {
+        liveness.sentTime(ofPing: payload) != nil
+            || scriptPings.contains { $0.side == side && $0.payload == payload }
+    }
+
     func forgetScriptPings() {
         while let ping = scriptPings.popLast() { owner.pingEnded(ping.token, roundTrip: nil) }
     }

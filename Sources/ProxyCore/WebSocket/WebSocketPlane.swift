@@ -126,8 +126,15 @@ package final class WebSocketPlane {
 
     // MARK: What its tunnel asks
 
-    /// Nothing is to be read from this side: a hook waits with what came from it.
-    package func isPaused(_ side: Side) -> Bool { self[side].busy?.waiting != nil }
+    /// Nothing is to be read from this side: a hook waits with what came from it. But where it waits for this side's
+    /// answer to a ping, that is looked for in what follows, as far as to a limit.
+    package func isPaused(_ side: Side) -> Bool {
+        guard let busy = self[side].busy, busy.waiting != nil else { return false }
+        return busy.held.count >= Self.maxAhead || !scriptPings.contains { $0.side == side }
+    }
+
+    /// Bytes that are read behind what a hook waits with, for the sake of the answer to its ping.
+    private static let maxAhead = 64 * 1024
 
     /// Messages that came from a side.
     package func messages(from side: Side) -> Int { Int(self[side].frames.messages) }
@@ -165,6 +172,7 @@ package final class WebSocketPlane {
             return run(bytes, from: side)
         }
         busy.held.append(copying: bytes, bytes.indices)
+        if busy.waiting != nil { takePongs(busy, from: side) }
         guard busy.waiting == nil, busy.held.count >= busy.needed else { return }
         runHeld(side)
     }

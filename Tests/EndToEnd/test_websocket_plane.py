@@ -1,0 +1,527 @@
+"""The WebSocket plane in a running proxy, before and behind python `websockets`: hooks for messages and frames, pings,
+permessage-deflate by leg, idle timeouts, drains, what scripts send, and what logs say."""
+
+import contextlib
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.sync.client import connect
+
+from harness.websocket import WebSocketServer, frame, handshake, switching
+from harness.wire import Client, wait_for
+
+pytestmark = pytest.mark.switchyard_only
+
+WEBSOCKET = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+
+
+async def handler(connection):
+    """Echoes; obeys a few words."""
+    async for message in connection:
+        if message == "extensions":
+            await connection.send(connection.response.headers.get("Sec-WebSocket-Extensions", "none"))
+        elif message == "vanish":
+            connection.transport.abort()
+        elif isinstance(message, str) and message.startswith("close "):
+            await connection.close(int(message.split()[1]), "as you wish")
+        else:
+            await connection.send(message)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with WebSocketServer(handler) as made:
+        yield made
+
+
+@pytest.fixture
+def stack():
+    """Tunnels that a test holds open."""
+    with contextlib.ExitStack() as made:
+        yield made
+
+
+@pytest.fixture
+def tunnel(simple, server, stack):
+    """A proxy before `server` with `location` text, and ways to open a tunnel through it, and to hold one."""
+
+    def make(location="", backend=server, workers=1, **rest):
+        made = simple(location=WEBSOCKET + location, values={"backend": backend}, start=False, **{
+            key: value for key, value in rest.items() if key != "start"})
+        if workers > 1:
+            text = made.config_path.read_text()
+            made.config_path.write_text(text.replace("worker_processes 1;", f"worker_processes {workers};"))
+        if rest.get("start", True):
+            made.start()
+        made.open = lambda path="/", **options: connect(
+            f"ws://127.0.0.1:{made.port}{path}", **{"compression": None, "ping_interval": None, **options})
+        made.hold = lambda path="/": stack.enter_context(made.open(path))
+        return made
+
+    return make
+
+
+def closing(socket, within=5.0):
+    """Code and reason by which the peer closes."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            socket.recv(within)
+    return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+def exchange(socket, *messages):
+    """Sends each, and receives as many."""
+    for message in messages:
+        socket.send(message)
+    return [socket.recv(5) for _ in messages]
+
+
+# Hooks
+
+
+def test_messages_pass_are_dropped_replaced_and_split(tunnel):
+    made = tunnel("""message_by_lua_block {
+        if msg.from == "upstream" then return end
+        if msg.data == "drop" then return false end
+        if msg.data == "replace" then return "replaced" end
+        if msg.data == "assign" then msg.data = "assigned" return end
+        if msg.data == "split" then return { "one", "two", "three" } end
+    }""")
+    with made.open() as socket:
+        for word in ("pass", "drop", "replace", "assign", "split", b"\x00\xff"):
+            socket.send(word)
+        received = [socket.recv(5) for _ in range(7)]
+    assert received == ["pass", "replaced", "assigned", "one", "two", "three", b"\x00\xff"]
+
+
+def test_hooks_see_whole_messages_of_both_sides(tunnel):
+    made = tunnel("""message_by_lua_block {
+        sy.log.info(("<<%s %s %d %s>>"):format(msg.from, msg.type, msg.size, tostring(msg.injected)))
+    }""")
+    with made.open() as socket:
+        socket.send(["a" * 1000, "b" * 70000, "c"])
+        assert len(socket.recv(5)) == 71001
+        socket.send(b"")
+        assert socket.recv(5) == b""
+    assert re.findall("<<(.*?)>>", made.log()) == [
+        "client text 71001 false", "upstream text 71001 false", "client binary 0 false", "upstream binary 0 false"]
+
+
+def test_filters_keep_the_rest_out_of_lua(tunnel, tmp_path):
+    (tmp_path / "filtered.lua").write_text("""
+        return { message = { from = "client", type = "text", max_size = 10, run = function(flow, msg)
+            return "<" .. msg.data .. ">"
+        end } }""")
+    made = tunnel(f"plugin {tmp_path}/filtered.lua;")
+    with made.open() as socket:
+        assert exchange(socket, "short", b"short", "longer than that", "0123456789") == [
+            "<short>", b"short", "longer than that", "<0123456789>"]
+
+
+@pytest.mark.parametrize("table, what", [
+    ('from = "server"', 'from = "server"'), ('type = "ping"', 'type = "ping"'), ("max_size = -1", "max_size"),
+    ("size = 4", '"size"')])
+def test_a_wrong_filter_is_an_error_of_the_configuration(tunnel, tmp_path, table, what):
+    (tmp_path / "wrong.lua").write_text("return { message = { %s, run = function() end } }" % table)
+    made = tunnel(f"plugin {tmp_path}/wrong.lua;", start=False)
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert "wrong.lua" in tested.stderr and f"message: found {what}" in tested.stderr
+
+
+def test_order_holds_while_hooks_wait_and_the_other_direction_goes_on(tunnel):
+    made = tunnel("""message_by_lua_block {
+        if msg.from == "client" and msg.data:sub(1, 4) == "slow" then sy.sleep(0.3) end
+        if msg.data == "tick" then flow.client:send("tock") end
+    }""")
+    with made.open() as socket:
+        started = time.monotonic()
+        for word in ("slow 1", "2", "slow 3", "4"):
+            socket.send(word)
+        assert [socket.recv(5) for _ in range(4)] == ["slow 1", "2", "slow 3", "4"]
+        assert time.monotonic() - started >= 0.6
+
+
+def test_a_script_sends_either_way_and_from_timers(tunnel):
+    made = tunnel("""
+        open_by_lua_block {
+            flow.client:send("welcome")
+            flow:after(0.05, function(flow) flow.upstream:send("from a timer") flow.client:send_binary("\\0bin") end)
+        }
+        message_by_lua_block {
+            if msg.data == "both" and msg.from == "client" then
+                flow.client:send("to the client") flow.upstream:send("to the upstream")
+            end
+        }""")
+    with made.open() as socket:
+        assert socket.recv(5) == "welcome"
+        received = {socket.recv(5) for _ in range(2)}
+        assert received == {"from a timer", b"\x00bin"}
+        socket.send("both")
+        assert [socket.recv(5) for _ in range(3)] == ["to the client", "to the upstream", "both"]
+
+
+def test_what_is_sent_is_marked_for_later_hooks_alone(tunnel, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.lua").write_text(f"""
+            return {{ message = function(flow, msg)
+                if msg.from == "client" then
+                    sy.log.info("<<{name} " .. msg.data .. " " .. tostring(msg.injected) .. ">>")
+                    if "{name}" == "first" and not msg.injected then flow.upstream:send("extra") end
+                end
+            end }}""")
+    made = tunnel(f"plugin {tmp_path}/first.lua; plugin {tmp_path}/second.lua;")
+    with made.open() as socket:
+        socket.send("own")
+        assert [socket.recv(5) for _ in range(2)] == ["extra", "own"]
+    assert re.findall("<<(.*?)>>", made.log()) == [
+        "first own false", "second own false", "second extra true"]
+
+
+def test_a_hook_closes_both_sides(tunnel):
+    made = tunnel("message_by_lua_block { return flow:close(4003, 'enough') }")
+    with made.open() as socket:
+        socket.send("x")
+        assert closing(socket) == (4003, "enough")
+
+
+def test_a_script_closes_one_side_with_a_code_of_its_own(tunnel):
+    made = tunnel("message_by_lua_block { flow.client:close(4004, 'you') }")
+    with made.open() as socket:
+        socket.send("x")
+        assert closing(socket) == (4004, "you")
+
+
+@pytest.mark.parametrize("policy, outcome", [("closed", "closed"), ("open", "goes on")])
+def test_a_faulty_hook_ends_its_own_tunnel_alone(tunnel, policy, outcome):
+    made = tunnel(f"lua_on_error {policy}; message_by_lua_block {{ if msg.data == 'bad' then error('oh') end }}")
+    with made.open() as other, made.open() as socket:
+        socket.send("bad")
+        if outcome == "closed":
+            assert closing(socket) == (1011, "")
+        else:
+            assert socket.recv(5) == "bad"
+        assert exchange(other, "still here") == ["still here"]
+    assert re.search(r"lua: message hook of .*proxy.conf:\d+ failed: .*: oh\nstack traceback:", made.log())
+
+
+def test_frames_are_seen_as_on_the_wire(tunnel):
+    made = tunnel("""frame_by_lua_block {
+        sy.log.info(("<<%s %s %s %d %s>>"):format(
+            frame.from, frame.type, tostring(frame.fin), frame.size, tostring(frame.code)))
+        if frame.type == "continuation" and frame.from == "client" then return frame.data:upper() end
+    }""")
+    with made.open() as socket:
+        socket.send(["one ", "two"])
+        assert socket.recv(5) == "one TWO"
+        assert socket.ping(b"p").wait(5)
+        socket.close(4000, "done")
+    wait_for(lambda: made.log().count("close true") == 2, what="both close frames")
+    seen = re.findall("<<(.*?)>>", made.log())
+    assert seen[:3] == ["client text false 4 nil", "client continuation false 3 nil",
+                        "client continuation true 0 nil"]
+    assert "client ping true 1 nil" in seen and "upstream pong true 1 nil" in seen
+    assert "client close true 6 4000" in seen
+
+
+# Liveness
+
+
+def test_pings_keep_a_tunnel_open_past_the_read_timeout_and_are_not_passed_on(tunnel):
+    made = tunnel("proxy_read_timeout 400ms; websocket_ping_interval 100ms; websocket_pong_timeout 2s;",
+                  http="log_format w '$websocket_rtt_client $websocket_rtt_upstream $websocket_close_code';"
+                       "access_log <dir>/access.log w;")
+    with made.open() as socket:
+        time.sleep(1.2)
+        assert exchange(socket, "alive") == ["alive"]
+    client, upstream, code = made.log_lines("access.log", 1)[0].split()
+    assert 0 < int(client) < 1_000_000 and 0 < int(upstream) < 1_000_000 and code == "1000"
+
+
+def raw_tunnel(made):
+    client = Client(made.port, timeout=20)
+    client.send(handshake())
+    assert client.read_response_head().status == 101
+    return client
+
+
+def read_frame(client):
+    """(opcode, payload) of the next frame from the proxy."""
+    first, second = client.read_exactly(2)
+    length = second & 127
+    if length >= 126:
+        length = int.from_bytes(client.read_exactly(2 if length == 126 else 8), "big")
+    return first & 15, client.read_exactly(length)
+
+
+def read_close(client):
+    while True:
+        opcode, payload = read_frame(client)
+        if opcode == 8:
+            return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+
+class DeafUpstream:
+    """Switches protocols and never answers anything; keeps what it is sent."""
+
+    def __init__(self, backend):
+        self.received = bytearray()
+        self.ended = threading.Event()
+        backend.program = self.serve
+
+    def serve(self, connection):
+        request = connection.next_request()
+        connection.sock.settimeout(None)
+        connection.send(switching(request.get("sec-websocket-key")))
+        while connection.fill():
+            self.received += connection.buffer
+            connection.buffer.clear()
+        self.ended.set()
+
+    def close_code(self):
+        """Of the close frame at the end of what came."""
+        at = self.received.rfind(b"\x88")
+        key = self.received[at + 2:at + 6]
+        payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(self.received[at + 6:]))
+        return int.from_bytes(payload[:2], "big")
+
+
+def test_a_dead_upstream_is_found_and_the_client_told(simple, backend):
+    DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + "websocket_ping_interval 200ms; websocket_pong_timeout 300ms;"
+                                       "websocket_ping_to upstream;")
+    with raw_tunnel(made) as client:
+        started = time.monotonic()
+        assert read_close(client) == (1014, "upstream: ping timeout")
+        assert time.monotonic() - started < 1.5
+
+
+def test_a_dead_client_is_found_and_the_upstream_told(simple, backend):
+    upstream = DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + "websocket_ping_interval 200ms; websocket_pong_timeout 300ms;"
+                                       "websocket_ping_to client; websocket_close_timeout 500ms;")
+    with raw_tunnel(made):
+        assert upstream.ended.wait(5)
+    assert upstream.close_code() == 1011
+
+
+def test_a_vanished_upstream_is_no_bare_end_of_file(tunnel):
+    made = tunnel("websocket_ping_interval 20s;")
+    with made.open() as socket:
+        socket.send("vanish")
+        assert closing(socket) == (1014, "upstream: the connection was lost")
+
+
+def test_a_vanished_client_is_told_to_the_upstream(simple, backend):
+    upstream = DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
+    raw_tunnel(made).sock.close()
+    assert upstream.ended.wait(5)
+    assert upstream.close_code() == 1011
+
+
+def test_idle_tunnels_end_with_1001(tunnel):
+    made = tunnel("websocket_idle_timeout 300ms messages; websocket_ping_interval 50ms;")
+    with made.open() as socket:
+        started = time.monotonic()
+        for _ in range(4):
+            time.sleep(0.15)
+            assert exchange(socket, "busy") == ["busy"]
+        assert closing(socket) == (1001, "idle")
+        assert 0.8 < time.monotonic() - started < 3
+
+
+def test_the_read_timeout_ends_a_followed_tunnel_by_close_frames(tunnel):
+    made = tunnel("proxy_read_timeout 300ms; websocket_max_message 1m;")
+    with made.open() as socket:
+        assert closing(socket) == (1001, "nothing came within proxy_read_timeout")
+
+
+def test_a_script_measures_the_round_trip(tunnel):
+    made = tunnel("""message_by_lua_block {
+        if msg.from == "client" then
+            local client, upstream = flow.client:ping("mine"), flow.upstream:ping()
+            return ("%s %s"):format(client > 0 and client < 1, upstream > 0 and upstream < 1)
+        end
+    }""")
+    with made.open() as socket:
+        assert exchange(socket, "measure") == ["true true"]
+
+
+def test_a_session_ends_when_its_token_does(tunnel):
+    made = tunnel("open_by_lua_block { flow:deadline(sy.now() + 0.3, 4001, 'token expired') }")
+    with made.open() as socket:
+        assert exchange(socket, "hello") == ["hello"]
+        assert closing(socket) == (4001, "token expired")
+
+
+# permessage-deflate
+
+
+def offered():
+    return {"extensions": [ClientPerMessageDeflateFactory(client_max_window_bits=True)]}
+
+
+@pytest.mark.parametrize("directives, client, upstream", [
+    ("", "permessage-deflate", "permessage-deflate"),
+    ("websocket_deflate off;", None, "none"),
+    ("websocket_deflate on client;", "permessage-deflate", "none"),
+    ("websocket_deflate on upstream;", None, "permessage-deflate"),
+    ("websocket_deflate on;", "permessage-deflate", "permessage-deflate"),
+    ("websocket_deflate on client context_takeover=off window_bits=10;",
+     "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10; "
+     "client_max_window_bits=10", "none"),
+])
+@pytest.mark.parametrize("hook", ["", "message_by_lua_block { if msg.data == 'x' then return 'y' end }"])
+def test_deflate_is_agreed_on_by_leg(tunnel, directives, client, upstream, hook):
+    made = tunnel(directives + hook)
+    with made.open(**offered()) as socket:
+        answer = socket.response.headers.get("Sec-WebSocket-Extensions")
+        if client is None or ";" in client:
+            assert (answer and set(answer.split("; "))) == (client and set(client.split("; ")))
+        else:
+            assert answer.startswith(client)
+        assert exchange(socket, "extensions")[0].startswith(upstream)
+        texts = ["hello", "hello", "", "x" * 100_000, "grüße ☃", "x", "hello"]
+        expected = ["y" if hook and text == "x" else text for text in texts]
+        assert exchange(socket, *texts) == expected
+        data = os.urandom(70_000)
+        assert exchange(socket, data) == [data]
+
+
+def test_an_inflated_message_is_capped_while_it_is_inflated(tunnel):
+    made = tunnel("websocket_deflate on client; websocket_max_message 1m;")
+    before = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{made.pid}/status").read())[1])
+    with made.open(**offered()) as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.send("0" * (200 << 20))
+            socket.recv(10)
+        assert closed.value.rcvd.code == 1009
+    after = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{made.pid}/status").read())[1])
+    assert after - before < 20_000, "kilobytes"
+
+
+# Ends
+
+
+@pytest.mark.parametrize("mode", ["websocket_ping_interval 20s;", "message_by_lua_block { }"])
+def test_close_handshakes_go_both_ways(tunnel, mode):
+    made = tunnel(mode, http="log_format w '$websocket_close_code'; access_log <dir>/access.log w;")
+    with made.open() as socket:
+        socket.send("close 4002")
+        assert closing(socket) == (4002, "as you wish")
+    with made.open() as socket:
+        socket.close(4005, "mine")
+        assert socket.protocol.close_rcvd.code == 4005
+    assert made.log_lines("access.log", 2) == ["4002", "4005"]
+
+
+def test_an_upstream_that_does_not_answer_a_close_is_not_waited_for(simple, backend):
+    upstream = DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
+    with raw_tunnel(made) as client:
+        started = time.monotonic()
+        client.send(frame(b"\x03\xe8bye", opcode=8, masked=True))
+        assert read_close(client) == (1000, "bye")
+        assert 0.2 < time.monotonic() - started < 2
+    assert upstream.ended.wait(5)
+
+
+def test_close_information_reaches_the_close_hook(tunnel):
+    made = tunnel("close_by_lua_block { sy.log.info(('<<%d %s %s %s>>'):format("
+                  "info.code, info.reason, info.by, tostring(info.clean))) }")
+    with made.open() as socket:
+        socket.close(4005, "mine")
+    with made.open() as socket:
+        socket.send("close 4002")
+        closing(socket)
+    with made.open() as socket:
+        socket.send("vanish")
+        closing(socket)
+    wait_for(lambda: len(re.findall("<<(.*?)>>", made.log())) == 3, what="three close hooks")
+    assert re.findall("<<(.*?)>>", made.log()) == [
+        "4005 mine client true", "4002 as you wish upstream true", "1006  upstream false"]
+
+
+def test_a_shutdown_closes_followed_tunnels_with_1001_within_the_jitter(tunnel):
+    made = tunnel("websocket_ping_interval 20s; websocket_drain_jitter 1s;", main="worker_shutdown_timeout 5s;")
+    tunnels = [made.hold() for _ in range(20)]
+    started = time.monotonic()
+    ends = []
+
+    def watch(socket):
+        assert closing(socket) == (1001, "")
+        ends.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=watch, args=[socket]) for socket in tunnels]
+    for thread in threads:
+        thread.start()
+    made.signal(signal.SIGQUIT)
+    for thread in threads:
+        thread.join(10)
+    assert len(ends) == 20 and max(ends) < 2.5
+    # Twenty moments within a second: all in one half would be one in a thousand thousand.
+    assert max(ends) - min(ends) > 0.2
+    assert made.wait_exit() == 0
+
+
+def test_a_shutdown_within_its_timeout_whatever_hooks_ask_for(tunnel):
+    made = tunnel("drain_by_lua_block { return 60 }", main="worker_shutdown_timeout 1s;")
+    with made.open() as socket:
+        started = time.monotonic()
+        made.signal(signal.SIGQUIT)
+        assert closing(socket) == (1001, "")
+        assert time.monotonic() - started < 1.5
+    assert made.wait_exit() == 0
+
+
+# Tags
+
+
+def test_a_text_is_published_to_tunnels_of_all_workers_and_generations(tunnel):
+    text = ("open_by_lua_block { flow:tag(flow.req.args.room) }"
+            "message_by_lua_block { if msg.from == 'client' then sy.publish('a', msg.data) return false end }")
+    made = tunnel(text, workers=3)
+    members = [made.hold("/?room=a") for _ in range(6)]
+    other = made.hold("/?room=b")
+    made.reload()
+    members += [made.hold("/?room=a") for _ in range(6)]
+    members[0].send("hello")
+    assert [member.recv(5) for member in members] == ["hello"] * 12
+    other.send("again")
+    assert [member.recv(5) for member in members] == ["again"] * 12
+    with pytest.raises(TimeoutError):
+        other.recv(0.2)
+
+
+# Logs
+
+
+def test_what_logs_say_of_messages(tunnel):
+    made = tunnel("message_by_lua_block { if msg.data == 'drop' then return false end }",
+                  http="log_format w '$websocket_messages_from_client $websocket_messages_to_upstream "
+                       "$websocket_messages_from_upstream $websocket_messages_to_client $websocket_close_code "
+                       "$websocket_rtt_client'; access_log <dir>/access.log w;")
+    with made.open() as socket:
+        socket.send("drop")
+        exchange(socket, "a", "b")
+    assert made.log_lines("access.log", 1) == ["3 2 2 2 1000 -"]
+
+
+def test_a_browser_like_client_with_a_slow_reader_loses_nothing(tunnel):
+    """Backpressure: a client that does not read stops the upstream, and gets everything in the end."""
+    made = tunnel("message_by_lua_block { if msg.from == 'upstream' then return msg.data .. '!' end }")
+    with made.open(max_size=None, max_queue=2) as socket:
+        payload = "x" * 100_000
+        writer = threading.Thread(target=lambda: [socket.send(payload) for _ in range(100)])
+        writer.start()
+        time.sleep(0.5)
+        for _ in range(100):
+            assert socket.recv(10) == payload + "!"
+        writer.join(5)
