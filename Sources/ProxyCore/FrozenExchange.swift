@@ -13,11 +13,17 @@ package struct FrozenExchange {
     /// Counters, times and tries, then the values by their variables. Numbers have their low 7 bits first.
     private let bytes: [UInt8]
 
+    /// Where there is no access log there is nothing to keep.
+    ///
     /// - Parameter exchange: one whose head was answered, 101 and all.
     init(_ exchange: Exchange) {
         runtime = exchange.runtime
         server = exchange.server
         location = exchange.location
+        guard !location.settings.values.accessLogs.isEmpty else {
+            bytes = []
+            return
+        }
         var writer = FrozenWriter()
         for number in exchange.frozenNumbers { writer.append(number) }
         writer.append(Int64(exchange.attempts.count))
@@ -46,6 +52,7 @@ package struct FrozenExchange {
         exchange.reset(runtime: runtime)
         exchange.server = server
         exchange.location = location
+        guard !bytes.isEmpty else { return }
         var reader = FrozenReader(bytes: bytes)
         exchange.setFrozenNumbers { reader.number() }
         for _ in 0..<max(reader.number(), 0) {

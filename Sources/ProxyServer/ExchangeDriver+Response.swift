@@ -326,7 +326,7 @@ extension ExchangeDriver {
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: false, to: &output)
         recordSent(output[...])
-        let form = TunnelForm(exchange, generation, isWebSocket: opensWebSocket)
+        let form = TunnelForm(exchange, generation, on: worker, isWebSocket: opensWebSocket)
         if form.isOpaque {
             downstream.send(response: output.span, then: early)
         } else {

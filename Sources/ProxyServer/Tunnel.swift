@@ -8,8 +8,6 @@ internal import ProxyCore
 /// The exchange that led here is kept frozen: what its line in the access log needs, in one small allocation.
 final class Tunnel {
     private(set) var generation: WorkerGeneration
-    /// What its scripts are to move to, at the next message boundary.
-    private var successor: WorkerGeneration?
     let downstream: DownstreamConnection
     let upstream: UpstreamConnection
     /// `nil` where scripts keep the whole exchange.
@@ -43,14 +41,14 @@ final class Tunnel {
         }
         guard form.followsFrames else { return }
         let settings = exchange.location.settings
-        let rules = generation.webSocketRules(settings)
+        let rules = generation.webSocketRules(settings, on: downstream.worker)
         let terms = exchange.webSocketDeflate
         let commons = downstream.worker.webSockets
         plane = WebSocketPlane(
             rules,
             codecs: terms.codecs(
                 settings.values.webSocket, isLookedAt: rules.looksAtMessages, pool: commons.deflatePool),
-            reservedBits: terms.reservedBits, commons: commons, owner: self)
+            reservedBits: terms.reservedBits, owner: self)
         if form.isScripted { exchange.webSocket = plane }
     }
 
@@ -109,7 +107,7 @@ final class Tunnel {
         received(bytes.count, from: side)
         if let plane {
             plane.receive(bytes, from: side)
-            if successor != nil { moveToSuccessor() }
+            if scripts?.successor != nil { moveToSuccessor() }
             return
         }
         switch side {
@@ -218,27 +216,27 @@ final class Tunnel {
         guard let plane, !isClosing, plane.endedBy == nil, let scripts, scripts.mayMove(to: next) else {
             return
         }
-        successor = next
+        scripts.successor = next
         moveToSuccessor()
     }
 
     /// It has moved, or will.
     func belongs(to generation: WorkerGeneration) -> Bool {
-        self.generation === generation || successor === generation
+        self.generation === generation || scripts?.successor === generation
     }
 
     /// To be called whenever a message has gone by.
     func moveToSuccessor() {
-        guard let successor, let plane, let scripts else { return }
+        guard let plane, let scripts, let successor = scripts.successor else { return }
         guard !isClosing, plane.endedBy == nil else {
-            self.successor = nil
+            scripts.successor = nil
             return
         }
         guard plane.isAtMessageBoundary, scripts.isIdle else { return }
-        self.successor = nil
+        scripts.successor = nil
         guard let location = scripts.move(to: successor) else { return }
         generation = successor
-        plane.migrate(to: successor.webSocketRules(location.settings))
+        plane.migrate(to: successor.webSocketRules(location.settings, on: downstream.worker))
         deadlineMoved()
     }
 

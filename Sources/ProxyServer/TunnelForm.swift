@@ -13,7 +13,9 @@ struct TunnelForm {
     /// Bytes go from one side to the other unread.
     var isOpaque: Bool { !isScripted && !followsFrames }
 
-    init(_ exchange: Exchange, _ generation: WorkerGeneration, isWebSocket: Bool) {
+    init(
+        _ exchange: Exchange, _ generation: WorkerGeneration, on worker: Worker, isWebSocket: Bool
+    ) {
         self.isWebSocket = isWebSocket
         let settings = exchange.location.settings
         if exchange.scripts != nil, let interpreter = generation.scripts?.interpreter {
@@ -26,6 +28,6 @@ struct TunnelForm {
         followsFrames =
             isWebSocket
             && (isScripted || generation.logsWebSockets || exchange.webSocketDeflate.isTerminated
-                || generation.webSocketRules(settings).followsFrames)
+                || generation.webSocketRules(settings, on: worker).followsFrames)
     }
 }

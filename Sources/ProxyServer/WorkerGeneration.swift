@@ -104,11 +104,11 @@ final class WorkerGeneration {
     }
 
     /// What the WebSockets of a location have in common.
-    func webSocketRules(_ settings: Settings) -> WebSocketRules {
+    func webSocketRules(_ settings: Settings, on worker: Worker) -> WebSocketRules {
         if let known = webSocketRules[ObjectIdentifier(settings)] { return known }
         let interpreter = scripts?.interpreter
         let rules = WebSocketRules(
-            settings.values,
+            settings.values, commons: worker.webSockets,
             messages: { interpreter?.interest(.message, from: $0, in: settings) ?? .none },
             frames: { interpreter?.interest(.frame, from: $0, in: settings) ?? .none })
         // The configuration holds the settings, so the identifier stays theirs.

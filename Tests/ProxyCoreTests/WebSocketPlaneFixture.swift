@@ -49,14 +49,14 @@ final class PlaneFixture: WebSocketPlaneOwner {
             key = key &* 1_664_525 &+ 1_013_904_223
             return key
         }
-        let rules = try Self.rules(directives, messages: messages, frames: frames)
+        let rules = try Self.rules(directives, commons, messages: messages, frames: frames)
         plane = WebSocketPlane(
-            rules, codecs: codecs?(commons.deflatePool), reservedBits: reservedBits, commons: commons,
-            owner: self)
+            rules, codecs: codecs?(commons.deflatePool), reservedBits: reservedBits, owner: self)
     }
 
     static func rules(
-        _ directives: String, messages: @escaping (Side) -> WebSocketInterest = { _ in .none },
+        _ directives: String, _ commons: WebSocketCommons,
+        messages: @escaping (Side) -> WebSocketInterest = { _ in .none },
         frames: @escaping (Side) -> WebSocketInterest = { _ in .none }
     ) throws -> WebSocketRules {
         let text =
@@ -64,7 +64,7 @@ final class PlaneFixture: WebSocketPlaneOwner {
         let result = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(result.configuration)
         let values = configuration.listeners[0].defaultServer.settings.values
-        return WebSocketRules(values, messages: messages, frames: frames)
+        return WebSocketRules(values, commons: commons, messages: messages, frames: frames)
     }
 
     // MARK: WebSocketPlaneOwner

@@ -3,18 +3,35 @@ internal import Wire
 /// One direction of a WebSocket: what its frames are at, and, for as long as there is anything, what it holds.
 struct WebSocketDirection {
     var frames: WebSocketFrameStream
-    /// `nil` while nothing is held, and nothing waits.
-    var busy: WebSocketBusy?
+    private var flags: UInt8 = 0
     /// Messages that were sent on or injected, less those that came; wraps.
     var surplus: Int32 = 0
+    /// `nil` while nothing is held, and nothing waits.
+    var busy: WebSocketBusy?
+
     /// The current message goes by without being put together.
-    var isPassing = false
+    var isPassing: Bool {
+        get { flags & 1 != 0 }
+        set { flags = newValue ? flags | 1 : flags & ~1 }
+    }
+
     /// The current message is put together: nothing of it has been sent on.
-    var isCollecting = false
+    var isCollecting: Bool {
+        get { flags & 2 != 0 }
+        set { flags = newValue ? flags | 2 : flags & ~2 }
+    }
+
     /// Its input is being worked on, further up.
-    var isProcessing = false
+    var isProcessing: Bool {
+        get { flags & 4 != 0 }
+        set { flags = newValue ? flags | 4 : flags & ~4 }
+    }
+
     /// Nothing of what comes is looked at any more: its frames are broken, or its close frame has come.
-    var isDeaf = false
+    var isDeaf: Bool {
+        get { flags & 8 != 0 }
+        set { flags = newValue ? flags | 8 : flags & ~8 }
+    }
 
     init(receivedBy role: WebSocketRole, allowedReserved: UInt8) {
         frames = WebSocketFrameStream(role: role, allowedReserved: allowedReserved)

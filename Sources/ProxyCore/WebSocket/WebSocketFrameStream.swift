@@ -27,18 +27,29 @@ package struct WebSocketFrameStream: Sendable {
     /// Messages that have begun; wraps.
     package private(set) var messages: UInt32 = 0
     private var fragments: UInt32 = 0
-    private let role: WebSocketRole
     let allowedReserved: UInt8
+    /// Packed: there are two of these for each tunnel.
+    private var flags: UInt8
+
+    private var role: WebSocketRole { flags & 1 == 0 ? .server : .client }
+
     /// A message was begun, and its last frame has not begun.
-    package private(set) var isWithinMessage = false
+    package private(set) var isWithinMessage: Bool {
+        get { flags & 2 != 0 }
+        set { flags = newValue ? flags | 2 : flags & ~2 }
+    }
+
     /// `next` says where frames end that it would pass over.
-    package var stopsAtFrames = false
+    package var stopsAtFrames: Bool {
+        get { flags & 4 != 0 }
+        set { flags = newValue ? flags | 4 : flags & ~4 }
+    }
 
     /// - Parameters:
     ///   - role: the side that receives these frames.
     ///   - allowedReserved: the reserved bits that negotiated extensions use.
     package init(role: WebSocketRole, allowedReserved: UInt8 = 0) {
-        self.role = role
+        flags = role == .server ? 0 : 1
         self.allowedReserved = allowedReserved
     }
 

@@ -3,31 +3,85 @@ internal import Wire
 
 /// When something is due on a WebSocket: pings, their answers, its end for want of traffic. Milliseconds of the
 /// monotonic clock, `never` where nothing is.
+///
+/// Kept as distances of four bytes from a time that is moved on now and then: there may be as many as there are tunnels.
 struct WebSocketLiveness {
     static let never = Int64.max
+    private static let nothing = UInt32.max
 
     struct Leg {
-        var nextPing = WebSocketLiveness.never
-        /// When the oldest ping that has no answer should have had one.
-        var pongDue = WebSocketLiveness.never
+        fileprivate var nextPing = WebSocketLiveness.nothing
+        fileprivate var pongDue = WebSocketLiveness.nothing
         /// Of the last ping that was answered, in microseconds; 0 before.
         var roundTrip: UInt32 = 0
     }
 
-    var client = Leg()
-    var upstream = Leg()
-    /// Anything came from either side: what `proxy_read_timeout` counts from.
-    var lastReceived: Int64
-    /// What `websocket_idle_timeout` counts from.
-    var lastActive: Int64
-    /// The tunnel is to end then, as its worker or its scripts do.
-    var endsAt = WebSocketLiveness.never
+    private var base: Int64
+    private var client = Leg()
+    private var upstream = Leg()
+    private var received: UInt32 = 0
+    private var active: UInt32 = 0
+    private var end = WebSocketLiveness.nothing
     /// Begins the payloads of our pings, which tells their answers from others.
     let key: UInt32
 
+    /// Anything came from either side: what `proxy_read_timeout` counts from.
+    var lastReceived: Int64 {
+        get { base &+ Int64(received) }
+        set {
+            // Half of what fits, so that nothing that is due later is cut short.
+            if newValue &- base > Int64(UInt32.max / 2) { rebase(newValue) }
+            received = distance(newValue)
+        }
+    }
+
+    /// What `websocket_idle_timeout` counts from.
+    var lastActive: Int64 {
+        get { base &+ Int64(active) }
+        set { active = distance(newValue) }
+    }
+
+    /// The tunnel is to end then, as its worker or its scripts do.
+    var endsAt: Int64 {
+        get { time(end) }
+        set { end = distance(newValue) }
+    }
+
+    func nextPing(_ side: TunnelStateMachine.Side) -> Int64 { time(self[side].nextPing) }
+    mutating func setNextPing(_ side: TunnelStateMachine.Side, _ time: Int64) {
+        self[side].nextPing = distance(time)
+    }
+
+    /// When the oldest ping that has no answer should have had one.
+    func pongDue(_ side: TunnelStateMachine.Side) -> Int64 { time(self[side].pongDue) }
+    mutating func setPongDue(_ side: TunnelStateMachine.Side, _ time: Int64) {
+        self[side].pongDue = distance(time)
+    }
+
+    private func time(_ distance: UInt32) -> Int64 {
+        distance == Self.nothing ? Self.never : base &+ Int64(distance)
+    }
+
+    /// What is due in more than seven weeks is looked at then, and put off again.
+    private func distance(_ time: Int64) -> UInt32 {
+        time == Self.never ? Self.nothing : UInt32(min(max(time &- base, 0), Int64(Self.nothing) &- 1))
+    }
+
+    private mutating func rebase(_ now: Int64) {
+        let times = (
+            lastActive, endsAt, nextPing(.client), pongDue(.client), nextPing(.upstream), pongDue(.upstream)
+        )
+        base = now
+        lastActive = times.0
+        endsAt = times.1
+        setNextPing(.client, times.2)
+        setPongDue(.client, times.3)
+        setNextPing(.upstream, times.4)
+        setPongDue(.upstream, times.5)
+    }
+
     init(_ rules: WebSocketRules, now: Int64, random: UInt32) {
-        lastReceived = now
-        lastActive = now
+        base = now
         key = random
         take(rules, now: now)
     }
@@ -45,12 +99,12 @@ struct WebSocketLiveness {
         let interval = Int64(rules.settings.pingInterval)
         for (side, leg) in [(TunnelStateMachine.Side.client, WebSocketLegs.client), (.upstream, .upstream)] {
             guard interval > 0, rules.settings.pingTo.contains(leg) else {
-                self[side].nextPing = Self.never
-                self[side].pongDue = Self.never
+                setNextPing(side, Self.never)
+                setPongDue(side, Self.never)
                 continue
             }
             let spread = UInt64(key ^ (side == .client ? 0 : 0x5bd1_e995)) &* UInt64(interval &- interval / 2)
-            self[side].nextPing = now &+ interval / 2 &+ Int64(spread &>> 32)
+            setNextPing(side, now &+ interval / 2 &+ Int64(spread &>> 32))
         }
     }
 
@@ -93,8 +147,8 @@ extension WebSocketPlane {
     package var deadline: Int64 {
         if let ending { return ending.isOver ? WebSocketLiveness.never : ending.due }
         var deadline = min(
-            liveness.client.nextPing, liveness.client.pongDue, liveness.upstream.nextPing,
-            liveness.upstream.pongDue, liveness.endsAt)
+            liveness.nextPing(.client), liveness.pongDue(.client), liveness.nextPing(.upstream),
+            liveness.pongDue(.upstream), liveness.endsAt)
         deadline = min(deadline, liveness.lastReceived &+ rules.readTimeout)
         let idle = Int64(rules.settings.idleTimeout)
         if idle > 0 { deadline = min(deadline, liveness.lastActive &+ idle) }
@@ -123,6 +177,7 @@ extension WebSocketPlane {
             return end(WebSocketCloseCode.goingAway, [], atMessages: true)
         }
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
+        guard !scriptPings.isEmpty else { return }
         while let index = scriptPings.firstIndex(where: { now >= $0.due }) {
             owner.pingEnded(scriptPings.remove(at: index).token, roundTrip: nil)
         }
@@ -130,14 +185,14 @@ extension WebSocketPlane {
 
     private func timePassed(_ now: Int64, on side: Side) {
         let timeout = Int64(rules.settings.pongTimeout)
-        if now >= liveness[side].pongDue {
+        if now >= liveness.pongDue(side) {
             // An answer may lie where it is not read, behind what the other side or a hook does not take.
             guard owner.isBlocked(side) || isPaused(side) else { return died(side) }
-            liveness[side].pongDue = now &+ timeout
+            liveness.setPongDue(side, now &+ timeout)
         }
-        guard now >= liveness[side].nextPing else { return }
-        liveness[side].nextPing = now &+ Int64(rules.settings.pingInterval)
-        if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = now &+ timeout }
+        guard now >= liveness.nextPing(side) else { return }
+        liveness.setNextPing(side, now &+ Int64(rules.settings.pingInterval))
+        if liveness.pongDue(side) == WebSocketLiveness.never { liveness.setPongDue(side, now &+ timeout) }
         sendControl(.ping, liveness.pingPayload(microseconds: owner.microseconds).span, to: side)
     }
 
@@ -159,7 +214,9 @@ extension WebSocketPlane {
     }
 
     /// A script does not wait for its ping any more.
-    package func forgetPing(_ token: Int) { scriptPings.removeAll { $0.token == token } }
+    package func forgetPing(_ token: Int) {
+        if !scriptPings.isEmpty { scriptPings.removeAll { $0.token == token } }
+    }
 
     /// Takes a pong: an answer to a ping of ours goes no further.
     ///
@@ -170,7 +227,7 @@ extension WebSocketPlane {
             isOurs = true
             let roundTrip = UInt32(truncatingIfNeeded: owner.microseconds) &- sentTime
             liveness[side].roundTrip = max(1, roundTrip)
-            liveness[side].pongDue = WebSocketLiveness.never
+            liveness.setPongDue(side, WebSocketLiveness.never)
         }
         while let index = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) {
             isOurs = true
@@ -212,6 +269,7 @@ extension WebSocketPlane {
     }
 
     func forgetScriptPings() {
+        guard !scriptPings.isEmpty else { return }
         while let ping = scriptPings.popLast() { owner.pingEnded(ping.token, roundTrip: nil) }
     }
 }

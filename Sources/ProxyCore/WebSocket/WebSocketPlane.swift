@@ -57,27 +57,48 @@ package final class WebSocketPlane {
     package typealias Side = TunnelStateMachine.Side
 
     package unowned let owner: any WebSocketPlaneOwner
-    let commons: WebSocketCommons
     package private(set) var rules: WebSocketRules
-    /// `nil` where messages go as they come.
-    let codecs: WebSocketCodecs?
     private var fromClient: WebSocketDirection
     private var fromUpstream: WebSocketDirection
     var liveness: WebSocketLiveness
-    /// How it ends, once it does.
-    var ending: WebSocketEnding?
-    /// What scripts have asked to be told of.
-    var scriptPings: [WebSocketScriptPing] = []
-    /// Of the frames that hooks for frames have let through.
-    var gates: WebSocketGates {
-        get { gatesIfAny?.value ?? WebSocketGates() }
-        set { if let gatesIfAny { gatesIfAny.value = newValue } else { gatesIfAny = Box(newValue) } }
-    }
-    private var gatesIfAny: Box?
+    private var extras: Extras?
 
-    private final class Box {
-        var value: WebSocketGates
-        init(_ value: WebSocketGates) { self.value = value }
+    /// What most planes have not, most of the time.
+    private final class Extras {
+        var codecs: WebSocketCodecs?
+        var ending: WebSocketEnding?
+        var scriptPings: [WebSocketScriptPing] = []
+        var gates = WebSocketGates()
+    }
+
+    private var needed: Extras {
+        if let extras { return extras }
+        let made = Extras()
+        extras = made
+        return made
+    }
+
+    var commons: WebSocketCommons { rules.commons }
+
+    /// `nil` where messages go as they come.
+    var codecs: WebSocketCodecs? { extras?.codecs }
+
+    /// How it ends, once it does.
+    var ending: WebSocketEnding? {
+        get { extras?.ending }
+        set { needed.ending = newValue }
+    }
+
+    /// What scripts have asked to be told of.
+    var scriptPings: [WebSocketScriptPing] {
+        get { extras?.scriptPings ?? [] }
+        set { needed.scriptPings = newValue }
+    }
+
+    /// Which frames hooks for frames have let through.
+    var gates: WebSocketGates {
+        get { extras?.gates ?? WebSocketGates() }
+        set { needed.gates = newValue }
     }
 
     private var bytesToClient: Int64 = 0
@@ -89,17 +110,16 @@ package final class WebSocketPlane {
     /// `reservedBits` are those that the peers' extensions use, where `codecs` says nothing of them.
     package init(
         _ rules: WebSocketRules, codecs: WebSocketCodecs? = nil, reservedBits: UInt8 = 0,
-        commons: WebSocketCommons, owner: any WebSocketPlaneOwner
+        owner: any WebSocketPlaneOwner
     ) {
         self.rules = rules
-        self.codecs = codecs
-        self.commons = commons
         self.owner = owner
         fromClient = WebSocketDirection(
             receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits)
         fromUpstream = WebSocketDirection(
             receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits)
-        liveness = WebSocketLiveness(rules, now: owner.now, random: commons.random())
+        liveness = WebSocketLiveness(rules, now: owner.now, random: rules.commons.random())
+        if let codecs { needed.codecs = codecs }
     }
 
     /// By value: an accessor that lends the direction would have a frame allocated with each use.

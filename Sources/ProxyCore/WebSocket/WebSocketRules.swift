@@ -4,6 +4,7 @@ package import Wire
 /// What the WebSockets of a location have in common under one configuration.
 package final class WebSocketRules {
     package let settings: WebSocketSettings
+    let commons: WebSocketCommons
     package let limits: WebSocketLimits
     /// Bytes that a message may have where it is put together.
     package let assembledLimit: Int
@@ -16,11 +17,12 @@ package final class WebSocketRules {
 
     /// `messages` says which messages have hooks, by the side that they come from; `frames` likewise.
     package init(
-        _ settings: Settings.Values,
+        _ settings: Settings.Values, commons: WebSocketCommons,
         messages: (TunnelStateMachine.Side) -> WebSocketInterest = { _ in .none },
         frames: (TunnelStateMachine.Side) -> WebSocketInterest = { _ in .none }
     ) {
         self.settings = settings.webSocket
+        self.commons = commons
         readTimeout = Int64(settings.proxyReadTimeout)
         let maxMessage = settings.webSocket.maxMessage
         let maxFragments = settings.webSocket.maxFragments

@@ -14,6 +14,8 @@ final class TunnelScripts: FlowOwner {
     private unowned let worker: Worker
     /// The tunnel, until it has ended.
     var tunnel: Tunnel?
+    /// What they are to move to, at the next message boundary.
+    var successor: WorkerGeneration?
     private(set) var isDraining = false
     /// A script has ended a tunnel that is no WebSocket with this.
     private var closing: (code: UInt16, reason: [UInt8])?
@@ -70,8 +72,8 @@ final class TunnelScripts: FlowOwner {
                 of: exchange, in: next.generation.runtime, from: self.interpreter, settings)
         else { return nil }
         // Compressed messages that nobody has looked at from the first on cannot be looked at.
-        let looks = next.webSocketRules(found.location.settings).looksAtMessages
-        if looks, !generation.webSocketRules(settings).looksAtMessages,
+        let looks = next.webSocketRules(found.location.settings, on: worker).looksAtMessages
+        if looks, !generation.webSocketRules(settings, on: worker).looksAtMessages,
             exchange.webSocketDeflate.passed != nil
         {
             return nil
