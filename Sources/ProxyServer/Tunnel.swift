@@ -2,6 +2,7 @@ internal import Config
 internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore
+internal import Wire
 
 /// Two connections whose bytes go from one to the other after a 101: unread, or through the plane of a WebSocket.
 ///
@@ -187,10 +188,16 @@ final class Tunnel {
         if !isClosing {
             logger.log(.info, "tunnel timed out, \(side == .client ? "client" : "upstream") leg")
         }
+        // The client takes nothing any more: the upstream is told.
+        if side == .client, !isClosing, let plane, plane.endedBy == nil { return plane.lost(.client) }
         finish()
     }
 
-    func cutOff() { finish() }
+    /// There is no time left. Peers of a WebSocket are told, if that can be done at once.
+    func cutOff() {
+        if !isClosing { plane?.end(WebSocketCloseCode.goingAway, []) }
+        finish()
+    }
 
     /// A script ends the tunnel.
     func close(code: UInt16, reason: [UInt8]) {

@@ -279,6 +279,9 @@ class DeafUpstream:
         request = connection.next_request()
         connection.sock.settimeout(None)
         connection.send(switching(request.get("sec-websocket-key")))
+        self.read(connection)
+
+    def read(self, connection):
         while connection.fill():
             self.received += connection.buffer
             connection.buffer.clear()
@@ -323,6 +326,29 @@ def test_a_vanished_client_is_told_to_the_upstream(simple, backend):
     made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
     raw_tunnel(made).sock.close()
     assert upstream.ended.wait(5)
+    assert upstream.close_code() == 1011
+
+
+def test_a_client_that_takes_nothing_is_given_up_and_the_upstream_told(simple, backend):
+    upstream = DeafUpstream(backend)
+
+    def flood(connection):
+        request = connection.next_request()
+        connection.sock.settimeout(10)
+        connection.send(switching(request.get("sec-websocket-key")))
+        reader = threading.Thread(target=upstream.read, args=[connection])
+        reader.start()
+        try:
+            for _ in range(1000):
+                connection.send(frame(b"x" * 100_000, opcode=2))
+        except OSError:
+            pass
+        reader.join(10)
+
+    backend.program = flood
+    made = simple(location=WEBSOCKET + "send_timeout 500ms; websocket_ping_interval 20s; websocket_close_timeout 300ms;")
+    with raw_tunnel(made):
+        assert upstream.ended.wait(10)
     assert upstream.close_code() == 1011
 
 

@@ -353,6 +353,11 @@ package final class WebSocketPlane {
             if header.payloadLength == 0 { collect(bytes, &offset, side, busy, &batch) }
             return
         }
+        guard !isTold(side.other) else {
+            // Nothing of it can go on: nobody need see it.
+            self[side].isPassing = !header.isFinal
+            return
+        }
         let isCompressed = header.reserved == WebSocketFrameHeader.reserved1 && codecs != nil
         let codec = codecs?[side]
         let size = Int(clamping: header.payloadLength)
