@@ -10,14 +10,14 @@ struct WebSocketLiveness {
         var nextPing = WebSocketLiveness.never
         /// When the oldest ping that has no answer should have had one.
         var pongDue = WebSocketLiveness.never
+        /// When the last bytes came.
+        var lastReceived: Int64
         /// Of the last ping that was answered, in microseconds; 0 before.
         var roundTrip: UInt32 = 0
     }
 
-    var client = Leg()
-    var upstream = Leg()
-    /// Anything came from either side: what `proxy_read_timeout` counts from.
-    var lastReceived: Int64
+    var client: Leg
+    var upstream: Leg
     /// What `websocket_idle_timeout` counts from.
     var lastActive: Int64
     /// The tunnel is to end then, as its worker or its scripts do.
@@ -26,15 +26,26 @@ struct WebSocketLiveness {
     let key: UInt32
 
     init(_ rules: WebSocketRules, now: Int64, random: UInt32) {
-        lastReceived = now
+        client = Leg(lastReceived: now)
+        upstream = Leg(lastReceived: now)
         lastActive = now
         key = random
         take(rules, now: now)
     }
 
+    /// What `proxy_read_timeout` counts from.
+    var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
+
     subscript(side: TunnelStateMachine.Side) -> Leg {
+        @inline(__always)
         get { side == .client ? client : upstream }
-        set { if side == .client { client = newValue } else { upstream = newValue } }
+        @inline(__always)
+        _modify {
+            switch side {
+            case .client: yield &client
+            case .upstream: yield &upstream
+            }
+        }
     }
 
     /// Begins to send pings as `rules` have it, or ends to.
@@ -111,6 +122,11 @@ extension WebSocketPlane {
     package func timePassed() {
         let now = owner.now
         if let ending { return timePassed(now, ending) }
+        // Time that hooks take is not the peers'.
+        for side in [Side.client, .upstream] where self[side].busy?.isWaiting == true {
+            liveness[side].lastReceived = now
+            liveness.lastActive = now
+        }
         if now >= liveness.lastReceived &+ rules.readTimeout {
             return end(WebSocketCloseCode.goingAway, Array("nothing came within proxy_read_timeout".utf8))
         }
@@ -132,8 +148,15 @@ extension WebSocketPlane {
         let timeout = Int64(rules.settings.pongTimeout)
         if now >= liveness[side].pongDue {
             // An answer may lie where it is not read, behind what the other side or a hook does not take.
-            guard owner.isBlocked(side) || isPaused(side) else { return died(side) }
-            liveness[side].pongDue = now &+ timeout
+            // Nor is who sends dead: the answer may stand behind a long frame, or a long queue.
+            let heardUntil = liveness[side].lastReceived &+ timeout
+            if owner.isBlocked(side) || isPaused(side) {
+                liveness[side].pongDue = now &+ timeout
+            } else if now < heardUntil {
+                liveness[side].pongDue = heardUntil
+            } else {
+                return died(side)
+            }
         }
         guard now >= liveness[side].nextPing else { return }
         liveness[side].nextPing = now &+ Int64(rules.settings.pingInterval)
@@ -172,23 +195,31 @@ extension WebSocketPlane {
             liveness[side].roundTrip = max(1, roundTrip)
             liveness[side].pongDue = WebSocketLiveness.never
         }
-        while let index = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) {
-            isOurs = true
-            let ping = scriptPings.remove(at: index)
-            let roundTrip = max(1, owner.microseconds &- ping.sentAt)
+        guard let last = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) else {
+            return isOurs
+        }
+        // RFC 6455 §5.5.3: one answer may be for several pings, the latest of which it repeats.
+        let microseconds = owner.microseconds
+        let answered = scriptPings[...last].filter { $0.side == side }
+        scriptPings.removeAll { ping in answered.contains { $0.token == ping.token } }
+        for ping in answered {
+            let roundTrip = max(1, microseconds &- ping.sentAt)
             liveness[side].roundTrip = UInt32(clamping: roundTrip)
             owner.pingEnded(ping.token, roundTrip: Int(roundTrip))
         }
-        return isOurs
+        return true
     }
 
     /// Takes answers to pings of ours out of what is held behind a hook that waits, which may be for one of them.
     func takePongs(_ busy: WebSocketBusy, from side: Side) {
-        guard scriptPings.contains(where: { $0.side == side }) else { return }
+        // The rest of a message that is put together may be what is held.
+        guard scriptPings.contains(where: { $0.side == side }), self[side].frames.isAtFrameBoundary else {
+            return
+        }
         let role: WebSocketRole = side == .client ? .server : .client
         let reserved = self[side].frames.allowedReserved
         var offset = 0
-        while busy.waiting != nil,
+        while busy.isWaiting,
             case .header(let header, let start) = WebSocketFrameHeaderParser.read(
                 busy.held.span, at: offset, as: role, allowedReserved: reserved),
             header.payloadLength <= Int64(busy.held.count - start)
