@@ -394,6 +394,25 @@ struct WebSocketPlaneEdgeTests {
         #expect(try fixture.take(.client) == [.pong(Array("b".utf8))])
     }
 
+    @Test("an answer that comes too late goes no further either")
+    func lateAnswer() throws {
+        let fixture = try PlaneFixture("websocket_pong_timeout 1s;")
+        #expect(fixture.plane.ping(.upstream, payload: Array("mine".utf8), token: 1))
+        fixture.advance(1000)
+        #expect(fixture.pings.map(\.token) == [1])
+        #expect(fixture.plane.deadline > fixture.now + 10_000)
+        fixture.receive(
+            [.pong(Array("mine".utf8)), .pong(Array("mine".utf8))].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.pings.count == 1)
+        #expect(try fixture.take(.client) == [.pong(Array("mine".utf8))])
+        // Nor one that comes while it ends.
+        #expect(fixture.plane.ping(.upstream, payload: Array("mine".utf8), token: 2))
+        fixture.receive([.close(1000)].bytes(from: .client), from: .client)
+        #expect(fixture.pings.map(\.token) == [1, 2])
+        fixture.receive([.pong(Array("mine".utf8))].bytes(from: .upstream), from: .upstream)
+        #expect(try fixture.take(.client) == [])
+    }
+
     @Test("an answer is not looked for in the rest of a message that is half put together")
     func pongLookalike() throws {
         let fixture = try PlaneFixture(messages: { _ in all })

@@ -45,8 +45,7 @@ extension WebSocketPlane {
     private func isWithinMessage(to side: Side) -> Bool {
         let direction = self[side.other]
         guard !direction.isCollecting else { return false }
-        // What is not listened to any more does not come to its end.
-        return !direction.frames.isAtFrameBoundary || direction.frames.isWithinMessage && !direction.isDeaf
+        return !direction.frames.isAtMessageBoundary
     }
 
     func flushWaiting(_ side: Side) {
@@ -92,7 +91,9 @@ extension WebSocketPlane {
     /// Nothing that came for a side is on its way to it.
     private func isBetweenMessages(_ side: Side) -> Bool {
         let direction = self[side.other]
-        guard !isWithinMessage(to: side), !direction.isCollecting || direction.isDeaf else { return false }
+        // What is not listened to any more does not come to its end.
+        guard !direction.isDeaf else { return !isWithinFrame(to: side) }
+        guard !direction.isCollecting, direction.frames.isAtMessageBoundary else { return false }
         guard let busy = direction.busy else { return true }
         return !busy.isWaiting && busy.jobs.isEmpty && busy.gated.isEmpty
     }
@@ -148,16 +149,22 @@ extension WebSocketPlane {
             let isQueued = goesToFrameHooks(job, side)
             for payload in isQueued ? payloads.reversed() : payloads { emit(job, payload, side, into: &out) }
         case .split(let payloads, let position):
-            busy(side).jobs.prepend(
+            queueFirst(
                 payloads.map { payload in
                     var job = job
                     job.payload = payload
                     job.firstMessageHook = position
                     return job
-                })
+                }, side)
         case .drop, .waiting: break
         case .close(let code, let reason): end(code, reason)
         }
+    }
+
+    /// These are the next to be sent.
+    func queueFirst(_ jobs: [WebSocketJob], _ side: Side) {
+        busy(side).jobs.prepend(jobs)
+        self[side].frames.stopsAtFrames = true
     }
 
     private func goesToFrameHooks(_ job: WebSocketJob, _ side: Side) -> Bool {
@@ -169,7 +176,7 @@ extension WebSocketPlane {
             var frame = job
             frame.stage = .frame
             frame.payload = payload
-            busy(side).jobs.prepend([frame])
+            queueFirst([frame], side)
             return
         }
         self[side].surplus &+= 1

@@ -90,8 +90,8 @@ struct WebSocketLiveness {
 struct WebSocketScriptPing {
     var side: TunnelStateMachine.Side
     var payload: [UInt8]
-    /// The script's own.
-    var token: Int
+    /// The script's own; `nil` once nobody waits for the answer any more, which goes no further all the same.
+    var token: Int?
     /// Microseconds.
     var sentAt: Int64
     /// Milliseconds.
@@ -109,7 +109,7 @@ extension WebSocketPlane {
         deadline = min(deadline, liveness.lastReceived &+ rules.readTimeout)
         let idle = Int64(rules.settings.idleTimeout)
         if idle > 0 { deadline = min(deadline, liveness.lastActive &+ idle) }
-        for ping in scriptPings { deadline = min(deadline, ping.due) }
+        for ping in scriptPings where ping.token != nil { deadline = min(deadline, ping.due) }
         return deadline
     }
 
@@ -139,8 +139,8 @@ extension WebSocketPlane {
             return end(WebSocketCloseCode.goingAway, [], atMessages: true)
         }
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
-        while let index = scriptPings.firstIndex(where: { now >= $0.due }) {
-            owner.pingEnded(scriptPings.remove(at: index).token, roundTrip: nil)
+        while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.due }) {
+            if let token = forgetPing(at: index) { owner.pingEnded(token, roundTrip: nil) }
         }
     }
 
@@ -169,7 +169,7 @@ extension WebSocketPlane {
     ///
     /// - Returns: whether it could be sent.
     package func ping(_ side: Side, payload: [UInt8]?, token: Int) -> Bool {
-        guard ending == nil, scriptPings.count < 64 else { return false }
+        guard ending == nil, scriptPings.count(where: { $0.token != nil }) < 64 else { return false }
         let microseconds = owner.microseconds
         let payload = payload ?? liveness.pingPayload(microseconds: microseconds)
         scriptPings.append(
@@ -182,7 +182,24 @@ extension WebSocketPlane {
     }
 
     /// A script does not wait for its ping any more.
-    package func forgetPing(_ token: Int) { scriptPings.removeAll { $0.token == token } }
+    package func forgetPing(_ token: Int) {
+        if let index = scriptPings.firstIndex(where: { $0.token == token }) { _ = forgetPing(at: index) }
+    }
+
+    /// Late answers that are looked out for.
+    private static let maxForgotten = 16
+
+    private func forgetPing(at index: Int) -> Int? {
+        guard let token = scriptPings[index].token.take() else { return nil }
+        // Those with our payload are known by that.
+        if liveness.sentTime(ofPing: scriptPings[index].payload) != nil { scriptPings.remove(at: index) }
+        if scriptPings.count(where: { $0.token == nil }) > Self.maxForgotten,
+            let oldest = scriptPings.firstIndex(where: { $0.token == nil })
+        {
+            scriptPings.remove(at: oldest)
+        }
+        return token
+    }
 
     /// Takes a pong: an answer to a ping of ours goes no further.
     ///
@@ -198,14 +215,22 @@ extension WebSocketPlane {
         guard let last = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) else {
             return isOurs
         }
-        // RFC 6455 §5.5.3: one answer may be for several pings, the latest of which it repeats.
+        // RFC 6455 §5.5.3: one answer may be for several pings, the latest of which it repeats. Where those before it
+        // are only late, as behind a hook, they go no further either.
         let microseconds = owner.microseconds
-        let answered = scriptPings[...last].filter { $0.side == side }
-        scriptPings.removeAll { ping in answered.contains { $0.token == ping.token } }
+        let answered = scriptPings[...last].filter { $0.side == side && $0.token != nil }
         for ping in answered {
+            guard let token = ping.token else { continue }
             let roundTrip = max(1, microseconds &- ping.sentAt)
             liveness[side].roundTrip = UInt32(clamping: roundTrip)
-            owner.pingEnded(ping.token, roundTrip: Int(roundTrip))
+            forgetPing(token)
+        }
+        if let index = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) {
+            scriptPings.remove(at: index)
+        }
+        for ping in answered {
+            guard let token = ping.token else { continue }
+            owner.pingEnded(token, roundTrip: Int(max(1, microseconds &- ping.sentAt)))
         }
         return true
     }
@@ -213,7 +238,7 @@ extension WebSocketPlane {
     /// Takes answers to pings of ours out of what is held behind a hook that waits, which may be for one of them.
     func takePongs(_ busy: WebSocketBusy, from side: Side) {
         // The rest of a message that is put together may be what is held.
-        guard scriptPings.contains(where: { $0.side == side }), self[side].frames.isAtFrameBoundary else {
+        guard waitsForPong(of: side), self[side].frames.isAtFrameBoundary else {
             return
         }
         let role: WebSocketRole = side == .client ? .server : .client
@@ -242,7 +267,14 @@ extension WebSocketPlane {
             || scriptPings.contains { $0.side == side && $0.payload == payload }
     }
 
+    /// A script waits for this side's answer.
+    func waitsForPong(of side: Side) -> Bool {
+        scriptPings.contains { $0.side == side && $0.token != nil }
+    }
+
     func forgetScriptPings() {
-        while let ping = scriptPings.popLast() { owner.pingEnded(ping.token, roundTrip: nil) }
+        while let index = scriptPings.firstIndex(where: { $0.token != nil }) {
+            if let token = forgetPing(at: index) { owner.pingEnded(token, roundTrip: nil) }
+        }
     }
 }

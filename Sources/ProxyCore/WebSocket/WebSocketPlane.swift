@@ -118,7 +118,7 @@ package final class WebSocketPlane {
     /// answer to a ping, that is looked for in what follows, as far as to a limit.
     package func isPaused(_ side: Side) -> Bool {
         guard let busy = self[side].busy, busy.isWaiting else { return false }
-        return busy.held.count >= Self.maxAhead || !scriptPings.contains { $0.side == side }
+        return busy.held.count >= Self.maxAhead || !waitsForPong(of: side)
     }
 
     /// Bytes that are read behind what a hook waits with, for the sake of the answer to its ping.
@@ -479,8 +479,7 @@ package final class WebSocketPlane {
                     opcode: item.opcode, payload: payload, firstMessageHook: position, isInjected: false,
                     wasCompressed: isCompressed)
             }
-            busy(side).jobs.prepend(jobs)
-            self[side].frames.stopsAtFrames = true
+            queueFirst(jobs, side)
         case .close(let code, let reason):
             self[side].surplus &-= 1
             end(code, reason)
