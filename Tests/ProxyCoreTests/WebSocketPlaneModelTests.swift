@@ -15,7 +15,7 @@ struct WebSocketPlaneModelTests {
         ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
     }
 
-    private static let seeds = setting("SWITCHYARD_PLANE_SEEDS") ?? 60
+    private static let seeds = setting("SWITCHYARD_PLANE_SEEDS") ?? 40
     private static let first = setting("SWITCHYARD_PLANE_SEED") ?? 1
 
     enum Compression: String, CaseIterable {
@@ -175,8 +175,11 @@ private final class ModelRun {
 
     /// Payloads begin with `#`, a number of their own, and a letter that says what hooks do to them.
     private static func letter(of payload: [UInt8]) -> UInt8? {
-        guard payload.first == UInt8(ascii: "#") else { return nil }
-        return payload.dropFirst().first { !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        guard payload.count > 2, payload[0] == UInt8(ascii: "#"), digits.contains(payload[1]) else {
+            return nil
+        }
+        return payload.dropFirst().first { !digits.contains($0) }
     }
 
     private static func messageVerdict(_ payload: [UInt8]) -> WebSocketVerdict {

@@ -192,11 +192,18 @@ extension WebSocketPlane {
         if busy.isIdle { self[side].busy = nil }
     }
 
+    private func forgetAll() {
+        for side in [Side.client, .upstream] {
+            deafen(side)
+            self[side].busy = nil
+        }
+    }
+
     /// The tunnel is no more.
     package func shutDown() {
         ending?.isOver = true
         forgetScriptPings()
-        for side in [Side.client, .upstream] { deafen(side) }
+        forgetAll()
     }
 
     // MARK: A peer's close frame
@@ -258,8 +265,7 @@ extension WebSocketPlane {
     private func finish(_ ending: WebSocketEnding) {
         guard !ending.isOver else { return }
         ending.isOver = true
-        deafen(.client)
-        deafen(.upstream)
+        forgetAll()
         owner.planeEnded()
     }
 }
