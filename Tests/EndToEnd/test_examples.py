@@ -14,12 +14,12 @@ import time
 
 import pytest
 from websockets.asyncio.client import connect as connect_async
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from harness.backend import chunked, reply
 from harness.proxy import ROOT, switchyard_binary
-from harness.websocket import WebSocketServer
+from harness.websocket import WebSocketServer, handshake
 from harness.wire import Client, fetch, wait_for
 
 EXAMPLES = ROOT / "examples"
@@ -501,3 +501,146 @@ def test_rewrite_response_leaves_other_types_alone(example, backend):
     assert (response.body, response.get("ETag")) == (PAGE, '"1"')
     backend.answer = reply(body=b"http://intranet.loc", headers=[HTML])
     assert example("rewrite_response", backend).fetch("/").body == b"http://intranet.loc"
+
+
+# Messages
+
+
+def words(socket, *messages):
+    """Sends each, and receives an answer to it before the next."""
+    answers = []
+    for message in messages:
+        socket.send(message)
+        answers.append(socket.recv(5))
+    return answers
+
+
+def test_keepalive_keeps_clients_that_answer_and_gives_up_the_others(example, sockets):
+    made = example("keepalive", sockets(), edit=[("interval=20", "interval=0.1"), (
+        "plugin keepalive", "websocket_pong_timeout 300ms; plugin keepalive")])
+    with upgrade(made) as socket:
+        with Client(made.port, timeout=10) as deaf:
+            deaf.send(handshake())
+            assert deaf.read_response_head().status == 101
+            wait_for(lambda: deaf.fill() and b"no answer to pings" in deaf.buffer, 10, "the goodbye")
+        assert words(socket, "still here") == ["still here"]
+
+
+def test_redaction(example, sockets):
+    with upgrade(example("redaction", sockets())) as socket:
+        assert words(socket, "card 4111 1111 1111 1111 of a@b.example", "order 1234") == [
+            "card [card ending in 1111] of [e-mail]", "order 1234"]
+
+
+def test_json_schema(example, sockets):
+    with upgrade(example("json_schema", sockets())) as socket:
+        assert words(socket, '{"op":"say","text":"hi"}', "x", "{}") == [
+            '{"op":"say","text":"hi"}', '{"error":"no JSON"}', '{"error":"message.op is missing"}']
+        socket.send("[]")
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(5)
+        assert closed.value.rcvd.code == 1008
+
+
+def test_message_rate(example, sockets):
+    with upgrade(example("message_rate", sockets())) as socket:
+        assert words(socket, *"abcdefghij") == list("abcdefghij")
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                words(socket, "more")
+        assert closed.value.rcvd.code == 1008
+
+
+def test_json_rpc_is_translated(example):
+    async def backend(connection):
+        async for message in connection:
+            call = json.loads(message)
+            await connection.send(json.dumps({"seq": call["seq"], "ok": True, "data": sum(call["args"])}))
+
+    with WebSocketServer(backend) as server, upgrade(example("json_rpc", server)) as socket:
+        socket.send('[{"jsonrpc":"2.0","id":"a","method":"add","params":[1,2]},'
+                    '{"jsonrpc":"2.0","id":2,"method":"add","params":[3,4]}]')
+        answers = [json.loads(socket.recv(5)) for _ in range(2)]
+        assert [(answer["id"], answer["result"]) for answer in answers] == [("a", 3), (2, 7)]
+
+
+def test_broadcast_reaches_a_room_on_all_workers(example, sockets):
+    made = example("broadcast", sockets(), edit=[("daemon off;", "daemon off; worker_processes 3;")])
+    with upgrade(made, "/rooms/red?name=ann") as ann, upgrade(made, "/rooms/red?name=bob") as bob, \
+            upgrade(made, "/rooms/blue?name=eve") as eve:
+        bob.send("hello")
+        for socket in (ann, bob):
+            while socket.recv(5) != "bob: hello":
+                pass
+        assert eve.recv(5) == "eve has come"
+        with pytest.raises(TimeoutError):
+            eve.recv(0.2)
+
+
+def test_chaos_delays_and_loses(example, sockets):
+    made = example("chaos", sockets(), edit=[(
+        "delay=0.2 jitter=0.3 drop=0.05 duplicate=0.02 corrupt=0.01", "delay=0.05 drop=1 from=upstream")])
+    with upgrade(made) as socket:
+        socket.send("gone")
+        with pytest.raises(TimeoutError):
+            socket.recv(0.3)
+
+
+def test_recorder_records_and_plays_back(example, sockets, tmp_path):
+    made = example("recorder", sockets(), edit=[("directory=/tmp", f"directory={tmp_path}")])
+    with upgrade(made) as socket:
+        assert words(socket, "one", b"\x00two") == ["one", b"\x00two"]
+    recorded = wait_for(lambda: list(tmp_path.glob("*.jsonl")), what="the recording")[0]
+    wait_for(lambda: recorded.read_text().count("\n") == 4, what="four lines")
+    lines = [json.loads(line) for line in recorded.read_text().splitlines()]
+    assert [line["from"] for line in lines] == ["client", "upstream", "client", "upstream"]
+    played = example("recorder", sockets(), edit=[("directory=/tmp", f"replay={recorded}")])
+    with upgrade(played) as socket:
+        assert [socket.recv(5), socket.recv(5)] == ["one", b"\x00two"]
+
+
+def test_token_deadline_ends_the_session(example, sockets):
+    def token(seconds):
+        def part(data):
+            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+        text = part(b'{"alg":"HS256"}') + "." + part(json.dumps({"sub": "a", "exp": time.time() + seconds}).encode())
+        return text + "." + part(hmac.digest(b"secret", text.encode(), hashlib.sha256))
+
+    made = example("token_deadline", sockets())
+    with upgrade(made, f"/?token={token(1)}") as socket:
+        assert words(socket, "hello") == ["hello"]
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(5)
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "token expired")
+    assert refusal(made, "/?token=none").status_code == 401
+
+
+def test_subprotocol_chooses_the_backend(example):
+    async def name(connection):
+        await connection.send(f"{connection.local_address[1]} {connection.subprotocol}")
+
+    with WebSocketServer(name, subprotocols=["mqtt"]) as brokers, WebSocketServer(name) as apps:
+        made = example("subprotocol", brokers, apps)
+        with upgrade(made, subprotocols=["other", "mqtt"]) as socket:
+            assert socket.recv(5) == f"{brokers.port} mqtt"
+        with upgrade(made) as socket:
+            assert socket.recv(5) == f"{apps.port} None"
+        assert refusal(made, subprotocols=["unknown"]).status_code == 400
+
+
+def test_auto_reply_asks_once(example):
+    asked = []
+
+    async def backend(connection):
+        async for message in connection:
+            asked.append(json.loads(message))
+            await connection.send(json.dumps({"id": asked[-1]["id"], "result": {"price": 3}}))
+
+    with WebSocketServer(backend) as server:
+        made = example("auto_reply", server, edit=[("daemon off;", "daemon off; worker_processes 2;")])
+        for number in range(6):
+            with upgrade(made) as socket:
+                answer = json.loads(words(socket, json.dumps({"id": number, "method": "price", "params": {"of": 1}}))[0])
+                assert answer == {"id": number, "result": {"price": 3}}
+        assert len(asked) == 1

@@ -55,7 +55,7 @@ struct WebSocketAssembly {
     /// Hooks are to see it.
     var isWanted: Bool
     /// Its frames as they came.
-    var raw: [UInt8] = []
+    var raw: [UInt8]
     let keepsRaw: Bool
     let item: WebSocketItem
     var utf8 = UTF8Validator()

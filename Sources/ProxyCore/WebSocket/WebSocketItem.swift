@@ -39,8 +39,8 @@ package final class WebSocketItem {
 package final class WebSocketItemPool {
     private var items: [WebSocketItem] = []
     private var idle: [WebSocketItem] = []
-    /// Bytes of payload that an item at rest keeps room for.
-    private static let keptRoom = 64 * 1024
+    /// Bytes of payload that an item at rest keeps room for: a few of them much, the others little.
+    private static let keptRoom = (few: 1 << 20, many: 4096)
 
     package init() {}
 
@@ -63,7 +63,8 @@ package final class WebSocketItemPool {
 
     package func giveBack(_ item: WebSocketItem) {
         item.generation &+= 1
-        if item.data.capacity > Self.keptRoom { item.data = [] } else { item.data.clear() }
+        let room = idle.count < 4 ? Self.keptRoom.few : Self.keptRoom.many
+        if item.data.capacity > room { item.data = [] } else { item.data.clear() }
         if item.replacement != nil { item.replacement = nil }
         item.isChanged = false
         idle.append(item)

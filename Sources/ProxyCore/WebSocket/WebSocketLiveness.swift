@@ -243,14 +243,14 @@ extension WebSocketPlane {
         }
         let role: WebSocketRole = side == .client ? .server : .client
         let reserved = self[side].frames.allowedReserved
+        let held = busy.held
         var offset = 0
-        while busy.isWaiting,
-            case .header(let header, let start) = WebSocketFrameHeaderParser.read(
-                busy.held.span, at: offset, as: role, allowedReserved: reserved),
-            header.payloadLength <= Int64(busy.held.count - start)
+        while case .header(let header, let start) = WebSocketFrameHeaderParser.read(
+            held.span, at: offset, as: role, allowedReserved: reserved),
+            header.payloadLength <= Int64(held.count - start)
         {
             let end = start + Int(header.payloadLength)
-            var payload = header.opcode == .pong ? Array(busy.held[start..<end]) : []
+            var payload = header.opcode == .pong ? Array(held[start..<end]) : []
             header.maskKey?.apply(to: &payload, in: payload.indices)
             let frame = offset..<end
             offset = end

@@ -34,13 +34,15 @@ package final class WebSocketCommons {
     package let random: () -> UInt32
     /// Bytes of output that are gathered for one call; pieces above it go out where they lie.
     static let directSize = 16 * 1024
+    /// Bytes of a buffer that is kept for the next message.
+    private static let keptRoom = 1 << 20
 
     package init(random: @escaping () -> UInt32) { self.random = random }
 
     func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
 
     func giveBack(_ buffer: consuming [UInt8]) {
-        guard buffer.capacity > 0, buffer.capacity <= 256 * 1024, buffers.count < 8 else { return }
+        guard buffer.capacity > 0, buffer.capacity <= Self.keptRoom, buffers.count < 8 else { return }
         buffer.clear()
         buffers.append(buffer)
     }
@@ -88,21 +90,28 @@ package final class WebSocketPlane {
         liveness = WebSocketLiveness(rules, now: owner.now, random: commons.random())
     }
 
+    /// By value: an accessor that lends the direction would have a frame allocated with each use.
     subscript(side: Side) -> WebSocketDirection {
-        @inline(__always)
-        _read {
-            switch side {
-            case .client: yield fromClient
-            case .upstream: yield fromUpstream
-            }
+        @inline(__always) get { side == .client ? fromClient : fromUpstream }
+        @inline(__always) set {
+            if side == .client { fromClient = newValue } else { fromUpstream = newValue }
         }
-        @inline(__always)
-        _modify {
-            switch side {
-            case .client: yield &fromClient
-            case .upstream: yield &fromUpstream
-            }
-        }
+    }
+
+    @inline(__always)
+    private func next(
+        _ side: Side, _ bytes: Span<UInt8>, _ offset: inout Int, passes: Bool
+    ) -> WebSocketFrameStream.Event {
+        side == .client
+            ? fromClient.frames.next(bytes, &offset, passes: passes, limits: rules.limits)
+            : fromUpstream.frames.next(bytes, &offset, passes: passes, limits: rules.limits)
+    }
+
+    @inline(__always)
+    private func take(_ count: Int, _ side: Side, of bytes: Span<UInt8>, _ offset: inout Int) -> Range<Int> {
+        side == .client
+            ? fromClient.frames.take(count, of: bytes, &offset)
+            : fromUpstream.frames.take(count, of: bytes, &offset)
     }
 
     func busy(_ side: Side) -> WebSocketBusy {
@@ -229,8 +238,7 @@ package final class WebSocketPlane {
                 }
             }
             // Hooks that are gone may have left a message half put together.
-            let passes = passes && !self[side].isCollecting
-            switch self[side].frames.next(bytes, &offset, passes: passes, limits: rules.limits) {
+            switch next(side, bytes, &offset, passes: passes && !self[side].isCollecting) {
             case .end: break steps
             case .cut:
                 busy(side).needed = 0
@@ -336,7 +344,7 @@ package final class WebSocketPlane {
                 WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, start, &batch)
         }
         if header.isFinal, !isTransformed, offset &+ size <= bytes.count {
-            let payload = self[side].frames.take(size, of: bytes, &offset)
+            let payload = take(size, side, of: bytes, &offset)
             return judgeAtOnce(header, payload, start, bytes, side, &batch)
         }
         batch.exclude(start..<offset, bytes, for: self, side)
@@ -344,7 +352,7 @@ package final class WebSocketPlane {
         self[side].isCollecting = true
         busy.assembly = WebSocketAssembly(
             opcode: header.opcode, isCompressed: isCompressed, isWanted: isWanted,
-            keepsRaw: codec?.passesVerbatim(isCompressed: isCompressed) ?? true,
+            raw: commons.takeBuffer(), keepsRaw: codec?.passesVerbatim(isCompressed: isCompressed) ?? true,
             item: commons.items.take(.message, header.opcode, from: side))
         addFrame(header, bytes.extracting(start..<offset), busy, side)
         if header.payloadLength == 0 { collect(bytes, &offset, side, busy, &batch) }
@@ -401,7 +409,7 @@ package final class WebSocketPlane {
         _ bytes: Span<UInt8>, _ offset: inout Int, _ side: Side, _ busy: WebSocketBusy,
         _ batch: inout WebSocketBatch
     ) {
-        let range = self[side].frames.take(.max, of: bytes, &offset)
+        let range = take(.max, side, of: bytes, &offset)
         batch.exclude(range, bytes, for: self, side)
         guard var assembly = busy.assembly.take() else { return }
         if let breach = assembly.take(bytes.extracting(range), codecs?[side], limit: rules.assembledLimit) {
@@ -436,10 +444,18 @@ package final class WebSocketPlane {
         if case .waiting = verdict {
             return wait(item, .message(raw: assembly.raw, isCompressed: assembly.isCompressed), side)
         }
-        batch.prepare(commons)
-        apply(
-            verdict, item, isCompressed: assembly.isCompressed, raw: assembly.raw.span, side,
-            into: &batch.out)
+        let passes = if case .pass = verdict { true } else { false }
+        if passes, assembly.keepsRaw, !isMute(side.other), batch.out.isEmpty {
+            // A long message is not copied once more.
+            transmit(assembly.raw.span, then: Span(), to: side.other)
+            commons.items.giveBack(item)
+        } else {
+            batch.prepare(commons)
+            apply(
+                verdict, item, isCompressed: assembly.isCompressed, raw: assembly.raw.span, side,
+                into: &batch.out)
+        }
+        commons.giveBack(assembly.raw)
     }
 
     /// Does what a message's hooks have decided, and gives its item back. `raw` is its frames as they came.
