@@ -217,3 +217,29 @@ void sy_vm_define_function(sy_vm *vm, const char *module, const char *name, int 
     lua_setfield(L, -2, name);
     lua_pop(L, 1);
 }
+
+// MARK: Own tables, from outside
+
+void sy_lua_push_own_table(lua_State *L, int index, int part, int script) {
+    index = lua_absindex(L, index);
+    if (lua_getiuservalue(L, index, part) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+        return;
+    }
+    lua_rawgeti(L, -1, script + 1);
+    lua_remove(L, -2);
+}
+
+void sy_lua_set_own_table(lua_State *L, int index, int part, int script) {
+    index = lua_absindex(L, index);
+    if (lua_getiuservalue(L, index, part) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, index, part);
+    }
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, script + 1);
+    lua_pop(L, 1);
+}

@@ -92,3 +92,45 @@ bool sy_lua_next(lua_State *L, int table) { return lua_next(L, table) != 0; }
 int sy_lua_keep(lua_State *L) { return luaL_ref(L, LUA_REGISTRYINDEX); }
 void sy_lua_push_kept(lua_State *L, int reference) { lua_rawgeti(L, LUA_REGISTRYINDEX, reference); }
 void sy_lua_release(lua_State *L, int reference) { luaL_unref(L, LUA_REGISTRYINDEX, reference); }
+
+/// Pushes a copy of what is plain data; false, with nothing pushed, for what is not, or is nested too deeply.
+static bool copy_plain(lua_State *from, int index, lua_State *to, int depth) {
+    if (depth == 0 || !lua_checkstack(from, 3) || !lua_checkstack(to, 3)) return false;
+    switch (lua_type(from, index)) {
+        case LUA_TBOOLEAN: lua_pushboolean(to, lua_toboolean(from, index)); return true;
+        case LUA_TNUMBER:
+            if (lua_isinteger(from, index)) {
+                lua_pushinteger(to, lua_tointeger(from, index));
+            } else {
+                lua_pushnumber(to, lua_tonumber(from, index));
+            }
+            return true;
+        case LUA_TSTRING: {
+            size_t length;
+            const char *text = lua_tolstring(from, index, &length);
+            lua_pushlstring(to, text, length);
+            return true;
+        }
+        case LUA_TTABLE:
+            index = lua_absindex(from, index);
+            lua_newtable(to);
+            lua_pushnil(from);
+            while (lua_next(from, index)) {
+                if (copy_plain(from, -2, to, depth - 1)) {
+                    if (copy_plain(from, -1, to, depth - 1)) {
+                        lua_rawset(to, -3);
+                    } else {
+                        lua_pop(to, 1);
+                    }
+                }
+                lua_pop(from, 1);
+            }
+            return true;
+        default: return false;
+    }
+}
+
+/// How deep tables within tables are copied: deeper ones, and those that hold themselves, end there.
+enum { COPY_DEPTH = 32 };
+
+bool sy_lua_copy_plain(lua_State *from, int index, lua_State *to) { return copy_plain(from, index, to, COPY_DEPTH); }

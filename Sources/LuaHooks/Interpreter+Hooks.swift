@@ -247,7 +247,7 @@ extension Interpreter {
             flow.owner?.stageEnded(stage, result)
         case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
         case .item(let stage, let position, let item): settleItem(stage, position, item, call, outcome)
-        case .none, .load, .timer, .spawned, .test:
+        case .none, .load, .timer, .spawned, .test, .migration:
             settleBackground(outcome, script: call.script, of: call.flow)
         }
     }

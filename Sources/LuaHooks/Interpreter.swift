@@ -438,12 +438,15 @@ struct HookCall {
         case spawned
         /// A test of scripts, or a function of one.
         case test
+        /// `migrate`.
+        case migration
 
         /// `nil` where it can.
         var whyItCannotWait: String? {
             switch self {
             case .load, .none: "while its script is being loaded"
             case .test: "in a test: advance(seconds) lets time pass"
+            case .migration: "while a tunnel moves to new scripts"
             case .hook, .item, .variable, .timer, .spawned: nil
             }
         }

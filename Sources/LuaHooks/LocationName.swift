@@ -18,6 +18,25 @@ enum LocationName {
         }
     }
 
+    /// The location of this name; `nil` names the server itself.
+    static func location(_ name: [UInt8]?, in server: VirtualServer) -> Location? {
+        guard let name else { return server.root }
+        if let found = server.namedLocations[name] { return found }
+        return location(name, in: server.locations, of: server)
+    }
+
+    private static func location(
+        _ name: [UInt8], in table: LocationTable, of server: VirtualServer
+    ) -> Location? {
+        for locations in [Array(table.exact.values), table.prefixes, table.regexes] {
+            for location in locations {
+                if text(of: location, in: server) == name { return location }
+                if let found = Self.location(name, in: location.children, of: server) { return found }
+            }
+        }
+        return nil
+    }
+
     private static func enclosing(_ block: Location, in server: VirtualServer) -> Location? {
         if let found = enclosing(block, in: server.locations) { return found }
         return server.namedLocations.values.first { holds($0, block) }

@@ -216,6 +216,21 @@ struct LuaStack {
     func push(_ reference: LuaReference) { unsafe sy_lua_push_kept(lua, reference.number) }
     func release(_ reference: LuaReference) { unsafe sy_lua_release(lua, reference.number) }
 
+    /// Pushes the table that an object keeps for a script, or nil.
+    func pushOwnTable(of object: Int, part: Int, script: Int) {
+        unsafe sy_lua_push_own_table(lua, Int32(object), Int32(part), Int32(script))
+    }
+
+    /// Takes the topmost value as that.
+    func setOwnTable(of object: Int, part: Int, script: Int) {
+        unsafe sy_lua_set_own_table(lua, Int32(object), Int32(part), Int32(script))
+    }
+
+    /// Pushes a copy of plain data on another stack, perhaps another interpreter's.
+    func copyPlain(_ index: Int, to other: LuaStack) -> Bool {
+        unsafe sy_lua_copy_plain(lua, Int32(index), other.lua)
+    }
+
     // MARK: Waiting
 
     /// The call may suspend its hook.

@@ -56,6 +56,9 @@ package final class ScriptFlow {
         for _ in 0..<count { variables.append(.unknown) }
     }
 
+    /// None of its calls waits, and no socket of its is open.
+    package var isIdle: Bool { waiting.isEmpty && sockets.isEmpty }
+
     func end() {
         generation &+= 1
         exchange = nil

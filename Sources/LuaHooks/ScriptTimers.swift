@@ -53,6 +53,12 @@ struct ScriptTimers {
         insert(Entry(time: time, id: id))
     }
 
+    /// When it is to run, and what for.
+    func entry(_ id: ID) -> (time: Int64, purpose: Purpose)? {
+        guard let purpose = purposes[id], let entry = heap.last(where: { $0.id == id }) else { return nil }
+        return (entry.time, purpose)
+    }
+
     mutating func cancel(_ id: ID) -> Purpose? {
         let purpose = purposes.removeValue(forKey: id)
         // Entries of cancelled timers go when their time comes; many of them at once do not wait for that.

@@ -445,9 +445,18 @@ final class DownstreamConnection: StreamChannel {
         if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
     }
 
-    /// A tunnel whose scripts have a say in that is told that it is to end.
-    func askToEnd() {
+    /// A new configuration took over.
+    func migrate(to next: WorkerGeneration) {
         guard case .tunnel(let tunnel) = phase else { return }
+        worker.tick()
+        tunnel.migrate(to: next)
+    }
+
+    /// A tunnel whose frames are followed, or whose scripts have a say in that, is told that it is to end; not one that
+    /// goes on under `next`.
+    func askToEnd(besides next: WorkerGeneration?) {
+        guard case .tunnel(let tunnel) = phase else { return }
+        if let next, tunnel.belongs(to: next) { return }
         worker.tick()
         tunnel.drain()
     }

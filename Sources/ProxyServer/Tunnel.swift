@@ -7,7 +7,9 @@ internal import ProxyCore
 ///
 /// The exchange that led here is kept frozen: what its line in the access log needs, in one small allocation.
 final class Tunnel {
-    let generation: WorkerGeneration
+    private(set) var generation: WorkerGeneration
+    /// What its scripts are to move to, at the next message boundary.
+    private var successor: WorkerGeneration?
     let downstream: DownstreamConnection
     let upstream: UpstreamConnection
     /// `nil` where scripts keep the whole exchange.
@@ -105,7 +107,11 @@ final class Tunnel {
     /// Sends what `side` sent on to the other.
     func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) {
         received(bytes.count, from: side)
-        if let plane { return plane.receive(bytes, from: side) }
+        if let plane {
+            plane.receive(bytes, from: side)
+            if successor != nil { moveToSuccessor() }
+            return
+        }
         switch side {
         case .client: upstream.send(bytes)
         case .upstream:
@@ -203,6 +209,37 @@ final class Tunnel {
         upstream.shutdownWhenSent()
         upstream.setDeadline(now + Int64(settings.webSocket.closeTimeout))
         if downstream.isDrained && upstream.isDrained { finish() }
+    }
+
+    // MARK: Reloads
+
+    /// A new configuration took over: a WebSocket with scripts goes on with those of that, if they are there.
+    func migrate(to next: WorkerGeneration) {
+        guard let plane, !isClosing, plane.endedBy == nil, let scripts, scripts.mayMove(to: next) else {
+            return
+        }
+        successor = next
+        moveToSuccessor()
+    }
+
+    /// It has moved, or will.
+    func belongs(to generation: WorkerGeneration) -> Bool {
+        self.generation === generation || successor === generation
+    }
+
+    /// To be called whenever a message has gone by.
+    func moveToSuccessor() {
+        guard let successor, let plane, let scripts else { return }
+        guard !isClosing, plane.endedBy == nil else {
+            self.successor = nil
+            return
+        }
+        guard plane.isAtMessageBoundary, scripts.isIdle else { return }
+        self.successor = nil
+        guard let location = scripts.move(to: successor) else { return }
+        generation = successor
+        plane.migrate(to: successor.webSocketRules(location.settings))
+        deadlineMoved()
     }
 
     /// The worker or its generation is to end. Hooks say how long the tunnel may have yet.

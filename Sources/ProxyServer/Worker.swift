@@ -99,7 +99,10 @@ package final class Worker {
         // What is recycled refers to the generation that it was last used under.
         exchanges = []
         drivers = []
-        if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd() }
+        if next.scripts != nil {
+            loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
+        }
+        if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd(besides: next) }
         try listen(on: assigned)
     }
 
@@ -170,8 +173,8 @@ package final class Worker {
         }
     }
 
-    private func askTunnelsToEnd() {
-        loop.forEachChannel { ($0 as? DownstreamConnection)?.askToEnd() }
+    private func askTunnelsToEnd(besides next: WorkerGeneration?) {
+        loop.forEachChannel { ($0 as? DownstreamConnection)?.askToEnd(besides: next) }
     }
 
     package func drain() {
@@ -180,7 +183,7 @@ package final class Worker {
         for listener in listeners.values { listener.end() }
         listeners = [:]
         loop.forEachChannel { ($0 as? DownstreamConnection)?.closeIfIdle() }
-        askTunnelsToEnd()
+        askTunnelsToEnd(besides: nil)
         stopIfDrained()
     }
 

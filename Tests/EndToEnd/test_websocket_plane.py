@@ -525,3 +525,125 @@ def test_a_browser_like_client_with_a_slow_reader_loses_nothing(tunnel):
         for _ in range(100):
             assert socket.recv(10) == payload + "!"
         writer.join(5)
+
+
+# Reloads
+
+
+COUNTING = """
+    return {
+        open = function(flow) flow.ctx.count = 0 flow:tag("all") flow:deadline(sy.now() + %s, 4001, "over") end,
+        message = function(flow, msg)
+            if msg.from == "upstream" then return end
+            if msg.data == "slow" then sy.sleep(0.3) end
+            flow.ctx.count = flow.ctx.count + 1
+            return "%s " .. flow.ctx.count .. " " .. tostring(flow.ctx.note) .. " " .. (flow.var.word or "")
+        end,
+        %s
+    }"""
+
+
+@pytest.fixture
+def counted(tunnel, tmp_path):
+    """A tunnel whose messages are counted by a plugin, and a way to write another and reload."""
+    script = tmp_path / "counting.lua"
+
+    def make(seconds=60, **rest):
+        script.write_text(COUNTING % (seconds, "old", ""))
+        made = tunnel(f"set $word kept; plugin {script};", **rest)
+
+        def change(extra="", word="new"):
+            script.write_text(COUNTING % (seconds, word, extra))
+            made.reload()
+
+        made.change = change
+        return made
+
+    return make
+
+
+def test_open_tunnels_move_to_reloaded_scripts_with_their_context(counted):
+    made = counted()
+    with made.open() as socket:
+        assert exchange(socket, "a", "b") == ["old 1 nil kept", "old 2 nil kept"]
+        made.change()
+        wait_for(lambda: exchange(socket, "c")[0].startswith("new"), what="the new script")
+        count = int(exchange(socket, "d")[0].split()[1])
+        assert count >= 4
+        made.change("migrate = function(ctx, flow) return { count = ctx.count * 100, note = 'moved' } end", "newer")
+        wait_for(lambda: exchange(socket, "e")[0].startswith("newer"), what="the newer script")
+        word, number, note, kept = exchange(socket, "f")[0].split()
+        assert (note, kept) == ("moved", "kept") and int(number) > 400
+
+
+def test_a_hook_that_waits_comes_to_its_end_before_the_tunnel_moves(counted):
+    made = counted()
+    with made.open() as socket:
+        socket.send("slow")
+        socket.send("behind")
+        time.sleep(0.1)
+        made.change()
+        assert socket.recv(5) == "old 1 nil kept"
+        assert socket.recv(5).split()[1] == "2"
+        wait_for(lambda: exchange(socket, "c")[0].startswith("new"), what="the new script")
+
+
+def test_deadlines_and_tags_move_too(counted):
+    made = counted(seconds=2)
+    with made.open() as socket:
+        started = time.monotonic()
+        made.change("request = function(flow) sy.publish('all', 'hello') return flow:respond{ status = 204 } end")
+        wait_for(lambda: exchange(socket, "c")[0].startswith("new"), what="the new script")
+        assert made.fetch("/").status == 204
+        assert socket.recv(5) == "hello"
+        assert closing(socket) == (4001, "over")
+        assert 1.5 < time.monotonic() - started < 4
+
+
+def test_a_tunnel_whose_script_is_gone_stays_with_the_old_one(counted):
+    made = counted()
+    text = made.config_path.read_text()
+    with made.open() as socket:
+        assert exchange(socket, "a") == ["old 1 nil kept"]
+        made.config_path.write_text(re.sub(r"plugin [^;]*;", "message_by_lua_block { }", text))
+        made.reload()
+
+        def passes():
+            with made.open() as fresh:
+                return exchange(fresh, "x") == ["x"]
+
+        wait_for(passes, what="a new tunnel without the plugin")
+        assert exchange(socket, "b")[0].startswith("old 2")
+
+
+def test_moved_tunnels_outlive_the_shutdown_timeout_of_what_they_moved_from(counted):
+    made = counted(main="worker_shutdown_timeout 500ms;")
+    with made.open() as socket:
+        exchange(socket, "a")
+        made.change()
+        wait_for(lambda: exchange(socket, "c")[0].startswith("new"), what="the new script")
+        time.sleep(1)
+        assert exchange(socket, "d")[0].startswith("new")
+
+
+def test_no_message_is_lost_across_many_reloads(counted):
+    made = counted()
+    with made.open() as socket:
+        stop = threading.Event()
+        received = []
+
+        def talk():
+            number = 0
+            while not stop.is_set():
+                received.extend(exchange(socket, str(number)))
+                number += 1
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        for turn in range(10):
+            made.change(word=f"version{turn}")
+            time.sleep(0.1)
+        wait_for(lambda: received and received[-1].startswith("version9"), 10, "the last version")
+        stop.set()
+        talker.join(5)
+    assert [int(line.split()[1]) for line in received] == list(range(1, len(received) + 1))

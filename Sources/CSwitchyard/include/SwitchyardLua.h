@@ -183,6 +183,13 @@ void sy_lua_push_integer(sy_lua *lua, int64_t value);
 void sy_lua_push_number(sy_lua *lua, double value);
 void sy_lua_push_string(sy_lua *lua, const void *bytes, size_t length);
 void sy_lua_push_object(sy_lua *lua, int type, uint32_t slot, uint32_t generation);
+/// Pushes the table that the object at `index` keeps for a script as this part, or nil when there is none yet.
+void sy_lua_push_own_table(sy_lua *lua, int index, int part, int script);
+/// Takes the topmost value as that.
+void sy_lua_set_own_table(sy_lua *lua, int index, int part, int script);
+/// Pushes a copy of plain data, of another interpreter perhaps: what in a table is not plain is left out. False, with
+/// nothing pushed, when nothing of it is.
+bool sy_lua_copy_plain(sy_lua *from, int index, sy_lua *to);
 /// The API function of this number with the `values` topmost values bound to it, which are taken off. In a call they
 /// are the arguments after the caller's own.
 void sy_lua_push_closure(sy_lua *lua, int function, int values);

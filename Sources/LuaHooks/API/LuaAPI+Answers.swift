@@ -119,7 +119,7 @@ extension LuaCall {
         guard interpreter.calls.indices.contains(index) else { return false }
         switch interpreter.calls[index].purpose {
         case .timer, .spawned: return true
-        case .none, .load, .test: return false
+        case .none, .load, .test, .migration: return false
         case .hook, .item, .variable: return interpreter.calls[index].flow !== flow
         }
     }

@@ -54,7 +54,7 @@ extension HookCall.Purpose {
     var stage: HookStage? {
         switch self {
         case .hook(let stage, _, _), .item(let stage, _, _): stage
-        case .none, .load, .variable, .timer, .spawned, .test: nil
+        case .none, .load, .variable, .timer, .spawned, .test, .migration: nil
         }
     }
 
@@ -68,6 +68,7 @@ extension HookCall.Purpose {
         case .timer: "in a timer's function"
         case .spawned: "in a spawned function"
         case .test: "in a test"
+        case .migration: "in a migrate function"
         }
     }
 }

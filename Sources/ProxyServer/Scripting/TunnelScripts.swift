@@ -8,9 +8,9 @@ internal import Wire
 /// fields, and the flow.
 final class TunnelScripts: FlowOwner {
     let exchange: Exchange
-    let flow: ScriptFlow
-    private let scripts: WorkerScripts
-    private let generation: WorkerGeneration
+    private(set) var flow: ScriptFlow
+    private var scripts: WorkerScripts
+    private var generation: WorkerGeneration
     private unowned let worker: Worker
     /// The tunnel, until it has ended.
     var tunnel: Tunnel?
@@ -49,9 +49,50 @@ final class TunnelScripts: FlowOwner {
 
     func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
         guard let tunnel, let plane else { return }
+        let side = item.side
         plane.resume(item, verdict)
         guard !tunnel.isClosing else { return }
-        tunnel.readable(item.side)
+        tunnel.moveToSuccessor()
+        tunnel.readable(side)
+    }
+
+    // MARK: Reloads
+
+    /// Nothing of the scripts is under way.
+    var isIdle: Bool { flow.isIdle }
+
+    /// Whether a configuration has a place for the tunnel, and scripts that take the place of its own.
+    func mayMove(to next: WorkerGeneration) -> Bool { destination(in: next) != nil }
+
+    private func destination(in next: WorkerGeneration) -> Interpreter.Destination? {
+        guard let interpreter = next.scripts?.interpreter, let settings = flow.settings,
+            let found = interpreter.destination(
+                of: exchange, in: next.generation.runtime, from: self.interpreter, settings)
+        else { return nil }
+        // Compressed messages that nobody has looked at from the first on cannot be looked at.
+        let looks = next.webSocketRules(found.location.settings).looksAtMessages
+        if looks, !generation.webSocketRules(settings).looksAtMessages,
+            exchange.webSocketDeflate.passed != nil
+        {
+            return nil
+        }
+        return found
+    }
+
+    /// Goes on with the scripts of another configuration.
+    ///
+    /// - Returns: the location there; `nil` when everything stays as it is.
+    func move(to next: WorkerGeneration) -> Location? {
+        guard let destination = destination(in: next), let nextScripts = next.scripts else { return nil }
+        let moved = nextScripts.interpreter.takeOver(flow, from: interpreter, to: destination) {
+            exchange.move(to: next.generation.runtime, destination.server, destination.location)
+            exchange.scripts = nextScripts.interpreter
+        }
+        guard let moved else { return nil }
+        flow = moved
+        scripts = nextScripts
+        generation = next
+        return destination.location
     }
 
     // MARK: What scripts send

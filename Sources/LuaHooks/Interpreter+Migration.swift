@@ -1,0 +1,154 @@
+package import Config
+package import ProxyCore
+
+/// Open tunnels that go on with the scripts of a new configuration.
+extension Interpreter {
+    /// Where a tunnel of an older configuration goes on.
+    package struct Destination {
+        package let server: VirtualServer
+        package let location: Location
+        /// By the numbers of the old scripts.
+        fileprivate let successors: [Int: Int]
+    }
+
+    /// The place in this configuration for a tunnel of `old`: the location of the same name, of the server that its
+    /// host has here, where each of its scripts is still there. `nil` where there is none.
+    package func destination(
+        of exchange: Exchange, in runtime: RuntimeConfiguration, from old: Interpreter, _ settings: Settings
+    ) -> Destination? {
+        switch exchange.location.matcher {
+        case .ifBlock, .limitExcept: return nil
+        case .server, .exact, .prefix, .regex, .named: break
+        }
+        let name = LocationName.text(of: exchange.location, in: exchange.server)
+        guard let server = runtime.server(likeThatOf: exchange),
+            let location = LocationName.location(name, in: server),
+            old.set.plans.indices.contains(settings.values.scriptPlan),
+            set.plans.indices.contains(location.settings.values.scriptPlan)
+        else { return nil }
+        var heirs = keyed(set.plans[location.settings.values.scriptPlan])
+        var successors: [Int: Int] = [:]
+        for (key, script) in old.keyed(old.set.plans[settings.values.scriptPlan]) {
+            guard let heir = heirs.removeValue(forKey: key) else { return nil }
+            successors[script] = heir
+        }
+        return Destination(server: server, location: location, successors: successors)
+    }
+
+    /// Scripts by what makes them the same across reloads: a plugin's file; the stage of a block, and which of those in
+    /// the location it is.
+    private func keyed(_ plan: [Int]) -> [String: Int] {
+        var keys: [String: Int] = [:]
+        for script in plan where set.scripts.indices.contains(script) {
+            let key =
+                switch set.scripts[script].body {
+                case .plugin(let text, _): "plugin \(text.file)"
+                case .hook(let stage, _): "hook \(stage.name)"
+                case .variable(let text): "variable \(text.file):\(text.line)"
+                }
+            var number = 0
+            while keys["\(key) \(number)"] != nil { number += 1 }
+            keys["\(key) \(number)"] = script
+        }
+        return keys
+    }
+
+    /// Takes a tunnel over: its `ctx` tables, through `migrate` where a script has that, its tags and its deadlines.
+    /// What functions of the old scripts wait for, or are to do later, cannot move: then nothing happens, unless
+    /// the script has `migrate` and so sees to it. `adopt` makes the exchange one of the new configuration.
+    ///
+    /// - Returns: the flow here; `nil` when the tunnel stays where it is.
+    package func takeOver(
+        _ flow: ScriptFlow, from old: Interpreter, to destination: Destination, adopt: () -> Void
+    ) -> ScriptFlow? {
+        guard let exchange = flow.exchange, flow.waiting.isEmpty, flow.sockets.isEmpty else { return nil }
+        var deadlines: [(time: Int64, code: UInt16, reason: [UInt8])] = []
+        for timer in flow.timers {
+            guard let (time, purpose) = old.timers.entry(timer) else { continue }
+            switch purpose {
+            case .close(_, let code, let reason): deadlines.append((time, code, reason))
+            case .run(_, _, let script, _):
+                guard let heir = destination.successors[script], scripts[heir].migration != nil else {
+                    return nil
+                }
+            case .wake, .fail: return nil
+            }
+        }
+        exchange.scriptFlow = -1
+        adopt()
+        let new = self.flow(of: exchange)
+        new.settings = destination.location.settings
+        new.owner = flow.owner
+        for (script, heir) in destination.successors {
+            moveContext(of: flow, script, in: old, to: new, heir)
+        }
+        for tag in flow.tags { self.tag(new, tag) }
+        for (time, code, reason) in deadlines {
+            let left = max(0, time - host.clock.now.monotonic)
+            new.timers.append(addTimer(after: left, .close(new, code: code, reason: reason)))
+        }
+        let slot = exchange.scriptFlow
+        old.end(flow)
+        exchange.scriptFlow = slot
+        return new
+    }
+
+    /// `ctx` among the parts of a flow: see `LuaAPI.flowFunctions`.
+    private static let contextPart = 7
+
+    private func moveContext(
+        of flow: ScriptFlow, _ script: Int, in old: Interpreter, to new: ScriptFlow, _ heir: Int
+    ) {
+        let theirs = old.mainStack
+        let ours = mainStack
+        let (theirTop, ourTop) = (theirs.top, ours.top)
+        defer {
+            theirs.top = theirTop
+            ours.top = ourTop
+        }
+        guard let object = flow.object else { return migrate(new, heir, hasContext: false) }
+        theirs.push(object)
+        theirs.pushOwnTable(of: -1, part: Self.contextPart, script: script)
+        let hasContext = theirs.kind(-1) == .table && theirs.copyPlain(-1, to: ours)
+        migrate(new, heir, hasContext: hasContext)
+    }
+
+    /// The context, if there is one, is on top of the stack; what `migrate` makes of it is the new one.
+    private func migrate(_ flow: ScriptFlow, _ script: Int, hasContext: Bool) {
+        let ours = mainStack
+        if let function = scripts[script].migration {
+            if !hasContext { ours.pushTable() }
+            let context = ours.keep()
+            defer { release(context) }
+            let outcome = call(function, .migration, of: flow, script: script) { stack in
+                stack.push(context)
+                push(flow, on: stack)
+                return 2
+            }
+            switch outcome {
+            case .waiting(let call): cancel(call)
+            case .failed(let message):
+                shared.countFailure()
+                report(message, "migrate", script: script, of: flow)
+            case .returned(let call, let results):
+                let stack = stack(of: call)
+                if results > 0, stack.kind(-results) == .table {
+                    stack.pushCopy(-results)
+                    stack.move(1, to: ours)
+                    setContext(of: flow, script)
+                }
+                giveBack(call)
+            }
+        } else if hasContext {
+            setContext(of: flow, script)
+        }
+    }
+
+    /// Takes the topmost value.
+    private func setContext(of flow: ScriptFlow, _ script: Int) {
+        let ours = mainStack
+        push(flow, on: ours)
+        ours.insert(-2)
+        ours.setOwnTable(of: -2, part: Self.contextPart, script: script)
+    }
+}
