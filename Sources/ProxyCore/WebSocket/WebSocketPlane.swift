@@ -61,8 +61,8 @@ package final class WebSocketPlane {
     package private(set) var rules: WebSocketRules
     /// `nil` where messages go as they come.
     let codecs: WebSocketCodecs?
-    private var fromClient: WebSocketDirection
-    private var fromUpstream: WebSocketDirection
+    /// From the client, and from the upstream.
+    private var directions: [2 of WebSocketDirection]
     var liveness: WebSocketLiveness
     /// How it ends, once it does.
     var ending: WebSocketEnding?
@@ -83,35 +83,18 @@ package final class WebSocketPlane {
         self.codecs = codecs
         self.commons = commons
         self.owner = owner
-        fromClient = WebSocketDirection(
-            receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits)
-        fromUpstream = WebSocketDirection(
-            receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits)
+        directions = [
+            WebSocketDirection(
+                receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits),
+            WebSocketDirection(
+                receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits),
+        ]
         liveness = WebSocketLiveness(rules, now: owner.now, random: commons.random())
     }
 
-    /// By value: an accessor that lends the direction would have a frame allocated with each use.
     subscript(side: Side) -> WebSocketDirection {
-        @inline(__always) get { side == .client ? fromClient : fromUpstream }
-        @inline(__always) set {
-            if side == .client { fromClient = newValue } else { fromUpstream = newValue }
-        }
-    }
-
-    @inline(__always)
-    private func next(
-        _ side: Side, _ bytes: Span<UInt8>, _ offset: inout Int, passes: Bool
-    ) -> WebSocketFrameStream.Event {
-        side == .client
-            ? fromClient.frames.next(bytes, &offset, passes: passes, limits: rules.limits)
-            : fromUpstream.frames.next(bytes, &offset, passes: passes, limits: rules.limits)
-    }
-
-    @inline(__always)
-    private func take(_ count: Int, _ side: Side, of bytes: Span<UInt8>, _ offset: inout Int) -> Range<Int> {
-        side == .client
-            ? fromClient.frames.take(count, of: bytes, &offset)
-            : fromUpstream.frames.take(count, of: bytes, &offset)
+        @inline(__always) _read { yield directions[side == .client ? 0 : 1] }
+        @inline(__always) _modify { yield &directions[side == .client ? 0 : 1] }
     }
 
     func busy(_ side: Side) -> WebSocketBusy {
@@ -148,7 +131,7 @@ package final class WebSocketPlane {
     package var deflateMemory: Int { codecs?.memory ?? 0 }
 
     /// Nothing is kept for either direction: what is left is what an idle WebSocket takes.
-    package var holdsNothing: Bool { fromClient.busy == nil && fromUpstream.busy == nil }
+    package var holdsNothing: Bool { self[.client].busy == nil && self[.upstream].busy == nil }
 
     /// Bytes that were sent to a side.
     package func bytesSent(to side: Side) -> Int64 { side == .client ? bytesToClient : bytesToUpstream }
@@ -238,7 +221,10 @@ package final class WebSocketPlane {
                 }
             }
             // Hooks that are gone may have left a message half put together.
-            switch next(side, bytes, &offset, passes: passes && !self[side].isCollecting) {
+            let isCollecting = self[side].isCollecting
+            switch self[side].frames.next(
+                bytes, &offset, passes: passes && !isCollecting, limits: rules.limits)
+            {
             case .end: break steps
             case .cut:
                 busy(side).needed = 0
@@ -265,9 +251,9 @@ package final class WebSocketPlane {
                 fail(WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, offset, &batch)
             }
         }
-        let isActive =
-            rules.settings.idleCounts == .messages ? offset > controlBytes : offset > answerBytes
-        if isActive { liveness.lastActive = liveness[side].lastReceived }
+        if offset > (rules.countsMessages ? controlBytes : answerBytes) {
+            liveness.lastActive = liveness[side].lastReceived
+        }
         return offset
     }
 
@@ -328,7 +314,8 @@ package final class WebSocketPlane {
             return
         }
         // The rest of a message that goes by, or what nobody will see.
-        guard header.opcode != .continuation, !isMute(side.other) else { return }
+        if case .continuation = header.opcode { return }
+        if isMute(side.other) { return }
         let isCompressed = header.reserved == WebSocketFrameHeader.reserved1 && codecs != nil
         let codec = codecs?[side]
         let size = Int(clamping: header.payloadLength)
@@ -344,7 +331,7 @@ package final class WebSocketPlane {
                 WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, start, &batch)
         }
         if header.isFinal, !isTransformed, offset &+ size <= bytes.count {
-            let payload = take(size, side, of: bytes, &offset)
+            let payload = self[side].frames.take(size, of: bytes, &offset)
             return judgeAtOnce(header, payload, start, bytes, side, &batch)
         }
         batch.exclude(start..<offset, bytes, for: self, side)
@@ -370,7 +357,7 @@ package final class WebSocketPlane {
         } else {
             item.data.append(copying: bytes, payload)
         }
-        if header.opcode == .text, !item.isUTF8 {
+        if case .text = header.opcode, !item.isUTF8 {
             commons.items.giveBack(item)
             return fail(
                 WebSocketCloseCode.invalidPayload, "text is not UTF-8", from: side, bytes, start, &batch)
@@ -409,7 +396,7 @@ package final class WebSocketPlane {
         _ bytes: Span<UInt8>, _ offset: inout Int, _ side: Side, _ busy: WebSocketBusy,
         _ batch: inout WebSocketBatch
     ) {
-        let range = take(.max, side, of: bytes, &offset)
+        let range = self[side].frames.take(.max, of: bytes, &offset)
         batch.exclude(range, bytes, for: self, side)
         guard var assembly = busy.assembly.take() else { return }
         if let breach = assembly.take(bytes.extracting(range), codecs?[side], limit: rules.assembledLimit) {
