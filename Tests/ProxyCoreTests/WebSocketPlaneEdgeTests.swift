@@ -394,6 +394,21 @@ struct WebSocketPlaneEdgeTests {
         #expect(try fixture.take(.client) == [.pong(Array("b".utf8))])
     }
 
+    @Test("pings of the same moment, which look the same, are each told of an answer")
+    func pingsOfOneMoment() throws {
+        let fixture = try PlaneFixture()
+        for token in 1...3 { #expect(fixture.plane.ping(.client, payload: nil, token: token)) }
+        let pings = try fixture.take(.client)
+        #expect(Set(pings.map(\.payload)).count == 1)
+        fixture.now += 1
+        fixture.receive([.pong(pings[0].payload)].bytes(from: .client), from: .client)
+        #expect(fixture.pings.map(\.token) == [1])
+        for _ in 0..<2 { fixture.receive([.pong(pings[0].payload)].bytes(from: .client), from: .client) }
+        #expect(fixture.pings.map(\.token) == [1, 2, 3])
+        #expect(fixture.pings.allSatisfy { $0.roundTrip == 1000 })
+        #expect(try fixture.take(.upstream) == [])
+    }
+
     @Test("an answer that comes too late goes no further either")
     func lateAnswer() throws {
         let fixture = try PlaneFixture("websocket_pong_timeout 1s;")

@@ -217,20 +217,15 @@ extension WebSocketPlane {
         }
         // RFC 6455 §5.5.3: one answer may be for several pings, the latest of which it repeats. Where those before it
         // are only late, as behind a hook, they go no further either.
+        let ping = scriptPings.remove(at: last)
+        let earlier = scriptPings[..<last].filter { $0.side == side && $0.token != nil }
+        for ping in earlier { if let token = ping.token { forgetPing(token) } }
         let microseconds = owner.microseconds
-        let answered = scriptPings[...last].filter { $0.side == side && $0.token != nil }
-        for ping in answered {
+        for ping in earlier + [ping] {
             guard let token = ping.token else { continue }
             let roundTrip = max(1, microseconds &- ping.sentAt)
             liveness[side].roundTrip = UInt32(clamping: roundTrip)
-            forgetPing(token)
-        }
-        if let index = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) {
-            scriptPings.remove(at: index)
-        }
-        for ping in answered {
-            guard let token = ping.token else { continue }
-            owner.pingEnded(token, roundTrip: Int(max(1, microseconds &- ping.sentAt)))
+            owner.pingEnded(token, roundTrip: Int(roundTrip))
         }
         return true
     }
