@@ -1,5 +1,6 @@
 import Config
 import ProxyCore
+import Synchronization
 import Testing
 import Wire
 
@@ -59,12 +60,20 @@ final class PlaneFixture: WebSocketPlaneOwner {
         messages: @escaping (Side) -> WebSocketInterest = { _ in .none },
         frames: @escaping (Side) -> WebSocketInterest = { _ in .none }
     ) throws -> WebSocketRules {
-        let text =
-            "events {} http { server { listen 127.0.0.1:80; \(directives) return 200; } }"
+        WebSocketRules(try values(directives), commons: commons, messages: messages, frames: frames)
+    }
+
+    /// By what they are written as: planes are made by the thousand.
+    private static let known = Mutex<[String: Settings.Values]>([:])
+
+    private static func values(_ directives: String) throws -> Settings.Values {
+        if let values = known.withLock({ $0[directives] }) { return values }
+        let text = "events {} http { server { listen 127.0.0.1:80; \(directives) return 200; } }"
         let result = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(result.configuration)
         let values = configuration.listeners[0].defaultServer.settings.values
-        return WebSocketRules(values, commons: commons, messages: messages, frames: frames)
+        known.withLock { $0[directives] = values }
+        return values
     }
 
     // MARK: WebSocketPlaneOwner

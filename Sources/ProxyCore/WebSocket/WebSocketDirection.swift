@@ -4,33 +4,30 @@ internal import Wire
 struct WebSocketDirection {
     var frames: WebSocketFrameStream
     private var flags: UInt8 = 0
+    /// Where hooks for frames left out the first of a message: what its header began with, which the next one takes
+    /// over. 0 otherwise.
+    var withheldStart: UInt8 = 0
     /// Messages that were sent on or injected, less those that came; wraps.
     var surplus: Int32 = 0
     /// `nil` while nothing is held, and nothing waits.
     var busy: WebSocketBusy?
 
-    /// The current message goes by without being put together.
-    var isPassing: Bool {
+    /// The current message is put together: nothing of it has been sent on.
+    var isCollecting: Bool {
         get { flags & 1 != 0 }
         set { flags = newValue ? flags | 1 : flags & ~1 }
     }
 
-    /// The current message is put together: nothing of it has been sent on.
-    var isCollecting: Bool {
+    /// Its input is being worked on, further up.
+    var isProcessing: Bool {
         get { flags & 2 != 0 }
         set { flags = newValue ? flags | 2 : flags & ~2 }
     }
 
-    /// Its input is being worked on, further up.
-    var isProcessing: Bool {
-        get { flags & 4 != 0 }
-        set { flags = newValue ? flags | 4 : flags & ~4 }
-    }
-
     /// Nothing of what comes is looked at any more: its frames are broken, or its close frame has come.
     var isDeaf: Bool {
-        get { flags & 8 != 0 }
-        set { flags = newValue ? flags | 8 : flags & ~8 }
+        get { flags & 4 != 0 }
+        set { flags = newValue ? flags | 4 : flags & ~4 }
     }
 
     init(receivedBy role: WebSocketRole, allowedReserved: UInt8) {
@@ -45,21 +42,23 @@ final class WebSocketBusy {
     /// How many bytes of it are needed before it is worth another look.
     var needed = 0
     var assembly: WebSocketAssembly?
+    /// What came, and waits for its hooks.
     var waiting: WebSocketWait?
-    /// Frames that hooks for frames have let through, while one for messages waits.
+    /// What did not come from the wire, and waits for its hooks.
+    var waitingJob: WebSocketWait?
+    /// Frames that hooks for frames have let through, while something waits.
     var gated: [UInt8] = []
-    /// A frame behind those, whose hooks wait, too.
-    var gateWait: WebSocketWait?
-    /// What is to be sent when frames allow it, in this order.
-    var jobs: [WebSocketJob] = []
-    var jobBytes = 0
+    /// What is to be sent when frames allow it.
+    var jobs = WebSocketJobs()
     /// Control frames of ours, which may stand between the frames of a message.
     var controls: [UInt8] = []
 
     var isIdle: Bool {
-        held.isEmpty && assembly == nil && waiting == nil && jobs.isEmpty && controls.isEmpty
-            && gated.isEmpty && gateWait == nil
+        held.isEmpty && assembly == nil && !isWaiting && jobs.isEmpty && controls.isEmpty && gated.isEmpty
     }
+
+    /// Nothing more of what comes is looked at before hooks have come to their end.
+    var isWaiting: Bool { waiting != nil || waitingJob != nil }
 }
 
 /// A message that comes in more than one frame or read, or that is inflated.
@@ -83,8 +82,6 @@ struct WebSocketAssembly {
 struct WebSocketWait {
     let item: WebSocketItem
     var what: What
-    /// What its hooks have decided, when that comes before its turn.
-    var verdict: WebSocketVerdict?
 
     enum What {
         /// A message that came; its frames as they were.
@@ -106,4 +103,37 @@ struct WebSocketJob {
     var firstFrameHook: Int?
     var isInjected: Bool
     var wasCompressed = false
+}
+
+/// Jobs in the order in which they are to be done.
+struct WebSocketJobs {
+    /// The next one last.
+    private var next: [WebSocketJob] = []
+    /// Behind those, the next one first.
+    private var later: [WebSocketJob] = []
+    /// Of their payloads.
+    private(set) var bytes = 0
+
+    var isEmpty: Bool { next.isEmpty && later.isEmpty }
+
+    mutating func append(_ job: WebSocketJob) {
+        bytes &+= job.payload.count
+        later.append(job)
+    }
+
+    /// Puts these before all others.
+    mutating func prepend(_ jobs: [WebSocketJob]) {
+        bytes &+= jobs.reduce(0) { $0 &+ $1.payload.count }
+        next.append(contentsOf: jobs.reversed())
+    }
+
+    mutating func popFirst() -> WebSocketJob? {
+        if next.isEmpty {
+            swap(&next, &later)
+            next.reverse()
+        }
+        guard let job = next.popLast() else { return nil }
+        bytes &-= job.payload.count
+        return job
+    }
 }

@@ -48,13 +48,22 @@ package final class WebSocketEnding {
 
     /// Both sides have said goodbye.
     package var isClean: Bool { client.isHeard && upstream.isHeard }
+
+    /// Nobody knows of it yet: something else may end it before.
+    var isPending: Bool { waitsForMessages && !client.isTold && !upstream.isTold }
 }
 
 extension WebSocketPlane {
     /// How it ended, or is about to.
     package var endedBy: WebSocketEnding? { ending }
 
-    func isTold(_ side: Side) -> Bool { ending?[side].isTold ?? false }
+    /// Nothing more is sent to this side.
+    @inline(__always)
+    func isMute(_ side: Side) -> Bool {
+        guard let ending else { return false }
+        let leg = ending[side]
+        return leg.isTold || leg.isLost
+    }
 
     private var closeTimeout: Int64 { Int64(rules.settings.closeTimeout) }
 
@@ -86,13 +95,10 @@ extension WebSocketPlane {
     }
 
     /// What a side sends is no WebSocket, or nothing that may be: it is told why, and so is the other.
-    func broke(_ side: Side, _ code: UInt16, _ reason: [UInt8]) {
-        self[side].isDeaf = true
-        drop(side)
-        if let ending {
-            ending[side].isLost = true
-            return tellAll()
-        }
+    func broke(_ side: Side, _ code: UInt16, _ reason: String) {
+        deafen(side)
+        if let ending, !ending.isPending { return goOn(ending) }
+        let reason = Array(reason.utf8)
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
         ending.told = (code, reason)
         begin(ending)
@@ -100,11 +106,10 @@ extension WebSocketPlane {
 
     /// A side's connection has ended, or failed.
     package func lost(_ side: Side) {
-        self[side].isDeaf = true
-        drop(side)
-        if let ending {
+        deafen(side)
+        if let ending, !ending.isPending {
             ending[side].isLost = true
-            return tellAll()
+            return goOn(ending)
         }
         let ending = WebSocketEnding(
             code: 1006, reason: [], by: side == .client ? .client : .upstream,
@@ -116,8 +121,7 @@ extension WebSocketPlane {
 
     /// A side has not answered a ping.
     func died(_ side: Side) {
-        self[side].isDeaf = true
-        drop(side)
+        deafen(side)
         let ending = WebSocketEnding(
             code: 1006, reason: Array("ping timeout".utf8), by: side == .client ? .client : .upstream,
             due: owner.now &+ closeTimeout)
@@ -138,6 +142,13 @@ extension WebSocketPlane {
         }
     }
 
+    /// Nobody will answer a peer's close frame any more, so that it is answered here.
+    private func goOn(_ ending: WebSocketEnding) {
+        guard !ending.isOver else { return }
+        if ending.told == nil { ending.told = (ending.code, ending.reason) }
+        tellAll()
+    }
+
     private func begin(_ ending: WebSocketEnding) {
         self.ending = ending
         forgetScriptPings()
@@ -148,7 +159,7 @@ extension WebSocketPlane {
     /// Sends the close frames that may be sent now, and sees to the others.
     private func tellAll() {
         for side in [Side.client, .upstream] {
-            guard let ending, ending.told != nil, !ending[side].isTold, !ending[side].isLost else { continue }
+            guard let ending, ending.told != nil, !isMute(side) else { continue }
             // A frame that its source will not finish: nothing can be said behind that.
             if self[side.other].isDeaf, isWithinFrame(to: side) {
                 ending[side].isLost = true
@@ -165,31 +176,34 @@ extension WebSocketPlane {
         if !self[side.other].isProcessing { flushWaiting(side.other) }
     }
 
-    /// Gives up what is held of one direction.
-    private func drop(_ side: Side) {
+    /// Looks at nothing more that comes from a side, and gives up what is held of it.
+    private func deafen(_ side: Side) {
+        self[side].isDeaf = true
         guard let busy = self[side].busy else { return }
-        if let wait = busy.waiting {
-            busy.waiting = nil
+        for wait in [busy.waiting.take(), busy.waitingJob.take()] {
+            guard let wait else { continue }
             owner.cancel(wait.item)
             commons.items.giveBack(wait.item)
         }
         if let assembly = busy.assembly.take() { commons.items.giveBack(assembly.item) }
-        if let wait = busy.gateWait.take() {
-            owner.cancel(wait.item)
-            commons.items.giveBack(wait.item)
-        }
         busy.gated = []
         busy.held = []
-        busy.jobs = []
-        busy.jobBytes = 0
+        busy.jobs = WebSocketJobs()
         if busy.isIdle { self[side].busy = nil }
+    }
+
+    private func forgetAll() {
+        for side in [Side.client, .upstream] {
+            deafen(side)
+            self[side].busy = nil
+        }
     }
 
     /// The tunnel is no more.
     package func shutDown() {
-        forgetScriptPings()
-        for side in [Side.client, .upstream] { drop(side) }
         ending?.isOver = true
+        forgetScriptPings()
+        forgetAll()
     }
 
     // MARK: A peer's close frame
@@ -200,9 +214,9 @@ extension WebSocketPlane {
     func closeReceived(_ close: WebSocketClosePayload, _ payload: [UInt8], from side: Side) -> Bool {
         self[side].isDeaf = true
         let code = close.code ?? 1005
-        if let ending {
+        if let ending, !ending.isPending {
             ending[side].isHeard = true
-            guard ending.told == nil, !ending[side.other].isTold else { return false }
+            guard ending.told == nil, !isMute(side.other) else { return false }
         } else {
             let ending = WebSocketEnding(
                 code: code, reason: Array(payload[close.reason]), by: side == .client ? .client : .upstream,
@@ -229,11 +243,8 @@ extension WebSocketPlane {
             return tellAll()
         }
         // One has not answered. The other, which began, is told what it said.
-        if ending.told == nil { ending.told = (ending.code, ending.reason) }
-        tellAll()
-        guard !ending.isOver else { return }
-        ending.isOver = true
-        owner.planeEnded()
+        goOn(ending)
+        finish(ending)
     }
 
     func endIfOver() {
@@ -248,10 +259,13 @@ extension WebSocketPlane {
             ending[side].isShut = true
             owner.finishSending(to: side)
         }
-        guard ending.client.isDone, ending.upstream.isDone else { return }
+        if ending.client.isDone, ending.upstream.isDone { finish(ending) }
+    }
+
+    private func finish(_ ending: WebSocketEnding) {
+        guard !ending.isOver else { return }
         ending.isOver = true
-        drop(.client)
-        drop(.upstream)
+        forgetAll()
         owner.planeEnded()
     }
 }

@@ -108,7 +108,8 @@ package struct WebSocketFrameStream: Sendable {
 
     /// The order of frames (RFC 6455 §5.4), and how much the message has by now.
     private mutating func follow(_ header: WebSocketFrameHeader) -> WebSocketFrameViolation? {
-        if header.opcode == .continuation {
+        // A pattern: an operator would look for the raw values by way of a witness.
+        if case .continuation = header.opcode {
             guard isWithinMessage else { return .continuationWithoutStart }
             // RFC 7692 §6.1: the bit stands on the first frame only.
             guard header.reserved & WebSocketFrameHeader.reserved1 == 0 else { return .reservedBit }

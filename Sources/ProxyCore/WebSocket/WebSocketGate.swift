@@ -3,186 +3,190 @@ internal import Wire
 /// Hooks for frames: a stage of its own, before messages are looked at. It takes whole frames only, and gives out
 /// frames in a valid order, whichever of them hooks leave out.
 extension WebSocketPlane {
+    /// Frames from this side pass by hooks, or have to until the message is over whose first frame these left out.
+    func hasGate(_ side: Side) -> Bool { !rules.frames(from: side).isEmpty || self[side].withheldStart != 0 }
+
     /// - Returns: how many bytes were taken; the rest is to be held.
     func gate(_ bytes: Span<UInt8>, from side: Side) -> Int {
-        var out = commons.takeBuffer()
+        var batch = WebSocketBatch()
         var offset = 0
-        var isTooBig = false
-        frames: while offset < bytes.count {
-            switch WebSocketFrameHeaderParser.read(
-                bytes, at: offset, as: side == .client ? .server : .client,
-                allowedReserved: self[side].frames.allowedReserved)
-            {
-            case .needsMore:
-                break frames
-            case .invalid:
-                // What reads messages finds the same, and says so.
-                out.append(copying: bytes, offset..<bytes.count)
-                offset = bytes.count
-            case .header(let header, let start):
-                guard header.payloadLength <= Int64(rules.assembledLimit) else {
-                    isTooBig = true
-                    break frames
-                }
-                let end = start &+ Int(header.payloadLength)
-                guard end <= bytes.count else {
-                    busy(side).needed = end &- offset
-                    break frames
-                }
-                let raw = bytes.extracting(offset..<end)
-                offset = end
-                guard rules.frames(from: side).includes(header.opcode, size: end &- start) else {
-                    gates[side].append(header, raw, to: &out)
-                    if header.opcode == .close { break frames }
-                    continue
-                }
-                let item = commons.items.take(.frame, header.opcode, from: side, isFinal: header.isFinal)
-                if let key = header.maskKey {
-                    key.append(masking: bytes.extracting(start..<end), to: &item.data)
-                } else {
-                    item.data.append(copying: bytes, start..<end)
-                }
-                let verdict = owner.judge(item, from: 0)
-                if case .waiting = verdict {
-                    var held: [UInt8] = []
-                    held.append(copying: raw, raw.indices)
-                    let wait = WebSocketWait(item: item, what: .frame(raw: held, reserved: header.reserved))
-                    passGated(out, side)
-                    // What came before may have met hooks that wait, too; they are over first.
-                    if self[side].busy?.waiting == nil {
-                        busy(side).waiting = wait
-                    } else {
-                        busy(side).gateWait = wait
-                    }
-                    return offset
-                }
-                take(verdict, item, raw, header.reserved, side, into: &out)
-                if header.opcode == .close { break frames }
-            }
+        self[side].isProcessing = true
+        // The rest of a frame that began when there were no hooks for frames.
+        if self[side].frames.payloadLeft > 0 {
+            let end = Int(min(Int64(bytes.count), self[side].frames.payloadLeft))
+            offset = pass(bytes.extracting(0..<end), side, &batch)
         }
-        passGated(out, side)
-        if isTooBig, !self[side].isDeaf {
-            broke(side, WebSocketCloseCode.messageTooBig, Array("message too big".utf8))
+        while !self[side].isDeaf, self[side].busy?.isWaiting != true, offset < bytes.count {
+            let taken = takeFrame(bytes.extracting(offset...), from: side, &batch)
+            guard taken > 0 else { break }
+            offset &+= taken
         }
+        batch.finish(Span(), upTo: 0, for: self, side)
+        self[side].isProcessing = false
+        if self[side].frames.stopsAtFrames { flushWaiting(side) }
         return offset
     }
 
-    /// The hooks of a frame that waited have come to their end.
-    func gateResumed(
-        _ verdict: WebSocketVerdict, _ item: WebSocketItem, _ raw: [UInt8], reserved: UInt8, _ side: Side
-    ) {
-        var out = commons.takeBuffer()
-        take(verdict, item, raw.span, reserved, side, into: &out)
-        passGated(out, side)
-    }
-
-    /// Goes on with frames whose hooks have had their say.
-    func passGated(_ out: consuming [UInt8], _ side: Side) {
-        if !out.isEmpty {
-            if let busy = self[side].busy, busy.waiting != nil || !busy.gated.isEmpty {
-                busy.gated.append(copying: out)
-            } else {
-                let taken = process(out.span, from: side)
-                if taken < out.count, !self[side].isDeaf {
-                    busy(side).gated.append(copying: out.span, taken..<out.count)
-                }
+    /// Takes the frame that `bytes` begin with.
+    ///
+    /// - Returns: how long it is; 0 where it is not whole.
+    private func takeFrame(_ bytes: Span<UInt8>, from side: Side, _ batch: inout WebSocketBatch) -> Int {
+        switch WebSocketFrameHeaderParser.read(
+            bytes, at: 0, as: side == .client ? .server : .client,
+            allowedReserved: self[side].frames.allowedReserved)
+        {
+        case .needsMore:
+            busy(side).needed = 0
+            return 0
+        case .invalid(let violation):
+            broke(side, violation.closeCode, violation.rawValue)
+            return 0
+        case .header(let header, let start):
+            if let violation = orderViolation(of: header, from: side) {
+                broke(side, violation.closeCode, violation.rawValue)
+                return 0
             }
+            guard header.payloadLength <= Int64(rules.assembledLimit) else {
+                broke(side, WebSocketCloseCode.messageTooBig, "message too big")
+                return 0
+            }
+            let end = start &+ Int(header.payloadLength)
+            guard end <= bytes.count else {
+                busy(side).needed = end
+                return 0
+            }
+            let raw = bytes.extracting(0..<end)
+            guard rules.frames(from: side).includes(header.opcode, size: end &- start), !isMute(side.other)
+            else {
+                passAsIs(raw, header, side, &batch)
+                return end
+            }
+            let item = commons.items.take(.frame, header.opcode, from: side, isFinal: header.isFinal)
+            if let key = header.maskKey {
+                key.append(masking: bytes.extracting(start..<end), to: &item.data)
+            } else {
+                item.data.append(copying: bytes, start..<end)
+            }
+            let verdict = owner.judge(item, from: 0)
+            // What the hook has sent by itself goes before the frame that it was called for.
+            if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
+            if case .waiting = verdict {
+                var held: [UInt8] = []
+                held.append(copying: raw, raw.indices)
+                wait(item, .frame(raw: held, reserved: header.reserved), side)
+            } else {
+                take(verdict, item, raw, header.reserved, side, &batch)
+            }
+            return end
         }
-        commons.giveBack(out)
     }
 
-    private func take(
+    /// What a frame breaks by where it stands (RFC 6455 §5.4), whatever hooks have done to those before it.
+    private func orderViolation(of header: WebSocketFrameHeader, from side: Side) -> WebSocketFrameViolation?
+    {
+        guard !header.opcode.isControl else { return nil }
+        let isWithinMessage = self[side].frames.isWithinMessage || self[side].withheldStart != 0
+        guard header.opcode == .continuation else { return isWithinMessage ? .messageWithinMessage : nil }
+        guard isWithinMessage else { return .continuationWithoutStart }
+        // RFC 7692 §6.1: the bit stands on the first frame only.
+        return header.reserved & WebSocketFrameHeader.reserved1 == 0 ? nil : .reservedBit
+    }
+
+    /// Does what a frame's hooks have decided, and gives its item back. `raw` is the frame as it came.
+    func take(
         _ verdict: WebSocketVerdict, _ item: WebSocketItem, _ raw: Span<UInt8>, _ reserved: UInt8,
-        _ side: Side,
-        into out: inout [UInt8]
+        _ side: Side, _ batch: inout WebSocketBatch
     ) {
         defer { commons.items.giveBack(item) }
         let header = WebSocketFrameHeader(
             item.opcode, payloadLength: Int64(item.data.count), isFinal: item.isFinal, reserved: reserved)
         switch verdict {
-        case .pass: gates[side].append(header, raw, to: &out)
-        case .drop: gates[side].drop(header, maskKey: maskKey(to: side.other), to: &out)
-        case .replace(let payloads), .split(let payloads, _):
-            for (index, payload) in payloads.enumerated() {
-                var piece = header
-                piece.payloadLength = Int64(payload.count)
-                if !header.opcode.isControl {
-                    piece.isFinal = header.isFinal && index == payloads.count &- 1
-                    if index > 0 {
-                        piece.opcode = .continuation
-                        piece.reserved = 0
-                    }
-                }
-                piece.maskKey = maskKey(to: side.other)
-                gates[side].append(piece, payload: payload.span, to: &out)
-            }
-            if payloads.isEmpty { gates[side].drop(header, maskKey: maskKey(to: side.other), to: &out) }
-        case .close(let code, let reason): end(code, reason)
+        case .pass: passAsIs(raw, header, side, &batch)
+        case .replace(let payloads) where !payloads.isEmpty: replace(header, payloads, side, &batch)
+        case .split(let payloads, _) where !payloads.isEmpty: replace(header, payloads, side, &batch)
+        case .drop, .replace, .split: leaveOut(header, side, &batch)
+        case .close(let code, let reason):
+            // What was sent of the message stays half; nothing but the close frame follows.
+            end(code, reason)
+            if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
         case .waiting: break
         }
     }
-}
 
-/// Which frames of a message were let through, so that those behind them fit (RFC 6455 §5.4).
-struct WebSocketGate {
-    /// A frame of the message went on that was not its last.
-    private var isOpen = false
-    /// The first frame was left out: the next takes over what only the first says.
-    private var start: (opcode: WebSocketOpcode, reserved: UInt8)?
-
-    /// A frame as it came.
-    mutating func append(_ header: WebSocketFrameHeader, _ raw: Span<UInt8>, to out: inout [UInt8]) {
-        let first = out.count
-        out.append(copying: raw, raw.indices)
-        if let start = follow(header) {
-            out[first] = (header.isFinal ? 0x80 : 0) | start.reserved &<< 4 | start.opcode.rawValue
+    private func passAsIs(
+        _ raw: Span<UInt8>, _ header: WebSocketFrameHeader, _ side: Side, _ batch: inout WebSocketBatch
+    ) {
+        guard self[side].withheldStart != 0, !header.opcode.isControl, raw.count > 0 else {
+            return _ = pass(raw, side, &batch)
         }
+        // RFC 6455 §5.4: what remains of the message begins as it did.
+        var frame: [UInt8] = [(header.isFinal ? 0x80 : 0) | self[side].withheldStart]
+        frame.append(copying: raw, 1..<raw.count)
+        self[side].withheldStart = 0
+        _ = pass(frame.span, side, &batch)
     }
 
-    /// One that is written anew.
-    mutating func append(_ header: WebSocketFrameHeader, payload: Span<UInt8>, to out: inout [UInt8]) {
-        var header = header
-        if let start = follow(header) {
-            header.opcode = start.opcode
-            header.reserved = start.reserved
+    private func replace(
+        _ header: WebSocketFrameHeader, _ payloads: [[UInt8]], _ side: Side, _ batch: inout WebSocketBatch
+    ) {
+        var frames: [UInt8] = []
+        for (index, payload) in payloads.enumerated() {
+            let maskKey = maskKey(to: side.other)
+            guard !header.opcode.isControl else {
+                WebSocketFraming.append(
+                    header.opcode,
+                    payload.span.extracting(first: Int(WebSocketFrameHeader.maxControlPayload)),
+                    maskKey: maskKey, to: &frames)
+                continue
+            }
+            var start = header.reserved &<< 4 | header.opcode.rawValue
+            if index > 0 {
+                start = 0
+            } else if self[side].withheldStart != 0 {
+                start = self[side].withheldStart
+                self[side].withheldStart = 0
+            }
+            WebSocketFraming.append(
+                WebSocketOpcode(rawValue: start & 15) ?? .continuation, payload.span,
+                isFinal: header.isFinal && index == payloads.count &- 1, reserved: start &>> 4,
+                maskKey: maskKey, to: &frames)
         }
-        WebSocketFraming.append(
-            header.opcode, payload, isFinal: header.isFinal, reserved: header.reserved,
-            maskKey: header.maskKey,
-            to: &out)
+        _ = pass(frames.span, side, &batch)
     }
 
-    /// One that is left out.
-    mutating func drop(_ header: WebSocketFrameHeader, maskKey: WebSocketMaskKey?, to out: inout [UInt8]) {
+    private func leaveOut(_ header: WebSocketFrameHeader, _ side: Side, _ batch: inout WebSocketBatch) {
         switch header.opcode {
         case .close, .ping, .pong: return
-        case .text, .binary: start = header.isFinal ? nil : (header.opcode, header.reserved)
+        case .text, .binary:
+            self[side].withheldStart = header.isFinal ? 0 : header.reserved &<< 4 | header.opcode.rawValue
         case .continuation:
             guard header.isFinal else { return }
-            start = nil
-            guard isOpen else { return }
-            isOpen = false
-            WebSocketFraming.append(.continuation, Span(), maskKey: maskKey, to: &out)
+            guard self[side].withheldStart == 0 else { return self[side].withheldStart = 0 }
+            // What was sent of the message has to end.
+            var frame: [UInt8] = []
+            WebSocketFraming.append(.continuation, Span(), maskKey: maskKey(to: side.other), to: &frame)
+            _ = pass(frame.span, side, &batch)
         }
     }
 
-    /// - Returns: what the frame has to begin with in place of its own.
-    private mutating func follow(_ header: WebSocketFrameHeader) -> (
-        opcode: WebSocketOpcode, reserved: UInt8
-    )? {
-        guard !header.opcode.isControl else { return nil }
-        isOpen = !header.isFinal
-        guard header.opcode == .continuation else { return nil }
-        return start.take()
+    /// Goes on with frames whose hooks have had their say. What cannot, since a hook waits, is kept.
+    ///
+    /// - Returns: how many bytes these are.
+    @discardableResult
+    private func pass(_ frames: Span<UInt8>, _ side: Side, _ batch: inout WebSocketBatch) -> Int {
+        let taken = follow(frames, from: side, &batch)
+        batch.close(frames, upTo: taken, for: self, side)
+        if taken < frames.count, !self[side].isDeaf {
+            busy(side).gated.append(copying: frames, taken..<frames.count)
+        }
+        return frames.count
     }
-}
 
-struct WebSocketGates {
-    private var client = WebSocketGate()
-    private var upstream = WebSocketGate()
-
-    subscript(side: TunnelStateMachine.Side) -> WebSocketGate {
-        get { side == .client ? client : upstream }
-        set { if side == .client { client = newValue } else { upstream = newValue } }
+    /// Goes on with frames that have been kept, as far as hooks for messages let it.
+    func goOnWithGated(_ side: Side, _ batch: inout WebSocketBatch) {
+        guard let busy = self[side].busy, !busy.isWaiting, !busy.gated.isEmpty else { return }
+        let gated = busy.gated
+        busy.gated = []
+        pass(gated.span, side, &batch)
     }
 }

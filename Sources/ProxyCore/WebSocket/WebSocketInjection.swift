@@ -2,21 +2,20 @@ package import Wire
 
 /// What is sent between the frames and messages that come.
 extension WebSocketPlane {
-    /// Sends a message that a script has made; hooks from these positions on see it.
+    /// Sends a message that a script has made; hooks from these positions on see it. Text has to be UTF-8.
     ///
     /// - Returns: false where it cannot be sent: the side was told goodbye, or more waits than may.
     package func inject(
         _ opcode: WebSocketOpcode, _ payload: [UInt8], to side: Side, firstMessageHook: Int,
         firstFrameHook: Int
     ) -> Bool {
-        guard !isTold(side), ending == nil || ending?.waitsForMessages == true else { return false }
+        guard !isMute(side), ending == nil || ending?.waitsForMessages == true else { return false }
         let busy = busy(side.other)
-        guard busy.jobs.isEmpty || busy.jobBytes &+ payload.count <= Self.maxQueued else { return false }
+        guard busy.jobs.isEmpty || busy.jobs.bytes &+ payload.count <= Self.maxQueued else { return false }
         busy.jobs.append(
             WebSocketJob(
                 opcode: opcode, payload: payload, firstMessageHook: firstMessageHook,
                 firstFrameHook: firstFrameHook, isInjected: true))
-        busy.jobBytes &+= payload.count
         self[side.other].frames.stopsAtFrames = true
         if !self[side.other].isProcessing { flushWaiting(side.other) }
         return true
@@ -24,7 +23,7 @@ extension WebSocketPlane {
 
     /// Sends a control frame as soon as no other is in the middle.
     func sendControl(_ opcode: WebSocketOpcode, _ payload: Span<UInt8>, to side: Side) {
-        guard !isTold(side) else { return }
+        guard !isMute(side) else { return }
         let source = side.other
         if self[source].isProcessing || isWithinFrame(to: side) {
             WebSocketFraming.append(opcode, payload, maskKey: maskKey(to: side), to: &busy(source).controls)
@@ -44,11 +43,9 @@ extension WebSocketPlane {
 
     /// The last message that was sent to a side is not whole.
     private func isWithinMessage(to side: Side) -> Bool {
-        if isWithinFrame(to: side) { return true }
         let direction = self[side.other]
-        if direction.isPassing { return true }
-        let isPutTogether = codecs != nil || !rules.messages(from: side.other).isEmpty
-        return !isPutTogether && direction.frames.isWithinMessage
+        guard !direction.isCollecting else { return false }
+        return !direction.frames.isAtMessageBoundary
     }
 
     func flushWaiting(_ side: Side) {
@@ -65,14 +62,13 @@ extension WebSocketPlane {
     func sendWaiting(_ side: Side, into out: inout [UInt8]) {
         let target = side.other
         sendControls(side, into: &out)
-        while let busy = self[side].busy, busy.waiting == nil, !busy.jobs.isEmpty,
-            !isWithinMessage(to: target)
+        // What came and waits for its hooks has not begun to be sent, so that these can go before it.
+        while let busy = self[side].busy, busy.waitingJob == nil, !busy.jobs.isEmpty,
+            !isWithinMessage(to: target), let job = busy.jobs.popFirst()
         {
-            let job = busy.jobs.removeFirst()
-            busy.jobBytes &-= job.payload.count
             run(job, side, into: &out)
         }
-        if let ending, let told = ending.told, !ending[target].isTold, !ending[target].isLost,
+        if let ending, let told = ending.told, !isMute(target),
             ending.waitsForMessages ? isBetweenMessages(target) : !isWithinFrame(to: target)
         {
             let apart = ending.toldApart.flatMap {
@@ -88,22 +84,30 @@ extension WebSocketPlane {
         }
         let isWaiting =
             self[side].busy.map { !$0.jobs.isEmpty || !$0.controls.isEmpty } ?? false
-            || ending.map { $0.told != nil && !$0[target].isTold && !$0[target].isLost } ?? false
+            || ending?.told != nil && !isMute(target)
         self[side].frames.stopsAtFrames = isWaiting
     }
 
     /// Nothing that came for a side is on its way to it.
     private func isBetweenMessages(_ side: Side) -> Bool {
         let direction = self[side.other]
-        return !isWithinMessage(to: side) && direction.busy?.waiting == nil
-            && direction.busy?.assembly == nil && direction.busy?.jobs.isEmpty ?? true
+        // What is not listened to any more does not come to its end.
+        guard !direction.isDeaf else { return !isWithinFrame(to: side) }
+        guard !direction.isCollecting, direction.frames.isAtMessageBoundary else { return false }
+        guard let busy = direction.busy else { return true }
+        return !busy.isWaiting && busy.jobs.isEmpty && busy.gated.isEmpty
+    }
+
+    func sendWaiting(_ side: Side, into batch: inout WebSocketBatch) {
+        batch.prepare(commons)
+        sendWaiting(side, into: &batch.out)
     }
 
     func sendControls(_ side: Side, into out: inout [UInt8]) {
         guard let busy = self[side].busy, !busy.controls.isEmpty, !isWithinFrame(to: side.other) else {
             return
         }
-        if !isTold(side.other) { out.append(copying: busy.controls) }
+        if !isMute(side.other) { out.append(copying: busy.controls) }
         busy.controls = []
     }
 
@@ -121,8 +125,7 @@ extension WebSocketPlane {
             verdict = owner.judge(item, from: first)
         }
         if case .waiting = verdict {
-            busy(side).waiting = WebSocketWait(item: item, what: .job(job))
-            return
+            return wait(item, .job(job), side)
         }
         finish(job, verdict, item, side, into: &out)
     }
@@ -133,26 +136,35 @@ extension WebSocketPlane {
         into out: inout [UInt8]
     ) {
         defer { commons.items.giveBack(item) }
-        guard !isTold(side.other) else { return }
+        guard !isMute(side.other) else { return }
         switch verdict {
         case .pass: emit(job, item.data, side, into: &out)
+        // The frame of a message goes on as one, whatever it is cut into.
+        case .replace(let payloads) where job.stage == .frame:
+            if !payloads.isEmpty {
+                emit(job, payloads.reduce(into: []) { $0.append(copying: $1) }, side, into: &out)
+            }
         // Those that have frame hooks before them are put at the head of the queue: the last one first.
         case .replace(let payloads):
             let isQueued = goesToFrameHooks(job, side)
             for payload in isQueued ? payloads.reversed() : payloads { emit(job, payload, side, into: &out) }
         case .split(let payloads, let position):
-            let busy = busy(side)
-            busy.jobs.insert(
-                contentsOf: payloads.map { payload in
+            queueFirst(
+                payloads.map { payload in
                     var job = job
                     job.payload = payload
                     job.firstMessageHook = position
                     return job
-                }, at: 0)
-            busy.jobBytes &+= payloads.reduce(0) { $0 &+ $1.count }
+                }, side)
         case .drop, .waiting: break
         case .close(let code, let reason): end(code, reason)
         }
+    }
+
+    /// These are the next to be sent.
+    func queueFirst(_ jobs: [WebSocketJob], _ side: Side) {
+        busy(side).jobs.prepend(jobs)
+        self[side].frames.stopsAtFrames = true
     }
 
     private func goesToFrameHooks(_ job: WebSocketJob, _ side: Side) -> Bool {
@@ -164,9 +176,7 @@ extension WebSocketPlane {
             var frame = job
             frame.stage = .frame
             frame.payload = payload
-            let busy = busy(side)
-            busy.jobs.insert(frame, at: 0)
-            busy.jobBytes &+= payload.count
+            queueFirst([frame], side)
             return
         }
         self[side].surplus &+= 1

@@ -3,92 +3,49 @@ internal import Wire
 
 /// When something is due on a WebSocket: pings, their answers, its end for want of traffic. Milliseconds of the
 /// monotonic clock, `never` where nothing is.
-///
-/// Kept as distances of four bytes from a time that is moved on now and then: there may be as many as there are tunnels.
 struct WebSocketLiveness {
     static let never = Int64.max
-    private static let nothing = UInt32.max
 
     struct Leg {
-        fileprivate var nextPing = WebSocketLiveness.nothing
-        fileprivate var pongDue = WebSocketLiveness.nothing
+        var nextPing = WebSocketLiveness.never
+        /// When the oldest ping that has no answer should have had one.
+        var pongDue = WebSocketLiveness.never
+        /// When the last bytes came.
+        var lastReceived: Int64
         /// Of the last ping that was answered, in microseconds; 0 before.
         var roundTrip: UInt32 = 0
     }
 
-    private var base: Int64
-    private var client = Leg()
-    private var upstream = Leg()
-    private var received: UInt32 = 0
-    private var active: UInt32 = 0
-    private var end = WebSocketLiveness.nothing
+    var client: Leg
+    var upstream: Leg
+    /// What `websocket_idle_timeout` counts from.
+    var lastActive: Int64
+    /// The tunnel is to end then, as its worker or its scripts do.
+    var endsAt = WebSocketLiveness.never
     /// Begins the payloads of our pings, which tells their answers from others.
     let key: UInt32
 
-    /// Anything came from either side: what `proxy_read_timeout` counts from.
-    var lastReceived: Int64 {
-        get { base &+ Int64(received) }
-        set {
-            // Half of what fits, so that nothing that is due later is cut short.
-            if newValue &- base > Int64(UInt32.max / 2) { rebase(newValue) }
-            received = distance(newValue)
-        }
-    }
-
-    /// What `websocket_idle_timeout` counts from.
-    var lastActive: Int64 {
-        get { base &+ Int64(active) }
-        set { active = distance(newValue) }
-    }
-
-    /// The tunnel is to end then, as its worker or its scripts do.
-    var endsAt: Int64 {
-        get { time(end) }
-        set { end = distance(newValue) }
-    }
-
-    func nextPing(_ side: TunnelStateMachine.Side) -> Int64 { time(self[side].nextPing) }
-    mutating func setNextPing(_ side: TunnelStateMachine.Side, _ time: Int64) {
-        self[side].nextPing = distance(time)
-    }
-
-    /// When the oldest ping that has no answer should have had one.
-    func pongDue(_ side: TunnelStateMachine.Side) -> Int64 { time(self[side].pongDue) }
-    mutating func setPongDue(_ side: TunnelStateMachine.Side, _ time: Int64) {
-        self[side].pongDue = distance(time)
-    }
-
-    private func time(_ distance: UInt32) -> Int64 {
-        distance == Self.nothing ? Self.never : base &+ Int64(distance)
-    }
-
-    /// What is due in more than seven weeks is looked at then, and put off again.
-    private func distance(_ time: Int64) -> UInt32 {
-        time == Self.never ? Self.nothing : UInt32(min(max(time &- base, 0), Int64(Self.nothing) &- 1))
-    }
-
-    private mutating func rebase(_ now: Int64) {
-        let times = (
-            lastActive, endsAt, nextPing(.client), pongDue(.client), nextPing(.upstream), pongDue(.upstream)
-        )
-        base = now
-        lastActive = times.0
-        endsAt = times.1
-        setNextPing(.client, times.2)
-        setPongDue(.client, times.3)
-        setNextPing(.upstream, times.4)
-        setPongDue(.upstream, times.5)
-    }
-
     init(_ rules: WebSocketRules, now: Int64, random: UInt32) {
-        base = now
+        client = Leg(lastReceived: now)
+        upstream = Leg(lastReceived: now)
+        lastActive = now
         key = random
         take(rules, now: now)
     }
 
+    /// What `proxy_read_timeout` counts from.
+    var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
+
     subscript(side: TunnelStateMachine.Side) -> Leg {
+        @inline(__always)
         get { side == .client ? client : upstream }
-        set { if side == .client { client = newValue } else { upstream = newValue } }
+        @inline(__always)
+        _modify {
+            switch side {
+            case .client: yield &client
+            case .upstream: yield &upstream
+            }
+        }
     }
 
     /// Begins to send pings as `rules` have it, or ends to.
@@ -99,12 +56,12 @@ struct WebSocketLiveness {
         let interval = Int64(rules.settings.pingInterval)
         for (side, leg) in [(TunnelStateMachine.Side.client, WebSocketLegs.client), (.upstream, .upstream)] {
             guard interval > 0, rules.settings.pingTo.contains(leg) else {
-                setNextPing(side, Self.never)
-                setPongDue(side, Self.never)
+                self[side].nextPing = Self.never
+                self[side].pongDue = Self.never
                 continue
             }
             let spread = UInt64(key ^ (side == .client ? 0 : 0x5bd1_e995)) &* UInt64(interval &- interval / 2)
-            setNextPing(side, now &+ interval / 2 &+ Int64(spread &>> 32))
+            self[side].nextPing = now &+ interval / 2 &+ Int64(spread &>> 32)
         }
     }
 
@@ -133,8 +90,8 @@ struct WebSocketLiveness {
 struct WebSocketScriptPing {
     var side: TunnelStateMachine.Side
     var payload: [UInt8]
-    /// The script's own.
-    var token: Int
+    /// The script's own; `nil` once nobody waits for the answer any more, which goes no further all the same.
+    var token: Int?
     /// Microseconds.
     var sentAt: Int64
     /// Milliseconds.
@@ -147,12 +104,12 @@ extension WebSocketPlane {
     package var deadline: Int64 {
         if let ending { return ending.isOver ? WebSocketLiveness.never : ending.due }
         var deadline = min(
-            liveness.nextPing(.client), liveness.pongDue(.client), liveness.nextPing(.upstream),
-            liveness.pongDue(.upstream), liveness.endsAt)
+            liveness.client.nextPing, liveness.client.pongDue, liveness.upstream.nextPing,
+            liveness.upstream.pongDue, liveness.endsAt)
         deadline = min(deadline, liveness.lastReceived &+ rules.readTimeout)
         let idle = Int64(rules.settings.idleTimeout)
         if idle > 0 { deadline = min(deadline, liveness.lastActive &+ idle) }
-        for ping in scriptPings { deadline = min(deadline, ping.due) }
+        for ping in scriptPings where ping.token != nil { deadline = min(deadline, ping.due) }
         return deadline
     }
 
@@ -165,6 +122,11 @@ extension WebSocketPlane {
     package func timePassed() {
         let now = owner.now
         if let ending { return timePassed(now, ending) }
+        // Time that hooks take is not the peers'.
+        for side in [Side.client, .upstream] where self[side].busy?.isWaiting == true {
+            liveness[side].lastReceived = now
+            liveness.lastActive = now
+        }
         if now >= liveness.lastReceived &+ rules.readTimeout {
             return end(WebSocketCloseCode.goingAway, Array("nothing came within proxy_read_timeout".utf8))
         }
@@ -177,22 +139,28 @@ extension WebSocketPlane {
             return end(WebSocketCloseCode.goingAway, [], atMessages: true)
         }
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
-        guard !scriptPings.isEmpty else { return }
-        while let index = scriptPings.firstIndex(where: { now >= $0.due }) {
-            owner.pingEnded(scriptPings.remove(at: index).token, roundTrip: nil)
+        while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.due }) {
+            if let token = forgetPing(at: index) { owner.pingEnded(token, roundTrip: nil) }
         }
     }
 
     private func timePassed(_ now: Int64, on side: Side) {
         let timeout = Int64(rules.settings.pongTimeout)
-        if now >= liveness.pongDue(side) {
+        if now >= liveness[side].pongDue {
             // An answer may lie where it is not read, behind what the other side or a hook does not take.
-            guard owner.isBlocked(side) || isPaused(side) else { return died(side) }
-            liveness.setPongDue(side, now &+ timeout)
+            // Nor is who sends dead: the answer may stand behind a long frame, or a long queue.
+            let heardUntil = liveness[side].lastReceived &+ timeout
+            if owner.isBlocked(side) || isPaused(side) {
+                liveness[side].pongDue = now &+ timeout
+            } else if now < heardUntil {
+                liveness[side].pongDue = heardUntil
+            } else {
+                return died(side)
+            }
         }
-        guard now >= liveness.nextPing(side) else { return }
-        liveness.setNextPing(side, now &+ Int64(rules.settings.pingInterval))
-        if liveness.pongDue(side) == WebSocketLiveness.never { liveness.setPongDue(side, now &+ timeout) }
+        guard now >= liveness[side].nextPing else { return }
+        liveness[side].nextPing = now &+ Int64(rules.settings.pingInterval)
+        if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = now &+ timeout }
         sendControl(.ping, liveness.pingPayload(microseconds: owner.microseconds).span, to: side)
     }
 
@@ -201,7 +169,7 @@ extension WebSocketPlane {
     ///
     /// - Returns: whether it could be sent.
     package func ping(_ side: Side, payload: [UInt8]?, token: Int) -> Bool {
-        guard ending == nil, scriptPings.count < 64 else { return false }
+        guard ending == nil, scriptPings.count(where: { $0.token != nil }) < 64 else { return false }
         let microseconds = owner.microseconds
         let payload = payload ?? liveness.pingPayload(microseconds: microseconds)
         scriptPings.append(
@@ -215,7 +183,22 @@ extension WebSocketPlane {
 
     /// A script does not wait for its ping any more.
     package func forgetPing(_ token: Int) {
-        if !scriptPings.isEmpty { scriptPings.removeAll { $0.token == token } }
+        if let index = scriptPings.firstIndex(where: { $0.token == token }) { _ = forgetPing(at: index) }
+    }
+
+    /// Late answers that are looked out for.
+    private static let maxForgotten = 16
+
+    private func forgetPing(at index: Int) -> Int? {
+        guard let token = scriptPings[index].token.take() else { return nil }
+        // Those with our payload are known by that.
+        if liveness.sentTime(ofPing: scriptPings[index].payload) != nil { scriptPings.remove(at: index) }
+        if scriptPings.count(where: { $0.token == nil }) > Self.maxForgotten,
+            let oldest = scriptPings.firstIndex(where: { $0.token == nil })
+        {
+            scriptPings.remove(at: oldest)
+        }
+        return token
     }
 
     /// Takes a pong: an answer to a ping of ours goes no further.
@@ -227,21 +210,32 @@ extension WebSocketPlane {
             isOurs = true
             let roundTrip = UInt32(truncatingIfNeeded: owner.microseconds) &- sentTime
             liveness[side].roundTrip = max(1, roundTrip)
-            liveness.setPongDue(side, WebSocketLiveness.never)
+            liveness[side].pongDue = WebSocketLiveness.never
         }
-        while let index = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) {
-            isOurs = true
-            let ping = scriptPings.remove(at: index)
-            let roundTrip = max(1, owner.microseconds &- ping.sentAt)
+        guard let last = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) else {
+            return isOurs
+        }
+        // RFC 6455 §5.5.3: one answer may be for several pings, the latest of which it repeats. Where those before it
+        // are only late, as behind a hook, they go no further either.
+        let ping = scriptPings.remove(at: last)
+        let earlier = scriptPings[..<last].filter { $0.side == side && $0.token != nil }
+        for ping in earlier { if let token = ping.token { forgetPing(token) } }
+        let microseconds = owner.microseconds
+        for ping in earlier + [ping] {
+            guard let token = ping.token else { continue }
+            let roundTrip = max(1, microseconds &- ping.sentAt)
             liveness[side].roundTrip = UInt32(clamping: roundTrip)
-            owner.pingEnded(ping.token, roundTrip: Int(roundTrip))
+            owner.pingEnded(token, roundTrip: Int(roundTrip))
         }
-        return isOurs
+        return true
     }
 
     /// Takes answers to pings of ours out of what is held behind a hook that waits, which may be for one of them.
     func takePongs(_ busy: WebSocketBusy, from side: Side) {
-        guard scriptPings.contains(where: { $0.side == side }) else { return }
+        // The rest of a message that is put together may be what is held.
+        guard waitsForPong(of: side), self[side].frames.isAtFrameBoundary else {
+            return
+        }
         let role: WebSocketRole = side == .client ? .server : .client
         let reserved = self[side].frames.allowedReserved
         let held = busy.held
@@ -268,8 +262,14 @@ extension WebSocketPlane {
             || scriptPings.contains { $0.side == side && $0.payload == payload }
     }
 
+    /// A script waits for this side's answer.
+    func waitsForPong(of side: Side) -> Bool {
+        scriptPings.contains { $0.side == side && $0.token != nil }
+    }
+
     func forgetScriptPings() {
-        guard !scriptPings.isEmpty else { return }
-        while let ping = scriptPings.popLast() { owner.pingEnded(ping.token, roundTrip: nil) }
+        while let index = scriptPings.firstIndex(where: { $0.token != nil }) {
+            if let token = forgetPing(at: index) { owner.pingEnded(token, roundTrip: nil) }
+        }
     }
 }

@@ -58,17 +58,18 @@ package final class WebSocketPlane {
 
     package unowned let owner: any WebSocketPlaneOwner
     package private(set) var rules: WebSocketRules
-    private var fromClient: WebSocketDirection
-    private var fromUpstream: WebSocketDirection
+    /// From the client, and from the upstream.
+    private var directions: [2 of WebSocketDirection]
     var liveness: WebSocketLiveness
     private var extras: Extras?
+    private var bytesToClient: Int64 = 0
+    private var bytesToUpstream: Int64 = 0
 
     /// What most planes have not, most of the time.
     private final class Extras {
         var codecs: WebSocketCodecs?
         var ending: WebSocketEnding?
         var scriptPings: [WebSocketScriptPing] = []
-        var gates = WebSocketGates()
     }
 
     private var needed: Extras {
@@ -92,17 +93,8 @@ package final class WebSocketPlane {
     /// What scripts have asked to be told of.
     var scriptPings: [WebSocketScriptPing] {
         get { extras?.scriptPings ?? [] }
-        set { needed.scriptPings = newValue }
+        set { if extras != nil || !newValue.isEmpty { needed.scriptPings = newValue } }
     }
-
-    /// Which frames hooks for frames have let through.
-    var gates: WebSocketGates {
-        get { extras?.gates ?? WebSocketGates() }
-        set { needed.gates = newValue }
-    }
-
-    private var bytesToClient: Int64 = 0
-    private var bytesToUpstream: Int64 = 0
 
     /// Bytes that scripts may have waiting to be sent in one direction.
     package static let maxQueued = 1 << 20
@@ -114,36 +106,19 @@ package final class WebSocketPlane {
     ) {
         self.rules = rules
         self.owner = owner
-        fromClient = WebSocketDirection(
-            receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits)
-        fromUpstream = WebSocketDirection(
-            receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits)
+        directions = [
+            WebSocketDirection(
+                receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits),
+            WebSocketDirection(
+                receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits),
+        ]
         liveness = WebSocketLiveness(rules, now: owner.now, random: rules.commons.random())
         if let codecs { needed.codecs = codecs }
     }
 
-    /// By value: an accessor that lends the direction would have a frame allocated with each use.
     subscript(side: Side) -> WebSocketDirection {
-        @inline(__always) get { side == .client ? fromClient : fromUpstream }
-        @inline(__always) set {
-            if side == .client { fromClient = newValue } else { fromUpstream = newValue }
-        }
-    }
-
-    @inline(__always)
-    private func next(
-        _ side: Side, _ bytes: Span<UInt8>, _ offset: inout Int, passes: Bool
-    ) -> WebSocketFrameStream.Event {
-        side == .client
-            ? fromClient.frames.next(bytes, &offset, passes: passes, limits: rules.limits)
-            : fromUpstream.frames.next(bytes, &offset, passes: passes, limits: rules.limits)
-    }
-
-    @inline(__always)
-    private func take(_ count: Int, _ side: Side, of bytes: Span<UInt8>, _ offset: inout Int) -> Range<Int> {
-        side == .client
-            ? fromClient.frames.take(count, of: bytes, &offset)
-            : fromUpstream.frames.take(count, of: bytes, &offset)
+        @inline(__always) _read { yield directions[side == .client ? 0 : 1] }
+        @inline(__always) _modify { yield &directions[side == .client ? 0 : 1] }
     }
 
     func busy(_ side: Side) -> WebSocketBusy {
@@ -158,8 +133,8 @@ package final class WebSocketPlane {
     /// Nothing is to be read from this side: a hook waits with what came from it. But where it waits for this side's
     /// answer to a ping, that is looked for in what follows, as far as to a limit.
     package func isPaused(_ side: Side) -> Bool {
-        guard let busy = self[side].busy, busy.waiting != nil else { return false }
-        return busy.held.count >= Self.maxAhead || !scriptPings.contains { $0.side == side }
+        guard let busy = self[side].busy, busy.isWaiting else { return false }
+        return busy.held.count >= Self.maxAhead || !waitsForPong(of: side)
     }
 
     /// Bytes that are read behind what a hook waits with, for the sake of the answer to its ping.
@@ -174,10 +149,13 @@ package final class WebSocketPlane {
     }
 
     /// Bytes that scripts have sent to a side and that wait for frames to end.
-    package func queuedBytes(to side: Side) -> Int { self[side.other].busy?.jobBytes ?? 0 }
+    package func queuedBytes(to side: Side) -> Int { self[side.other].busy?.jobs.bytes ?? 0 }
 
     /// What zlib holds, in bytes.
     package var deflateMemory: Int { codecs?.memory ?? 0 }
+
+    /// Nothing is kept for either direction: what is left is what an idle WebSocket takes.
+    package var holdsNothing: Bool { self[.client].busy == nil && self[.upstream].busy == nil }
 
     /// Bytes that were sent to a side.
     package func bytesSent(to side: Side) -> Int64 { side == .client ? bytesToClient : bytesToUpstream }
@@ -195,15 +173,14 @@ package final class WebSocketPlane {
 
     /// Takes what a side has sent.
     package func receive(_ bytes: Span<UInt8>, from side: Side) {
-        liveness.lastReceived = owner.now
+        liveness[side].lastReceived = owner.now
         guard !self[side].isDeaf else { return }
-        guard let busy = self[side].busy, busy.waiting != nil || !busy.held.isEmpty else {
+        guard let busy = self[side].busy, busy.isWaiting || !busy.held.isEmpty else {
             return run(bytes, from: side)
         }
         busy.held.append(copying: bytes, bytes.indices)
-        if busy.waiting != nil { takePongs(busy, from: side) }
-        guard busy.waiting == nil, busy.held.count >= busy.needed else { return }
-        runHeld(side)
+        guard !busy.isWaiting else { return takePongs(busy, from: side) }
+        if busy.held.count >= busy.needed { runHeld(side) }
     }
 
     /// Goes on with what was held.
@@ -216,8 +193,7 @@ package final class WebSocketPlane {
     }
 
     private func run(_ bytes: Span<UInt8>, from side: Side) {
-        let taken =
-            rules.frames(from: side).isEmpty ? process(bytes, from: side) : gate(bytes, from: side)
+        let taken = hasGate(side) ? gate(bytes, from: side) : process(bytes, from: side)
         guard taken < bytes.count, !self[side].isDeaf else { return settle(side) }
         let busy = busy(side)
         busy.held.append(copying: bytes, taken..<bytes.count)
@@ -236,27 +212,43 @@ package final class WebSocketPlane {
     /// Works on input as far as it goes.
     ///
     /// - Returns: how many bytes were taken; the rest is to be held.
-    func process(_ bytes: Span<UInt8>, from side: Side) -> Int {
-        var batch = WebSocketBatch(commons.takeBuffer())
-        let passes = !assembles(side)
+    private func process(_ bytes: Span<UInt8>, from side: Side) -> Int {
+        var batch = WebSocketBatch()
+        self[side].isProcessing = true
+        let taken = follow(bytes, from: side, &batch)
+        batch.finish(bytes, upTo: taken, for: self, side)
+        self[side].isProcessing = false
+        if self[side].frames.stopsAtFrames { flushWaiting(side) }
+        return taken
+    }
+
+    /// Follows what came, or what hooks for frames have made of it, as far as it goes. What is not left out of the batch
+    /// goes on.
+    ///
+    /// - Returns: how many bytes were taken.
+    func follow(_ bytes: Span<UInt8>, from side: Side, _ batch: inout WebSocketBatch) -> Int {
+        let passes = !assembles(side) || isMute(side.other)
         var offset = 0
         // Bytes of control frames, and of answers to our pings: neither are messages.
         var (controlBytes, answerBytes) = (0, 0)
-        self[side].isProcessing = true
         steps: while !self[side].isDeaf {
             if self[side].frames.stopsAtFrames {
                 batch.gather(bytes, upTo: offset, for: self, side)
-                sendWaiting(side, into: &batch.out)
+                sendWaiting(side, into: &batch)
             }
             if let busy = self[side].busy {
-                if busy.waiting != nil { break }
+                if busy.isWaiting { break }
                 if busy.assembly != nil, !self[side].frames.isAtFrameBoundary {
                     guard offset < bytes.count else { break }
                     collect(bytes, &offset, side, busy, &batch)
                     continue
                 }
             }
-            switch next(side, bytes, &offset, passes: passes) {
+            // Hooks that are gone may have left a message half put together.
+            let isCollecting = self[side].isCollecting
+            switch self[side].frames.next(
+                bytes, &offset, passes: passes && !isCollecting, limits: rules.limits)
+            {
             case .end: break steps
             case .cut:
                 busy(side).needed = 0
@@ -283,13 +275,9 @@ package final class WebSocketPlane {
                 fail(WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, offset, &batch)
             }
         }
-        self[side].isProcessing = false
-        let isActive =
-            rules.settings.idleCounts == .messages ? offset > controlBytes : offset > answerBytes
-        if isActive { liveness.lastActive = liveness.lastReceived }
-        batch.finish(bytes, upTo: offset, for: self, side)
-        commons.giveBack(batch.out)
-        if self[side].frames.stopsAtFrames { flushWaiting(side) }
+        if offset > (rules.countsMessages ? controlBytes : answerBytes) {
+            liveness.lastActive = liveness[side].lastReceived
+        }
         return offset
     }
 
@@ -299,7 +287,7 @@ package final class WebSocketPlane {
         _ batch: inout WebSocketBatch
     ) {
         batch.exclude(offset..<bytes.count, bytes, for: self, side)
-        broke(side, code, Array(reason.utf8))
+        broke(side, code, reason)
     }
 
     /// Takes a whole control frame, which goes on where it lies unless it was for us.
@@ -342,22 +330,16 @@ package final class WebSocketPlane {
         _ header: WebSocketFrameHeader, from start: Int, _ bytes: Span<UInt8>, _ offset: inout Int,
         _ side: Side, _ batch: inout WebSocketBatch
     ) {
-        if self[side].isPassing {
-            if header.isFinal { self[side].isPassing = false }
-            return
-        }
-        if let busy = self[side].busy, busy.assembly != nil {
+        if self[side].isCollecting, let busy = self[side].busy {
             batch.exclude(start..<offset, bytes, for: self, side)
             addFrame(header, bytes.extracting(start..<offset), busy, side)
             // An empty frame has no payload that would be collected.
             if header.payloadLength == 0 { collect(bytes, &offset, side, busy, &batch) }
             return
         }
-        guard !isTold(side.other) else {
-            // Nothing of it can go on: nobody need see it.
-            self[side].isPassing = !header.isFinal
-            return
-        }
+        // The rest of a message that goes by, or what nobody will see.
+        if case .continuation = header.opcode { return }
+        if isMute(side.other) { return }
         let isCompressed = header.reserved == WebSocketFrameHeader.reserved1 && codecs != nil
         let codec = codecs?[side]
         let size = Int(clamping: header.payloadLength)
@@ -366,16 +348,14 @@ package final class WebSocketPlane {
             interest.includes(header.opcode, size: isCompressed || !header.isFinal ? 0 : size)
             && (header.reserved == 0 || isCompressed)
         let isTransformed = codec.map { $0.isTerminated || isCompressed } ?? false
-        guard isWanted || isTransformed else {
-            self[side].isPassing = !header.isFinal
-            return
-        }
+        guard isWanted || isTransformed else { return }
         guard size <= rules.assembledLimit else {
+            self[side].isCollecting = true
             return fail(
                 WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, start, &batch)
         }
         if header.isFinal, !isTransformed, offset &+ size <= bytes.count {
-            let payload = take(size, side, of: bytes, &offset)
+            let payload = self[side].frames.take(size, of: bytes, &offset)
             return judgeAtOnce(header, payload, start, bytes, side, &batch)
         }
         batch.exclude(start..<offset, bytes, for: self, side)
@@ -401,7 +381,7 @@ package final class WebSocketPlane {
         } else {
             item.data.append(copying: bytes, payload)
         }
-        if header.opcode == .text, !item.isUTF8 {
+        if case .text = header.opcode, !item.isUTF8 {
             commons.items.giveBack(item)
             return fail(
                 WebSocketCloseCode.invalidPayload, "text is not UTF-8", from: side, bytes, start, &batch)
@@ -410,17 +390,18 @@ package final class WebSocketPlane {
         // What the hook has sent by itself goes before the message that it was called for.
         if self[side].frames.stopsAtFrames {
             batch.gather(bytes, upTo: start, for: self, side)
-            sendWaiting(side, into: &batch.out)
+            sendWaiting(side, into: &batch)
         }
         switch verdict {
         case .pass: commons.items.giveBack(item)
         case .waiting:
             var raw: [UInt8] = []
             raw.append(copying: bytes, start..<payload.upperBound)
-            busy(side).waiting = WebSocketWait(item: item, what: .message(raw: raw, isCompressed: false))
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
+            wait(item, .message(raw: raw, isCompressed: false), side)
         case .drop, .replace, .split, .close:
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
+            batch.prepare(commons)
             apply(verdict, item, isCompressed: false, raw: Span(), side, into: &batch.out)
         }
     }
@@ -439,7 +420,7 @@ package final class WebSocketPlane {
         _ bytes: Span<UInt8>, _ offset: inout Int, _ side: Side, _ busy: WebSocketBusy,
         _ batch: inout WebSocketBatch
     ) {
-        let range = take(.max, side, of: bytes, &offset)
+        let range = self[side].frames.take(.max, of: bytes, &offset)
         batch.exclude(range, bytes, for: self, side)
         guard var assembly = busy.assembly.take() else { return }
         if let breach = assembly.take(bytes.extracting(range), codecs?[side], limit: rules.assembledLimit) {
@@ -451,9 +432,8 @@ package final class WebSocketPlane {
             let tooLong = assembly.item.data.count > rules.messages(from: side).maxSize
             if tooLong, assembly.isWanted, codecs?[side] == nil {
                 self[side].isCollecting = false
-                batch.out.append(copying: assembly.raw)
+                if !isMute(side.other) { batch.out.append(copying: assembly.raw) }
                 commons.items.giveBack(assembly.item)
-                self[side].isPassing = !assembly.isLastFrame
                 return
             }
             busy.assembly = assembly
@@ -466,23 +446,22 @@ package final class WebSocketPlane {
         self[side].isCollecting = false
         let item = assembly.item
         var verdict = WebSocketVerdict.pass
-        if assembly.isWanted,
+        if assembly.isWanted, !isMute(side.other),
             rules.messages(from: side).includes(assembly.opcode, size: item.data.count)
         {
             verdict = owner.judge(item, from: 0)
-            if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch.out) }
+            if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
         }
         if case .waiting = verdict {
-            self.busy(side).waiting = WebSocketWait(
-                item: item, what: .message(raw: assembly.raw, isCompressed: assembly.isCompressed))
-            return
+            return wait(item, .message(raw: assembly.raw, isCompressed: assembly.isCompressed), side)
         }
         let passes = if case .pass = verdict { true } else { false }
-        if passes, assembly.keepsRaw, !isTold(side.other), batch.out.isEmpty {
+        if passes, assembly.keepsRaw, !isMute(side.other), batch.out.isEmpty {
             // A long message is not copied once more.
             transmit(assembly.raw.span, then: Span(), to: side.other)
             commons.items.giveBack(item)
         } else {
+            batch.prepare(commons)
             apply(
                 verdict, item, isCompressed: assembly.isCompressed, raw: assembly.raw.span, side,
                 into: &batch.out)
@@ -497,7 +476,10 @@ package final class WebSocketPlane {
         into out: inout [UInt8]
     ) {
         defer { commons.items.giveBack(item) }
-        guard !isTold(side.other) else { return }
+        guard !isMute(side.other) else {
+            self[side].surplus &-= 1
+            return
+        }
         let codec = codecs?[side]
         switch verdict {
         case .pass:
@@ -524,10 +506,7 @@ package final class WebSocketPlane {
                     opcode: item.opcode, payload: payload, firstMessageHook: position, isInjected: false,
                     wasCompressed: isCompressed)
             }
-            let busy = busy(side)
-            busy.jobs.insert(contentsOf: jobs, at: 0)
-            busy.jobBytes &+= payloads.reduce(0) { $0 &+ $1.count }
-            self[side].frames.stopsAtFrames = true
+            queueFirst(jobs, side)
         case .close(let code, let reason):
             self[side].surplus &-= 1
             end(code, reason)
@@ -553,54 +532,61 @@ package final class WebSocketPlane {
         side == .upstream ? WebSocketMaskKey(random: commons.random()) : nil
     }
 
-    // MARK: After a wait
+    // MARK: Waits
+
+    /// Keeps what hooks wait with until `resume`.
+    func wait(_ item: WebSocketItem, _ what: WebSocketWait.What, _ side: Side) {
+        // Its side was lost while they ran.
+        guard !self[side].isDeaf else {
+            owner.cancel(item)
+            return commons.items.giveBack(item)
+        }
+        if case .job = what {
+            busy(side).waitingJob = WebSocketWait(item: item, what: what)
+        } else {
+            busy(side).waiting = WebSocketWait(item: item, what: what)
+        }
+    }
 
     /// The hooks of an item that waited have come to their end.
     package func resume(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
         let side = item.side
         guard let busy = self[side].busy else { return }
-        if case .waiting = verdict { return }
-        // Its turn comes when what was before it has gone on.
-        if busy.gateWait?.item === item {
-            busy.gateWait?.verdict = verdict
+        let wait: WebSocketWait
+        if let waiting = busy.waiting, waiting.item === item {
+            wait = waiting
+        } else if let waiting = busy.waitingJob, waiting.item === item {
+            wait = waiting
+        } else {
             return
         }
-        guard let wait = busy.waiting, wait.item === item else { return }
-        busy.waiting = nil
-        var out = commons.takeBuffer()
+        if case .waiting = verdict { return }
+        if case .job = wait.what { busy.waitingJob = nil } else { busy.waiting = nil }
+        var batch = WebSocketBatch(commons)
         self[side].isProcessing = true
-        if self[side].frames.stopsAtFrames { sendControls(side, into: &out) }
+        sendControls(side, into: &batch.out)
         switch wait.what {
         case .message(let raw, let isCompressed):
-            apply(verdict, item, isCompressed: isCompressed, raw: raw.span, side, into: &out)
+            apply(verdict, item, isCompressed: isCompressed, raw: raw.span, side, into: &batch.out)
         case .frame(let raw, let reserved):
-            self[side].isProcessing = false
-            commons.giveBack(out)
-            gateResumed(verdict, item, raw, reserved: reserved, side)
-            return goOn(side)
+            take(verdict, item, raw.span, reserved, side, &batch)
         case .job(let job):
-            finish(job, verdict, item, side, into: &out)
+            finish(job, verdict, item, side, into: &batch.out)
         }
-        if self[side].frames.stopsAtFrames { sendWaiting(side, into: &out) }
+        if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
+        goOnWithGated(side, &batch)
+        batch.finish(Span(), upTo: 0, for: self, side)
         self[side].isProcessing = false
-        if !out.isEmpty { transmit(out.span, then: Span(), to: side.other) }
-        commons.giveBack(out)
+        if self[side].frames.stopsAtFrames { flushWaiting(side) }
         goOn(side)
     }
 
+    /// Goes on with what is held, if nothing waits any more.
     private func goOn(_ side: Side) {
-        guard !self[side].isDeaf, let busy = self[side].busy, busy.waiting == nil else { return settle(side) }
-        if !busy.gated.isEmpty {
-            let gated = busy.gated
-            busy.gated = []
-            passGated(gated, side)
+        guard !self[side].isDeaf, let busy = self[side].busy, !busy.isWaiting, !busy.held.isEmpty else {
+            return settle(side)
         }
-        if let busy = self[side].busy, busy.waiting == nil, let wait = busy.gateWait.take() {
-            busy.waiting = wait
-            if let verdict = wait.verdict { return resume(wait.item, verdict) }
-        }
-        if let busy = self[side].busy, busy.waiting == nil, !busy.held.isEmpty { return runHeld(side) }
-        settle(side)
+        runHeld(side)
     }
 
     /// Scripts were loaded anew: from the next message on, theirs are the hooks.
@@ -612,8 +598,16 @@ package final class WebSocketPlane {
     /// No message is under way that hooks have seen, or wait with.
     package var isAtMessageBoundary: Bool {
         [Side.client, .upstream].allSatisfy { side in
-            self[side].busy?.waiting == nil && self[side].busy?.assembly == nil
-                && self[side].busy?.jobs.isEmpty ?? true
+            let direction = self[side]
+            if !direction.isDeaf {
+                if direction.isCollecting { return false }
+                // Those for frames have seen the beginning of what is not at its end.
+                if hasGate(side), direction.frames.isWithinMessage || direction.withheldStart != 0 {
+                    return false
+                }
+            }
+            guard let busy = direction.busy else { return true }
+            return !busy.isWaiting && busy.jobs.isEmpty && busy.gated.isEmpty
         }
     }
 }
@@ -680,12 +674,20 @@ extension WebSocketAssembly {
 
 /// What becomes of one piece of input: parts of it go on where they lie, others are left out, and what is written anew
 /// comes in between.
-struct WebSocketBatch {
+struct WebSocketBatch: ~Copyable {
     /// What goes out before the input from `start` on.
-    var out: [UInt8]
+    var out: [UInt8] = []
     private var start = 0
 
-    init(_ buffer: consuming [UInt8]) { out = buffer }
+    init() {}
+
+    init(_ commons: WebSocketCommons) { out = commons.takeBuffer() }
+
+    /// Sees to it that `out` has room from the worker's.
+    @inline(__always)
+    mutating func prepare(_ commons: WebSocketCommons) {
+        if out.capacity == 0 { out = commons.takeBuffer() }
+    }
 
     /// Takes what goes on up to `end` into `out`, so that something can be appended behind it.
     mutating func gather(
@@ -694,11 +696,12 @@ struct WebSocketBatch {
         guard end > start else { return }
         let range = start..<end
         start = end
-        guard !plane.isTold(side.other) else { return }
+        guard !plane.isMute(side.other) else { return }
         if range.count >= WebSocketCommons.directSize {
             plane.transmit(out.span, then: bytes.extracting(range), to: side.other)
             out.clear()
         } else {
+            prepare(plane.commons)
             out.append(copying: bytes, range)
         }
     }
@@ -712,12 +715,22 @@ struct WebSocketBatch {
         start = range.upperBound
     }
 
-    /// Sends everything, with one call.
-    mutating func finish(
+    /// Takes all that goes on of `bytes`; other input may follow.
+    mutating func close(
         _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
     ) {
-        let rest = start < end && !plane.isTold(side.other) ? start..<end : 0..<0
-        guard !out.isEmpty || !rest.isEmpty else { return }
-        plane.transmit(out.span, then: bytes.extracting(rest), to: side.other)
+        gather(bytes, upTo: end, for: plane, side)
+        start = 0
+    }
+
+    /// Sends everything, with one call.
+    consuming func finish(
+        _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
+    ) {
+        let rest = start < end && !plane.isMute(side.other) ? start..<end : 0..<0
+        if !out.isEmpty || !rest.isEmpty {
+            plane.transmit(out.span, then: bytes.extracting(rest), to: side.other)
+        }
+        if out.capacity > 0 { plane.commons.giveBack(out) }
     }
 }

@@ -10,6 +10,8 @@ package final class WebSocketRules {
     package let assembledLimit: Int
     /// `proxy_read_timeout`, in milliseconds.
     package let readTimeout: Int64
+    /// What is no message does not put `websocket_idle_timeout` off.
+    let countsMessages: Bool
     private let messagesFromClient: WebSocketInterest
     private let messagesFromUpstream: WebSocketInterest
     private let framesFromClient: WebSocketInterest
@@ -24,6 +26,7 @@ package final class WebSocketRules {
         self.settings = settings.webSocket
         self.commons = commons
         readTimeout = Int64(settings.proxyReadTimeout)
+        countsMessages = settings.webSocket.idleCounts == .messages
         let maxMessage = settings.webSocket.maxMessage
         let maxFragments = settings.webSocket.maxFragments
         limits = WebSocketLimits(
