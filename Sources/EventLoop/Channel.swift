@@ -42,6 +42,8 @@ open class Channel {
     open func writable() {}
     /// The deadline came, and was taken away.
     open func deadlinePassed() {}
+    /// The descriptor is about to be closed.
+    func willClose() {}
 
     // MARK: For subclasses
 
@@ -52,7 +54,7 @@ open class Channel {
     /// Nothing is watched: the channel has a deadline and that is all.
     var keepsTimeOnly: Bool { descriptor == Self.noDescriptor }
 
-    /// A channel without a descriptor, for its deadline.
+    /// A channel without a descriptor of its own: for its deadline, or for a `StreamTransport`.
     package init(timerOn loop: EventLoop) {
         self.loop = loop
         descriptor = Self.noDescriptor
@@ -87,6 +89,7 @@ open class Channel {
     /// Stops watching and closes the descriptor. Safe to call again.
     package final func close() {
         guard isOpen else { return }
+        willClose()
         release(closing: true)
     }
 
@@ -140,6 +143,18 @@ struct ChannelKey: Equatable, Sendable {
 }
 
 extension Channel {
+    /// What a transport without a descriptor has to tell, as the loop does for those with one.
+    package final func becomes(
+        readable: Bool = false, writable: Bool = false, ended: Bool = false, failed: Bool = false
+    ) {
+        var events: UInt32 = 0
+        if readable { events |= EventLoop.input }
+        if writable { events |= EventLoop.output }
+        if ended { events |= EventLoop.peerClosed }
+        if failed { events |= EventLoop.failure }
+        handle(events: events)
+    }
+
     /// The loop's side of an event.
     final func handle(events: UInt32) {
         let failed = events & (EventLoop.hangup | EventLoop.failure) != 0

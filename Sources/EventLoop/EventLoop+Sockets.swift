@@ -43,7 +43,7 @@ extension Channel {
 
     /// TCP alone; a network in memory delays nothing.
     package final func disableDelay() {
-        if loop.memory == nil { Sockets.disableDelay(descriptor) }
+        if loop.memory == nil, !keepsTimeOnly { Sockets.disableDelay(descriptor) }
     }
 
     /// A network in memory forgets no connection, so there it means nothing.
@@ -52,7 +52,8 @@ extension Channel {
     }
 
     /// Closing is to send a reset rather than wait for what is unsent.
-    package final func resetOnClose() {
+    final func resetSocketOnClose() {
+        if keepsTimeOnly { return }
         if let memory = loop.memory { return memory.resetOnClose(descriptor) }
         Sockets.resetOnClose(descriptor)
     }

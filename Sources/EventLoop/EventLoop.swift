@@ -203,6 +203,9 @@ package final class EventLoop {
         return scratch.fill(from: descriptor, limit: limit)
     }
 
+    /// As above, from what a channel has in place of its socket; an `errno` value below zero on failure.
+    func read(_ transport: StreamTransport, limit: Int) -> Int { scratch.fill(from: transport, limit: limit) }
+
     /// What the last read left in the scratch buffer. Valid until the next read of any channel of this loop.
     @_lifetime(borrow self)
     package func received(_ count: Int) -> Span<UInt8> {
@@ -281,7 +284,6 @@ package final class EventLoop {
     /// Entries in the queue of deadlines, for tests: those of closed channels stay for a while.
     var queuedDeadlines: Int { deadlines.count }
 
-    /// Calls `body` with every channel that is registered now. It may close any of them.
     /// Microseconds of the monotonic clock, looked up anew.
     package var microseconds: Int64 {
         guard memory == nil else { return now &* 1000 }
@@ -291,6 +293,7 @@ package final class EventLoop {
         return Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec) / 1000
     }
 
+    /// Calls `body` with every channel that is registered now. It may close any of them.
     package func forEachChannel(_ body: (Channel) -> Void) {
         for slot in slots { if let channel = slot.channel, channel.isOpen { body(channel) } }
     }
@@ -358,6 +361,14 @@ private final class ScratchBuffer {
     /// As `recv(2)`, which costs less than `read(2)` on a socket: -1 and `errno` on failure.
     func fill(from descriptor: Int32, limit: Int) -> Int {
         unsafe recv(descriptor, memory.baseAddress, min(limit, size), 0)
+    }
+
+    func fill(from transport: StreamTransport, limit: Int) -> Int {
+        // As long as this object, which lives through the call; a transport reads through no channel of its own loop.
+        var buffer = unsafe MutableSpan<UInt8>(
+            _unsafeStart: memory.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self),
+            count: min(limit, size))
+        return transport.read(into: &buffer)
     }
 
     func fill(from bytes: Span<UInt8>) {

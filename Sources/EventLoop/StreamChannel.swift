@@ -16,6 +16,8 @@ open class StreamChannel: Channel {
         case failed(Int32)
     }
 
+    /// What stands between this channel and its socket, if anything. Set before the first read or write.
+    package final var transport: StreamTransport?
     private var unsent: [UInt8] = []
     private var unsentStart = 0
     /// After what is unsent, the sending side is shut down.
@@ -41,6 +43,7 @@ open class StreamChannel: Channel {
     // MARK: Reading
 
     package final func read(limit: Int = .max) -> ReadResult {
+        if let transport { return read(from: transport, limit: limit) }
         while true {
             let count = loop.read(descriptor, limit: limit)
             if count > 0 {
@@ -62,6 +65,14 @@ open class StreamChannel: Channel {
                 return .failed(errno)
             }
         }
+    }
+
+    private func read(from transport: StreamTransport, limit: Int) -> ReadResult {
+        let count = loop.read(transport, limit: limit)
+        if count > 0 { return .bytes(count) }
+        mayRead = false
+        if count == 0 { return .end }
+        return -count == Int(EAGAIN) ? .wouldBlock : .failed(Int32(-count))
     }
 
     // MARK: Writing
@@ -87,10 +98,13 @@ open class StreamChannel: Channel {
     /// Shuts down the sending side once everything has been sent.
     package final func shutdownWhenSent() {
         guard isOpen else { return }
-        if unsent.isEmpty { loop.shutdownWrite(descriptor) } else { shutsDownWhenSent = true }
+        if unsent.isEmpty { shutdownWrite() } else { shutsDownWhenSent = true }
     }
 
-    /// Takes over what another channel of this connection had not sent yet.
+    private func shutdownWrite() {
+        if let transport { transport.shutdownWrite() } else { loop.shutdownWrite(descriptor) }
+    }
+
     private func keep(_ piece: Span<UInt8>, after taken: Int) {
         let taken = max(0, taken)
         guard taken < piece.count else { return }
@@ -101,6 +115,7 @@ open class StreamChannel: Channel {
     private func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
         let total = first.count + second.count + third.count
         guard total > 0 else { return 0 }
+        if let transport { return write(first, second, third, to: transport) }
         while true {
             let count: Int
             if let memory = loop.memory {
@@ -122,6 +137,18 @@ open class StreamChannel: Channel {
                 return 0
             }
         }
+    }
+
+    private func write(
+        _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>, to transport: StreamTransport
+    ) -> Int {
+        let count = transport.write(first, second, third)
+        if count >= 0 {
+            if count < first.count + second.count + third.count { mayWrite = false }
+            return count
+        }
+        if -count == Int(EAGAIN) { mayWrite = false } else { fail(Int32(-count)) }
+        return 0
     }
 
     private func transmit(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
@@ -162,6 +189,21 @@ open class StreamChannel: Channel {
         writeFailed(error)
     }
 
+    /// Set by `resetOnClose`.
+    private var closesWithReset = false
+
+    /// Closing is to tell the peer that what was sent is not whole, rather than wait for what is unsent.
+    package final func resetOnClose() {
+        closesWithReset = true
+        resetSocketOnClose()
+    }
+
+    final override func willClose() {
+        guard let transport else { return }
+        self.transport = nil
+        transport.close(withReset: closesWithReset)
+    }
+
     private var wasWritable = false
 
     public final override func writable() {
@@ -181,7 +223,7 @@ open class StreamChannel: Channel {
         unsentStart = 0
         if shutsDownWhenSent {
             shutsDownWhenSent = false
-            loop.shutdownWrite(descriptor)
+            shutdownWrite()
         }
         drained()
     }

@@ -1,0 +1,24 @@
+/// What carries a stream's bytes in place of its socket: TLS over that socket, or one stream of a connection that
+/// carries many.
+///
+/// Its calls answer as those of a non-blocking socket do, so that a `StreamChannel` need not know of it: a count of
+/// bytes, 0 for the end, or an `errno` value below zero, where -EAGAIN means that the channel will be told. It tells
+/// the channel by `Channel.becomes(readable:writable:)`, or leaves that to the loop where it reads the channel's own
+/// descriptor.
+///
+/// Open, and so public, because only an open class can be subclassed in another module.
+open class StreamTransport {
+    package init() {}
+
+    /// Reads what there is into the start of `buffer`. Fewer bytes than asked for do not mean that there are no more.
+    open func read(into buffer: inout MutableSpan<UInt8>) -> Int { 0 }
+
+    /// Takes bytes from the three pieces in their order, as many as there is room for.
+    open func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int { 0 }
+
+    /// Ends the sending side, after all that was written.
+    open func shutdownWrite() {}
+
+    /// The channel closes; with `reset`, what was sent is not to look whole. The descriptor is the channel's to close.
+    open func close(withReset: Bool) {}
+}
