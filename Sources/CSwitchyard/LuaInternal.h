@@ -35,6 +35,13 @@ void sy_lua_open_module(lua_State *L);
 
 /// lua_memory_limit, in bytes.
 size_t sy_lua_memory_limit(lua_State *L);
+struct sy_memory *sy_lua_memory(lua_State *L);
+
+/// Collects garbage where a buffer of lauxlib's, of so many bytes, would be refused for it; raises where it cannot fit.
+void sy_lua_make_room(lua_State *L, size_t size);
+/// luaL_addlstring and luaL_addvalue that make room.
+void sy_lua_add_text(luaL_Buffer *buffer, const char *text, size_t length);
+void sy_lua_add_value(luaL_Buffer *buffer);
 
 /// To be called where `sy_lua_interrupted`.
 _Noreturn void sy_lua_raise_interrupt(lua_State *L);
@@ -56,12 +63,16 @@ void sy_lua_leave_coroutine(lua_State *from, lua_State *former);
 void sy_lua_set_pattern_functions(lua_State *L);
 /// The same for the other functions of `string` that need it, patterns included, and for those of `table`.
 void sy_lua_set_string_functions(lua_State *L);
+void sy_lua_set_utf8_functions(lua_State *L);
 void sy_lua_set_table_functions(lua_State *L);
 /// Pushes the library `coroutine`: a lua_CFunction.
 int sy_lua_open_coroutine(lua_State *L);
 
 /// Gives the environment on top of the stack its own `require`.
 void sy_lua_set_require(lua_State *L);
+
+/// Replaces a field of the table on top of the stack by a closure over its former value.
+void sy_lua_wrap_function(lua_State *L, const char *name, lua_CFunction function);
 
 /// Opens the standard libraries: all of them, or what is left of them in the sandbox.
 void sy_lua_open_libraries(lua_State *L, bool sandboxed);

@@ -11,7 +11,7 @@ enum { SY_MEMORY_STEP = 16, SY_MEMORY_LISTED = 512 };
 typedef struct sy_block sy_block;
 typedef struct sy_chunk sy_chunk;
 
-typedef struct {
+typedef struct sy_memory {
     /// Bytes that Lua holds, and may hold.
     size_t used;
     size_t limit;

@@ -486,21 +486,21 @@ static void add_template(const matcher *m, luaL_Buffer *result, const uint8_t *s
     for (;;) {
         const char *escape = memchr(text, '%', (size_t)(text_end - text));
         if (escape == NULL) break;
-        luaL_addlstring(result, text, (size_t)(escape - text));
+        sy_lua_add_text(result, text, (size_t)(escape - text));
         char code = escape[1];
         if (code == '%') {
             luaL_addchar(result, '%');
         } else if (code == '0') {
-            luaL_addlstring(result, (const char *)start, (size_t)(end - start));
+            sy_lua_add_text(result, (const char *)start, (size_t)(end - start));
         } else if (code >= '1' && code <= '9') {
             push_capture(m, code - '1', start, end);
-            luaL_addvalue(result);
+            sy_lua_add_value(result);
         } else {
             luaL_error(m->L, "invalid use of '%%' in replacement string");
         }
         text = escape + 2;
     }
-    luaL_addlstring(result, text, (size_t)(text_end - text));
+    sy_lua_add_text(result, text, (size_t)(text_end - text));
 }
 
 /// Appends what replaces the match; returns false, and appends nothing, where it stays as it is.
@@ -522,7 +522,7 @@ static bool add_replacement(const matcher *m, luaL_Buffer *result, const uint8_t
         return false;
     }
     if (!lua_isstring(L, -1)) luaL_error(L, "invalid replacement value (a %s)", luaL_typename(L, -1));
-    luaL_addvalue(result);
+    sy_lua_add_value(result);
     return true;
 }
 
@@ -553,7 +553,7 @@ static int string_gsub(lua_State *L) {
         if (end != NULL && end != last) {
             count += 1;
             // Before the replacement is made: with its value on top of the stack the buffer could not grow.
-            luaL_addlstring(&result, (const char *)copied, (size_t)(s - copied));
+            sy_lua_add_text(&result, (const char *)copied, (size_t)(s - copied));
             copied = s;
             if (add_replacement(&m, &result, s, end)) {
                 copied = end;
@@ -568,7 +568,7 @@ static int string_gsub(lua_State *L) {
         if (is_anchored) break;
     }
     if (changed) {
-        luaL_addlstring(&result, (const char *)copied, (size_t)(m.subject_end - copied));
+        sy_lua_add_text(&result, (const char *)copied, (size_t)(m.subject_end - copied));
         luaL_pushresult(&result);
     } else {
         lua_pushvalue(L, 1);

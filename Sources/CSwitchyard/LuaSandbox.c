@@ -17,8 +17,7 @@ static bool is_sandboxed(lua_State *L) {
     return sandboxed;
 }
 
-/// Replaces a field by a closure over its former value.
-static void wrap_function(lua_State *L, const char *name, lua_CFunction function) {
+void sy_lua_wrap_function(lua_State *L, const char *name, lua_CFunction function) {
     lua_getfield(L, -1, name);
     lua_pushcclosure(L, function, 1);
     lua_setfield(L, -2, name);
@@ -231,11 +230,11 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
     open_library(L, LUA_GNAME, luaopen_base);
     lua_pushcfunction(L, sy_lua_print);
     lua_setfield(L, -2, "print");
-    wrap_function(L, "xpcall", base_xpcall);
+    sy_lua_wrap_function(L, "xpcall", base_xpcall);
     if (sandboxed) {
         remove_fields(L, removed_base);
-        wrap_function(L, "setmetatable", base_setmetatable);
-        wrap_function(L, "collectgarbage", base_collectgarbage);
+        sy_lua_wrap_function(L, "setmetatable", base_setmetatable);
+        sy_lua_wrap_function(L, "collectgarbage", base_collectgarbage);
     }
     open_library(L, LUA_COLIBNAME, sy_lua_open_coroutine);
     open_library(L, LUA_TABLIBNAME, luaopen_table);
@@ -245,9 +244,10 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
     if (sandboxed) remove_fields(L, removed_string);
     open_library(L, LUA_MATHLIBNAME, luaopen_math);
     open_library(L, LUA_UTF8LIBNAME, luaopen_utf8);
+    sy_lua_set_utf8_functions(L);
     if (sandboxed) {
         open_some(L, LUA_OSLIBNAME, luaopen_os, left_os);
-        wrap_function(L, "date", os_date);
+        sy_lua_wrap_function(L, "date", os_date);
         open_some(L, LUA_DBLIBNAME, luaopen_debug, left_debug);
         lua_pushcfunction(L, sy_lua_debug_traceback);
         lua_setfield(L, -2, "traceback");

@@ -1,4 +1,4 @@
-// Functions of `table` and `string` that, as Lua has them, may loop for hours without running an instruction of Lua's,
+// Functions of `table` that, as Lua has them, may loop for hours without running an instruction of Lua's,
 // where no hook interrupts them: over a length that a metamethod made up, or over an argument that is merely a number.
 // These ask in each round whether the hook's time is up.
 #include "LuaInternal.h"
@@ -97,7 +97,7 @@ static void add_element(lua_State *L, luaL_Buffer *text, lua_Integer index) {
         luaL_error(
             L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)index);
     }
-    luaL_addvalue(text);
+    sy_lua_add_value(text);
 }
 
 static int table_concat(lua_State *L) {
@@ -110,7 +110,7 @@ static int table_concat(lua_State *L) {
     luaL_buffinit(L, &text);
     for (; index < last; index++) {
         add_element(L, &text, index);
-        luaL_addlstring(&text, separator, separator_length);
+        sy_lua_add_text(&text, separator, separator_length);
     }
     if (index == last) add_element(L, &text, index);
     luaL_pushresult(&text);
@@ -169,84 +169,12 @@ static int table_sort(lua_State *L) {
     return sort(L);
 }
 
-// MARK: rep, format
-
-static int string_rep(lua_State *L) {
-    size_t length, separator_length;
-    const char *text = luaL_checklstring(L, 1, &length);
-    lua_Integer count = luaL_checkinteger(L, 2);
-    const char *separator = luaL_optlstring(L, 3, "", &separator_length);
-    size_t unit = length + separator_length;
-    // Lua's own counts through any number of empty strings.
-    if (count <= 0 || unit == 0) {
-        lua_pushliteral(L, "");
-        return 1;
-    }
-    if (unit > (size_t)LUA_MAXINTEGER / (lua_Unsigned)count) return luaL_error(L, "resulting string too large");
-    size_t total = unit * (size_t)count - separator_length;
-    luaL_Buffer result;
-    char *made = luaL_buffinitsize(L, &result, total);
-    memcpy(made, text, length);
-    if (count > 1) memcpy(made + length, separator, separator_length);
-    // What is there already is copied behind itself, twice as much each time.
-    for (size_t done = unit; done < total;) {
-        size_t copied = done < total - done ? done : total - done;
-        memcpy(made + done, made, copied);
-        done += copied;
-    }
-    luaL_pushresultsize(&result, total);
-    return 1;
-}
-
-/// Bytes of texts that `format` may look through to cut them: a tenth of a second, at most.
-static const size_t MAX_FORMATTED_TEXT = (size_t)256 << 20;
-
-/// Upvalue 1: Lua's own. To fit a text to a width it reads the whole of it, each time it occurs, though the result may
-/// be short.
-static int string_format(lua_State *L) {
-    const char *format = luaL_checkstring(L, 1);
-    size_t total = 0;
-    int argument = 1;
-    for (const char *p = strchr(format, '%'); p != NULL; p = strchr(p, '%')) {
-        p += 1;
-        if (*p == '%') {
-            p += 1;
-            continue;
-        }
-        argument += 1;
-        size_t modifiers = strspn(p, "-+ #0123456789.");
-        p += modifiers;
-        if (*p != 's' || modifiers == 0 || argument > lua_gettop(L)) continue;
-        sy_lua_poll(L);
-        size_t length;
-        luaL_tolstring(L, argument, &length);
-        lua_replace(L, argument);
-        total += length;
-        if (total > MAX_FORMATTED_TEXT) return luaL_error(L, "texts too long to be formatted");
-    }
-    return lua_tocfunction(L, lua_upvalueindex(1))(L);
-}
-
 // MARK: Definitions
-
-/// Replaces a field by a closure over its former value.
-static void wrap_function(lua_State *L, const char *name, lua_CFunction function) {
-    lua_getfield(L, -1, name);
-    lua_pushcclosure(L, function, 1);
-    lua_setfield(L, -2, name);
-}
 
 void sy_lua_set_table_functions(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"insert", table_insert}, {"remove", table_remove}, {"move", table_move}, {"concat", table_concat}, {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
-    wrap_function(L, "sort", table_sort);
-}
-
-void sy_lua_set_string_functions(lua_State *L) {
-    sy_lua_set_pattern_functions(L);
-    lua_pushcfunction(L, string_rep);
-    lua_setfield(L, -2, "rep");
-    wrap_function(L, "format", string_format);
+    sy_lua_wrap_function(L, "sort", table_sort);
 }

@@ -3,6 +3,8 @@
 
 #include "LuaInternal.h"
 
+#include <string.h>
+
 enum {
     /// How many levels are shown.
     LEVELS = 20,
@@ -28,7 +30,7 @@ void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int
     luaL_Buffer text;
     luaL_buffinit(L, &text);
     if (message != NULL) {
-        luaL_addstring(&text, message);
+        sy_lua_add_text(&text, message, strlen(message));
         luaL_addchar(&text, '\n');
     }
     luaL_addstring(&text, "stack traceback:");

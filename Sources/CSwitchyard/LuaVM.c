@@ -114,6 +114,8 @@ static void stack_grew(void *context) {
     if (vm->running != NULL && !vm->interrupted) lua_sethook(vm->running, overflow, LUA_MASKCOUNT, 1);
 }
 
+sy_memory *sy_lua_memory(lua_State *L) { return &sy_vm_of(L)->memory; }
+
 size_t sy_lua_memory_limit(lua_State *L) { return sy_vm_of(L)->memory.limit; }
 
 bool sy_lua_interrupted(lua_State *L) { return sy_vm_of(L)->interrupted; }
@@ -223,7 +225,7 @@ static void join(lua_State *L) {
     for (int index = 1; index <= count; index++) {
         if (index > 1) luaL_addchar(&line, '\t');
         luaL_tolstring(L, index, NULL);
-        luaL_addvalue(&line);
+        sy_lua_add_value(&line);
     }
     luaL_pushresult(&line);
 }

@@ -113,4 +113,34 @@ struct LibraryTests {
         }
         #expect(fixture.host.lines.first?.contains(message) == true)
     }
+
+    /// Each makes 4 MB or more.
+    static let large = [
+        "('y'):rep(4 << 20)", "('y'):rep(2 << 20, ',')", "('%s%s'):format(s, s)", "s:upper()", "s:lower()",
+        "s:reverse()",
+        "s:gsub('y', 'zz')", "s:gsub('yy', { yy = 'z' })", "table.concat({ s, s }, s)",
+        "string.pack('s4s4', s, s)",
+        "string.pack('c4000000', 'y')", "('%q'):format(s)", "('%-5s'):format(s)", "print(s)",
+    ]
+
+    @Test("garbage of others does not stand in the way of a large text", arguments: large)
+    func makesRoom(text: String) throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            kept = kept or ('y'):rep(4 << 20)
+            local s, t = kept, {}
+            for i = 1, 55500 do t[i] = i .. ('x'):rep(1000) end
+            t = nil
+            local before = collectgarbage('count')
+            assert(before > 58 << 10, before)
+            local made = \(text)
+            """)
+        for _ in 1...2 {
+            guard case .proceed = fixture.run() else {
+                Issue.record("\(fixture.host.lines.first?.prefix(300) ?? "no message")")
+                return
+            }
+        }
+    }
 }
