@@ -11,12 +11,23 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableExperimentalFeature("Lifetimes"),
     // Targets are cut by responsibility, which the optimiser is not to notice: it may inline across them.
-    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+    .unsafeFlags(
+        ["-cross-module-optimization", "-Xfrontend", "-function-sections"], .when(configuration: .release)),
 ]
 
 /// Dynamic exclusivity checks cost a fifth of the proxy's own time for a request (docs/design.md). The tests, in
 /// debug builds, run with them.
 let hot = strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+
+/// Functions that serve requests stand side by side in the program (docs/design.md). The list is made by
+/// `scripts/order-functions`; names in it that are not there any more are passed over.
+let ordered: [LinkerSetting] = [
+    .unsafeFlags(
+        [
+            "-use-ld=lld", "-Xlinker", "--no-warn-symbol-ordering", "-Xlinker",
+            "--symbol-ordering-file=\(Context.packageDirectory)/scripts/hot-functions.txt",
+        ], .when(configuration: .release))
+]
 
 func library(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict)
     -> Target
@@ -78,7 +89,7 @@ let package = Package(
                 "ProxyServer", "ScriptTesting", "LuaHooks", "DemoBackend", "Config", "ProxyCore",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict, linkerSettings: ordered),
         .executableTarget(
             name: "switchyard-bench",
             dependencies: [

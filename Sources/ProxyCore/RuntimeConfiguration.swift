@@ -14,7 +14,7 @@ package final class RuntimeConfiguration: Sendable {
     /// Variables by name: what the configuration mentions or defines, and the rows of the table.
     private let named: [[UInt8]: NamedVariable]
     /// What an exchange belongs to when the configuration listens nowhere.
-    let emptyServer: VirtualServer
+    package let emptyServer: VirtualServer
     /// By the positions of `configuration.listeners`.
     private let hosts: [ListenerHosts]
 

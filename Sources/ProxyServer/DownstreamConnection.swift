@@ -13,7 +13,7 @@ final class DownstreamConnection: StreamChannel {
         /// Waiting for the first byte of a request.
         case idle
         /// A head has begun.
-        case readingHead(Exchange)
+        case readingHead(ExchangeDriver)
         case exchange(ExchangeDriver)
         case tunnel(Tunnel)
         /// The response has gone out; what still comes of the request is dropped until the client ends.
@@ -116,7 +116,7 @@ final class DownstreamConnection: StreamChannel {
         readDeadline = EventLoop.never
         switch phase {
         case .idle, .lingering: finish()
-        case .readingHead(let exchange): refuse(exchange, status: 408, reason: "client timed out")
+        case .readingHead(let driver): refuse(driver, status: 408, reason: "client timed out")
         case .exchange(let driver): driver.clientBodyTimedOut()
         case .tunnel(let tunnel): tunnel.timedOut(.client)
         case .closed: break
@@ -251,8 +251,8 @@ final class DownstreamConnection: StreamChannel {
             case .idle:
                 guard unsentBytes < Self.maxUnsent else { return offset }
                 beginHead()
-            case .readingHead(let exchange):
-                guard let length = parse(bytes.extracting(offset...), exchange) else { return offset }
+            case .readingHead(let driver):
+                guard let length = parse(bytes.extracting(offset...), driver) else { return offset }
                 offset += length
             case .exchange(let driver):
                 guard driver.wantsBody else { return offset }
@@ -267,9 +267,9 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func beginHead() {
-        let exchange = worker.takeExchange()
-        exchange.startedAt = worker.clock.now
-        phase = .readingHead(exchange)
+        let driver = worker.takeDriver()
+        driver.exchange.startedAt = worker.clock.now
+        phase = .readingHead(driver)
         count(as: .reading)
         setReadDeadline(after: headRules.timeout)
     }
@@ -277,7 +277,8 @@ final class DownstreamConnection: StreamChannel {
     private var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
 
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
-    private func parse(_ bytes: Span<UInt8>, _ exchange: Exchange) -> Int? {
+    private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
+        let exchange = driver.exchange
         switch exchange.parser.parse(bytes.raw, limits: headRules.limits, into: &exchange.request) {
         case .incomplete:
             return nil
@@ -287,7 +288,7 @@ final class DownstreamConnection: StreamChannel {
             received.append(bytes.extracting(..<min(bytes.count, 4096)))
             exchange.request.bytes = received
             refuse(
-                exchange, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
+                driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
             return nil
         case .complete(let length):
             facts?.requests += 1
@@ -300,21 +301,21 @@ final class DownstreamConnection: StreamChannel {
             exchange.begin(
                 listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
                 random: worker.random.pair())
-            start(exchange).begin()
+            start(driver)
+            driver.begin()
             return length
         }
     }
 
-    private func start(_ exchange: Exchange) -> ExchangeDriver {
-        let driver = worker.takeDriver()
-        driver.prepare(exchange, on: self, generation: worker.current)
+    private func start(_ driver: ExchangeDriver) {
+        driver.prepare(on: self, generation: worker.current)
         phase = .exchange(driver)
-        return driver
     }
 
     /// Answers a head that was refused, or did not come in time, and closes.
-    private func refuse(_ exchange: Exchange, status: Int, reason: String) {
+    private func refuse(_ driver: ExchangeDriver, status: Int, reason: String) {
         guard let facts else { return }
+        let exchange = driver.exchange
         let received = exchange.request.bytes
         exchange.adopt(worker.current.generation.runtime)
         exchange.beginRefused(
@@ -322,7 +323,8 @@ final class DownstreamConnection: StreamChannel {
             random: worker.random.pair())
         count(as: .writing)
         worker.statistics.requests.add()
-        start(exchange).refuse(status: status, reason: reason)
+        start(driver)
+        driver.refuse(status: status, reason: reason)
     }
 
     // MARK: The exchange's side
@@ -484,7 +486,7 @@ final class DownstreamConnection: StreamChannel {
     /// Closes the connection. Whoever used it has been told.
     func finish() {
         if case .closed = phase { return }
-        if case .readingHead(let exchange) = phase { worker.giveBack(exchange) }
+        if case .readingHead(let driver) = phase { worker.giveBack(driver) }
         count(as: .idle)
         phase = .closed
         inbox = []

@@ -23,7 +23,8 @@ struct ScriptProgress {
 
     var wait = Wait.none
     /// For which the location that is proxied has hooks.
-    var stages: HookStages = []
+    // Written out: what OptionSet has for an empty one is not specialised across modules.
+    var stages = HookStages(rawValue: 0)
     var ranUpgradeHooks = false
     /// The exchange outlives the driver: in a tunnel with scripts, or until its log hooks have ended.
     var keepsExchange = false

@@ -11,7 +11,8 @@ internal import Wire
 final class ExchangeDriver {
     let worker: Worker
     private(set) var downstream: DownstreamConnection?
-    private(set) var exchange: Exchange
+    /// The same for all the driver's life: each use of one that may be replaced would count references to it.
+    let exchange: Exchange
     private(set) var generation: WorkerGeneration
     var machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
     private var stage = Stage.ended
@@ -84,9 +85,9 @@ final class ExchangeDriver {
     var responseBody = BodyDecoder(.none)
     var clientResponse = DownstreamResponse(status: 0, framing: .none, keepsAlive: false)
 
-    init(worker: Worker) {
+    init(_ exchange: Exchange, worker: Worker) {
         self.worker = worker
-        exchange = worker.takeExchange()
+        self.exchange = exchange
         generation = worker.current
     }
 
@@ -100,8 +101,8 @@ final class ExchangeDriver {
     var isProxying: Bool { if case .proxying = stage { true } else { false } }
     var hasEnded: Bool { if case .ended = stage { true } else { false } }
 
-    func prepare(_ exchange: Exchange, on downstream: DownstreamConnection, generation: WorkerGeneration) {
-        self.exchange = exchange
+    /// Takes up the request in `exchange`.
+    func prepare(on downstream: DownstreamConnection, generation: WorkerGeneration) {
         self.downstream = downstream
         self.generation = generation
         stage = .proxying
@@ -304,7 +305,8 @@ final class ExchangeDriver {
         if !responseInbox.isEmpty { responseInbox = [] }
         let keepsExchange = script.keepsExchange
         script = ScriptProgress()
-        worker.giveBack(self, keepsExchange ? nil : exchange)
+        // Where that lives on, the driver has done its work.
+        if !keepsExchange { worker.giveBack(self) }
     }
 
     // MARK: Names

@@ -53,11 +53,13 @@ final class Tunnel {
         if form.isScripted { exchange.webSocket = plane }
     }
 
-    private var settings: Settings.Values {
-        (frozen?.location ?? scripts?.exchange.location)?.settings.values ?? Settings.Values()
+    /// The object, since a copy of its values would count references to all of them.
+    private var settings: Settings {
+        (frozen?.location ?? scripts?.exchange.location)?.settings
+            ?? generation.generation.runtime.emptyServer.root.settings
     }
 
-    var sendTimeout: Int { settings.sendTimeout }
+    var sendTimeout: Int { settings.values.sendTimeout }
 
     func start() {
         let worker = downstream.worker
@@ -137,7 +139,7 @@ final class Tunnel {
     /// Data in either direction puts the timeout off, as in nginx.
     private func touch() {
         upstream.setDeadline(
-            downstream.worker.loop.now + Int64(settings.proxyReadTimeout))
+            downstream.worker.loop.now + Int64(settings.values.proxyReadTimeout))
     }
 
     func drained(_ side: TunnelStateMachine.Side) {
@@ -212,7 +214,7 @@ final class Tunnel {
         machine.didClose()
         downstream.shutdownWhenSent()
         upstream.shutdownWhenSent()
-        upstream.setDeadline(now + Int64(settings.webSocket.closeTimeout))
+        upstream.setDeadline(now + Int64(settings.values.webSocket.closeTimeout))
         if downstream.isDrained && upstream.isDrained { finish() }
     }
 
@@ -254,7 +256,7 @@ final class Tunnel {
 
     /// Ends the tunnel when its time of grace is over: WebSockets each at a moment of its own.
     func end(after milliseconds: Int64) {
-        let webSocket = settings.webSocket
+        let webSocket = settings.values.webSocket
         var time = milliseconds
         if webSocket.drainJitter > 0 {
             let random = downstream.worker.random.next()

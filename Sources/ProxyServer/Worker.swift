@@ -29,7 +29,7 @@ package final class Worker {
     private var drivers: [ExchangeDriver] = []
     /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
     /// finds its own exchange ended rather than the next one begun.
-    private var resting: [(driver: ExchangeDriver, exchange: Exchange?)] = []
+    private var resting: [ExchangeDriver] = []
     /// To be done at the end of this turn of the loop, when nothing else is on the stack.
     private var postponed: [() -> Void] = []
     private var buffers: [[UInt8]] = []
@@ -264,10 +264,14 @@ package final class Worker {
         if exchanges.count < Self.maxSpare { exchanges.append(exchange) }
     }
 
-    func takeDriver() -> ExchangeDriver { drivers.popLast() ?? ExchangeDriver(worker: self) }
+    /// A driver whose exchange is as new.
+    func takeDriver() -> ExchangeDriver {
+        guard let driver = drivers.popLast() else { return ExchangeDriver(takeExchange(), worker: self) }
+        driver.exchange.reset(runtime: current.generation.runtime)
+        return driver
+    }
 
-    /// Without the exchange where that lives on.
-    func giveBack(_ driver: ExchangeDriver, _ exchange: Exchange?) { resting.append((driver, exchange)) }
+    func giveBack(_ driver: ExchangeDriver) { resting.append(driver) }
 
     /// Has `work` done at the end of this turn of the loop.
     func postpone(_ work: @escaping () -> Void) { postponed.append(work) }
@@ -285,10 +289,7 @@ package final class Worker {
 
     private func recycle() {
         guard !resting.isEmpty else { return }
-        for (driver, exchange) in resting {
-            if let exchange { giveBack(exchange) }
-            if drivers.count < Self.maxSpare { drivers.append(driver) }
-        }
+        for driver in resting where drivers.count < Self.maxSpare { drivers.append(driver) }
         resting.removeAll(keepingCapacity: true)
     }
 

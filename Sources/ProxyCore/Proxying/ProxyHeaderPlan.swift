@@ -6,25 +6,28 @@ internal import Wire
 /// nginx's order: the configured fields as written, then its own defaults where the configuration does not
 /// name them, then the client's that nothing above replaces. Fixed text of neighbouring rows is one piece.
 package final class ProxyHeaderPlan: Sendable {
-    /// One step of writing the head.
+    /// One step of writing the head. Texts are ranges of `text`, values positions in `templates`: so that reading a row
+    /// counts no reference.
     enum Row: Sendable {
         /// Whole lines, the same for every request.
-        case fixed([UInt8])
+        case fixed(Range<Int>)
         /// `name: ` and a value made for the request; nothing when that is empty.
-        case template(prefix: [UInt8], Template)
+        case template(prefix: Range<Int>, Int)
         /// The proxy_pass's host: `Host: $proxy_host`, nginx's default.
         case proxyHost
-        case connection(prefix: [UInt8], Template)
+        case connection(prefix: Range<Int>, Int)
         /// nginx's default `Connection: close`, where no script wrote another.
         case defaultConnection
-        case upgrade(prefix: [UInt8], Template)
+        case upgrade(prefix: Range<Int>, Int)
         /// Framing is the proxy's own affair: the configuration decides where the line stands and, with an
         /// empty value, that a length of a body that is not sent is left out.
-        case contentLength(prefix: [UInt8], omitsEmpty: Bool)
-        case transferEncoding(prefix: [UInt8])
+        case contentLength(prefix: Range<Int>, omitsEmpty: Bool)
+        case transferEncoding(prefix: Range<Int>)
     }
 
     let rows: [Row]
+    let text: [UInt8]
+    let templates: [Template]
     /// The client's fields that the plan has its own for, or leaves out.
     let replaced: FieldNameSet
     /// The configuration has a field `Upgrade` that may come out non-empty.
@@ -40,6 +43,8 @@ package final class ProxyHeaderPlan: Sendable {
         compiler.addDefaults()
         compiler.flush()
         rows = compiler.rows
+        text = compiler.text
+        templates = compiler.templates
         mayUpgrade = compiler.mayUpgrade
         passesEditedUpgrade = compiler.passesEditedUpgrade
         fixedConnection = compiler.fixedConnection
@@ -60,12 +65,15 @@ package enum ConnectionIntent: Sendable, Equatable {
 /// Turns `proxy_set_header` lines into rows.
 private struct Compiler {
     var rows: [ProxyHeaderPlan.Row] = []
+    var text: [UInt8] = []
+    var templates: [Template] = []
     /// Names that the rows replace, lower case, each once.
     var names: [[UInt8]] = []
     var mayUpgrade = false
     var passesEditedUpgrade = false
     var fixedConnection: ConnectionIntent? = .keepAlive
-    private var pending: [UInt8] = []
+    /// Where the lines begin, at the end of `text`, that are not in a row yet.
+    private var pendingStart = 0
 
     mutating func add(_ header: ProxyHeader) {
         let name = header.name.map(ASCII.lowercased)
@@ -77,26 +85,26 @@ private struct Compiler {
         // Once is enough for what the proxy fills in: a second length would be taken for an attack.
         case .contentLength where isRepeated, .transferEncoding where isRepeated: break
         case .contentLength:
-            append(.contentLength(prefix: prefix, omitsEmpty: constant?.isEmpty ?? false))
+            append(.contentLength(prefix: place(prefix), omitsEmpty: constant?.isEmpty ?? false))
         case .transferEncoding:
-            append(.transferEncoding(prefix: prefix))
+            append(.transferEncoding(prefix: place(prefix)))
         case .upgrade:
             guard constant?.isEmpty != true else { return }
             mayUpgrade = true
-            append(.upgrade(prefix: prefix, header.value))
+            append(.upgrade(prefix: place(prefix), place(header.value)))
         case .connection:
             if let constant {
                 appendFixed(prefix, constant)
                 if !constant.isEmpty { fixedConnection = ConnectionIntent(constant, 0..<constant.count) }
             } else {
                 fixedConnection = nil
-                append(.connection(prefix: prefix, header.value))
+                append(.connection(prefix: place(prefix), place(header.value)))
             }
         default:
             if let constant {
                 appendFixed(prefix, constant)
             } else {
-                append(.template(prefix: prefix, header.value))
+                append(.template(prefix: place(prefix), place(header.value)))
             }
         }
     }
@@ -113,8 +121,8 @@ private struct Compiler {
             case "Connection":
                 append(.defaultConnection)
                 fixedConnection = .close
-            case "Content-Length": append(.contentLength(prefix: prefix, omitsEmpty: false))
-            default: append(.transferEncoding(prefix: prefix))
+            case "Content-Length": append(.contentLength(prefix: place(prefix), omitsEmpty: false))
+            default: append(.transferEncoding(prefix: place(prefix)))
             }
         }
         passesEditedUpgrade = !names.contains(Array("upgrade".utf8))
@@ -126,9 +134,21 @@ private struct Compiler {
 
     private mutating func appendFixed(_ prefix: [UInt8], _ value: [UInt8]) {
         if value.isEmpty { return }
-        pending += prefix
-        pending += value
-        pending += [13, 10]
+        text += prefix
+        text += value
+        text += [13, 10]
+    }
+
+    private mutating func place(_ prefix: [UInt8]) -> Range<Int> {
+        flush()
+        text += prefix
+        pendingStart = text.count
+        return text.count - prefix.count..<text.count
+    }
+
+    private mutating func place(_ template: Template) -> Int {
+        templates.append(template)
+        return templates.count - 1
     }
 
     private mutating func append(_ row: ProxyHeaderPlan.Row) {
@@ -136,10 +156,11 @@ private struct Compiler {
         rows.append(row)
     }
 
+    /// Makes a row of the lines that are waiting for one.
     mutating func flush() {
-        guard !pending.isEmpty else { return }
-        rows.append(.fixed(pending))
-        pending = []
+        guard pendingStart < text.count else { return }
+        rows.append(.fixed(pendingStart..<text.count))
+        pendingStart = text.count
     }
 }
 

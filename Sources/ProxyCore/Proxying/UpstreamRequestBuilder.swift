@@ -34,17 +34,19 @@ package enum UpstreamRequestBuilder {
         result.framing = body.framing
         result.connection = plan.fixedConnection ?? .keepAlive
         var sendsUpgrade = false
+        let text = plan.text
         for row in plan.rows {
             switch row {
-            case .fixed(let lines): output.append(copying: lines)
+            case .fixed(let lines): output.append(copying: text.span, lines)
             case .template(let prefix, let template):
-                appendLine(prefix, template, of: exchange, to: &output)
+                appendLine(text, prefix, plan.templates[template], of: exchange, to: &output)
             case .proxyHost:
                 output.append(copying: Text.host)
                 output.append(copying: exchange.proxyHost)
                 output.append(copying: Text.lineEnd)
             case .connection(let prefix, let template):
-                let value = appendLine(prefix, template, of: exchange, to: &output)
+                let value = appendLine(
+                    text, prefix, plan.templates[template], of: exchange, to: &output)
                 result.connection = ConnectionIntent(output, value)
             case .defaultConnection:
                 if let intent = appendEditedConnection(of: exchange.request, to: &output) {
@@ -54,14 +56,15 @@ package enum UpstreamRequestBuilder {
                 }
             case .upgrade(let prefix, let template):
                 let sent = appendUpgrade(
-                    prefix, template, of: exchange, upgrade, allowed: settings.values.upgradeProtocols,
+                    text, prefix, plan.templates[template], of: exchange, upgrade,
+                    allowed: settings.values.upgradeProtocols,
                     to: &output)
                 sendsUpgrade = sendsUpgrade || sent
             case .contentLength(let prefix, let omitsEmpty):
-                appendLength(prefix, body, omitsEmpty: omitsEmpty, to: &output)
+                appendLength(text, prefix, body, omitsEmpty: omitsEmpty, to: &output)
             case .transferEncoding(let prefix):
                 guard body.framing == .chunked else { break }
-                output.append(copying: prefix)
+                output.append(copying: text.span, prefix)
                 output.append(copying: Text.chunked)
             }
         }
@@ -132,7 +135,8 @@ package enum UpstreamRequestBuilder {
     }
 
     private static func appendLength(
-        _ prefix: [UInt8], _ body: Body, omitsEmpty: Bool, to output: inout [UInt8]
+        _ text: [UInt8], _ prefix: Range<Int>, _ body: Body, omitsEmpty: Bool,
+        to output: inout [UInt8]
     ) {
         var length: Int64 = 0
         switch body.framing {
@@ -141,7 +145,7 @@ package enum UpstreamRequestBuilder {
             guard body.showsZero, !omitsEmpty else { return }
         case .chunked, .untilClose: return
         }
-        output.append(copying: prefix)
+        output.append(copying: text.span, prefix)
         ASCII.appendDecimal(length, to: &output)
         output.append(copying: Text.lineEnd)
     }
@@ -153,10 +157,11 @@ package enum UpstreamRequestBuilder {
     /// - Returns: where the value stands in `output`.
     @discardableResult
     private static func appendLine(
-        _ prefix: [UInt8], _ template: Template, of exchange: Exchange, to output: inout [UInt8]
+        _ text: [UInt8], _ prefix: Range<Int>, _ template: Template, of exchange: Exchange,
+        to output: inout [UInt8]
     ) -> Range<Int> {
         let lineStart = output.count
-        output.append(copying: prefix)
+        output.append(copying: text.span, prefix)
         let valueStart = output.count
         exchange.render(template, into: &output)
         guard output.count > valueStart else {
@@ -173,12 +178,13 @@ package enum UpstreamRequestBuilder {
     ///
     /// - Returns: whether anything was left to send.
     private static func appendUpgrade(
-        _ prefix: [UInt8], _ template: Template, of exchange: Exchange, _ decision: UpgradeDecision,
+        _ text: [UInt8], _ prefix: Range<Int>, _ template: Template, of exchange: Exchange,
+        _ decision: UpgradeDecision,
         allowed: UpgradeProtocols, to output: inout [UInt8]
     ) -> Bool {
         if decision == .withheld { return false }
         let lineStart = output.count
-        let value = appendLine(prefix, template, of: exchange, to: &output)
+        let value = appendLine(text, prefix, template, of: exchange, to: &output)
         if value.isEmpty { return false }
         // Without a wish of the client's a fixed value goes out as the configuration has it.
         if decision == .notAsked { return true }
