@@ -90,6 +90,14 @@ void sy_lua_set_metatable(lua_State *L, int table) { lua_setmetatable(L, table);
 bool sy_lua_next(lua_State *L, int table) { return lua_next(L, table) != 0; }
 
 int sy_lua_keep(lua_State *L) { return luaL_ref(L, LUA_REGISTRYINDEX); }
+void sy_lua_keep_at(lua_State *L, int reference) { lua_rawseti(L, LUA_REGISTRYINDEX, reference); }
+
+void sy_lua_forget(lua_State *L, int reference) {
+    // Not nil: new references are made behind the last one that is none.
+    lua_pushboolean(L, false);
+    lua_rawseti(L, LUA_REGISTRYINDEX, reference);
+}
+
 void sy_lua_push_kept(lua_State *L, int reference) { lua_rawgeti(L, LUA_REGISTRYINDEX, reference); }
 void sy_lua_release(lua_State *L, int reference) { luaL_unref(L, LUA_REGISTRYINDEX, reference); }
 

@@ -171,9 +171,9 @@ package final class Interpreter: ScriptEngine {
         flow.timers.removeAll(keepingCapacity: true)
         closeSockets(of: flow)
         if !flow.tags.isEmpty { untag(flow) }
-        if let object = flow.object {
-            main.release(object)
-            flow.object = nil
+        if flow.hasObject, let place = flow.objectPlace {
+            main.forget(place)
+            flow.hasObject = false
         }
         exchange.scriptFlow = -1
         flow.end()
@@ -193,10 +193,11 @@ package final class Interpreter: ScriptEngine {
 
     /// Pushes the `flow` object.
     func push(_ flow: ScriptFlow, on stack: LuaStack) {
-        if let object = flow.object { return stack.push(object) }
+        if flow.hasObject, let place = flow.objectPlace { return stack.push(place) }
         stack.push(LuaType.flow, flow.handle)
         stack.pushCopy(-1)
-        flow.object = stack.keep()
+        if let place = flow.objectPlace { stack.keep(at: place) } else { flow.objectPlace = stack.keep() }
+        flow.hasObject = true
     }
 
     func release(_ reference: LuaReference) { main.release(reference) }

@@ -213,6 +213,10 @@ struct LuaStack {
 
     /// Keeps the topmost value, which is taken off.
     func keep() -> LuaReference { LuaReference(number: unsafe sy_lua_keep(lua)) }
+    /// As above, in the place of what is kept there.
+    func keep(at reference: LuaReference) { unsafe sy_lua_keep_at(lua, reference.number) }
+    /// Keeps nothing in the place, which stays reserved.
+    func forget(_ reference: LuaReference) { unsafe sy_lua_forget(lua, reference.number) }
     func push(_ reference: LuaReference) { unsafe sy_lua_push_kept(lua, reference.number) }
     func release(_ reference: LuaReference) { unsafe sy_lua_release(lua, reference.number) }
 

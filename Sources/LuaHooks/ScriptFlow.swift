@@ -15,8 +15,10 @@ package final class ScriptFlow {
     package var settings: Settings?
     /// Held until the flow ends: a weak reference would slow down every count of the owner's references.
     package var owner: (any FlowOwner)?
-    /// The `flow` object, once one was made.
-    var object: LuaReference?
+    /// Where Lua keeps the `flow` objects of this slot, one after the other.
+    var objectPlace: LuaReference?
+    /// There is one of this exchange.
+    var hasObject = false
     /// Calls of this flow's hooks that wait.
     var waiting: [Int] = []
     var timers: [ScriptTimers.ID] = []

@@ -225,6 +225,9 @@ bool sy_lua_decode_json(sy_lua *lua, const void *text, size_t length);
 
 /// Keeps the value on top of the stack, which is taken off, until `sy_lua_release`.
 int sy_lua_keep(sy_lua *lua);
+/// The same in the place of a reference that there is; and nothing there, the reference staying as it is.
+void sy_lua_keep_at(sy_lua *lua, int reference);
+void sy_lua_forget(sy_lua *lua, int reference);
 void sy_lua_push_kept(sy_lua *lua, int reference);
 void sy_lua_release(sy_lua *lua, int reference);
 
