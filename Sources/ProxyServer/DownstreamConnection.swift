@@ -203,7 +203,7 @@ final class DownstreamConnection: StreamChannel {
     /// Uses as much of `bytes` as can be used now; the rest waits in `inbox`.
     private func process(_ bytes: Span<UInt8>) {
         if inbox.isEmpty {
-            let used = consume(bytes)
+            let used = consume(bytes, wereWaiting: false)
             keep(bytes, after: used)
         } else {
             var gathered = inbox
@@ -215,7 +215,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func processGathered(_ gathered: [UInt8]) {
-        let used = consume(gathered.span)
+        let used = consume(gathered.span, wereWaiting: true)
         if used == 0 { inbox = gathered } else { keep(gathered.span, after: used) }
     }
 
@@ -241,8 +241,10 @@ final class DownstreamConnection: StreamChannel {
         if case .exchange(let driver) = phase { driver.flushHead() }
     }
 
+    /// `wereWaiting`: the bytes, or the first of them, came while something else was under way.
+    ///
     /// - Returns: how many bytes were used.
-    private func consume(_ bytes: Span<UInt8>) -> Int {
+    private func consume(_ bytes: Span<UInt8>, wereWaiting: Bool) -> Int {
         isProcessing = true
         defer { isProcessing = false }
         var offset = 0
@@ -250,7 +252,7 @@ final class DownstreamConnection: StreamChannel {
             switch phase {
             case .idle:
                 guard unsentBytes < Self.maxUnsent else { return offset }
-                beginHead()
+                beginHead(isPipelined: wereWaiting || offset > 0)
             case .readingHead(let driver):
                 guard let length = parse(bytes.extracting(offset...), driver) else { return offset }
                 offset += length
@@ -266,8 +268,9 @@ final class DownstreamConnection: StreamChannel {
         return offset
     }
 
-    private func beginHead() {
+    private func beginHead(isPipelined: Bool) {
         let driver = worker.takeDriver()
+        driver.exchange.isPipelined = isPipelined
         driver.exchange.startedAt = worker.clock.now
         phase = .readingHead(driver)
         count(as: .reading)

@@ -59,6 +59,17 @@ def test_pipelined_requests_are_answered_in_order_over_a_kept_connection(proxy, 
     assert len(backend.connections) == 1
 
 
+@pytest.mark.parametrize("location", ["return 200 $pipe;", "proxy_set_header X-Pipe $pipe;"])
+def test_a_pipelined_request_is_known_as_one(simple, location):
+    proxy = simple(location=location)
+    proxy.backend.answer = lambda request: reply(200, request.get("x-pipe").encode())
+    with Client(proxy.port) as client:
+        for number in (1, 3):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * number)
+            found = [client.read_response().body.decode() for _ in range(number)]
+            assert found == ["."] + ["p"] * (number - 1)
+
+
 def test_a_pipelined_request_follows_a_body(simple):
     proxy = simple()
     with Client(proxy.port) as client:
