@@ -288,8 +288,10 @@ class DeafUpstream:
         self.ended.set()
 
     def close_code(self):
-        """Of the close frame at the end of what came."""
-        at = self.received.rfind(b"\x88")
+        """Of the close frame at the end of what came, which are control frames alone."""
+        at = 0
+        while self.received[at] != 0x88:
+            at += 6 + (self.received[at + 1] & 0x7F)
         key = self.received[at + 2:at + 6]
         payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(self.received[at + 6:]))
         return int.from_bytes(payload[:2], "big")
