@@ -12,6 +12,8 @@ sy_vm *sy_vm_of(lua_State *L);
 
 /// How many other objects are kept in one of this type.
 unsigned char *sy_parts_of(sy_vm *vm, int type);
+/// The reference of this type's metatable in the registry.
+int *sy_metatable_of(sy_vm *vm, int type);
 
 /// Calls the API function of this number with what is on the stack: as a lua_CFunction's body.
 int sy_lua_call(lua_State *L, int function);

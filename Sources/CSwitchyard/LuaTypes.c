@@ -12,13 +12,14 @@ typedef struct {
     uint32_t generation;
 } object;
 
-/// In the registry, the metatable of a type is under this address plus its number.
-static const char types[256];
-
 /// Members are kept in one table for each type. A function is a method, a number ≥ 0 is that of a getter; a number
 /// below 0 is one of these, with its part.
 enum { OWN_TABLE = 0xffff };
 static lua_Integer encode_part(int type, int part) { return -(((lua_Integer)type << 8 | part) + 1); }
+
+static void push_metatable(lua_State *L, int type) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, *sy_metatable_of(sy_vm_of(L), type));
+}
 
 static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
     sy_vm *vm = sy_vm_of(L);
@@ -27,7 +28,7 @@ static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generati
     made->type = type;
     made->slot = slot;
     made->generation = generation;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    push_metatable(L, type);
     lua_setmetatable(L, -2);
 }
 
@@ -132,12 +133,12 @@ void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts) {
     lua_pushnil(L);
     lua_pushcclosure(L, set_member, 2);
     lua_setfield(L, -2, "__newindex");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &types[type]);
+    *sy_metatable_of(vm, type) = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 /// Pushes the table of members, or of setters, above the two values that led there.
 static void push_members(lua_State *L, int type, const char *event) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    push_metatable(L, type);
     lua_getfield(L, -1, event);
     lua_getupvalue(L, -1, 1);
 }
@@ -176,7 +177,7 @@ void sy_vm_define_own_table(sy_vm *vm, int type, const char *name, int part) {
 
 static void set_dynamic(lua_State *L, int type, const char *event, int function) {
     if (function == 0) return;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    push_metatable(L, type);
     lua_getfield(L, -1, event);
     lua_pushinteger(L, function);
     lua_setupvalue(L, -2, 2);
@@ -190,7 +191,7 @@ void sy_vm_define_dynamic(sy_vm *vm, int type, int getter, int setter) {
 
 void sy_vm_define_metamethod(sy_vm *vm, int type, const char *name, int function) {
     lua_State *L = sy_vm_main(vm);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &types[type]);
+    push_metatable(L, type);
     sy_lua_push_trampoline(L, function);
     lua_setfield(L, -2, name);
     lua_pop(L, 1);

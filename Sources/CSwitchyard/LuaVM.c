@@ -54,6 +54,8 @@ struct sy_vm {
     volatile bool interrupted;
     /// By type: see `sy_parts_of`.
     unsigned char parts[256];
+    /// By type, as references.
+    int metatables[256];
 };
 
 // MARK: Time
@@ -273,11 +275,10 @@ static int finish(lua_State *L, int status, lua_KContext context) {
     return lua_gettop(L) - 1;
 }
 
-/// What each of our coroutines runs. The call is protected in here, so the coroutine always ends by returning, can be
-/// used again, and has its hooks enabled (5.4.4 leaves them disabled in a coroutine that ended by an error in one).
+/// What each of our coroutines runs, with `describe_error`, the hook's function and its arguments. The call is protected in
+/// here, so the coroutine always ends by returning, can be used again, and has its hooks enabled (5.4.4 leaves them disabled
+/// in a coroutine that ended by an error in one).
 static int body(lua_State *L) {
-    lua_pushcfunction(L, describe_error);
-    lua_insert(L, 1);
     int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, finish);
     return finish(L, status, 0);
 }
@@ -285,12 +286,15 @@ static int body(lua_State *L) {
 int sy_vm_take(sy_vm *vm) {
     if (vm->idle_count > 0) {
         int index = vm->idle[--vm->idle_count];
-        vm->coroutines[index].in_use = true;
-        if (vm->coroutines[index].state != NULL) return index;
-        lua_State *state = lua_newthread(vm->main);
-        vm->coroutines[index].state = state;
-        vm->coroutines[index].reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
-        vm->live_coroutines += 1;
+        coroutine *taken = &vm->coroutines[index];
+        taken->in_use = true;
+        if (taken->state == NULL) {
+            taken->state = lua_newthread(vm->main);
+            taken->reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
+            vm->live_coroutines += 1;
+        }
+        lua_pushcfunction(taken->state, body);
+        lua_pushcfunction(taken->state, describe_error);
         return index;
     }
     if (vm->coroutine_count == vm->coroutine_capacity) {
@@ -367,11 +371,8 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
 
 int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) {
     lua_State *state = vm->coroutines[index].state;
-    if (!vm->coroutines[index].waits) {
-        lua_pushcfunction(state, body);
-        lua_insert(state, 1);
-        arguments += 1;
-    }
+    // What `sy_vm_take` has put below, but for the body itself.
+    if (!vm->coroutines[index].waits) arguments += 2;
     lua_State *from = vm->running;
     activation former = enter(vm, state, index, script);
     vm->failed = false;
@@ -408,6 +409,7 @@ void sy_vm_cancel(sy_vm *vm, int index) {
 
 int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }
 unsigned char *sy_parts_of(sy_vm *vm, int type) { return &vm->parts[type & 0xff]; }
+int *sy_metatable_of(sy_vm *vm, int type) { return &vm->metatables[type & 0xff]; }
 
 int sy_lua_running_script(lua_State *L) { return sy_vm_script(sy_vm_of(L)); }
 int sy_vm_script(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_script; }

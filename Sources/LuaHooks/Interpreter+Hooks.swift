@@ -8,24 +8,35 @@ struct HookEntry {
     var filter: HookFilter
 }
 
-/// The hooks of a location, by stage, in the order in which they run.
-struct HookPlan {
-    private var entries = [[HookEntry]](repeating: [], count: HookStage.allCases.count)
+/// The hooks of a location, in the order of their stages, and in each in that in which they run.
+///
+/// One list that never changes, so that whoever holds the plan reads an entry without a reference being counted.
+final class HookPlan {
+    private let entries: [HookEntry]
+    /// Where each stage's begin, and behind them where the last end.
+    private let starts: [Int]
+    let stages: HookStages
 
-    var stages: HookStages {
-        HookStage.allCases.reduce(into: []) { stages, stage in
-            if !self[stage].isEmpty { stages.insert(HookStages(of: stage)) }
+    init(_ lists: [HookStage: [HookEntry]]) {
+        var entries: [HookEntry] = []
+        var starts: [Int] = []
+        var stages = HookStages(rawValue: 0)
+        for stage in HookStage.allCases {
+            starts.append(entries.count)
+            guard let list = lists[stage], !list.isEmpty else { continue }
+            entries += list
+            stages.insert(HookStages(of: stage))
         }
+        self.entries = entries
+        self.starts = starts + [entries.count]
+        self.stages = stages
     }
 
-    func count(of stage: HookStage) -> Int { entries[stage.rawValue].count }
+    func count(of stage: HookStage) -> Int { starts[stage.rawValue + 1] - starts[stage.rawValue] }
+    func entry(_ position: Int, of stage: HookStage) -> HookEntry { entries[starts[stage.rawValue] + position] }
 
-    /// One of them, without a reference to the list being counted.
-    func entry(_ position: Int, of stage: HookStage) -> HookEntry { entries[stage.rawValue][position] }
-
-    subscript(stage: HookStage) -> [HookEntry] {
-        get { entries[stage.rawValue] }
-        set { entries[stage.rawValue] = newValue }
+    subscript(stage: HookStage) -> ArraySlice<HookEntry> {
+        entries[starts[stage.rawValue]..<starts[stage.rawValue + 1]]
     }
 }
 
@@ -110,11 +121,11 @@ extension Interpreter {
         guard let settings = flow.exchange?.location.settings,
             plans.indices.contains(settings.values.scriptPlan)
         else { return conclusion(stage, state) }
-        let entries = plans[settings.values.scriptPlan][stage]
+        let plan = plans[settings.values.scriptPlan]
         var state = state
         var position = first
-        while position < entries.count {
-            let entry = entries[position]
+        while position < plan.count(of: stage) {
+            let entry = plan.entry(position, of: stage)
             let outcome = call(
                 entry.function, .hook(stage, position: position, piece: state), of: flow, script: entry.script
             ) { push(arguments: stage, flow, state, on: $0) }

@@ -19,11 +19,11 @@ extension Interpreter {
         guard let settings = flow.settings, plans.indices.contains(settings.values.scriptPlan) else {
             return .pass
         }
-        let plan = settings.values.scriptPlan
-        let count = plans[plan].count(of: stage)
+        let plan = plans[settings.values.scriptPlan]
+        let count = plan.count(of: stage)
         var position = first
         while position < count {
-            let entry = plans[plan].entry(position, of: stage)
+            let entry = plan.entry(position, of: stage)
             guard entry.filter.matches(item) else {
                 position += 1
                 continue
@@ -150,7 +150,8 @@ extension Interpreter {
             let list = set.plans[plan]
             guard let place = list.lastIndex(of: script) else { return 0 }
             let before = Set(list[...place])
-            return plans[plan][stage].lastIndex { before.contains($0.script) }.map { $0 + 1 } ?? 0
+            let hooks = plans[plan][stage]
+            return hooks.lastIndex { before.contains($0.script) }.map { $0 - hooks.startIndex + 1 } ?? 0
         }
         return (position(.message), position(.frame))
     }

@@ -27,15 +27,16 @@ extension Interpreter {
             try load(script, index)
         }
         for list in set.plans {
-            var plan = HookPlan()
+            var lists: [HookStage: [HookEntry]] = [:]
             for script in list where scripts.indices.contains(script) {
                 for (stage, function) in scripts[script].hooks {
-                    plan[stage].append(
+                    lists[stage, default: []].append(
                         HookEntry(
                             function: function, script: script,
                             filter: scripts[script].filters[stage] ?? HookFilter(stage)))
                 }
             }
+            let plan = HookPlan(lists)
             plans.append(plan)
             planStages.append(plan.stages)
         }

@@ -15,7 +15,12 @@ package final class Interpreter: ScriptEngine {
     // The interpreter's own from `init` to `deinit`, and used by its thread alone.
     private let vm: OpaquePointer
     private let main: LuaStack
-    private let bodies: [LuaFunction.Body]
+    /// In a box each: an array of functions has one that calls them in its own way around each.
+    private let bodies: [BoxedBody]
+
+    private struct BoxedBody {
+        let run: LuaFunction.Body
+    }
 
     var scripts: [LoadedScript] = []
     /// By the positions of `set.plans`.
@@ -69,7 +74,7 @@ package final class Interpreter: ScriptEngine {
         dictionaries = set.settings.sharedDictionaries.map { row in
             set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
         }
-        self.bodies = bodies + tests.map(\.body)
+        self.bodies = (bodies + tests.map(\.body)).map(BoxedBody.init)
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
@@ -128,7 +133,7 @@ package final class Interpreter: ScriptEngine {
     private func dispatch(_ function: Int, _ stack: LuaStack) -> Int32 {
         let call = LuaCall(interpreter: self, stack: stack)
         do throws(LuaError) {
-            return try bodies[function](call).code
+            return try bodies[function].run(call).code
         } catch {
             stack.pushWhere()
             let place = stack.text(-1) ?? ""
