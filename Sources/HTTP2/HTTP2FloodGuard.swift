@@ -28,8 +28,10 @@ struct HTTP2FloodGuard {
     }
 
     /// False when there is no budget left.
-    mutating func spend(_ cost: Cost) -> Bool {
-        budget &-= cost.rawValue
+    mutating func spend(_ cost: Cost) -> Bool { spend(cost.rawValue) }
+
+    mutating func spend(_ amount: Int) -> Bool {
+        budget &-= amount
         return budget >= 0
     }
 

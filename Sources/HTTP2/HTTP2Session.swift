@@ -44,11 +44,10 @@ package final class HTTP2Session {
     private var violation: HTTP2ErrorCode?
     private var keyState: (UInt64, UInt64)
     private var isClosed = false
-    /// Of the peer in all, and those of frames that are known.
+    /// Of the peer in all; those of frames that are known; and, of the others, those that were charged for.
     private var receivedBytes: Int64 = 0
     private var knownBytes: Int64 = 0
-    /// Frames of unknown types are passed over (RFC 9113 §5.5), but not without end.
-    private static let maxUnknownBytes: Int64 = 1 << 20
+    private var noiseBytes: Int64 = 0
 
     /// Requests that have begun in all.
     package private(set) var requests = 0
@@ -127,8 +126,8 @@ package final class HTTP2Session {
         }
         receivedBytes &+= Int64(bytes.count)
         guard result < 0 else {
-            let isNoise = receivedBytes &- knownBytes > Self.maxUnknownBytes
-            return isNoise || isSwamped ? .enhanceYourCalm : nil
+            chargeNoise()
+            return violation != nil || isSwamped ? .enhanceYourCalm : nil
         }
         if let violation { return violation }
         switch result {
@@ -471,12 +470,19 @@ package final class HTTP2Session {
         if !flood.spend(cost) { violation = .enhanceYourCalm }
     }
 
-    private func frameBegan(_ type: UInt8, length: Int, stream: Int32) {
+    /// Frames of unknown types, and content for streams that are gone, are passed over by nghttp2, but not without end.
+    private func chargeNoise() {
+        let unit: Int64 = 256
+        let noise = (receivedBytes &- knownBytes &- noiseBytes) / unit
+        guard noise > 0 else { return }
+        noiseBytes &+= noise &* unit
+        if !flood.spend(Int(noise)) { violation = .enhanceYourCalm }
+    }
+
+    private func frameBegan(_ type: UInt8, length: Int) {
         knownBytes &+= Int64(length &+ 9)
         switch Int(type) {
-        // Content for a stream that is gone; of others, `frameReceived` looks at what is in it.
-        case 0: if streams[stream] == nil { charge(.frame) }
-        case 1: break
+        case 0, 1: break
         case 3: charge(.reset)
         case 4: charge(.settings)
         case 6: charge(.ping)
@@ -571,7 +577,7 @@ extension HTTP2Session {
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(made) { _, head, user in
             guard let session = unsafe HTTP2Session.unpack(user), let head = unsafe head else { return 0 }
             unsafe session.frameBegan(
-                head.pointee.type, length: head.pointee.length, stream: head.pointee.stream_id)
+                head.pointee.type, length: head.pointee.length)
             return session.verdict
         }
         unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(made) { _, frame, user in

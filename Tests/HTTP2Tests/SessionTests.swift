@@ -345,13 +345,13 @@ struct SessionTests {
 
 @Suite("Floods over HTTP/2")
 struct FloodTests {
-    private func flood(_ frames: (Int) -> [Frame], rounds: Int = 3000) -> HTTP2ErrorCode? {
+    private func flood(keepsStreams: Bool = false, _ frames: (Int) -> [Frame]) -> HTTP2ErrorCode? {
         let bench = Bench()
-        for round in 0..<rounds {
+        for round in 0..<3000 {
             if let code = bench.send(frames(round).flatMap(\.bytes)) { return code }
             while let stream = bench.request() {
-                bench.respond(stream, "x")
-                stream.abandon(.protocolError)
+                bench.respond(stream, "x", ends: !keepsStreams)
+                if !keepsStreams { stream.abandon(.protocolError) }
             }
             _ = bench.sent()
         }
@@ -385,13 +385,14 @@ struct FloodTests {
         #expect(flood { _ in [Frame(type: 2, stream: 1, payload: [0, 0, 0, 0, 1])] } == .enhanceYourCalm)
         let unknown = Frame(type: 0xbe, stream: 1, payload: Array(repeating: 1, count: 1000))
         #expect(flood { _ in [unknown] } == .enhanceYourCalm)
-        #expect(flood { $0 == 0 ? [Frame.post(1)] : [Frame.data(1, "")] } == .enhanceYourCalm)
+        #expect(
+            flood(keepsStreams: true) { $0 == 0 ? [Frame.post(1)] : [Frame.data(1, "")] } == .enhanceYourCalm)
     }
 
     @Test("frames that hold nothing but padding")
     func padding() {
         let padded = Frame(type: 0, flags: 8, stream: 1, payload: [3, 0, 0, 0])
-        #expect(flood { $0 == 0 ? [Frame.post(1)] : [padded] } == .enhanceYourCalm)
+        #expect(flood(keepsStreams: true) { $0 == 0 ? [Frame.post(1)] : [padded] } == .enhanceYourCalm)
     }
 
     @Test("acknowledgements that nobody takes are bounded")
