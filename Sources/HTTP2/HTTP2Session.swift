@@ -313,7 +313,7 @@ package final class HTTP2Session {
     /// The final head goes out, with the stream's end if there is nothing to follow.
     private func start(_ stream: HTTP2Stream) {
         guard stream.sending == .head, !stream.isClosed else { return }
-        if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty {
+        if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty, stream.resetCode == nil {
             stream.sending = .ended
             submitHeaders(stream.response, flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
         } else {
@@ -521,7 +521,12 @@ package final class HTTP2Session {
             return nil
         }
         var endsStream = isLast
-        if isLast, !stream.responseTrailers.isEmpty { endsStream = !submitTrailers(stream) }
+        if isLast, let code = stream.resetCode {
+            unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
+            endsStream = false
+        } else if isLast, !stream.responseTrailers.isEmpty {
+            endsStream = !submitTrailers(stream)
+        }
         return (count, isLast, endsStream)
     }
 

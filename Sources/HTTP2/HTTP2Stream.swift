@@ -59,6 +59,7 @@ package final class HTTP2Stream {
     var sending = Sending.nothing
     /// Everything there is to send was given.
     private(set) var endsSending = false
+    private(set) var resetCode: HTTP2ErrorCode?
     /// Nothing was to be sent when the session last asked.
     var isDeferred = false
     var isWaiting = false
@@ -157,10 +158,12 @@ package final class HTTP2Stream {
         responseTrailers.readTrailers(lines)
     }
 
-    /// Ends the sending side behind what was sent.
-    package func endSending() {
+    /// Ends the sending side behind what was sent: properly or, with a code, by a reset, as after the answer to a malformed
+    /// request.
+    package func endSending(resetting code: HTTP2ErrorCode? = nil) {
         guard !endsSending, !isClosed else { return }
         endsSending = true
+        resetCode = code
         session?.queued(0, on: self)
     }
 

@@ -270,6 +270,8 @@ extension ExchangeDriver {
             } else {
                 output.append(contentsOf: ChunkedEncoding.lastChunk)
             }
+        } else if clientResponse.sendsTrailers {
+            sendTrailers(plan: plan, to: downstream)
         }
         flush(&output, to: downstream)
         guard !hasEnded else { return }
@@ -277,6 +279,15 @@ extension ExchangeDriver {
         releaseUpstream(ending.upstream)
         exchange.isComplete = true
         complete(ending.client)
+    }
+
+    /// To a client whose content is not in chunks: over HTTP/2.
+    func sendTrailers(plan: ProxyPlan?, to downstream: DownstreamConnection) {
+        var lines = worker.takeBuffer()
+        DownstreamResponseBuilder.appendTrailers(for: exchange, plan: plan, to: &lines)
+        exchange.sentTrailers.append(contentsOf: lines)
+        downstream.send(trailers: lines.span)
+        worker.giveBack(consume lines)
     }
 
     private static let lastChunkLine = Array("0\r\n".utf8)
