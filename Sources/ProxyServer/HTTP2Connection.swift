@@ -28,6 +28,8 @@ final class HTTP2Connection: StreamChannel {
     private static let noticeTime: Int64 = 1000
     private static let lingeringTime: Int64 = 30_000
     private static let lingeringTimeout: Int64 = 5_000
+    /// A client that floods the proxy is not listened to for long.
+    private static let lingeringTimeAfterFailure: Int64 = 1_000
 
     private let worker: Worker
     private let listener: ListeningSocket
@@ -277,12 +279,12 @@ final class HTTP2Connection: StreamChannel {
                 ? "http2 flood detected" : "client broke the protocol of HTTP/2 (error \(code.rawValue))")
         worker.statistics.badRequests.add()
         send(session.goAway(code))
-        linger()
+        linger(for: Self.lingeringTimeAfterFailure)
     }
 
-    private func linger() {
+    private func linger(for time: Int64 = HTTP2Connection.lingeringTime) {
         guard isLive else { return }
-        phase = .lingering(until: loop.now + Self.lingeringTime)
+        phase = .lingering(until: loop.now + time)
         endStreams()
         guard isOpen else { return }
         shutdownWhenSent()

@@ -93,7 +93,11 @@ final class HTTP2Transport: StreamTransport {
         case .plain, .webSocket: count += stream.read(into: &buffer, at: count, limit: buffer.count - count)
         case .chunked: count += readChunk(into: &buffer, at: count)
         }
-        if count > 0 { return count }
+        if count > 0 {
+            // The peer's window may have opened.
+            connection.flushSoon()
+            return count
+        }
         if stream.isClosed, !stream.sawEnd { return -Int(ECONNRESET) }
         // A request that is whole is no end of the client's wish for an answer; that of a tunnel's bytes is.
         return kind == .webSocket && stream.sawEnd ? 0 : -Int(EAGAIN)
