@@ -8,15 +8,19 @@ and frames that no client should send.
         client.response(stream)                        # until the stream's end
 """
 
+import base64
+import hashlib
+import select
 import socket
 import struct
+import threading
 import time
 
 import h2.config
 import h2.connection
 import h2.errors
 import h2.events
-import h2.settings
+import h2.exceptions
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -93,6 +97,7 @@ class HTTP2Client:
         data = self.connection.data_to_send()
         if data:
             try:
+                self.socket.settimeout(self.timeout)
                 self.socket.sendall(data)
             except (BrokenPipeError, ConnectionResetError):
                 self.closed = True
@@ -146,7 +151,10 @@ class HTTP2Client:
         self.flush()
 
     def reset(self, stream, code=h2.errors.ErrorCodes.CANCEL):
-        self.connection.reset_stream(stream, code)
+        try:
+            self.connection.reset_stream(stream, code)
+        except h2.exceptions.StreamClosedError:
+            return
         self.flush()
 
     def open_windows(self, stream, count):
@@ -273,3 +281,183 @@ def literal(name, value):
 
 def headers_frame(stream, fields, end=True):
     return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, b"".join(literal(*f) for f in fields))
+
+
+class Bridge:
+    """Lets a client of WebSocket over HTTP/1.1 speak to a proxy over HTTP/2: what it opens here becomes streams of one
+    connection (RFC 8441), with their own flow control. A client that does not read is not read for; one that breaks its
+    connection resets its stream."""
+
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.RLock()
+        self.client = None
+        self.ends = {}
+        self.opened = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self):
+        self.listener.close()
+        with self.lock:
+            if self.client:
+                self.client.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _connection(self):
+        """One that takes streams."""
+        with self.lock:
+            if self.client is None or self.client.closed or self.client.goaway:
+                client = self.client = HTTP2Client(self.target, acknowledge=False, timeout=30)
+                client.wait(lambda: client.has_settings)
+                threading.Thread(target=self._receive, args=(client,), daemon=True).start()
+            return self.client
+
+    def _receive(self, client):
+        while not client.closed:
+            try:
+                readable, _, _ = select.select([client.socket], [], [], 1)
+                if readable:
+                    with self.lock:
+                        client.receive(0.001)
+                        self._changed(client)
+            except (OSError, ValueError):
+                client.closed = True  # by `stop`
+        with self.lock:
+            for stream in client.streams.values():
+                stream.reset = stream.reset if stream.is_over else 2
+            self._changed(client)
+
+    def _changed(self, client):
+        for condition in [c for (owner, _), c in self.ends.items() if owner is client]:
+            with condition:
+                condition.notify_all()
+
+    def _serve(self, sock):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = sock.recv(65536)
+            if not data:
+                return sock.close()
+            head += data
+        head, early = head.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        fields = [(name.lower(), value.strip()) for name, value in (line.split(":", 1) for line in lines[1:])]
+        key = dict(fields).get("sec-websocket-key", "")
+        skipped = {"host", "connection", "upgrade", "sec-websocket-key", "sec-websocket-version"}
+        with self.lock:
+            client = self._connection()
+            number = client.connect(
+                lines[0].split(" ")[1], [field for field in fields if field[0] not in skipped],
+                version=dict(fields).get("sec-websocket-version"))
+            stream = client.streams[number]
+            condition = self.ends[client, number] = threading.Condition(self.lock)
+            self.opened += 1
+        writer = threading.Thread(target=self._write, args=(sock, client, number, condition, key), daemon=True)
+        writer.start()
+        self._read(sock, client, number, condition, early)
+        writer.join()
+        with self.lock:
+            del self.ends[client, number]
+            if not stream.is_over and not client.closed:
+                client.reset(number)
+        sock.close()
+
+    def _read(self, sock, client, number, condition, data):
+        """From the client to the stream."""
+        stream = client.streams[number]
+        while not stream.is_over or not stream.reset:
+            with condition:
+                while data and stream.reset is None and not client.closed:
+                    try:
+                        room = min(client.connection.local_flow_control_window(number),
+                                   client.connection.max_outbound_frame_size, len(data))
+                        if room > 0:
+                            client.connection.send_data(number, data[:room])
+                            client.flush()
+                            data = data[room:]
+                        else:
+                            condition.wait(0.5)
+                    except h2.exceptions.ProtocolError:
+                        return
+                if stream.reset is not None or client.closed:
+                    return
+            try:
+                data = sock.recv(65536)
+            except OSError:
+                with self.lock:
+                    if not stream.is_over:
+                        client.reset(number)
+                return
+            if not data:
+                with self.lock:
+                    if stream.reset is None and not client.closed:
+                        try:
+                            client.connection.end_stream(number)
+                            client.flush()
+                        except h2.exceptions.ProtocolError:
+                            pass
+                return
+
+    def _write(self, sock, client, number, condition, key):
+        """From the stream to the client."""
+        stream, sent_head = client.streams[number], False
+        try:
+            while True:
+                with condition:
+                    while not (stream.body or stream.is_over or stream.headers and not sent_head):
+                        condition.wait()
+                    body, stream.body = stream.body, b""
+                    is_over, reset = stream.is_over, stream.reset
+                if stream.headers and not sent_head:
+                    sent_head = True
+                    sock.sendall(self._head(stream, key))
+                if body:
+                    sock.sendall(body)
+                    with self.lock:
+                        if not client.closed and stream.unacknowledged:
+                            count, stream.unacknowledged = stream.unacknowledged, 0
+                            try:
+                                client.connection.acknowledge_received_data(count, number)
+                                client.flush()
+                            except h2.exceptions.ProtocolError:
+                                pass
+                elif is_over:
+                    if reset:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                        sock.shutdown(socket.SHUT_RD)
+                    else:
+                        sock.shutdown(socket.SHUT_WR)
+                    return
+        except OSError:
+            with self.lock:
+                if not stream.is_over and not client.closed:
+                    client.reset(number)
+
+    @staticmethod
+    def _head(stream, key):
+        fields = [(name, value) for name, value in stream.headers if name != ":status"]
+        if stream.status == 200:
+            accept = base64.b64encode(hashlib.sha1(
+                (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+            lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
+                     f"Sec-WebSocket-Accept: {accept}"]
+        else:
+            lines = [f"HTTP/1.1 {stream.status} Refused", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in fields]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
