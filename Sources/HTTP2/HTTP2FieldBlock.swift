@@ -42,17 +42,30 @@ package struct HTTP2FieldBlock {
     ///
     /// A 101 becomes what RFC 8441 §5 has in its place: a 200 without the fields of an upgrade.
     ///
+    /// - Parameters:
+    ///   - head: from its first byte on; more may follow it.
+    ///   - toExtendedConnect: the request was one, so that any other success becomes a 502: it would say that the
+    ///     WebSocket is open.
     /// - Returns: the status as it goes out and the bytes that the head took, or `nil` when it is not whole.
-    package mutating func readResponse(_ head: Span<UInt8>) -> (status: Int, length: Int)? {
+    package mutating func readResponse(
+        _ head: Span<UInt8>, toExtendedConnect: Bool = false
+    ) -> (status: Int, length: Int, isUpgrade: Bool)? {
         // "HTTP/1.1 200 " at least; more digits only ever come of a script.
         guard head.count > 12, let lineEnd = Self.lineEnd(head, from: 9) else { return nil }
         var end = 9
         while end < lineEnd, head[end] &- 0x30 < 10 { end &+= 1 }
         guard let status = ASCII.decimal(head, 9..<end) else { return nil }
         let isUpgrade = status == 101
-        add(name: Text.status, value: isUpgrade ? Text.ok.span : head.extracting(9..<end))
+        let isFalseSuccess = toExtendedConnect && (200..<300).contains(status)
+        if isUpgrade {
+            add(name: Text.status, value: Text.ok.span)
+        } else if isFalseSuccess {
+            add(name: Text.status, value: Text.badGateway.span)
+        } else {
+            add(name: Text.status, value: head.extracting(9..<end))
+        }
         guard let length = readLines(head, from: lineEnd, isUpgrade: isUpgrade) else { return nil }
-        return (isUpgrade ? 200 : Int(status), length)
+        return (isUpgrade ? 200 : isFalseSuccess ? 502 : Int(status), length, isUpgrade)
     }
 
     /// Reads a trailer section of our own writing, up to its empty line.
@@ -125,5 +138,6 @@ package struct HTTP2FieldBlock {
     private enum Text {
         static let status = Array(":status".utf8)
         static let ok = Array("200".utf8)
+        static let badGateway = Array("502".utf8)
     }
 }

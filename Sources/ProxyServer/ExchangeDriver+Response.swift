@@ -137,6 +137,10 @@ extension ExchangeDriver {
         guard let plan else { return }
         recordHead()
         let status = exchange.response.status
+        // To a client that asked by RFC 8441 it would say that its WebSocket is open.
+        if exchange.request.version == .v2, exchange.request.upgradeIndex >= 0, (200..<300).contains(status) {
+            return attemptFailed(ProxyFailure(.invalidUpgrade(.notSwitched)))
+        }
         let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)
         // An answer that cannot be improved on is passed on as it is.
         if machine.mayRepeat,

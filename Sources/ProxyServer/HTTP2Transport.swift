@@ -33,6 +33,8 @@ final class HTTP2Transport: StreamTransport {
     private var lastChunkStart = 0
     private var gaveLastChunk = false
     private var expectsHead = true
+    /// The response was the 101 that opens a tunnel.
+    private var isTunnel = false
     private var response = HTTP2FieldBlock()
 
     init(_ stream: HTTP2Stream, of connection: HTTP2Connection) {
@@ -155,7 +157,10 @@ final class HTTP2Transport: StreamTransport {
         while expectsHead, offset < bytes.count {
             response.removeAll()
             // Heads are ours, and written whole.
-            guard let head = response.readResponse(bytes.extracting(offset...)) else {
+            guard
+                let head = response.readResponse(
+                    bytes.extracting(offset...), toExtendedConnect: kind == .webSocket)
+            else {
                 stream.reset(.internalError)
                 return -1
             }
@@ -163,6 +168,7 @@ final class HTTP2Transport: StreamTransport {
             stream.send(response, isFinal: isFinal)
             if isFinal {
                 expectsHead = false
+                isTunnel = head.isUpgrade
                 response = HTTP2FieldBlock()
             }
             offset += head.length
@@ -180,6 +186,8 @@ final class HTTP2Transport: StreamTransport {
 
     override func close(withReset: Bool) {
         channel = nil
+        // What is a FIN on a socket (RFC 8441 §5).
+        if isTunnel, !withReset { stream.endSending() }
         if withReset { stream.reset(.internalError) }
         stream.abandon(malformation == nil ? .internalError : .protocolError)
         connection.streamEnded()

@@ -235,7 +235,9 @@ struct RequestHeadTests {
         #expect(read((0..<101).map { ("x\($0)", "y") }).malformation == .trailersTooLarge)
     }
 
-    private func parse(_ head: [UInt8], into block: inout HTTP2FieldBlock) -> (status: Int, length: Int)? {
+    private func parse(_ head: [UInt8], into block: inout HTTP2FieldBlock)
+        -> (status: Int, length: Int, isUpgrade: Bool)?
+    {
         block.readResponse(head.span)
     }
 

@@ -22,6 +22,8 @@ import h2.errors
 import h2.events
 import h2.exceptions
 
+from . import websocket
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS = 1, 4
@@ -281,6 +283,59 @@ def literal(name, value):
 
 def headers_frame(stream, fields, end=True):
     return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, b"".join(literal(*f) for f in fields))
+
+
+class StreamSocket:
+    """A WebSocket on a stream of `client`, its frames made and read by hand."""
+
+    def __init__(self, client, path="/", headers=(), accepted=True):
+        self.client = client
+        self.number = client.connect(path, headers)
+        self.stream = client.head(self.number)
+        if accepted:
+            assert self.stream.status == 200, (self.stream.headers, self.stream.reset)
+
+    def send(self, payload, opcode=1, final=True):
+        payload = payload.encode() if isinstance(payload, str) else payload
+        self.client.write(self.number, websocket.frame(payload, opcode, masked=True, final=final))
+
+    def receive(self, seconds=None):
+        """(opcode, payload) of the next frame; None where the stream ends instead."""
+        stream = self.stream
+
+        def whole():
+            if len(stream.body) < 2:
+                return None
+            length, start = stream.body[1] & 127, 2
+            if length >= 126:
+                size = 2 if length == 126 else 8
+                if len(stream.body) < 2 + size:
+                    return None
+                length, start = int.from_bytes(stream.body[2:2 + size], "big"), 2 + size
+            return (start, start + length) if len(stream.body) >= start + length else None
+
+        self.client.wait(lambda: whole() or stream.is_over, seconds, f"a frame on stream {self.number}")
+        found = whole()
+        if not found:
+            return None
+        opcode, payload = stream.body[0] & 15, stream.body[found[0]:found[1]]
+        stream.body = stream.body[found[1]:]
+        return opcode, payload
+
+    def text(self, seconds=None):
+        opcode, payload = self.receive(seconds)
+        assert opcode == 1, (opcode, payload)
+        return payload.decode()
+
+    def close_code(self, seconds=None):
+        """Of the close frame that comes next but for other frames."""
+        while frame := self.receive(seconds):
+            if frame[0] == 8:
+                return int.from_bytes(frame[1][:2], "big")
+        return None
+
+    def end(self):
+        self.client.write(self.number, b"", end=True)
 
 
 class Bridge:
