@@ -87,7 +87,8 @@ package final class HTTP2Stream {
 
     /// The first `count` bytes of what is to be sent go to `output`.
     func moveUnsent(_ count: Int, to output: inout [UInt8]) {
-        output.append(outbox.span.extracting(outboxStart..<(outboxStart &+ count)))
+        let bytes = outbox
+        output.append(bytes.span.extracting(outboxStart..<(outboxStart &+ count)))
         outboxStart &+= count
         if outboxStart == outbox.count {
             outbox = []
@@ -119,7 +120,8 @@ package final class HTTP2Stream {
     package func read(into buffer: inout MutableSpan<UInt8>, at position: Int, limit: Int) -> Int {
         let count = min(limit, unread)
         guard count > 0 else { return 0 }
-        buffer.store(inbox.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
+        let bytes = inbox
+        buffer.store(bytes.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
         inboxStart &+= count
         if inboxStart == inbox.count {
             inbox = []
