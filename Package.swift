@@ -59,6 +59,7 @@ let package = Package(
         system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev"),
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
+        system("CNGHTTP2", "libnghttp2", apt: "libnghttp2-dev"),
         system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
         .target(
             name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
@@ -70,6 +71,7 @@ let package = Package(
         library("Config", ["Patterns"]),
         library("Bytes", []),
         library("Wire", ["Bytes", "CZlib"]),
+        library("HTTP2", ["Bytes", "Wire", "CNGHTTP2"], hot),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
@@ -78,7 +80,10 @@ let package = Package(
             hot),
         library(
             "ProxyServer",
-            ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+            [
+                "Bytes", "CSwitchyard", "Config", "Wire", "HTTP2", "ProxyCore", "EventLoop", "Digest",
+                "LuaHooks",
+            ], hot),
         library(
             "ScriptTesting",
             ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
@@ -103,6 +108,7 @@ let package = Package(
         tests("DigestTests", ["Digest"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
+        tests("HTTP2Tests", ["HTTP2", "Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),
         tests(
             "LuaHooksTests",

@@ -14,4 +14,16 @@ package final class ClientFacts {
     package var connectedAt = Moment()
 
     package init() {}
+
+    /// The connection as one of its streams sees it, `requests` having come on it before.
+    package init(_ connection: ClientFacts, requests: Int) {
+        address = connection.address
+        port = connection.port
+        binaryAddress = connection.binaryAddress
+        serverAddress = connection.serverAddress
+        serverPort = connection.serverPort
+        serial = connection.serial
+        connectedAt = connection.connectedAt
+        self.requests = requests
+    }
 }

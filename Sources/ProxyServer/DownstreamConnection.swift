@@ -2,6 +2,7 @@ internal import Bytes
 internal import CSwitchyard
 internal import Config
 internal import EventLoop
+internal import HTTP2
 internal import ProxyCore
 internal import Wire
 
@@ -29,6 +30,8 @@ final class DownstreamConnection: StreamChannel {
 
     let worker: Worker
     private let listener: ListeningSocket
+    /// The stream that is in place of a socket, for a request over HTTP/2.
+    private let http2: HTTP2Transport?
     /// `nil` in a tunnel, which keeps only what its log line needs.
     private var facts: ClientFacts?
     private var phase = Phase.idle
@@ -46,6 +49,7 @@ final class DownstreamConnection: StreamChannel {
     init(worker: Worker, listener: ListeningSocket, descriptor: Int32, peer: SocketAddress) {
         self.worker = worker
         self.listener = listener
+        http2 = nil
         super.init(loop: worker.loop, descriptor: descriptor)
         let facts = ClientFacts()
         facts.address = peer.isUnix ? Array("unix:".utf8) : Array(peer.host.utf8)
@@ -61,6 +65,31 @@ final class DownstreamConnection: StreamChannel {
         self.facts = facts
         if !peer.isUnix { disableDelay() }
     }
+
+    /// One stream of an HTTP/2 connection. It is read, answered, tunnelled and logged as any other connection.
+    ///
+    /// - Parameter facts: the stream's own.
+    init(worker: Worker, listener: ListeningSocket, stream: HTTP2Transport, facts: ClientFacts) {
+        self.worker = worker
+        self.listener = listener
+        http2 = stream
+        super.init(timerOn: worker.loop)
+        transport = stream
+        self.facts = facts
+    }
+
+    /// Begins to read the request that has come on the stream.
+    func startStream() {
+        do throws(SystemError) {
+            try register()
+        } catch {
+            return finish()
+        }
+        becomes(readable: true, writable: true)
+    }
+
+    /// Whose socket carries the bytes.
+    var carrier: StreamChannel { http2?.connection ?? self }
 
     func start() {
         worker.statistics.accepted.add()
@@ -85,7 +114,7 @@ final class DownstreamConnection: StreamChannel {
 
     private var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
-        return listener.target(local: localAddress)
+        return listener.target(local: carrier.localAddress)
     }
 
     // MARK: Deadlines
@@ -146,6 +175,7 @@ final class DownstreamConnection: StreamChannel {
 
     private func readHead() {
         guard !sawEnd, unsentBytes < Self.maxUnsent else { return }
+        if let refusal = http2?.refusal { return refuseStream(refusal) }
         switch read() {
         case .bytes(let count):
             worker.tick()
@@ -252,7 +282,13 @@ final class DownstreamConnection: StreamChannel {
             switch phase {
             case .idle:
                 guard unsentBytes < Self.maxUnsent else { return offset }
-                beginHead(isPipelined: wereWaiting || offset > 0)
+                switch matchPreface(bytes.extracting(offset...)) {
+                case .no: beginHead(isPipelined: wereWaiting || offset > 0)
+                case .partial: return offset
+                case .whole:
+                    becomeHTTP2(bytes.extracting(offset...))
+                    return bytes.count
+                }
             case .readingHead(let driver):
                 guard let length = parse(bytes.extracting(offset...), driver) else { return offset }
                 offset += length
@@ -270,7 +306,8 @@ final class DownstreamConnection: StreamChannel {
 
     private func beginHead(isPipelined: Bool) {
         let driver = worker.takeDriver()
-        driver.exchange.isPipelined = isPipelined
+        // The first on a connection has waited for nothing but the rest of itself.
+        driver.exchange.isPipelined = isPipelined && facts?.requests != 0
         driver.exchange.startedAt = worker.clock.now
         phase = .readingHead(driver)
         count(as: .reading)
@@ -300,6 +337,7 @@ final class DownstreamConnection: StreamChannel {
             clearReadDeadline()
             count(as: .writing)
             guard let facts else { return nil }
+            http2?.adapt(&exchange.request)
             exchange.adopt(worker.current.generation.runtime)
             exchange.begin(
                 listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
@@ -324,19 +362,64 @@ final class DownstreamConnection: StreamChannel {
         exchange.beginRefused(
             received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
             random: worker.random.pair())
+        if http2 != nil { exchange.request.version = .v2 }
         count(as: .writing)
         worker.statistics.requests.add()
         start(driver)
         driver.refuse(status: status, reason: reason)
     }
 
+    /// Answers a stream's request that did not become a head.
+    private func refuseStream(_ refusal: HTTP2Transport.Refusal) {
+        mayRead = false
+        worker.tick()
+        facts?.requests += 1
+        worker.statistics.badRequests.add()
+        beginHead(isPipelined: false)
+        guard case .readingHead(let driver) = phase else { return }
+        clearReadDeadline()
+        driver.exchange.request.bytes = refusal.line
+        refuse(driver, status: refusal.status, reason: refusal.reason)
+    }
+
+    // MARK: HTTP/2
+
+    /// Whether the connection turns out to speak HTTP/2 with its first bytes (RFC 9113 §3.3).
+    private func matchPreface(_ bytes: Span<UInt8>) -> HTTP2Preface.Match {
+        guard http2 == nil, let facts, facts.requests == 0, headRules.http2 != nil else { return .no }
+        return HTTP2Preface.match(bytes)
+    }
+
+    /// Makes this an HTTP/2 connection, of whose client `received` has come so far: also to be called, with nothing, once ALPN
+    /// has chosen `h2`. This object is of no use afterwards.
+    func becomeHTTP2(_ received: Span<UInt8>) {
+        guard case .idle = phase, let facts, let rules = headRules.http2 else { return finish() }
+        var early: [UInt8] = []
+        early.append(received)
+        let carried = transport
+        transport = nil
+        phase = .closed
+        inbox = []
+        self.facts = nil
+        let connection = HTTP2Connection(
+            worker: worker, listener: listener, descriptor: detach(), transport: carried, facts: facts,
+            rules: rules, received: early)
+        connection.start()
+    }
+
     // MARK: The exchange's side
+
+    /// Trailer fields of the response, as lines; over HTTP/2 alone.
+    func send(trailers lines: Span<UInt8>) { http2?.stream.setTrailers(lines) }
 
     /// Sends part of a response.
     func send(
         response bytes: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span()
     ) {
         worker.statistics.clientBytesOut.add(bytes.count + second.count + third.count)
+        if let http2, case .exchange(let driver) = phase {
+            http2.stream.chunkSize = driver.settings.values.http2ChunkSize
+        }
         send(bytes, then: second, then: third)
         if unsentBytes > 0, sendDeadline == EventLoop.never, case .exchange(let driver) = phase {
             setSendDeadline(after: driver.sendTimeout)
@@ -389,6 +472,10 @@ final class DownstreamConnection: StreamChannel {
     func exchangeEnded(_ ending: ExchangeStateMachine.Ending.Client, keepaliveTimeout: Int) {
         guard case .exchange = phase else { return }
         count(as: .idle)
+        if http2 != nil {
+            shutdownWhenSent()
+            return finish()
+        }
         switch ending {
         case .keep:
             if worker.isDraining || listener.hasEnded || sawEnd && inbox.isEmpty {
@@ -495,6 +582,7 @@ final class DownstreamConnection: StreamChannel {
         inbox = []
         facts = nil
         close()
+        guard http2 == nil else { return }
         worker.statistics.active.add(-1)
         worker.releaseConnection()
     }

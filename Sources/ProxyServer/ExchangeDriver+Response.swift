@@ -137,6 +137,10 @@ extension ExchangeDriver {
         guard let plan else { return }
         recordHead()
         let status = exchange.response.status
+        // To a client that asked by RFC 8441 it would say that its WebSocket is open.
+        if exchange.request.version == .v2, exchange.request.upgradeIndex >= 0, (200..<300).contains(status) {
+            return attemptFailed(ProxyFailure(.invalidUpgrade(.notSwitched)))
+        }
         let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)
         // An answer that cannot be improved on is passed on as it is.
         if machine.mayRepeat,
@@ -270,6 +274,8 @@ extension ExchangeDriver {
             } else {
                 output.append(contentsOf: ChunkedEncoding.lastChunk)
             }
+        } else if clientResponse.sendsTrailers {
+            sendTrailers(plan: plan, to: downstream)
         }
         flush(&output, to: downstream)
         guard !hasEnded else { return }
@@ -277,6 +283,15 @@ extension ExchangeDriver {
         releaseUpstream(ending.upstream)
         exchange.isComplete = true
         complete(ending.client)
+    }
+
+    /// To a client whose content is not in chunks: over HTTP/2.
+    func sendTrailers(plan: ProxyPlan?, to downstream: DownstreamConnection) {
+        var lines = worker.takeBuffer()
+        DownstreamResponseBuilder.appendTrailers(for: exchange, plan: plan, to: &lines)
+        exchange.sentTrailers.append(contentsOf: lines)
+        downstream.send(trailers: lines.span)
+        worker.giveBack(consume lines)
     }
 
     private static let lastChunkLine = Array("0\r\n".utf8)

@@ -535,7 +535,8 @@ extension LegFacts {
     mutating func read(from channel: StreamChannel?) {
         guard let channel, channel.isOpen else { return }
         buffered = channel.unsentBytes
-        let microseconds = sy_tcp_rtt(channel.descriptor)
+        let socket = (channel as? DownstreamConnection)?.carrier ?? channel
+        let microseconds = sy_tcp_rtt(socket.descriptor)
         if microseconds >= 0 { roundTrip = microseconds }
     }
 }

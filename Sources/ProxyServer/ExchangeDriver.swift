@@ -165,6 +165,9 @@ final class ExchangeDriver {
         exchange.sentBodyBytes += Int64(body)
         downstream.send(response: output.span)
         worker.giveBack(consume output)
+        if clientResponse.sendsTrailers, clientResponse.framing != .chunked {
+            sendTrailers(plan: nil, to: downstream)
+        }
         exchange.isComplete = true
         if requestBody.isComplete {
             complete(clientResponse.keepsAlive ? .keep : .close)

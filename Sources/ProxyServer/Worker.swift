@@ -32,6 +32,8 @@ package final class Worker {
     private var resting: [ExchangeDriver] = []
     /// To be done at the end of this turn of the loop, when nothing else is on the stack.
     private var postponed: [() -> Void] = []
+    /// Their streams have something to send, which goes out at the end of this turn, all of it at once.
+    private var unflushed: [HTTP2Connection] = []
     private var buffers: [[UInt8]] = []
     private(set) var openConnections = 0
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
@@ -102,6 +104,8 @@ package final class Worker {
         if next.scripts != nil {
             loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
         }
+        // Clients make new connections for what they ask next; what is under way on the old ones goes on.
+        loop.forEachChannel { ($0 as? HTTP2Connection)?.goAway() }
         if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd(besides: next) }
         try listen(on: assigned)
     }
@@ -125,7 +129,10 @@ package final class Worker {
         guard !ended.isEmpty else { return }
         for listener in ended.values { listener.end() }
         // What such a connection would ask for next has no listener in the new configuration.
-        loop.forEachChannel { ($0 as? DownstreamConnection)?.closeIfListenerEnded() }
+        loop.forEachChannel {
+            ($0 as? DownstreamConnection)?.closeIfListenerEnded()
+            ($0 as? HTTP2Connection)?.closeIfListenerEnded()
+        }
     }
 
     package func run() {
@@ -140,6 +147,7 @@ package final class Worker {
         current.flushLogs()
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
+        loop.forEachChannel { ($0 as? HTTP2Connection)?.cutOff() }
         current.retire()
         current.scripts?.shutDown()
         scriptNetwork.close()
@@ -150,6 +158,7 @@ package final class Worker {
         exchanges = []
         drivers = []
         resting = []
+        unflushed = []
     }
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
@@ -182,7 +191,10 @@ package final class Worker {
         isDraining = true
         for listener in listeners.values { listener.end() }
         listeners = [:]
-        loop.forEachChannel { ($0 as? DownstreamConnection)?.closeIfIdle() }
+        loop.forEachChannel {
+            ($0 as? DownstreamConnection)?.closeIfIdle()
+            ($0 as? HTTP2Connection)?.goAway()
+        }
         askTunnelsToEnd(besides: nil)
         stopIfDrained()
     }
@@ -282,9 +294,19 @@ package final class Worker {
             postponed = []
             for work in batch { work() }
         }
+        if !unflushed.isEmpty { flushConnections() }
         // What was postponed meanwhile is for the next turn: a script may go on so without end.
-        loop.turnsAgain = !postponed.isEmpty
+        loop.turnsAgain = !postponed.isEmpty || !unflushed.isEmpty
         recycle()
+    }
+
+    /// Has `connection` send what its streams have to send, at the end of this turn of the loop.
+    func flushLater(_ connection: HTTP2Connection) { unflushed.append(connection) }
+
+    private func flushConnections() {
+        let batch = unflushed
+        unflushed = []
+        for connection in batch { connection.flush() }
     }
 
     private func recycle() {

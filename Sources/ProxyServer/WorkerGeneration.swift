@@ -1,5 +1,6 @@
 internal import Config
 internal import EventLoop
+internal import HTTP2
 internal import LuaHooks
 internal import ProxyCore
 internal import Wire
@@ -34,7 +35,7 @@ final class WorkerGeneration {
         logsWebSockets = generation.runtime.loggedVariables.contains { variable in
             VariableTable.isOfWebSockets(generation.configuration.variables[variable.index].name)
         }
-        headRules = generation.configuration.listeners.map { HeadRules($0.defaultServer.connection) }
+        headRules = generation.configuration.listeners.map { HeadRules($0) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
     }
 
@@ -100,7 +101,8 @@ final class WorkerGeneration {
     /// How heads are read on a listener, by its position in the configuration. A connection may outlive its
     /// listener by a reload; nginx's defaults serve it then.
     func headRules(forListener index: Int) -> HeadRules {
-        headRules.indices.contains(index) ? headRules[index] : HeadRules(ConnectionSettings())
+        headRules.indices.contains(index)
+            ? headRules[index] : HeadRules(ConnectionSettings(), Settings.Values())
     }
 
     /// What the WebSockets of a location have in common.
@@ -168,8 +170,18 @@ struct HeadRules {
     let limits: RequestHeadParser.Limits
     /// Milliseconds.
     let timeout: Int
+    /// `nil` where HTTP/2 is not spoken.
+    var http2: HTTP2Rules?
 
-    init(_ settings: ConnectionSettings) {
+    init(_ listener: Listener) {
+        let server = listener.defaultServer
+        self.init(server.connection, server.settings.values)
+        if listener.isHTTP2, http2 == nil {
+            http2 = HTTP2Rules(server.connection, server.settings.values, limits)
+        }
+    }
+
+    init(_ settings: ConnectionSettings, _ values: Settings.Values) {
         var limits = RequestHeadParser.Limits()
         let size = max(settings.largeHeaderBufferSize, settings.clientHeaderBufferSize)
         limits.maxRequestLine = size
@@ -178,6 +190,32 @@ struct HeadRules {
         limits.allowUnderscores = settings.underscoresInHeaders
         self.limits = limits
         timeout = settings.clientHeaderTimeout
+        if settings.http2.isOn { http2 = HTTP2Rules(settings, values, limits) }
+    }
+}
+
+/// How HTTP/2 is spoken on a listener, by its default server.
+struct HTTP2Rules {
+    var options = HTTP2Session.Options()
+    /// Milliseconds.
+    let headTimeout: Int
+    let keepaliveTimeout: Int
+    let keepaliveTime: Int
+    let keepaliveRequests: Int
+    let sendTimeout: Int
+
+    init(_ connection: ConnectionSettings, _ values: Settings.Values, _ limits: RequestHeadParser.Limits) {
+        options.maxConcurrentStreams = connection.http2.maxConcurrentStreams
+        options.streamWindow = connection.http2.bodyPrereadSize
+        options.head.maxRequestLine = limits.maxRequestLine
+        options.head.maxFieldLine = limits.maxFieldLine
+        options.head.maxList = limits.maxHead
+        options.head.maxFields = limits.maxFields
+        headTimeout = connection.clientHeaderTimeout
+        keepaliveTimeout = values.keepaliveTimeout
+        keepaliveTime = values.keepaliveTime
+        keepaliveRequests = values.keepaliveRequests
+        sendTimeout = values.sendTimeout
     }
 }
 

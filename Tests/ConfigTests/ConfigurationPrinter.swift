@@ -55,6 +55,7 @@ struct ConfigurationPrinter {
         for listener in configuration.listeners {
             var words = ["listen \(listener.address.description)"]
             words += differences(listener.options, ListenOptions())
+            if listener.isHTTP2 { words.append("http2") }
             words.append("default \(label(listener.defaultServer))")
             result.append(words.joined(separator: ", "))
             result += lines(of: listener.names.exact, as: "exact ")

@@ -1,5 +1,8 @@
 """The WebSocket plane in a running proxy, before and behind python `websockets`: hooks for messages and frames, pings,
-permessage-deflate by leg, idle timeouts, drains, what scripts send, and what logs say."""
+permessage-deflate by leg, idle timeouts, drains, what scripts send, and what logs say.
+
+Each test is made twice: with clients that speak HTTP/1.1, and with the same over HTTP/2, where their WebSockets are
+streams of one connection (RFC 8441)."""
 
 import contextlib
 import os
@@ -13,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.sync.client import connect
 
+from harness.http2 import Bridge
 from harness.websocket import WebSocketServer, frame, handshake, switching
 from harness.wire import Client, wait_for
 
@@ -47,6 +51,19 @@ def stack():
         yield made
 
 
+@pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
+def simple(simple, request, stack):
+    """As everywhere, and with the port that clients of the proxy connect to."""
+
+    def make(location="", server="", **rest):
+        over_http2 = request.param == "HTTP/2"
+        made = simple(location=location, server=("http2 on; " if over_http2 else "") + server, **rest)
+        made.client_port = stack.enter_context(Bridge(made.port)).port if over_http2 else made.port
+        return made
+
+    return make
+
+
 @pytest.fixture
 def tunnel(simple, server, stack):
     """A proxy before `server` with `location` text, and ways to open a tunnel through it, and to hold one."""
@@ -60,7 +77,7 @@ def tunnel(simple, server, stack):
         if rest.get("start", True):
             made.start()
         made.open = lambda path="/", **options: connect(
-            f"ws://127.0.0.1:{made.port}{path}", **{"compression": None, "ping_interval": None, **options})
+            f"ws://127.0.0.1:{made.client_port}{path}", **{"compression": None, "ping_interval": None, **options})
         made.hold = lambda path="/": stack.enter_context(made.open(path))
         return made
 
@@ -245,7 +262,7 @@ def test_pings_keep_a_tunnel_open_past_the_read_timeout_and_are_not_passed_on(tu
 
 
 def raw_tunnel(made):
-    client = Client(made.port, timeout=20)
+    client = Client(made.client_port, timeout=20)
     client.send(handshake())
     assert client.read_response_head().status == 101
     return client

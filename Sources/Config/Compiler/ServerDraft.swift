@@ -14,6 +14,7 @@ struct ListenDraft {
     /// Some option of the socket was given: only one `listen` of an address may do so.
     var setsOptions: Bool
     var isDefault: Bool
+    var isHTTP2 = false
     var position: SourcePosition
 }
 
@@ -50,6 +51,7 @@ struct ListenerAssembly {
         var defaultServer: VirtualServer
         var defaultSetAt: SourcePosition?
         var names = ServerNameTable()
+        var isHTTP2 = false
     }
 
     private let compilation: Compilation
@@ -65,7 +67,7 @@ struct ListenerAssembly {
         return assembly.entries.map { entry in
             Listener(
                 address: entry.address, options: entry.options, defaultServer: entry.defaultServer,
-                names: entry.names)
+                names: entry.names, isHTTP2: entry.isHTTP2)
         }
     }
 
@@ -99,6 +101,7 @@ struct ListenerAssembly {
             positions[listen.address] = index
             entries.append(Entry(address: listen.address, defaultServer: server.server))
         }
+        if listen.isHTTP2 { entries[index].isHTTP2 = true }
         if listen.setsOptions {
             if let former = entries[index].optionsSetAt {
                 report(

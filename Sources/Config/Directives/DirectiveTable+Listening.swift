@@ -2,7 +2,7 @@ extension DirectiveTable {
     static let listening: [Directive] = [
         Directive(
             "listen",
-            "address[:port] | port | unix:path [default_server] [backlog=n] [rcvbuf=size] [sndbuf=size] "
+            "address[:port] | port | unix:path [default_server] [http2] [backlog=n] [rcvbuf=size] [sndbuf=size] "
                 + "[reuseport] [ipv6only=on|off] [so_keepalive=on|off|…]",
             in: .server, takes: .atLeast(1), default: "*:80",
             "An address to accept connections on; 8000 replaces port 80 where root did not start the process.",
@@ -10,11 +10,15 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             let addresses = try ListenArguments.addresses(
                 call.arguments[0], call, resolve: scope.compilation.environment.addressesOfHost)
-            let (options, setsOptions, isDefault) = try ListenArguments.options(call)
+            let (options, setsOptions, isDefault, isHTTP2) = try ListenArguments.options(call)
+            if isHTTP2 {
+                scope.compilation.report(
+                    call.warning("\"listen … http2\" is deprecated, \"http2 on\" takes its place"))
+            }
             scope.server.listens += addresses.map {
                 ListenDraft(
                     address: $0, options: options, setsOptions: setsOptions, isDefault: isDefault,
-                    position: call.position)
+                    isHTTP2: isHTTP2, position: call.position)
             }
         },
         Directive(

@@ -2,7 +2,8 @@
 package enum DirectiveTable {
     /// In the order of the documentation.
     package static let rows: [Directive] =
-        process + connections + structure + listening + requests + responses + rewriting + maps + upstreams
+        process + connections + structure + listening + http2 + requests + responses + rewriting + maps
+        + upstreams
         + proxying + nextUpstream + webSockets + logging + handlers + scripts + hooks + scriptLimits
         + acceptedCore + acceptedHTTP + acceptedProxying + offOnly
 

@@ -73,10 +73,7 @@ enum ForeignDirectives {
         + "proxy_ssl"
 
     private static let http2 =
-        "http2 http2_recv_buffer_size http2_pool_size http2_max_concurrent_streams http2_max_concurrent_pushes "
-        + "http2_max_requests http2_max_field_size http2_max_header_size http2_body_preread_size "
-        + "http2_streams_index_size http2_recv_timeout http2_idle_timeout http2_chunk_size http2_push "
-        + "http2_push_preload spdy_recv_buffer_size spdy_pool_size spdy_max_concurrent_streams "
+        "spdy_recv_buffer_size spdy_pool_size spdy_max_concurrent_streams "
         + "spdy_streams_index_size spdy_recv_timeout spdy_keepalive_timeout spdy_headers_comp spdy_chunk_size "
         + "http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso "
         + "quic_host_key quic_active_connection_id_limit"

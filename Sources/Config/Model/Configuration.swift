@@ -83,10 +83,14 @@ package struct Listener: Sendable {
     package var defaultServer: VirtualServer
     /// Chosen among by `Host`.
     package var names: ServerNameTable
+    /// `listen … http2`, the older form of `http2 on`.
+    package var isHTTP2: Bool
 
     package init(
-        address: ListenAddress, options: ListenOptions, defaultServer: VirtualServer, names: ServerNameTable
+        address: ListenAddress, options: ListenOptions, defaultServer: VirtualServer, names: ServerNameTable,
+        isHTTP2: Bool = false
     ) {
+        self.isHTTP2 = isHTTP2
         self.address = address
         self.options = options
         self.defaultServer = defaultServer
@@ -205,6 +209,17 @@ package struct ConnectionSettings: Sendable, Equatable {
     package var ignoreInvalidHeaders = true
     package var underscoresInHeaders = false
     package var mergeSlashes = true
+    package var http2 = HTTP2Settings()
+
+    package init() {}
+}
+
+/// HTTP/2 for clients; the server that answers by default on a listener decides for its connections.
+package struct HTTP2Settings: Sendable, Equatable {
+    package var isOn = false
+    package var maxConcurrentStreams = 128
+    /// Bytes of a request's body that may come before the proxy has passed any of them on.
+    package var bodyPrereadSize = 65_536
 
     package init() {}
 }

@@ -25,6 +25,8 @@ package final class Settings: Sendable {
         package var chunkedTransferEncoding = true
         package var resetTimedoutConnection = false
         package var etag = true
+        /// Bytes of content in one frame.
+        package var http2ChunkSize = 8192
 
         // Responses.
         package var errorPages: [ErrorPage] = []

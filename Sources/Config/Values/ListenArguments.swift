@@ -31,14 +31,20 @@ enum ListenArguments {
     /// default.
     static func options(
         _ call: Call
-    ) throws(ConfigDiagnostic) -> (options: ListenOptions, setsOptions: Bool, isDefault: Bool) {
+    ) throws(ConfigDiagnostic) -> (
+        options: ListenOptions, setsOptions: Bool, isDefault: Bool, isHTTP2: Bool
+    ) {
         var options = ListenOptions()
         var setsOptions = false
         var isDefault = false
+        var isHTTP2 = false
         for word in call.arguments.dropFirst() {
             switch word.text {
             case "default_server", "default":
                 isDefault = true
+                continue
+            case "http2":
+                isHTTP2 = true
                 continue
             case "reuseport": options.reusePort = true
             case "bind", "deferred": break
@@ -46,7 +52,7 @@ enum ListenArguments {
             }
             setsOptions = true
         }
-        return (options, setsOptions, isDefault)
+        return (options, setsOptions, isDefault, isHTTP2)
     }
 
     private static func apply(
@@ -64,13 +70,13 @@ enum ListenArguments {
             try applyProbes(value, to: &options, call)
         } else if let value = word.value(after: "fastopen=") {
             _ = try call.number(value)
-        } else if ["ssl", "http2", "spdy", "proxy_protocol", "quic"].contains(word.text) {
+        } else if ["ssl", "spdy", "proxy_protocol", "quic"].contains(word.text) {
             throw call.failure(
                 "found \"\(word.text)\": an option of nginx that Switchyard does not support", at: word)
         } else {
             throw call.failure(
                 found: word,
-                expected: "\"default_server\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", \"reuseport\", "
+                expected: "\"default_server\", \"http2\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", \"reuseport\", "
                     + "\"ipv6only=\" or \"so_keepalive=\"")
         }
     }

@@ -4,6 +4,19 @@ internal import Wire
 extension LuaAPI {
     static let legFunctions: [LuaFunction] = legRows(.client) + legRows(.upstream)
 
+    private static let clientVersion = LuaFunction(
+        "http", .getter(.client), "", returns: "string", "Version of the client's HTTP: `1.0`, `1.1` or `2`."
+    ) { call throws(LuaError) in
+        let version =
+            switch try call.exchange(of: call.flow(1, .client)).request.version {
+            case .v0_9: "0.9"
+            case .v1_0: "1.0"
+            case .v1_1: "1.1"
+            case .v2: "2"
+            }
+        return call.push(Array(version.utf8))
+    }
+
     private static func legRows(_ leg: FlowLeg) -> [LuaFunction] {
         let type = leg == .client ? LuaType.client : .upstream
         return [
@@ -57,7 +70,7 @@ extension LuaAPI {
             ) { call throws(LuaError) in
                 call.push(try call.facts(of: leg, type).messagesOut)
             },
-        ] + tunnelRows(leg, type)
+        ] + (leg == .client ? [clientVersion] : []) + tunnelRows(leg, type)
     }
 
     /// What can be done on an open WebSocket.

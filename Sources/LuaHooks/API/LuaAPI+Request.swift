@@ -71,9 +71,10 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             call.push(try call.exchange(.request).arguments)
         },
-        LuaFunction("version", .getter(.request), "", returns: "string", "`1.1` or `1.0`.") {
+        LuaFunction("version", .getter(.request), "", returns: "string", "`1.1`, `1.0` or `2`.") {
             call throws(LuaError) in
             switch try call.exchange(.request).request.version {
+            case .v2: call.stack.push("2" as StaticString)
             case .v1_1: call.stack.push("1.1" as StaticString)
             case .v1_0: call.stack.push("1.0" as StaticString)
             case .v0_9: call.stack.push("0.9" as StaticString)

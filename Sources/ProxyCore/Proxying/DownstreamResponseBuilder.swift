@@ -26,7 +26,8 @@ package enum DownstreamResponseBuilder {
         let outline = UpstreamOutline(fields, plan)
         let (framing, sendsTrailers) = framing(of: exchange, settings, status: status)
         let keepsAlive =
-            mayKeepAlive && !exchange.closesConnection && status != 101 && framing != .untilClose
+            mayKeepAlive && !exchange.closesConnection && status != 101
+            && (framing != .untilClose || exchange.request.version == .v2)
             && KeepAlivePolicy.mayPersist(exchange, settings)
         let writer = ResponseHeadWriter(
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
@@ -129,6 +130,16 @@ package enum DownstreamResponseBuilder {
             return (.none, false)
         }
         let framing = exchange.response.framing
+        if exchange.request.version == .v2 {
+            // Its frames say where a stream ends, and trailers may always follow (RFC 9113 §8.1).
+            switch framing {
+            case _ where exchange.responseBodyIsScripted: return (.untilClose, true)
+            case .none: return (.length(0), false)
+            case .length:
+                return (framing, AddedFields.hasTrailers(settings.values.addTrailers, status: status))
+            case .chunked, .untilClose: return (.untilClose, true)
+            }
+        }
         let knowsChunks = exchange.request.version >= .v1_1 && settings.values.chunkedTransferEncoding
         if exchange.responseBodyIsScripted { return knowsChunks ? (.chunked, true) : (.untilClose, false) }
         switch framing {

@@ -40,7 +40,8 @@ package enum LocalResponseBuilder {
             sendsTrailers =
                 sendsBody && exchange.request.version >= .v1_1 && settings.values.chunkedTransferEncoding
                 && AddedFields.hasTrailers(settings.values.addTrailers, status: status)
-            framing = sendsTrailers ? .chunked : .length(Int64(body.count))
+            framing =
+                sendsTrailers && exchange.request.version != .v2 ? .chunked : .length(Int64(body.count))
         }
         let keepsAlive =
             mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(response.status)
@@ -69,7 +70,7 @@ package enum LocalResponseBuilder {
         AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
         output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
 
-        if sendsTrailers {
+        if framing == .chunked {
             if !body.isEmpty {
                 ChunkedEncoding.appendChunkHead(body.count, to: &output)
                 output.append(contentsOf: body)

@@ -33,12 +33,20 @@ extension VariableTable {
             out.append(contentsOf: exchange.method)
             return true
         },
-        VariableRow("server_protocol", "version of the request: `HTTP/1.0` or `HTTP/1.1`") { exchange, out in
+        VariableRow("server_protocol", "version of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`") {
+            exchange, out in
             switch exchange.request.version {
             case .v0_9: return false
             case .v1_0: out.append(contentsOf: "HTTP/1.0".utf8)
             case .v1_1: out.append(contentsOf: "HTTP/1.1".utf8)
+            case .v2: out.append(contentsOf: "HTTP/2.0".utf8)
             }
+            return true
+        },
+        VariableRow("http2", "`h2` over TLS or `h2c` without it, for a request over HTTP/2; else empty") {
+            exchange, out in
+            guard exchange.request.version == .v2 else { return false }
+            out.append(contentsOf: "h2c".utf8)
             return true
         },
         VariableRow("host", "host of the request line, else of `Host`, else the server's name") {

@@ -1,0 +1,143 @@
+internal import Bytes
+internal import Wire
+
+/// Fields on their way to an HTTP/2 peer, made of the lines of an HTTP/1 head or trailer section.
+///
+/// Recycled: `removeAll` keeps the storage.
+package struct HTTP2FieldBlock {
+    struct Entry {
+        var nameStart: Int
+        var nameLength: Int
+        var valueStart: Int
+        var valueLength: Int
+    }
+
+    /// Names in lower case, and values.
+    private(set) var bytes: [UInt8] = []
+    private(set) var entries: [Entry] = []
+
+    package init() {}
+
+    package mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        entries.removeAll(keepingCapacity: true)
+    }
+
+    package var isEmpty: Bool { entries.isEmpty }
+
+    /// For tests: the fields as text.
+    package var fields: [(name: String, value: String)] {
+        entries.map { entry in
+            (
+                String(decoding: bytes[entry.nameStart..<entry.nameStart + entry.nameLength], as: UTF8.self),
+                String(
+                    decoding: bytes[entry.valueStart..<entry.valueStart + entry.valueLength], as: UTF8.self)
+            )
+        }
+    }
+
+    // MARK: Reading
+
+    /// Reads the head of a response of our own writing, from its status line to its empty line.
+    ///
+    /// A 101 becomes what RFC 8441 §5 has in its place: a 200 without the fields of an upgrade.
+    ///
+    /// - Parameters:
+    ///   - head: from its first byte on; more may follow it.
+    ///   - toExtendedConnect: the request was one, so that any other success becomes a 502: it would say that the
+    ///     WebSocket is open.
+    /// - Returns: the status as it goes out and the bytes that the head took, or `nil` when it is not whole.
+    package mutating func readResponse(
+        _ head: Span<UInt8>, toExtendedConnect: Bool = false
+    ) -> (status: Int, length: Int, isUpgrade: Bool)? {
+        // "HTTP/1.1 200 " at least; more digits only ever come of a script.
+        guard head.count > 12, let lineEnd = Self.lineEnd(head, from: 9) else { return nil }
+        var end = 9
+        while end < lineEnd, head[end] &- 0x30 < 10 { end &+= 1 }
+        guard let status = ASCII.decimal(head, 9..<end) else { return nil }
+        let isUpgrade = status == 101
+        let isFalseSuccess = toExtendedConnect && (200..<300).contains(status)
+        if isUpgrade {
+            add(name: Text.status, value: Text.ok.span)
+        } else if isFalseSuccess {
+            add(name: Text.status, value: Text.badGateway.span)
+        } else {
+            add(name: Text.status, value: head.extracting(9..<end))
+        }
+        guard let length = readLines(head, from: lineEnd, isUpgrade: isUpgrade) else { return nil }
+        return (isUpgrade ? 200 : isFalseSuccess ? 502 : Int(status), length, isUpgrade)
+    }
+
+    /// Reads a trailer section of our own writing, up to its empty line.
+    package mutating func readTrailers(_ lines: Span<UInt8>) {
+        _ = readLines(lines, from: 0, isUpgrade: false)
+    }
+
+    /// - Returns: the position behind the empty line.
+    private mutating func readLines(_ head: Span<UInt8>, from start: Int, isUpgrade: Bool) -> Int? {
+        var position = start
+        while true {
+            guard let next = Self.lineEnd(head, from: position) else { return nil }
+            var end = next &- 1
+            if end > position, head[end &- 1] == 0x0d { end &-= 1 }
+            if end == position { return next }
+            addLine(head, position..<end, isUpgrade: isUpgrade)
+            position = next
+        }
+    }
+
+    /// The position behind the line's LF.
+    private static func lineEnd(_ bytes: Span<UInt8>, from start: Int) -> Int? {
+        var position = start
+        while position < bytes.count {
+            if bytes[position] == 0x0a { return position &+ 1 }
+            position &+= 1
+        }
+        return nil
+    }
+
+    private mutating func addLine(_ head: Span<UInt8>, _ line: Range<Int>, isUpgrade: Bool) {
+        var colon = line.lowerBound
+        while colon < line.upperBound, head[colon] != UInt8(ascii: ":") { colon &+= 1 }
+        let name = line.lowerBound..<colon
+        guard colon < line.upperBound, isToken(head, name) else { return }
+        switch FieldID(head, name) {
+        // RFC 9113 §8.2.2
+        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: return
+        case .secWebSocketAccept where isUpgrade: return
+        default: break
+        }
+        var value = (colon &+ 1)..<line.upperBound
+        while !value.isEmpty, Self.isBlank(head[value.lowerBound]) {
+            value = (value.lowerBound &+ 1)..<value.upperBound
+        }
+        while !value.isEmpty, Self.isBlank(head[value.upperBound &- 1]) {
+            value = value.lowerBound..<(value.upperBound &- 1)
+        }
+        let start = bytes.count
+        for index in name { bytes.append(ASCII.lowercased(head[index])) }
+        let valueStart = bytes.count
+        bytes.append(head.extracting(value))
+        entries.append(
+            Entry(
+                nameStart: start, nameLength: name.count, valueStart: valueStart, valueLength: value.count))
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+    private mutating func add(name: [UInt8], value: Span<UInt8>) {
+        let start = bytes.count
+        bytes.append(name.span)
+        let valueStart = bytes.count
+        bytes.append(value)
+        entries.append(
+            Entry(
+                nameStart: start, nameLength: name.count, valueStart: valueStart, valueLength: value.count))
+    }
+
+    private enum Text {
+        static let status = Array(":status".utf8)
+        static let ok = Array("200".utf8)
+        static let badGateway = Array("502".utf8)
+    }
+}

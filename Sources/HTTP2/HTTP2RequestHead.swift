@@ -1,0 +1,393 @@
+internal import Bytes
+internal import Wire
+
+/// Takes the fields of an HTTP/2 request as they are decoded, checks them, and writes the head that the request would
+/// have had over HTTP/1.1.
+///
+/// All that is behind it (routing, variables, scripts, upstreams) knows requests in that form. Nothing of the peer's
+/// gets into the head that has not been checked before, so that no field can end a line, and none can say
+/// anything about framing: that is written here, by the stream's own end.
+package struct HTTP2RequestHead {
+    /// In bytes. The list's size has 32 added for each field (RFC 9113 §6.5.2).
+    package struct Limits: Sendable {
+        package var maxRequestLine = 8192
+        package var maxFieldLine = 8192
+        package var maxList = 4 * 8192
+        package var maxFields = 1000
+
+        package init() {}
+    }
+
+    package enum Outcome: Sendable, Equatable {
+        case request(Kind)
+        /// The stream ends with PROTOCOL_ERROR.
+        case malformed(HTTP2Malformation)
+        /// The request is well-formed, but answered with this status, as nginx knows it: 414, 494, 501.
+        case refused(status: Int)
+    }
+
+    /// How what follows the head is to be read.
+    package enum Kind: Sendable, Equatable {
+        /// Nothing, or as many bytes as `content-length` says.
+        case plain
+        /// Up to the stream's end: in chunks, in terms of HTTP/1.1.
+        case chunked
+        /// An extended CONNECT (RFC 8441) that became an upgrade to `websocket`.
+        case webSocket
+    }
+
+    package var limits = Limits()
+    private var text: [UInt8] = []
+    private var method: Range<Int>?
+    private var scheme: Range<Int>?
+    private var path: Range<Int>?
+    private var authority: Range<Int>?
+    private var protocolName: Range<Int>?
+    private var host: Range<Int>?
+    private var lines: [UInt8] = []
+    private var cookie: [UInt8] = []
+    private var fieldCount = 0
+    private var listSize = 0
+    private var sawField = false
+    private var refusal = 0
+    private var malformation: HTTP2Malformation?
+    /// As the request says; -1 when it does not.
+    package private(set) var contentLength: Int64 = -1
+
+    package init() {}
+
+    package mutating func removeAll() {
+        text.removeAll(keepingCapacity: true)
+        method = nil
+        scheme = nil
+        path = nil
+        authority = nil
+        protocolName = nil
+        host = nil
+        lines.removeAll(keepingCapacity: true)
+        cookie.removeAll(keepingCapacity: true)
+        fieldCount = 0
+        listSize = 0
+        sawField = false
+        refusal = 0
+        malformation = nil
+        contentLength = -1
+    }
+
+    /// Whether the list is so much too long that it is not worth looking at what else comes.
+    package var isHopeless: Bool { listSize > 4 * limits.maxList }
+
+    // MARK: Fields
+
+    /// The next field of the request's head.
+    package mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard malformation == nil else { return }
+        listSize &+= name.count &+ value.count &+ 32
+        fieldCount &+= 1
+        if name.count > 0, name[0] == UInt8(ascii: ":") {
+            malformation = addPseudoField(name, value)
+        } else {
+            sawField = true
+            if listSize > limits.maxList || fieldCount > limits.maxFields
+                || name.count &+ value.count &+ 2 > limits.maxFieldLine
+            {
+                if refusal == 0 { refusal = 494 }
+                return
+            }
+            malformation = addField(name, value)
+        }
+    }
+
+    private mutating func addPseudoField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
+        if sawField { return .latePseudoField }
+        let key: WritableKeyPath<HTTP2RequestHead, Range<Int>?>
+        let all = 0..<name.count
+        if Names.method.matches(name, all) {
+            key = \.method
+        } else if Names.path.matches(name, all) {
+            key = \.path
+        } else if Names.scheme.matches(name, all) {
+            key = \.scheme
+        } else if Names.authority.matches(name, all) {
+            key = \.authority
+        } else if Names.protocol.matches(name, all) {
+            key = \.protocolName
+        } else {
+            return .unknownPseudoField
+        }
+        if hasCapitals(name) { return .upperCaseFieldName }
+        guard self[keyPath: key] == nil else { return .repeatedPseudoField }
+        // What is too long is not kept, only counted as there.
+        if value.count > limits.maxRequestLine {
+            if refusal == 0 { refusal = key == \.path ? 414 : 494 }
+            self[keyPath: key] = .empty
+            return nil
+        }
+        let start = text.count
+        text.append(value)
+        self[keyPath: key] = start..<text.count
+        return nil
+    }
+
+    private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
+        if let malformation = Self.violation(name, value) { return malformation }
+        switch FieldID(name, 0..<name.count) {
+        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
+            return .connectionSpecificField
+        case .te:
+            if !Names.trailers.matches(value, 0..<value.count) { return .invalidTE }
+        case .contentLength:
+            guard contentLength < 0 else { return .repeatedContentLength }
+            guard let length = ASCII.decimal(value, 0..<value.count) else { return .invalidContentLength }
+            contentLength = length
+        case .host:
+            guard host == nil else { return .repeatedHost }
+            let start = text.count
+            text.append(value)
+            host = start..<text.count
+            return nil
+        case .cookie:
+            // RFC 9113 §8.2.3: crumbs of one field, which is one line again for whoever reads it.
+            if !cookie.isEmpty { cookie.append(contentsOf: Text.cookieSeparator) }
+            cookie.append(value)
+            return nil
+        case .secWebSocketKey where protocolName != nil:
+            // RFC 8441 §5: it is not used there; the upstream gets one of our own.
+            return nil
+        default: break
+        }
+        Self.append(name, value, to: &lines)
+        return nil
+    }
+
+    /// What is wrong with a field by itself (RFC 9113 §8.2.1); more strictly than there, no control character is let
+    /// through but the tab.
+    static func violation(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
+        guard FieldSyntax.isName(name) else { return .invalidFieldName }
+        for index in 0..<name.count where name[index] &- 0x41 < 26 { return .upperCaseFieldName }
+        guard FieldSyntax.isValue(value) else { return .invalidFieldValue }
+        guard value.count > 0 else { return nil }
+        return isBlank(value[0]) || isBlank(value[value.count &- 1]) ? .invalidFieldValue : nil
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+    private func hasCapitals(_ name: Span<UInt8>) -> Bool {
+        for index in 0..<name.count where name[index] &- 0x41 < 26 { return true }
+        return false
+    }
+
+    static func append(_ name: Span<UInt8>, _ value: Span<UInt8>, to lines: inout [UInt8]) {
+        lines.append(name)
+        lines.append(contentsOf: Text.colon)
+        lines.append(value)
+        lines.append(contentsOf: Text.lineEnd)
+    }
+
+    // MARK: The end of the head
+
+    /// The head is whole.
+    ///
+    /// - Parameters:
+    ///   - endsStream: nothing follows.
+    ///   - key: 16 random bytes, for the `Sec-WebSocket-Key` of an upgrade.
+    ///   - output: gets the head, if there is a request; else, as far as that can be said, its first line.
+    package mutating func finish(endsStream: Bool, key: (UInt64, UInt64), to output: inout [UInt8]) -> Outcome
+    {
+        if malformation == nil { malformation = violation(endsStream: endsStream) }
+        if let malformation {
+            appendLogLine(to: &output)
+            return .malformed(malformation)
+        }
+        if refusal != 0 {
+            appendLogLine(to: &output)
+            return .refused(status: refusal)
+        }
+        guard let method else { return .malformed(.missingPseudoField) }
+        if let protocolName {
+            guard Names.webSocket.matches(text.span, protocolName) else {
+                appendLogLine(to: &output)
+                return .refused(status: 501)
+            }
+            appendRequestLine(method: Text.get.span, to: &output)
+            output.append(contentsOf: Text.upgrade)
+            output.append(contentsOf: Base64.encode(bytes(of: key)))
+            output.append(contentsOf: Text.lineEnd)
+            appendLines(to: &output)
+            return .request(.webSocket)
+        }
+        appendRequestLine(method: text.span.extracting(method), to: &output)
+        let isChunked = !endsStream && contentLength < 0 && !Self.connect.equals(text.span, method)
+        if isChunked { output.append(contentsOf: Text.chunked) }
+        appendLines(to: &output)
+        return .request(isChunked ? .chunked : .plain)
+    }
+
+    private func violation(endsStream: Bool) -> HTTP2Malformation? {
+        guard let method else { return .missingPseudoField }
+        guard !method.isEmpty, FieldSyntax.isName(text.span.extracting(method)) else { return .invalidMethod }
+        if let protocolName {
+            guard Self.connect.equals(text.span, method) else { return .protocolWithoutConnect }
+            guard FieldSyntax.isName(text.span.extracting(protocolName)) else { return .invalidProtocol }
+            guard authority != nil else { return .missingPseudoField }
+            if contentLength >= 0 { return .contentWithConnect }
+        } else if Self.connect.equals(text.span, method) {
+            // RFC 9113 §8.5
+            if scheme != nil || path != nil { return .pseudoFieldWithConnect }
+            guard authority != nil else { return .missingPseudoField }
+            return authorityViolation
+        }
+        guard let scheme, let path else { return .missingPseudoField }
+        let name = text.span.extracting(scheme)
+        guard
+            refusal != 0 || Names.http.matches(name, 0..<name.count)
+                || Names.https.matches(name, 0..<name.count)
+        else { return .invalidScheme }
+        if refusal == 0, let malformation = pathViolation(path, method) { return malformation }
+        if let malformation = authorityViolation { return malformation }
+        if endsStream, contentLength > 0 { return .contentLengthMismatch }
+        return nil
+    }
+
+    /// RFC 9113 §8.3.1: begins with a slash, but for `OPTIONS *`. Anything else would be another form of target in
+    /// the request line.
+    private func pathViolation(_ path: Range<Int>, _ method: Range<Int>) -> HTTP2Malformation? {
+        let bytes = text.span.extracting(path)
+        guard bytes.count > 0 else { return .invalidPath }
+        if bytes.count == 1, bytes[0] == UInt8(ascii: "*") {
+            return Self.options.equals(text.span, method) ? nil : .invalidPath
+        }
+        guard bytes[0] == UInt8(ascii: "/") else { return .invalidPath }
+        for index in 0..<bytes.count where bytes[index] <= 0x20 || bytes[index] == 0x7f {
+            return .invalidPath
+        }
+        return nil
+    }
+
+    private var authorityViolation: HTTP2Malformation? {
+        if let authority, refusal == 0 {
+            guard Authority.isValid(text.span, authority) else { return .invalidAuthority }
+            guard let host else { return nil }
+            let (a, b) = (text.span.extracting(authority), text.span.extracting(host))
+            return ASCII.equalIgnoringCase(a, b) ? nil : .hostDiffersFromAuthority
+        }
+        return nil
+    }
+
+    // MARK: Writing
+
+    private func appendRequestLine(method: Span<UInt8>, to output: inout [UInt8]) {
+        let bytes = text.span
+        output.append(method)
+        output.append(0x20)
+        if let path {
+            output.append(bytes.extracting(path))
+        } else if let authority {
+            output.append(bytes.extracting(authority))
+        }
+        output.append(contentsOf: Text.version)
+        if let named = authority ?? host {
+            output.append(contentsOf: Text.host)
+            output.append(bytes.extracting(named))
+            output.append(contentsOf: Text.lineEnd)
+        }
+    }
+
+    private func appendLines(to output: inout [UInt8]) {
+        output.append(lines.span)
+        if !cookie.isEmpty {
+            output.append(contentsOf: Text.cookie)
+            output.append(cookie.span)
+            output.append(contentsOf: Text.lineEnd)
+        }
+        output.append(contentsOf: Text.lineEnd)
+    }
+
+    /// The request line for a log, of parts that may hold anything.
+    private func appendLogLine(to output: inout [UInt8]) {
+        let bytes = text.span
+        for part in [method, path ?? authority] {
+            guard let part, !part.isEmpty else { return }
+            for index in part where bytes[index] <= 0x20 || bytes[index] == 0x7f { return }
+        }
+        guard let method, let target = path ?? authority else { return }
+        output.append(bytes.extracting(method))
+        output.append(0x20)
+        output.append(bytes.extracting(target))
+        output.append(contentsOf: Text.loggedVersion)
+    }
+
+    private func bytes(of key: (UInt64, UInt64)) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(16)
+        for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: key.0 >> UInt64(shift * 8))) }
+        for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: key.1 >> UInt64(shift * 8))) }
+        return bytes
+    }
+
+    private static let connect = Method("CONNECT")
+    private static let options = Method("OPTIONS")
+
+    private enum Names {
+        static let method: Keyword = ":method"
+        static let scheme: Keyword = ":scheme"
+        static let path: Keyword = ":path"
+        static let authority: Keyword = ":authority"
+        static let `protocol`: Keyword = ":protocol"
+        static let trailers: Keyword = "trailers"
+        static let webSocket: Keyword = "websocket"
+        static let http: Keyword = "http"
+        static let https: Keyword = "https"
+    }
+
+    private enum Text {
+        static let colon = Array(": ".utf8)
+        static let lineEnd: [UInt8] = [13, 10]
+        static let cookieSeparator = Array("; ".utf8)
+        static let get = Array("GET".utf8)
+        static let version = Array(" HTTP/1.1\r\n".utf8)
+        static let loggedVersion = Array(" HTTP/2.0\r\n".utf8)
+        static let host = Array("Host: ".utf8)
+        static let cookie = Array("Cookie: ".utf8)
+        static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
+        static let upgrade = Array("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ".utf8)
+    }
+}
+
+/// Checks the trailers of a request, and writes them as lines.
+package struct HTTP2TrailerLines {
+    /// What the reader of a chunked body takes at most.
+    static let maxSize = 8192
+    static let maxFields = 100
+
+    package private(set) var lines: [UInt8] = []
+    package private(set) var malformation: HTTP2Malformation?
+    private var fieldCount = 0
+
+    package init() {}
+
+    package mutating func removeAll() {
+        lines.removeAll(keepingCapacity: true)
+        malformation = nil
+        fieldCount = 0
+    }
+
+    package mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard malformation == nil else { return }
+        fieldCount &+= 1
+        if name.count > 0, name[0] == UInt8(ascii: ":") {
+            malformation = .pseudoFieldInTrailers
+        } else if lines.count &+ name.count &+ value.count &+ 6 > Self.maxSize || fieldCount > Self.maxFields
+        {
+            malformation = .trailersTooLarge
+        } else if let violation = HTTP2RequestHead.violation(name, value) {
+            malformation = violation
+        } else {
+            switch FieldID(name, 0..<name.count) {
+            case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te:
+                malformation = .connectionSpecificField
+            default: HTTP2RequestHead.append(name, value, to: &lines)
+            }
+        }
+    }
+}

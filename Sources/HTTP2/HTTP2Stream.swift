@@ -1,0 +1,186 @@
+internal import Bytes
+
+/// Whoever works with a stream.
+package protocol HTTP2StreamOwner: AnyObject {
+    /// Bytes, an end or a failure came, or there is room to send. Called between the session's own work only, so that
+    /// it may use the session.
+    func streamChanged(_ change: HTTP2Stream.Change)
+}
+
+/// One stream of a session: what has come and was not read yet, and what waits to be sent.
+///
+/// Both are bounded by flow control: what has come by the window that the peer was given, which opens again by
+/// what is read; what is to be sent by the windows that the peer gave, so that all of it can go out as soon as the
+/// connection takes it.
+package final class HTTP2Stream {
+    package struct Change: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        package static let readable = Change(rawValue: 1)
+        package static let writable = Change(rawValue: 2)
+        /// The stream or its connection ended before its time.
+        package static let failed = Change(rawValue: 4)
+    }
+
+    package let id: Int32
+    /// `nil` once the stream is closed.
+    private(set) var session: HTTP2Session?
+    /// Held until the stream is abandoned or closed.
+    package var owner: (any HTTP2StreamOwner)?
+
+    // MARK: The request
+
+    package internal(set) var outcome = HTTP2RequestHead.Outcome.request(.plain)
+    /// As over HTTP/1.1; for the owner to take.
+    package var head: [UInt8] = []
+    /// Trailer fields as lines, without the empty one.
+    package internal(set) var trailers: [UInt8] = []
+    /// Content that is still to come; -1 where only the stream's end says.
+    var contentLeft: Int64 = -1
+
+    // MARK: Receiving
+
+    private var inbox: [UInt8] = []
+    private var inboxStart = 0
+    /// The peer has ended its side; what was received may still wait.
+    package internal(set) var sawEnd = false
+    /// The stream is gone.
+    package internal(set) var isClosed = false
+    package internal(set) var closeCode = HTTP2ErrorCode.noError
+
+    // MARK: Sending
+
+    private(set) var outbox: [UInt8] = []
+    private(set) var outboxStart = 0
+    var response = HTTP2FieldBlock()
+    var responseTrailers = HTTP2FieldBlock()
+    enum Sending { case nothing, head, body, ended }
+    var sending = Sending.nothing
+    /// Everything there is to send was given.
+    private(set) var endsSending = false
+    private(set) var resetCode: HTTP2ErrorCode?
+    /// Nothing was to be sent when the session last asked.
+    var isDeferred = false
+    var isWaiting = false
+    /// Bytes that the stream may take next, for the others to have some, too.
+    var share = Int.max
+    /// Bytes of content in one frame, at most.
+    package var chunkSize = 8192
+    /// Nobody reads or writes any more.
+    private(set) var isAbandoned = false
+
+    var change: Change = []
+    var isTouched = false
+    var isNew = true
+
+    init(id: Int32, session: HTTP2Session) {
+        self.id = id
+        self.session = session
+    }
+
+    // MARK: The session's side
+
+    var unsent: Int { outbox.count &- outboxStart }
+
+    func receive(_ bytes: Span<UInt8>) { inbox.append(bytes) }
+
+    /// The first `count` bytes of what is to be sent go to `output`.
+    func moveUnsent(_ count: Int, to output: inout [UInt8]) {
+        let bytes = outbox
+        output.append(bytes.span.extracting(outboxStart..<(outboxStart &+ count)))
+        outboxStart &+= count
+        if outboxStart == outbox.count {
+            outbox = []
+            outboxStart = 0
+        }
+    }
+
+    /// The stream is gone. Its owner keeps what was received.
+    func close(_ code: HTTP2ErrorCode) {
+        isClosed = true
+        closeCode = code
+        session = nil
+    }
+
+    func dropUnsent() -> Int {
+        let count = unsent
+        outbox = []
+        outboxStart = 0
+        return count
+    }
+
+    // MARK: The owner's side
+
+    package var hasUnread: Bool { inboxStart < inbox.count }
+    package var unread: Int { inbox.count &- inboxStart }
+
+    /// Moves what was received into `buffer` from `position` on, at most `limit` bytes. The peer's window opens again by
+    /// as many.
+    package func read(into buffer: inout MutableSpan<UInt8>, at position: Int, limit: Int) -> Int {
+        let count = min(limit, unread)
+        guard count > 0 else { return 0 }
+        let bytes = inbox
+        buffer.store(bytes.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
+        inboxStart &+= count
+        if inboxStart == inbox.count {
+            inbox = []
+            inboxStart = 0
+        }
+        session?.consumed(count, by: self)
+        return count
+    }
+
+    /// A final head was given to be sent.
+    package var hasBegunSending: Bool { sending != .nothing }
+
+    /// Sends the head of a response: the final one, or another before it.
+    package func send(_ head: HTTP2FieldBlock, isFinal: Bool) {
+        session?.send(head, isFinal: isFinal, on: self)
+    }
+
+    /// Takes bytes of the response's content, as many as there is room for.
+    ///
+    /// - Returns: how many; after 0 the owner is told when there is room again. -1 when the stream is gone.
+    package func send(_ bytes: Span<UInt8>) -> Int {
+        guard !isClosed, let session else { return -1 }
+        let count = session.room(for: bytes.count, on: self)
+        if count > 0 {
+            outbox.append(bytes.extracting(..<count))
+            session.queued(count, on: self)
+            share = .max
+        }
+        if count < bytes.count { session.wait(self) }
+        return count
+    }
+
+    /// Lines that are to follow the content, when it ends.
+    package func setTrailers(_ lines: Span<UInt8>) {
+        responseTrailers.removeAll()
+        responseTrailers.readTrailers(lines)
+    }
+
+    /// Ends the sending side behind what was sent: properly or, with a code, by a reset, as after the answer to a malformed
+    /// request.
+    package func endSending(resetting code: HTTP2ErrorCode? = nil) {
+        guard !endsSending, !isClosed else { return }
+        endsSending = true
+        resetCode = code
+        session?.queued(0, on: self)
+    }
+
+    /// The owner is done with the stream: what was sent still goes out, if the sending side was ended; otherwise the
+    /// peer is told that the rest will not come.
+    package func abandon(_ code: HTTP2ErrorCode) {
+        guard !isAbandoned else { return }
+        isAbandoned = true
+        owner = nil
+        let count = unread
+        inbox = []
+        inboxStart = 0
+        session?.abandoned(self, unread: count, code)
+    }
+
+    /// Ends the stream at once.
+    package func reset(_ code: HTTP2ErrorCode) { session?.reset(self, code) }
+}

@@ -1,0 +1,317 @@
+internal import Bytes
+internal import Config
+internal import EventLoop
+internal import HTTP2
+internal import ProxyCore
+
+/// A client's connection that speaks HTTP/2: moves bytes between its socket and its session, and makes each stream a
+/// `DownstreamConnection` of its own.
+///
+/// What streams send goes out at the end of the loop's turn, all of it together.
+final class HTTP2Connection: StreamChannel {
+    private enum Phase {
+        case open
+        /// The client was told to begin no more streams, and will say that it knows (RFC 9113 §6.8).
+        case leaving
+        /// No stream is taken any more; those that there are go on to their ends.
+        case left
+        /// Everything was sent; waits for the client to end the connection.
+        case lingering(until: Int64)
+        case closed
+    }
+
+    /// Bytes that go out with one call.
+    private static let outputSize = 64 * 1024
+    /// Reads in one turn of the loop before others have theirs.
+    private static let readsPerTurn = 4
+    /// Milliseconds for a client to answer that it knows of the shutdown.
+    private static let noticeTime: Int64 = 1000
+    private static let lingeringTime: Int64 = 30_000
+    private static let lingeringTimeout: Int64 = 5_000
+    /// A client that floods the proxy is not listened to for long.
+    private static let lingeringTimeAfterFailure: Int64 = 1_000
+
+    private let worker: Worker
+    private let listener: ListeningSocket
+    private let facts: ClientFacts
+    private let rules: HTTP2Rules
+    private let session: HTTP2Session
+    private var phase = Phase.open
+    /// What came before this object was made.
+    private var received: [UInt8]
+    /// Streams whose requests or tunnels are under way.
+    private var openStreams = 0
+    private var isDirty = false
+    private var readDeadline = EventLoop.never
+    private var sendDeadline = EventLoop.never
+
+    /// - Parameters:
+    ///   - descriptor: the connection's socket.
+    ///   - transport: what stands before that, such as TLS.
+    ///   - facts: of the connection.
+    ///   - received: bytes that have come already.
+    init(
+        worker: Worker, listener: ListeningSocket, descriptor: Int32, transport: StreamTransport?,
+        facts: ClientFacts, rules: HTTP2Rules, received: [UInt8]
+    ) {
+        self.worker = worker
+        self.listener = listener
+        self.facts = facts
+        self.rules = rules
+        self.received = received
+        session = HTTP2Session(rules.options, keySeed: worker.random.pair())
+        super.init(loop: worker.loop, descriptor: descriptor)
+        self.transport = transport
+    }
+
+    /// Takes over from the connection that found out what is spoken, which has counted it and made room for it.
+    func start() {
+        do throws(SystemError) {
+            try register()
+        } catch {
+            worker.current.generation.errorLogger.log(.alert, "\(error)")
+            return finish()
+        }
+        setReadDeadline(after: rules.headTimeout)
+        flushSoon()
+        if received.isEmpty, transport == nil { return }
+        mayRead = true
+        scheduleRead()
+    }
+
+    // MARK: Reading
+
+    override func readable() {
+        worker.tick()
+        if case .lingering(let end) = phase { return readLingering(until: end) }
+        if !received.isEmpty {
+            let bytes = received
+            received = []
+            receive(bytes.span)
+        }
+        var reads = 0
+        // A client that takes nothing is not listened to either, so that what it asks for does not queue up.
+        while mayRead, isLive, unsentBytes < Self.outputSize {
+            if reads == Self.readsPerTurn { return scheduleRead() }
+            reads += 1
+            switch read() {
+            case .bytes(let count):
+                let loop = loop
+                receive(loop.received(count))
+            case .wouldBlock: break
+            case .end, .failed: return finish()
+            }
+        }
+    }
+
+    private var isLive: Bool {
+        switch phase {
+        case .open, .leaving, .left: true
+        case .lingering, .closed: false
+        }
+    }
+
+    private func readLingering(until end: Int64) {
+        switch read() {
+        case .bytes:
+            guard loop.now < end else { return finish() }
+            setReadDeadline(after: Int(Self.lingeringTimeout))
+            if mayRead { scheduleRead() }
+        case .wouldBlock: break
+        case .end, .failed: finish()
+        }
+    }
+
+    private func receive(_ bytes: Span<UInt8>) {
+        let failure = session.receive(bytes, now: loop.now)
+        while let stream = session.nextRequest() { begin(stream) }
+        session.deliverChanges()
+        guard isLive else { return }
+        if let failure { return fail(failure) }
+        if case .leaving = phase, session.shutdownIsKnown { leave() }
+        flushSoon()
+    }
+
+    private func begin(_ stream: HTTP2Stream) {
+        openStreams += 1
+        clearReadDeadline()
+        let transport = HTTP2Transport(stream, of: self)
+        let channel = DownstreamConnection(
+            worker: worker, listener: listener, stream: transport,
+            facts: ClientFacts(facts, requests: facts.requests))
+        facts.requests += 1
+        transport.attach(channel)
+        let age = worker.clock.now.monotonic - facts.connectedAt.monotonic
+        if facts.requests >= rules.keepaliveRequests || age > Int64(rules.keepaliveTime) { goAway() }
+        channel.startStream()
+    }
+
+    /// A stream's connection has closed.
+    func streamEnded() {
+        openStreams -= 1
+        flushSoon()
+        if openStreams == 0, isLive, readDeadline == EventLoop.never {
+            setReadDeadline(after: rules.keepaliveTimeout)
+        }
+    }
+
+    // MARK: Writing
+
+    /// Has what streams have to send go out at the end of this turn.
+    func flushSoon() {
+        guard !isDirty, isOpen else { return }
+        isDirty = true
+        worker.flushLater(self)
+    }
+
+    func flush() {
+        isDirty = false
+        guard isLive, isOpen else { return }
+        while isDrained, session.wantsToSend {
+            var output = worker.takeBuffer()
+            let isWell = session.send(to: &output, limit: Self.outputSize)
+            let isEmpty = output.isEmpty
+            send(output.span)
+            worker.giveBack(consume output)
+            guard isWell else { return finish() }
+            if isEmpty { break }
+        }
+        guard isLive, isOpen else { return }
+        if isDrained {
+            session.outputWasTaken()
+        } else if sendDeadline == EventLoop.never {
+            setSendDeadline()
+        }
+        session.deliverChanges()
+        if isDrained, session.isOver { linger() }
+    }
+
+    override func sentSome() { setSendDeadline() }
+
+    override func drained() {
+        sendDeadline = EventLoop.never
+        updateDeadline()
+        switch phase {
+        case .open, .leaving, .left:
+            worker.tick()
+            flush()
+            // What was not listened to meanwhile.
+            if mayRead, isOpen { scheduleRead() }
+        case .lingering, .closed: break
+        }
+    }
+
+    override func writeFailed(_ error: Int32) { finish() }
+
+    // MARK: Deadlines
+
+    private func setReadDeadline(after milliseconds: Int) {
+        readDeadline = loop.now + Int64(milliseconds)
+        updateDeadline()
+    }
+
+    private func clearReadDeadline() {
+        guard case .open = phase else { return }
+        readDeadline = EventLoop.never
+        updateDeadline()
+    }
+
+    private func setSendDeadline() {
+        sendDeadline = loop.now + Int64(rules.sendTimeout)
+        updateDeadline()
+    }
+
+    private func updateDeadline() { setDeadline(min(readDeadline, sendDeadline)) }
+
+    override func deadlinePassed() {
+        worker.tick()
+        if sendDeadline <= loop.now {
+            log(.info, "client timed out (110: Connection timed out) while sending frames")
+            return finish()
+        }
+        guard readDeadline <= loop.now else { return updateDeadline() }
+        readDeadline = EventLoop.never
+        switch phase {
+        // Idle for too long; or the client has not said that it knows of the shutdown.
+        case .open, .leaving:
+            leave()
+            flush()
+        case .left, .lingering: finish()
+        case .closed: break
+        }
+    }
+
+    // MARK: The end
+
+    /// Tells the client to go elsewhere with what it asks next, and ends when all that is under way has ended.
+    func goAway() {
+        guard case .open = phase else { return }
+        phase = .leaving
+        session.announceShutdown()
+        setReadDeadline(after: Int(Self.noticeTime))
+        flushSoon()
+    }
+
+    private func leave() {
+        phase = .left
+        session.refuseStreams()
+        readDeadline = EventLoop.never
+        updateDeadline()
+        if openStreams == 0 { setReadDeadline(after: Int(Self.lingeringTimeout)) }
+        flushSoon()
+    }
+
+    /// A reload took the listener away.
+    func closeIfListenerEnded() { if listener.hasEnded { goAway() } }
+
+    /// Closes whatever goes on here; streams have been ended.
+    func cutOff() {
+        guard isLive else { return finish() }
+        flush()
+        finish()
+    }
+
+    /// The client broke the protocol, or floods the proxy.
+    private func fail(_ code: HTTP2ErrorCode) {
+        log(
+            .info,
+            code == .enhanceYourCalm
+                ? "http2 flood detected" : "client broke the protocol of HTTP/2 (error \(code.rawValue))")
+        worker.statistics.badRequests.add()
+        send(session.goAway(code))
+        linger(for: Self.lingeringTimeAfterFailure)
+    }
+
+    private func linger(for time: Int64 = HTTP2Connection.lingeringTime) {
+        guard isLive else { return }
+        phase = .lingering(until: loop.now + time)
+        endStreams()
+        guard isOpen else { return }
+        shutdownWhenSent()
+        setReadDeadline(after: Int(Self.lingeringTimeout))
+        mayRead = true
+        scheduleRead()
+    }
+
+    private func endStreams() {
+        session.close()
+        session.deliverChanges()
+    }
+
+    private func finish() {
+        if case .closed = phase { return }
+        phase = .closed
+        endStreams()
+        close()
+        worker.statistics.active.add(-1)
+        worker.releaseConnection()
+    }
+
+    private func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
+        let logger = worker.current.generation.errorLogger
+        guard logger.takes(level) else { return }
+        logger.log(
+            level, connection: facts.serial,
+            "\(message()), client: \(String(decoding: facts.address, as: UTF8.self))")
+    }
+}

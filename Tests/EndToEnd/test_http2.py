@@ -1,0 +1,779 @@
+"""HTTP/2 for clients, with prior knowledge: requests, bodies, trailers, windows, what is malformed, floods, and how
+connections end. Clients are python h2, curl, nghttp, h2load and httpx."""
+
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import httpx
+import pytest
+
+from harness import ports
+from harness.backend import CLOSE, Connection, chunked, reply
+from harness.http2 import (
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, HTTP2Client, frame, headers_frame, literal)
+from harness.wire import Client, fetch, wait_for
+
+pytestmark = pytest.mark.switchyard_only
+
+LOG = ('log_format h2 "$status $request_method $request_uri $server_protocol $http2 $connection_requests '
+       '[$request] $request_completion";')
+
+
+@pytest.fixture
+def plain(simple):
+    """A proxy with HTTP/2 on, before a backend that answers "ok"."""
+
+    def make(location="", server="", http="", **rest):
+        return simple(location, server="http2 on; access_log <dir>/access.log h2; " + server, http=LOG + http, **rest)
+
+    return make
+
+
+def echo_body(request):
+    """Answers with what was asked."""
+    return reply(200, request.body, [("X-Was-Chunked", str(request.was_chunked)), ("X-Line", request.raw.split(b"\r\n")[0].decode())])
+
+
+def curl(proxy, *args, path="/"):
+    done = subprocess.run(
+        ["curl", "-s", "-S", "--max-time", "20", "--http2-prior-knowledge", *args, f"http://127.0.0.1:{proxy.port}{path}"],
+        capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# Requests
+
+
+def test_get(plain):
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch("/a?b=c", headers=[("x-test", "1"), ("cookie", "a=1"), ("cookie", "b=2")])
+    assert (got.status, got.body) == (200, b"ok")
+    assert got.get("content-length") == "2"
+    assert got.reset is None
+    assert [name for name, _ in got.headers] == [name.lower() for name, _ in got.headers]
+    for name in ("connection", "keep-alive", "transfer-encoding"):
+        assert got.get(name) is None
+    [request] = proxy.backend.requests
+    assert request.raw.startswith(b"GET /a?b=c HTTP/1.1\r\n")
+    assert request.get("x-test") == "1"
+    assert request.get("cookie") == "a=1; b=2"
+    assert "transfer-encoding" not in request
+    assert proxy.log_lines("access.log", 1) == ["200 GET /a?b=c HTTP/2.0 h2c 1 [GET /a?b=c HTTP/2.0] OK"]
+
+
+def test_curl(plain):
+    proxy = plain()
+    assert curl(proxy, "-w", "%{http_version} %{http_code}") == b"ok2 200"
+    assert curl(proxy, "--head").startswith(b"HTTP/2 200")
+
+
+def test_http1_on_the_same_listener(plain):
+    proxy = plain()
+    assert fetch(proxy.port).status == 200
+    # A method that begins as the preface does.
+    for method in ("PUT", "POST", "PROPFIND", "PRI"):
+        with Client(proxy.port) as client:
+            client.send(b"P")
+            time.sleep(0.02)
+            client.send(f"{method[1:]} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
+            assert client.read_response().status == 200
+
+
+def test_preface_in_pieces(plain):
+    proxy = plain()
+    with HTTP2Client(proxy.port, greet=False) as client:
+        client.connection.initiate_connection()
+        data = client.connection.data_to_send()
+        for byte in data:
+            client.socket.sendall(bytes([byte]))
+        assert client.fetch().status == 200
+
+
+def test_no_preface_without_the_directive(simple):
+    proxy = simple()
+    with Client(proxy.port) as client:
+        client.send(PREFACE)
+        assert client.read_response().status in (400, 505)
+
+
+def test_listen_parameter(proxy, backend):
+    made = proxy("server { listen 127.0.0.1:<port> http2; return 200 $http2; }")
+    assert curl(made) == b"h2c"
+    assert "deprecated" in made.logs()
+
+
+def test_obsolete_directives(proxy):
+    made = proxy(
+        "http2_max_requests 5; http2_push on; http2_max_field_size 4k;"
+        "server { listen 127.0.0.1:<port>; http2 on; http2_max_header_size 16k; return 200 ok; }")
+    assert curl(made) == b"ok"
+    assert 'the "http2_max_requests" directive is obsolete, use the "keepalive_requests" directive' in made.logs()
+
+
+def test_many_streams(plain):
+    proxy = plain()
+    proxy.backend.answer = echo_body
+    with HTTP2Client(proxy.port) as client:
+        streams = [client.begin(f"/{n}", "POST", end=False) for n in range(100)]
+        for n, stream in reversed(list(enumerate(streams))):
+            client.write(stream, b"body %d" % n, end=True)
+        for n, stream in enumerate(streams):
+            got = client.response(stream)
+            assert (got.status, got.body, got.reset) == (200, b"body %d" % n, None)
+
+
+def test_head_and_statuses_without_content(plain):
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        for method, status in (("HEAD", 200), ("GET", 204), ("GET", 304)):
+            proxy.backend.answer = (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" if method == "HEAD" else reply(status, b""))
+            got = client.fetch(method=method)
+            assert (got.status, got.body, got.ended, got.reset) == (status, b"", True, None)
+            if method == "HEAD":
+                assert got.get("content-length") == "5"
+
+
+def test_interim_responses(plain):
+    proxy = plain()
+    proxy.backend.answer = [b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n", reply()]
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch()
+    assert got.interim == [[(":status", "103"), ("link", "</a>")]]
+    assert got.status == 200
+
+
+def test_expect_continue(plain):
+    proxy = plain()
+    proxy.backend.answer = echo_body
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", [("expect", "100-continue"), ("content-length", "5")], end=False)
+        client.wait(lambda: client.streams[stream].interim, what="100")
+        assert client.streams[stream].interim == [[(":status", "100")]]
+        client.write(stream, b"hello", end=True)
+        assert client.response(stream).body == b"hello"
+
+
+def test_local_responses(plain):
+    proxy = plain(server="error_page 404 /e; location = /e { internal; return 404 gone; } location = /n { return 404; }"
+                  "location = /t { add_trailer X-Sum 5; return 200 hello; } location = /d { return 444; } location = /r { return 301 /x; }")
+    with HTTP2Client(proxy.port) as client:
+        assert (client.fetch("/n").status, client.fetch("/n").body) == (404, b"gone")
+        got = client.fetch("/t")
+        assert (got.body, got.trailers) == (b"hello", [("x-sum", "5")])
+        assert client.fetch("/d").reset is not None
+        assert client.fetch("/r").get("location") == f"http://127.0.0.1:{proxy.port}/x"
+
+
+def test_refused_by_http(plain):
+    """Well-formed, and answered by a status."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch(fields=[(":method", "GET"), (":scheme", "http"), (":path", "/")]).status == 400
+        assert client.fetch("/a#b").status == 400
+        assert client.fetch("/../..").status == 400
+        assert client.fetch(fields=[(":method", "CONNECT"), (":authority", "a:1")]).status == 405
+        assert client.fetch(fields=[(":method", "get"), *client.pseudo("/")[1:]]).status == 400
+        big = client.fetch(headers=[("x", "y" * 9000)])
+        assert big.status == 400 and b"Too Large" in big.body
+        assert client.fetch("/" + "x" * 9000).status == 414
+        assert client.fetch().status == 200
+    assert not [r for r in proxy.backend.requests if b"x" * 100 in r.raw]
+
+
+# Bodies
+
+
+def test_bodies_with_and_without_length(plain):
+    proxy = plain("client_max_body_size 0;")
+    proxy.backend.answer = echo_body
+    body = bytes(range(256)) * 4000
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch("/", "POST", body=body)
+        assert (got.body, got.get("x-was-chunked")) == (body, "True")
+        got = client.fetch("/", "POST", [("content-length", str(len(body)))], body=body)
+        assert (got.body, got.get("x-was-chunked")) == (body, "False")
+        got = client.fetch("/", "POST", body=b"")
+        assert (got.status, got.body) == (200, b"")
+        got = client.fetch("/", "POST", [("content-length", "0")], body=b"")
+        assert got.status == 200
+
+
+def test_body_for_http1_0(plain):
+    proxy = plain(server="location = /old { proxy_pass http://<backend>; proxy_http_version 1.0; }")
+    proxy.backend.answer = echo_body
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch("/old", "POST", body=b"x" * 100_000)
+    assert (got.body, got.get("x-was-chunked")) == (b"x" * 100_000, "False")
+
+
+def test_trailers_both_ways(plain):
+    proxy = plain()
+    proxy.backend.answer = lambda request: (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        + chunked(b"hello", trailers=[("X-Sum", str(request.trailers)), ("Content-Length", "3")]))
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", [("te", "trailers")], end=False)
+        client.write(stream, b"body")
+        client.trailers(stream, [("x-up", "1")])
+        got = client.response(stream)
+    assert (got.status, got.body) == (200, b"hello")
+    assert got.trailers == [("x-sum", "[(b'x-up', b'1')]")]
+    assert proxy.backend.requests[0].body == b"body"
+
+
+def test_response_until_close(plain):
+    proxy = plain()
+    proxy.backend.answer = [b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 100_000, CLOSE]
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch()
+    assert (got.body, got.ended, got.reset) == (b"a" * 100_000, True, None)
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+def test_broken_response_is_reset(plain, head):
+    proxy = plain()
+    proxy.backend.answer = [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", b"5\r\nhello\r\n", CLOSE]
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch()
+        assert (got.status, got.ended, got.reset) == (200, False, 2)
+        proxy.backend.answer = reply()
+        assert client.fetch().status == 200
+
+
+def test_too_large_a_body(plain):
+    proxy = plain("client_max_body_size 1k;")
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", [("content-length", "5000")], end=False)
+        got = client.response(stream)
+        assert got.status == 413
+        # The rest is not needed (RFC 9113 §8.1).
+        client.wait(lambda: got.reset is not None)
+        assert got.reset == 0
+        stream = client.begin("/", "POST", end=False)
+        client.write(stream, b"x" * 5000)
+        assert client.response(stream).status == 413
+        assert client.fetch().status == 200
+
+
+def test_client_resets(plain):
+    proxy = plain()
+    seen = threading.Event()
+
+    def program(connection):
+        connection.next_request()
+        seen.set()
+        connection.fill()
+
+    proxy.backend.program = program
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/")
+        seen.wait(5)
+        client.reset(stream)
+        wait_for(lambda: not proxy.backend.connections[0].is_open, 5, "the upstream's end")
+        assert proxy.log_lines("access.log", 1)[0].startswith("499 ")
+        proxy.backend.program = Connection.serve
+        assert client.fetch().status == 200
+
+
+def test_connection_ends_under_streams(plain):
+    proxy = plain()
+    proxy.backend.program = lambda connection: (connection.next_request(), connection.fill())
+    client = HTTP2Client(proxy.port)
+    for n in range(10):
+        client.begin(f"/{n}")
+    proxy.backend.wait_requests(10)
+    client.close()
+    assert all(line.startswith("499 ") for line in proxy.log_lines("access.log", 10))
+
+
+# Windows
+
+
+def test_a_stream_that_is_not_read_stops_nobody(plain):
+    proxy = plain()
+    size = 8 << 20
+    sent = []
+
+    def program(connection):
+        while request := connection.next_request():
+            if request.target == "/slow":
+                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+                for _ in range(size >> 14):
+                    connection.send(b"x" * (1 << 14))
+                    sent.append(1 << 14)
+            else:
+                connection.send(reply(200, b"fast"))
+
+    proxy.backend.program = program
+    with HTTP2Client(proxy.port, acknowledge=False) as client:
+        # Room for the others on the connection.
+        client.connection.increment_flow_control_window(16 << 20)
+        client.flush()
+        slow = client.begin("/slow")
+        client.wait(lambda: len(client.streams[slow].body) == 65_535)
+        for _ in range(20):
+            assert client.fetch("/fast").body == b"fast"
+        client.quiet(0.3)
+        # The upstream is not read on: what it could send is in sockets' buffers.
+        assert sum(sent) < size
+        before = sum(sent)
+        client.quiet(0.3)
+        assert sum(sent) == before
+        assert len(client.streams[slow].body) == 65_535
+        client.connection.increment_flow_control_window(2 * size, slow)
+        client.flush()
+        assert len(client.response(slow).body) == size
+
+
+def test_upstream_that_does_not_read_closes_the_streams_window(plain):
+    proxy = plain("client_max_body_size 0;")
+    gate = threading.Event()
+    proxy.backend.program = slow_program(gate)
+    size = 32 << 20
+    with HTTP2Client(proxy.port) as client:
+        slow = client.begin("/slow", "POST", [("content-length", str(size))], end=False)
+        sent = 0
+        deadline = time.monotonic() + 10
+        # As much as windows and buffers take.
+        while sent < size and time.monotonic() < deadline:
+            room = min(client.connection.local_flow_control_window(slow), 16_384)
+            if room == 0:
+                if not client.receive(0.5):
+                    break
+                continue
+            client.connection.send_data(slow, b"x" * min(room, size - sent))
+            sent += min(room, size - sent)
+            client.flush()
+        assert sent < size, "nothing held the client back"
+        # The connection's window has room for the others.
+        for _ in range(5):
+            assert client.fetch("/fast", "POST", body=b"y" * 100_000).status == 200
+        gate.set()
+        client.write(slow, b"x" * (size - sent), end=True)
+        assert client.response(slow, 20).body == str(size).encode()
+
+
+def slow_program(gate):
+    def program(connection):
+        while request := connection.next_head():
+            length = request.get("content-length")
+            if request.target == "/slow":
+                gate.wait(20)
+                left = int(length) - len(connection.buffer)
+                connection.buffer.clear()
+                while left > 0:
+                    data = connection.sock.recv(1 << 20)
+                    if not data:
+                        return
+                    left -= len(data)
+                connection.send(reply(200, length.encode()))
+            else:
+                body = b""
+                while not body.endswith(b"0\r\n\r\n"):
+                    if not connection.buffer:
+                        connection.buffer += connection.sock.recv(1 << 20)
+                    body += bytes(connection.buffer)
+                    connection.buffer.clear()
+                connection.send(reply())
+
+    return program
+
+
+def test_zero_windows_run_into_the_send_timeout(plain):
+    proxy = plain("send_timeout 1s;")
+    proxy.backend.answer = reply(200, b"x" * 1000)
+    with HTTP2Client(proxy.port, settings={4: 0}) as client:
+        stream = client.begin()
+        got = client.response(stream, 8)
+        assert got.status == 200 and got.reset is not None
+        assert not client.closed
+
+
+def test_tiny_windows(plain):
+    proxy = plain()
+    proxy.backend.answer = reply(200, b"0123456789" * 20)
+    with HTTP2Client(proxy.port, settings={4: 7}, acknowledge=False) as client:
+        stream = client.begin()
+        got = client.streams[stream]
+        for n in range(1, 100):
+            client.wait(lambda: len(got.body) >= min(7 * n, 200))
+            if got.ended:
+                break
+            client.open_windows(stream, 7)
+        assert got.body == b"0123456789" * 20
+
+
+def test_window_change_by_settings(plain):
+    proxy = plain()
+    proxy.backend.answer = reply(200, b"x" * 50_000)
+    with HTTP2Client(proxy.port, settings={4: 100}, acknowledge=False) as client:
+        stream = client.begin()
+        client.wait(lambda: len(client.streams[stream].body) == 100)
+        client.connection.update_settings({4: 60_000})
+        client.flush()
+        assert len(client.response(stream).body) == 50_000
+
+
+# What is malformed
+
+
+def malformed_heads():
+    get = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+
+    def with_(*more):
+        return get + list(more)
+
+    def without(name):
+        return [field for field in get if field[0] != name]
+
+    def replacing(name, value):
+        return [(key, value if key == name else old) for key, old in get]
+
+    yield from [
+        [(":status", "200"), *get], [(":x", "y"), *get], [(":", "y"), *get],
+        *([(name, value), *get] for name, value in get),
+        *(without(name) for name in (":method", ":scheme", ":path")),
+        [*without(":path"), ("x", "y"), (":path", "/")],
+        replacing(":method", ""), replacing(":method", "GET / HTTP/1.1\r\nX: y"), replacing(":method", "G ET"),
+        replacing(":scheme", ""), replacing(":scheme", "gopher"), replacing(":scheme", "http://evil/"),
+        replacing(":path", ""), replacing(":path", "a"), replacing(":path", "*"), replacing(":path", "http://evil/"),
+        replacing(":path", "/ HTTP/1.1\r\nHost: evil\r\n\r\nGET /x"), replacing(":path", "/a b"),
+        replacing(":path", "/\0"), replacing(":path", "/\x7f"), replacing(":path", "/\n"),
+        replacing(":authority", ""), replacing(":authority", "a\r\nx: y"), replacing(":authority", "u@a"),
+        replacing(":authority", "a b"), replacing(":authority", "a/x"), replacing(":authority", "a:x"),
+        [*without(":authority"), ("host", "a"), ("host", "b")], with_(("host", "evil")),
+        with_(("", "x")), with_(("x y", "z")), with_(("x\r\ny", "z")), with_(("x:", "z")), with_(("X", "z")),
+        with_(("Host", "a")), with_(("x\0", "z")), with_(("\xe9", "z")),
+        with_(("x", "a\r\ny: z")), with_(("x", "a\ny: z")), with_(("x", "a\r")), with_(("x", "\0")), with_(("x", "a\x08")),
+        with_(("x", " a")), with_(("x", "a ")), with_(("cookie", "a\r\nx: y")),
+        with_(("connection", "close")), with_(("connection", "x-forwarded-for")), with_(("keep-alive", "1")),
+        with_(("proxy-connection", "a")), with_(("transfer-encoding", "chunked")), with_(("transfer-encoding", "identity")),
+        with_(("upgrade", "websocket")), with_(("upgrade", "h2c")), with_(("te", "chunked")), with_(("te", "trailers, deflate")),
+        with_(("content-length", "x")), with_(("content-length", "-1")), with_(("content-length", "0x1")),
+        with_(("content-length", "1")), with_(("content-length", "")),
+        with_(("content-length", "0"), ("content-length", "0")), with_(("content-length", "1"), ("content-length", "2")),
+        [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")], [(":method", "CONNECT")],
+        [(":protocol", "websocket"), *get],
+        [(":method", "CONNECT"), (":protocol", "websocket"), (":authority", "a"), (":path", "/")],
+        [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/")],
+        [(":method", "CONNECT"), (":protocol", ""), (":scheme", "http"), (":authority", "a"), (":path", "/")],
+    ]
+
+
+def test_malformed_heads(plain):
+    proxy = plain()
+    heads = list(malformed_heads())
+    assert len(heads) >= 60
+    for fields in heads:
+        with HTTP2Client(proxy.port) as client:
+            client.raw(headers_frame(1, fields))
+            answer = raw_frames(client, lambda frames: any(kind == RST_STREAM for kind, *_ in frames))
+            resets = [payload for kind, _, _, payload in answer if kind == RST_STREAM]
+            assert resets == [b"\0\0\0\x01"], fields
+            # It is a matter of the stream alone: the connection goes on.
+            client.raw(headers_frame(3, [*client.pseudo("/fine")]))
+            answer = raw_frames(client, lambda frames: any(kind == DATA and s == 3 for kind, _, s, _ in frames))
+            assert any(kind == HEADERS and s == 3 for kind, _, s, _ in answer), fields
+    assert {request.target for request in proxy.backend.requests} == {"/fine"}
+    assert len(proxy.backend.requests) == len(heads)
+    wait_for(lambda: proxy.log("access.log").count("400 ") >= len(heads), 5, "lines for what was refused")
+
+
+def raw_frames(client, until, seconds=5.0):
+    """Frames as they come, past the library."""
+    frames, buffer, end = [], getattr(client, "rest", b""), time.monotonic() + seconds
+    while True:
+        while len(buffer) >= 9 and len(buffer) >= 9 + int.from_bytes(buffer[:3], "big"):
+            length = int.from_bytes(buffer[:3], "big")
+            frames.append((buffer[3], buffer[4], int.from_bytes(buffer[5:9], "big") & 0x7fffffff, buffer[9:9 + length]))
+            buffer = buffer[9 + length:]
+        client.rest = buffer
+        if until(frames):
+            return frames
+        client.socket.settimeout(max(0.001, end - time.monotonic()))
+        try:
+            data = client.socket.recv(65536)
+        except (TimeoutError, ConnectionResetError):
+            data = b""
+        if not data:
+            return frames
+        buffer += data
+
+
+@pytest.mark.parametrize("length,body", [(4, b"hello"), (6, b"hello"), (5, b"")])
+def test_content_length_mismatch(plain, length, body):
+    proxy = plain("proxy_request_buffering off;")
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", [("content-length", str(length))], end=False)
+        client.write(stream, body, end=True)
+        got = client.response(stream)
+        assert (got.reset, got.headers) == (1, None)
+        assert client.fetch("/fine").status == 200
+    # No request that is whole ever gets there.
+    assert [request.target for request in proxy.backend.requests] == ["/fine"]
+
+
+def test_malformed_trailers(plain):
+    proxy = plain()
+    for fields in ([(":path", "/")], [("x", "a\r\nb")], [("X", "a")], [("transfer-encoding", "chunked")], [("connection", "x")]):
+        with HTTP2Client(proxy.port) as client:
+            stream = client.begin("/", "POST", end=False)
+            client.write(stream, b"x")
+            client.raw(headers_frame(stream, fields))
+            assert client.response(stream).reset == 1, fields
+    assert proxy.backend.requests == []
+
+
+def test_trailers_cannot_smuggle(plain):
+    """Names that mean something in a head are left out."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", end=False)
+        client.write(stream, b"x")
+        client.trailers(stream, [("content-length", "9"), ("host", "evil"), ("authorization", "a"), ("x-fine", "1")])
+        assert client.response(stream).status == 200
+    assert proxy.backend.requests[0].trailers == [(b"x-fine", b"1")]
+
+
+# Floods
+
+
+def flooded(client):
+    """Waits for the end of the connection, and returns the code of its GOAWAY."""
+    client.wait_closed(10)
+    return client.goaway and client.goaway[0]
+
+
+def test_rapid_reset(plain):
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        for n in range(3000):
+            stream = 2 * n + 1
+            client.raw(headers_frame(stream, client.pseudo("/")) + frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
+            if client.closed:
+                break
+        client.closed = False
+        answer = raw_frames(client, lambda frames: any(kind == 7 for kind, *_ in frames))
+    goaways = [payload for kind, _, _, payload in answer if kind == 7]
+    assert goaways and goaways[-1][4:8] == b"\0\0\0\x0b"
+    assert "http2 flood detected" in proxy.log()
+    assert fetch(proxy.port).status == 200
+    # Of all these, hardly any was worth a connection to the upstream.
+    assert len(proxy.backend.connections) < 400
+
+
+@pytest.mark.parametrize("what", ["ping", "settings", "priority", "empty", "unknown", "window", "continuation", "malformed"])
+def test_floods(plain, what):
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        client.raw(headers_frame(1, client.pseudo("/", "POST"), end=False))
+        open_head = frame(HEADERS, END_STREAM, 3, b"".join(literal(*f) for f in client.pseudo("/")))
+        if what == "continuation":
+            client.raw(open_head)
+        for n in range(400):
+            client.raw({
+                "ping": frame(PING, 0, 0, b"12345678"),
+                "settings": frame(SETTINGS),
+                "priority": frame(PRIORITY, 0, 5, b"\0\0\0\0\1"),
+                "empty": frame(DATA, 0, 1),
+                "unknown": frame(0xbe, 0, 0, b"x" * 100),
+                "window": frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
+                "continuation": frame(CONTINUATION, 0, 3, literal("x", "y")),
+                "malformed": headers_frame(2 * n + 5, [(":method", "GET")]),
+            }[what] * (1 if what == "malformed" else 20))
+            if client.closed:
+                break
+        answer = raw_frames(client, lambda frames: any(kind == 7 for kind, *_ in frames))
+        goaways = [payload for kind, _, _, payload in answer if kind == 7]
+        assert goaways and goaways[-1][4:8] == b"\0\0\0\x0b", answer[-3:]
+    assert fetch(proxy.port).status == 200
+
+
+def test_peer_that_does_not_read(plain):
+    """Answers to PINGs do not pile up for one that takes none."""
+    proxy = plain("send_timeout 2s;", server="send_timeout 2s;")
+    with HTTP2Client(proxy.port) as client:
+        client.socket.settimeout(5)
+        end = time.monotonic() + 10
+        with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
+            while time.monotonic() < end:
+                client.socket.sendall(frame(PING, 0, 0, b"12345678") * 100)
+    assert fetch(proxy.port).status == 200
+
+
+def test_frames_that_break_the_protocol(plain):
+    proxy = plain()
+    for data in (
+            frame(DATA, 0, 1, b"x"), frame(HEADERS, END_HEADERS, 2, literal(":method", "GET")),
+            frame(SETTINGS, 0, 1), frame(SETTINGS, 0, 0, b"x"), frame(PING, 0, 0, b"x"), frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\0"),
+            frame(RST_STREAM, 0, 7, b"\0\0\0\0"), frame(CONTINUATION, 0, 1, b"x"), frame(5, 0, 1, b"\0\0\0\2"),
+            frame(HEADERS, END_HEADERS, 1, b"\xff" * 10), b"\xff\xff\xff" + b"\0" * 6 + b"x" * 100):
+        with HTTP2Client(proxy.port) as client:
+            client.raw(data)
+            answer = raw_frames(client, lambda frames: any(kind == 7 for kind, *_ in frames))
+            assert [payload for kind, _, _, payload in answer if kind == 7], data
+    with Client(proxy.port) as client:
+        client.send(PREFACE + b"GET / HTTP/1.1\r\n\r\n" + b"x" * 10_000)
+        client.sock.settimeout(5)
+        while client.sock.recv(1000):
+            pass
+    assert fetch(proxy.port).status == 200
+
+
+def test_header_list_bomb(plain):
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        value = b"x" * 4000
+        block = b"".join(literal(*f) for f in client.pseudo("/")) + b"\x40" + literal("x", value)[1:]
+        block += bytes([0x80 | 62]) * 12_000
+        client.raw(frame(HEADERS, END_HEADERS | END_STREAM, 1, block))
+        answer = raw_frames(client, lambda frames: any(kind in (HEADERS, RST_STREAM, 7) for kind, *_ in frames))
+        assert any(kind in (HEADERS, RST_STREAM) for kind, *_ in answer)
+    assert proxy.backend.requests == []
+
+
+# The connection's end
+
+
+def test_keepalive_timeout(plain):
+    proxy = plain(server="keepalive_timeout 1s;")
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch().status == 200
+        client.wait_closed(5)
+        assert client.goaway == (0, 1)
+
+
+def test_keepalive_requests(plain):
+    proxy = plain(server="keepalive_requests 3;")
+    with HTTP2Client(proxy.port) as client:
+        for _ in range(3):
+            assert client.fetch().status == 200
+        client.wait_closed(5)
+        assert client.goaway[0] == 0
+
+
+def test_preface_timeout(plain):
+    proxy = plain(server="client_header_timeout 1s;")
+    with Client(proxy.port) as client:
+        client.send(PREFACE[:10])
+        client.sock.settimeout(5)
+        assert client.sock.recv(100) == b""
+    with HTTP2Client(proxy.port) as client:
+        client.wait_closed(5)
+
+
+def held(proxy):
+    """A backend's answer that waits for the test."""
+    gate = threading.Event()
+
+    def program(connection):
+        while request := connection.next_request():
+            if request.target == "/held":
+                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+                gate.wait(20)
+                connection.send(b"world")
+            else:
+                connection.send(reply())
+
+    proxy.backend.program = program
+    return gate
+
+
+def test_reload_says_goaway_and_finishes(plain):
+    proxy = plain()
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/held")
+        client.wait(lambda: client.streams[stream].body == b"hello")
+        proxy.reload()
+        client.wait(lambda: len(client.goaways) >= 2, 10)
+        # First that there is an end, then where it was (RFC 9113 §6.8).
+        assert client.goaways == [(0, 0x7fffffff), (0, stream)]
+        assert not client.closed
+        gate.set()
+        client.wait_closed()
+        assert client.streams[stream].body == b"helloworld"
+        assert client.streams[stream].ended
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch().status == 200
+
+
+def test_shutdown_finishes_what_is_under_way(plain):
+    proxy = plain()
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client, HTTP2Client(proxy.port) as idle:
+        stream = client.begin("/held")
+        client.wait(lambda: client.streams[stream].body == b"hello")
+        assert idle.fetch().status == 200
+        proxy.signal(signal.SIGQUIT)
+        idle.wait_closed()
+        assert idle.goaway[0] == 0
+        client.wait(lambda: client.goaway is not None)
+        gate.set()
+        client.wait_closed()
+        assert client.streams[stream].body == b"helloworld"
+    assert proxy.wait_exit() == 0
+
+
+def test_listener_that_goes(proxy, backend):
+    made = proxy("server { listen 127.0.0.1:<port>; listen 127.0.0.1:<other>; http2 on; return 200 ok; }",
+                 values={"other": ports.free_port()})
+    with HTTP2Client(made.values["other"]) as client:
+        assert client.fetch().status == 200
+        made.reload(made.config_path.read_text().replace(f"listen 127.0.0.1:{made.values['other']};", ""))
+        client.wait_closed()
+        assert client.goaway[0] == 0
+
+
+# Other clients
+
+
+def test_nghttp(plain):
+    proxy = plain()
+    done = subprocess.run(
+        ["nghttp", "-nv", f"http://127.0.0.1:{proxy.port}/a", f"http://127.0.0.1:{proxy.port}/b"],
+        capture_output=True, text=True, timeout=20)
+    assert done.stdout.count(":status: 200") == 2, done.stdout
+
+
+def test_h2load(plain):
+    proxy = plain(server="keepalive_requests 100000;")
+    done = subprocess.run(
+        ["h2load", "-n", "2000", "-c", "4", "-m", "20", f"http://127.0.0.1:{proxy.port}/"],
+        capture_output=True, text=True, timeout=60)
+    assert "2000 succeeded, 0 failed, 0 errored" in done.stdout, done.stdout
+
+
+def test_httpx(plain):
+    proxy = plain()
+    proxy.backend.answer = echo_body
+    with httpx.Client(http1=False, http2=True) as client:
+        for _ in range(3):
+            response = client.post(f"http://127.0.0.1:{proxy.port}/x", content=b"y" * 100_000)
+            assert (response.status_code, response.http_version) == (200, "HTTP/2")
+            assert response.content == b"y" * 100_000
+
+
+def test_scripts_know(simple):
+    proxy = simple(
+        server="http2 on; location = /v { proxy_pass http://<backend>; request_by_lua_block {"
+        " return flow:respond{ status = 200, body = flow.client.http .. ' ' .. flow.req.version } } }")
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch("/v").body == b"2 2"
+    assert fetch(proxy.port, "/v").body == b"1.1 1.1"
+
+
+def test_stub_status(plain):
+    proxy = plain(server="location = /s { stub_status; }")
+    with HTTP2Client(proxy.port) as one, HTTP2Client(proxy.port) as two:
+        assert one.fetch().status == 200
+        text = two.fetch("/s").text
+    assert re.search(r"Active connections: 2 ", text)
+    assert re.search(r"Reading: 0 Writing: 1 Waiting: 1 ", text)

@@ -1,0 +1,516 @@
+import Testing
+
+@testable import HTTP2
+
+/// A session with the client's side of its connection in hand.
+private final class Bench: HTTP2StreamOwner {
+    let session: HTTP2Session
+    var changes: [HTTP2Stream.Change] = []
+    var failure: HTTP2ErrorCode?
+    var now: Int64 = 1000
+
+    init(_ change: (inout HTTP2Session.Options) -> Void = { _ in }, greets: Bool = true) {
+        var options = HTTP2Session.Options()
+        change(&options)
+        session = HTTP2Session(options, keySeed: (1, 2))
+        guard greets else { return }
+        send(Frame.preface + Frame.settings().bytes + Frame.settingsAck.bytes)
+        _ = sent()
+    }
+
+    func streamChanged(_ change: HTTP2Stream.Change) { changes.append(change) }
+
+    @discardableResult
+    func send(_ bytes: [UInt8]) -> HTTP2ErrorCode? {
+        if let code = session.receive(bytes.span, now: now) { failure = code }
+        return failure
+    }
+
+    @discardableResult
+    func send(_ frames: Frame...) -> HTTP2ErrorCode? { send(frames.flatMap(\.bytes)) }
+
+    /// What the session sends now.
+    func sent() -> [Frame] {
+        var bytes: [UInt8] = []
+        let isWell = session.send(to: &bytes, limit: 1 << 20)
+        #expect(isWell)
+        session.outputWasTaken()
+        return Frame.read(bytes) ?? []
+    }
+
+    func request() -> HTTP2Stream? {
+        let stream = session.nextRequest()
+        stream?.owner = self
+        return stream
+    }
+
+    func read(_ stream: HTTP2Stream) -> String {
+        var bytes = [UInt8](repeating: 0, count: 100_000)
+        var span = bytes.mutableSpan
+        let count = stream.read(into: &span, at: 0, limit: 100_000)
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+
+    func write(_ bytes: [UInt8], on stream: HTTP2Stream) -> Int { stream.send(bytes.span) }
+
+    func respond(_ stream: HTTP2Stream, _ body: String? = nil, ends: Bool = true) {
+        var head = HTTP2FieldBlock()
+        let text = Array("HTTP/1.1 200 OK\r\n\r\n".utf8)
+        _ = head.readResponse(text.span)
+        stream.send(head, isFinal: true)
+        if let body {
+            let bytes = Array(body.utf8)
+            #expect(write(bytes, on: stream) == bytes.count)
+        }
+        if ends { stream.endSending() }
+    }
+
+    deinit { session.close() }
+}
+
+private let headers: UInt8 = 1
+private let data: UInt8 = 0
+private let rst: UInt8 = 3
+private let goAway: UInt8 = 7
+
+@Suite("HTTP/2 sessions")
+struct SessionTests {
+    @Test("a session begins with its settings")
+    func settings() throws {
+        let bench = Bench(greets: false)
+        let first = try #require(bench.sent().first)
+        #expect(first.type == 4)
+        var values: [UInt32: UInt32] = [:]
+        for start in stride(from: 0, to: first.payload.count, by: 6) {
+            values[Frame.number(first.payload[start..<start + 2])] = Frame.number(
+                first.payload[start + 2..<start + 6])
+        }
+        #expect(values == [3: 128, 4: 65_536, 6: 32_768, 8: 1, 9: 1])
+    }
+
+    @Test("input may be cut anywhere")
+    func cuts() throws {
+        let frames = [
+            Frame.settings(), Frame.post(1, [("x", "y")]), Frame.data(1, "hello "), Frame.get(3),
+            Frame.data(1, "world", ends: true),
+        ]
+        let input = Frame.preface + frames.flatMap(\.bytes)
+        for cut in 0...input.count {
+            let bench = Bench(greets: false)
+            #expect(bench.send(Array(input[..<cut])) == nil)
+            #expect(bench.send(Array(input[cut...])) == nil)
+            let first = try #require(bench.request())
+            let second = try #require(bench.request())
+            #expect(first.outcome == .request(.chunked))
+            #expect(bench.read(first) == "hello world")
+            #expect(first.sawEnd)
+            #expect(second.outcome == .request(.plain))
+            #expect(second.sawEnd)
+            #expect(bench.request() == nil)
+        }
+    }
+
+    @Test("a response without content is one frame")
+    func emptyResponse() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        bench.respond(try #require(bench.request()))
+        let sent = bench.sent()
+        #expect(sent.map(\.type) == [headers])
+        #expect(sent.first?.flags == Frame.endStream | Frame.endHeaders)
+        #expect(bench.session.openStreams == 0)
+    }
+
+    @Test("content and its end are one frame, where it fits")
+    func content() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        bench.respond(try #require(bench.request()), "hello")
+        let sent = bench.sent()
+        #expect(sent.map(\.type) == [headers, data])
+        #expect(sent.last == Frame.data(1, "hello", ends: true))
+    }
+
+    @Test("content goes in pieces of http2_chunk_size")
+    func chunks() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        stream.chunkSize = 1000
+        bench.respond(stream, String(repeating: "x", count: 2500))
+        #expect(bench.sent().dropFirst().map(\.payload.count) == [1000, 1000, 500])
+    }
+
+    @Test("trailers end a stream")
+    func trailers() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.respond(stream, "hello", ends: false)
+        let lines = Array("X-Sum: 1\r\n\r\n".utf8)
+        stream.setTrailers(lines.span)
+        stream.endSending()
+        let sent = bench.sent()
+        #expect(sent.map(\.type) == [headers, data, headers])
+        #expect(sent[1].flags == 0)
+        #expect(sent[2].flags == Frame.endStream | Frame.endHeaders)
+    }
+
+    @Test("no more is taken than the windows allow, and the rest when they open")
+    func windows() throws {
+        let bench = Bench(greets: false)
+        bench.send(Frame.preface + Frame.settings([(4, 10)]).bytes)
+        bench.send(Frame.get(1), Frame.get(3))
+        let stream = try #require(bench.request())
+        let other = try #require(bench.request())
+        bench.respond(stream, ends: false)
+        let bytes = Array("0123456789abcdef".utf8)
+        #expect(bench.write(bytes, on: stream) == 10)
+        #expect(bench.write(Array(bytes[10...]), on: stream) == 0)
+        #expect(bench.sent().filter { $0.type == data }.map(\.payload.count) == [10])
+        // The other's window is its own.
+        bench.respond(other, "xyz")
+        #expect(bench.sent().filter { $0.type == data } == [Frame.data(3, "xyz", ends: true)])
+        bench.session.deliverChanges()
+        bench.changes = []
+        bench.send(Frame.window(1, 4))
+        bench.session.deliverChanges()
+        #expect(bench.changes == [.writable])
+        #expect(bench.write(Array(bytes[10...]), on: stream) == 4)
+        #expect(bench.sent() == [Frame.data(1, "abcd")])
+        // More by a change of the settings, for streams that there are (RFC 9113 §6.9.2).
+        bench.send(Frame.settings([(4, 12)]))
+        bench.session.deliverChanges()
+        #expect(bench.write(Array(bytes[14...]), on: stream) == 2)
+    }
+
+    @Test("the connection's window is shared by turns")
+    func connectionWindow() throws {
+        let bench = Bench(greets: false)
+        bench.send(Frame.preface + Frame.settings([(4, 1 << 20)]).bytes)
+        bench.send(Frame.get(1), Frame.get(3))
+        let first = try #require(bench.request())
+        let second = try #require(bench.request())
+        bench.respond(first, ends: false)
+        bench.respond(second, ends: false)
+        let bytes = [UInt8](repeating: 120, count: 100_000)
+        #expect(bench.write(bytes, on: first) == 65_535)
+        #expect(bench.write(bytes, on: second) == 0)
+        _ = bench.sent()
+        bench.send(Frame.window(0, 40_000))
+        bench.session.deliverChanges()
+        #expect(bench.changes == [.writable, .writable])
+        #expect(bench.write(bytes, on: first) > 0)
+        #expect(bench.write(bytes, on: second) > 0)
+    }
+
+    @Test("a window opens by what was read and by nothing else")
+    func receiveWindow() throws {
+        let bench = Bench { $0.streamWindow = 65_535 }
+        bench.send(Frame.post(1))
+        let stream = try #require(bench.request())
+        let piece = String(repeating: "x", count: 16_384)
+        bench.send(Frame.data(1, piece), Frame.data(1, piece), Frame.data(1, piece))
+        #expect(bench.sent() == [])
+        #expect(bench.read(stream).count == 3 * 16_384)
+        #expect(bench.sent() == [Frame.window(1, 3 * 16_384)])
+    }
+
+    @Test("content beyond the window ends the connection")
+    func windowExceeded() throws {
+        let bench = Bench { $0.streamWindow = 20_000 }
+        bench.send(Frame.post(1))
+        _ = bench.request()
+        let piece = String(repeating: "x", count: 16_384)
+        bench.send(Frame.data(1, piece), Frame.data(1, piece))
+        let last = try #require(bench.sent().last)
+        // FLOW_CONTROL_ERROR, of the stream or the connection (RFC 9113 §6.9).
+        #expect(last.type == rst || last.type == goAway)
+        #expect(Frame.number(last.payload.suffix(4)) == 3)
+    }
+
+    @Test(
+        "content of another length than was said is malformed", arguments: [("4", "hello"), ("6", "hello")])
+    func contentLength(_ length: String, _ content: String) throws {
+        let bench = Bench()
+        bench.send(Frame.post(1, [("content-length", length)]))
+        let stream = try #require(bench.request())
+        bench.send(Frame.data(1, content, ends: true))
+        bench.session.deliverChanges()
+        #expect(bench.changes == [.failed] || bench.changes == [[.readable, .failed]])
+        #expect(stream.isClosed)
+        #expect(bench.sent() == [Frame.reset(1, 1)])
+    }
+
+    @Test("trailers of a request that do not end it are malformed")
+    func lateHeaders() throws {
+        let bench = Bench()
+        bench.send(Frame.post(1))
+        _ = try #require(bench.request())
+        bench.send(Frame.headers(1, [("a", "b")], ends: false))
+        #expect(bench.sent() == [Frame.reset(1, 1)])
+    }
+
+    @Test("trailers of a request are kept as lines")
+    func requestTrailers() throws {
+        let bench = Bench()
+        bench.send(Frame.post(1))
+        let stream = try #require(bench.request())
+        bench.send(Frame.data(1, "x"), Frame.headers(1, [("a", "b")]))
+        #expect(stream.sawEnd)
+        #expect(stream.trailers == Array("a: b\r\n".utf8))
+    }
+
+    @Test("a reset is told to the stream's owner")
+    func peerReset() throws {
+        let bench = Bench()
+        bench.send(Frame.post(1))
+        let stream = try #require(bench.request())
+        bench.send(Frame.reset(1))
+        bench.session.deliverChanges()
+        #expect(bench.changes == [.failed])
+        #expect(stream.isClosed)
+        #expect(stream.closeCode == .cancel)
+        let bytes: [UInt8] = [1]
+        #expect(bench.write(bytes, on: stream) == -1)
+    }
+
+    @Test("what an abandoned stream had left to read opens the connection's window")
+    func abandoned() throws {
+        let bench = Bench { $0.maxConcurrentStreams = 1 }
+        let piece = String(repeating: "x", count: 16_384)
+        // More than the connection's window in all: each stream is given up with its content unread.
+        for round in 0..<10 {
+            let id = UInt32(round * 2 + 1)
+            bench.send(Frame.post(id))
+            let stream = try #require(bench.request())
+            bench.send(Frame.data(id, piece), Frame.data(id, piece), Frame.data(id, piece))
+            #expect(bench.failure == nil)
+            bench.respond(stream)
+            stream.abandon(.internalError)
+            let sent = bench.sent()
+            #expect(sent.contains(Frame.reset(id, 0)), "\(sent)")
+            #expect(!sent.contains { $0.type == goAway })
+        }
+    }
+
+    @Test("a stream that is given up before its end is reset")
+    func brokenOff() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1), Frame.get(3))
+        let first = try #require(bench.request())
+        let second = try #require(bench.request())
+        bench.respond(first, "half", ends: false)
+        first.abandon(.internalError)
+        second.abandon(.internalError)
+        let sent = bench.sent()
+        #expect(sent.filter { $0.type == rst } == [Frame.reset(3, 2), Frame.reset(1, 2)])
+        // What there was of the response goes out before.
+        #expect(sent.last?.type == rst && sent.contains { $0.stream == 1 && $0.payload == Array("half".utf8) })
+    }
+
+    @Test("a stream beyond the limit is refused")
+    func tooManyStreams() throws {
+        let bench = Bench { $0.maxConcurrentStreams = 2 }
+        bench.send(Frame.get(1), Frame.get(3), Frame.get(5))
+        let last = try #require(bench.sent().last)
+        #expect(last.type == rst || last.type == goAway)
+        #expect(bench.request() != nil)
+        #expect(bench.request() != nil)
+        #expect(bench.request() == nil)
+    }
+
+    @Test("a shutdown is announced, known, and then done")
+    func shutdown() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.session.announceShutdown()
+        let sent = bench.sent()
+        let notice = try #require(sent.first { $0.type == goAway })
+        #expect(Frame.number(notice.payload[0..<4]) == 0x7fff_ffff)
+        let ping = try #require(sent.first { $0.type == 6 })
+        // One that was on its way is still taken.
+        bench.send(Frame.get(3), Frame(type: 6, flags: 1, payload: ping.payload))
+        #expect(bench.session.shutdownIsKnown)
+        let late = try #require(bench.request())
+        bench.session.refuseStreams()
+        #expect(Frame.number(try #require(bench.sent().last).payload[0..<4]) == 3)
+        bench.send(Frame.get(5))
+        #expect(bench.request() == nil)
+        bench.respond(stream)
+        bench.respond(late)
+        _ = bench.sent()
+        #expect(bench.session.isOver)
+    }
+}
+
+@Suite("Floods over HTTP/2")
+struct FloodTests {
+    private func flood(keepsStreams: Bool = false, _ frames: (Int) -> [Frame]) -> HTTP2ErrorCode? {
+        let bench = Bench()
+        for round in 0..<3000 {
+            if let code = bench.send(frames(round).flatMap(\.bytes)) { return code }
+            while let stream = bench.request() {
+                bench.respond(stream, "x", ends: !keepsStreams)
+                if !keepsStreams { stream.abandon(.protocolError) }
+            }
+            _ = bench.sent()
+        }
+        return nil
+    }
+
+    @Test("rapid resets")
+    func resets() {
+        #expect(
+            flood { [Frame.get(UInt32($0 * 2 + 1)), Frame.reset(UInt32($0 * 2 + 1))] } == .enhanceYourCalm)
+    }
+
+    @Test("resets that are provoked by malformed heads")
+    func provoked() {
+        #expect(flood { [Frame.get(UInt32($0 * 2 + 1), "x")] } == .enhanceYourCalm)
+    }
+
+    @Test("resets that are provoked by windows beyond all bounds")
+    func provokedByWindows() {
+        let code = flood {
+            let id = UInt32($0 * 2 + 1)
+            return [Frame.get(id), Frame.window(id, 0x7fff_ffff)]
+        }
+        #expect(code == .enhanceYourCalm)
+    }
+
+    @Test("PING, SETTINGS, PRIORITY, empty and unknown frames")
+    func control() {
+        #expect(flood { _ in [Frame.ping] } == .enhanceYourCalm)
+        #expect(flood { _ in [Frame.settings()] } == .enhanceYourCalm)
+        #expect(flood { _ in [Frame(type: 2, stream: 1, payload: [0, 0, 0, 0, 1])] } == .enhanceYourCalm)
+        let unknown = Frame(type: 0xbe, stream: 1, payload: Array(repeating: 1, count: 1000))
+        #expect(flood { _ in [unknown] } == .enhanceYourCalm)
+        #expect(
+            flood(keepsStreams: true) { $0 == 0 ? [Frame.post(1)] : [Frame.data(1, "")] } == .enhanceYourCalm)
+    }
+
+    @Test("frames that hold nothing but padding")
+    func padding() {
+        let padded = Frame(type: 0, flags: 8, stream: 1, payload: [3, 0, 0, 0])
+        #expect(flood(keepsStreams: true) { $0 == 0 ? [Frame.post(1)] : [padded] } == .enhanceYourCalm)
+    }
+
+    @Test("acknowledgements that nobody takes are bounded")
+    func unread() {
+        let bench = Bench()
+        var code: HTTP2ErrorCode?
+        for _ in 0..<2000 where code == nil {
+            bench.now += 1000
+            code = bench.send(Frame.ping)
+        }
+        #expect(code == .enhanceYourCalm)
+    }
+
+    @Test("a head without an end")
+    func continuations() {
+        let bench = Bench()
+        var frame = Frame.get(1)
+        frame.flags = Frame.endStream
+        bench.send(frame)
+        var code: HTTP2ErrorCode?
+        for _ in 0..<100 where code == nil { code = bench.send(Frame(type: 9, stream: 1, payload: [])) }
+        #expect(code == .enhanceYourCalm)
+    }
+
+    @Test("a head that unpacks to a thousand times its size")
+    func bomb() throws {
+        let bench = Bench()
+        // A long value enters the table, and is then named a byte at a time (RFC 7541 §6.1).
+        let value = [UInt8](repeating: 120, count: 4000)
+        var block = Frame.get(1).payload
+        block += [0x40] + Frame.block(Array("x".utf8), value).dropFirst()
+        block += [UInt8](repeating: 0x80 | 62, count: 12_000)
+        bench.send(Frame(type: 1, flags: 5, stream: 1, payload: block))
+        // Nothing of it is kept; the stream is refused or reset.
+        if let stream = bench.request() {
+            #expect(stream.outcome == .refused(status: 494))
+        } else {
+            #expect(bench.sent().contains { $0.type == rst })
+        }
+        // The connection goes on.
+        bench.send(Frame.get(3))
+        #expect(bench.request()?.outcome == .request(.plain))
+    }
+
+    @Test("windows that are opened a byte at a time")
+    func tinyWindows() throws {
+        let bench = Bench(greets: false)
+        bench.send(Frame.preface + Frame.settings([(4, 0)]).bytes + Frame.get(1).bytes)
+        let stream = try #require(bench.request())
+        bench.respond(stream, ends: false)
+        let bytes = [UInt8](repeating: 120, count: 10_000)
+        var code: HTTP2ErrorCode?
+        for _ in 0..<5000 where code == nil {
+            _ = bench.write(bytes, on: stream)
+            _ = bench.sent()
+            code = bench.send(Frame.window(1, 1))
+        }
+        #expect(code == .enhanceYourCalm)
+    }
+
+    @Test("a client that reads much, and opens windows for each frame, is no flood")
+    func honest() throws {
+        let bench = Bench()
+        for round in 0..<2000 {
+            let id = UInt32(round * 2 + 1)
+            #expect(bench.send(Frame.get(id)) == nil)
+            bench.respond(try #require(bench.request()), String(repeating: "x", count: 10_000))
+            for frame in bench.sent() where frame.type == data {
+                let count = UInt32(frame.payload.count)
+                #expect(bench.send(Frame.window(0, count)) == nil)
+                if frame.flags == 0 { #expect(bench.send(Frame.window(id, count)) == nil) }
+            }
+        }
+    }
+
+    @Test("noise of any kind neither traps nor hangs")
+    func noise() {
+        var seed: UInt64 = 42
+        func next(_ bound: Int) -> Int {
+            seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(seed >> 33) % bound
+        }
+        for _ in 0..<300 {
+            let bench = Bench()
+            var input: [UInt8] = []
+            for _ in 0..<40 {
+                var frame: Frame
+                switch next(6) {
+                case 0: frame = Frame.get(UInt32(next(20)))
+                case 1: frame = Frame.post(UInt32(next(20)))
+                case 2: frame = Frame.data(UInt32(next(20)), "hello", ends: next(2) == 0)
+                case 3: frame = Frame.window(UInt32(next(20)), UInt32(next(100)))
+                case 4: frame = Frame.reset(UInt32(next(20)))
+                default:
+                    let payload = (0..<next(20)).map { _ in UInt8(next(256)) }
+                    frame = Frame(
+                        type: UInt8(next(12)), flags: UInt8(next(256)), stream: UInt32(next(20)),
+                        payload: payload)
+                }
+                var bytes = frame.bytes
+                if next(8) == 0 { bytes[next(bytes.count)] = UInt8(next(256)) }
+                input += bytes
+            }
+            while !input.isEmpty {
+                let count = min(input.count, 1 + next(50))
+                if bench.send(Array(input.prefix(count))) != nil { break }
+                input.removeFirst(count)
+                while let stream = bench.request() {
+                    bench.respond(stream, "x", ends: next(2) == 0)
+                    if next(3) == 0 { stream.abandon(.internalError) }
+                }
+                bench.session.deliverChanges()
+                var output: [UInt8] = []
+                _ = bench.session.send(to: &output, limit: 1 << 20)
+                #expect(Frame.read(output) != nil)
+            }
+        }
+    }
+}
