@@ -44,7 +44,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
-        system("COpenSSL", "libcrypto", apt: "libssl-dev"),
+        system("COpenSSL", "openssl", apt: "libssl-dev"),
         system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev"),
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
@@ -56,6 +56,7 @@ let package = Package(
 
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
+        library("TLS", ["COpenSSL"], hot),
         library("Config", ["Patterns"]),
         library("Bytes", []),
         library("Wire", ["Bytes", "CZlib"]),
@@ -63,11 +64,12 @@ let package = Package(
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
-            ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")],
+            ["Bytes", "CSwitchyard", "CAres", "TLS", .product(name: "HeapModule", package: "swift-collections")],
             hot),
         library(
             "ProxyServer",
-            ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks"], hot),
+            ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks", "TLS"],
+            hot),
         library(
             "ScriptTesting",
             ["Config", "Wire", "Digest", "ProxyCore", "LuaHooks", "EventLoop", "ProxyServer"]),
@@ -90,6 +92,7 @@ let package = Package(
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests("PatternsTests", ["Patterns"]),
         tests("DigestTests", ["Digest"]),
+        tests("TLSTests", ["TLS"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("ProxyCoreTests", ["ProxyCore", "Config", "Wire", "Patterns", "Digest"]),

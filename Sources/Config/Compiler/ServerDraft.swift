@@ -14,6 +14,8 @@ struct ListenDraft {
     /// Some option of the socket was given: only one `listen` of an address may do so.
     var setsOptions: Bool
     var isDefault: Bool
+    /// Some `listen` of the address has `ssl`, which then holds for all of them.
+    var isTLS = false
     var position: SourcePosition
 }
 
@@ -50,6 +52,7 @@ struct ListenerAssembly {
         var defaultServer: VirtualServer
         var defaultSetAt: SourcePosition?
         var names = ServerNameTable()
+        var isTLS = false
     }
 
     private let compilation: Compilation
@@ -63,9 +66,11 @@ struct ListenerAssembly {
         var assembly = ListenerAssembly(compilation)
         for server in compilation.servers { assembly.add(server) }
         return assembly.entries.map { entry in
-            Listener(
+            var listener = Listener(
                 address: entry.address, options: entry.options, defaultServer: entry.defaultServer,
                 names: entry.names)
+            listener.isTLS = entry.isTLS
+            return listener
         }
     }
 
@@ -99,6 +104,7 @@ struct ListenerAssembly {
             positions[listen.address] = index
             entries.append(Entry(address: listen.address, defaultServer: server.server))
         }
+        if listen.isTLS { entries[index].isTLS = true }
         if listen.setsOptions {
             if let former = entries[index].optionsSetAt {
                 report(

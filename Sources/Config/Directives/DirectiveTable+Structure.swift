@@ -32,11 +32,12 @@ extension DirectiveTable {
             let table = LocationTable(locations, reportingTo: scope.compilation)
             let rewrites = server.rewrites
             server.rewrites = []
+            server.tls.listensAt = server.server.listens.first(where: \.isTLS)?.position
             let finished = VirtualServer(
                 name: server.server.primaryName, settings: server.finishedSettings(), rewrites: rewrites,
                 locations: table, namedLocations: named,
                 root: server.finishedLocation(children: LocationTable(), source: call.position),
-                connection: server.connection)
+                connection: server.connection, tls: server.tls)
             scope.compilation.servers.append(
                 CompiledServer(
                     server: finished, listens: server.server.listens,

@@ -83,6 +83,8 @@ package struct Listener: Sendable {
     package var defaultServer: VirtualServer
     /// Chosen among by `Host`.
     package var names: ServerNameTable
+    /// Connections begin with a handshake of TLS.
+    package var isTLS = false
 
     package init(
         address: ListenAddress, options: ListenOptions, defaultServer: VirtualServer, names: ServerNameTable
@@ -181,10 +183,12 @@ package final class VirtualServer: Sendable {
     package let root: Location
     /// Reading heads happens before a location is known, so these are the server's own.
     package let connection: ConnectionSettings
+    package let tls: ServerTLSSettings
 
     package init(
         name: [UInt8], settings: Settings, rewrites: [RewriteInstruction], locations: LocationTable,
-        namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings
+        namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings,
+        tls: ServerTLSSettings = ServerTLSSettings()
     ) {
         self.name = name
         self.settings = settings
@@ -193,6 +197,7 @@ package final class VirtualServer: Sendable {
         self.namedLocations = namedLocations
         self.root = root
         self.connection = connection
+        self.tls = tls
     }
 }
 

@@ -40,6 +40,7 @@ enum ListenArguments {
             case "default_server", "default":
                 isDefault = true
                 continue
+            case "ssl": continue  // of the address rather than of the socket
             case "reuseport": options.reusePort = true
             case "bind", "deferred": break
             default: try apply(word, to: &options, call)
@@ -48,6 +49,9 @@ enum ListenArguments {
         }
         return (options, setsOptions, isDefault)
     }
+
+    /// The options have `ssl` among them.
+    static func isTLS(_ call: Call) -> Bool { call.arguments.dropFirst().contains { $0.text == "ssl" } }
 
     private static func apply(
         _ word: Word, to options: inout ListenOptions, _ call: Call
@@ -64,7 +68,7 @@ enum ListenArguments {
             try applyProbes(value, to: &options, call)
         } else if let value = word.value(after: "fastopen=") {
             _ = try call.number(value)
-        } else if ["ssl", "http2", "spdy", "proxy_protocol", "quic"].contains(word.text) {
+        } else if ["http2", "spdy", "proxy_protocol", "quic"].contains(word.text) {
             throw call.failure(
                 "found \"\(word.text)\": an option of nginx that Switchyard does not support", at: word)
         } else {

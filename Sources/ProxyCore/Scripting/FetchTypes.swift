@@ -93,7 +93,6 @@ package enum FetchFailure: Error, Sendable, Equatable {
     case unexpectedStatus(Int)
     case tooLarge(limit: Int)
 
-    package static let httpsUnsupported = FetchFailure.invalidRequest("https is not supported yet")
 
     /// What a script is told.
     package var message: String {
