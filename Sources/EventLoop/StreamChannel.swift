@@ -78,6 +78,9 @@ open class StreamChannel: Channel {
         return -count == Int(EAGAIN) ? .wouldBlock : .failed(Int32(-count))
     }
 
+    /// As the transport's, if there is one.
+    package final var endedImproperly: Bool { transport?.endedImproperly ?? false }
+
     // MARK: Writing
 
     package final func send(_ bytes: Span<UInt8>) { send(bytes, then: Span(), then: Span()) }

@@ -26,6 +26,9 @@ open class StreamTransport {
     /// The socket takes bytes again.
     open func roomCame() {}
 
+    /// The peer's end came without whatever announces one: what ends with it may be cut off.
+    open var endedImproperly: Bool { false }
+
     /// Ends the sending side, after all that was written.
     open func shutdownWrite() {}
 

@@ -10,6 +10,8 @@ package final class TLSTransport: StreamTransport {
     package let session: TLSSession
     private unowned let channel: StreamChannel
     private var endsWhenSent = false
+    /// The peer ended the connection without the alert that says so.
+    private var wasCutOff = false
 
     /// - Parameter channel: whose `transport` this becomes; the session is over its descriptor.
     package init(_ session: TLSSession, on channel: StreamChannel) {
@@ -21,10 +23,14 @@ package final class TLSTransport: StreamTransport {
         switch session.read(into: &buffer, mayHaveEnded: channel.sawHangup) {
         case .bytes(let count): return count
         case .wouldBlock: return -Int(EAGAIN)
-        case .end: return 0
+        case .end(let isProper):
+            wasCutOff = !isProper
+            return 0
         case .failed(let error): return -Int(error)
         }
     }
+
+    package override var endedImproperly: Bool { wasCutOff }
 
     package override var mayHoldMore: Bool { session.mayHoldMore }
 

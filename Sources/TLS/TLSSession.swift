@@ -70,6 +70,8 @@ package protocol TLSServerPolicy: AnyObject {
     private var aheadStart = 0
     /// Bytes of plaintext in `ahead` that the owner still has.
     private var plainAhead = 0
+    /// Bytes of plaintext that have gone out since, which the owner still has too.
+    private var plainSent = 0
 
     /// A server's session on a connection that was accepted.
     package convenience init(
@@ -291,12 +293,10 @@ package protocol TLSServerPolicy: AnyObject {
         guard failure == nil else { return -Int(EPROTO) }
         let total = first.count + second.count + third.count
         var done = 0
-        if !ahead.isEmpty {
-            let taken = plainAhead
-            guard flush() else { return -Int(socketError != 0 ? socketError : EPROTO) }
-            done = taken - plainAhead
-            if !ahead.isEmpty { return min(done, total) }
-        }
+        guard flush() else { return -Int(socketError != 0 ? socketError : EPROTO) }
+        done = min(plainSent, total)
+        plainSent = 0
+        if !ahead.isEmpty { return done }
         var pieces = Pieces(first, second, third)
         pieces.skip(done)
         while done < total {
@@ -373,11 +373,14 @@ package protocol TLSServerPolicy: AnyObject {
         if sent == waiting {
             ahead = []
             aheadStart = 0
+            plainSent += plainAhead
             plainAhead = 0
         } else {
             aheadStart += sent
             // The owner sees progress as it comes, but for one byte.
-            if plainAhead > 1 { plainAhead -= min(plainAhead - 1, plainAhead * sent / waiting) }
+            let progress = max(0, min(plainAhead - 1, plainAhead * sent / waiting))
+            plainAhead -= progress
+            plainSent += progress
         }
         return true
     }
