@@ -54,8 +54,11 @@ internal import COpenSSL
             SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
             | SSL_MODE_NO_AUTO_CHAIN
         unsafe control(SSL_CTRL_MODE, Int(modes))
+        // An end without close_notify is no error, which would strike the session from the cache; `TLSSession` tells
+        // it from a proper one.
         _ = unsafe SSL_CTX_set_options(
-            handle, sy_op_all | sy_op_no_compression | sy_op_no_renegotiation | sy_op_single_dh)
+            handle,
+            sy_op_all | sy_op_no_compression | sy_op_no_renegotiation | sy_op_single_dh | sy_op_ignore_end)
         unsafe sy_read_ahead(handle)
         unsafe control(SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_3_VERSION))
         switch role {

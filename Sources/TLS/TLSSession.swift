@@ -183,7 +183,7 @@ package protocol TLSServerPolicy: AnyObject {
     private func fail(_ call: String) -> TLSError {
         if let failure { return failure }
         let error: TLSError
-        if ERR_peek_error() != 0 && !(sawEnd && !isEstablished) {
+        if ERR_peek_error() != 0 {
             error = TLSError(taking: call)
         } else if socketError != 0 {
             error = TLSError(call, reason: "\(socketError): \(Self.text(of: socketError))")
@@ -245,7 +245,7 @@ package protocol TLSServerPolicy: AnyObject {
             if filled > 0 && !isWantingRead(result) {
                 // The end, or the failure, is told at the next call.
                 let error = unsafe SSL_get_error(ssl, result)
-                if !sawEnd, error != SSL_ERROR_ZERO_RETURN { _ = fail("SSL_read") }
+                if error != SSL_ERROR_ZERO_RETURN { _ = fail("SSL_read") }
                 socketIsEmpty = false
                 return .bytes(filled)
             }
@@ -267,13 +267,9 @@ package protocol TLSServerPolicy: AnyObject {
             socketIsEmpty = true
             return nil
         case SSL_ERROR_ZERO_RETURN:
-            endedProperly = true
-            return .end(isProper: true)
+            endedProperly = !sawEnd
+            return .end(isProper: endedProperly)
         default:
-            if sawEnd {
-                ERR_clear_error()
-                return .end(isProper: false)
-            }
             let code = socketError
             _ = fail("SSL_read")
             _ = flush()  // the alert
