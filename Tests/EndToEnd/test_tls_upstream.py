@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import ssl
 import threading
 
@@ -10,28 +9,10 @@ import pytest
 from websockets.sync.client import connect
 
 from harness import ports
-from harness.backend import Backend, CLOSE, Connection, reply
-from harness.certificates import Authority, background
+from harness.backend import Backend, Connection, reply
+from harness.certificates import background
+from harness.tls import V12, V13
 from harness.websocket import WebSocketServer
-from harness.wire import wait_for
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="session")
-def stranger(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("tls-stranger"), "stranger")
-
-
-@pytest.fixture(scope="session")
-def rsa(authority):
-    return authority.issue("localhost", "127.0.0.1", "backend.example")
-
-
-V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
 class TLSBackend(Backend):
