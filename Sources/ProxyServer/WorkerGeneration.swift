@@ -106,6 +106,31 @@ final class WorkerGeneration {
             upstream: upstream, name: name, resumption: resumption(of: upstream, name: name, address))
     }
 
+    private struct FetchKey: Hashable {
+        var trusted: TLSSource?
+        var verifies: Bool
+    }
+
+    private var fetchUpstreams: [FetchKey: TLSUpstream] = [:]
+
+    /// Whom a script's fetch speaks TLS with. Certificates are those of the system's authorities, or of the location's
+    /// `proxy_ssl_trusted_certificate`.
+    func fetchTarget(
+        _ settings: Settings?, name: String, address: [UInt8], verifies: Bool
+    ) throws(FetchFailure) -> TLSTarget {
+        let key = FetchKey(trusted: settings?.values.proxyTLS.trustedCertificate, verifies: verifies)
+        if fetchUpstreams[key] == nil {
+            do throws(ConfigDiagnostic) {
+                fetchUpstreams[key] = try TLSLoader.fetchUpstream(trusting: key.trusted, verifies: verifies)
+            } catch {
+                throw .handshakeFailed(error.message)
+            }
+        }
+        guard let upstream = fetchUpstreams[key] else { throw .handshakeFailed("TLS is not set up") }
+        return TLSTarget(
+            upstream: upstream, name: name, resumption: resumption(of: upstream, name: name, address))
+    }
+
     func resumption(of upstream: TLSUpstream, name: String, _ address: [UInt8]) -> TLSResumption? {
         guard upstream.settings.reusesSessions else { return nil }
         let key = ResumptionKey(upstream: ObjectIdentifier(upstream), address: address, name: name)

@@ -198,6 +198,9 @@ package protocol TLSServerPolicy: AnyObject {
     /// The reason of a handshake's failure when the peer ended the connection.
     package static let peerClosed = "peer closed connection in SSL handshake"
 
+    /// As an `errno` value.
+    private var failureCode: Int32 { socketError != 0 ? socketError : EPROTO }
+
     private static func text(of code: Int32) -> String {
         // The text lives until this thread's next call of it.
         guard let text = unsafe strerror(code) else { return "error \(code)" }
@@ -222,7 +225,7 @@ package protocol TLSServerPolicy: AnyObject {
     /// - Parameter mayHaveEnded: the socket is known to have been ended by the peer, so that it has something to say
     ///   even when it gave less than was asked for.
     package func read(into buffer: inout MutableSpan<UInt8>, mayHaveEnded: Bool) -> ReadResult {
-        guard failure == nil else { return .failed(EPROTO) }
+        guard failure == nil else { return .failed(failureCode) }
         if endedProperly { return .end(isProper: true) }
         beginReading(trustsShortReads: !mayHaveEnded)
         // Bytes and their count come from one span, which is used during the closure alone.
@@ -252,7 +255,7 @@ package protocol TLSServerPolicy: AnyObject {
             if let end = endOfReading(result) { return end }
             break
         }
-        if !ahead.isEmpty, !flush() { return filled > 0 ? .bytes(filled) : .failed(EPROTO) }
+        if !ahead.isEmpty, !flush() { return filled > 0 ? .bytes(filled) : .failed(failureCode) }
         return filled > 0 ? .bytes(filled) : .wouldBlock
     }
 
@@ -270,10 +273,10 @@ package protocol TLSServerPolicy: AnyObject {
             endedProperly = !sawEnd
             return .end(isProper: endedProperly)
         default:
-            let code = socketError
             _ = fail("SSL_read")
+            let code = failureCode
             _ = flush()  // the alert
-            return .failed(code != 0 ? code : EPROTO)
+            return .failed(code)
         }
     }
 
@@ -286,10 +289,10 @@ package protocol TLSServerPolicy: AnyObject {
     ///
     /// - Returns: how many, 0 when there is no room; an `errno` value below zero when the session has failed.
     package func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
-        guard failure == nil else { return -Int(EPROTO) }
+        guard failure == nil else { return -Int(failureCode) }
         let total = first.count + second.count + third.count
         var done = 0
-        guard flush() else { return -Int(socketError != 0 ? socketError : EPROTO) }
+        guard flush() else { return -Int(failureCode) }
         done = min(plainSent, total)
         plainSent = 0
         if !ahead.isEmpty { return done }
@@ -320,9 +323,8 @@ package protocol TLSServerPolicy: AnyObject {
             let count = pieces.withNext(size, gatheredIn: scratch) { seal($0) }
             guard count > 0 else {
                 scratch.output.removeAll(keepingCapacity: true)
-                let code = socketError
                 _ = fail("SSL_write")
-                return -Int(code != 0 ? code : EPROTO)
+                return -Int(failureCode)
             }
             batch += count
             pieces.skip(count)

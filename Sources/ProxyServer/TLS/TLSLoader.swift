@@ -97,6 +97,30 @@ struct TLSLoader {
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
     }
 
+    /// What scripts fetch over. Read when it is first needed.
+    static func fetchUpstream(
+        trusting trusted: TLSSource?, verifies: Bool
+    ) throws(ConfigDiagnostic) -> TLSUpstream {
+        var settings = ProxyTLSSettings()
+        settings.sendsServerName = true
+        settings.verifies = verifies
+        settings.protocols = [.tls1_2, .tls1_3]
+        let context: TLSContext
+        do throws(TLSError) {
+            context = try TLSContext(.client)
+            if verifies, trusted == nil { try context.trustSystem() }
+        } catch {
+            throw ConfigDiagnostic(position: nil, message: "\(error)")
+        }
+        context.allow(TLSVersions(settings.protocols))
+        if verifies, let trusted {
+            try TLSFiles.apply(trusted, "trusted certificate") { text throws(TLSError) in
+                try context.trust(text, tellsClients: false)
+            }
+        }
+        return TLSUpstream(settings, context)
+    }
+
     private static let defaultCiphers = "HIGH:!aNULL:!MD5"
     private static let nowhere = SourcePosition(file: "", line: 0, column: 0)
 
