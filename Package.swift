@@ -64,11 +64,17 @@ let package = Package(
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
-            ["Bytes", "CSwitchyard", "CAres", "TLS", .product(name: "HeapModule", package: "swift-collections")],
+            [
+                "Bytes", "CSwitchyard", "CAres", "TLS",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             hot),
         library(
             "ProxyServer",
-            ["Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks", "TLS"],
+            [
+                "Bytes", "CSwitchyard", "Config", "Wire", "ProxyCore", "EventLoop", "Digest", "LuaHooks",
+                "TLS",
+            ],
             hot),
         library(
             "ScriptTesting",
@@ -84,7 +90,7 @@ let package = Package(
         .executableTarget(
             name: "switchyard-bench",
             dependencies: [
-                "EventLoop", "Wire", "DemoBackend",
+                "EventLoop", "Wire", "DemoBackend", "TLS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -11,5 +11,6 @@ package enum ClientTLSFact: Sendable {
     case version, cipher, ciphers, curve, curves, serverName, applicationProtocol, sessionID, sessionReused
     /// `NONE`, `SUCCESS` or `FAILED:reason`.
     case verification
-    case certificate, subject, issuer, legacySubject, legacyIssuer, serial, fingerprint, start, end, remainingDays
+    case certificate, subject, issuer, legacySubject, legacyIssuer, serial, fingerprint, start, end,
+        remainingDays
 }

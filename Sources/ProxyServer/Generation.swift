@@ -20,7 +20,8 @@ package final class Generation: Sendable {
     private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
 
     package init(
-        number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], tls: TLSSetup, logFiles: LogFiles,
+        number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], tls: TLSSetup,
+        logFiles: LogFiles,
         errorLogger: ErrorLogger, registry: ProcessRegistry
     ) {
         self.number = number

@@ -65,7 +65,9 @@ enum TLSCertificate {
         var days: Int32 = 0
         var seconds: Int32 = 0
         // From now on, with `nil`; the results go to variables that outlive the call.
-        guard unsafe ASN1_TIME_diff(&days, &seconds, nil, X509_get0_notAfter(certificate)) == 1 else { return 0 }
+        guard unsafe ASN1_TIME_diff(&days, &seconds, nil, X509_get0_notAfter(certificate)) == 1 else {
+            return 0
+        }
         return days < 0 || seconds < 0 ? 0 : Int(days)
     }
 

@@ -43,7 +43,8 @@ internal import COpenSSL
 
     package init(_ role: Role) throws(TLSError) {
         ERR_clear_error()
-        guard let handle = unsafe SSL_CTX_new(role == .server ? TLS_server_method() : TLS_client_method()) else {
+        guard let handle = unsafe SSL_CTX_new(role == .server ? TLS_server_method() : TLS_client_method())
+        else {
             throw TLSError(taking: "SSL_CTX_new")
         }
         unsafe self.handle = handle
@@ -70,7 +71,8 @@ internal import COpenSSL
             unsafe SSL_CTX_sess_set_get_cb(handle, ExternalCache.wanted)
             unsafe SSL_CTX_sess_set_remove_cb(handle, ExternalCache.removed)
         case .client:
-            unsafe control(SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL))
+            unsafe control(
+                SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL))
             unsafe SSL_CTX_sess_set_new_cb(handle, ExternalCache.added)
         }
     }
@@ -140,7 +142,9 @@ internal import COpenSSL
     /// A command of OpenSSL's configuration files.
     package func apply(command: String, _ value: String) throws(TLSError) {
         ERR_clear_error()
-        guard let configuration = unsafe SSL_CONF_CTX_new() else { throw TLSError(taking: "SSL_CONF_CTX_new") }
+        guard let configuration = unsafe SSL_CONF_CTX_new() else {
+            throw TLSError(taking: "SSL_CONF_CTX_new")
+        }
         defer { unsafe SSL_CONF_CTX_free(configuration) }
         var flags = UInt32(SSL_CONF_FLAG_FILE | SSL_CONF_FLAG_SHOW_ERRORS | SSL_CONF_FLAG_CERTIFICATE)
         flags |= UInt32(role == .server ? SSL_CONF_FLAG_SERVER : SSL_CONF_FLAG_CLIENT)
@@ -253,7 +257,9 @@ internal import COpenSSL
     }
 
     /// How long a chain of an upstream may be.
-    package func setVerifyDepth(_ depth: Int) { unsafe SSL_CTX_set_verify_depth(handle, Int32(clamping: depth)) }
+    package func setVerifyDepth(_ depth: Int) {
+        unsafe SSL_CTX_set_verify_depth(handle, Int32(clamping: depth))
+    }
 
     // MARK: Sessions
 
@@ -281,7 +287,8 @@ internal import COpenSSL
             if let count { unsafe control(SSL_CTRL_SET_SESS_CACHE_SIZE, count) }
         case .shared(let cache):
             sessionCache = cache
-            unsafe control(SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL))
+            unsafe control(
+                SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL))
         }
         if let tickets {
             ticketKeys = tickets
@@ -296,7 +303,9 @@ internal import COpenSSL
     /// Application protocols: a server's in the order of its preference, of which it takes the first that the client
     /// offers too; a client's are those that it offers. With none, ALPN is not used.
     package func offer(_ protocols: [[UInt8]]) {
-        offeredProtocols = protocols.filter { (1...255).contains($0.count) }.flatMap { [UInt8($0.count)] + $0 }
+        offeredProtocols = protocols.filter { (1...255).contains($0.count) }.flatMap {
+            [UInt8($0.count)] + $0
+        }
         guard role == .client else { return }
         // Copied by the call.
         _ = unsafe SSL_CTX_set_alpn_protos(handle, offeredProtocols, UInt32(offeredProtocols.count))

@@ -132,10 +132,13 @@ enum PEM {
         return true
     }
 
-    @unsafe private static func withInput<Result>(_ text: [UInt8], _ body: (OpaquePointer?) -> Result) -> Result {
+    @unsafe private static func withInput<Result>(_ text: [UInt8], _ body: (OpaquePointer?) -> Result)
+        -> Result
+    {
         // The input is read only while the closure runs.
         unsafe text.withUnsafeBufferPointer { text in
-            let input = unsafe BIO_new_mem_buf(text.baseAddress ?? UnsafePointer(bitPattern: 1), Int32(clamping: text.count))
+            let input = unsafe BIO_new_mem_buf(
+                text.baseAddress ?? UnsafePointer(bitPattern: 1), Int32(clamping: text.count))
             defer { unsafe BIO_free(input) }
             return unsafe body(input)
         }

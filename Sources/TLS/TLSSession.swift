@@ -351,13 +351,12 @@ package protocol TLSServerPolicy: AnyObject {
     }
 
     private func sendGathered() {
-        let output = scratch.output
+        var output: [UInt8] = []
+        swap(&output, &scratch.output)
         let sent = transmit(output.span)
         if sent >= 0, sent < output.count { ahead.append(contentsOf: output[sent...]) }
-        scratch.output = []
-        var buffer = output
-        buffer.removeAll(keepingCapacity: true)
-        scratch.output = buffer
+        output.removeAll(keepingCapacity: true)
+        swap(&output, &scratch.output)
     }
 
     /// Sends ciphertext that waits.
@@ -366,7 +365,8 @@ package protocol TLSServerPolicy: AnyObject {
     package func flush() -> Bool {
         guard !ahead.isEmpty else { return socketError == 0 }
         let waiting = ahead.count - aheadStart
-        let sent = transmit(ahead.span.extracting(aheadStart...))
+        let data = ahead
+        let sent = transmit(data.span.extracting(aheadStart...))
         guard sent >= 0 else { return false }
         if sent == waiting {
             ahead = []
@@ -520,14 +520,15 @@ package protocol TLSServerPolicy: AnyObject {
     }
 
     /// Which server it is was decided by the first message; this has the client's name acknowledged.
-    static let acceptName: @convention(c) (
-        OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?
-    ) -> Int32 = { ssl, _, _ in
-        guard let ssl = unsafe ssl, unsafe TLSSession.of(ssl)?.hello.serverName != nil else {
-            return SSL_TLSEXT_ERR_NOACK
+    static let acceptName:
+        @convention(c) (
+            OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?
+        ) -> Int32 = { ssl, _, _ in
+            guard let ssl = unsafe ssl, unsafe TLSSession.of(ssl)?.hello.serverName != nil else {
+                return SSL_TLSEXT_ERR_NOACK
+            }
+            return SSL_TLSEXT_ERR_OK
         }
-        return SSL_TLSEXT_ERR_OK
-    }
 
     static let chooseProtocol: SSL_CTX_alpn_select_cb_func = { ssl, out, outLength, offered, length, _ in
         guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl), let out = unsafe out else {
@@ -547,7 +548,8 @@ package protocol TLSServerPolicy: AnyObject {
         return SSL_TLSEXT_ERR_OK
     }
 
-    static let identityWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
+    static let identityWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = {
+        ssl, _ in
         guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else { return 0 }
         switch session.identity {
         case .unasked:
@@ -621,7 +623,9 @@ private struct Pieces: ~Escapable {
         let count = min(piece.count, size - gathered.count)
         // The bytes are used during the call alone.
         if count > 0 {
-            unsafe piece.extracting(..<count).withUnsafeBufferPointer { unsafe gathered.append(contentsOf: $0) }
+            unsafe piece.extracting(..<count).withUnsafeBufferPointer {
+                unsafe gathered.append(contentsOf: $0)
+            }
         }
     }
 }
@@ -640,7 +644,8 @@ enum SocketBIO {
             guard let bio = unsafe bio, let bytes = unsafe bytes, let session = unsafe session(of: bio) else {
                 return -1
             }
-            unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+            unsafe BIO_clear_flags(
+                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
             let answer = unsafe session.put(UnsafeRawBufferPointer(start: bytes, count: Int(count)))
             if case .bytes(let count) = answer { return Int32(count) }
             return -1
@@ -650,7 +655,8 @@ enum SocketBIO {
             else {
                 return -1
             }
-            unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+            unsafe BIO_clear_flags(
+                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
             switch unsafe session.receive(buffer, Int(size)) {
             case .bytes(let count): return Int32(count)
             case .wouldBlock:

@@ -97,22 +97,23 @@ enum ExternalCache {
         return 0  // no reference was kept
     }
 
-    static let wanted: @convention(c) (
-        OpaquePointer?, UnsafePointer<UInt8>?, Int32, UnsafeMutablePointer<Int32>?
-    ) -> OpaquePointer? = { ssl, id, length, copies in
-        unsafe copies?.pointee = 0
-        guard let ssl = unsafe ssl, let id = unsafe id, let owner = unsafe TLSSession.of(ssl),
-            let cache = owner.initialContext.sessionCache
-        else { return nil }
-        // The identifier is as long as it is said to be.
-        let key = unsafe Array(UnsafeBufferPointer(start: id, count: Int(length)))
-        guard let bytes = cache.session(id: key, now: time(nil)) else { return nil }
-        // The bytes are alive during the call, which moves `start`, not what it points to.
-        return unsafe bytes.withUnsafeBufferPointer { bytes in
-            var start = bytes.baseAddress
-            return unsafe d2i_SSL_SESSION(nil, &start, bytes.count)
+    static let wanted:
+        @convention(c) (
+            OpaquePointer?, UnsafePointer<UInt8>?, Int32, UnsafeMutablePointer<Int32>?
+        ) -> OpaquePointer? = { ssl, id, length, copies in
+            unsafe copies?.pointee = 0
+            guard let ssl = unsafe ssl, let id = unsafe id, let owner = unsafe TLSSession.of(ssl),
+                let cache = owner.initialContext.sessionCache
+            else { return nil }
+            // The identifier is as long as it is said to be.
+            let key = unsafe Array(UnsafeBufferPointer(start: id, count: Int(length)))
+            guard let bytes = cache.session(id: key, now: time(nil)) else { return nil }
+            // The bytes are alive during the call, which moves `start`, not what it points to.
+            return unsafe bytes.withUnsafeBufferPointer { bytes in
+                var start = bytes.baseAddress
+                return unsafe d2i_SSL_SESSION(nil, &start, bytes.count)
+            }
         }
-    }
 
     static let removed: @convention(c) (OpaquePointer?, OpaquePointer?) -> Void = { context, session in
         guard let context = unsafe context, let session = unsafe session,

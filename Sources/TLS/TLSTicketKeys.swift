@@ -77,7 +77,8 @@ package final class TLSTicketKeys: Sendable {
         // The array is as long as it is said to be.
         guard unsafe RAND_bytes(&bytes, Int32(bytes.count)) == 1 else { return nil }
         return Key(
-            name: Array(bytes[..<16]), macKey: Array(bytes[16..<48]), cipherKey: Array(bytes[48...]), madeAt: now)
+            name: Array(bytes[..<16]), macKey: Array(bytes[16..<48]), cipherKey: Array(bytes[48...]),
+            madeAt: now)
     }
 }
 

@@ -31,7 +31,8 @@ final class SessionPair {
         name: String? = nil, resumption: TLSResumption? = nil, buffer: Int32? = nil, policy: Policy? = nil
     ) throws {
         var sockets: [Int32] = [0, 0]
-        unsafe #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &sockets) == 0)
+        unsafe #expect(
+            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &sockets) == 0)
         clientSocket = sockets[0]
         serverSocket = sockets[1]
         if var buffer {
@@ -43,7 +44,8 @@ final class SessionPair {
         server = try TLSSession(
             server: serverContext ?? Self.serverContext(), descriptor: sockets[1], scratch: scratch)
         client = try TLSSession(
-            client: clientContext ?? Self.clientContext(), descriptor: sockets[0], scratch: scratch, name: name,
+            client: clientContext ?? Self.clientContext(), descriptor: sockets[0], scratch: scratch,
+            name: name,
             resumption: resumption)
         self.policy = policy
         server.policy = policy
@@ -61,7 +63,9 @@ final class SessionPair {
 
     /// Both sides step until neither has anything to do.
     @discardableResult
-    func shakeHands(onWish: (TLSSession) -> Void = { _ in }) -> (client: TLSSession.Step, server: TLSSession.Step) {
+    func shakeHands(onWish: (TLSSession) -> Void = { _ in }) -> (
+        client: TLSSession.Step, server: TLSSession.Step
+    ) {
         var steps = (client: TLSSession.Step.wantsRead, server: TLSSession.Step.wantsRead)
         for _ in 0..<20 {
             if steps.client == .wantsRead { steps.client = client.handshake() }
@@ -76,7 +80,9 @@ final class SessionPair {
     }
 
     /// What `session` has to read now.
-    static func read(_ session: TLSSession, room: Int = 1 << 16) -> (bytes: [UInt8], result: TLSSession.ReadResult) {
+    static func read(_ session: TLSSession, room: Int = 1 << 16) -> (
+        bytes: [UInt8], result: TLSSession.ReadResult
+    ) {
         var buffer = [UInt8](repeating: 0, count: room)
         var span = buffer.mutableSpan
         let result = session.read(into: &span, mayHaveEnded: true)

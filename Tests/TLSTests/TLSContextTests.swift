@@ -23,8 +23,12 @@ struct TLSContextTests {
         #expect(fault(certificate, key) == nil)
         #expect(fault([], key) == "certificate: no start line")
         #expect(fault(Array("junk".utf8), key) == "certificate: no start line")
-        #expect(fault(certificate, []) == "key: unsupported" || fault(certificate, [])?.hasPrefix("key: ") == true)
-        #expect(fault(certificate + Array("-----BEGIN CERTIFICATE-----\nxx\n".utf8), key)?.hasPrefix("certificate: ") == true)
+        #expect(
+            fault(certificate, []) == "key: unsupported" || fault(certificate, [])?.hasPrefix("key: ") == true
+        )
+        #expect(
+            fault(certificate + Array("-----BEGIN CERTIFICATE-----\nxx\n".utf8), key)?.hasPrefix(
+                "certificate: ") == true)
         let locked = try files.file("locked.key")
         #expect(fault(certificate, locked)?.hasPrefix("key: ") == true)
         #expect(fault(certificate, locked, [Array("wrong".utf8)])?.hasPrefix("key: ") == true)

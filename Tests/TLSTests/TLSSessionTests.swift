@@ -52,7 +52,9 @@ struct TLSSessionTests {
         #expect(SessionPair.read(pair.client).bytes == Array("one two three".utf8))
     }
 
-    @Test("what the socket does not take counts as not taken, and comes out once", arguments: [1, 7, 4096, 100_000])
+    @Test(
+        "what the socket does not take counts as not taken, and comes out once",
+        arguments: [1, 7, 4096, 100_000])
     func backpressure(piece: Int) throws {
         let pair = try SessionPair(buffer: 8192)
         pair.shakeHands()
@@ -185,7 +187,8 @@ struct TLSSessionTests {
         try other.use(TestCertificates.shared.identity("two"))
         let policy = Policy(answer: other)
         let pair = try SessionPair(
-            client: SessionPair.clientContext { $0.offer([Array("x".utf8)]) }, name: "Two.Example", policy: policy)
+            client: SessionPair.clientContext { $0.offer([Array("x".utf8)]) }, name: "Two.Example",
+            policy: policy)
         #expect(pair.shakeHands() == (.done, .done))
         let hello = try #require(policy.hello)
         #expect(hello.serverName == Array("Two.Example".utf8))
@@ -251,7 +254,9 @@ struct TLSSessionTests {
 
     // MARK: Resumption
 
-    @Test("a client comes back by ticket or by identifier", arguments: [TLSVersions.tls1_2, .tls1_3], [true, false])
+    @Test(
+        "a client comes back by ticket or by identifier", arguments: [TLSVersions.tls1_2, .tls1_3],
+        [true, false])
     func resumption(versions: TLSVersions, byTicket: Bool) throws {
         let cache = TLSSessionCache(size: 1 << 20)
         let server = try SessionPair.serverContext {

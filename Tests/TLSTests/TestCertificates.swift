@@ -18,8 +18,10 @@ struct TestCertificates: Sendable {
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         for name in ["one", "two"] {
             try openssl(
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "5",
-                "-subj", "/O=Tests/CN=\(name).example", "-addext", "subjectAltName=DNS:\(name).example,IP:127.0.0.1",
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                "5",
+                "-subj", "/O=Tests/CN=\(name).example", "-addext",
+                "subjectAltName=DNS:\(name).example,IP:127.0.0.1",
                 "-keyout", "\(name).key", "-out", "\(name).crt")
         }
         try openssl("pkey", "-in", "one.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
@@ -36,7 +38,9 @@ struct TestCertificates: Sendable {
         guard process.terminationStatus == 0 else { throw CocoaError(.executableRuntimeMismatch) }
     }
 
-    func file(_ name: String) throws -> [UInt8] { try Array(Data(contentsOf: directory.appending(path: name))) }
+    func file(_ name: String) throws -> [UInt8] {
+        try Array(Data(contentsOf: directory.appending(path: name)))
+    }
 
     func identity(_ name: String) throws -> TLSIdentity {
         try TLSIdentity(certificates: file("\(name).crt"), key: file("\(name).key"))

@@ -337,7 +337,8 @@ extension DirectiveTable {
                 cache = .shared(name: name, size: size)
             } else {
                 throw call.failure(
-                    found: word, expected: "\"off\", \"none\", \"builtin[:sessions]\" or \"shared:name:size\"")
+                    found: word, expected: "\"off\", \"none\", \"builtin[:sessions]\" or \"shared:name:size\""
+                )
             }
         }
         if let cache { scope.tls.sessionCache = cache }

@@ -61,7 +61,8 @@ enum ProxyPassParser {
         let written = address.urlHost + [UInt8(ascii: ":")] + portText
         let endpoint = UpstreamEndpoint.host(String(decoding: address.host, as: UTF8.self), port: port)
         let group = compilation.upstreams.implicit(endpoint, name: written)
-        return Target(group: group, host: port == defaultPort ? address.urlHost : written, port: portText, uri: uri)
+        return Target(
+            group: group, host: port == defaultPort ? address.urlHost : written, port: portText, uri: uri)
     }
 
     /// `path[:uri]`

@@ -157,7 +157,7 @@ extension LuaCall {
         }
         if let index = option("verify") {
             guard stack.kind(index) == .boolean else {
-                throw LuaError("verify: found a \(stack.typeName(index)), expected a boolean")
+                throw LuaError("verify: found \(stack.typeName(index)), expected a boolean")
             }
             request.verifiesCertificate = stack.boolean(index)
         }

@@ -24,7 +24,8 @@ package enum LocalResponseBuilder {
         if hasContent, response.body == nil {
             if let title = ReasonPhrases.pageTitle(response.status) {
                 appendPage(
-                    title: title, detail: ReasonPhrases.pageDetails[response.status], settings.values.serverTokens, to: &page)
+                    title: title, detail: ReasonPhrases.pageDetails[response.status],
+                    settings.values.serverTokens, to: &page)
                 type = type ?? Text.html
             } else if response.status < 300 {
                 type = type ?? settings.values.mediaType(for: exchange.uri)

@@ -107,7 +107,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .unwantedStatus(let status): status
         case .invalidTarget: 500
         case .clientClosed: 499
-        case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead, .invalidBody,
+        case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead,
+            .invalidBody,
             .invalidUpgrade,
             .noLivePeers, .noResolver, .unresolved:
             502

@@ -12,7 +12,9 @@ extension VariableTable {
         row("ssl_alpn_protocol", "protocol that ALPN chose", .applicationProtocol),
         row("ssl_session_id", "the session's identifier in hexadecimal", .sessionID),
         row("ssl_session_reused", "`r` for a resumed session, else `.`", .sessionReused),
-        row("ssl_client_verify", "`SUCCESS`, `FAILED:` and a reason, or `NONE` without a certificate", .verification),
+        row(
+            "ssl_client_verify", "`SUCCESS`, `FAILED:` and a reason, or `NONE` without a certificate",
+            .verification),
         row("ssl_client_raw_cert", "the client's certificate in PEM", .certificate),
         VariableRow("ssl_client_cert", "the same, each line but the first after a tab") { exchange, out in
             var pem: [UInt8] = []

@@ -39,7 +39,8 @@ extension DownstreamConnection: Handshaking {
     private func provideIdentity(_ tls: DownstreamTLS) {
         guard let facts = clientFacts else { return }
         let exchange = worker.takeExchange()
-        exchange.begin(listener: target, client: facts, startedAt: facts.connectedAt, random: worker.random.pair())
+        exchange.begin(
+            listener: target, client: facts, startedAt: facts.connectedAt, random: worker.random.pair())
         exchange.server = tls.server
         exchange.location = tls.server.root
         let fault = tls.provideIdentities { exchange.value(of: $0) }

@@ -91,7 +91,8 @@ struct TLSLoader {
         }
         try loadSessions(server, into: context, digests)
         if settings.stapling, let file = settings.staplingFile {
-            try TLSFiles.apply(file, "OCSP response") { bytes throws(TLSError) in try context.setStaple(bytes) }
+            try TLSFiles.apply(file, "OCSP response") { bytes throws(TLSError) in try context.setStaple(bytes)
+            }
         }
         try TLSFiles.apply(settings.commands, to: context)
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
@@ -170,7 +171,8 @@ struct TLSLoader {
             {
                 throw ConfigDiagnostic(
                     position: settings.certificates.first?.position ?? settings.listensAt,
-                    directive: "ssl_verify_client", message: "no ssl_client_certificate for ssl_verify_client")
+                    directive: "ssl_verify_client", message: "no ssl_client_certificate for ssl_verify_client"
+                )
             }
             let mode: TLSContext.ClientVerification =
                 switch settings.verifyClient {
