@@ -13,7 +13,9 @@ package final class TLSTransport: StreamTransport {
     /// The peer ended the connection without the alert that says so.
     private var wasCutOff = false
 
-    /// - Parameter channel: whose `transport` this becomes; the session is over its descriptor.
+    /// - Parameters:
+    ///   - session: over the channel's descriptor.
+    ///   - channel: whose `transport` this becomes.
     package init(_ session: TLSSession, on channel: StreamChannel) {
         self.session = session
         self.channel = channel

@@ -112,6 +112,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     func handshakeEnded(_ tls: DownstreamTLS) {
+        tls.generation = nil
         phase = .idle
         setReadDeadline(after: headRules.timeout)
         readHead()
@@ -530,6 +531,7 @@ final class DownstreamConnection: StreamChannel {
     func finish() {
         if case .closed = phase { return }
         if case .readingHead(let exchange) = phase { worker.giveBack(exchange) }
+        if case .handshake = phase { forgetCertificateRequest() }
         count(as: .idle)
         phase = .closed
         inbox = []

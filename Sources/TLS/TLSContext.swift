@@ -130,6 +130,7 @@ internal import COpenSSL
     }
 
     /// - Parameter text: PEM.
+    /// - Throws: what is wrong with it.
     package func setParameters(_ text: [UInt8]) throws(TLSError) {
         let parameters = unsafe try PEM.parameters(text)
         guard unsafe SSL_CTX_set0_tmp_dh_pkey(handle, parameters) == 1 else {
@@ -183,6 +184,7 @@ internal import COpenSSL
     /// Sends an OCSP response to clients that ask for it.
     ///
     /// - Parameter response: DER, as `ssl_stapling_file` has it.
+    /// - Throws: when it is none, or not one of success.
     package func setStaple(_ response: [UInt8]) throws(TLSError) {
         guard TLSCertificate.isSuccessfulOCSPResponse(response) else {
             throw TLSError("d2i_OCSP_RESPONSE", reason: "not an OCSP response of success")
@@ -211,6 +213,7 @@ internal import COpenSSL
     /// - Parameters:
     ///   - text: PEM, of one certificate or several.
     ///   - tellsClients: clients are told that certificates of these are asked for.
+    /// - Throws: what is wrong with the text.
     package func trust(_ text: [UInt8], tellsClients: Bool) throws(TLSError) {
         let authorities = unsafe try PEM.certificates(text)
         defer { for index in unsafe authorities.indices { unsafe X509_free(authorities[index]) } }
@@ -235,6 +238,7 @@ internal import COpenSSL
     }
 
     /// - Parameter text: PEM, of one list or several.
+    /// - Throws: what is wrong with it.
     package func revoke(_ text: [UInt8]) throws(TLSError) {
         let lists = unsafe try PEM.revocationLists(text)
         defer { for index in unsafe lists.indices { unsafe X509_CRL_free(lists[index]) } }

@@ -16,8 +16,9 @@ internal import COpenSSL
 
     /// - Parameters:
     ///   - certificates: PEM; the first is the identity's own, the others lead up to its issuer.
-    ///   - key: PEM.
+    ///   - keyText: PEM.
     ///   - passwords: tried in turn on an encrypted key.
+    /// - Throws: what is wrong with either.
     package init(certificates: [UInt8], key keyText: [UInt8], passwords: [[UInt8]] = []) throws(Fault) {
         let list: [OpaquePointer]
         do throws(TLSError) {

@@ -89,6 +89,7 @@ package protocol TLSServerPolicy: AnyObject {
     ///   - scratch: the thread's.
     ///   - name: the server name to ask for; `nil` for none.
     ///   - resumption: the last session with the same server, and where the next is kept.
+    /// - Throws: when OpenSSL is out of memory.
     package convenience init(
         client context: TLSContext, descriptor: Int32, scratch: TLSScratch, name: String?,
         resumption: TLSResumption?
@@ -222,8 +223,11 @@ package protocol TLSServerPolicy: AnyObject {
 
     /// Fills `buffer` with what has come.
     ///
-    /// - Parameter mayHaveEnded: the socket is known to have been ended by the peer, so that it has something to say
-    ///   even when it gave less than was asked for.
+    /// - Parameters:
+    ///   - buffer: filled from its start on.
+    ///   - mayHaveEnded: the socket is known to have been ended by the peer, so that it has something to say even
+    ///     when it gave less than was asked for.
+    /// - Returns: how much has come, or why nothing has.
     package func read(into buffer: inout MutableSpan<UInt8>, mayHaveEnded: Bool) -> ReadResult {
         guard failure == nil else { return .failed(failureCode) }
         if endedProperly { return .end(isProper: true) }

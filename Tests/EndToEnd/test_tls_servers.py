@@ -494,3 +494,98 @@ def test_what_is_wrong(proxy, rsa, ecdsa, text, message):
         text = text.replace(f"<{name}>", str(value))
     found = problem(proxy, "server { listen 127.0.0.1:<port> ssl; " + text + " }", junk=b"junk\n")
     assert re.search(message, found), found
+
+
+# The `certificate` hook
+
+
+def hooked(text, more=""):
+    return (
+        "server { listen 127.0.0.1:<port> ssl; " + more + " certificate_by_lua_block { " + text + " }"
+        " location / { return 200 $ssl_server_name; } }")
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("wait", ["", "sy.sleep(0.05)"])
+@pytest.mark.parametrize("form", ["pem", "path"])
+def test_a_script_gives_certificates(proxy, authority, version, wait, form):
+    made = proxy(hooked(
+        wait + " local f = '<dir>/' .. hello.server_name local function read(p) local h = assert(io.open(p)) "
+        "local t = h:read('a') h:close() return t end " + (
+            "return { certificate = read(f .. '.crt'), key = read(f .. '.key') }" if form == "pem"
+            else "return { certificate = f .. '.crt', key = f .. '.key' }")),
+        main="", start=False)
+    # The text of a certificate is read by the script itself here, which the sandbox would not let it.
+    made.write(made.config_path.read_text().replace("http {", "http { lua_sandbox off;", 1))
+    for name in ("one.example", "two.example"):
+        certificate = authority.issue(name, kind="ec")
+        (made.directory / f"{name}.crt").write_text(certificate.text)
+        (made.directory / f"{name}.key").write_text(certificate.key.read_text())
+    made.start()
+    for name in ("one.example", "two.example"):
+        assert get(made.port, context(authority, least=version, most=version), name).text == name
+
+
+@pytest.mark.switchyard_only
+def test_what_a_script_sees_of_a_handshake(proxy, authority, rsa):
+    made = proxy(hooked(
+        "sy.log.info('<<' .. tostring(hello.server_name) .. '|' .. table.concat(hello.alpn, ',') .. '|' .. "
+        "table.concat(hello.versions, ',') .. '|' .. hello.address .. '|' .. math.type(hello.port) .. '|' .. "
+        "math.type(hello.ciphers[1]) .. '>>')",
+        f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
+    assert get(made.port, context(authority, protocols=["x/1", "http/1.1"])).text == "localhost"
+    wait_for(lambda: "<<localhost|x/1,http/1.1|TLSv1.3,TLSv1.2|127.0.0.1|integer|integer>>" in made.log(), 5, "a note")
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("text,served,log", [
+    ("return false", True, None),
+    ("return nil", True, None),
+    ("return { reject = 'not today' }", False, "a script rejected the handshake: not today while SSL handshaking"),
+    ("sy.sleep(0.05) return { reject = 'later' }", False, "a script rejected the handshake: later"),
+    ("error('broken')", False, "certificate hook of .* failed: .*broken"),
+    ("return 'text'", False, "found string, expected a table, false or nothing"),
+    ("return { certificate = 'x' }", False, "found a table without certificate and key"),
+    ("return { certificate = '/missing', key = '/missing' }", False,
+     'certificate hook: cannot load certificate "/missing": No such file'),
+    ("return { certificate = '-----BEGIN junk', key = 'x' }", False, "certificate hook: cannot load certificate"),
+])
+def test_what_a_script_answers(proxy, authority, rsa, text, served, log):
+    made = proxy(hooked(text, f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
+    if served:
+        assert get(made.port, context(authority)).text == "localhost"
+    else:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            get(made.port, context(authority))
+        wait_for(lambda: re.search(log, made.log()), 5, f"{log} in the log")
+
+
+@pytest.mark.switchyard_only
+def test_a_client_that_leaves_while_a_script_waits(proxy, authority, rsa):
+    made = proxy(hooked(
+        "if hello.server_name == 'slow.example' then sy.sleep(0.4) end return false",
+        f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
+    for _ in range(5):
+        client = context(authority)
+        raw = socket.create_connection(("127.0.0.1", made.port), 5)
+        raw.settimeout(0.1)
+        with pytest.raises((TimeoutError, OSError)):
+            client.wrap_socket(raw, server_hostname="slow.example")
+        raw.close()
+    time.sleep(0.6)
+    assert get(made.port, context(authority)).text == "localhost"
+
+
+@pytest.mark.switchyard_only
+def test_a_plugin_gives_certificates(proxy, authority):
+    certificate = authority.issue("plugin.example", kind="ec")
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl; plugin <dir>/own.lua; location / { return 200 ok; } }", start=False)
+    (made.directory / "own.lua").write_text(
+        "return { certificate = function(hello) if hello.server_name == 'plugin.example' then "
+        f"return {{ certificate = '{certificate}', key = '{certificate.key}' }} end end }}")
+    made.start()
+    assert get(made.port, context(authority), "plugin.example").text == "ok"
+    with pytest.raises(ssl.SSLError):
+        get(made.port, context(authority), "other.example")

@@ -38,13 +38,15 @@ package struct ServerTLSSettings: Sendable {
     package var staplingFile: TLSSource?
     package var staplingResponder: TLSWord?
     package var verifiesStaple = false
+    /// The server has `certificate` hooks, which are asked in each handshake.
+    package var asksScripts = false
     /// Where the first `listen … ssl` of the server stands.
     package var listensAt: SourcePosition?
 
     package init() {}
 
     /// Whether handshakes for the server can be answered at all.
-    package var isUsable: Bool { !certificates.isEmpty || rejectsHandshakes }
+    package var isUsable: Bool { !certificates.isEmpty || rejectsHandshakes || asksScripts }
 }
 
 /// What the `proxy_ssl_…` directives of a location say.

@@ -5,6 +5,7 @@ extension ServerNameTable {
     /// As below, for a name that no request goes with.
     ///
     /// - Parameter host: in lower case.
+    /// - Returns: the server whose name fits best, or `nil`.
     package func server(forName host: [UInt8]) -> VirtualServer? {
         if let server = exact[host] { return server }
         if let server = HostWildcards.find(host, leading: leadingWildcards) { return server }

@@ -1,5 +1,6 @@
 internal import Config
 internal import EventLoop
+internal import LuaHooks
 internal import ProxyCore
 internal import TLS
 
@@ -37,8 +38,46 @@ extension DownstreamConnection: Handshaking {
     }
 
     private func provideIdentity(_ tls: DownstreamTLS) {
+        guard let facts = clientFacts, tls.request == nil else { return }
+        guard let hello = tls.certificateHello(facts), let scripts = tls.generation?.scripts else {
+            return provideConfiguredIdentity(tls)
+        }
+        let request = CertificateRequest(hello, tls.server.settings) { [unowned self] decision in
+            tls.request = nil
+            decided(decision, tls)
+        }
+        tls.request = request
+        scripts.interpreter.choose(request)
+    }
+
+    private func decided(_ decision: CertificateRequest.Decision, _ tls: DownstreamTLS) {
+        switch decision {
+        case .configured: return provideConfiguredIdentity(tls)
+        case .identity(let certificate, let key):
+            if let fault = tls.use(certificate: certificate, key: key) {
+                logHandshake("certificate hook: " + fault, isOurs: true)
+                tls.session.rejectIdentity()
+            } else {
+                tls.session.useConfiguredIdentity()
+            }
+        case .rejected(let reason):
+            logHandshake("a script rejected the handshake: \(reason)", isOurs: false)
+            tls.session.rejectIdentity()
+        }
+        stepHandshake()
+    }
+
+    /// The connection ends while scripts are being asked.
+    func forgetCertificateRequest() {
+        guard let tls = handshakingTLS, let request = tls.request else { return }
+        tls.request = nil
+        tls.generation?.scripts?.interpreter.cancel(request)
+    }
+
+    private func provideConfiguredIdentity(_ tls: DownstreamTLS) {
         guard let facts = clientFacts else { return }
         let exchange = worker.takeExchange()
+        if let generation = tls.generation { exchange.adopt(generation.generation.runtime) }
         exchange.begin(
             listener: target, client: facts, startedAt: facts.connectedAt, random: worker.random.pair())
         exchange.server = tls.server

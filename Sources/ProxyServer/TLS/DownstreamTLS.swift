@@ -1,5 +1,6 @@
 internal import Config
 internal import EventLoop
+internal import LuaHooks
 internal import ProxyCore
 internal import TLS
 internal import Wire
@@ -16,6 +17,10 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private(set) var certificateServer: TLSServer
     /// The client's name led to it.
     private var wasNamed = false
+    /// What scripts are being asked.
+    var request: CertificateRequest?
+    /// Whose servers these are; until the handshake has ended.
+    var generation: WorkerGeneration?
 
     init(
         _ listener: TLSListener, on connection: DownstreamConnection, serial: UInt64
@@ -23,6 +28,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         self.listener = listener
         self.serial = serial
         worker = connection.worker
+        generation = connection.worker.current
         certificateServer = listener.defaultServer
         server = listener.defaultServer.server
         session = try TLSSession(
@@ -46,6 +52,43 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
             }
         }
         return certificateServer.context
+    }
+
+    /// What the server's `certificate` hooks are asked with; `nil` where it has none.
+    func certificateHello(_ facts: ClientFacts) -> CertificateRequest.Hello? {
+        guard server.tls.asksScripts else { return nil }
+        var hello = CertificateRequest.Hello()
+        hello.serverName = session.hello.serverName
+        hello.protocols = session.hello.protocols
+        hello.versions = session.hello.versions
+        hello.ciphers = session.hello.ciphers
+        hello.address = facts.address
+        hello.port = facts.port
+        return hello
+    }
+
+    /// Has the session use what a script gave.
+    ///
+    /// - Returns: what is wrong with it.
+    func use(certificate: [UInt8], key: [UInt8]) -> String? {
+        func source(_ text: [UInt8], _ directive: String) -> TLSSource {
+            let isText = text.starts(with: "-----BEGIN".utf8) || text.contains(UInt8(ascii: "\n"))
+            return TLSSource(
+                isText ? .data(text) : .file(String(decoding: text, as: UTF8.self)), directive: directive,
+                position: SourcePosition(file: "", line: 0, column: 0))
+        }
+        do throws(ConfigDiagnostic) {
+            let identity = try TLSFiles.identity(
+                source(certificate, "certificate"), source(key, "key"), passwords: certificateServer.passwords)
+            do throws(TLSError) {
+                try session.use(identity)
+                return nil
+            } catch {
+                return "\(error)"
+            }
+        } catch {
+            return error.message
+        }
     }
 
     /// Has the session use the certificates whose names have variables in them.

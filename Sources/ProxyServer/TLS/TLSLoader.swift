@@ -58,7 +58,7 @@ struct TLSLoader {
     /// As nginx: others may do with the default server's certificate, unless that has none because it rejects.
     private static func serverWithoutCertificate(_ listener: Listener) -> VirtualServer? {
         let first = listener.defaultServer
-        if !first.tls.certificates.isEmpty { return nil }
+        if !first.tls.certificates.isEmpty || first.tls.asksScripts { return nil }
         guard first.tls.rejectsHandshakes else { return first }
         return listener.servers.first { !$0.tls.isUsable }
     }
@@ -158,7 +158,7 @@ struct TLSLoader {
                     key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
             }
         }
-        if !late.isEmpty { context.askForIdentity() }
+        if !late.isEmpty || settings.asksScripts { context.askForIdentity() }
         return (late, digests)
     }
 

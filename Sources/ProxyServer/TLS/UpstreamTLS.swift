@@ -26,7 +26,11 @@ final class UpstreamTLS {
     let transport: TLSTransport
     private var session: TLSSession { transport.session }
 
-    /// - Parameter channel: whose connection is made, and whose transport this becomes.
+    /// - Parameters:
+    ///   - target: whom to speak with.
+    ///   - channel: whose connection is made, and whose transport this becomes.
+    ///   - scratch: the worker's.
+    /// - Throws: when OpenSSL is out of memory.
     init(_ target: TLSTarget, on channel: StreamChannel, scratch: TLSScratch) throws(TLSError) {
         self.target = target
         // RFC 6066 §3: an address is no host name.
