@@ -55,7 +55,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
-        system("COpenSSL", "libcrypto", apt: "libssl-dev"),
+        system("COpenSSL", "openssl", apt: "libssl-dev"),
         system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev"),
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
@@ -68,6 +68,7 @@ let package = Package(
 
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
+        library("TLS", ["COpenSSL"], hot),
         library("Config", ["Patterns"]),
         library("Bytes", []),
         library("Wire", ["Bytes", "CZlib"]),
@@ -76,13 +77,16 @@ let package = Package(
         library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
         library(
             "EventLoop",
-            ["Bytes", "CSwitchyard", "CAres", .product(name: "HeapModule", package: "swift-collections")],
+            [
+                "Bytes", "CSwitchyard", "CAres", "TLS",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             hot),
         library(
             "ProxyServer",
             [
                 "Bytes", "CSwitchyard", "Config", "Wire", "HTTP2", "ProxyCore", "EventLoop", "Digest",
-                "LuaHooks",
+                "LuaHooks", "TLS",
             ], hot),
         library(
             "ScriptTesting",
@@ -98,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "switchyard-bench",
             dependencies: [
-                "EventLoop", "Wire", "DemoBackend",
+                "EventLoop", "Wire", "DemoBackend", "TLS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -106,6 +110,7 @@ let package = Package(
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests("PatternsTests", ["Patterns"]),
         tests("DigestTests", ["Digest"]),
+        tests("TLSTests", ["TLS"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("HTTP2Tests", ["HTTP2", "Wire"]),

@@ -69,11 +69,17 @@ open class StreamChannel: Channel {
 
     private func read(from transport: StreamTransport, limit: Int) -> ReadResult {
         let count = loop.read(transport, limit: limit)
-        if count > 0 { return .bytes(count) }
+        if count > 0 {
+            if !transport.mayHoldMore && !sawHangup { mayRead = false }
+            return .bytes(count)
+        }
         mayRead = false
         if count == 0 { return .end }
         return -count == Int(EAGAIN) ? .wouldBlock : .failed(Int32(-count))
     }
+
+    /// As the transport's, if there is one.
+    package final var endedImproperly: Bool { transport?.endedImproperly ?? false }
 
     // MARK: Writing
 
@@ -104,6 +110,9 @@ open class StreamChannel: Channel {
     private func shutdownWrite() {
         if let transport { transport.shutdownWrite() } else { loop.shutdownWrite(descriptor) }
     }
+
+    /// For transports over this channel's own socket: ends its sending side.
+    final func shutdownSocket() { if isOpen { loop.shutdownWrite(descriptor) } }
 
     private func keep(_ piece: Span<UInt8>, after taken: Int) {
         let taken = max(0, taken)
@@ -211,6 +220,7 @@ open class StreamChannel: Channel {
             wasWritable = true
             becameWritable()
         }
+        if let transport, transport.awaitsRoom { transport.roomCame() }
         guard isOpen, !unsent.isEmpty else { return }
         let taken = write(unsent.span.extracting(unsentStart...), Span(), Span())
         guard writeError == 0 else { return }

@@ -16,6 +16,19 @@ open class StreamTransport {
     /// Takes bytes from the three pieces in their order, as many as there is room for.
     open func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int { 0 }
 
+    /// Another read may find bytes before the socket turns readable again.
+    open var mayHoldMore: Bool { true }
+
+    /// The channel is to tell when its socket takes bytes again: there is something to send that is no part of what
+    /// was written.
+    open var awaitsRoom: Bool { false }
+
+    /// The socket takes bytes again.
+    open func roomCame() {}
+
+    /// The peer's end came without whatever announces one: what ends with it may be cut off.
+    open var endedImproperly: Bool { false }
+
     /// Ends the sending side, after all that was written.
     open func shutdownWrite() {}
 

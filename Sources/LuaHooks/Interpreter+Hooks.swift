@@ -155,7 +155,7 @@ extension Interpreter {
         case .close:
             pushCloseInfo(flow.closeInfo, on: stack)
             return 2
-        case .initialise, .request, .upgrade, .response, .open, .message, .frame, .drain, .log:
+        case .initialise, .certificate, .request, .upgrade, .response, .open, .message, .frame, .drain, .log:
             return 1
         }
     }
@@ -256,6 +256,8 @@ extension Interpreter {
                 ?? advance(stage, of: flow, from: position + 1, state)
             if case .waiting = result { return }
             flow.owner?.stageEnded(stage, result)
+        case .certificate(let position, let request):
+            settleCertificate(request, position: position, outcome, script: call.script)
         case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
         case .item(let stage, let position, let item): settleItem(stage, position, item, call, outcome)
         case .none, .load, .timer, .spawned, .test, .migration:

@@ -436,6 +436,8 @@ struct HookCall {
         /// A script is being loaded.
         case load
         case hook(HookStage, position: Int, piece: BodyState)
+        /// A hook that is asked for a certificate.
+        case certificate(position: Int, CertificateRequest)
         /// A hook for messages or frames.
         case item(HookStage, position: Int, WebSocketItem)
         case variable(ScriptVariable)
@@ -453,7 +455,7 @@ struct HookCall {
             case .load, .none: "while its script is being loaded"
             case .test: "in a test: advance(seconds) lets time pass"
             case .migration: "while a tunnel moves to new scripts"
-            case .hook, .item, .variable, .timer, .spawned: nil
+            case .hook, .certificate, .item, .variable, .timer, .spawned: nil
             }
         }
     }

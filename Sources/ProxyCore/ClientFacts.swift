@@ -12,6 +12,10 @@ package final class ClientFacts {
     package var serial: UInt64 = 0
     package var requests = 0
     package var connectedAt = Moment()
+    /// `nil` on a connection without TLS.
+    package var tls: (any ClientTLS)?
+    /// The listener is one of TLS, and the client spoke HTTP at once.
+    package var isPlainOnTLSPort = false
 
     package init() {}
 

@@ -92,6 +92,8 @@ package final class Exchange {
     /// `$proxy_host`, `$proxy_port` of the `proxy_pass` in use.
     package var proxyHost: [UInt8] = []
     package var proxyPort: [UInt8] = []
+    /// The upstream is spoken to over TLS.
+    package var proxyIsTLS = false
     /// `$request_body`, where the driver has read it whole.
     package var requestBody: [UInt8]?
 
@@ -185,6 +187,7 @@ package final class Exchange {
         // These are the configuration's: emptied in place they would be copied first.
         proxyHost = []
         proxyPort = []
+        proxyIsTLS = false
         requestBody = nil
         webSocketDeflate = WebSocketDeflateTerms()
         webSocket = nil

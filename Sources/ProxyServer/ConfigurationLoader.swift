@@ -40,6 +40,7 @@ package struct LoadedConfiguration: Sendable {
     package let configuration: Configuration
     /// As `Generation.addresses`.
     package let addresses: [[[PeerAddress]]]
+    package let tls: TLSSetup
     package let logFiles: LogFiles
     /// Warnings.
     package let diagnostics: [ConfigDiagnostic]
@@ -49,8 +50,8 @@ package struct LoadedConfiguration: Sendable {
     /// The same with logs of its own, which are opened when they are written to.
     package func with(logFiles: LogFiles) -> LoadedConfiguration {
         LoadedConfiguration(
-            configuration: configuration, addresses: addresses, logFiles: logFiles, diagnostics: diagnostics,
-            sources: sources, logPaths: logPaths)
+            configuration: configuration, addresses: addresses, tls: tls, logFiles: logFiles,
+            diagnostics: diagnostics, sources: sources, logPaths: logPaths)
     }
 
     /// The generation that runs it. To be made in the process that will, since it holds that one's id.
@@ -70,7 +71,7 @@ package struct LoadedConfiguration: Sendable {
             })
         return Generation(
             number: number, runtime: RuntimeConfiguration(configuration, environment: environment),
-            addresses: addresses, logFiles: logFiles, errorLogger: errorLogger, registry: registry)
+            addresses: addresses, tls: tls, logFiles: logFiles, errorLogger: errorLogger, registry: registry)
     }
 
     private static let fileTest: @Sendable (Condition.FileTest, [UInt8]) -> Bool = { test, path in
@@ -105,15 +106,19 @@ package struct ConfigurationLoader: Sendable {
 
     private let logFiles: LogFiles
     private let resolve: Resolve
+    private let tls: TLSCommons
 
     /// - Parameters:
     ///   - logFiles: files that are open already are shared with what runs.
+    ///   - tls: what of TLS outlives a configuration.
     ///   - resolve: turns the names of upstream servers into addresses; the system's resolver unless given.
     package init(
-        logFiles: LogFiles = LogFiles(), resolve: @escaping Resolve = ConfigurationLoader.systemResolve
+        logFiles: LogFiles = LogFiles(), tls: TLSCommons = TLSCommons(),
+        resolve: @escaping Resolve = ConfigurationLoader.systemResolve
     ) {
         self.logFiles = logFiles
         self.resolve = resolve
+        self.tls = tls
     }
 
     package static let systemResolve: Resolve = { name, port throws(NameResolver.Failure) in
@@ -127,14 +132,15 @@ package struct ConfigurationLoader: Sendable {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
         let addresses = resolveUpstreams(of: configuration, &diagnostics)
+        let setup = TLSLoader.load(configuration, tls, &diagnostics)
         let logPaths = LogSurvey(configuration).paths
         openLogs(logPaths, prefix: source.prefix, &diagnostics)
         guard !diagnostics.contains(where: { $0.severity == .error }) else {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
         return LoadedConfiguration(
-            configuration: configuration, addresses: addresses, logFiles: logFiles, diagnostics: diagnostics,
-            sources: compiled.sources, logPaths: logPaths)
+            configuration: configuration, addresses: addresses, tls: setup, logFiles: logFiles,
+            diagnostics: diagnostics, sources: compiled.sources, logPaths: logPaths)
     }
 
     /// The process settings that a configuration gives, for `-s`: nothing is resolved or opened.

@@ -4,6 +4,7 @@ internal import Config
 internal import EventLoop
 internal import HTTP2
 internal import ProxyCore
+internal import TLS
 internal import Wire
 
 /// A client's connection: reads heads, hands bodies to the exchange under way, keeps what was sent too early.
@@ -11,6 +12,8 @@ internal import Wire
 /// It holds no buffer while it is idle, and no exchange between requests.
 final class DownstreamConnection: StreamChannel {
     private enum Phase {
+        /// TLS has not begun yet.
+        case handshake(DownstreamTLS)
         /// Waiting for the first byte of a request.
         case idle
         /// A head has begun.
@@ -43,6 +46,11 @@ final class DownstreamConnection: StreamChannel {
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
     private var statisticsPhase = StatisticsPhase.idle
+
+    /// Of the handshake: its first byte was seen.
+    var hasSpoken = false
+    /// The next step of the handshake is among those that wait for their turn.
+    var awaitsHandshakeTurn = false
 
     private enum StatisticsPhase { case idle, reading, writing }
 
@@ -101,6 +109,42 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
+        if let tls = worker.current.generation.tls.listener(listenerIndex) { expectHandshake(tls) }
+    }
+
+    // MARK: TLS
+
+    private func expectHandshake(_ listener: TLSListener) {
+        guard let facts else { return }
+        do throws(TLSError) {
+            let tls = try DownstreamTLS(listener, on: self, serial: facts.serial)
+            facts.tls = tls
+            transport = tls.transport
+            phase = .handshake(tls)
+        } catch {
+            worker.current.generation.errorLogger.log(.alert, "\(error)")
+            finish()
+        }
+    }
+
+    var handshakingTLS: DownstreamTLS? { if case .handshake(let tls) = phase { tls } else { nil } }
+    var clientFacts: ClientFacts? { facts }
+    var target: Int { listenerIndex }
+
+    /// The client did not begin with a handshake.
+    func speakPlainly() {
+        transport = nil
+        facts?.tls = nil
+        facts?.isPlainOnTLSPort = true
+        phase = .idle
+        readHead()
+    }
+
+    func handshakeEnded(_ tls: DownstreamTLS) {
+        tls.generation = nil
+        phase = .idle
+        setReadDeadline(after: headRules.timeout)
+        readHead()
     }
 
     /// The generation that what goes on here began under; `nil` when nothing does.
@@ -108,7 +152,7 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .exchange(let driver): driver.generation.generation.number
         case .tunnel(let tunnel): tunnel.generation.generation.number
-        case .idle, .readingHead, .lingering, .closed: nil
+        case .handshake, .idle, .readingHead, .lingering, .closed: nil
         }
     }
 
@@ -144,6 +188,7 @@ final class DownstreamConnection: StreamChannel {
         guard readDeadline <= loop.now else { return updateDeadline() }
         readDeadline = EventLoop.never
         switch phase {
+        case .handshake: handshakeFailed("client timed out (110: Connection timed out)", isOurs: false)
         case .idle, .lingering: finish()
         case .readingHead(let driver): refuse(driver, status: 408, reason: "client timed out")
         case .exchange(let driver): driver.clientBodyTimedOut()
@@ -157,7 +202,7 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .exchange(let driver): driver.clientGone(reason: "client timed out")
         case .tunnel(let tunnel): tunnel.timedOut(.client)
-        case .idle, .readingHead, .lingering, .closed: finish()
+        case .handshake, .idle, .readingHead, .lingering, .closed: finish()
         }
     }
 
@@ -165,6 +210,7 @@ final class DownstreamConnection: StreamChannel {
 
     override func readable() {
         switch phase {
+        case .handshake(let tls): continueHandshake(tls)
         case .idle, .readingHead: readHead()
         case .exchange(let driver): readDuringExchange(driver)
         case .tunnel(let tunnel): tunnel.readable(.client)
@@ -215,7 +261,7 @@ final class DownstreamConnection: StreamChannel {
         case .exchange(let driver):
             worker.tick()
             driver.clientEnded()
-        case .tunnel, .closed: break
+        case .handshake, .tunnel, .closed: break
         }
     }
 
@@ -262,7 +308,7 @@ final class DownstreamConnection: StreamChannel {
         guard used < bytes.count else { return }
         switch phase {
         case .lingering, .closed: return
-        case .idle, .readingHead, .exchange, .tunnel: break
+        case .handshake, .idle, .readingHead, .exchange, .tunnel: break
         }
         inbox.append(bytes.extracting(used...))
     }
@@ -297,7 +343,7 @@ final class DownstreamConnection: StreamChannel {
                 let used = driver.receiveBody(bytes.extracting(offset...))
                 if used == 0 { return offset }
                 offset += used
-            case .tunnel, .lingering, .closed:
+            case .handshake, .tunnel, .lingering, .closed:
                 return offset
             }
         }
@@ -431,7 +477,7 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .exchange(let driver): setSendDeadline(after: driver.sendTimeout)
         case .tunnel(let tunnel): setSendDeadline(after: tunnel.sendTimeout)
-        case .idle, .readingHead, .lingering, .closed: break
+        case .handshake, .idle, .readingHead, .lingering, .closed: break
         }
     }
 
@@ -449,7 +495,7 @@ final class DownstreamConnection: StreamChannel {
             processInbox()
             if mayRead { scheduleRead() }
         case .lingering: if sawEnd { finish() }
-        case .closed: break
+        case .handshake, .closed: break
         }
     }
 
@@ -459,7 +505,7 @@ final class DownstreamConnection: StreamChannel {
             worker.tick()
             driver.clientGone(reason: "send() failed (\(error): \(SystemError.reason(error)))")
         case .tunnel(let tunnel): tunnel.failed(.client)
-        case .idle, .readingHead, .lingering: finish()
+        case .handshake, .idle, .readingHead, .lingering: finish()
         case .closed: break
         }
     }
@@ -557,7 +603,7 @@ final class DownstreamConnection: StreamChannel {
     func closeIfListenerEnded() {
         guard listener.hasEnded else { return }
         switch phase {
-        case .idle, .readingHead: if isDrained { finish() }
+        case .handshake, .idle, .readingHead: if isDrained { finish() }
         case .exchange, .tunnel, .lingering, .closed: break
         }
     }
@@ -568,7 +614,7 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .exchange(let driver): driver.cutOff()
         case .tunnel(let tunnel): tunnel.cutOff()
-        case .idle, .readingHead, .lingering: finish()
+        case .handshake, .idle, .readingHead, .lingering: finish()
         case .closed: break
         }
     }
@@ -577,6 +623,7 @@ final class DownstreamConnection: StreamChannel {
     func finish() {
         if case .closed = phase { return }
         if case .readingHead(let driver) = phase { worker.giveBack(driver) }
+        if case .handshake = phase { forgetCertificateRequest() }
         count(as: .idle)
         phase = .closed
         inbox = []

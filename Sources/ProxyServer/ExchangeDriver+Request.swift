@@ -106,7 +106,13 @@ extension ExchangeDriver {
         redirected = false
         exchange.attempts.append(consume attempt)
         peers.statistics.attempts.add()
-        if let idle = peers.takeIdle(to: address) {
+        let tls: TLSTarget?
+        do throws(ProxyFailure) {
+            tls = try tlsTarget(address)
+        } catch {
+            return giveUp(error)
+        }
+        if let idle = peers.takeIdle(to: address, tls: tls) {
             peers.statistics.connectionsReused.add()
             upstream = idle
             idle.attach(to: self)
@@ -117,7 +123,8 @@ extension ExchangeDriver {
         }
         do throws(SystemError) {
             let connection = try UpstreamConnection(
-                to: address, worker: worker, socketKeepalive: settings.values.proxySocketKeepalive)
+                to: address, tls: tls, worker: worker,
+                socketKeepalive: settings.values.proxySocketKeepalive)
             peers.statistics.connectionsOpened.add()
             upstream = connection
             connection.attach(to: self)
@@ -407,7 +414,10 @@ extension ExchangeDriver {
     func upstreamDeadlinePassed() {
         worker.tick()
         guard let upstream else { return }
-        if isConnecting { return attemptFailed(ProxyFailure(.connectTimedOut)) }
+        if isConnecting {
+            return attemptFailed(
+                ProxyFailure(upstream.isHandshaking ? .handshakeTimedOut : .connectTimedOut))
+        }
         if !upstream.isDrained { return attemptFailed(ProxyFailure(.sendTimedOut)) }
         guard let downstream else { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the

@@ -312,7 +312,9 @@ extension ExchangeDriver {
 
     private func upstreamEnded() {
         if machine.isRelaying {
-            guard responseBody.endsWithConnection, let downstream else {
+            // RFC 9112 §9.8: over TLS, only an end that was announced is one of the response.
+            let isCutOff = upstream?.endedImproperly == true
+            guard responseBody.endsWithConnection, !isCutOff, let downstream else {
                 return attemptFailed(ProxyFailure(.closedEarly(.readingBody)))
             }
             var output = worker.takeBuffer()

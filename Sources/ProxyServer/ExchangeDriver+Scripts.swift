@@ -236,7 +236,7 @@ extension ExchangeDriver: FlowOwner {
             deliver(result, piece.bytes.span, isLast: piece.isLast, wasHeld: true)
             resumed()
         case .responseBody: responsePieceEnded(result)
-        case .initialise, .message, .frame, .close, .drain, .log: break
+        case .initialise, .certificate, .message, .frame, .close, .drain, .log: break
         }
     }
 

@@ -10,6 +10,7 @@ package final class Generation: Sendable {
     package let runtime: RuntimeConfiguration
     /// What each server of each upstream group resolved to when the configuration was loaded.
     package let addresses: [[[PeerAddress]]]
+    package let tls: TLSSetup
     package let logFiles: LogFiles
     /// The process's own error log.
     package let errorLogger: ErrorLogger
@@ -19,12 +20,14 @@ package final class Generation: Sendable {
     private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
 
     package init(
-        number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], logFiles: LogFiles,
+        number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], tls: TLSSetup,
+        logFiles: LogFiles,
         errorLogger: ErrorLogger, registry: ProcessRegistry
     ) {
         self.number = number
         self.runtime = runtime
         self.addresses = addresses
+        self.tls = tls
         self.logFiles = logFiles
         self.errorLogger = errorLogger
         self.registry = registry

@@ -29,6 +29,7 @@ package final class Server {
 
     private let options: Options
     private let logFiles = LogFiles()
+    private let tls = TLSCommons()
     private let listeners = ListenerSet()
     private let registry = ProcessRegistry()
     private var phase = Phase.running
@@ -49,7 +50,7 @@ package final class Server {
     /// - Throws: a failure that has been told already.
     package init(_ options: Options) throws(StartFailure) {
         self.options = options
-        let loaded = try Self.load(options, logFiles)
+        let loaded = try Self.load(options, logFiles, tls)
         let process = loaded.configuration.process
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
@@ -99,10 +100,10 @@ package final class Server {
     // MARK: Starting
 
     private static func load(
-        _ options: Options, _ logFiles: LogFiles
+        _ options: Options, _ logFiles: LogFiles, _ tls: TLSCommons
     ) throws(StartFailure) -> LoadedConfiguration {
         do throws(LoadFailure) {
-            let loaded = try ConfigurationLoader(logFiles: logFiles).load(options.source)
+            let loaded = try ConfigurationLoader(logFiles: logFiles, tls: tls).load(options.source)
             options.console.show(loaded.diagnostics)
             return loaded
         } catch {
@@ -274,7 +275,7 @@ package final class Server {
         let loaded: LoadedConfiguration
         let sockets: ListenerSet.Prepared
         do throws(LoadFailure) {
-            loaded = try ConfigurationLoader(logFiles: logFiles).load(options.source)
+            loaded = try ConfigurationLoader(logFiles: logFiles, tls: tls).load(options.source)
             report(loaded.diagnostics)
         } catch {
             report(error.diagnostics)

@@ -1,5 +1,6 @@
 internal import EventLoop
 internal import ProxyCore
+internal import TLS
 
 /// A connection to an upstream peer: of an exchange, of a tunnel, or idle in a pool.
 final class UpstreamConnection: StreamChannel {
@@ -16,12 +17,20 @@ final class UpstreamConnection: StreamChannel {
     var requests = 0
     private var owner = Owner.none
     private let worker: Worker
+    /// `nil` for a connection without TLS.
+    let tls: TLSTarget?
+    /// While the handshake is under way.
+    private var handshake: UpstreamTLS?
+    private var awaitsHandshakeTurn = false
 
     /// Begins to connect.
     ///
     /// - Throws: the call that failed at once.
-    init(to address: PeerAddress, worker: Worker, socketKeepalive: Bool) throws(SystemError) {
+    init(
+        to address: PeerAddress, tls: TLSTarget?, worker: Worker, socketKeepalive: Bool
+    ) throws(SystemError) {
         self.address = address
+        self.tls = tls
         self.worker = worker
         openedAt = worker.loop.now
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
@@ -61,19 +70,42 @@ final class UpstreamConnection: StreamChannel {
     }
 
     override func becameWritable() {
-        if case .exchange(let driver) = owner {
-            driver.upstreamConnected(error: pendingError)
+        guard case .exchange(let driver) = owner else { return }
+        let error = pendingError
+        guard let tls, error == 0 else { return driver.upstreamConnected(error: error) }
+        do throws(TLSError) {
+            handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
+            driver.handshakeBegan()
+            awaitHandshakeTurn()
+        } catch {
+            driver.handshakeFailed("\(error)")
         }
     }
 
+    /// The connection is made, and the handshake is not over.
+    var isHandshaking: Bool { handshake != nil }
+
+    private func awaitHandshakeTurn() {
+        guard !awaitsHandshakeTurn else { return }
+        awaitsHandshakeTurn = true
+        worker.handshakes.add(self)
+    }
+
     override func readable() {
+        if handshake != nil { return awaitHandshakeTurn() }
         switch owner {
         case .exchange(let driver): driver.upstreamReadable()
         case .tunnel(let tunnel): tunnel.readable(.upstream)
         // Whatever an idle connection has to say, it is not an answer to anything.
-        case .pool(let pool): pool.drop(self)
+        case .pool(let pool): if hasSomethingToSay { pool.drop(self) }
         case .none: break
         }
+    }
+
+    /// Rather than TLS, which sends tickets when it likes.
+    private var hasSomethingToSay: Bool {
+        guard transport != nil, case .wouldBlock = read() else { return true }
+        return false
     }
 
     override func drained() {
@@ -98,6 +130,20 @@ final class UpstreamConnection: StreamChannel {
         case .tunnel(let tunnel): tunnel.timedOut(.upstream)
         case .pool(let pool): pool.drop(self)
         case .none: break
+        }
+    }
+}
+
+extension UpstreamConnection: Handshaking {
+    func stepHandshake() {
+        awaitsHandshakeTurn = false
+        guard isOpen, let handshake, case .exchange(let driver) = owner else { return }
+        switch handshake.step() {
+        case .established:
+            self.handshake = nil
+            driver.upstreamConnected(error: 0)
+        case .wantsRead: mayRead = false
+        case .failed(let reason): driver.handshakeFailed(reason)
         }
     }
 }

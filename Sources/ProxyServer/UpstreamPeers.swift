@@ -18,8 +18,10 @@ final class UpstreamPeers {
     }
 
     /// A connection that waits for a request, the one used last before others.
-    func takeIdle(to address: PeerAddress) -> UpstreamConnection? {
-        guard let index = idle.lastIndex(where: { $0.address == address }) else { return nil }
+    func takeIdle(to address: PeerAddress, tls: TLSTarget?) -> UpstreamConnection? {
+        guard let index = idle.lastIndex(where: { $0.address == address && $0.tls == tls }) else {
+            return nil
+        }
         let connection = idle.remove(at: index)
         statistics.idle.add(-1)
         connection.leavePool()

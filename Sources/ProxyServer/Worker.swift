@@ -4,6 +4,7 @@ package import EventLoop
 internal import LuaHooks
 package import ProxyCore
 internal import Synchronization
+internal import TLS
 internal import Wire
 
 /// One worker: a loop, the sockets it accepts on, and everything its exchanges share.
@@ -40,6 +41,8 @@ package final class Worker {
         UInt32(truncatingIfNeeded: random.next())
     }
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
+    let handshakes = HandshakeTurns()
+    let tlsScratch = TLSScratch()
     private let timer: WorkerTimer
     private var zoneCheckedAt: Int64 = 0
 
@@ -289,6 +292,7 @@ package final class Worker {
     func postpone(_ work: @escaping () -> Void) { postponed.append(work) }
 
     private func endTurn() {
+        if !handshakes.isEmpty { handshakes.run(on: loop) }
         if !postponed.isEmpty {
             let batch = postponed
             postponed = []
@@ -296,7 +300,7 @@ package final class Worker {
         }
         if !unflushed.isEmpty { flushConnections() }
         // What was postponed meanwhile is for the next turn: a script may go on so without end.
-        loop.turnsAgain = !postponed.isEmpty || !unflushed.isEmpty
+        loop.turnsAgain = !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
         recycle()
     }
 

@@ -3,6 +3,7 @@ internal import EventLoop
 internal import HTTP2
 internal import LuaHooks
 internal import ProxyCore
+internal import TLS
 internal import Wire
 
 /// A generation as one worker runs it: peers with their health, connections that are kept, resolvers, logs.
@@ -75,6 +76,70 @@ final class WorkerGeneration {
         UpstreamPeers(
             PeerGroup(host: host, addresses: addresses), keepalive: nil,
             statistics: statistics.upstream("variable"))
+    }
+
+    // MARK: TLS
+
+    private var tlsUpstreams: [ObjectIdentifier: TLSUpstream] = [:]
+    private var resumptions: [ResumptionKey: TLSResumption] = [:]
+
+    private struct ResumptionKey: Hashable {
+        var upstream: ObjectIdentifier
+        var address: [UInt8]
+        var name: String
+    }
+
+    /// More servers than this, and sessions with all of them begin anew.
+    private static let maxResumptions = 1024
+
+    /// Whom to speak TLS with at `address`; `nil` for settings that were not known to be used for that.
+    func tlsTarget(_ settings: Settings, name: String, address: [UInt8]) -> TLSTarget? {
+        let upstream: TLSUpstream
+        if let known = tlsUpstreams[ObjectIdentifier(settings)] {
+            upstream = known
+        } else {
+            guard let found = generation.tls.upstream(settings.values.proxyTLS) else { return nil }
+            // The configuration holds the settings, so the identifier stays theirs.
+            tlsUpstreams[ObjectIdentifier(settings)] = found
+            upstream = found
+        }
+        return TLSTarget(
+            upstream: upstream, name: name, resumption: resumption(of: upstream, name: name, address))
+    }
+
+    private struct FetchKey: Hashable {
+        var trusted: TLSSource?
+        var verifies: Bool
+    }
+
+    private var fetchUpstreams: [FetchKey: TLSUpstream] = [:]
+
+    /// Whom a script's fetch speaks TLS with. Certificates are those of the system's authorities, or of the location's
+    /// `proxy_ssl_trusted_certificate`.
+    func fetchTarget(
+        _ settings: Settings?, name: String, address: [UInt8], verifies: Bool
+    ) throws(FetchFailure) -> TLSTarget {
+        let key = FetchKey(trusted: settings?.values.proxyTLS.trustedCertificate, verifies: verifies)
+        if fetchUpstreams[key] == nil {
+            do throws(ConfigDiagnostic) {
+                fetchUpstreams[key] = try TLSLoader.fetchUpstream(trusting: key.trusted, verifies: verifies)
+            } catch {
+                throw .handshakeFailed(error.message)
+            }
+        }
+        guard let upstream = fetchUpstreams[key] else { throw .handshakeFailed("TLS is not set up") }
+        return TLSTarget(
+            upstream: upstream, name: name, resumption: resumption(of: upstream, name: name, address))
+    }
+
+    func resumption(of upstream: TLSUpstream, name: String, _ address: [UInt8]) -> TLSResumption? {
+        guard upstream.settings.reusesSessions else { return nil }
+        let key = ResumptionKey(upstream: ObjectIdentifier(upstream), address: address, name: name)
+        if let known = resumptions[key] { return known }
+        if resumptions.count >= Self.maxResumptions { resumptions = [:] }
+        let resumption = TLSResumption()
+        resumptions[key] = resumption
+        return resumption
     }
 
     /// - Throws: what is wrong with the resolver's servers.

@@ -9,6 +9,17 @@ final class BackendShared {
     fileprivate let bodyLength: Int
     /// What one read brings about is sent at once.
     fileprivate var output: [UInt8] = []
+    private var sized: [Int: [UInt8]] = [:]
+
+    /// The answer to `/bytes/N`.
+    fileprivate func answer(ofSize size: Int) -> [UInt8] {
+        if let known = sized[size] { return known }
+        let head =
+            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: \(size)\r\n\r\n"
+        let answer = Array(head.utf8) + (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+        sized[size] = answer
+        return answer
+    }
 
     init() {
         let line = "Whatever is asked for, these lines are the answer\n"
@@ -140,6 +151,14 @@ final class BackendConnection: StreamChannel {
     private func answer() {
         // HTTP/1.0 clients would want to be told that the connection stays.
         let keepsAlive = head.wantsKeepAlive && head.version >= .v1_1
+        let target = String(decoding: head.bytes[head.target], as: UTF8.self)
+        if keepsAlive, head.isMethod(.get), target.hasPrefix("/bytes/"),
+            let size = Int(target.dropFirst("/bytes/".count)), (0...1 << 24).contains(size)
+        {
+            shared.output.append(contentsOf: shared.answer(ofSize: size))
+            mode = .requests
+            return
+        }
         shared.output.append(contentsOf: keepsAlive ? shared.answer : shared.closingAnswer)
         if head.isMethod(.head) { shared.output.removeLast(shared.bodyLength) }
         mode = keepsAlive ? .requests : .closing

@@ -1,5 +1,6 @@
 internal import DemoBackend
 internal import EventLoop
+internal import TLS
 internal import Wire
 
 /// A client's side of a WebSocket: opens it, and then makes round trips as it is told.
@@ -20,6 +21,8 @@ class BenchWebSocket: StreamChannel {
     private var control: [UInt8] = []
     /// The first message is compared byte for byte; of the others the length is.
     private var first: [UInt8]? = []
+    /// While the handshake of TLS is under way.
+    private var handshake: TLSSession?
 
     /// - Throws: the system call that failed.
     init(load: WebSocketLoad) throws(SystemError) {
@@ -71,6 +74,27 @@ class BenchWebSocket: StreamChannel {
         let error = Sockets.pendingError(descriptor)
         guard error == 0 else { return finish(SystemError("connect", code: error).description) }
         Sockets.disableDelay(descriptor)
+        guard let tls = load.tls else { return sendOpening() }
+        do throws(TLSError) {
+            handshake = try tls.begin(on: self)
+            stepHandshake()
+        } catch {
+            finish(error.description)
+        }
+    }
+
+    private func stepHandshake() {
+        guard let tls = load.tls, let session = handshake else { return }
+        switch tls.step(session, on: self) {
+        case .established:
+            handshake = nil
+            sendOpening()
+        case .wantsRead: break
+        case .failed(let reason): finish(reason)
+        }
+    }
+
+    private func sendOpening() {
         key = String(decoding: Base64.encode((0..<16).map { _ in UInt8.random(in: 0...255) }), as: UTF8.self)
         let request =
             "GET \(load.path) HTTP/1.1\r\nHost: \(load.host)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -81,6 +105,8 @@ class BenchWebSocket: StreamChannel {
     final override func writeFailed(_ error: Int32) { finish(SystemError("send", code: error).description) }
 
     final override func readable() {
+        if handshake != nil { stepHandshake() }
+        guard handshake == nil else { return }
         let loop = loop
         while isOpen, mayRead {
             switch read() {

@@ -27,6 +27,14 @@ struct HTTPCommand: ParsableCommand {
     @Option(help: "Header fields of a request, Host among them, 1...100.")
     var headers = 10
 
+    @Flag(help: "Each request has a connection of its own, and with --tls a handshake.")
+    var fresh = false
+
+    @Flag(help: "With --fresh and --tls, sessions are resumed.")
+    var resume = false
+
+    @OptionGroup var tls: TLSOptions
+
     @Option(help: "Seconds after which whatever is left has failed.")
     var timeout = 60.0
 
@@ -41,9 +49,15 @@ struct HTTPCommand: ParsableCommand {
     mutating func run() throws {
         let run = try BenchRun(total: requests, timeout: timeout)
         let request = HTTPLoad.request(path: path, host: connect.host, headers: headers)
-        let load = HTTPLoad(run: run, address: connect.address, request: request)
+        let load = HTTPLoad(
+            run: run, address: connect.address, request: request, isFresh: fresh,
+            tls: try tls.make(resumes: resume))
         for _ in 0..<min(connections, requests) { load.open() }
         run.turn { run.isComplete }
+        // Those that are under way with the first have nothing to resume.
+        if resume, let resumed = load.tls?.resumed, resumed + connections + requests / 10 < requests {
+            run.failed("only \(resumed) of \(requests) sessions were resumed", count: 0)
+        }
         try run.report("requests", andRetries: true)
     }
 }

@@ -5,10 +5,16 @@ final class HTTPLoad {
     let run: BenchRun
     let request: [UInt8]
     private let address: SocketAddress
+    /// Connections are not used again.
+    let isFresh: Bool
+    let tls: BenchTLS?
     /// Attempts in a row that did not end in a connection.
     private var refusals = 0
 
-    init(run: BenchRun, address: SocketAddress, request: [UInt8]) {
+    init(run: BenchRun, address: SocketAddress, request: [UInt8], isFresh: Bool = false, tls: BenchTLS? = nil)
+    {
+        self.isFresh = isFresh
+        self.tls = tls
         self.run = run
         self.address = address
         self.request = request

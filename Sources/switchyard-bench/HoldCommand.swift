@@ -27,6 +27,8 @@ struct HoldCommand: ParsableCommand {
     @Option(help: "Bytes of such a message, 0...16777216.")
     var size = 128
 
+    @OptionGroup var tls: TLSOptions
+
     @Option(help: "Seconds after which everything ends, with a failure if it was not done.")
     var timeout = 600.0
 
@@ -40,7 +42,8 @@ struct HoldCommand: ParsableCommand {
 
     mutating func run() throws {
         let run = try BenchRun(total: connections, timeout: timeout)
-        let load = WebSocketLoad(run: run, endpoint: connect, path: path, size: size, inFlight: 1)
+        let load = WebSocketLoad(
+            run: run, endpoint: connect, path: path, size: size, inFlight: 1, tls: try tls.make())
         let tunnels = Tunnels(load: load, total: connections, roundTrips: messagesFirst)
         tunnels.openMore()
         run.turn { tunnels.settled == connections }

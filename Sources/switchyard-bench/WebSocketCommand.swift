@@ -28,6 +28,8 @@ struct WebSocketCommand: ParsableCommand {
     @Option(help: "Messages in all.")
     var messages: Int
 
+    @OptionGroup var tls: TLSOptions
+
     @Option(help: "Seconds after which whatever is left has failed.")
     var timeout = 60.0
 
@@ -45,7 +47,9 @@ struct WebSocketCommand: ParsableCommand {
 
     mutating func run() throws {
         let run = try BenchRun(total: messages, timeout: timeout)
-        let load = WebSocketLoad(run: run, endpoint: connect, path: path, size: size, inFlight: inFlight)
+        let load = WebSocketLoad(
+            run: run, endpoint: connect, path: path, size: size, inFlight: inFlight,
+            tls: try tls.make())
         var sockets: [MessageSocket] = []
         for _ in 0..<min(connections, messages) { sockets.append(try MessageSocket(load: load)) }
         run.turn { run.isComplete || sockets.allSatisfy { $0.state == .ended } }

@@ -13,8 +13,10 @@ final class WebSocketLoad {
     let frames: [UInt8]
     let frameLength: Int
     let payload: [UInt8]
+    let tls: BenchTLS?
 
-    init(run: BenchRun, endpoint: Endpoint, path: String, size: Int, inFlight: Int) {
+    init(run: BenchRun, endpoint: Endpoint, path: String, size: Int, inFlight: Int, tls: BenchTLS? = nil) {
+        self.tls = tls
         self.run = run
         address = endpoint.address
         host = endpoint.host

@@ -56,6 +56,7 @@ struct ConfigurationPrinter {
             var words = ["listen \(listener.address.description)"]
             words += differences(listener.options, ListenOptions())
             if listener.isHTTP2 { words.append("http2") }
+            if listener.isTLS { words.append("ssl") }
             words.append("default \(label(listener.defaultServer))")
             result.append(words.joined(separator: ", "))
             result += lines(of: listener.names.exact, as: "exact ")
@@ -138,6 +139,7 @@ struct ConfigurationPrinter {
         var lines: [String] = []
         if case .none = server.root.handler {} else { lines.append("handler \(text(server.root.handler))") }
         lines += differences(server.connection, plainServer.connection)
+        lines += differences(server.tls, plainServer.tls)
         lines += differences(server.settings.values, plainServer.settings.values)
         lines += server.root.accessRules.map { text($0) }
         lines += server.rewrites.flatMap { instruction($0) }
@@ -223,6 +225,12 @@ struct ConfigurationPrinter {
         case let text as String: return text
         case let number as any BinaryInteger: return "\(number)"
         case let flag as Bool: return flag ? "on" : "off"
+        case let word as TLSWord: return quoted(Array(word.text.utf8))
+        case let source as TLSSource: return text(source.contents)
+        case let place as SourcePosition: return "line \(place.line)"
+        case let settings as ProxyTLSSettings:
+            return "(" + differences(settings, ProxyTLSSettings()).joined(separator: "; ") + ")"
+        case let pass as ProxyPass: return reflected(pass, leavingOut: pass.isTLS ? "" : "isTLS")
         case let template as Template: return text(template)
         case let pattern as Pattern:
             return "\(pattern.isCaseInsensitive ? "~*" : "~")\(pattern.source)"
@@ -235,7 +243,7 @@ struct ConfigurationPrinter {
         }
     }
 
-    private func reflected(_ value: Any) -> String {
+    private func reflected(_ value: Any, leavingOut label: String = "") -> String {
         let mirror = Mirror(reflecting: value)
         switch mirror.displayStyle {
         case .optional:
@@ -251,7 +259,8 @@ struct ConfigurationPrinter {
             guard let payload = mirror.children.first else { return "\(value)" }
             return "\(payload.label ?? "")(\(text(payload.value)))"
         default:
-            return mirror.children.map { "\($0.label ?? "") \(text($0.value))" }.joined(separator: ", ")
+            return mirror.children.filter { $0.label != label || label.isEmpty }
+                .map { "\($0.label ?? "") \(text($0.value))" }.joined(separator: ", ")
         }
     }
 

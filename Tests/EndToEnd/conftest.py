@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.backend import Backend  # noqa: E402
+from harness.certificates import Authority  # noqa: E402
 from harness.proxy import Proxy, default_kind, raise_file_limit, whole  # noqa: E402
 
 faulthandler.enable()
@@ -110,3 +111,32 @@ def simple(proxy, backend):
         return made
 
     return make
+
+
+# Certificates, made once for all tests of a run
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory):
+    """An authority that nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("stranger"), "stranger")
+
+
+@pytest.fixture(scope="session")
+def rsa(authority):
+    return authority.issue("localhost", "127.0.0.1", "backend.example")
+
+
+@pytest.fixture(scope="session")
+def ecdsa(authority):
+    return authority.issue("localhost", "127.0.0.1", kind="ec")
+
+
+@pytest.fixture(scope="session")
+def client_certificate(authority):
+    return authority.issue(subject="/O=Clients/CN=alice", kind="ec")

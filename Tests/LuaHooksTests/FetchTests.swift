@@ -51,7 +51,7 @@ struct FetchTests {
         let fixture = try ScriptFixture(
             .request,
             """
-            sy.fetch{ url = 'http://a/', method = 'POST', body = 'b\\0', timeout = 2.5, max_size = 10,
+            sy.fetch{ url = 'http://a/', method = 'POST', body = 'b\\0', timeout = 2.5, max_size = 10, verify = false,
                       headers = { ['X-One'] = 1, ['X-Many'] = { 'a', 'b' }, A = 'z' } }
             """)
         _ = fixture.run()
@@ -60,6 +60,7 @@ struct FetchTests {
         #expect(request.body == [98, 0])
         #expect(request.timeoutMilliseconds == 2500)
         #expect(request.maxBodyBytes == 10)
+        #expect(!request.verifiesCertificate)
         #expect(
             request.headers.map { String(decoding: $0.name + [58] + $0.value, as: UTF8.self) }
                 == ["A:z", "X-Many:a", "X-Many:b", "X-One:1"])
@@ -82,7 +83,7 @@ struct FetchTests {
             ("sy.fetch{ url = {} }", "url: found table, expected a string"),
             (
                 "sy.fetch{ url = 'u', uri = 'x' }",
-                "fetch: found \"uri\", expected url, method, headers, body, timeout, max_size"
+                "fetch: found \"uri\", expected url, method, headers, body, timeout, max_size, verify"
             ),
             ("sy.fetch{ 'u' }", "fetch: found a number, expected url"),
             ("sy.fetch{ url = 'u', method = {} }", "method: found table, expected a string"),
@@ -101,6 +102,7 @@ struct FetchTests {
                 "a header's value: found table, expected a string"
             ),
             ("sy.fetch{ url = 'u', timeout = 'soon' }", "timeout: found string, expected a number"),
+            ("sy.fetch{ url = 'u', verify = 'no' }", "verify: found string, expected a boolean"),
             ("sy.fetch{ url = 'u', timeout = -1 }", "timeout: found -1.0, expected 0 to"),
             (
                 "sy.fetch{ url = 'u', max_size = 1 << 60 }",

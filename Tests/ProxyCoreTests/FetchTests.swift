@@ -30,7 +30,7 @@ struct FetchTests {
         arguments: [
             "", "a", "http:/a", "http://", "http:///x", "http://a:0/", "http://a:65536/", "http://a:x/",
             "http://u:p@a/", "http://a b/", "http://a/ b", "http://a/\n", "http://a\r\nX: y/", "http://[::1/",
-            "http://unix:", "http://unix:/a\u{0}b", "http://a/\u{7f}", "http://a\"b/", "https://a/",
+            "http://unix:", "http://unix:/a\u{0}b", "http://a/\u{7f}", "http://a\"b/", "https://",
         ])
     func invalidURLs(written: String) {
         #expect(throws: FetchFailure.self) { try url(written) }

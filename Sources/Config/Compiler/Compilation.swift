@@ -49,6 +49,8 @@ final class Compilation {
     var servers: [CompiledServer] = []
     var lua = LuaSettings()
     var scripts = ScriptDrafts()
+    /// Sizes of shared caches of TLS sessions, by name.
+    var sessionCaches: [String: Int] = [:]
 
     init(environment: CompilationEnvironment, files: ConfigurationFiles, configurationDirectory: String) {
         self.environment = environment

@@ -11,6 +11,7 @@ struct Scope {
 
     var settings = Settings.Values()
     var connection = ConnectionSettings()
+    var tls = ServerTLSSettings()
     /// Lower case names of `proxy_hide_header` and `proxy_pass_header`, which inherit independently.
     var hiddenHeaders: [[UInt8]] = []
     var passedHeaders: [[UInt8]] = []
@@ -49,6 +50,7 @@ struct Scope {
         var child = Scope(context: context, compilation: compilation)
         child.settings = settings
         child.connection = connection
+        child.tls = tls
         child.hiddenHeaders = hiddenHeaders
         child.passedHeaders = passedHeaders
         child.accessRules = accessRules

@@ -53,6 +53,12 @@ struct ScriptDrafts {
 
     func isUntouched(_ index: Int) -> Bool { entries[index].outline == nil }
 
+    /// Whether a script has a hook of the stage, as far as is known of it.
+    func hasHook(_ stage: HookStage, in index: Int) -> Bool {
+        if case .hook(stage, _) = entries[index].script.body { return true }
+        return knownOutline(of: index)?.hooks.contains(stage) == true
+    }
+
     /// What is known of a script without asking.
     func knownOutline(of index: Int) -> ScriptOutline? { try? entries[index].outline?.get() }
 

@@ -15,6 +15,8 @@ struct ListenDraft {
     var setsOptions: Bool
     var isDefault: Bool
     var isHTTP2 = false
+    /// Some `listen` of the address has `ssl`, which then holds for all of them.
+    var isTLS = false
     var position: SourcePosition
 }
 
@@ -52,6 +54,7 @@ struct ListenerAssembly {
         var defaultSetAt: SourcePosition?
         var names = ServerNameTable()
         var isHTTP2 = false
+        var isTLS = false
     }
 
     private let compilation: Compilation
@@ -65,9 +68,11 @@ struct ListenerAssembly {
         var assembly = ListenerAssembly(compilation)
         for server in compilation.servers { assembly.add(server) }
         return assembly.entries.map { entry in
-            Listener(
+            var listener = Listener(
                 address: entry.address, options: entry.options, defaultServer: entry.defaultServer,
                 names: entry.names, isHTTP2: entry.isHTTP2)
+            listener.isTLS = entry.isTLS
+            return listener
         }
     }
 
@@ -102,6 +107,7 @@ struct ListenerAssembly {
             entries.append(Entry(address: listen.address, defaultServer: server.server))
         }
         if listen.isHTTP2 { entries[index].isHTTP2 = true }
+        if listen.isTLS { entries[index].isTLS = true }
         if listen.setsOptions {
             if let former = entries[index].optionsSetAt {
                 report(

@@ -92,7 +92,7 @@ extension DirectiveTable {
         .offOnly("gzip", in: withIf, "compressing responses"),
         .offOnly("gunzip", in: .levels, "decompressing responses"),
         .offOnly("gzip_static", in: .levels, "sending files"),
-        .offOnly("ssl", in: .httpAndServer, "TLS"),
+        .offOnly("ssl", in: .httpAndServer, "TLS by other means than \"listen … ssl\""),
         .offOnly("proxy_cache", in: .levels, "caching"),
         .offOnly("proxy_store", in: .levels, "storing responses"),
         .offOnly("proxy_bind", in: .levels, "choosing the local address"),

@@ -2,7 +2,8 @@ extension DirectiveTable {
     static let listening: [Directive] = [
         Directive(
             "listen",
-            "address[:port] | port | unix:path [default_server] [http2] [backlog=n] [rcvbuf=size] [sndbuf=size] "
+            "address[:port] | port | unix:path [default_server] [ssl] [http2] [backlog=n] [rcvbuf=size] "
+                + "[sndbuf=size] "
                 + "[reuseport] [ipv6only=on|off] [so_keepalive=on|off|…]",
             in: .server, takes: .atLeast(1), default: "*:80",
             "An address to accept connections on; 8000 replaces port 80 where root did not start the process.",
@@ -18,7 +19,7 @@ extension DirectiveTable {
             scope.server.listens += addresses.map {
                 ListenDraft(
                     address: $0, options: options, setsOptions: setsOptions, isDefault: isDefault,
-                    isHTTP2: isHTTP2, position: call.position)
+                    isHTTP2: isHTTP2, isTLS: ListenArguments.isTLS(call), position: call.position)
             }
         },
         Directive(

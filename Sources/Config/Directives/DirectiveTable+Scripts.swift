@@ -28,7 +28,12 @@ extension DirectiveTable {
 
     /// Two rows for each hook that exists.
     static let hooks: [Directive] = HookStage.allCases.flatMap { stage in
-        let contexts: Contexts = stage == .initialise ? [.main, .http] : withIf
+        let contexts: Contexts =
+            switch stage {
+            case .initialise: [.main, .http]
+            case .certificate: .httpAndServer
+            default: withIf
+            }
         return [
             Directive(
                 "\(stage.name)_by_lua_block", "{ … }", in: contexts, takes: .none, stage.note, script: true,
@@ -170,6 +175,8 @@ extension HookStage {
     fileprivate var note: String {
         switch self {
         case .initialise: "Runs Lua once for each worker, before it accepts connections."
+        case .certificate:
+            "Runs Lua in a handshake of TLS, with what the client said; it may give a certificate, or reject."
         case .request: "Runs Lua when the location is chosen, before an upstream is; it may answer."
         case .upgrade: "Runs Lua for a valid upgrade request, before connecting; it may deny it."
         case .response: "Runs Lua when the upstream's response head is there, before it is sent on."

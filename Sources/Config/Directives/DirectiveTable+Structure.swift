@@ -32,11 +32,15 @@ extension DirectiveTable {
             let table = LocationTable(locations, reportingTo: scope.compilation)
             let rewrites = server.rewrites
             server.rewrites = []
+            server.tls.asksScripts = server.scripts.contains {
+                scope.compilation.scripts.hasHook(.certificate, in: $0)
+            }
+            server.tls.listensAt = server.server.listens.first(where: \.isTLS)?.position
             let finished = VirtualServer(
                 name: server.server.primaryName, settings: server.finishedSettings(), rewrites: rewrites,
                 locations: table, namedLocations: named,
                 root: server.finishedLocation(children: LocationTable(), source: call.position),
-                connection: server.connection)
+                connection: server.connection, tls: server.tls)
             scope.compilation.servers.append(
                 CompiledServer(
                     server: finished, listens: server.server.listens,

@@ -2,9 +2,10 @@
 package enum DirectiveTable {
     /// In the order of the documentation.
     package static let rows: [Directive] =
-        process + connections + structure + listening + http2 + requests + responses + rewriting + maps
-        + upstreams
-        + proxying + nextUpstream + webSockets + logging + handlers + scripts + hooks + scriptLimits
+        process + connections + structure + listening + http2 + tls + tlsVerification + requests + responses
+        + rewriting + maps + upstreams
+        + proxying + nextUpstream + proxyTLS + webSockets + logging + handlers + scripts + hooks
+        + scriptLimits
         + acceptedCore + acceptedHTTP + acceptedProxying + offOnly
 
     package static let names: [String] = Array(Set(rows.map(\.name))).sorted()

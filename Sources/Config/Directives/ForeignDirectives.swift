@@ -60,17 +60,8 @@ enum ForeignDirectives {
         + "js_header_filter js_var js_preload_object js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone"
 
     private static let tls =
-        "ssl_certificate ssl_certificate_key ssl_password_file ssl_certificate_cache ssl_certificate_compression "
-        + "ssl_dhparam ssl_ecdh_curve ssl_protocols ssl_ciphers ssl_buffer_size ssl_verify_client "
-        + "ssl_verify_depth ssl_client_certificate ssl_trusted_certificate ssl_prefer_server_ciphers "
-        + "ssl_session_cache ssl_session_tickets ssl_session_ticket_key ssl_session_timeout ssl_crl ssl_ocsp "
-        + "ssl_ocsp_responder ssl_ocsp_cache ssl_stapling ssl_stapling_file ssl_stapling_responder "
-        + "ssl_stapling_verify ssl_early_data ssl_conf_command ssl_reject_handshake ssl_alpn "
-        + "ssl_object_cache_inheritable ssl_key_log proxy_ssl_session_reuse proxy_ssl_protocols "
-        + "proxy_ssl_ciphers proxy_ssl_name proxy_ssl_server_name proxy_ssl_verify proxy_ssl_verify_depth "
-        + "proxy_ssl_trusted_certificate proxy_ssl_crl proxy_ssl_certificate proxy_ssl_certificate_key "
-        + "proxy_ssl_certificate_cache proxy_ssl_password_file proxy_ssl_conf_command proxy_ssl_key_log "
-        + "proxy_ssl"
+        "ssl_certificate_cache ssl_certificate_compression ssl_ocsp ssl_ocsp_responder ssl_ocsp_cache ssl_alpn "
+        + "ssl_object_cache_inheritable ssl_key_log proxy_ssl_certificate_cache proxy_ssl_key_log proxy_ssl"
 
     private static let http2 =
         "spdy_recv_buffer_size spdy_pool_size spdy_max_concurrent_streams "

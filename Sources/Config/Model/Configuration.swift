@@ -85,6 +85,8 @@ package struct Listener: Sendable {
     package var names: ServerNameTable
     /// `listen … http2`, the older form of `http2 on`.
     package var isHTTP2: Bool
+    /// Connections begin with a handshake of TLS.
+    package var isTLS = false
 
     package init(
         address: ListenAddress, options: ListenOptions, defaultServer: VirtualServer, names: ServerNameTable,
@@ -185,10 +187,12 @@ package final class VirtualServer: Sendable {
     package let root: Location
     /// Reading heads happens before a location is known, so these are the server's own.
     package let connection: ConnectionSettings
+    package let tls: ServerTLSSettings
 
     package init(
         name: [UInt8], settings: Settings, rewrites: [RewriteInstruction], locations: LocationTable,
-        namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings
+        namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings,
+        tls: ServerTLSSettings = ServerTLSSettings()
     ) {
         self.name = name
         self.settings = settings
@@ -197,6 +201,7 @@ package final class VirtualServer: Sendable {
         self.namedLocations = namedLocations
         self.root = root
         self.connection = connection
+        self.tls = tls
     }
 }
 

@@ -76,7 +76,7 @@ package final class ProxyPass: Sendable {
     }
 
     package let target: Target
-    /// `$proxy_host` of a fixed target: host and, unless it is 80, port, as written.
+    /// `$proxy_host` of a fixed target: host and, unless it is the scheme's own, port, as written.
     package let host: [UInt8]
     /// `$proxy_port` of a fixed target.
     package let port: [UInt8]
@@ -85,8 +85,14 @@ package final class ProxyPass: Sendable {
     package let uri: [UInt8]?
     /// The prefix of the location in which it stands, which `uri` replaces.
     package let locationPrefix: [UInt8]
+    /// Of a fixed target: `https://`.
+    package let isTLS: Bool
 
-    package init(target: Target, host: [UInt8], port: [UInt8], uri: [UInt8]?, locationPrefix: [UInt8]) {
+    package init(
+        target: Target, host: [UInt8], port: [UInt8], uri: [UInt8]?, locationPrefix: [UInt8],
+        isTLS: Bool = false
+    ) {
+        self.isTLS = isTLS
         self.target = target
         self.host = host
         self.port = port

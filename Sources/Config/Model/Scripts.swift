@@ -56,13 +56,14 @@ package struct ScriptArgument: Sendable, Hashable {
 
 /// The points of an exchange at which scripts run, in the order in which an exchange meets them.
 package enum HookStage: Int, Sendable, CaseIterable {
-    case initialise, request, upgrade, response, requestBody, responseBody
+    case initialise, certificate, request, upgrade, response, requestBody, responseBody
     case open, message, frame, close, drain, log
 
     /// As scripts and directives call it.
     package var name: String {
         switch self {
         case .initialise: "init"
+        case .certificate: "certificate"
         case .request: "request"
         case .upgrade: "upgrade"
         case .response: "response"
@@ -81,6 +82,7 @@ package enum HookStage: Int, Sendable, CaseIterable {
     package var parameters: [String] {
         switch self {
         case .initialise: []
+        case .certificate: ["hello"]
         case .request, .upgrade, .response, .open, .drain, .log: ["flow"]
         case .requestBody, .responseBody: ["flow", "chunk", "last"]
         case .message: ["flow", "msg"]

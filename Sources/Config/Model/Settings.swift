@@ -70,6 +70,7 @@ package final class Settings: Sendable {
         /// 0 is without limit.
         package var proxyNextUpstreamTries = 0
         package var proxyNextUpstreamTimeout = 0
+        package var proxyTLS = ProxyTLSSettings()
         package var upgradeProtocols = UpgradeProtocols.any
         package var webSocket = WebSocketSettings()
         package var resolver: Resolver?

@@ -46,6 +46,7 @@ enum ListenArguments {
             case "http2":
                 isHTTP2 = true
                 continue
+            case "ssl": continue  // of the address rather than of the socket
             case "reuseport": options.reusePort = true
             case "bind", "deferred": break
             default: try apply(word, to: &options, call)
@@ -54,6 +55,9 @@ enum ListenArguments {
         }
         return (options, setsOptions, isDefault, isHTTP2)
     }
+
+    /// The options have `ssl` among them.
+    static func isTLS(_ call: Call) -> Bool { call.arguments.dropFirst().contains { $0.text == "ssl" } }
 
     private static func apply(
         _ word: Word, to options: inout ListenOptions, _ call: Call
@@ -70,7 +74,7 @@ enum ListenArguments {
             try applyProbes(value, to: &options, call)
         } else if let value = word.value(after: "fastopen=") {
             _ = try call.number(value)
-        } else if ["ssl", "spdy", "proxy_protocol", "quic"].contains(word.text) {
+        } else if ["spdy", "proxy_protocol", "quic"].contains(word.text) {
             throw call.failure(
                 "found \"\(word.text)\": an option of nginx that Switchyard does not support", at: word)
         } else {

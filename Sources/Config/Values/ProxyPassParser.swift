@@ -9,13 +9,13 @@ enum ProxyPassParser {
                 target: .template(target), host: [], port: [], uri: nil, locationPrefix: prefix ?? [])
         }
         let url = word.bytes
-        if url.lowercased().starts(with: "https://".utf8) {
-            throw call.failure(found: word, expected: "\"http://\": TLS to upstreams is not supported yet")
+        let isTLS = url.lowercased().starts(with: "https://".utf8)
+        guard isTLS || url.lowercased().starts(with: "http://".utf8) else {
+            throw call.failure(found: word, expected: "a URL that begins with \"http://\" or \"https://\"")
         }
-        guard url.lowercased().starts(with: "http://".utf8) else {
-            throw call.failure(found: word, expected: "a URL that begins with \"http://\"")
-        }
-        let target = try target(of: Array(url.dropFirst(7)), word, call, scope.compilation)
+        let target = try target(
+            of: Array(url.dropFirst(isTLS ? 8 : 7)), defaultPort: isTLS ? 443 : 80, word, call,
+            scope.compilation)
         if target.uri != nil, prefix == nil {
             throw call.failure(
                 "found \"\(word.text)\" with a URI, expected none in a location given by a regular expression, "
@@ -24,7 +24,7 @@ enum ProxyPassParser {
         }
         return ProxyPass(
             target: .upstream(target.group), host: target.host, port: target.port, uri: target.uri,
-            locationPrefix: prefix ?? [])
+            locationPrefix: prefix ?? [], isTLS: isTLS)
     }
 
     private struct Target {
@@ -35,7 +35,7 @@ enum ProxyPassParser {
     }
 
     private static func target(
-        of text: [UInt8], _ word: Word, _ call: Call, _ compilation: Compilation
+        of text: [UInt8], defaultPort: UInt16, _ word: Word, _ call: Call, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> Target {
         if text.lowercased().starts(with: "unix:".utf8) {
             return try unixTarget(of: Array(text.dropFirst(5)), word, call, compilation)
@@ -54,14 +54,15 @@ enum ProxyPassParser {
                         + "\"\(String(decoding: address.host, as: UTF8.self))\" may not have one",
                     at: word)
             }
-            return Target(group: group, host: address.host, port: Array("80".utf8), uri: uri)
+            return Target(group: group, host: address.host, port: Array(String(defaultPort).utf8), uri: uri)
         }
-        let port = address.port ?? 80
+        let port = address.port ?? defaultPort
         let portText = Array(String(port).utf8)
         let written = address.urlHost + [UInt8(ascii: ":")] + portText
         let endpoint = UpstreamEndpoint.host(String(decoding: address.host, as: UTF8.self), port: port)
         let group = compilation.upstreams.implicit(endpoint, name: written)
-        return Target(group: group, host: port == 80 ? address.urlHost : written, port: portText, uri: uri)
+        return Target(
+            group: group, host: port == defaultPort ? address.urlHost : written, port: portText, uri: uri)
     }
 
     /// `path[:uri]`

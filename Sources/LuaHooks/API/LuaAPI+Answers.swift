@@ -118,7 +118,7 @@ extension LuaCall {
         let index = interpreter.runningIndex
         guard interpreter.calls.indices.contains(index) else { return false }
         switch interpreter.calls[index].purpose {
-        case .timer, .spawned: return true
+        case .timer, .spawned, .certificate: return true
         case .none, .load, .test, .migration: return false
         case .hook, .item, .variable: return interpreter.calls[index].flow !== flow
         }

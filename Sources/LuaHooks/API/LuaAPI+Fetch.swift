@@ -9,13 +9,15 @@ extension LuaAPI {
             "fetch", .module("sy"),
             """
             request: { url: string, method?: string, headers?: table<string, string|string[]>, body?: string, \
-            timeout?: number, max_size?: integer }
+            timeout?: number, max_size?: integer, verify?: boolean }
             """,
             returns: "FetchedResponse?, string?", waits: true,
             """
             Makes a request over HTTP/1.1: `res.status`, `res.reason`, `res.headers`, `res.body`; nil and the reason \
             when there is no response. GET unless `method` says otherwise, at most `timeout` seconds in all (10), and \
-            at most `max_size` bytes of body (1 MiB). An upstream's name may stand for the host. Headers are read \
+            at most `max_size` bytes of body (1 MiB). An upstream's name may stand for the host. Over \
+            `https` the server's certificate is checked, against `proxy_ssl_trusted_certificate` or else the system's \
+            authorities, unless `verify` is false. Headers are read \
             without regard to case: `h["Name"]` is the first value, `h:all(name)` a list, `h:each()` and `pairs(h)` \
             go through all of them in order.
             """
@@ -133,7 +135,7 @@ extension LuaCall {
     }
 
     fileprivate func fetchRequest() throws(LuaError) -> FetchRequest {
-        try checkOptions(1, "fetch", ["url", "method", "headers", "body", "timeout", "max_size"])
+        try checkOptions(1, "fetch", ["url", "method", "headers", "body", "timeout", "max_size", "verify"])
         stack.pushField("url", of: 1)
         var request = FetchRequest(url: try bytes(stack.top, "url"))
         if let index = option("method") { request.method = try bytes(index, "method") }
@@ -152,6 +154,12 @@ extension LuaCall {
                 throw LuaError("max_size: found \(size), expected 0 to \(most) bytes")
             }
             request.maxBodyBytes = size
+        }
+        if let index = option("verify") {
+            guard stack.kind(index) == .boolean else {
+                throw LuaError("verify: found \(stack.typeName(index)), expected a boolean")
+            }
+            request.verifiesCertificate = stack.boolean(index)
         }
         return request
     }

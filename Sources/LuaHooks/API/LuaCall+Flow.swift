@@ -54,6 +54,7 @@ extension HookCall.Purpose {
     var stage: HookStage? {
         switch self {
         case .hook(let stage, _, _), .item(let stage, _, _): stage
+        case .certificate: .certificate
         case .none, .load, .variable, .timer, .spawned, .test, .migration: nil
         }
     }
@@ -64,6 +65,7 @@ extension HookCall.Purpose {
         case .none: "here"
         case .load: "while a script is being loaded"
         case .hook(let stage, _, _), .item(let stage, _, _): "in a \(stage.name) hook"
+        case .certificate: "in a certificate hook"
         case .variable: "while a variable is being computed"
         case .timer: "in a timer's function"
         case .spawned: "in a spawned function"

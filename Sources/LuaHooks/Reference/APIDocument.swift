@@ -205,6 +205,13 @@ enum HookDocument {
         switch stage {
         case .initialise:
             Hook(stage: stage, summary: "Once for each worker, before it accepts.", returns: "", meaning: "")
+        case .certificate:
+            Hook(
+                stage: stage,
+                summary: "A client's handshake of TLS, before it is answered; in `server` and `http`.",
+                returns: "{ certificate: string, key: string }|{ reject: string }|false|nil",
+                meaning: "Both as PEM or absolute paths; `reject` ends the handshake and says why in the log; false "
+                    + "takes the configured certificate.")
         case .request:
             Hook(
                 stage: stage, summary: "The head has been read and the location chosen; no upstream has.",
@@ -299,7 +306,17 @@ enum HookDocument {
     /// The type of each argument of a hook.
     static let types = [
         "flow": "Flow", "chunk": "string", "last": "boolean", "info": "CloseInfo", "msg": "Message",
-        "frame": "Frame",
+        "frame": "Frame", "hello": "ClientHello",
+    ]
+
+    /// What `certificate` hooks are given.
+    static let hello: Record = [
+        ("server_name", "string?", "The name that the client asks for."),
+        ("alpn", "string[]", "The protocols that it offers."),
+        ("versions", "string[]", "Versions of TLS, such as `TLSv1.3`."),
+        ("ciphers", "integer[]", "Cipher suites, by their numbers."),
+        ("address", "string", "The client's address."),
+        ("port", "integer?", "Its port."),
     ]
 
     static let closeInfo: [(name: String, type: String, summary: String)] = [

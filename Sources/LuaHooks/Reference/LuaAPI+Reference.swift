@@ -13,6 +13,7 @@ extension LuaAPI {
         for section in document.sections { text += sectionText(section) }
         text += recordText("The argument of `flow:respond`", HookDocument.answer)
         text += recordText("`info` of `close` hooks", HookDocument.closeInfo)
+        text += recordText("`hello` of `certificate` hooks", HookDocument.hello)
         text += recordText("What `sy.fetch` gives", HookDocument.fetched)
         return text + testsText()
     }

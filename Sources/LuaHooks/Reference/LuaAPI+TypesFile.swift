@@ -12,6 +12,7 @@ extension LuaAPI {
         for section in document.sections where !section.isModule { file.append(object: section) }
         file.append(record: "Answer", HookDocument.answer)
         file.append(record: "CloseInfo", HookDocument.closeInfo)
+        file.append(record: "ClientHello", HookDocument.hello)
         file.append(hooks: HookDocument.hooks)
         file.append(modules: document.sections.filter(\.isModule))
         file.append(record: "FetchedResponse", HookDocument.fetched)

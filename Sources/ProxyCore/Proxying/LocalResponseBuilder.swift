@@ -23,7 +23,9 @@ package enum LocalResponseBuilder {
         let hasContent = status != 204 && status != 304 && status >= 200
         if hasContent, response.body == nil {
             if let title = ReasonPhrases.pageTitle(response.status) {
-                appendPage(title: title, settings.values.serverTokens, to: &page)
+                appendPage(
+                    title: title, detail: ReasonPhrases.pageDetails[response.status],
+                    settings.values.serverTokens, to: &page)
                 type = type ?? Text.html
             } else if response.status < 300 {
                 type = type ?? settings.values.mediaType(for: exchange.uri)
@@ -108,18 +110,22 @@ package enum LocalResponseBuilder {
     /// Statuses after which the state of the connection is not to be relied on.
     private static func closesAfter(_ status: Int) -> Bool {
         switch status {
-        case 400, 408, 413, 414, 494, 497, 500, 501: true
+        case 400, 408, 413, 414, 494...497, 500, 501: true
         default: false
         }
     }
 
-    private static func appendPage(title: [UInt8], _ tokens: ServerTokens, to page: inout [UInt8]) {
+    private static func appendPage(
+        title: [UInt8], detail: [UInt8]?, _ tokens: ServerTokens, to page: inout [UInt8]
+    ) {
         page.append(contentsOf: Text.pageStart)
         page.append(contentsOf: title)
         page.append(contentsOf: Text.pageHeading)
-        if title == ReasonPhrases.headerTooLargeTitle {
-            // nginx heads the page with the status that is sent, and says below what was too large.
-            page.append(contentsOf: Text.headerTooLargeHeading)
+        if let detail {
+            // nginx heads the page with the status that is sent, and says below what is wrong.
+            page.append(contentsOf: Text.detailStart)
+            page.append(contentsOf: detail)
+            page.append(contentsOf: Text.detailEnd)
         } else {
             page.append(contentsOf: title)
             page.append(contentsOf: Text.headingEnd)
@@ -130,8 +136,8 @@ package enum LocalResponseBuilder {
     }
 
     private enum Text {
-        static let headerTooLargeHeading = Array(
-            "400 Bad Request</h1></center>\r\n<center>Request Header Or Cookie Too Large</center>".utf8)
+        static let detailStart = Array("400 Bad Request</h1></center>\r\n<center>".utf8)
+        static let detailEnd = Array("</center>".utf8)
         static let headingEnd = Array("</h1></center>".utf8)
         static let html = Array("text/html".utf8)
         static let plain = Array("text/plain".utf8)

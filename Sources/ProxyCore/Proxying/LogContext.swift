@@ -16,7 +16,7 @@ package enum LogContext {
         let requestLine = 0..<(request.bytes.firstIndex { $0 == 13 || $0 == 10 } ?? request.bytes.count)
         appendQuoted(", request: \"", request.bytes, requestLine, to: &line)
         if let peer {
-            var url = Array("http://".utf8) + peer.text
+            var url = Array(exchange.proxyIsTLS ? "https://".utf8 : "http://".utf8) + peer.text
             if case .unix = peer.endpoint { url.append(58) }
             url += uri
             appendQuoted(", upstream: \"", url, 0..<url.count, to: &line)

@@ -13,11 +13,12 @@ package struct ProxyFailure: Error, Sendable, Equatable {
 
     /// What the upstream's connection was doing.
     package enum Phase: Sendable {
-        case connecting, sendingRequest, readingHead, readingBody
+        case connecting, handshaking, sendingRequest, readingHead, readingBody
 
         fileprivate var text: String {
             switch self {
             case .connecting: "while connecting to upstream"
+            case .handshaking: "while SSL handshaking to upstream"
             case .sendingRequest: "while sending request to upstream"
             case .readingHead: "while reading response header from upstream"
             case .readingBody: "while reading upstream"
@@ -31,6 +32,9 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case sendFailed(Int32)
         case readFailed(Int32, Phase)
         case connectTimedOut
+        /// TLS: what failed, in nginx's words.
+        case handshakeFailed(String)
+        case handshakeTimedOut
         case sendTimedOut
         case readTimedOut(Phase)
         /// The upstream closed before its response was whole.
@@ -62,6 +66,9 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     package init(_ kind: Kind) {
         self.kind = kind
         switch kind {
+        case .handshakeFailed, .handshakeTimedOut:
+            source = .upstream
+            retry = .anyPeer
         case .connectFailed, .sendFailed, .connectTimedOut, .sendTimedOut, .invalidHead, .invalidUpgrade,
             .unwantedStatus:
             source = .upstream
@@ -85,8 +92,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     /// The condition of `proxy_next_upstream` that it falls under; `nil` for none.
     package var condition: NextUpstream? {
         switch kind {
-        case .connectFailed, .sendFailed, .readFailed, .closedEarly: .error
-        case .connectTimedOut, .sendTimedOut, .readTimedOut: .timeout
+        case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly: .error
+        case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: .timeout
         case .invalidHead, .invalidUpgrade: .invalidHeader
         case .unwantedStatus(let status): NextUpstream(status: status)
         case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget, .clientClosed: nil
@@ -96,11 +103,12 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     /// The status that the client is answered with, where it can still be answered.
     package var status: Int {
         switch kind {
-        case .connectTimedOut, .sendTimedOut, .readTimedOut: 504
+        case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: 504
         case .unwantedStatus(let status): status
         case .invalidTarget: 500
         case .clientClosed: 499
-        case .connectFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead, .invalidBody,
+        case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead,
+            .invalidBody,
             .invalidUpgrade,
             .noLivePeers, .noResolver, .unresolved:
             502
@@ -128,6 +136,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .sendFailed(let code): return system("send", code, .sendingRequest)
         case .readFailed(let code, let phase): return system("recv", code, phase)
         case .connectTimedOut: return timedOut(.connecting)
+        case .handshakeFailed(let reason): return "\(reason) \(Phase.handshaking.text)"
+        case .handshakeTimedOut: return timedOut(.handshaking)
         case .sendTimedOut: return timedOut(.sendingRequest)
         case .readTimedOut(let phase): return timedOut(phase)
         case .closedEarly(let phase): return "upstream prematurely closed connection \(phase.text)"

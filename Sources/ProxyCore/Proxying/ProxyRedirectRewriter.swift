@@ -33,7 +33,7 @@ package struct ProxyRedirectRewriter: Sendable {
     /// From the URL of `proxy_pass` to the location's prefix; none where the URL has variables.
     private static func defaultRule(for pass: ProxyPass) -> Rule? {
         guard case .upstream = pass.target else { return nil }
-        var url = Array("http://".utf8)
+        var url = Array(pass.isTLS ? "https://".utf8 : "http://".utf8)
         url += pass.host
         guard let uri = pass.uri else { return .prefix(url + [47], [47]) }
         return .prefix(url + uri, pass.locationPrefix)

@@ -21,6 +21,7 @@ package enum ProxyTarget {
         case .upstream(let index):
             exchange.proxyHost = pass.host
             exchange.proxyPort = pass.port
+            exchange.proxyIsTLS = pass.isTLS
             appendURI(replacement: pass.uri, prefix: pass.locationPrefix, of: exchange, to: &uri)
             return .group(index)
         case .template(let template):
@@ -34,6 +35,7 @@ package enum ProxyTarget {
             }
             exchange.proxyHost = parts.hostField
             exchange.proxyPort = parts.portText
+            exchange.proxyIsTLS = parts.isTLS
             if parts.uri.isEmpty {
                 appendURI(replacement: nil, prefix: [], of: exchange, to: &uri)
             } else {
@@ -53,12 +55,14 @@ package enum ProxyTarget {
         if let index = upstreams.firstIndex(where: { !$0.isImplicit && $0.name == target }) {
             exchange.proxyHost = target
             exchange.proxyPort = Array("80".utf8)
+            exchange.proxyIsTLS = false
             return .group(index)
         }
         do {
             let parts = try ProxyURL(target)
             exchange.proxyHost = parts.hostField
             exchange.proxyPort = parts.portText
+            exchange.proxyIsTLS = parts.isTLS
             return destination(of: parts, among: upstreams)
         } catch {
             return .failed(reason: error.message(for: target))

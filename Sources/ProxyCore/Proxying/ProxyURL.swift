@@ -5,6 +5,8 @@ struct ProxyURL: Sendable, Equatable {
     /// Lower case; an IPv6 address is in brackets. Empty for a UNIX socket.
     private(set) var host: [UInt8] = []
     private(set) var port: UInt16 = 80
+    /// `https://`
+    private(set) var isTLS = false
     private(set) var explicitPort: UInt16?
     private(set) var unixPath: [UInt8]?
     /// From the first `/` or `?` on, `/` being put before a `?`; empty when the URL ends with the host.
@@ -14,14 +16,13 @@ struct ProxyURL: Sendable, Equatable {
     private(set) var portText: [UInt8] = []
 
     enum Fault: Error, Equatable {
-        case prefix, https, noHost, port, address
+        case prefix, noHost, port, address
 
         /// nginx's wording.
         func message(for url: [UInt8]) -> String {
             let text = String(decoding: url, as: UTF8.self)
             switch self {
             case .prefix: return "invalid URL prefix in \"\(text)\""
-            case .https: return "https protocol requires SSL support in \"\(text)\""
             case .noHost: return "no host in upstream \"\(text)\""
             case .port: return "invalid port in upstream \"\(text)\""
             case .address: return "invalid host in upstream \"\(text)\""
@@ -30,10 +31,10 @@ struct ProxyURL: Sendable, Equatable {
     }
 
     init(_ url: [UInt8]) throws(Fault) {
-        guard ByteText.matchesIgnoringCase(url, at: 0, Self.http) else {
-            throw ByteText.matchesIgnoringCase(url, at: 0, Self.https) ? .https : .prefix
-        }
-        let start = Self.http.count
+        isTLS = ByteText.matchesIgnoringCase(url, at: 0, Self.https)
+        guard isTLS || ByteText.matchesIgnoringCase(url, at: 0, Self.http) else { throw .prefix }
+        if isTLS { port = 443 }
+        let start = isTLS ? Self.https.count : Self.http.count
         if ByteText.matchesIgnoringCase(url, at: start, Self.unix) {
             try parseUnix(url, from: start + Self.unix.count)
         } else {
@@ -68,7 +69,8 @@ struct ProxyURL: Sendable, Equatable {
         let written = url[start..<hostEnd]
         guard !written.contains(where: { $0 <= 32 || $0 == 127 || $0 == 64 }) else { throw .address }
         host = written.map(ASCII.lowercased)
-        portText = Self.defaultPort
+        let defaultPort = port
+        portText = Array(String(defaultPort).utf8)
         hostField = Array(written)
         guard hostEnd < end else { return }
         guard let value = ASCII.decimal(url.span, hostEnd + 1..<end), (1...65535).contains(value) else {
@@ -76,7 +78,7 @@ struct ProxyURL: Sendable, Equatable {
         }
         port = UInt16(value)
         explicitPort = port
-        guard port != 80 else { return }
+        guard port != defaultPort else { return }
         portText = Array(url[(hostEnd + 1)..<end])
         hostField = Array(url[start..<end])
     }
@@ -84,5 +86,4 @@ struct ProxyURL: Sendable, Equatable {
     private static let http = Array("http://".utf8)
     private static let https = Array("https://".utf8)
     private static let unix = Array("unix:".utf8)
-    private static let defaultPort = Array("80".utf8)
 }

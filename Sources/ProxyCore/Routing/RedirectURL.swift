@@ -11,7 +11,8 @@ package enum RedirectURL {
         guard settings.values.absoluteRedirect, url.first == ByteText.slash else {
             return URIEscape.controls(url)
         }
-        var out = Array("http://".utf8)
+        let isTLS = exchange.client.tls != nil
+        var out = Array(isTLS ? "https://".utf8 : "http://".utf8)
         if settings.values.serverNameInRedirect {
             out.append(contentsOf: exchange.server.name)
         } else if exchange.hostIsGiven {
@@ -20,7 +21,7 @@ package enum RedirectURL {
             appendServerAddress(exchange, to: &out)
         }
         let port = exchange.client.serverPort
-        if settings.values.portInRedirect, port != 80, port != 0 {
+        if settings.values.portInRedirect, port != (isTLS ? 443 : 80), port != 0 {
             out.append(ByteText.colon)
             ASCII.appendDecimal(Int(port), to: &out)
         }

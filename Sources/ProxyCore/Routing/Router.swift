@@ -15,7 +15,7 @@ package enum Router {
 
     /// Decides about a request whose head was parsed and which `Exchange.begin` took up.
     package static func route(_ exchange: Exchange) -> RouteDecision {
-        if let status = takeUp(exchange) { return fail(exchange, status: status) }
+        if let status = takeUp(exchange) ?? tlsRefusal(exchange) { return fail(exchange, status: status) }
         return run(exchange, from: .serverRewrite)
     }
 
@@ -84,6 +84,11 @@ package enum Router {
         guard exchange.method == connectMethod || exchange.method == traceMethod else { return nil }
         exchange.closesConnection = true
         return 405
+    }
+
+    private static func tlsRefusal(_ exchange: Exchange) -> Int? {
+        if let tls = exchange.client.tls { return tls.refusal(of: exchange) }
+        return exchange.client.isPlainOnTLSPort ? 497 : nil
     }
 
     /// What an absolute target stands for; the last slash of `http://host` serves where it has neither.

@@ -1,6 +1,18 @@
-internal import Config
+package import Config
+internal import Patterns
 
 extension ServerNameTable {
+    /// As below, for a name that no request goes with.
+    ///
+    /// - Parameter host: in lower case.
+    /// - Returns: the server whose name fits best, or `nil`.
+    package func server(forName host: [UInt8]) -> VirtualServer? {
+        if let server = exact[host] { return server }
+        if let server = HostWildcards.find(host, leading: leadingWildcards) { return server }
+        if let server = HostWildcards.find(host, trailing: trailingWildcards) { return server }
+        return regexes.first { $0.pattern.matches(host) }?.server
+    }
+
     /// The server whose name fits the exchange's host best, or `nil`. A regular expression leaves its groups in the
     /// exchange.
     func server(for exchange: Exchange) -> VirtualServer? {

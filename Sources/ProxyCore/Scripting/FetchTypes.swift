@@ -4,7 +4,7 @@ package import Wire
 package struct FetchRequest: Sendable, Equatable {
     /// A token (RFC 9110 §9.1), taken as it is written. CONNECT is refused.
     package var method: [UInt8]
-    /// `http://host[:port][/path][?query]`, or `http://unix:/socket[:/path]` as in `proxy_pass`. The name of an
+    /// `http://host[:port][/path][?query]` or `https://…`, or `http://unix:/socket[:/path]` as in `proxy_pass`. The name of an
     /// `upstream` block stands for its peers.
     package var url: [UInt8]
     /// Sent in this order. `Host` and `Connection` stand in place of the ones that are sent otherwise; fields that
@@ -18,6 +18,8 @@ package struct FetchRequest: Sendable, Equatable {
     package var maxBodyBytes: Int
     /// The connection may come from the pool, and may go there afterwards.
     package var keepalive: Bool
+    /// Of `https://`: whether the server's certificate is checked.
+    package var verifiesCertificate = true
 
     package static let defaultTimeout: Int64 = 10_000
     package static let defaultMaxBody = 1 << 20
@@ -84,6 +86,8 @@ package enum FetchFailure: Error, Sendable, Equatable {
     case noConnections
     /// A system call failed, with errno's number and what the system says of it.
     case system(call: String, code: Int32, reason: String)
+    /// TLS: what failed.
+    case handshakeFailed(String)
     case timedOut(Phase)
     /// The server closed before its response was whole.
     case closed(Phase)
@@ -93,8 +97,6 @@ package enum FetchFailure: Error, Sendable, Equatable {
     case unexpectedStatus(Int)
     case tooLarge(limit: Int)
 
-    package static let httpsUnsupported = FetchFailure.invalidRequest("https is not supported yet")
-
     /// What a script is told.
     package var message: String {
         switch self {
@@ -103,6 +105,7 @@ package enum FetchFailure: Error, Sendable, Equatable {
         case .noLivePeers: "no live upstreams"
         case .noConnections: "worker_connections are not enough"
         case .system(let call, let code, let reason): "\(call)() failed (\(code): \(reason))"
+        case .handshakeFailed(let reason): reason
         case .timedOut(let phase): "timeout \(phase.text)"
         case .closed(let phase): "connection closed \(phase.text)"
         case .invalidHead(.headTooLarge):

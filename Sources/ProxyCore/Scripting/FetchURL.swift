@@ -13,7 +13,7 @@ package struct FetchURL: Sendable, Equatable {
         do throws(ProxyURL.Fault) {
             url = try ProxyURL(text)
         } catch {
-            throw error == .https ? .httpsUnsupported : .invalidRequest(error.message(for: text))
+            throw .invalidRequest(error.message(for: text))
         }
         let host = url.hostField
         guard Authority.isValid(host.span, 0..<host.count) else {
@@ -26,7 +26,16 @@ package struct FetchURL: Sendable, Equatable {
         target = uri.isEmpty ? [ByteText.slash] : Array(uri)
     }
 
-    /// The value of `Host`: the port is left out where it is 80.
+    /// `https://`
+    package var isTLS: Bool { url.isTLS }
+
+    /// Without brackets or a port; `localhost` for a UNIX socket.
+    package var host: [UInt8] {
+        if url.host.isEmpty { return Array("localhost".utf8) }
+        return url.host.first == UInt8(ascii: "[") ? Array(url.host.dropFirst().dropLast()) : url.host
+    }
+
+    /// The value of `Host`: the port is left out where it is the scheme's own.
     package var hostField: [UInt8] { url.hostField }
 
     /// Where the request goes; a group among `groups` is known by its name without a port.

@@ -81,11 +81,14 @@ extension VariableTable {
             ASCII.appendDecimal(exchange.receivedHeadBytes + exchange.receivedBodyBytes, to: &out)
             return true
         },
-        VariableRow("scheme", "`http`") { _, out in
-            out.append(contentsOf: "http".utf8)
+        VariableRow("scheme", "`http`, or `https` over TLS") { exchange, out in
+            out.append(contentsOf: exchange.client.tls == nil ? "http".utf8 : "https".utf8)
             return true
         },
-        VariableRow("https", "`on` over TLS, else empty") { _, _ in true },
+        VariableRow("https", "`on` over TLS, else empty") { exchange, out in
+            if exchange.client.tls != nil { out.append(contentsOf: "on".utf8) }
+            return true
+        },
     ]
 
     private static func appendArguments(_ exchange: Exchange, to out: inout [UInt8]) -> Bool {

@@ -30,7 +30,7 @@ package struct VariableRow: Sendable {
 /// All variables with a fixed name. Adding one is a row, in the file of its topic, and a test.
 package enum VariableTable {
     package static let rows =
-        requestRows + connectionRows + responseRows + upstreamRows + webSocketRows + timeRows
+        requestRows + connectionRows + tlsRows + responseRows + upstreamRows + webSocketRows + timeRows
         + processRows
 
     package static let names = Set(rows.map(\.name))

@@ -1,5 +1,6 @@
 internal import EventLoop
 internal import ProxyCore
+internal import TLS
 
 /// A connection of the fetch client: of a fetch, or idle in the pool.
 final class FetchConnection: StreamChannel {
@@ -17,13 +18,18 @@ final class FetchConnection: StreamChannel {
     private var owner: Owner
     private unowned let client: FetchClient
     private let worker: Worker
+    private let tls: TLSTarget?
+    /// While the handshake is under way.
+    private var handshake: UpstreamTLS?
+    private var awaitsHandshakeTurn = false
 
     /// Begins to connect. The caller has reserved the connection, and releases it if this throws.
     ///
     /// - Throws: the call that failed at once.
-    init(to address: PeerAddress, origin: [UInt8], for fetch: FetchHandle, client: FetchClient)
-        throws(SystemError)
-    {
+    init(
+        to address: PeerAddress, tls: TLSTarget?, origin: [UInt8], for fetch: FetchHandle, client: FetchClient
+    ) throws(SystemError) {
+        self.tls = tls
         self.origin = origin
         self.client = client
         worker = client.worker
@@ -45,7 +51,15 @@ final class FetchConnection: StreamChannel {
     }
 
     /// The last request has gone out, and nothing has come that nobody asked for.
-    var isReusable: Bool { isOpen && isDrained && !mayRead && !sawHangup && writeError == 0 }
+    var isReusable: Bool {
+        isOpen && isDrained && !sawHangup && writeError == 0 && (!mayRead || saysNothing)
+    }
+
+    /// TLS alone may have something to say, such as a ticket.
+    private var saysNothing: Bool {
+        guard transport != nil, case .wouldBlock = read() else { return false }
+        return true
+    }
 
     func attach(to fetch: FetchHandle) { owner = .fetch(fetch) }
 
@@ -69,14 +83,29 @@ final class FetchConnection: StreamChannel {
     }
 
     override func becameWritable() {
-        if case .fetch(let fetch) = owner { fetch.connected(error: pendingError) }
+        guard case .fetch(let fetch) = owner else { return }
+        let error = pendingError
+        guard let tls, error == 0 else { return fetch.connected(error: error) }
+        do throws(TLSError) {
+            handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
+            awaitHandshakeTurn()
+        } catch {
+            fetch.handshakeFailed("\(error)")
+        }
+    }
+
+    private func awaitHandshakeTurn() {
+        guard !awaitsHandshakeTurn else { return }
+        awaitsHandshakeTurn = true
+        worker.handshakes.add(self)
     }
 
     override func readable() {
+        if handshake != nil { return awaitHandshakeTurn() }
         switch owner {
         case .fetch(let fetch): fetch.readable()
         // Whatever an idle connection has to say, it is not an answer to anything.
-        case .pool: client.drop(self)
+        case .pool: if !saysNothing { client.drop(self) }
         case .none: break
         }
     }
@@ -94,6 +123,21 @@ final class FetchConnection: StreamChannel {
         case .fetch(let fetch): fetch.timedOut()
         case .pool: client.drop(self)
         case .none: break
+        }
+    }
+}
+
+extension FetchConnection: Handshaking {
+    func stepHandshake() {
+        awaitsHandshakeTurn = false
+        guard isOpen, let handshake, case .fetch(let fetch) = owner else { return }
+        switch handshake.step() {
+        case .established:
+            self.handshake = nil
+            fetch.connected(error: 0)
+            if mayRead { scheduleRead() }
+        case .wantsRead: mayRead = false
+        case .failed(let reason): fetch.handshakeFailed(reason)
         }
     }
 }

@@ -22,6 +22,8 @@ final class FetchHandle {
     private let request: FetchRequest
     private let head: FetchRequestHead
     private let target: ProxyTarget
+    /// The host to speak TLS with; `nil` for plain HTTP.
+    private let tlsName: String?
     private let deadline: Int64
     private var completion: FetchClient.Completion?
     private var stage = Stage.idle
@@ -45,6 +47,7 @@ final class FetchHandle {
     ) throws(FetchFailure) {
         let url = try FetchURL(request.url)
         head = try FetchRequestHead(request, url)
+        tlsName = url.isTLS ? String(decoding: url.host, as: UTF8.self) : nil
         target = url.destination(among: generation.configuration.upstreams)
         self.request = request
         self.client = client
@@ -122,7 +125,7 @@ final class FetchHandle {
     }
 
     private func takeIdle() -> Bool {
-        guard request.keepalive, !isRepeated, let connection = client.takeIdle(to: origin) else {
+        guard request.keepalive, !isRepeated, let connection = client.takeIdle(to: pooledOrigin) else {
             return false
         }
         peers?.statistics.connectionsReused.add()
@@ -131,12 +134,38 @@ final class FetchHandle {
         return true
     }
 
+    /// What connections are known by in the pool: those that may stand for each other.
+    private var pooledOrigin: [UInt8] {
+        guard let tlsName else { return origin }
+        let kind = request.verifiesCertificate ? "https " : "unverified "
+        return Array((kind + tlsName + " ").utf8) + origin
+    }
+
+    private func tlsTarget(_ address: PeerAddress) throws(FetchFailure) -> TLSTarget? {
+        guard let tlsName else { return nil }
+        return try generation.fetchTarget(
+            settings, name: tlsName, address: address.text, verifies: request.verifiesCertificate)
+    }
+
+    func handshakeFailed(_ reason: String) {
+        guard case .connecting = stage else { return }
+        finish(.failure(.handshakeFailed(reason)), peer: .failed)
+    }
+
     private func openConnection() {
         var failure = FetchFailure.noConnections
         while let address = addresses.popLast() {
             guard client.reserve() else { return finish(.failure(.noConnections), peer: .passedOver) }
+            let tls: TLSTarget?
+            do throws(FetchFailure) {
+                tls = try tlsTarget(address)
+            } catch {
+                client.worker.releaseConnection()
+                return finish(.failure(error), peer: .passedOver)
+            }
             do throws(SystemError) {
-                let connection = try FetchConnection(to: address, origin: origin, for: self, client: client)
+                let connection = try FetchConnection(
+                    to: address, tls: tls, origin: pooledOrigin, for: self, client: client)
                 peers?.statistics.connectionsOpened.add()
                 connection.setDeadline(deadline)
                 stage = .connecting(connection)

@@ -1,0 +1,360 @@
+/// TLS with clients.
+extension DirectiveTable {
+    static let tls: [Directive] = [
+        Directive(
+            "ssl_certificate", "file | data:…", in: .httpAndServer, takes: .one,
+            "A certificate with its chain, in PEM. One for each kind of key; with variables, it is looked for in each "
+                + "handshake.",
+            repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            if call.isFirst { scope.tls.certificates = [] }
+            scope.tls.certificates.append(try source(call, scope))
+        },
+        Directive(
+            "ssl_certificate_key", "file | data:…", in: .httpAndServer, takes: .one,
+            "The private key of the certificate in the same place of the order, in PEM.", repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            if call.isFirst { scope.tls.keys = [] }
+            if call.arguments[0].bytes.starts(with: "engine:".utf8) {
+                throw call.failure("found a key of an engine, which Switchyard does not support")
+            }
+            scope.tls.keys.append(try source(call, scope))
+        },
+        Directive(
+            "ssl_password_file", "file", in: .httpAndServer, takes: .one,
+            "Passwords of private keys, one a line, tried in turn."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.passwordFile = file(call, scope)
+        },
+        Directive(
+            "ssl_protocols", "SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .httpAndServer,
+            takes: .atLeast(1), default: "TLSv1.2 TLSv1.3", "Versions that clients may use."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.protocols = try protocols(call)
+        },
+        Directive(
+            "ssl_ciphers", "list", in: .httpAndServer, takes: .one, default: "HIGH:!aNULL:!MD5",
+            "Ciphers of TLS 1.2 and before, in OpenSSL's notation."
+        ) { scope, call in
+            scope.tls.ciphers = word(call)
+        },
+        Directive(
+            "ssl_prefer_server_ciphers", "on | off", in: .httpAndServer, takes: .one, default: "off",
+            "Whether the order of ssl_ciphers comes before the client's."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.prefersServerCiphers = try call.flag(call.arguments[0])
+        },
+        Directive(
+            "ssl_conf_command", "name value", in: .httpAndServer, takes: .two,
+            "A command of OpenSSL's configuration files, such as Ciphersuites. One at a level replaces all of the outer "
+                + "level.",
+            repeats: true
+        ) { scope, call in
+            if call.isFirst { scope.tls.commands = [] }
+            scope.tls.commands.append(command(call))
+        },
+        Directive(
+            "ssl_ecdh_curve", "auto | curve:…", in: .httpAndServer, takes: .one, default: "auto",
+            "Groups for the key exchange, by OpenSSL's names."
+        ) { scope, call in
+            scope.tls.curves = call.arguments[0].text == "auto" ? nil : word(call)
+        },
+        Directive(
+            "ssl_dhparam", "file", in: .httpAndServer, takes: .one,
+            "Parameters of ciphers with DHE, in PEM; without it these are not used."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.dhParameters = file(call, scope)
+        },
+        Directive(
+            "ssl_session_cache", "off | none | [builtin[:sessions]] [shared:name:size]", in: .httpAndServer,
+            takes: .between(1, 2), default: "none",
+            "Where sessions are kept that are not in tickets. A shared one is kept across reloads."
+        ) { scope, call throws(ConfigDiagnostic) in
+            try sessionCache(&scope, call)
+        },
+        Directive(
+            "ssl_session_tickets", "on | off", in: .httpAndServer, takes: .one, default: "on",
+            "Whether sessions are resumed by tickets, which the client keeps."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.sessionTickets = try call.flag(call.arguments[0])
+        },
+        Directive(
+            "ssl_session_ticket_key", "file", in: .httpAndServer, takes: .one,
+            "48 or 80 random bytes that tickets are encrypted with; further files only open tickets. Without it, keys "
+                + "are the process's own, and change each hour.",
+            repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            if call.isFirst { scope.tls.ticketKeys = [] }
+            scope.tls.ticketKeys.append(file(call, scope))
+        },
+        Directive(
+            "ssl_session_timeout", "time", in: .httpAndServer, takes: .one, default: "5m",
+            "How long a session may be resumed."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.sessionTimeout = try call.seconds(call.arguments[0])
+        },
+        Directive(
+            "ssl_buffer_size", "size", in: .httpAndServer, takes: .one, default: "16k",
+            "The most that goes into one record."
+        ) { scope, call throws(ConfigDiagnostic) in
+            let size = try call.size(call.arguments[0])
+            guard size > 0 else { throw call.failure(found: call.arguments[0], expected: "a size above 0") }
+            scope.tls.bufferSize = size
+        },
+        Directive(
+            "ssl_reject_handshake", "on | off", in: .httpAndServer, takes: .one, default: "off",
+            "Ends handshakes for the server with the alert unrecognized_name."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.rejectsHandshakes = try call.flag(call.arguments[0])
+        },
+        Directive(
+            "ssl_early_data", "on | off", in: .httpAndServer, takes: .one, default: "off",
+            "Accepted as off: requests that somebody could send again are not taken."
+        ) { _, call throws(ConfigDiagnostic) in
+            guard try !call.flag(call.arguments[0]) else {
+                throw call.failure(
+                    found: call.arguments[0], expected: "\"off\": early data is not supported")
+            }
+        },
+    ]
+
+    /// Certificates of clients, and what the server's own comes with.
+    static let tlsVerification: [Directive] = [
+        Directive(
+            "ssl_verify_client", "on | off | optional | optional_no_ca", in: .httpAndServer, takes: .one,
+            default: "off",
+            "Whether clients are asked for a certificate. A bad or missing one is answered over HTTP, by 495 and 496 for "
+                + "error_page, which clients see as 400."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.verifyClient = try call.choice(
+                call.arguments[0],
+                [
+                    "off": ServerTLSSettings.ClientVerification.off, "on": .on, "optional": .optional,
+                    "optional_no_ca": .optionalWithoutAuthority,
+                ])
+        },
+        Directive(
+            "ssl_verify_depth", "number", in: .httpAndServer, takes: .one, default: "1",
+            "How long the chain of a client's certificate may be."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.verifyDepth = try call.number(call.arguments[0], in: 0...100)
+        },
+        Directive(
+            "ssl_client_certificate", "file", in: .httpAndServer, takes: .one,
+            "Authorities for clients' certificates, in PEM; clients are told their names."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.clientCertificate = file(call, scope)
+        },
+        Directive(
+            "ssl_trusted_certificate", "file", in: .httpAndServer, takes: .one,
+            "Further authorities, in PEM, that clients are not told of."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.trustedCertificate = file(call, scope)
+        },
+        Directive(
+            "ssl_crl", "file", in: .httpAndServer, takes: .one,
+            "Lists of revoked certificates, in PEM: one for each authority of a chain."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.revocationLists = file(call, scope)
+        },
+        Directive(
+            "ssl_stapling", "on | off", in: .httpAndServer, takes: .one, default: "off",
+            "Whether handshakes carry an OCSP response for the server's certificate."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.stapling = try call.flag(call.arguments[0])
+        },
+        Directive(
+            "ssl_stapling_file", "file", in: .httpAndServer, takes: .one, "The OCSP response, in DER."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.staplingFile = file(call, scope)
+        },
+        Directive(
+            "ssl_stapling_responder", "url", in: .httpAndServer, takes: .one,
+            "Accepted: OCSP responses come from ssl_stapling_file alone."
+        ) { scope, call in
+            scope.tls.staplingResponder = word(call)
+        },
+        Directive(
+            "ssl_stapling_verify", "on | off", in: .httpAndServer, takes: .one, default: "off",
+            "Accepted: what ssl_stapling_file holds is sent as it is."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.verifiesStaple = try call.flag(call.arguments[0])
+        },
+    ]
+
+    /// TLS with upstreams.
+    static let proxyTLS: [Directive] = [
+        Directive(
+            "proxy_ssl_name", "name", in: .levels, takes: .one, default: "$proxy_host",
+            "The name that an upstream's certificate is checked for, and that is sent with proxy_ssl_server_name."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.name = try scope.compilation.template(call.arguments[0], in: call.name)
+        },
+        .flag(
+            "proxy_ssl_server_name", \.proxyTLS.sendsServerName, default: "off",
+            "Whether upstreams are told the name (SNI)."),
+        .flag(
+            "proxy_ssl_verify", \.proxyTLS.verifies, default: "off",
+            "Whether upstreams' certificates are checked. A bad one is a failed attempt."),
+        Directive(
+            "proxy_ssl_verify_depth", "number", in: .levels, takes: .one, default: "1",
+            "How long the chain of an upstream's certificate may be."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.verifyDepth = try call.number(call.arguments[0], in: 0...100)
+        },
+        Directive(
+            "proxy_ssl_trusted_certificate", "file", in: .levels, takes: .one,
+            "Authorities for upstreams' certificates, in PEM."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.trustedCertificate = file(call, scope)
+        },
+        Directive(
+            "proxy_ssl_crl", "file", in: .levels, takes: .one,
+            "Lists of revoked certificates, in PEM: one for each authority of a chain."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.revocationLists = file(call, scope)
+        },
+        Directive(
+            "proxy_ssl_certificate", "file", in: .levels, takes: .one,
+            "The certificate that upstreams are shown, in PEM."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.certificate = try fixedFile(call, scope)
+        },
+        Directive(
+            "proxy_ssl_certificate_key", "file", in: .levels, takes: .one, "Its private key, in PEM."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.key = try fixedFile(call, scope)
+        },
+        Directive(
+            "proxy_ssl_password_file", "file", in: .levels, takes: .one,
+            "Passwords of private keys, one a line, tried in turn."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.passwordFile = file(call, scope)
+        },
+        Directive(
+            "proxy_ssl_protocols", "SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .levels,
+            takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3", "Versions that upstreams may use."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.protocols = try protocols(call)
+        },
+        Directive(
+            "proxy_ssl_ciphers", "list", in: .levels, takes: .one, default: "DEFAULT",
+            "Ciphers of TLS 1.2 and before, in OpenSSL's notation."
+        ) { scope, call in
+            scope.settings.proxyTLS.ciphers = word(call)
+        },
+        Directive(
+            "proxy_ssl_conf_command", "name value", in: .levels, takes: .two,
+            "A command of OpenSSL's configuration files. One at a level replaces all of the outer levels.",
+            repeats: true
+        ) { scope, call in
+            if call.isFirst { scope.settings.proxyTLS.commands = [] }
+            scope.settings.proxyTLS.commands.append(command(call))
+        },
+        .flag(
+            "proxy_ssl_session_reuse", \.proxyTLS.reusesSessions, default: "on",
+            "Whether sessions with upstreams are resumed."),
+    ]
+
+    // MARK: Values
+
+    private static func word(_ call: Call) -> TLSWord {
+        let word = call.arguments[0]
+        return TLSWord(word.text, directive: call.name, position: word.position)
+    }
+
+    private static func command(_ call: Call) -> TLSCommand {
+        let value = call.arguments[1]
+        return TLSCommand(
+            name: call.arguments[0].text,
+            value: TLSWord(value.text, directive: call.name, position: value.position))
+    }
+
+    private static func file(_ call: Call, _ scope: Scope) -> TLSSource {
+        let word = call.arguments[0]
+        let path = Paths.path(word.text, under: scope.compilation.configurationDirectory)
+        return TLSSource(.file(path), directive: call.name, position: word.position)
+    }
+
+    private static func fixedFile(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {
+        let word = call.arguments[0]
+        guard !TemplateParser.hasVariables(word.bytes) else {
+            throw call.failure(found: word, expected: "a file: variables are not supported here")
+        }
+        return try source(call, scope)
+    }
+
+    private static func source(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {
+        let word = call.arguments[0]
+        guard !word.bytes.isEmpty else { throw call.failure(found: word, expected: "a file, or \"data:…\"") }
+        if TemplateParser.hasVariables(word.bytes) {
+            let template = try scope.compilation.template(word, in: call.name)
+            return TLSSource(
+                .template(template, directory: scope.compilation.configurationDirectory),
+                directive: call.name, position: word.position)
+        }
+        if let data = word.value(after: "data:") {
+            return TLSSource(.data(data.bytes), directive: call.name, position: word.position)
+        }
+        return file(call, scope)
+    }
+
+    private static func protocols(_ call: Call) throws(ConfigDiagnostic) -> TLSProtocols {
+        var protocols: TLSProtocols = []
+        for word in call.arguments {
+            protocols.formUnion(
+                try call.choice(
+                    word,
+                    [
+                        "SSLv3": TLSProtocols.ssl3, "TLSv1": .tls1, "TLSv1.1": .tls1_1, "TLSv1.2": .tls1_2,
+                        "TLSv1.3": .tls1_3,
+                    ]))
+        }
+        return protocols
+    }
+
+    private static func sessionCache(_ scope: inout Scope, _ call: Call) throws(ConfigDiagnostic) {
+        var cache: ServerTLSSettings.SessionCache?
+        for word in call.arguments {
+            if word.text == "off" || word.text == "none" {
+                cache = word.text == "off" ? .off : ServerTLSSettings.SessionCache.none
+            } else if word.text == "builtin" {
+                if cache == nil { cache = .builtin(nil) }
+            } else if let count = word.value(after: "builtin:") {
+                let number = try call.number(count, in: 1...Int(Int32.max))
+                if cache == nil { cache = .builtin(number) }
+            } else if let zone = word.value(after: "shared:") {
+                let parts = zone.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+                guard parts.count == 2, !parts[0].isEmpty else {
+                    throw call.failure(found: word, expected: "\"shared:name:size\"")
+                }
+                let name = String(decoding: parts[0], as: UTF8.self)
+                let size = try call.size(zone.replacing(Array(parts[1])))
+                guard size >= 32 * 1024 else {
+                    throw call.failure("session cache \"\(name)\" is too small", at: word)
+                }
+                try scope.compilation.noteSessionCache(name, size: size, call, word)
+                cache = .shared(name: name, size: size)
+            } else {
+                throw call.failure(
+                    found: word, expected: "\"off\", \"none\", \"builtin[:sessions]\" or \"shared:name:size\""
+                )
+            }
+        }
+        if let cache { scope.tls.sessionCache = cache }
+    }
+}
+
+extension Compilation {
+    /// A cache has one size, wherever it is named.
+    fileprivate func noteSessionCache(
+        _ name: String, size: Int, _ call: Call, _ word: Word
+    ) throws(ConfigDiagnostic) {
+        if let known = sessionCaches[name], known != size {
+            throw call.failure(
+                "the size \(size) of shared memory zone \"\(name)\" conflicts with already declared size \(known)",
+                at: word)
+        }
+        sessionCaches[name] = size
+    }
+}

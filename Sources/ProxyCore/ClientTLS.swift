@@ -1,0 +1,16 @@
+/// What a client's TLS session has to say, for variables and for the decision whether a request is taken.
+package protocol ClientTLS: AnyObject {
+    /// Appends a value, or returns false where there is none.
+    func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool
+
+    /// The status to refuse a request with whose server is known by now: 421, 495 or 496. `nil` to go on.
+    func refusal(of exchange: Exchange) -> Int?
+}
+
+package enum ClientTLSFact: Sendable {
+    case version, cipher, ciphers, curve, curves, serverName, applicationProtocol, sessionID, sessionReused
+    /// `NONE`, `SUCCESS` or `FAILED:reason`.
+    case verification
+    case certificate, subject, issuer, legacySubject, legacyIssuer, serial, fingerprint, start, end,
+        remainingDays
+}

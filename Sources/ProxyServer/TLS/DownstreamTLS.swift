@@ -1,0 +1,202 @@
+internal import Config
+internal import EventLoop
+internal import LuaHooks
+internal import ProxyCore
+internal import TLS
+internal import Wire
+
+/// TLS on one client's connection: which server its handshake is under, and what there is to say of it.
+final class DownstreamTLS: TLSServerPolicy, ClientTLS {
+    let session: TLSSession
+    let transport: TLSTransport
+    private let listener: TLSListener
+    private unowned let worker: Worker
+    private let serial: UInt64
+    /// The server that the handshake is under, and the one whose certificate that is.
+    private(set) var server: VirtualServer
+    private(set) var certificateServer: TLSServer
+    /// The client's name led to it.
+    private var wasNamed = false
+    /// What scripts are being asked.
+    var request: CertificateRequest?
+    /// Whose servers these are; until the handshake has ended.
+    var generation: WorkerGeneration?
+
+    init(
+        _ listener: TLSListener, on connection: DownstreamConnection, serial: UInt64
+    ) throws(TLSError) {
+        self.listener = listener
+        self.serial = serial
+        worker = connection.worker
+        generation = connection.worker.current
+        certificateServer = listener.defaultServer
+        server = listener.defaultServer.server
+        session = try TLSSession(
+            server: listener.defaultServer.context, descriptor: connection.descriptor,
+            scratch: connection.worker.tlsScratch)
+        transport = TLSTransport(session, on: connection)
+        session.policy = self
+    }
+
+    var listenerName: String { listener.name }
+
+    // MARK: The handshake
+
+    func context(for hello: TLSHello) -> TLSContext? {
+        if var name = hello.serverName?.map(ASCII.lowercased) {
+            if name.last == UInt8(ascii: ".") { name.removeLast() }
+            if let (server, tls) = listener.find(name) {
+                self.server = server
+                certificateServer = tls
+                wasNamed = true
+            }
+        }
+        return certificateServer.context
+    }
+
+    /// What the server's `certificate` hooks are asked with; `nil` where it has none.
+    func certificateHello(_ facts: ClientFacts) -> CertificateRequest.Hello? {
+        guard server.tls.asksScripts else { return nil }
+        var hello = CertificateRequest.Hello()
+        hello.serverName = session.hello.serverName
+        hello.protocols = session.hello.protocols
+        hello.versions = session.hello.versions
+        hello.ciphers = session.hello.ciphers
+        hello.address = facts.address
+        hello.port = facts.port
+        return hello
+    }
+
+    /// Has the session use what a script gave.
+    ///
+    /// - Returns: what is wrong with it.
+    func use(certificate: [UInt8], key: [UInt8]) -> String? {
+        func source(_ text: [UInt8], _ directive: String) -> TLSSource {
+            let isText = text.starts(with: "-----BEGIN".utf8) || text.contains(UInt8(ascii: "\n"))
+            return TLSSource(
+                isText ? .data(text) : .file(String(decoding: text, as: UTF8.self)), directive: directive,
+                position: SourcePosition(file: "", line: 0, column: 0))
+        }
+        do throws(ConfigDiagnostic) {
+            let identity = try TLSFiles.identity(
+                source(certificate, "certificate"), source(key, "key"), passwords: certificateServer.passwords)
+            do throws(TLSError) {
+                try session.use(identity)
+                return nil
+            } catch {
+                return "\(error)"
+            }
+        } catch {
+            return error.message
+        }
+    }
+
+    /// Has the session use the certificates whose names have variables in them.
+    ///
+    /// - Returns: what is wrong with them, in which case the handshake cannot go on.
+    func provideIdentities(rendering: (Template) -> [UInt8]) -> String? {
+        for (certificate, key) in certificateServer.lateIdentities {
+            do throws(ConfigDiagnostic) {
+                let identity = try TLSFiles.identity(
+                    Self.rendered(certificate, rendering), Self.rendered(key, rendering),
+                    passwords: certificateServer.passwords)
+                do throws(TLSError) {
+                    try session.use(identity)
+                } catch {
+                    return "\(error)"
+                }
+            } catch {
+                return error.message
+            }
+        }
+        return nil
+    }
+
+    private static func rendered(_ source: TLSSource, _ rendering: (Template) -> [UInt8]) -> TLSSource {
+        guard case .template(let template, let directory) = source.contents else { return source }
+        let value = rendering(template)
+        let data = Array("data:".utf8)
+        var result = source
+        if value.starts(with: data) {
+            result.contents = .data(Array(value[data.count...]))
+        } else {
+            let path = String(decoding: value, as: UTF8.self)
+            result.contents = .file(path.hasPrefix("/") || directory.isEmpty ? path : directory + "/" + path)
+        }
+        return result
+    }
+
+    // MARK: Requests
+
+    func refusal(of exchange: Exchange) -> Int? {
+        let asked = exchange.server.tls.verifyClient
+        guard asked != .off else { return nil }
+        if exchange.server !== server, wasNamed || server.tls.verifyClient != .off {
+            log("client attempted to request the server name different from the one that was negotiated")
+            return 421
+        }
+        switch session.verification {
+        case .passed: return nil
+        case .none:
+            guard asked == .on else { return nil }
+            log("client sent no required SSL certificate")
+            return 496
+        case .unknownAuthority(let code, let reason):
+            if asked == .optionalWithoutAuthority { return nil }
+            log("client SSL certificate verify error: (\(code):\(reason))")
+            return 495
+        case .failed(let code, let reason):
+            log("client SSL certificate verify error: (\(code):\(reason))")
+            return 495
+        }
+    }
+
+    private func log(_ message: String) {
+        worker.current.generation.errorLogger.log(
+            .info, connection: serial, message + " while reading client request headers")
+    }
+
+    func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool {
+        guard let value = value(of: fact) else { return false }
+        out.append(contentsOf: value)
+        return true
+    }
+
+    private func value(of fact: ClientTLSFact) -> [UInt8]? {
+        switch fact {
+        case .version: Array(session.version.utf8)
+        case .cipher: Array(session.cipher.utf8)
+        case .ciphers: Array(session.offeredCiphers.utf8)
+        case .curve: Array(session.group.utf8)
+        case .curves: Array(session.offeredGroups.utf8)
+        case .serverName: session.hello.serverName
+        case .applicationProtocol: session.applicationProtocol
+        case .sessionID: session.sessionID.flatMap(Self.hexadecimal)
+        case .sessionReused: [UInt8(ascii: session.isResumed ? "r" : ".")]
+        case .verification: Array(verificationText.utf8)
+        case .certificate: session.peerCertificate(.pem)
+        case .subject: session.peerCertificate(.subject)
+        case .issuer: session.peerCertificate(.issuer)
+        case .legacySubject: session.peerCertificate(.legacySubject)
+        case .legacyIssuer: session.peerCertificate(.legacyIssuer)
+        case .serial: session.peerCertificate(.serial)
+        case .fingerprint: session.peerCertificate(.fingerprint)
+        case .start: session.peerCertificate(.start)
+        case .end: session.peerCertificate(.end)
+        case .remainingDays: session.peerCertificate(.remainingDays)
+        }
+    }
+
+    private var verificationText: String {
+        switch session.verification {
+        case .none: "NONE"
+        case .passed: "SUCCESS"
+        case .failed(_, let reason), .unknownAuthority(_, let reason): "FAILED:\(reason)"
+        }
+    }
+
+    private static func hexadecimal(_ byte: UInt8) -> [UInt8] {
+        let digits = Array("0123456789abcdef".utf8)
+        return [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+    }
+}

@@ -1,0 +1,79 @@
+internal import Config
+internal import TLS
+
+/// Reads what TLS settings name, and says what is wrong with it in nginx's words.
+struct TLSFiles {
+    static func read(_ source: TLSSource, _ what: String) throws(ConfigDiagnostic) -> [UInt8] {
+        switch source.contents {
+        case .data(let bytes): return bytes
+        case .template: return []
+        case .file(let path):
+            switch ConfigurationFiles.disk.read(path) {
+            case .success(let bytes): return bytes
+            case .failure(let failure):
+                throw diagnostic(source, "cannot load \(what) \"\(path)\": \(failure.reason)")
+            }
+        }
+    }
+
+    static func diagnostic(_ source: TLSSource, _ message: String) -> ConfigDiagnostic {
+        ConfigDiagnostic(position: source.position, directive: source.directive, message: message)
+    }
+
+    /// Runs what takes the contents of `source`.
+    static func apply(
+        _ source: TLSSource, _ what: String, _ body: ([UInt8]) throws(TLSError) -> Void
+    ) throws(ConfigDiagnostic) {
+        let bytes = try read(source, what)
+        do throws(TLSError) {
+            try body(bytes)
+        } catch {
+            throw diagnostic(source, "cannot load \(what) \"\(source.name)\": \(error)")
+        }
+    }
+
+    static func apply(_ word: TLSWord, _ body: (String) throws(TLSError) -> Void) throws(ConfigDiagnostic) {
+        do throws(TLSError) {
+            try body(word.text)
+        } catch {
+            throw ConfigDiagnostic(position: word.position, directive: word.directive, message: "\(error)")
+        }
+    }
+
+    static func apply(_ commands: [TLSCommand], to context: TLSContext) throws(ConfigDiagnostic) {
+        for command in commands {
+            try apply(command.value) { value throws(TLSError) in
+                try context.apply(command: command.name, value)
+            }
+        }
+    }
+
+    /// One password a line.
+    static func passwords(_ source: TLSSource?) throws(ConfigDiagnostic) -> [[UInt8]] {
+        guard let source else { return [] }
+        return try read(source, "password file").split(separator: UInt8(ascii: "\n")).map { line in
+            Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+        }
+    }
+
+    static func identity(
+        _ certificate: TLSSource, _ key: TLSSource, passwords: [[UInt8]]
+    ) throws(ConfigDiagnostic) -> TLSIdentity {
+        let chain = try read(certificate, "certificate")
+        let secret = try read(key, "certificate key")
+        do throws(TLSIdentity.Fault) {
+            return try TLSIdentity(certificates: chain, key: secret, passwords: passwords)
+        } catch {
+            switch error {
+            case .certificate(let error):
+                throw diagnostic(certificate, "cannot load certificate \"\(certificate.name)\": \(error)")
+            case .key(let error):
+                throw diagnostic(key, "cannot load certificate key \"\(key.name)\": \(error)")
+            }
+        }
+    }
+}
+
+extension TLSVersions {
+    init(_ protocols: TLSProtocols) { self.init(rawValue: protocols.rawValue) }
+}

@@ -1,0 +1,313 @@
+internal import Config
+internal import ProxyCore
+internal import TLS
+
+/// Makes the `TLSSetup` of a configuration. It reads files, so only the control thread uses it.
+struct TLSLoader {
+    private let configuration: Configuration
+    private let commons: TLSCommons
+    private var diagnostics: [ConfigDiagnostic] = []
+
+    static func load(
+        _ configuration: Configuration, _ commons: TLSCommons, _ diagnostics: inout [ConfigDiagnostic]
+    ) -> TLSSetup {
+        var loader = TLSLoader(configuration: configuration, commons: commons)
+        let setup = loader.load()
+        // Several locations may have inherited one fault.
+        for diagnostic in loader.diagnostics where !diagnostics.contains(diagnostic) {
+            diagnostics.append(diagnostic)
+        }
+        return setup
+    }
+
+    private init(configuration: Configuration, commons: TLSCommons) {
+        self.configuration = configuration
+        self.commons = commons
+    }
+
+    private mutating func load() -> TLSSetup {
+        var servers: [ObjectIdentifier: TLSServer] = [:]
+        var seen: Set<ObjectIdentifier> = []
+        for listener in configuration.listeners {
+            for server in listener.servers where seen.insert(ObjectIdentifier(server)).inserted {
+                guard server.tls.isUsable else { continue }
+                do throws(ConfigDiagnostic) {
+                    servers[ObjectIdentifier(server)] = try makeServer(server)
+                } catch {
+                    diagnostics.append(error)
+                }
+            }
+        }
+        let listeners = configuration.listeners.map { listener -> TLSListener? in
+            guard listener.isTLS else { return nil }
+            let missing = Self.serverWithoutCertificate(listener)
+            if let missing {
+                let message =
+                    "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive"
+                diagnostics.append(
+                    ConfigDiagnostic(
+                        position: missing.tls.listensAt ?? listener.defaultServer.tls.listensAt,
+                        directive: "listen", message: message))
+            }
+            guard let first = servers[ObjectIdentifier(listener.defaultServer)] else { return nil }
+            return TLSListener(listener, defaultServer: first, servers: servers)
+        }
+        return TLSSetup(servers: servers, listeners: listeners, upstreams: loadUpstreams())
+    }
+
+    /// As nginx: others may do with the default server's certificate, unless that has none because it rejects.
+    private static func serverWithoutCertificate(_ listener: Listener) -> VirtualServer? {
+        let first = listener.defaultServer
+        if !first.tls.certificates.isEmpty || first.tls.asksScripts { return nil }
+        guard first.tls.rejectsHandshakes else { return first }
+        return listener.servers.first { !$0.tls.isUsable }
+    }
+
+    // MARK: Servers
+
+    private func makeServer(_ server: VirtualServer) throws(ConfigDiagnostic) -> TLSServer {
+        let settings = server.tls
+        let context = try makeContext(.server)
+        context.allow(TLSVersions(settings.protocols))
+        context.setRecordSize(settings.bufferSize)
+        context.offer([Array("http/1.1".utf8)])
+        if settings.rejectsHandshakes { context.rejectHandshakes() }
+        let passwords = try TLSFiles.passwords(settings.passwordFile)
+        let (late, digests) = try loadIdentities(settings, into: context, passwords)
+        try loadAuthorities(settings, into: context)
+        try TLSFiles.apply(
+            settings.ciphers ?? TLSWord(Self.defaultCiphers, directive: "ssl_ciphers", position: Self.nowhere)
+        ) { list throws(TLSError) in
+            try context.setCiphers(list)
+        }
+        if settings.prefersServerCiphers { context.preferOwnCiphers() }
+        if let curves = settings.curves {
+            try TLSFiles.apply(curves) { list throws(TLSError) in try context.setGroups(list) }
+        }
+        if let parameters = settings.dhParameters {
+            try TLSFiles.apply(parameters, "Diffie-Hellman parameters") { text throws(TLSError) in
+                try context.setParameters(text)
+            }
+        }
+        try loadSessions(server, into: context, digests)
+        if settings.stapling, let file = settings.staplingFile {
+            try TLSFiles.apply(file, "OCSP response") { bytes throws(TLSError) in try context.setStaple(bytes)
+            }
+        }
+        try TLSFiles.apply(settings.commands, to: context)
+        return TLSServer(server, context, lateIdentities: late, passwords: passwords)
+    }
+
+    /// What scripts fetch over. Read when it is first needed.
+    static func fetchUpstream(
+        trusting trusted: TLSSource?, verifies: Bool
+    ) throws(ConfigDiagnostic) -> TLSUpstream {
+        var settings = ProxyTLSSettings()
+        settings.sendsServerName = true
+        settings.verifies = verifies
+        settings.protocols = [.tls1_2, .tls1_3]
+        let context: TLSContext
+        do throws(TLSError) {
+            context = try TLSContext(.client)
+            if verifies, trusted == nil { try context.trustSystem() }
+        } catch {
+            throw ConfigDiagnostic(position: nil, message: "\(error)")
+        }
+        context.allow(TLSVersions(settings.protocols))
+        if verifies, let trusted {
+            try TLSFiles.apply(trusted, "trusted certificate") { text throws(TLSError) in
+                try context.trust(text, tellsClients: false)
+            }
+        }
+        return TLSUpstream(settings, context)
+    }
+
+    private static let defaultCiphers = "HIGH:!aNULL:!MD5"
+    private static let nowhere = SourcePosition(file: "", line: 0, column: 0)
+
+    private func makeContext(_ role: TLSContext.Role) throws(ConfigDiagnostic) -> TLSContext {
+        do throws(TLSError) {
+            return try TLSContext(role)
+        } catch {
+            throw ConfigDiagnostic(position: nil, message: "\(error)")
+        }
+    }
+
+    private func loadIdentities(
+        _ settings: ServerTLSSettings, into context: TLSContext, _ passwords: [[UInt8]]
+    ) throws(ConfigDiagnostic) -> (late: [(certificate: TLSSource, key: TLSSource)], digests: [UInt8]) {
+        var late: [(certificate: TLSSource, key: TLSSource)] = []
+        var digests: [UInt8] = []
+        for (index, certificate) in settings.certificates.enumerated() {
+            guard settings.keys.indices.contains(index) else {
+                throw TLSFiles.diagnostic(
+                    certificate,
+                    "no \"ssl_certificate_key\" is defined for certificate \"\(certificate.name)\"")
+            }
+            let key = settings.keys[index]
+            if certificate.hasVariables || key.hasVariables {
+                late.append((certificate, key))
+                continue
+            }
+            let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+            digests += identity.digest
+            do throws(TLSError) {
+                try context.use(identity)
+            } catch {
+                throw TLSFiles.diagnostic(
+                    key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
+            }
+        }
+        if !late.isEmpty || settings.asksScripts { context.askForIdentity() }
+        return (late, digests)
+    }
+
+    private func loadAuthorities(
+        _ settings: ServerTLSSettings, into context: TLSContext
+    ) throws(ConfigDiagnostic) {
+        if settings.verifyClient != .off {
+            if settings.clientCertificate == nil, settings.trustedCertificate == nil,
+                settings.verifyClient != .optionalWithoutAuthority
+            {
+                throw ConfigDiagnostic(
+                    position: settings.certificates.first?.position ?? settings.listensAt,
+                    directive: "ssl_verify_client", message: "no ssl_client_certificate for ssl_verify_client"
+                )
+            }
+            let mode: TLSContext.ClientVerification =
+                switch settings.verifyClient {
+                case .off: .off
+                case .on: .required
+                case .optional: .optional
+                case .optionalWithoutAuthority: .optionalWithoutAuthority
+                }
+            context.verifyClients(mode, depth: settings.verifyDepth)
+        }
+        if let file = settings.clientCertificate {
+            try TLSFiles.apply(file, "client certificate") { text throws(TLSError) in
+                try context.trust(text, tellsClients: true)
+            }
+        }
+        if let file = settings.trustedCertificate {
+            try TLSFiles.apply(file, "trusted certificate") { text throws(TLSError) in
+                try context.trust(text, tellsClients: false)
+            }
+        }
+        if let file = settings.revocationLists {
+            try TLSFiles.apply(file, "revocation list") { text throws(TLSError) in try context.revoke(text) }
+        }
+    }
+
+    private func loadSessions(
+        _ server: VirtualServer, into context: TLSContext, _ digests: [UInt8]
+    ) throws(ConfigDiagnostic) {
+        let settings = server.tls
+        let caching: TLSContext.SessionCaching =
+            switch settings.sessionCache {
+            case .off: .off
+            case .none: .none
+            case .builtin(let count): .builtin(count)
+            case .shared(let name, let size): .shared(commons.cache(named: name, size: size))
+            }
+        var tickets: TLSTicketKeys?
+        if settings.sessionTickets {
+            tickets = commons.ticketKeys
+            var files: [[UInt8]] = []
+            for file in settings.ticketKeys {
+                let bytes = try TLSFiles.read(file, "session ticket key")
+                guard bytes.count == 48 || bytes.count == 80 else {
+                    throw TLSFiles.diagnostic(file, "\"\(file.name)\" must be 48 or 80 bytes")
+                }
+                files.append(bytes)
+            }
+            if !files.isEmpty { tickets = TLSTicketKeys(files: files) }
+        }
+        // A session of one server must not do for another that asks for other certificates.
+        var name = Array("HTTP".utf8) + server.name + digests
+        name += Array("\(settings.verifyClient) \(settings.verifyDepth)".utf8)
+        for file in [settings.clientCertificate, settings.trustedCertificate, settings.revocationLists] {
+            if let file { name += try TLSFiles.read(file, "certificate") }
+            name.append(0)
+        }
+        context.setSessions(caching, timeout: settings.sessionTimeout, tickets: tickets, contextName: name)
+    }
+
+    // MARK: Upstreams
+
+    private mutating func loadUpstreams() -> [ProxyTLSSettings: TLSUpstream] {
+        var wanted: Set<ProxyTLSSettings> = []
+        var order: [ProxyTLSSettings] = []
+        // A script may send a request of any location on over TLS.
+        let hasScripts = !configuration.scripts.isEmpty
+        configuration.forEachLocation { location, _ in
+            var isNeeded = hasScripts
+            if case .proxy(let pass) = location.handler {
+                if case .template = pass.target { isNeeded = true }
+                if pass.isTLS { isNeeded = true }
+            }
+            let settings = location.settings.values.proxyTLS
+            if isNeeded, wanted.insert(settings).inserted { order.append(settings) }
+        }
+        var upstreams: [ProxyTLSSettings: TLSUpstream] = [:]
+        for settings in order {
+            do throws(ConfigDiagnostic) {
+                upstreams[settings] = try makeUpstream(settings)
+            } catch {
+                diagnostics.append(error)
+            }
+        }
+        return upstreams
+    }
+
+    private func makeUpstream(_ settings: ProxyTLSSettings) throws(ConfigDiagnostic) -> TLSUpstream {
+        let context = try makeContext(.client)
+        context.allow(TLSVersions(settings.protocols))
+        if let ciphers = settings.ciphers {
+            try TLSFiles.apply(ciphers) { list throws(TLSError) in try context.setCiphers(list) }
+        }
+        if let certificate = settings.certificate {
+            guard let key = settings.key else {
+                throw TLSFiles.diagnostic(
+                    certificate,
+                    "no \"proxy_ssl_certificate_key\" is defined for certificate \"\(certificate.name)\"")
+            }
+            let passwords = try TLSFiles.passwords(settings.passwordFile)
+            let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+            do throws(TLSError) {
+                try context.use(identity)
+            } catch {
+                throw TLSFiles.diagnostic(
+                    key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
+            }
+        }
+        if settings.verifies {
+            guard let trusted = settings.trustedCertificate else {
+                throw ConfigDiagnostic(
+                    position: nil, directive: "proxy_ssl_verify",
+                    message: "no proxy_ssl_trusted_certificate for proxy_ssl_verify")
+            }
+            try TLSFiles.apply(trusted, "trusted certificate") { text throws(TLSError) in
+                try context.trust(text, tellsClients: false)
+            }
+            context.setVerifyDepth(settings.verifyDepth)
+            if let file = settings.revocationLists {
+                try TLSFiles.apply(file, "revocation list") { text throws(TLSError) in
+                    try context.revoke(text)
+                }
+            }
+        }
+        try TLSFiles.apply(settings.commands, to: context)
+        return TLSUpstream(settings, context)
+    }
+}
+
+extension Listener {
+    /// Each once, the default server first.
+    fileprivate var servers: [VirtualServer] {
+        var seen: Set<ObjectIdentifier> = []
+        let all =
+            [defaultServer] + names.exact.values + names.leadingWildcards.values
+            + names.trailingWildcards.values + names.regexes.map(\.server)
+        return all.filter { seen.insert(ObjectIdentifier($0)).inserted }
+    }
+}

@@ -1,0 +1,79 @@
+internal import Config
+internal import ProxyCore
+internal import TLS
+
+/// The contexts of TLS that a configuration needs, made when it is loaded: a certificate that is no good is found then.
+package final class TLSSetup: Sendable {
+    /// By `ObjectIdentifier` of the server; the configuration, which the generation holds, keeps these its own.
+    private let servers: [ObjectIdentifier: TLSServer]
+    private let listeners: [TLSListener?]
+    /// By settings, of which equal ones share one.
+    private let upstreams: [ProxyTLSSettings: TLSUpstream]
+
+    init(
+        servers: [ObjectIdentifier: TLSServer], listeners: [TLSListener?],
+        upstreams: [ProxyTLSSettings: TLSUpstream]
+    ) {
+        self.servers = servers
+        self.listeners = listeners
+        self.upstreams = upstreams
+    }
+
+    /// `nil` for a listener without TLS.
+    func listener(_ index: Int) -> TLSListener? {
+        listeners.indices.contains(index) ? listeners[index] : nil
+    }
+
+    func upstream(_ settings: ProxyTLSSettings) -> TLSUpstream? { upstreams[settings] }
+}
+
+/// A server's side of TLS.
+final class TLSServer: Sendable {
+    let server: VirtualServer
+    let context: TLSContext
+    /// Pairs with variables, to be read in each handshake.
+    let lateIdentities: [(certificate: TLSSource, key: TLSSource)]
+    let passwords: [[UInt8]]
+
+    init(
+        _ server: VirtualServer, _ context: TLSContext,
+        lateIdentities: [(certificate: TLSSource, key: TLSSource)], passwords: [[UInt8]]
+    ) {
+        self.server = server
+        self.context = context
+        self.lateIdentities = lateIdentities
+        self.passwords = passwords
+    }
+}
+
+/// The servers of a listener with `ssl`.
+final class TLSListener: Sendable {
+    let name: String
+    let defaultServer: TLSServer
+    private let names: ServerNameTable
+    private let servers: [ObjectIdentifier: TLSServer]
+
+    init(_ listener: Listener, defaultServer: TLSServer, servers: [ObjectIdentifier: TLSServer]) {
+        name = listener.address.description
+        names = listener.names
+        self.defaultServer = defaultServer
+        self.servers = servers
+    }
+
+    /// The server of that name, in lower case, and the one whose certificate it has.
+    func find(_ name: [UInt8]) -> (server: VirtualServer, tls: TLSServer)? {
+        guard let server = names.server(forName: name) else { return nil }
+        return (server, servers[ObjectIdentifier(server)] ?? defaultServer)
+    }
+}
+
+/// TLS towards the upstreams of locations with equal settings.
+final class TLSUpstream: Sendable {
+    let settings: ProxyTLSSettings
+    let context: TLSContext
+
+    init(_ settings: ProxyTLSSettings, _ context: TLSContext) {
+        self.settings = settings
+        self.context = context
+    }
+}

@@ -1,0 +1,74 @@
+internal import Config
+internal import EventLoop
+internal import TLS
+
+/// Whom a connection to an upstream speaks TLS with. Connections of equal targets to one address stand for each other.
+struct TLSTarget: Equatable {
+    let upstream: TLSUpstream
+    /// What is sent, and what certificates are checked for, without a port.
+    let name: String
+    /// The last session with the target; `nil` where sessions are not resumed.
+    let resumption: TLSResumption?
+
+    static func == (a: TLSTarget, b: TLSTarget) -> Bool { a.upstream === b.upstream && a.name == b.name }
+}
+
+/// TLS on one connection to a server.
+final class UpstreamTLS {
+    enum Progress {
+        case established
+        case wantsRead
+        /// In nginx's words.
+        case failed(String)
+    }
+
+    let target: TLSTarget
+    let transport: TLSTransport
+    private var session: TLSSession { transport.session }
+
+    /// - Parameters:
+    ///   - target: whom to speak with.
+    ///   - channel: whose connection is made, and whose transport this becomes.
+    ///   - scratch: the worker's.
+    /// - Throws: when OpenSSL is out of memory.
+    init(_ target: TLSTarget, on channel: StreamChannel, scratch: TLSScratch) throws(TLSError) {
+        self.target = target
+        // RFC 6066 §3: an address is no host name.
+        let isAddress = SocketAddress(numericHost: target.name, port: 0) != nil
+        let sendsName = target.upstream.settings.sendsServerName && !isAddress && !target.name.isEmpty
+        let session = try TLSSession(
+            client: target.upstream.context, descriptor: channel.descriptor, scratch: scratch,
+            name: sendsName ? target.name : nil, resumption: target.resumption)
+        transport = TLSTransport(session, on: channel)
+        channel.transport = transport
+    }
+
+    /// Makes one step of the handshake; at its end, the server's certificate is looked at.
+    func step() -> Progress {
+        switch session.handshake() {
+        case .done:
+            if let fault = certificateFault {
+                target.resumption?.forget()
+                return .failed(fault)
+            }
+            return .established
+        case .wantsRead, .wantsIdentity: return .wantsRead
+        case .failed(let error):
+            // A session that the server chokes on is not offered again.
+            target.resumption?.forget()
+            return .failed(error.reason == TLSSession.peerClosed ? error.reason : "\(error)")
+        }
+    }
+
+    private var certificateFault: String? {
+        guard target.upstream.settings.verifies else { return nil }
+        switch session.verification {
+        case .none: return "upstream sent no SSL certificate"
+        case .failed(let code, let reason), .unknownAuthority(let code, let reason):
+            return "upstream SSL certificate verify error: (\(code):\(reason))"
+        case .passed:
+            return session.peerCertificateIs(for: target.name)
+                ? nil : "upstream SSL certificate does not match \"\(target.name)\""
+        }
+    }
+}

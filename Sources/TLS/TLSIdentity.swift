@@ -1,0 +1,163 @@
+internal import COpenSSL
+
+/// A certificate with the chain above it and its private key.
+// What the handles refer to is never changed once it is made, and OpenSSL counts references atomically.
+@safe package final class TLSIdentity: @unchecked Sendable {
+    /// What is wrong with a certificate or a key, in nginx's order of words: `PEM_read_bio_X509() failed (…)`.
+    package enum Fault: Error {
+        case certificate(TLSError)
+        case key(TLSError)
+    }
+
+    /// Owned. The chain is a stack of certificates without the first.
+    let certificate: OpaquePointer
+    let chain: OpaquePointer
+    let key: OpaquePointer
+
+    /// - Parameters:
+    ///   - certificates: PEM; the first is the identity's own, the others lead up to its issuer.
+    ///   - keyText: PEM.
+    ///   - passwords: tried in turn on an encrypted key.
+    /// - Throws: what is wrong with either.
+    package init(certificates: [UInt8], key keyText: [UInt8], passwords: [[UInt8]] = []) throws(Fault) {
+        let list: [OpaquePointer]
+        do throws(TLSError) {
+            unsafe list = try PEM.certificates(certificates)
+        } catch {
+            throw .certificate(error)
+        }
+        guard let first = unsafe list.first, let stack = unsafe OPENSSL_sk_new_null() else {
+            throw .certificate(TLSError("PEM_read_bio_X509", reason: "no certificate found"))
+        }
+        unsafe certificate = first
+        unsafe chain = stack
+        // The stack holds the rest from now on.
+        for index in unsafe list.indices.dropFirst() {
+            _ = unsafe OPENSSL_sk_push(stack, UnsafeRawPointer(list[index]))
+        }
+        do throws(TLSError) {
+            unsafe key = try PEM.privateKey(keyText, passwords: passwords)
+        } catch {
+            unsafe X509_free(first)
+            for index in unsafe list.indices.dropFirst() { unsafe X509_free(list[index]) }
+            unsafe OPENSSL_sk_free(stack)
+            throw .key(error)
+        }
+    }
+
+    deinit {
+        unsafe X509_free(certificate)
+        unsafe OPENSSL_sk_pop_free(chain) { unsafe X509_free(OpaquePointer($0)) }
+        unsafe EVP_PKEY_free(key)
+    }
+
+    /// SHA-1 of the certificate, by which session contexts are told apart.
+    package var digest: [UInt8] { unsafe TLSCertificate.digest(certificate) }
+}
+
+/// Reading PEM.
+enum PEM {
+    /// At least one; the caller's to free.
+    @unsafe static func certificates(_ text: [UInt8]) throws(TLSError) -> [OpaquePointer] {
+        ERR_clear_error()
+        var found: [OpaquePointer] = unsafe []
+        let isSound = unsafe withInput(text) { input -> Bool in
+            // The first may be marked as trusted, with what for; the others are plain.
+            guard let first = unsafe PEM_read_bio_X509_AUX(input, nil, nil, nil) else { return false }
+            unsafe found.append(first)
+            while let next = unsafe PEM_read_bio_X509(input, nil, nil, nil) { unsafe found.append(next) }
+            return endsCleanly()
+        }
+        guard isSound else {
+            let error = TLSError(taking: "PEM_read_bio_X509")
+            for index in unsafe found.indices { unsafe X509_free(found[index]) }
+            throw error
+        }
+        return unsafe found
+    }
+
+    /// The caller's to free.
+    @unsafe static func privateKey(_ text: [UInt8], passwords: [[UInt8]]) throws(TLSError) -> OpaquePointer {
+        var error = TLSError("PEM_read_bio_PrivateKey", reason: "")
+        for password in passwords.isEmpty ? [[]] : passwords {
+            ERR_clear_error()
+            var secret = Password(bytes: password)
+            // The callback is given the address of `secret`, which outlives the call.
+            let key = unsafe withUnsafeMutablePointer(to: &secret) { secret in
+                unsafe withInput(text) { input in
+                    unsafe PEM_read_bio_PrivateKey(input, nil, givePassword, UnsafeMutableRawPointer(secret))
+                }
+            }
+            if let key = unsafe key {
+                ERR_clear_error()
+                return unsafe key
+            }
+            error = TLSError(taking: "PEM_read_bio_PrivateKey")
+        }
+        throw error
+    }
+
+    /// The caller's to free.
+    @unsafe static func revocationLists(_ text: [UInt8]) throws(TLSError) -> [OpaquePointer] {
+        ERR_clear_error()
+        var found: [OpaquePointer] = unsafe []
+        let isSound = unsafe withInput(text) { input -> Bool in
+            while let next = unsafe PEM_read_bio_X509_CRL(input, nil, nil, nil) { unsafe found.append(next) }
+            return unsafe !found.isEmpty && endsCleanly()
+        }
+        guard isSound else {
+            let error = TLSError(taking: "PEM_read_bio_X509_CRL")
+            for index in unsafe found.indices { unsafe X509_CRL_free(found[index]) }
+            throw error
+        }
+        return unsafe found
+    }
+
+    /// Diffie-Hellman parameters; the caller's to free.
+    @unsafe static func parameters(_ text: [UInt8]) throws(TLSError) -> OpaquePointer {
+        ERR_clear_error()
+        let key = unsafe withInput(text) { input in unsafe PEM_read_bio_Parameters(input, nil) }
+        guard let key = unsafe key else { throw TLSError(taking: "PEM_read_bio_DHparams") }
+        return unsafe key
+    }
+
+    /// Reading came to the end of the text rather than to something that is wrong.
+    private static func endsCleanly() -> Bool {
+        let last = ERR_peek_last_error()
+        guard last != 0 else { return true }
+        // The packing of ERR_GET_LIB and ERR_GET_REASON.
+        let library = Int32(truncatingIfNeeded: last >> 23 & 0xFF)
+        let reason = Int32(truncatingIfNeeded: last & 0x7F_FFFF)
+        guard library == ERR_LIB_PEM, reason == PEM_R_NO_START_LINE else { return false }
+        ERR_clear_error()
+        return true
+    }
+
+    @unsafe private static func withInput<Result>(_ text: [UInt8], _ body: (OpaquePointer?) -> Result)
+        -> Result
+    {
+        // The input is read only while the closure runs.
+        unsafe text.withUnsafeBufferPointer { text in
+            let input = unsafe BIO_new_mem_buf(
+                text.baseAddress ?? UnsafePointer(bitPattern: 1), Int32(clamping: text.count))
+            defer { unsafe BIO_free(input) }
+            return unsafe body(input)
+        }
+    }
+}
+
+private struct Password {
+    var bytes: [UInt8]
+}
+
+/// Without an answer from here, libcrypto would ask at the terminal for the password of an encrypted key.
+private func givePassword(
+    _ buffer: UnsafeMutablePointer<CChar>?, _ size: Int32, _: Int32, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+    guard let buffer = unsafe buffer, let context = unsafe context else { return -1 }
+    // `privateKey` passes the address of one for the length of the call.
+    let password = unsafe context.assumingMemoryBound(to: Password.self).pointee.bytes
+    guard !password.isEmpty, password.count <= Int(size) else { return -1 }
+    for index in password.indices { unsafe buffer[index] = CChar(bitPattern: password[index]) }
+    return Int32(password.count)
+}

@@ -1,0 +1,690 @@
+internal import COpenSSL
+internal import Glibc
+
+/// Says under which context a client's handshake goes on.
+package protocol TLSServerPolicy: AnyObject {
+    /// Called once, with the client's first message. `nil` rejects the handshake.
+    func context(for hello: TLSHello) -> TLSContext?
+}
+
+/// One TLS connection over a non-blocking socket, which stays its owner's.
+///
+/// Calls answer as those of such a socket do. Records are written in batches: what the socket did not take is kept here
+/// as ciphertext, and the plaintext in it counts as not taken; as with OpenSSL itself, it must be what the next `write`
+/// begins with.
+///
+/// Confined to its worker's thread.
+@safe package final class TLSSession {
+    package enum Step: Sendable, Equatable {
+        case done
+        /// The peer's next message is needed.
+        case wantsRead
+        /// `use` or `useConfiguredIdentity` is needed.
+        case wantsIdentity
+        case failed(TLSError)
+    }
+
+    package enum ReadResult: Sendable, Equatable {
+        case bytes(Int)
+        case wouldBlock
+        /// With `isProper`, the peer said so, rather than just ended the connection.
+        case end(isProper: Bool)
+        /// An `errno` value: EPROTO for a breach of the protocol, of which `failure` says more.
+        case failed(Int32)
+    }
+
+    /// More ciphertext than this does not wait for a peer that takes nothing: its session fails.
+    private static let maxAhead = 512 * 1024
+
+    private let ssl: OpaquePointer
+    package let isServer: Bool
+    /// That of the listener: tickets and cached sessions are its matter.
+    let initialContext: TLSContext
+    package private(set) var context: TLSContext
+    private let scratch: TLSScratch
+    /// Until the client's first message.
+    package var policy: (any TLSServerPolicy)?
+    /// What the client's first message said; without anything where the session is a client's.
+    package private(set) var hello = TLSHello()
+    /// Where a client keeps its sessions.
+    private var resumption: TLSResumption?
+    package private(set) var isEstablished = false
+    /// Why the session cannot go on.
+    package private(set) var failure: TLSError?
+    package private(set) var endedProperly = false
+
+    private enum IdentityState { case unasked, wanted, given, rejected }
+    private var identity = IdentityState.unasked
+
+    // MARK: The socket
+
+    private let descriptor: Int32
+    /// The last read from the socket took everything that there was.
+    private var socketIsEmpty = false
+    private var trustsShortReads = false
+    private var sawEnd = false
+    private var socketError: Int32 = 0
+    private var gathers = false
+    /// Ciphertext that the socket has not taken.
+    private var ahead: [UInt8] = []
+    private var aheadStart = 0
+    /// Bytes of plaintext in `ahead` that the owner still has.
+    private var plainAhead = 0
+    /// Bytes of plaintext that have gone out since, which the owner still has too.
+    private var plainSent = 0
+
+    /// A server's session on a connection that was accepted.
+    package convenience init(
+        server context: TLSContext, descriptor: Int32, scratch: TLSScratch
+    ) throws(TLSError) {
+        try self.init(context, descriptor, scratch)
+        unsafe SSL_set_accept_state(ssl)
+    }
+
+    /// A client's session.
+    ///
+    /// - Parameters:
+    ///   - context: a client's.
+    ///   - descriptor: of a connection that is made.
+    ///   - scratch: the thread's.
+    ///   - name: the server name to ask for; `nil` for none.
+    ///   - resumption: the last session with the same server, and where the next is kept.
+    /// - Throws: when OpenSSL is out of memory.
+    package convenience init(
+        client context: TLSContext, descriptor: Int32, scratch: TLSScratch, name: String?,
+        resumption: TLSResumption?
+    ) throws(TLSError) {
+        try self.init(context, descriptor, scratch)
+        self.resumption = resumption
+        unsafe SSL_set_connect_state(ssl)
+        if let name {
+            var text = Array(name.utf8CString)
+            // The array ends with NUL, and is copied by the call.
+            _ = unsafe text.withUnsafeMutableBufferPointer {
+                unsafe SSL_ctrl(
+                    ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), $0.baseAddress)
+            }
+        }
+        unsafe resumption?.offer(to: ssl)
+    }
+
+    private init(_ context: TLSContext, _ descriptor: Int32, _ scratch: TLSScratch) throws(TLSError) {
+        ERR_clear_error()
+        guard let ssl = unsafe SSL_new(context.handle) else { throw TLSError(taking: "SSL_new") }
+        guard let bio = unsafe BIO_new(SocketBIO.method) else {
+            unsafe SSL_free(ssl)
+            throw TLSError(taking: "BIO_new")
+        }
+        unsafe self.ssl = ssl
+        self.descriptor = descriptor
+        self.scratch = scratch
+        self.context = context
+        initialContext = context
+        isServer = context.role == .server
+        unsafe BIO_set_init(bio, 1)
+        // The BIO is used only by calls of this session's own, during which it is alive.
+        unsafe BIO_set_data(bio, Unmanaged.passUnretained(self).toOpaque())
+        unsafe SSL_set_bio(ssl, bio, bio)
+    }
+
+    deinit {
+        // A session that was not ended properly would be struck from the cache, and could not be resumed.
+        unsafe SSL_set_quiet_shutdown(ssl, 1)
+        if failure == nil, isEstablished {
+            unsafe SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        }
+        unsafe SSL_free(ssl)
+    }
+
+    /// The session that OpenSSL calls back for. `nil` for a connection of another's making.
+    static func of(_ ssl: OpaquePointer) -> TLSSession? {
+        guard let bio = unsafe SSL_get_rbio(ssl) else { return nil }
+        // During the handshake a BIO that gathers stands before the one for writing, but not before this one.
+        return unsafe SocketBIO.session(of: bio)
+    }
+
+    /// Calls OpenSSL's connection by its handle, which nobody keeps.
+    @unsafe func withHandle<Result>(_ body: (OpaquePointer) -> Result) -> Result { unsafe body(ssl) }
+
+    // MARK: Handshake
+
+    package func handshake() -> Step {
+        if let failure { return .failed(failure) }
+        beginReading(trustsShortReads: false)
+        ERR_clear_error()
+        let result = unsafe SSL_do_handshake(ssl)
+        if result == 1 {
+            isEstablished = true
+            policy = nil
+            return flush() ? .done : .failed(fail("send"))
+        }
+        switch unsafe SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ:
+            return flush() ? .wantsRead : .failed(fail("send"))
+        case SSL_ERROR_WANT_X509_LOOKUP: return .wantsIdentity
+        default:
+            let error = fail("SSL_do_handshake")
+            _ = flush()  // the alert
+            return .failed(error)
+        }
+    }
+
+    /// Answers the wish for an identity with one.
+    package func use(_ identity: TLSIdentity) throws(TLSError) {
+        ERR_clear_error()
+        // The connection takes references of its own.
+        let result = unsafe SSL_use_cert_and_key(ssl, identity.certificate, identity.key, identity.chain, 1)
+        guard result == 1 else { throw TLSError(taking: "SSL_use_PrivateKey") }
+        self.identity = .given
+    }
+
+    package func useConfiguredIdentity() { identity = .given }
+    package func rejectIdentity() { identity = .rejected }
+
+    private func fail(_ call: String) -> TLSError {
+        if let failure { return failure }
+        let error: TLSError
+        if ERR_peek_error() != 0 {
+            error = TLSError(taking: call)
+        } else if socketError != 0 {
+            error = TLSError(call, reason: "\(socketError): \(Self.text(of: socketError))")
+        } else {
+            error = TLSError(call, reason: sawEnd ? Self.peerClosed : "")
+        }
+        ERR_clear_error()
+        failure = error
+        return error
+    }
+
+    /// The reason of a handshake's failure when the peer ended the connection.
+    package static let peerClosed = "peer closed connection in SSL handshake"
+
+    /// As an `errno` value.
+    private var failureCode: Int32 { socketError != 0 ? socketError : EPROTO }
+
+    private static func text(of code: Int32) -> String {
+        // The text lives until this thread's next call of it.
+        guard let text = unsafe strerror(code) else { return "error \(code)" }
+        return unsafe String(cString: text)
+    }
+
+    // MARK: Reading
+
+    private func beginReading(trustsShortReads: Bool) {
+        socketIsEmpty = false
+        self.trustsShortReads = trustsShortReads
+    }
+
+    /// Another read may find bytes before the socket turns readable again.
+    package var mayHoldMore: Bool {
+        if !socketIsEmpty { return true }
+        return unsafe SSL_has_pending(ssl) == 1
+    }
+
+    /// Fills `buffer` with what has come.
+    ///
+    /// - Parameters:
+    ///   - buffer: filled from its start on.
+    ///   - mayHaveEnded: the socket is known to have been ended by the peer, so that it has something to say even
+    ///     when it gave less than was asked for.
+    /// - Returns: how much has come, or why nothing has.
+    package func read(into buffer: inout MutableSpan<UInt8>, mayHaveEnded: Bool) -> ReadResult {
+        guard failure == nil else { return .failed(failureCode) }
+        if endedProperly { return .end(isProper: true) }
+        beginReading(trustsShortReads: !mayHaveEnded)
+        // Bytes and their count come from one span, which is used during the closure alone.
+        return unsafe buffer.withUnsafeMutableBufferPointer { unsafe fill($0) }
+    }
+
+    private func fill(_ buffer: UnsafeMutableBufferPointer<UInt8>) -> ReadResult {
+        var filled = 0
+        while filled < buffer.count {
+            var count = 0
+            ERR_clear_error()
+            // `filled` is within the buffer.
+            let result = unsafe SSL_read_ex(
+                ssl, buffer.baseAddress.unsafelyUnwrapped + filled, buffer.count - filled, &count)
+            if result == 1 {
+                filled += count
+                if socketIsEmpty, unsafe SSL_has_pending(ssl) == 0 { break }
+                continue
+            }
+            if filled > 0 && !isWantingRead(result) {
+                // The end, or the failure, is told at the next call.
+                let error = unsafe SSL_get_error(ssl, result)
+                if error != SSL_ERROR_ZERO_RETURN { _ = fail("SSL_read") }
+                socketIsEmpty = false
+                return .bytes(filled)
+            }
+            if let end = endOfReading(result) { return end }
+            break
+        }
+        if !ahead.isEmpty, !flush() { return filled > 0 ? .bytes(filled) : .failed(failureCode) }
+        return filled > 0 ? .bytes(filled) : .wouldBlock
+    }
+
+    private func isWantingRead(_ result: Int32) -> Bool {
+        unsafe SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ
+    }
+
+    /// `nil` when there is nothing to read now.
+    private func endOfReading(_ result: Int32) -> ReadResult? {
+        switch unsafe SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ:
+            socketIsEmpty = true
+            return nil
+        case SSL_ERROR_ZERO_RETURN:
+            endedProperly = !sawEnd
+            return .end(isProper: endedProperly)
+        default:
+            _ = fail("SSL_read")
+            let code = failureCode
+            _ = flush()  // the alert
+            return .failed(code)
+        }
+    }
+
+    // MARK: Writing
+
+    /// Ciphertext waits for the socket.
+    package var hasUnsent: Bool { !ahead.isEmpty }
+
+    /// Takes bytes from the three pieces in their order.
+    ///
+    /// - Returns: how many, 0 when there is no room; an `errno` value below zero when the session has failed.
+    package func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
+        guard failure == nil else { return -Int(failureCode) }
+        let total = first.count + second.count + third.count
+        var done = 0
+        guard flush() else { return -Int(failureCode) }
+        done = min(plainSent, total)
+        plainSent = 0
+        if !ahead.isEmpty { return done }
+        var pieces = Pieces(first, second, third)
+        pieces.skip(done)
+        while done < total {
+            let batch = encrypt(&pieces)
+            guard batch >= 0 else { return done > 0 ? done : batch }
+            done += batch
+            guard ahead.isEmpty else {
+                done -= plainAhead
+                break
+            }
+        }
+        return done
+    }
+
+    /// Encrypts as many records as go out with one call, and sends them.
+    private func encrypt(_ pieces: inout Pieces) -> Int {
+        let recordSize = context.recordSize
+        // What one record needs besides: header, nonce, tag.
+        let room = TLSScratch.outputSize - recordSize - 512
+        var batch = 0
+        gathers = pieces.count > recordSize
+        defer { gathers = false }
+        while pieces.count > 0 {
+            let size = min(recordSize, pieces.count)
+            let count = pieces.withNext(size, gatheredIn: scratch) { seal($0) }
+            guard count > 0 else {
+                scratch.output.removeAll(keepingCapacity: true)
+                _ = fail("SSL_write")
+                return -Int(failureCode)
+            }
+            batch += count
+            pieces.skip(count)
+            if scratch.output.count > room { break }
+        }
+        if gathers { sendGathered() }
+        if socketError != 0 {
+            _ = fail("send")
+            return -Int(socketError)
+        }
+        // At least one byte stays the owner's, so that it comes back.
+        if !ahead.isEmpty { plainAhead = batch }
+        return batch
+    }
+
+    private func seal(_ bytes: Span<UInt8>) -> Int {
+        var count = 0
+        ERR_clear_error()
+        // The bytes are used during the call alone.
+        let result = unsafe bytes.withUnsafeBufferPointer {
+            unsafe SSL_write_ex(ssl, $0.baseAddress, $0.count, &count)
+        }
+        return result == 1 ? count : -1
+    }
+
+    private func sendGathered() {
+        var output: [UInt8] = []
+        swap(&output, &scratch.output)
+        let sent = transmit(output.span)
+        if sent >= 0, sent < output.count { ahead.append(contentsOf: output[sent...]) }
+        output.removeAll(keepingCapacity: true)
+        swap(&output, &scratch.output)
+    }
+
+    /// Sends ciphertext that waits.
+    ///
+    /// - Returns: false when the connection is broken.
+    package func flush() -> Bool {
+        guard !ahead.isEmpty else { return socketError == 0 }
+        let waiting = ahead.count - aheadStart
+        let data = ahead
+        let sent = transmit(data.span.extracting(aheadStart...))
+        guard sent >= 0 else { return false }
+        if sent == waiting {
+            ahead = []
+            aheadStart = 0
+            plainSent += plainAhead
+            plainAhead = 0
+        } else {
+            aheadStart += sent
+            // The owner sees progress as it comes, but for one byte.
+            let progress = max(0, min(plainAhead - 1, plainAhead * sent / waiting))
+            plainAhead -= progress
+            plainSent += progress
+        }
+        return true
+    }
+
+    /// - Returns: how many bytes the socket took; -1 when it is broken.
+    private func transmit(_ bytes: Span<UInt8>) -> Int {
+        while true {
+            // The bytes are used during the call alone.
+            let count = unsafe bytes.withUnsafeBytes {
+                unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if count >= 0 { return count }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return 0
+            default:
+                socketError = errno
+                return -1
+            }
+        }
+    }
+
+    /// Tells the peer that no more follows. Safe to call again.
+    package func sendEnd() {
+        guard failure == nil, isEstablished, socketError == 0 else { return }
+        ERR_clear_error()
+        if unsafe SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0 { _ = unsafe SSL_shutdown(ssl) }
+        ERR_clear_error()
+    }
+
+    // MARK: What OpenSSL asks of the socket
+
+    fileprivate func receive(_ buffer: UnsafeMutableRawPointer, _ size: Int) -> SocketBIO.Answer {
+        if socketIsEmpty { return .wouldBlock }
+        while true {
+            // OpenSSL's buffer is as long as it says.
+            let count = unsafe recv(descriptor, buffer, size, 0)
+            if count > 0 {
+                if count < size, trustsShortReads { socketIsEmpty = true }
+                return .bytes(count)
+            }
+            if count == 0 {
+                sawEnd = true
+                return .end
+            }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN:
+                socketIsEmpty = true
+                return .wouldBlock
+            default:
+                socketError = errno
+                return .failed
+            }
+        }
+    }
+
+    fileprivate func put(_ bytes: UnsafeRawBufferPointer) -> SocketBIO.Answer {
+        // As `receive`.
+        let span = unsafe Span<UInt8>(_unsafeBytes: bytes)
+        if gathers {
+            unsafe scratch.output.append(contentsOf: unsafe bytes)
+            return .bytes(span.count)
+        }
+        guard socketError == 0 else { return .failed }
+        var sent = 0
+        if ahead.isEmpty {
+            sent = transmit(span)
+            guard sent >= 0 else { return .failed }
+        }
+        if sent < span.count {
+            guard ahead.count - aheadStart + span.count <= Self.maxAhead else {
+                socketError = ENOBUFS
+                return .failed
+            }
+            unsafe ahead.append(contentsOf: unsafe UnsafeRawBufferPointer(rebasing: bytes[sent...]))
+        }
+        return .bytes(span.count)
+    }
+
+    fileprivate var isAtEnd: Bool { sawEnd }
+
+    // MARK: What OpenSSL calls
+
+    /// A client's session that may be resumed. Returns 1 when the reference was taken over.
+    func keep(_ session: OpaquePointer) -> Int32 {
+        guard let resumption else { return 0 }
+        unsafe resumption.keep(owned: session)
+        return 1
+    }
+
+    static let helloCame: SSL_client_hello_cb_fn = { ssl, alert, _ in
+        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
+            return SSL_CLIENT_HELLO_ERROR
+        }
+        return unsafe session.take(helloOf: ssl, alert)
+    }
+
+    private func take(helloOf ssl: OpaquePointer, _ alert: UnsafeMutablePointer<Int32>?) -> Int32 {
+        // A second first message, after a HelloRetryRequest, changes nothing of what was decided.
+        guard let policy else { return SSL_CLIENT_HELLO_SUCCESS }
+        self.policy = nil
+        if let bytes = unsafe Self.extension(Int32(TLSEXT_TYPE_server_name), of: ssl) {
+            guard let name = TLSHello.serverName(bytes) else {
+                unsafe alert?.pointee = Int32(SSL_AD_DECODE_ERROR)
+                return SSL_CLIENT_HELLO_ERROR
+            }
+            hello.serverName = name
+        }
+        hello.protocols =
+            unsafe Self.extension(Int32(TLSEXT_TYPE_application_layer_protocol_negotiation), of: ssl)
+            .map(TLSHello.protocols) ?? []
+        if let bytes = unsafe Self.extension(Int32(TLSEXT_TYPE_supported_versions), of: ssl) {
+            hello.versions = TLSHello.versions(bytes)
+        } else {
+            hello.versions = [UInt16(truncatingIfNeeded: unsafe SSL_client_hello_get0_legacy_version(ssl))]
+        }
+        var start: UnsafePointer<UInt8>?
+        // The bytes stay until the callback returns.
+        let count = unsafe SSL_client_hello_get0_ciphers(ssl, &start)
+        hello.ciphers = unsafe TLSHello.numbers(Array(UnsafeBufferPointer(start: start, count: count)))
+        guard let next = policy.context(for: hello), !next.rejectsHandshakes else {
+            unsafe alert?.pointee = Int32(SSL_AD_UNRECOGNIZED_NAME)
+            return SSL_CLIENT_HELLO_ERROR
+        }
+        if next !== context {
+            unsafe next.take(ssl)
+            context = next
+        }
+        return SSL_CLIENT_HELLO_SUCCESS
+    }
+
+    @unsafe private static func `extension`(_ type: Int32, of ssl: OpaquePointer) -> [UInt8]? {
+        var start: UnsafePointer<UInt8>?
+        var count = 0
+        // The bytes stay until the callback returns, and are copied.
+        guard unsafe SSL_client_hello_get0_ext(ssl, UInt32(type), &start, &count) == 1 else { return nil }
+        return unsafe Array(UnsafeBufferPointer(start: start, count: count))
+    }
+
+    /// Which server it is was decided by the first message; this has the client's name acknowledged.
+    static let acceptName:
+        @convention(c) (
+            OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?
+        ) -> Int32 = { ssl, _, _ in
+            guard let ssl = unsafe ssl, unsafe TLSSession.of(ssl)?.hello.serverName != nil else {
+                return SSL_TLSEXT_ERR_NOACK
+            }
+            return SSL_TLSEXT_ERR_OK
+        }
+
+    static let chooseProtocol: SSL_CTX_alpn_select_cb_func = { ssl, out, outLength, offered, length, _ in
+        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl), let out = unsafe out else {
+            return SSL_TLSEXT_ERR_NOACK
+        }
+        let own = session.context.offeredProtocols
+        guard !own.isEmpty else { return SSL_TLSEXT_ERR_NOACK }
+        var chosen: UnsafeMutablePointer<UInt8>?
+        // What is chosen points into what the client offered, which stays until OpenSSL has copied it.
+        let result = unsafe own.withUnsafeBufferPointer { own in
+            unsafe SSL_select_next_proto(
+                &chosen, outLength, own.baseAddress, UInt32(own.count), offered, length)
+        }
+        // RFC 7301 §3.2: without a protocol in common, the handshake ends.
+        guard result == OPENSSL_NPN_NEGOTIATED else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+        unsafe out.pointee = UnsafePointer(chosen)
+        return SSL_TLSEXT_ERR_OK
+    }
+
+    static let identityWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = {
+        ssl, _ in
+        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else { return 0 }
+        switch session.identity {
+        case .unasked:
+            session.identity = .wanted
+            return -1
+        case .wanted: return -1
+        case .given: return 1
+        case .rejected: return 0
+        }
+    }
+
+    static let stapleWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
+        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
+            return SSL_TLSEXT_ERR_NOACK
+        }
+        let staple = session.context.staple
+        guard !staple.isEmpty, let copy = unsafe CRYPTO_malloc(staple.count, nil, 0) else {
+            return SSL_TLSEXT_ERR_NOACK
+        }
+        // OpenSSL frees the copy, for which there is as much room as was asked for.
+        unsafe copy.copyMemory(from: staple, byteCount: staple.count)
+        _ = unsafe SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, staple.count, copy)
+        return SSL_TLSEXT_ERR_OK
+    }
+}
+
+/// Bytes of up to three pieces, one after the other.
+private struct Pieces: ~Escapable {
+    private var first: Span<UInt8>
+    private var second: Span<UInt8>
+    private var third: Span<UInt8>
+
+    @_lifetime(copy first, copy second, copy third)
+    init(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) {
+        self.first = first
+        self.second = second
+        self.third = third
+    }
+
+    var count: Int { first.count + second.count + third.count }
+
+    @_lifetime(self: copy self)
+    mutating func skip(_ count: Int) {
+        var rest = count
+        let ofFirst = min(rest, first.count)
+        first = first.extracting(ofFirst...)
+        rest -= ofFirst
+        let ofSecond = min(rest, second.count)
+        second = second.extracting(ofSecond...)
+        rest -= ofSecond
+        third = third.extracting(min(rest, third.count)...)
+    }
+
+    /// Calls `body` with the next `size` bytes, which are put together where they are of several pieces.
+    func withNext(_ size: Int, gatheredIn scratch: TLSScratch, _ body: (Span<UInt8>) -> Int) -> Int {
+        if first.count >= size { return body(first.extracting(..<size)) }
+        if first.isEmpty, second.count >= size { return body(second.extracting(..<size)) }
+        if first.isEmpty, second.isEmpty { return body(third.extracting(..<size)) }
+        var gathered = scratch.pieces
+        scratch.pieces = []
+        gathered.removeAll(keepingCapacity: true)
+        append(first, upTo: size, to: &gathered)
+        append(second, upTo: size, to: &gathered)
+        append(third, upTo: size, to: &gathered)
+        let result = body(gathered.span)
+        scratch.pieces = gathered
+        return result
+    }
+
+    private func append(_ piece: Span<UInt8>, upTo size: Int, to gathered: inout [UInt8]) {
+        let count = min(piece.count, size - gathered.count)
+        // The bytes are used during the call alone.
+        if count > 0 {
+            unsafe piece.extracting(..<count).withUnsafeBufferPointer {
+                unsafe gathered.append(contentsOf: $0)
+            }
+        }
+    }
+}
+
+/// What stands between OpenSSL and the socket.
+enum SocketBIO {
+    enum Answer {
+        case bytes(Int)
+        case wouldBlock, end, failed
+    }
+
+    /// Made once for the process, and never changed afterwards.
+    nonisolated(unsafe) static let method: OpaquePointer? = {
+        let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "switchyard socket")
+        unsafe BIO_meth_set_write(method) { bio, bytes, count in
+            guard let bio = unsafe bio, let bytes = unsafe bytes, let session = unsafe session(of: bio) else {
+                return -1
+            }
+            unsafe BIO_clear_flags(
+                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+            let answer = unsafe session.put(UnsafeRawBufferPointer(start: bytes, count: Int(count)))
+            if case .bytes(let count) = answer { return Int32(count) }
+            return -1
+        }
+        unsafe BIO_meth_set_read(method) { bio, buffer, size in
+            guard let bio = unsafe bio, let buffer = unsafe buffer, let session = unsafe session(of: bio)
+            else {
+                return -1
+            }
+            unsafe BIO_clear_flags(
+                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+            switch unsafe session.receive(buffer, Int(size)) {
+            case .bytes(let count): return Int32(count)
+            case .wouldBlock:
+                unsafe BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
+                return -1
+            case .end: return 0
+            case .failed: return -1
+            }
+        }
+        unsafe BIO_meth_set_ctrl(method) { bio, command, _, _ in
+            switch command {
+            case BIO_CTRL_FLUSH: return 1
+            case BIO_CTRL_EOF:
+                guard let bio = unsafe bio, let session = unsafe session(of: bio) else { return 1 }
+                return session.isAtEnd ? 1 : 0
+            default: return 0
+            }
+        }
+        return unsafe method
+    }()
+
+    static func session(of bio: OpaquePointer) -> TLSSession? {
+        guard let data = unsafe BIO_get_data(bio) else { return nil }
+        // Set by the session, which frees the connection, and with it the BIO, before it goes.
+        return unsafe Unmanaged<TLSSession>.fromOpaque(data).takeUnretainedValue()
+    }
+}

@@ -1,0 +1,591 @@
+"""TLS with clients: server names, clients' certificates, sessions, reloads and what is wrong with a configuration."""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from harness.certificates import openssl
+from harness.tls import FACTS, V12, V13, ask, context, facts, get, open_tls, server
+from harness.wire import wait_for
+
+
+def shown(port, made, name):
+    """The name of the certificate that is shown for `name`."""
+    made.check_hostname = False
+    with open_tls(port, made, name) as sock:
+        return sock.getpeercert()["subject"][0][0][1], ask(sock, host=name or "x")
+
+
+def named(certificate, name, text="", listen=""):
+    return (
+        f"server {{ listen 127.0.0.1:<port> ssl {listen}; server_name {name}; ssl_certificate {certificate};"
+        f"ssl_certificate_key {certificate.key}; {text} location / {{ return 200 '$server_name|$ssl_server_name'; }} }}\n")
+
+
+# Server names
+
+
+def test_the_name_chooses_the_server(proxy, authority):
+    one, two, wild, expression = (
+        authority.issue(name) for name in ("one.example", "two.example", "*.wild.example", "number.example"))
+    made = proxy(
+        named(one, "one.example") + named(two, "two.example www.two.*") + named(wild, "*.wild.example")
+        + named(expression, r"'~^n\d+\.example$'"))
+    for asked, certificate, answer in (
+            ("one.example", "one.example", "one.example|one.example"),
+            ("TWO.example", "two.example", "two.example|TWO.example"),
+            ("www.two.org", "two.example", "two.example|www.two.org"),
+            ("a.b.wild.example", "*.wild.example", "*.wild.example|a.b.wild.example"),
+            ("n12.example", "number.example", "^n\\d+\\.example$|n12.example"),
+            ("unknown.example", "one.example", "one.example|unknown.example"),
+            (None, "one.example", "one.example|")):
+        found, response = shown(made.port, context(authority), asked)
+        assert (found, response.text) == (certificate, answer)
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_server_has_versions_and_ciphers_of_its_own(proxy, authority, rsa, version):
+    made = proxy(
+        named(rsa, "localhost", "ssl_protocols TLSv1.2;") + named(rsa, "backend.example", "ssl_protocols TLSv1.3;"))
+    for name, only in (("localhost", V12), ("backend.example", V13)):
+        client = context(authority, least=version, most=version)
+        if version == only:
+            assert get(made.port, client, name).status == 200
+        else:
+            with pytest.raises(ssl.SSLError):
+                get(made.port, client, name)
+
+
+def test_a_server_that_rejects(proxy, authority, rsa):
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl default_server; ssl_reject_handshake on; }\n" + named(rsa, "localhost"))
+    assert get(made.port, context(authority)).text == "localhost|localhost"
+    for name in ("other.example", None):
+        with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+            client = context(authority)
+            client.check_hostname = False
+            open_tls(made.port, client, name)
+
+
+def test_certificates_by_variables(proxy, authority):
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl; ssl_certificate <dir>/$ssl_server_name.crt;"
+        "ssl_certificate_key $ssl_server_name.key; location / { return 200 $ssl_server_name; } }", start=False)
+    for name in ("one.example", "two.example"):
+        certificate = authority.issue(name)
+        (made.directory / f"{name}.crt").write_text(certificate.text)
+        (made.directory / f"{name}.key").write_text(certificate.key.read_text())
+    made.start()
+    for name in ("one.example", "two.example"):
+        assert get(made.port, context(authority), name).text == name
+    with pytest.raises(ssl.SSLError):
+        get(made.port, context(authority), "three.example")
+    assert re.search(r"\[error\].*cannot load certificate \"[^\"]*three.example.crt\": No such file", made.log())
+
+
+def test_certificates_as_data(proxy, authority):
+    certificate = authority.issue("data.example")
+    quoted = [text.replace("$", "") for text in (certificate.text, certificate.key.read_text())]
+    made = proxy(
+        f'server {{ listen 127.0.0.1:<port> ssl; ssl_certificate "data:{quoted[0]}"; '
+        f'ssl_certificate_key "data:{quoted[1]}"; location / {{ return 200 fixed; }} }}')
+    assert get(made.port, context(authority), "data.example").text == "fixed"
+    made = proxy(
+        f'map $ssl_server_name $certificate {{ data.example "data:{quoted[0]}"; }}\n'
+        f'map $ssl_server_name $key {{ data.example "data:{quoted[1]}"; }}\n'
+        "server { listen 127.0.0.1:<port> ssl; ssl_certificate $certificate; ssl_certificate_key $key;"
+        "location / { return 200 mapped; } }")
+    assert get(made.port, context(authority), "data.example").text == "mapped"
+
+
+def test_a_key_with_a_password(proxy, authority):
+    certificate = authority.issue("localhost", password="open sesame")
+    made = proxy(server(certificate, "ssl_password_file <dir>/passwords;"), start=False)
+    (made.directory / "passwords").write_text("wrong\nopen sesame\n")
+    made.start()
+    assert get(made.port, context(authority)).status == 200
+
+
+# Certificates of clients
+
+VERIFYING = (
+    "server {{ listen 127.0.0.1:<port> ssl; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"
+    "ssl_verify_client {mode}; {trust} {more}"
+    "location / {{ return 200 '$ssl_client_verify|$ssl_client_s_dn|$ssl_client_i_dn|$ssl_client_serial|"
+    "$ssl_client_fingerprint'; }} }}")
+
+
+@pytest.fixture(scope="module")
+def clients(authority, stranger, client_certificate):
+    return {
+        "good": client_certificate, "none": None,
+        "expired": authority.issue(subject="/CN=late", days=-1, kind="ec"),
+        "stranger": stranger.issue(subject="/CN=stranger", kind="ec")}
+
+
+def verifying(rsa, authority, mode, more=""):
+    trust = f"ssl_client_certificate {authority};" if mode != "optional_no_ca" else ""
+    return VERIFYING.format(rsa=rsa, mode=mode, trust=trust, more=more)
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("mode", ["on", "optional", "optional_no_ca"])
+@pytest.mark.parametrize("kind", ["good", "none", "expired", "stranger"])
+def test_certificates_of_clients(proxy, authority, rsa, clients, version, mode, kind):
+    made = proxy(verifying(rsa, authority, mode))
+    certificate = clients[kind]
+    answer = get(made.port, context(authority, certificate, least=version, most=version))
+    if mode == "optional_no_ca" and kind in ("good", "stranger"):
+        # Without an authority, none is found for either of them.
+        assert answer.status == 200
+        assert re.match("FAILED:(unable to |self-signed certificate in certificate chain)", answer.text)
+    elif kind == "good":
+        verify, subject, issuer, serial, fingerprint = answer.text.split("|")
+        assert (verify, subject, issuer) == ("SUCCESS", "CN=alice,O=Clients", "CN=authority,O=Test")
+        assert serial == certificate.show("-serial").split("=")[1]
+        assert fingerprint == certificate.fingerprint()
+    elif kind == "none":
+        if mode == "on":
+            assert answer.status == 400
+            assert "<title>400 No required SSL certificate was sent</title>" in answer.text
+        else:
+            assert answer.text == "NONE||||"
+    else:
+        assert answer.status == 400
+        assert "<title>400 The SSL certificate error</title>" in answer.text
+        assert "client SSL certificate verify error: (" in made.log()
+
+
+def test_error_pages_for_bad_certificates(proxy, authority, stranger, rsa):
+    made = proxy(verifying(
+        rsa, authority, "on", "error_page 495 /bad; error_page 496 =403 /missing; location = /bad { return 200 bad; }"
+        "location = /missing { return 200 missing; }"))
+    bad = stranger.issue(subject="/CN=x")
+    answer = get(made.port, context(authority, bad))
+    assert (answer.status, answer.text) == (400, "bad")
+    answer = get(made.port, context(authority))
+    assert (answer.status, answer.text) == (403, "missing")
+
+
+def test_every_variable_of_a_certificate(proxy, authority, rsa, client_certificate):
+    names = (
+        "raw_cert escaped_cert cert s_dn_legacy i_dn_legacy v_start v_end v_remain").split()
+    made = proxy(verifying(
+        rsa, authority, "on", "".join(f"location = /{name} {{ return 200 $ssl_client_{name}; }}" for name in names)))
+    with open_tls(made.port, context(authority, client_certificate)) as sock:
+        found = {name: ask(sock, "/" + name).text for name in names}
+    pem = client_certificate.text[client_certificate.text.index("-----BEGIN"):]
+    assert found["raw_cert"] == pem
+    assert found["cert"] == pem.rstrip("\n").replace("\n", "\n\t")
+    from urllib.parse import quote
+    assert found["escaped_cert"] == quote(pem, safe="-._~")
+    assert found["s_dn_legacy"] == "/O=Clients/CN=alice"
+    assert found["i_dn_legacy"] == "/O=Test/CN=authority"
+    assert found["v_start"] == client_certificate.show("-startdate").split("=")[1]
+    assert found["v_end"] == client_certificate.show("-enddate").split("=")[1]
+    assert found["v_remain"] in ("9", "10")
+
+
+def test_a_certificate_that_was_revoked(proxy, authority, rsa):
+    good, bad = authority.issue(subject="/CN=good"), authority.issue(subject="/CN=bad")
+    revoked = authority.revocation_list(bad)
+    made = proxy(verifying(rsa, authority, "on", f"ssl_crl {revoked};"))
+    assert get(made.port, context(authority, good)).text.startswith("SUCCESS|CN=good")
+    assert get(made.port, context(authority, bad)).status == 400
+    assert "(23:certificate revoked)" in made.log()
+
+
+def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
+    made = proxy(
+        named(rsa, "localhost") + named(
+            rsa, "backend.example", f"ssl_verify_client on; ssl_client_certificate {authority};"))
+    with open_tls(made.port, context(authority)) as sock:
+        assert ask(sock, host="localhost").status == 200
+        assert ask(sock, host="backend.example").status == 421
+    client = context(authority)
+    client.check_hostname = False
+    with open_tls(made.port, client, None) as sock:
+        assert ask(sock, host="backend.example").status == 400
+    assert "client attempted to request the server name different from the one that was negotiated" in made.log()
+
+
+# Sessions
+
+
+def resumes(port, client, again=None, name="localhost"):
+    """Whether a second connection resumes the session of a first."""
+    with open_tls(port, client, name) as sock:
+        ask(sock)
+        session = sock.session
+    if again:
+        again()
+    with open_tls(port, client, name, session=session) as sock:
+        said = facts(ask(sock))["ssl_session_reused"]
+        assert sock.session_reused == (said == "r")
+        return sock.session_reused
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("text,resumed", [
+    ("", True),
+    ("ssl_session_tickets off;", False),
+    ("ssl_session_tickets off; ssl_session_cache shared:one:1m;", True),
+    ("ssl_session_tickets off; ssl_session_cache builtin:1000;", True),
+    ("ssl_session_tickets off; ssl_session_cache off;", False),
+    ("ssl_session_cache shared:two:1m; ssl_session_timeout 10m;", True),
+])
+def test_resumption(proxy, authority, rsa, version, text, resumed):
+    made = proxy(server(rsa, text), main="", values={})
+    assert resumes(made.port, context(authority, least=version, most=version)) == resumed
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("text", ["", "ssl_session_tickets off; ssl_session_cache shared:one:1m;"])
+def test_sessions_outlive_a_reload(proxy, authority, rsa, version, text):
+    made = proxy(server(rsa, text))
+
+    def reload():
+        made.reload()
+        wait_for(lambda: "configuration 2 runs" in made.log(), 5, "a reload")
+
+    assert resumes(made.port, context(authority, least=version, most=version), again=reload)
+
+
+def test_sessions_are_those_of_all_workers(proxy, authority, rsa):
+    text = "worker_processes 3;\n" + "daemon off; pid <dir>/p.pid; error_log <dir>/error.log info; events { }\nhttp {\n"
+    for more in ("", "ssl_session_tickets off; ssl_session_cache shared:one:1m;"):
+        made = proxy(config=text + server(rsa, more, listen="reuseport") + "}")
+        assert all(resumes(made.port, context(authority, most=V12)) for _ in range(8))
+
+
+def test_sessions_end(proxy, authority, rsa):
+    made = proxy(server(rsa, "ssl_session_timeout 1s; ssl_session_tickets off; ssl_session_cache shared:one:1m;"))
+    assert not resumes(made.port, context(authority, most=V12), again=lambda: time.sleep(2.1))
+
+
+@pytest.mark.parametrize("size", [48, 80])
+def test_ticket_keys_of_files(proxy, authority, rsa, size):
+    """A process with the key of another's tickets takes them; one without does not."""
+    text = "ssl_session_ticket_key <dir>/a.key; ssl_session_ticket_key <dir>/b.key;"
+    keys = [os.urandom(size) for _ in range(3)]
+    makers = []
+    for first, second in ((0, 1), (1, 0), (2, 1)):
+        made = proxy(server(rsa, text), start=False)
+        (made.directory / "a.key").write_bytes(keys[first])
+        (made.directory / "b.key").write_bytes(keys[second])
+        made.start()
+        makers.append(made)
+    client = context(authority, most=V12)
+    with open_tls(makers[0].port, client) as sock:
+        ask(sock)
+        session = sock.session
+    for made, reused in ((makers[1], True), (makers[2], False)):
+        with open_tls(made.port, client, session=session) as sock:
+            assert sock.session_reused == reused
+
+
+def test_a_session_of_one_server_is_not_one_of_another(proxy, authority, rsa, client_certificate):
+    """A session under a server without client certificates must not pass for one with them."""
+    made = proxy(
+        named(rsa, "localhost")
+        + named(rsa, "backend.example", f"ssl_verify_client on; ssl_client_certificate {authority};"))
+    client = context(authority, client_certificate, most=V12)
+    with open_tls(made.port, client, "localhost") as sock:
+        ask(sock)
+        session = sock.session
+    with open_tls(made.port, client, "backend.example", session=session) as sock:
+        assert not sock.session_reused
+        assert ask(sock, host="backend.example").status == 200
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("text", ["", "ssl_session_tickets off; ssl_session_cache shared:one:1m;"])
+def test_s_client(proxy, authority, rsa, version, text, tmp_path):
+    made = proxy(server(rsa, text))
+
+    def run(*args):
+        return subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-servername", "localhost", "-CAfile",
+             str(authority), "-verify_return_error", "-ign_eof", version, *args],
+            input=b"GET / HTTP/1.0\r\n\r\n", capture_output=True, timeout=20).stdout.decode(errors="replace")
+
+    session = str(tmp_path / "session")
+    assert "\nNew, " in run("-sess_out", session)
+    again = run("-sess_in", session)
+    assert "\nReused, " in again
+    assert "|r|" in again
+
+
+def test_no_renegotiation(proxy, authority, rsa):
+    made = proxy(server(rsa))
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-tls1_2"], input=b"R\n", capture_output=True,
+        timeout=20)
+    assert b"RENEGOTIATING" in done.stdout + done.stderr
+    assert b"no renegotiation" in done.stderr
+    assert get(made.port, context(authority)).status == 200
+
+
+# Other settings
+
+
+def test_curves_and_commands(proxy, authority, rsa):
+    made = proxy(server(
+        rsa, "ssl_ecdh_curve secp384r1; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"
+        "ssl_conf_command Options PrioritizeChaCha;"))
+    found = facts(get(made.port, context(authority)))
+    assert found["ssl_curve"] == "secp384r1"
+    assert found["ssl_cipher"] == "TLS_AES_128_GCM_SHA256"
+
+
+def test_the_servers_order_of_ciphers(proxy, authority, rsa):
+    ciphers = "ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384; ssl_protocols TLSv1.2;"
+    wanted = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256"
+    for text, cipher in (
+            ("ssl_prefer_server_ciphers on;", "ECDHE-RSA-AES128-GCM-SHA256"), ("", "ECDHE-RSA-AES256-GCM-SHA384")):
+        made = proxy(server(rsa, ciphers + text))
+        assert facts(get(made.port, context(authority, ciphers=wanted)))["ssl_cipher"] == cipher
+
+
+def test_diffie_hellman_parameters(proxy, authority, rsa, tmp_path):
+    parameters = tmp_path / "dh.pem"
+    parameters.write_text(openssl("genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048"))
+    client = context(authority, most=V12, ciphers="DHE-RSA-AES256-GCM-SHA384")
+    made = proxy(server(rsa, f"ssl_dhparam {parameters};"))
+    assert facts(get(made.port, client))["ssl_cipher"] == "DHE-RSA-AES256-GCM-SHA384"
+    made = proxy(server(rsa))
+    with pytest.raises(ssl.SSLError):
+        get(made.port, client)
+
+
+def test_lists_of_what_the_client_offers(proxy, authority, rsa):
+    made = proxy(server(rsa, "location /c { return 200 $ssl_ciphers; } location /g { return 200 $ssl_curves; }"))
+    client = context(authority, most=V12, ciphers="ECDHE-RSA-AES128-GCM-SHA256")
+    assert get(made.port, client, target="/c").text == "ECDHE-RSA-AES128-GCM-SHA256:TLS_EMPTY_RENEGOTIATION_INFO_SCSV"
+    assert "prime256v1" in get(made.port, client, target="/g").text.split(":")
+
+
+def test_record_sizes(proxy, authority, rsa, backend):
+    backend.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000
+    made = proxy(
+        server(rsa, "ssl_buffer_size 4k; location /b { proxy_pass http://<backend>; }"), values={"backend": backend})
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-ign_eof", "-msg", "-tls1_2"],
+        input=b"GET /b HTTP/1.0\r\n\r\n", capture_output=True, timeout=20)
+    sizes = [int(high + low, 16) for high, low in re.findall(rb"\n    17 03 03 (..) (..)", done.stdout)]
+    assert sizes and max(sizes) <= 4096 + 64
+
+
+def test_a_stapled_response(proxy, authority, rsa, tmp_path):
+    certificate = authority.issue("localhost")
+    index = tmp_path / "index.txt"
+    serial = certificate.show("-serial").split("=")[1]
+    index.write_text(f"V\t491231000000Z\t\t{serial}\tunknown\t/CN=localhost\n")
+    request, response = tmp_path / "request.der", tmp_path / "response.der"
+    openssl("ocsp", "-issuer", authority, "-cert", certificate, "-reqout", request, "-no_nonce")
+    openssl("ocsp", "-index", index, "-rsigner", authority, "-rkey", authority.key, "-CA", authority, "-reqin",
+            request, "-respout", response, "-ndays", "5")
+    made = proxy(server(certificate, f"ssl_stapling on; ssl_stapling_file {response};"))
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-status", "-CAfile", str(authority)],
+        input=b"", capture_output=True, timeout=20)
+    assert b"OCSP Response Status: successful" in done.stdout
+    assert b"Cert Status: good" in done.stdout
+
+
+# Reloads
+
+
+def test_a_reload_takes_new_certificates(proxy, authority, backend):
+    first, second = authority.issue("localhost"), authority.issue("localhost")
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl; ssl_certificate <dir>/c.crt; ssl_certificate_key <dir>/c.key;"
+        "location / { return 200 $ssl_session_reused; } }", start=False)
+
+    def install(certificate):
+        (made.directory / "c.crt").write_text(certificate.text)
+        (made.directory / "c.key").write_text(certificate.key.read_text())
+
+    def fingerprint():
+        with open_tls(made.port, context(authority)) as sock:
+            return sock.getpeercert(True)
+
+    install(first)
+    made.start()
+    old = fingerprint()
+    with open_tls(made.port, context(authority)) as kept:
+        assert ask(kept).status == 200
+        install(second)
+        made.reload()
+        wait_for(lambda: "configuration 2 runs" in made.log(), 5, "a reload")
+        wait_for(lambda: fingerprint() != old, 5, "the new certificate")
+        # What was open goes on.
+        assert ask(kept).status == 200
+        # A certificate that is no good leaves everything as it was.
+        (made.directory / "c.crt").write_text("no certificate\n")
+        made.reload()
+        wait_for(lambda: "cannot load certificate" in made.log(), 5, "a message")
+        assert fingerprint() != old
+        assert ask(kept).status == 200
+
+
+# What is wrong with a configuration
+
+
+def problem(proxy, text, **files):
+    made = proxy(text, start=False)
+    for name, contents in files.items():
+        (made.directory / name.replace("_", ".")).write_bytes(contents)
+    done = made.run("-t")
+    assert done.returncode != 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("text,message", [
+    ("ssl_certificate <dir>/missing.crt; ssl_certificate_key <dir>/missing.key;",
+     r"proxy.conf:\d+:\d+: \"ssl_certificate\": cannot load certificate \".*/missing.crt\": No such file"),
+    ("ssl_certificate <good>; ssl_certificate_key <dir>/missing.key;",
+     r"\"ssl_certificate_key\": cannot load certificate key \".*/missing.key\": No such file"),
+    ("ssl_certificate <good>;", r'no "ssl_certificate_key" is defined for certificate'),
+    ("", r'"listen": no "ssl_certificate" is defined for the "listen ... ssl" directive'),
+    ("ssl_certificate <good>; ssl_certificate_key <other>;",
+     r"SSL_CTX_use_PrivateKey\(\) failed \(SSL: error:.*private key mismatch\) for certificate"),
+    ("ssl_certificate <dir>/junk; ssl_certificate_key <goodkey>;",
+     r"cannot load certificate \".*/junk\": PEM_read_bio_X509\(\) failed \(SSL: error:.*no start line"),
+    ("ssl_certificate <good>; ssl_certificate_key <dir>/junk;",
+     r"cannot load certificate key \".*/junk\": PEM_read_bio_PrivateKey\(\) failed"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_ciphers nonsense;",
+     r'"ssl_ciphers": SSL_CTX_set_cipher_list\(\) failed \(SSL: error:.*no cipher match'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_ecdh_curve nonsense;",
+     r'"ssl_ecdh_curve": SSL_CTX_set1_curves_list\(\) failed'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_conf_command Nonsense on;",
+     r'"ssl_conf_command": SSL_CONF_cmd\("Nonsense", "on"\)\(\) failed'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_verify_client on;",
+     r"no ssl_client_certificate for ssl_verify_client"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_client_certificate <dir>/junk;",
+     r"cannot load client certificate \".*/junk\""),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_crl <dir>/junk;", r"cannot load revocation list"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_ticket_key <dir>/junk;",
+     r'"ssl_session_ticket_key": ".*/junk" must be 48 or 80 bytes'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_dhparam <dir>/junk;",
+     r"PEM_read_bio_DHparams\(\) failed"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_early_data on;", r"early data is not supported"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x;",
+     r'expected "shared:name:size"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x:1k;", r"is too small"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_protocols TLSv1.4;", r'expected "SSLv3", "TLSv1"'),
+    ("ssl_certificate <good>; ssl_certificate_key engine:x:y;", r"found a key of an engine"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
+     "proxy_ssl_verify on; }", r"no proxy_ssl_trusted_certificate for proxy_ssl_verify"),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
+     "proxy_ssl_certificate <good>; }", r'no "proxy_ssl_certificate_key" is defined for certificate'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
+     "proxy_ssl_verify on; proxy_ssl_trusted_certificate <dir>/missing; }",
+     r'"proxy_ssl_trusted_certificate": cannot load trusted certificate'),
+])
+def test_what_is_wrong(proxy, rsa, ecdsa, text, message):
+    for name, value in (("good", rsa), ("goodkey", rsa.key), ("other", ecdsa.key)):
+        text = text.replace(f"<{name}>", str(value))
+    found = problem(proxy, "server { listen 127.0.0.1:<port> ssl; " + text + " }", junk=b"junk\n")
+    assert re.search(message, found), found
+
+
+# The `certificate` hook
+
+
+def hooked(text, more=""):
+    return (
+        "server { listen 127.0.0.1:<port> ssl; " + more + " certificate_by_lua_block { " + text + " }"
+        " location / { return 200 $ssl_server_name; } }")
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("wait", ["", "sy.sleep(0.05)"])
+@pytest.mark.parametrize("form", ["pem", "path"])
+def test_a_script_gives_certificates(proxy, authority, version, wait, form):
+    made = proxy(hooked(
+        wait + " local f = '<dir>/' .. hello.server_name local function read(p) local h = assert(io.open(p)) "
+        "local t = h:read('a') h:close() return t end " + (
+            "return { certificate = read(f .. '.crt'), key = read(f .. '.key') }" if form == "pem"
+            else "return { certificate = f .. '.crt', key = f .. '.key' }")),
+        main="", start=False)
+    # The text of a certificate is read by the script itself here, which the sandbox would not let it.
+    made.write(made.config_path.read_text().replace("http {", "http { lua_sandbox off;", 1))
+    for name in ("one.example", "two.example"):
+        certificate = authority.issue(name, kind="ec")
+        (made.directory / f"{name}.crt").write_text(certificate.text)
+        (made.directory / f"{name}.key").write_text(certificate.key.read_text())
+    made.start()
+    for name in ("one.example", "two.example"):
+        assert get(made.port, context(authority, least=version, most=version), name).text == name
+
+
+@pytest.mark.switchyard_only
+def test_what_a_script_sees_of_a_handshake(proxy, authority, rsa):
+    made = proxy(hooked(
+        "sy.log.info('<<' .. tostring(hello.server_name) .. '|' .. table.concat(hello.alpn, ',') .. '|' .. "
+        "table.concat(hello.versions, ',') .. '|' .. hello.address .. '|' .. math.type(hello.port) .. '|' .. "
+        "math.type(hello.ciphers[1]) .. '>>')",
+        f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
+    assert get(made.port, context(authority, protocols=["x/1", "http/1.1"])).text == "localhost"
+    wait_for(lambda: "<<localhost|x/1,http/1.1|TLSv1.3,TLSv1.2|127.0.0.1|integer|integer>>" in made.log(), 5, "a note")
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("text,served,log", [
+    ("return false", True, None),
+    ("return nil", True, None),
+    ("return { reject = 'not today' }", False, "a script rejected the handshake: not today while SSL handshaking"),
+    ("sy.sleep(0.05) return { reject = 'later' }", False, "a script rejected the handshake: later"),
+    ("error('broken')", False, "certificate hook of .* failed: .*broken"),
+    ("return 'text'", False, "found string, expected a table, false or nothing"),
+    ("return { certificate = 'x' }", False, "found a table without certificate and key"),
+    ("return { certificate = '/missing', key = '/missing' }", False,
+     'certificate hook: cannot load certificate "/missing": No such file'),
+    ("return { certificate = '-----BEGIN junk', key = 'x' }", False, "certificate hook: cannot load certificate"),
+])
+def test_what_a_script_answers(proxy, authority, rsa, text, served, log):
+    made = proxy(hooked(text, f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
+    if served:
+        assert get(made.port, context(authority)).text == "localhost"
+    else:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            get(made.port, context(authority))
+        wait_for(lambda: re.search(log, made.log()), 5, f"{log} in the log")
+
+
+@pytest.mark.switchyard_only
+def test_a_client_that_leaves_while_a_script_waits(proxy, authority, rsa):
+    made = proxy(hooked(
+        "if hello.server_name == 'slow.example' then sy.sleep(0.4) end return false",
+        f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
+    for _ in range(5):
+        client = context(authority)
+        raw = socket.create_connection(("127.0.0.1", made.port), 5)
+        raw.settimeout(0.1)
+        with pytest.raises((TimeoutError, OSError)):
+            client.wrap_socket(raw, server_hostname="slow.example")
+        raw.close()
+    time.sleep(0.6)
+    assert get(made.port, context(authority)).text == "localhost"
+
+
+@pytest.mark.switchyard_only
+def test_a_plugin_gives_certificates(proxy, authority):
+    certificate = authority.issue("plugin.example", kind="ec")
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl; plugin <dir>/own.lua; location / { return 200 ok; } }", start=False)
+    (made.directory / "own.lua").write_text(
+        "return { certificate = function(hello) if hello.server_name == 'plugin.example' then "
+        f"return {{ certificate = '{certificate}', key = '{certificate.key}' }} end end }}")
+    made.start()
+    assert get(made.port, context(authority), "plugin.example").text == "ok"
+    with pytest.raises(ssl.SSLError):
+        get(made.port, context(authority), "other.example")

@@ -1,0 +1,340 @@
+"""TLS with upstreams: Python's ssl and `openssl s_server` are the servers."""
+
+import os
+import re
+import ssl
+import threading
+
+import pytest
+from websockets.sync.client import connect
+
+from harness import ports
+from harness.backend import Backend, Connection, reply
+from harness.certificates import background
+from harness.tls import V12, V13
+from harness.websocket import WebSocketServer
+
+
+class TLSBackend(Backend):
+    """A backend over TLS. `facts` has what each handshake came to."""
+
+    def __init__(self, certificate, answer=None, program=None, version=None, clients=None, protocols=None, **rest):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate.path, certificate.key)
+        if version:
+            self.context.minimum_version = self.context.maximum_version = version
+        if clients:
+            self.context.load_verify_locations(str(clients))
+            self.context.verify_mode = ssl.CERT_REQUIRED
+        if protocols:
+            self.context.set_alpn_protocols(protocols)
+        self.names = []
+        self.facts = []
+        self.failures = []
+        self.context.sni_callback = lambda sock, name, context: self.names.append(name)
+        inner = program or Connection.serve
+
+        def run(connection):
+            try:
+                connection.sock = self.context.wrap_socket(connection.sock, server_side=True)
+            except (ssl.SSLError, OSError) as error:
+                self.failures.append(error)
+                connection.sock.close()
+                return
+            self.facts.append({
+                "version": connection.sock.version(), "reused": connection.sock.session_reused,
+                "cipher": connection.sock.cipher()[0], "certificate": connection.sock.getpeercert()})
+            inner(connection)
+
+        super().__init__(answer=answer, program=run, **rest)
+
+
+def location(text="", url="https://<backend>"):
+    return (
+        "server { listen 127.0.0.1:<port>; location / { proxy_pass " + url + "; proxy_http_version 1.1; " + text
+        + " } }")
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_request_over_tls(proxy, rsa, version):
+    with TLSBackend(rsa, version=version) as backend:
+        made = proxy(location(), values={"backend": backend})
+        answer = made.fetch("/path")
+        assert (answer.status, answer.text) == (200, "ok")
+        assert backend.requests[0].target == "/path"
+        assert backend.requests[0].get("host") == str(backend)
+        assert backend.facts[0]["version"] == version.name.replace("_", ".")
+        assert backend.names == [None]
+
+
+def test_large_bodies_both_ways(proxy, rsa):
+    payload = os.urandom(5 << 20)
+    with TLSBackend(rsa, answer=lambda request: reply(200, request.body)) as backend:
+        made = proxy(location("client_max_body_size 0;"), values={"backend": backend})
+        assert made.fetch("/", method="POST", body=payload, timeout=30).body == payload
+
+
+def test_the_server_name(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(
+            location("proxy_ssl_server_name on; proxy_ssl_name backend.example:444;"), values={"backend": backend})
+        assert made.fetch("/").status == 200
+        assert backend.names == ["backend.example"]
+
+
+def test_no_address_is_sent_as_a_name(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(location("proxy_ssl_server_name on;"), values={"backend": backend})
+        assert made.fetch("/").status == 200
+        assert backend.names == [None]
+
+
+def test_a_name_with_variables(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(
+            location("proxy_ssl_server_name on; proxy_ssl_name $arg_name;"), values={"backend": backend})
+        for name in ("one.example", "two.example"):
+            assert made.fetch("/?name=" + name).status == 200
+        assert backend.names == ["one.example", "two.example"]
+
+
+@pytest.mark.parametrize("url,status", [("https://<backend>$request_uri", 200), ("$arg_scheme://<backend>", 200)])
+def test_a_url_with_variables(proxy, rsa, url, status):
+    with TLSBackend(rsa) as backend:
+        made = proxy(location(url=url), values={"backend": backend})
+        assert made.fetch("/?scheme=https").status == status
+
+
+def test_an_upstream_block(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(
+            "upstream group { server <backend>; keepalive 4; }\n"
+            + location("proxy_set_header Connection ''; proxy_ssl_verify on; proxy_ssl_name localhost;"
+                       "proxy_ssl_trusted_certificate <authority>;", url="https://group"),
+            values={"backend": backend, "authority": rsa.path.parent / "authority.crt"})
+        for _ in range(5):
+            assert made.fetch("/").status == 200
+        # One connection: tickets that come while it is idle do not end it.
+        assert len(backend.facts) == 1
+
+
+def test_pools_keep_settings_apart(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        text = (
+            "upstream group { server <backend>; keepalive 8; }\n"
+            "server { listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_set_header Connection '';\n"
+            "location /a { proxy_pass https://group; }\n"
+            "location /b { proxy_pass https://group; proxy_ssl_name b.example; proxy_ssl_server_name on; }\n"
+            "location /c { proxy_pass https://group; proxy_ssl_verify on; proxy_ssl_name localhost;"
+            " proxy_ssl_trusted_certificate <authority>; }\n"
+            "location /n { proxy_pass https://group; proxy_ssl_name $arg_n; proxy_ssl_server_name on; } }")
+        made = proxy(text, values={"backend": backend, "authority": rsa.path.parent / "authority.crt"})
+        for target in ("/a", "/b", "/c", "/n?n=x.example", "/n?n=y.example") * 2:
+            assert made.fetch(target).status == 200
+        assert len(backend.facts) == 5
+
+
+# Verification
+
+
+@pytest.mark.parametrize("text,failure", [
+    ("proxy_ssl_name localhost;", None),
+    ("proxy_ssl_name 127.0.0.1;", None),
+    ("", None),
+    ("proxy_ssl_name other.example;", r'upstream SSL certificate does not match "other.example"'),
+])
+def test_a_certificate_that_is_verified(proxy, authority, rsa, text, failure):
+    with TLSBackend(rsa) as backend:
+        made = proxy(
+            location(f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority}; {text}"),
+            values={"backend": backend})
+        answer = made.fetch("/")
+        assert answer.status == (502 if failure else 200)
+        if failure:
+            assert re.search(failure + " while SSL handshaking to upstream", made.log())
+            assert not backend.requests
+
+
+def test_a_certificate_of_a_stranger(proxy, authority, stranger):
+    with TLSBackend(stranger.issue("localhost")) as backend:
+        made = proxy(
+            location(f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority}; proxy_ssl_name localhost;"),
+            values={"backend": backend})
+        assert made.fetch("/").status == 502
+        assert re.search(r"upstream SSL certificate verify error: \(\d+:unable to get", made.log())
+        assert not backend.requests
+
+
+def test_a_certificate_that_has_expired(proxy, authority):
+    with TLSBackend(authority.issue("localhost", days=-1)) as backend:
+        made = proxy(
+            location(f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority}; proxy_ssl_name localhost;"),
+            values={"backend": backend})
+        assert made.fetch("/").status == 502
+        assert "upstream SSL certificate verify error: (10:certificate has expired)" in made.log()
+
+
+def test_a_certificate_that_was_revoked(proxy, authority):
+    good, bad = authority.issue("localhost"), authority.issue("localhost")
+    revoked = authority.revocation_list(bad)
+    for certificate, status in ((good, 200), (bad, 502)):
+        with TLSBackend(certificate) as backend:
+            made = proxy(
+                location(f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority}; proxy_ssl_crl {revoked};"
+                         "proxy_ssl_name localhost;"), values={"backend": backend})
+            assert made.fetch("/").status == status
+    assert "upstream SSL certificate verify error: (23:certificate revoked)" in made.log()
+
+
+def test_the_proxys_own_certificate(proxy, authority, rsa):
+    own = authority.issue(subject="/O=Proxies/CN=proxy", password="secret")
+    for text, status in ((f"proxy_ssl_certificate {own}; proxy_ssl_certificate_key {own.key};"
+                          "proxy_ssl_password_file <dir>/passwords;", 200), ("", 502)):
+        with TLSBackend(rsa, clients=authority, version=V12) as backend:
+            made = proxy(location(text), values={"backend": backend}, start=False)
+            (made.directory / "passwords").write_text("wrong\nsecret\n")
+            made.start()
+            assert made.fetch("/").status == status
+            if status == 200:
+                assert (("commonName", "proxy"),) in backend.facts[0]["certificate"]["subject"]
+
+
+def test_versions_and_ciphers_of_the_proxy(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(
+            location("proxy_ssl_protocols TLSv1.2; proxy_ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256;"),
+            values={"backend": backend})
+        assert made.fetch("/").status == 200
+        assert backend.facts[0]["version"] == "TLSv1.2"
+        assert backend.facts[0]["cipher"] == "ECDHE-RSA-AES128-GCM-SHA256"
+    with TLSBackend(rsa) as backend:
+        made = proxy(
+            location("proxy_ssl_conf_command Ciphersuites TLS_CHACHA20_POLY1305_SHA256;"),
+            values={"backend": backend})
+        assert made.fetch("/").status == 200
+        assert backend.facts[0]["cipher"] == "TLS_CHACHA20_POLY1305_SHA256"
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("text,reused", [("", True), ("proxy_ssl_session_reuse off;", False)])
+def test_resumption(proxy, rsa, version, text, reused):
+    with TLSBackend(rsa, version=version) as backend:
+        made = proxy(location(text), values={"backend": backend})
+        for _ in range(3):
+            assert made.fetch("/").status == 200
+        assert [fact["reused"] for fact in backend.facts] == [False, reused, reused]
+
+
+# Failures
+
+
+def test_a_server_without_tls_is_tried_as_a_connect_error(proxy, rsa):
+    def refuse(connection):
+        connection.sock.recv(1000)
+        connection.send(reply(400, b"what?"))
+
+    with Backend(program=refuse) as plain, TLSBackend(rsa) as backend:
+        made = proxy(
+            "upstream group { server <plain>; server <backend>; }\n" + location(url="https://group"),
+            values={"backend": backend, "plain": plain})
+        for _ in range(3):
+            assert made.fetch("/").status == 200
+        assert re.search(r"SSL_do_handshake\(\) failed \(SSL: error:.*wrong version number.*"
+                         r"while SSL handshaking to upstream.*upstream: \"https://" + re.escape(str(plain)), made.log())
+
+
+def test_a_server_that_closes_at_once(proxy, rsa):
+    with Backend(program=lambda connection: connection.sock.recv(10000)) as backend:
+        made = proxy(location(), values={"backend": backend})
+        assert made.fetch("/").status == 502
+        assert "peer closed connection in SSL handshake while SSL handshaking to upstream" in made.log()
+
+
+def test_a_server_that_says_nothing(proxy, rsa):
+    done = threading.Event()
+    with Backend(program=lambda connection: done.wait(10)) as backend:
+        made = proxy(location("proxy_connect_timeout 300ms;"), values={"backend": backend})
+        assert made.fetch("/").status == 504
+        assert "upstream timed out (110: Connection timed out) while SSL handshaking to upstream" in made.log()
+        done.set()
+
+
+def test_a_response_that_is_cut_off(proxy, rsa):
+    """RFC 9112 §9.8: without close_notify, a response that ends with the connection is not whole."""
+
+    def cut(connection):
+        connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+        os.close(connection.sock.detach())
+
+    def end(connection):
+        connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        try:
+            connection.sock.unwrap()
+        except OSError:
+            pass
+
+    with TLSBackend(rsa, program=end) as backend:
+        made = proxy(location(), values={"backend": backend})
+        assert made.fetch("/").text == "all of it"
+    with TLSBackend(rsa, program=cut) as backend:
+        made = proxy(location(), values={"backend": backend})
+        with pytest.raises(Exception):
+            made.fetch("/")
+        assert "upstream prematurely closed connection while reading upstream" in made.log()
+
+
+def test_a_response_with_a_length_needs_no_alert(proxy, rsa):
+    def cut(connection):
+        connection.next_request()
+        connection.send(reply(200, b"whole"))
+        os.close(connection.sock.detach())
+
+    with TLSBackend(rsa, program=cut) as backend:
+        made = proxy(location(), values={"backend": backend})
+        assert made.fetch("/").text == "whole"
+
+
+# WebSockets, redirects, s_server
+
+
+async def echo(connection):
+    async for message in connection:
+        await connection.send(message)
+
+
+def test_wss_upstream(proxy, rsa):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(rsa.path, rsa.key)
+    with WebSocketServer(echo, ssl=context) as backend:
+        made = proxy(
+            location("proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"),
+            values={"backend": backend})
+        with connect(f"ws://127.0.0.1:{made.port}/", max_size=None, compression=None) as sock:
+            for message in ("hello", "x" * 70000, os.urandom(2 << 20)):
+                sock.send(message)
+                assert sock.recv(20) == message
+
+
+def test_redirects_of_the_upstream(proxy, rsa):
+    with TLSBackend(rsa) as backend:
+        backend.answer = lambda request: reply(302, b"", [("Location", f"https://{backend}/there")])
+        made = proxy(location(), values={"backend": backend})
+        assert made.fetch("/", headers=[("Host", "front.example")]).get("location").endswith("/there")
+        assert "127.0.0.1:" + str(backend.port) not in made.fetch("/").get("location")
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_s_server(proxy, authority, rsa, version):
+    port = ports.free_port()
+    with background(
+            "s_server", "-accept", f"127.0.0.1:{port}", "-cert", rsa.path, "-key", rsa.key, version, "-www",
+            ready="ACCEPT"):
+        made = proxy(
+            location(f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority};"
+                     "proxy_ssl_name localhost; proxy_ssl_server_name on;"), values={"backend": f"127.0.0.1:{port}"})
+        for expected in ("New", "Reused"):
+            answer = made.fetch("/")
+            assert answer.status == 200
+            assert f"\n{expected}, " in answer.text

@@ -1,0 +1,74 @@
+import TLS
+import Testing
+
+@Suite("contexts of TLS")
+struct TLSContextTests {
+    private let files = TestCertificates.shared
+
+    @Test("what is wrong with an identity is said")
+    func identities() throws {
+        let certificate = try files.file("one.crt")
+        let key = try files.file("one.key")
+        func fault(_ certificates: [UInt8], _ key: [UInt8], _ passwords: [[UInt8]] = []) -> String? {
+            do throws(TLSIdentity.Fault) {
+                _ = try TLSIdentity(certificates: certificates, key: key, passwords: passwords)
+                return nil
+            } catch {
+                switch error {
+                case .certificate(let error): return "certificate: \(error.reason)"
+                case .key(let error): return "key: \(error.reason)"
+                }
+            }
+        }
+        #expect(fault(certificate, key) == nil)
+        #expect(fault([], key) == "certificate: no start line")
+        #expect(fault(Array("junk".utf8), key) == "certificate: no start line")
+        #expect(
+            fault(certificate, []) == "key: unsupported" || fault(certificate, [])?.hasPrefix("key: ") == true
+        )
+        #expect(
+            fault(certificate + Array("-----BEGIN CERTIFICATE-----\nxx\n".utf8), key)?.hasPrefix(
+                "certificate: ") == true)
+        let locked = try files.file("locked.key")
+        #expect(fault(certificate, locked)?.hasPrefix("key: ") == true)
+        #expect(fault(certificate, locked, [Array("wrong".utf8)])?.hasPrefix("key: ") == true)
+        #expect(fault(certificate, locked, [Array("wrong".utf8), Array("secret".utf8)]) == nil)
+    }
+
+    @Test("a key of another certificate is refused")
+    func mismatch() throws {
+        let identity = try TLSIdentity(certificates: files.file("one.crt"), key: files.file("two.key"))
+        #expect(throws: TLSError.self) { try TLSContext(.server).use(identity) }
+    }
+
+    @Test("what OpenSSL does not know is refused, with its reason")
+    func refusals() throws {
+        let context = try TLSContext(.server)
+        func reason(_ body: () throws(TLSError) -> Void) -> String {
+            do throws(TLSError) {
+                try body()
+                return ""
+            } catch {
+                return error.reason
+            }
+        }
+        #expect(reason { () throws(TLSError) in try context.setCiphers("nonsense") } == "no cipher match")
+        #expect(reason { () throws(TLSError) in try context.setCiphers("ECDHE+AESGCM") } == "")
+        #expect(reason { () throws(TLSError) in try context.setGroups("X25519:P-256") } == "")
+        #expect(throws: TLSError.self) { try context.setGroups("nonsense") }
+        #expect(throws: TLSError.self) { try context.apply(command: "Nonsense", "on") }
+        #expect(throws: Never.self) { try context.apply(command: "Options", "ServerPreference") }
+        #expect(throws: TLSError.self) { try context.trust(Array("junk".utf8), tellsClients: false) }
+        #expect(throws: TLSError.self) { try context.revoke(Array("junk".utf8)) }
+        #expect(throws: TLSError.self) { try context.setParameters(Array("junk".utf8)) }
+        #expect(throws: TLSError.self) { try context.setStaple([1, 2, 3]) }
+    }
+
+    @Test("ticket keys have 48 or 80 bytes")
+    func ticketKeys() {
+        #expect(TLSTicketKeys(files: []) == nil)
+        for (size, isGood) in [(0, false), (47, false), (48, true), (64, false), (80, true), (81, false)] {
+            #expect((TLSTicketKeys(files: [[UInt8](repeating: 1, count: size)]) != nil) == isGood)
+        }
+    }
+}

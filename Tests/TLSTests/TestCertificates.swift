@@ -1,0 +1,48 @@
+import Foundation
+import TLS
+
+/// Certificates made with the `openssl` command, once for all tests.
+struct TestCertificates: Sendable {
+    let directory: URL
+
+    static let shared: TestCertificates = {
+        do {
+            return try TestCertificates()
+        } catch {
+            fatalError("no certificates could be made: \(error)")
+        }
+    }()
+
+    private init() throws {
+        directory = FileManager.default.temporaryDirectory.appending(path: "tls-tests-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        for name in ["one", "two"] {
+            try openssl(
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                "5",
+                "-subj", "/O=Tests/CN=\(name).example", "-addext",
+                "subjectAltName=DNS:\(name).example,IP:127.0.0.1",
+                "-keyout", "\(name).key", "-out", "\(name).crt")
+        }
+        try openssl("pkey", "-in", "one.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
+    }
+
+    private func openssl(_ arguments: String...) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["openssl"] + arguments
+        process.currentDirectoryURL = directory
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw CocoaError(.executableRuntimeMismatch) }
+    }
+
+    func file(_ name: String) throws -> [UInt8] {
+        try Array(Data(contentsOf: directory.appending(path: name)))
+    }
+
+    func identity(_ name: String) throws -> TLSIdentity {
+        try TLSIdentity(certificates: file("\(name).crt"), key: file("\(name).key"))
+    }
+}
