@@ -10,6 +10,9 @@
 open class StreamTransport {
     package init() {}
 
+    /// Another channel takes the connection over from the one that this was made for.
+    open func move(to channel: StreamChannel) {}
+
     /// Reads what there is into the start of `buffer`. Fewer bytes than asked for do not mean that there are no more.
     open func read(into buffer: inout MutableSpan<UInt8>) -> Int { 0 }
 

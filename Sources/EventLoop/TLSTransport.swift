@@ -8,7 +8,7 @@ package import TLS
 /// order to write, once the handshake is over, as renegotiation is off.
 package final class TLSTransport: StreamTransport {
     package let session: TLSSession
-    private unowned let channel: StreamChannel
+    private unowned var channel: StreamChannel
     private var endsWhenSent = false
     /// The peer ended the connection without the alert that says so.
     private var wasCutOff = false
@@ -20,6 +20,8 @@ package final class TLSTransport: StreamTransport {
         self.session = session
         self.channel = channel
     }
+
+    package override func move(to channel: StreamChannel) { self.channel = channel }
 
     package override func read(into buffer: inout MutableSpan<UInt8>) -> Int {
         switch session.read(into: &buffer, mayHaveEnded: channel.sawHangup) {

@@ -28,6 +28,7 @@ package final class ClientFacts {
         serverPort = connection.serverPort
         serial = connection.serial
         connectedAt = connection.connectedAt
+        tls = connection.tls
         self.requests = requests
     }
 }

@@ -143,6 +143,13 @@ final class DownstreamConnection: StreamChannel {
     func handshakeEnded(_ tls: DownstreamTLS) {
         tls.generation = nil
         phase = .idle
+        if tls.session.applicationProtocol == Array("h2".utf8) {
+            // Some server of the listener speaks it, if not the one whose rules are the listener's.
+            let rules = headRules
+            let settings = tls.server.settings.values
+            return becomeHTTP2(
+                Span(), rules.http2 ?? HTTP2Rules(tls.server.connection, settings, rules.limits))
+        }
         setReadDeadline(after: headRules.timeout)
         readHead()
     }
@@ -332,7 +339,7 @@ final class DownstreamConnection: StreamChannel {
                 case .no: beginHead(isPipelined: wereWaiting || offset > 0)
                 case .partial: return offset
                 case .whole:
-                    becomeHTTP2(bytes.extracting(offset...))
+                    if let rules = headRules.http2 { becomeHTTP2(bytes.extracting(offset...), rules) }
                     return bytes.count
                 }
             case .readingHead(let driver):
@@ -432,14 +439,14 @@ final class DownstreamConnection: StreamChannel {
 
     /// Whether the connection turns out to speak HTTP/2 with its first bytes (RFC 9113 §3.3).
     private func matchPreface(_ bytes: Span<UInt8>) -> HTTP2Preface.Match {
-        guard http2 == nil, let facts, facts.requests == 0, headRules.http2 != nil else { return .no }
+        guard http2 == nil, let facts, facts.requests == 0, !facts.isPlainOnTLSPort, headRules.http2 != nil
+        else { return .no }
         return HTTP2Preface.match(bytes)
     }
 
-    /// Makes this an HTTP/2 connection, of whose client `received` has come so far: also to be called, with nothing, once ALPN
-    /// has chosen `h2`. This object is of no use afterwards.
-    func becomeHTTP2(_ received: Span<UInt8>) {
-        guard case .idle = phase, let facts, let rules = headRules.http2 else { return finish() }
+    /// Makes this an HTTP/2 connection, of whose client `received` has come so far. This object is of no use afterwards.
+    private func becomeHTTP2(_ received: Span<UInt8>, _ rules: HTTP2Rules) {
+        guard case .idle = phase, let facts else { return finish() }
         var early: [UInt8] = []
         early.append(received)
         let carried = transport

@@ -62,6 +62,7 @@ final class HTTP2Connection: StreamChannel {
         session = HTTP2Session(rules.options, keySeed: worker.random.pair())
         super.init(loop: worker.loop, descriptor: descriptor)
         self.transport = transport
+        transport?.move(to: self)
     }
 
     /// Takes over from the connection that found out what is spoken, which has counted it and made room for it.

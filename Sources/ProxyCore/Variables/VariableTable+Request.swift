@@ -46,7 +46,7 @@ extension VariableTable {
         VariableRow("http2", "`h2` over TLS or `h2c` without it, for a request over HTTP/2; else empty") {
             exchange, out in
             guard exchange.request.version == .v2 else { return false }
-            out.append(contentsOf: "h2c".utf8)
+            out.append(contentsOf: (exchange.client.tls == nil ? "h2c" : "h2").utf8)
             return true
         },
         VariableRow("host", "host of the request line, else of `Host`, else the server's name") {

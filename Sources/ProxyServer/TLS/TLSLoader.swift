@@ -70,7 +70,8 @@ struct TLSLoader {
         let context = try makeContext(.server)
         context.allow(TLSVersions(settings.protocols))
         context.setRecordSize(settings.bufferSize)
-        context.offer([Array("http/1.1".utf8)])
+        context.offer(
+            speaksHTTP2(server) ? [Array("h2".utf8), Array("http/1.1".utf8)] : [Array("http/1.1".utf8)])
         if settings.rejectsHandshakes { context.rejectHandshakes() }
         let passwords = try TLSFiles.passwords(settings.passwordFile)
         let (late, digests) = try loadIdentities(settings, into: context, passwords)
@@ -96,6 +97,13 @@ struct TLSLoader {
         }
         try TLSFiles.apply(settings.commands, to: context)
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
+    }
+
+    private func speaksHTTP2(_ server: VirtualServer) -> Bool {
+        server.connection.http2.isOn
+            || configuration.listeners.contains { listener in
+                listener.isHTTP2 && listener.servers.contains { $0 === server }
+            }
     }
 
     /// What scripts fetch over. Read when it is first needed.

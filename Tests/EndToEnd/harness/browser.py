@@ -13,14 +13,14 @@ from .wire import wait_for
 
 
 class Browser:
-    """Pages of one browser; `directory` holds its profile."""
+    """Pages of one browser; `directory` holds its profile, `more` are options of its own."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *more):
         self.directory = directory
         options = [
             "--headless", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--mute-audio", "--no-proxy-server",
-            f"--user-data-dir={directory}", "--remote-debugging-port=0"]
+            f"--user-data-dir={directory}", "--remote-debugging-port=0", *more]
         if os.geteuid() == 0:
             options.append("--no-sandbox")
         self.output = open(f"{directory}.txt", "wb")

@@ -59,10 +59,16 @@ class Stream:
 
 
 class HTTP2Client:
-    """One connection. `acknowledge=False` leaves windows as they are: the peer may send what they allow, and no more."""
+    """One connection, over TLS with an SSL context. `acknowledge=False` leaves windows as they are: the peer may send what
+    they allow, and no more."""
 
-    def __init__(self, port, host="127.0.0.1", acknowledge=True, settings=None, greet=True, timeout=10.0):
+    def __init__(self, port, host="127.0.0.1", acknowledge=True, settings=None, greet=True, timeout=10.0, tls=None,
+                 name="localhost"):
         self.socket = socket.create_connection((host, port), timeout)
+        if tls:
+            tls.set_alpn_protocols(["h2"])
+            self.socket = tls.wrap_socket(self.socket, server_hostname=name)
+            assert self.socket.selected_alpn_protocol() == "h2"
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.acknowledge = acknowledge

@@ -1,0 +1,176 @@
+"""HTTP/2 over TLS: what ALPN chooses, and WebSockets over that in a browser and from Python's h2."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from harness.browser import Browser
+from harness.http2 import HTTP2Client, StreamSocket
+from harness.tls import context, open_tls
+from harness.wire import Client, wait_for
+from harness.websocket import WebSocketServer
+from test_browser import chat, serve_page
+
+pytestmark = pytest.mark.switchyard_only
+
+LOG = "log_format protocols '$request_method $uri $server_protocol $http2 $ssl_alpn_protocol $scheme $status';"
+RECIPE = """
+    proxy_pass http://<backend>; proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+"""
+
+
+def configuration(certificate, http2="http2 on;", listen="", more=""):
+    return f"""
+        {LOG} map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+        server {{
+            listen 127.0.0.1:<port> ssl {listen}; {http2}
+            server_name localhost;
+            ssl_certificate {certificate}; ssl_certificate_key {certificate.key};
+            access_log <dir>/access.log protocols;
+            location / {{ return 200 "$http2|$ssl_alpn_protocol|$scheme"; }}
+            location /ws/ {{ {RECIPE} }}
+            location /page {{ {RECIPE} }}
+        }}
+        {more}
+    """
+
+
+@pytest.fixture
+def secure(proxy, rsa, backend):
+    def make(**rest):
+        return proxy(configuration(rsa, **rest), values={"backend": backend})
+
+    return make
+
+
+@pytest.mark.parametrize("how", [{}, {"http2": "", "listen": "http2"}])
+@pytest.mark.parametrize("offered, chosen", [
+    (["h2", "http/1.1"], "h2"), (["http/1.1", "h2"], "h2"), (["http/1.1"], "http/1.1"), (None, None), (["h3"], None)])
+def test_what_alpn_chooses(secure, authority, how, offered, chosen):
+    made = secure(**how)
+    try:
+        sock = open_tls(made.port, context(authority, protocols=offered))
+    except OSError:
+        # RFC 7301 §3.2: no_application_protocol.
+        assert offered == ["h3"]
+        return
+    with sock:
+        assert sock.selected_alpn_protocol() == chosen
+        if chosen != "h2":
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while data := sock.recv(65536):
+                answer += data
+            assert answer.endswith(f"|{chosen or ''}|https".encode())
+
+
+def test_without_http2_it_is_not_offered(secure, authority):
+    made = secure(http2="")
+    with open_tls(made.port, context(authority, protocols=["h2", "http/1.1"])) as sock:
+        assert sock.selected_alpn_protocol() == "http/1.1"
+
+
+def test_the_name_decides_who_offers_it(proxy, authority, rsa, backend):
+    """The default server of the listener does not speak it, the one with the name does."""
+    certificate = f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"
+    made = proxy(f"""
+        server {{ listen 127.0.0.1:<port> ssl; {certificate} return 200 default; }}
+        server {{ listen 127.0.0.1:<port> ssl; server_name backend.example; http2 on; {certificate}
+                  return 200 "$http2"; }}""")
+    with open_tls(made.port, context(authority, protocols=["h2", "http/1.1"])) as sock:
+        assert sock.selected_alpn_protocol() == "http/1.1"
+    with HTTP2Client(made.port, tls=context(authority), name="backend.example") as client:
+        client.authority = "backend.example"
+        assert client.fetch().body == b"h2"
+
+
+def test_plain_http2_is_refused_on_a_port_of_tls(secure):
+    with Client(secure().port) as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert client.read_response().status == 505
+
+
+@pytest.mark.parametrize("command", [
+    ["curl", "-sS", "--cacert", "AUTHORITY", "--http2"], ["nghttp", "--no-verify-peer"]])
+def test_commands(secure, authority, command):
+    made = secure()
+    done = subprocess.run(
+        [word.replace("AUTHORITY", str(authority)) for word in command] + [f"https://localhost:{made.port}/"],
+        capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "h2|h2|https"
+    assert made.log_lines("access.log", 1) == ["GET / HTTP/2.0 h2 h2 https 200"]
+
+
+def test_h2load(secure):
+    made = secure()
+    done = subprocess.run(
+        ["h2load", "-n", "500", "-c", "4", "-m", "10", f"https://127.0.0.1:{made.port}/"], capture_output=True, text=True,
+        timeout=60)
+    assert "500 succeeded, 0 failed, 0 errored" in done.stdout, done.stdout + done.stderr
+
+
+def test_bodies_of_both_directions(secure, authority, backend):
+    from harness.backend import reply
+    backend.answer = lambda request: reply(200, request.body * 2)
+    made = secure()
+    body = bytes(range(256)) * 4000
+    with HTTP2Client(made.port, tls=context(authority)) as client:
+        stream = client.begin("/page", "POST", [("content-length", str(len(body)))], end=False)
+        client.write(stream, body, end=True)
+        assert client.response(stream).body == body * 2
+
+
+def test_many_websockets_on_one_connection(secure, authority, backend):
+    from test_http2_websocket import echoing
+    backend.program = echoing()
+    made = secure()
+    with HTTP2Client(made.port, tls=context(authority)) as client:
+        client.wait(lambda: client.has_settings)
+        streams = [client.connect(f"/ws/{number}") for number in range(20)]
+        for number, stream in enumerate(streams):
+            assert client.head(stream).status == 200
+            client.write(stream, b"bytes %d" % number, end=True)
+        for number, stream in enumerate(streams):
+            assert client.response(stream).body == b"bytes %d" % number
+    wait_for(lambda: len(made.log_lines("access.log", 20)) == 20, 5, "their lines")
+    assert {line.split()[2:6] == ["HTTP/2.0", "h2", "h2", "https"] for line in made.log_lines("access.log", 20)} == {True}
+
+
+def test_a_reload_leaves_websockets_alone(secure, authority, backend):
+    from test_http2_websocket import echoing
+    backend.program = echoing()
+    made = secure()
+    with HTTP2Client(made.port, tls=context(authority)) as client:
+        client.wait(lambda: client.has_settings)
+        stream = client.connect("/ws/")
+        assert client.head(stream).status == 200
+        made.reload()
+        client.wait(lambda: client.goaway is not None or client.goaways)
+        client.write(stream, b"after", end=True)
+        assert client.response(stream).body == b"after"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+def test_a_page_whose_websocket_runs_over_http2(proxy, rsa, tmp_path):
+    with WebSocketServer(chat, process_request=serve_page, subprotocols=["chat"]) as server, \
+            Browser(str(tmp_path / "profile"), "--ignore-certificate-errors") as browser:
+        made = proxy(configuration(rsa), values={"backend": server})
+        first, second = (browser.open(f"https://localhost:{made.port}/page") for _ in range(2))
+        for page in (first, second):
+            page.wait("window.state === 'open'")
+            assert page.evaluate("socket.protocol") == "chat"
+            assert "permessage-deflate" in page.evaluate("socket.extensions")
+        first.evaluate("socket.send('over a stream, grüße')")
+        second.wait("received.includes('over a stream, grüße')")
+        second.evaluate("socket.send('x'.repeat(300000))")
+        first.wait("received.some((text) => text.length === 300000)")
+        second.evaluate("socket.send('leave')")
+        second.wait("window.state === 'closed 4001'")
+        first.evaluate("socket.close(1000)")
+        first.wait("window.state === 'closed 1000'")
+        # Both pages and their WebSockets came over one connection.
+        sockets = [line for line in made.log_lines("access.log", 4) if " /ws/chat " in line]
+        assert sockets == ["GET /ws/chat HTTP/2.0 h2 h2 https 101"] * 2
