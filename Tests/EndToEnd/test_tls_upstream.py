@@ -338,3 +338,37 @@ def test_s_server(proxy, authority, rsa, version):
             answer = made.fetch("/")
             assert answer.status == 200
             assert f"\n{expected}, " in answer.text
+
+
+# What scripts fetch
+
+
+@pytest.mark.switchyard_only
+def test_fetch(proxy, authority, rsa):
+    def fetching(options, more=""):
+        return (
+            "server { listen 127.0.0.1:<port>; location / { " + more + " request_by_lua_block {"
+            " local res, err = sy.fetch{ url = 'https://<backend>/x', " + options + " }"
+            " return flow:respond{ body = res and res.body or err } } } }")
+
+    with TLSBackend(rsa) as backend:
+        trusted = f"proxy_ssl_trusted_certificate {authority};"
+        for options, more, answer in (
+                ("", trusted, "ok"), ("verify = false", "", "ok"),
+                ("", "", "upstream SSL certificate verify error: (20:unable to get local issuer certificate)")):
+            made = proxy(fetching(options, more), values={"backend": backend})
+            for _ in range(3):
+                assert made.fetch("/").text == answer
+        # Connections are kept: one for each of the first two proxies, and one for each failure.
+        assert len(backend.facts) + len(backend.failures) <= 2 + 3
+
+
+@pytest.mark.switchyard_only
+def test_fetch_checks_the_name(proxy, authority):
+    with TLSBackend(authority.issue("other.example")) as backend:
+        made = proxy(
+            "server { listen 127.0.0.1:<port>; location / { proxy_ssl_trusted_certificate " + str(authority) + ";"
+            " request_by_lua_block { local res, err = sy.fetch{ url = 'https://<backend>/' }"
+            " return flow:respond{ body = res and res.body or err } } } }", values={"backend": backend})
+        assert made.fetch("/").text == 'upstream SSL certificate does not match "127.0.0.1"'
+        assert not backend.requests
