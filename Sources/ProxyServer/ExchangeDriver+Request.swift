@@ -106,6 +106,7 @@ extension ExchangeDriver {
         redirected = false
         exchange.attempts.append(consume attempt)
         peers.statistics.attempts.add()
+        if usesHTTP2 { return connectOverHTTP2(to: address, peers) }
         if let idle = peers.takeIdle(to: address) {
             peers.statistics.connectionsReused.add()
             upstream = idle
@@ -125,6 +126,29 @@ extension ExchangeDriver {
             connection.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
         } catch {
             worker.releaseConnection()
+            attemptFailed(ProxyFailure(.connectFailed(error.code)))
+        }
+    }
+
+    /// An upgrade goes over HTTP/1.1, whatever `proxy_http_version` says.
+    private var usesHTTP2: Bool { settings.values.proxyHTTPVersion == .v2 && upstreamRequest.upgrade == nil }
+
+    private func connectOverHTTP2(to address: PeerAddress, _ peers: UpstreamPeers) {
+        do throws(SystemError) {
+            guard
+                let carrier = try peers.carrier(
+                    to: address, worker: worker, socketKeepalive: settings.values.proxySocketKeepalive)
+            else { return giveUp(ProxyFailure(.connectFailed(24))) }  // EMFILE, the nearest to the truth
+            let stream = try carrier.openStream()
+            upstream = stream
+            stream.attach(to: self)
+            if carrier.isReady {
+                peers.statistics.connectionsReused.add()
+                return connected(reused: true)
+            }
+            isConnecting = true
+            stream.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
+        } catch {
             attemptFailed(ProxyFailure(.connectFailed(error.code)))
         }
     }
@@ -320,9 +344,9 @@ extension ExchangeDriver {
         }
         guard machine.forwardsRequestBody else { return }
         if isReplayable {
-            // A peer may close a pooled connection before it sees any of this: then it is asked again, even where
-            // there is no other.
-            let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection
+            // A peer may close a pooled connection before it sees any of this, or refuse a stream: then it is asked
+            // again, even where there is no other.
+            let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
             if (mayRepeat || generation.keepsRequestBody) && replay.count + payload.count <= Self.maxReplay {
                 replay.append(payload)
             } else {
@@ -442,7 +466,11 @@ extension ExchangeDriver {
         guard let plan, let peers else { return giveUp(failure) }
         log(failure.logLevel, failure.message(systemText: SystemError.reason))
         peers.statistics.failures.add()
-        let reused = machine.attemptReusedConnection
+        let isRefused = failure.kind == .refusedStream
+        if isRefused { refusedStreams += 1 }
+        // A peer that refuses again and again is taken at its word.
+        let reused =
+            isRefused ? refusedStreams <= Self.maxRefusedStreams : machine.attemptReusedConnection
         recordAttemptEnd()
         if case .unwantedStatus = failure.kind {
         } else {
@@ -457,8 +485,8 @@ extension ExchangeDriver {
         let action = machine.attemptFailed { nonIdempotent in
             mayMove = !nonIdempotent
             return plan.retry.allows(
-                failure, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
-                now: loop.now)
+                failure, nonIdempotent: nonIdempotent && !isRefused, selection: selection,
+                firstTryAt: firstTryAt, now: loop.now)
         }
         switch action {
         case .retry:

@@ -16,6 +16,27 @@ final class UpstreamConnection: StreamChannel {
     var requests = 0
     private var owner = Owner.none
     private let worker: Worker
+    /// The stream that is in place of a socket, over HTTP/2.
+    private let http2: HTTP2UpstreamTransport?
+
+    /// A stream of a connection that others share.
+    ///
+    /// - Throws: never, as no descriptor is watched.
+    init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) throws(SystemError) {
+        self.address = address
+        self.worker = worker
+        openedAt = worker.loop.now
+        http2 = stream
+        super.init(timerOn: worker.loop)
+        transport = stream
+        try register()
+    }
+
+    /// Over HTTP/2, where responses have no reasons.
+    var isStream: Bool { http2 != nil }
+
+    /// The peer did nothing for the request.
+    var wasRefused: Bool { http2?.wasRefused ?? false }
 
     /// Begins to connect.
     ///
@@ -24,6 +45,7 @@ final class UpstreamConnection: StreamChannel {
         self.address = address
         self.worker = worker
         openedAt = worker.loop.now
+        http2 = nil
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
@@ -47,7 +69,7 @@ final class UpstreamConnection: StreamChannel {
         owner = .none
         guard isOpen else { return }
         close()
-        worker.releaseConnection()
+        if http2 == nil { worker.releaseConnection() }
     }
 
     func enterPool(_ pool: UpstreamPeers, until deadline: Int64) {
@@ -62,7 +84,7 @@ final class UpstreamConnection: StreamChannel {
 
     override func becameWritable() {
         if case .exchange(let driver) = owner {
-            driver.upstreamConnected(error: pendingError)
+            driver.upstreamConnected(error: http2?.carrier.connectError ?? pendingError)
         }
     }
 

@@ -38,6 +38,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case invalidHead(ResponseViolation)
         case invalidBody(BodyViolation)
         case invalidUpgrade(UpgradeRefusal)
+        /// The upstream did nothing for the request (RFC 9113 §8.7): any may be made again.
+        case refusedStream
         /// A status that `proxy_next_upstream` may name.
         case unwantedStatus(Int)
         case noLivePeers
@@ -63,7 +65,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         self.kind = kind
         switch kind {
         case .connectFailed, .sendFailed, .connectTimedOut, .sendTimedOut, .invalidHead, .invalidUpgrade,
-            .unwantedStatus:
+            .unwantedStatus, .refusedStream:
             source = .upstream
             retry = .anyPeer
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase):
@@ -85,7 +87,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     /// The condition of `proxy_next_upstream` that it falls under; `nil` for none.
     package var condition: NextUpstream? {
         switch kind {
-        case .connectFailed, .sendFailed, .readFailed, .closedEarly: .error
+        case .connectFailed, .sendFailed, .readFailed, .closedEarly, .refusedStream: .error
         case .connectTimedOut, .sendTimedOut, .readTimedOut: .timeout
         case .invalidHead, .invalidUpgrade: .invalidHeader
         case .unwantedStatus(let status): NextUpstream(status: status)
@@ -101,8 +103,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .invalidTarget: 500
         case .clientClosed: 499
         case .connectFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead, .invalidBody,
-            .invalidUpgrade,
-            .noLivePeers, .noResolver, .unresolved:
+            .invalidUpgrade, .refusedStream, .noLivePeers, .noResolver, .unresolved:
             502
         }
     }
@@ -130,6 +131,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .connectTimedOut: return timedOut(.connecting)
         case .sendTimedOut: return timedOut(.sendingRequest)
         case .readTimedOut(let phase): return timedOut(phase)
+        case .refusedStream: return "upstream refused the stream \(Phase.readingHead.text)"
         case .closedEarly(let phase): return "upstream prematurely closed connection \(phase.text)"
         case .invalidHead(.headTooLarge): return "upstream sent too big header \(Phase.readingHead.text)"
         case .invalidHead(let violation):
