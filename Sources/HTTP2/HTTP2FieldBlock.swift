@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Wire
+package import Wire
 
 /// Fields on their way to an HTTP/2 peer, made of the lines of an HTTP/1 head or trailer section.
 ///
@@ -16,9 +16,14 @@ package struct HTTP2FieldBlock {
     private(set) var bytes: [UInt8] = []
     private(set) var entries: [Entry] = []
 
+    private var request = Request(length: 0, isHead: false, framing: .none)
+    private var isRequest = false
+
     package init() {}
 
     package mutating func removeAll() {
+        request = Request(length: 0, isHead: false, framing: .none)
+        isRequest = false
         bytes.removeAll(keepingCapacity: true)
         entries.removeAll(keepingCapacity: true)
     }
@@ -68,6 +73,62 @@ package struct HTTP2FieldBlock {
         return (isUpgrade ? 200 : isFalseSuccess ? 502 : Int(status), length, isUpgrade)
     }
 
+    /// Reads the head of a request of our own writing, from its request line to its empty line. `Host` becomes
+    /// `:authority`.
+    ///
+    /// - Parameters:
+    ///   - head: from its first byte on; more may follow it.
+    ///   - scheme: `http` or `https`.
+    /// - Returns: what there is to know of it, or `nil` when it is not whole.
+    package mutating func readRequest(_ head: Span<UInt8>, scheme: [UInt8]) -> Request? {
+        guard let lineEnd = Self.lineEnd(head, from: 0) else { return nil }
+        var methodEnd = 0
+        while methodEnd < lineEnd, head[methodEnd] != 0x20 { methodEnd &+= 1 }
+        var targetEnd = min(methodEnd &+ 1, lineEnd)
+        while targetEnd < lineEnd, head[targetEnd] != 0x20 { targetEnd &+= 1 }
+        guard targetEnd < lineEnd else { return nil }
+        let method = 0..<methodEnd
+        add(name: Text.method, value: head.extracting(method))
+        add(name: Text.scheme, value: scheme.span)
+        add(name: Text.path, value: head.extracting((methodEnd &+ 1)..<targetEnd))
+        request = Request(length: 0, isHead: Method.head.equals(head, method), framing: .none)
+        isRequest = true
+        // With the others of its kind, before all other fields.
+        addAuthority(head, from: lineEnd)
+        guard let length = readLines(head, from: lineEnd, isUpgrade: false) else { return nil }
+        request.length = length
+        return request
+    }
+
+    package struct Request {
+        package var length: Int
+        package var isHead: Bool
+        /// How the content that follows is delimited.
+        package var framing: BodyFraming
+    }
+
+    private mutating func addAuthority(_ head: Span<UInt8>, from start: Int) {
+        var position = start
+        while let next = Self.lineEnd(head, from: position) {
+            var colon = position
+            while colon < next, head[colon] != UInt8(ascii: ":") { colon &+= 1 }
+            if colon < next, Names.host.matches(head, position..<colon) {
+                let value = Self.trimmed(head, (colon &+ 1)..<(next &- 1))
+                return add(name: Text.authority, value: head.extracting(value))
+            }
+            position = next
+        }
+    }
+
+    /// Without the blanks around it, and a CR.
+    private static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
+        var start = range.lowerBound
+        var end = range.upperBound
+        while start < end, isBlank(bytes[start]) { start &+= 1 }
+        while start < end, isBlank(bytes[end &- 1]) || bytes[end &- 1] == 0x0d { end &-= 1 }
+        return start..<end
+    }
+
     /// Reads a trailer section of our own writing, up to its empty line.
     package mutating func readTrailers(_ lines: Span<UInt8>) {
         _ = readLines(lines, from: 0, isUpgrade: false)
@@ -103,16 +164,17 @@ package struct HTTP2FieldBlock {
         guard colon < line.upperBound, isToken(head, name) else { return }
         switch FieldID(head, name) {
         // RFC 9113 §8.2.2
-        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade: return
+        case .transferEncoding:
+            request.framing = .chunked
+            return
+        case .connection, .keepAlive, .proxyConnection, .upgrade: return
+        case .host where isRequest: return
         case .secWebSocketAccept where isUpgrade: return
         default: break
         }
-        var value = (colon &+ 1)..<line.upperBound
-        while !value.isEmpty, Self.isBlank(head[value.lowerBound]) {
-            value = (value.lowerBound &+ 1)..<value.upperBound
-        }
-        while !value.isEmpty, Self.isBlank(head[value.upperBound &- 1]) {
-            value = value.lowerBound..<(value.upperBound &- 1)
+        let value = Self.trimmed(head, (colon &+ 1)..<line.upperBound)
+        if isRequest, FieldID(head, name) == .contentLength, let length = ASCII.decimal(head, value) {
+            request.framing = .length(length)
         }
         let start = bytes.count
         for index in name { bytes.append(ASCII.lowercased(head[index])) }
@@ -135,7 +197,15 @@ package struct HTTP2FieldBlock {
                 nameStart: start, nameLength: name.count, valueStart: valueStart, valueLength: value.count))
     }
 
+    private enum Names {
+        static let host: Keyword = "host"
+    }
+
     private enum Text {
+        static let method = Array(":method".utf8)
+        static let scheme = Array(":scheme".utf8)
+        static let path = Array(":path".utf8)
+        static let authority = Array(":authority".utf8)
         static let status = Array(":status".utf8)
         static let ok = Array("200".utf8)
         static let badGateway = Array("502".utf8)

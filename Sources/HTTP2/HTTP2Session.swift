@@ -22,7 +22,10 @@ package final class HTTP2Session {
         package init() {}
     }
 
+    package enum Role: Sendable { case server, client }
+
     package let options: Options
+    private let role: Role
     // Holds because: made in `init`, freed in `deinit`, and never handed out.
     private let session: OpaquePointer
     private var streams: [Int32: HTTP2Stream] = [:]
@@ -38,6 +41,7 @@ package final class HTTP2Session {
     private var output: [UInt8] = []
     private var outputLimit = 0
     private var requestHead = HTTP2RequestHead()
+    private var responseHead = HTTP2ResponseHead()
     private var trailerLines = HTTP2TrailerLines()
     private var isReadingTrailers = false
     private var flood = HTTP2FloodGuard()
@@ -55,8 +59,12 @@ package final class HTTP2Session {
     package private(set) var shutdownIsKnown = false
     package private(set) var hasPeerGoAway = false
 
-    /// - Parameter keySeed: random, for the keys of WebSocket handshakes.
-    package init(_ options: Options, keySeed: (UInt64, UInt64)) {
+    /// - Parameters:
+    ///   - role: of this side of the connection.
+    ///   - options: what the peer is told of limits, and what holds here.
+    ///   - keySeed: random, for the keys of WebSocket handshakes.
+    package init(_ role: Role, _ options: Options, keySeed: (UInt64, UInt64)) {
+        self.role = role
         self.options = options
         keyState = keySeed
         requestHead.limits = options.head
@@ -70,7 +78,10 @@ package final class HTTP2Session {
         unsafe nghttp2_option_set_no_http_messaging(nghttp2Options, 1)
         unsafe nghttp2_option_set_max_outbound_ack(nghttp2Options, 500)
         unsafe nghttp2_option_set_no_closed_streams(nghttp2Options, 1)
-        let result = unsafe nghttp2_session_server_new2(&made, Self.callbacks, nil, nghttp2Options)
+        let result =
+            unsafe role == .server
+            ? nghttp2_session_server_new2(&made, Self.callbacks, nil, nghttp2Options)
+            : nghttp2_session_client_new2(&made, Self.callbacks, nil, nghttp2Options)
         unsafe nghttp2_option_del(nghttp2Options)
         guard result == 0, let made = unsafe made else { preconditionFailure("out of memory") }
         unsafe session = made
@@ -83,11 +94,13 @@ package final class HTTP2Session {
     deinit { unsafe nghttp2_session_del(session) }
 
     private func submitSettings() {
-        let entries: [(Int, Int)] = [
-            (3, options.maxConcurrentStreams), (4, options.streamWindow), (6, options.head.maxList),
-            // RFC 8441 §3; RFC 9218 §2.1
-            (8, 1), (9, 1),
-        ]
+        var entries: [(Int, Int)] = [(4, options.streamWindow), (6, options.head.maxList)]
+        switch role {
+        // RFC 8441 §3; RFC 9218 §2.1
+        case .server: entries += [(3, options.maxConcurrentStreams), (8, 1), (9, 1)]
+        // Nothing is to be pushed.
+        case .client: entries += [(2, 0)]
+        }
         var settings = entries.map {
             nghttp2_settings_entry(settings_id: Int32($0.0), value: UInt32(clamping: $0.1))
         }
@@ -180,6 +193,23 @@ package final class HTTP2Session {
             session, 0, nghttp2_session_get_last_proc_stream_id(session), 0, nil, 0)
     }
 
+    /// A client's new stream. Its request goes out with the head that is sent on it.
+    package func openStream(_ owner: any HTTP2StreamOwner) -> HTTP2Stream {
+        let stream = HTTP2Stream(id: 0, session: self)
+        stream.owner = owner
+        requests &+= 1
+        return stream
+    }
+
+    /// How many streams the peer takes at a time; 0 when it takes no new ones.
+    package var peerLimit: Int {
+        guard !isClosed, !hasPeerGoAway, unsafe nghttp2_session_check_request_allowed(session) != 0 else {
+            return 0
+        }
+        return unsafe Int(
+            nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
     /// The next request whose head has come whole. Its stream has no owner yet.
     package func nextRequest() -> HTTP2Stream? {
         while !arrivals.isEmpty {
@@ -211,6 +241,7 @@ package final class HTTP2Session {
         guard !isClosed else { return }
         isClosed = true
         for stream in streams.values { end(stream, .cancel) }
+        for stream in starting where !stream.isClosed { end(stream, .refusedStream) }
         streams = [:]
         waiting = []
         starting = []
@@ -242,12 +273,20 @@ package final class HTTP2Session {
     /// How many of `count` bytes there is room for now.
     func room(for count: Int, on stream: HTTP2Stream) -> Int {
         guard count > 0, !isClosed else { return 0 }
-        let own =
-            unsafe Int(nghttp2_session_get_stream_remote_window_size(session, stream.id)) - stream.unsent
+        let own = window(of: stream) - stream.unsent
         let all = unsafe Int(nghttp2_session_get_remote_window_size(session)) - queuedBytes
         let most = min(count, own, all, options.maxQueued - stream.unsent, stream.share)
         // With others before it, a stream takes no more than a few frames.
         return max(0, waiting.isEmpty ? most : min(most, Self.turn))
+    }
+
+    private func window(of stream: HTTP2Stream) -> Int {
+        // Of a request that is still to go out nghttp2 knows no window.
+        if role == .client, stream.id == 0 || !stream.isOpen {
+            return unsafe Int(
+                nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE))
+        }
+        return unsafe Int(nghttp2_session_get_stream_remote_window_size(session, stream.id))
     }
 
     func wait(_ stream: HTTP2Stream) {
@@ -313,6 +352,7 @@ package final class HTTP2Session {
     /// The final head goes out, with the stream's end if there is nothing to follow.
     private func start(_ stream: HTTP2Stream) {
         guard stream.sending == .head, !stream.isClosed else { return }
+        if role == .client { return request(stream) }
         if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty, stream.resetCode == nil {
             stream.sending = .ended
             submitHeaders(stream.response, flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
@@ -323,20 +363,40 @@ package final class HTTP2Session {
         stream.response.removeAll()
     }
 
+    /// A client's request goes out.
+    private func request(_ stream: HTTP2Stream) {
+        let isWhole = stream.endsSending && stream.unsent == 0 && stream.responseTrailers.isEmpty
+        stream.sending = .body
+        var provider = unsafe nghttp2_data_provider()
+        unsafe provider.read_callback = Self.readContent
+        // Holds because: see `withFields`; the provider is copied.
+        let id = unsafe withFields(stream.response) { fields, count in
+            unsafe isWhole
+                ? nghttp2_submit_request(session, nil, fields, count, nil, nil)
+                : nghttp2_submit_request(session, nil, fields, count, &provider, nil)
+        }
+        stream.response.removeAll()
+        guard id > 0 else { return end(stream, .refusedStream) }
+        stream.id = id
+        streams[id] = stream
+    }
+
     func abandoned(_ stream: HTTP2Stream, unread: Int, _ code: HTTP2ErrorCode) {
         if unread > 0 { unsafe nghttp2_session_consume_connection(session, unread) }
         if stream.isClosed { return }
         switch stream.sending {
         // A request that goes on behind its response is not needed any more (RFC 9113 §8.1).
-        case .ended: if !stream.sawEnd { reset(stream, .noError) }
+        case .ended: if !stream.sawEnd { reset(stream, role == .server ? .noError : code) }
         // It is stopped once the response is out: see `sentEnd`. Of one that broke off, what there was goes out first.
-        case .head, .body: stream.endSending(resetting: code)
+        case .head, .body:
+            if role == .client { reset(stream, code) } else { stream.endSending(resetting: code) }
         case .nothing: reset(stream, code)
         }
     }
 
     func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         guard !isClosed, !stream.isClosed else { return }
+        guard stream.id != 0 else { return forget(stream, code) }
         unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
         streams[stream.id] = nil
         forget(stream, code)
@@ -398,6 +458,12 @@ package final class HTTP2Session {
     }
 
     private func beganHeaders(_ id: Int32, isRequest: Bool) {
+        if role == .client {
+            responseHead.removeAll()
+            trailerLines.removeAll()
+            isReadingTrailers = streams[id]?.sawFinalHead ?? false
+            return
+        }
         isReadingTrailers = !isRequest
         if isRequest { began(id) } else { trailerLines.removeAll() }
     }
@@ -405,6 +471,8 @@ package final class HTTP2Session {
     private func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
         if isReadingTrailers {
             trailerLines.add(name, value)
+        } else if role == .client {
+            responseHead.add(name, value, maxSize: options.head.maxList)
         } else {
             if requestHead.isHopeless { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
             requestHead.add(name, value)
@@ -415,11 +483,25 @@ package final class HTTP2Session {
     private func headersReceived(_ id: Int32, endsStream: Bool) {
         guard let stream = streams[id] else { return }
         if isReadingTrailers { return trailersReceived(stream, endsStream: endsStream) }
+        if role == .client { return responseReceived(stream, endsStream: endsStream) }
         stream.sawEnd = endsStream
         stream.outcome = requestHead.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
         stream.contentLeft = requestHead.contentLength
         if case .malformed = stream.outcome { charge(.reset) }
         arrivals.append(stream)
+    }
+
+    private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
+        switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
+        case .none: return malformed(stream, .invalidFieldValue)
+        case .interim: if endsStream { return malformed(stream, .trailersWithoutEnd) }
+        case .final(let isChunked):
+            stream.sawFinalHead = true
+            stream.outcome = .request(isChunked ? .chunked : .plain)
+            // Of a HEAD, a 204 or a 304 it speaks of what does not come.
+            stream.contentLeft = endsStream ? -1 : responseHead.contentLength
+        }
+        if endsStream { ended(stream) } else { touch(stream, .readable) }
     }
 
     private func trailersReceived(_ stream: HTTP2Stream, endsStream: Bool) {
@@ -499,6 +581,12 @@ package final class HTTP2Session {
         stream.isWaiting = false
         waiting.removeAll { $0 === stream }
         touch(stream, .writable)
+    }
+
+    /// A client's request has gone out: from now on it has a window of its own.
+    private func opened(_ id: Int32) {
+        guard role == .client, let stream = streams[id], !stream.isOpen else { return }
+        stream.isOpen = true
     }
 
     /// A frame with END_STREAM has gone out.
@@ -609,6 +697,7 @@ extension HTTP2Session {
         unsafe nghttp2_session_callbacks_set_on_frame_send_callback(made) { _, frame, user in
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
             let head = unsafe frame.pointee.hd
+            if head.type == 1 { session.opened(head.stream_id) }
             if head.type <= 1, head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 session.sentEnd(head.stream_id)
             }

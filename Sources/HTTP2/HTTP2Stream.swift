@@ -23,7 +23,8 @@ package final class HTTP2Stream {
         package static let failed = Change(rawValue: 4)
     }
 
-    package let id: Int32
+    /// 0 for a client's stream whose request has not gone out.
+    package internal(set) var id: Int32
     /// `nil` once the stream is closed.
     private(set) var session: HTTP2Session?
     /// Held until the stream is abandoned or closed.
@@ -38,6 +39,15 @@ package final class HTTP2Stream {
     package internal(set) var trailers: [UInt8] = []
     /// Content that is still to come; -1 where only the stream's end says.
     var contentLeft: Int64 = -1
+
+    // MARK: A client's stream
+
+    /// The request is a HEAD, whose answer has no content.
+    package var isHead = false
+    /// nghttp2 has opened it.
+    var isOpen = false
+    /// The answer's final head has come.
+    var sawFinalHead = false
 
     // MARK: Receiving
 

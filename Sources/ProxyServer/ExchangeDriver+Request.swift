@@ -112,6 +112,7 @@ extension ExchangeDriver {
         } catch {
             return giveUp(error)
         }
+        if usesHTTP2 { return connectOverHTTP2(to: address, tls: tls, peers) }
         if let idle = peers.takeIdle(to: address, tls: tls) {
             peers.statistics.connectionsReused.add()
             upstream = idle
@@ -132,6 +133,30 @@ extension ExchangeDriver {
             connection.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
         } catch {
             worker.releaseConnection()
+            attemptFailed(ProxyFailure(.connectFailed(error.code)))
+        }
+    }
+
+    /// An upgrade goes over HTTP/1.1, whatever `proxy_http_version` says.
+    private var usesHTTP2: Bool { settings.values.proxyHTTPVersion == .v2 && upstreamRequest.upgrade == nil }
+
+    private func connectOverHTTP2(to address: PeerAddress, tls: TLSTarget?, _ peers: UpstreamPeers) {
+        do throws(SystemError) {
+            guard
+                let carrier = try peers.carrier(
+                    to: address, tls: tls, worker: worker,
+                    socketKeepalive: settings.values.proxySocketKeepalive)
+            else { return giveUp(ProxyFailure(.connectFailed(24))) }  // EMFILE, the nearest to the truth
+            let stream = try carrier.openStream()
+            upstream = stream
+            stream.attach(to: self)
+            if carrier.isReady {
+                peers.statistics.connectionsReused.add()
+                return connected(reused: true)
+            }
+            isConnecting = true
+            stream.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
+        } catch {
             attemptFailed(ProxyFailure(.connectFailed(error.code)))
         }
     }
@@ -327,9 +352,9 @@ extension ExchangeDriver {
         }
         guard machine.forwardsRequestBody else { return }
         if isReplayable {
-            // A peer may close a pooled connection before it sees any of this: then it is asked again, even where
-            // there is no other.
-            let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection
+            // A peer may close a pooled connection before it sees any of this, or refuse a stream: then it is asked
+            // again, even where there is no other.
+            let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
             if (mayRepeat || generation.keepsRequestBody) && replay.count + payload.count <= Self.maxReplay {
                 replay.append(payload)
             } else {
@@ -452,7 +477,11 @@ extension ExchangeDriver {
         guard let plan, let peers else { return giveUp(failure) }
         log(failure.logLevel, failure.message(systemText: SystemError.reason))
         peers.statistics.failures.add()
-        let reused = machine.attemptReusedConnection
+        let isRefused = failure.kind == .refusedStream
+        if isRefused { refusedStreams += 1 }
+        // A peer that refuses again and again is taken at its word.
+        let reused =
+            isRefused ? refusedStreams <= Self.maxRefusedStreams : machine.attemptReusedConnection
         recordAttemptEnd()
         if case .unwantedStatus = failure.kind {
         } else {
@@ -467,8 +496,8 @@ extension ExchangeDriver {
         let action = machine.attemptFailed { nonIdempotent in
             mayMove = !nonIdempotent
             return plan.retry.allows(
-                failure, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
-                now: loop.now)
+                failure, nonIdempotent: nonIdempotent && !isRefused, selection: selection,
+                firstTryAt: firstTryAt, now: loop.now)
         }
         switch action {
         case .retry:

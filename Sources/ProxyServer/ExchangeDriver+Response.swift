@@ -30,6 +30,8 @@ extension ExchangeDriver {
             if let upstream = self.upstream, upstream.mayRead { upstream.scheduleRead() }
         case .wouldBlock: break
         case .end: upstreamEnded()
+        case .failed where upstream.wasRefused && !machine.isRelaying:
+            attemptFailed(ProxyFailure(.refusedStream))
         case .failed(let error):
             attemptFailed(
                 ProxyFailure(
@@ -137,6 +139,7 @@ extension ExchangeDriver {
         guard let plan else { return }
         recordHead()
         let status = exchange.response.status
+        if upstream?.isStream == true { exchange.setResponseStatus(status) }
         // To a client that asked by RFC 8441 it would say that its WebSocket is open.
         if exchange.request.version == .v2, exchange.request.upgradeIndex >= 0, (200..<300).contains(status) {
             return attemptFailed(ProxyFailure(.invalidUpgrade(.notSwitched)))

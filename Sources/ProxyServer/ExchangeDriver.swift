@@ -65,6 +65,9 @@ final class ExchangeDriver {
     var firstTryAt: Int64 = 0
     var isConnecting = false
     var redirected = false
+    /// Tries of which peers took no notice.
+    var refusedStreams = 0
+    static let maxRefusedStreams = 3
     /// An `errno` value, once writing to the upstream has failed: the cause, if no response comes.
     var upstreamSendError: Int32 = 0
 
@@ -111,6 +114,7 @@ final class ExchangeDriver {
         isReplayable = true
         redirected = false
         upstreamSendError = 0
+        refusedStreams = 0
         isHeadPending = false
         machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
         exchange.scripts = generation.scripts?.interpreter

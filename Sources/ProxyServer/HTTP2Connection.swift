@@ -4,11 +4,16 @@ internal import EventLoop
 internal import HTTP2
 internal import ProxyCore
 
+/// A connection that sends what its streams have to send at the end of the loop's turn.
+protocol HTTP2Flushing: AnyObject {
+    func flush()
+}
+
 /// A client's connection that speaks HTTP/2: moves bytes between its socket and its session, and makes each stream a
 /// `DownstreamConnection` of its own.
 ///
 /// What streams send goes out at the end of the loop's turn, all of it together.
-final class HTTP2Connection: StreamChannel {
+final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private enum Phase {
         case open
         /// The client was told to begin no more streams, and will say that it knows (RFC 9113 §6.8).
@@ -59,7 +64,7 @@ final class HTTP2Connection: StreamChannel {
         self.facts = facts
         self.rules = rules
         self.received = received
-        session = HTTP2Session(rules.options, keySeed: worker.random.pair())
+        session = HTTP2Session(.server, rules.options, keySeed: worker.random.pair())
         super.init(loop: worker.loop, descriptor: descriptor)
         self.transport = transport
         transport?.move(to: self)

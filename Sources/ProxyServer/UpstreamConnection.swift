@@ -22,6 +22,28 @@ final class UpstreamConnection: StreamChannel {
     /// While the handshake is under way.
     private var handshake: UpstreamTLS?
     private var awaitsHandshakeTurn = false
+    /// The stream that is in place of a socket, over HTTP/2.
+    private let http2: HTTP2UpstreamTransport?
+
+    /// A stream of a connection that others share.
+    ///
+    /// - Throws: never, as no descriptor is watched.
+    init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) throws(SystemError) {
+        self.address = address
+        tls = nil
+        self.worker = worker
+        openedAt = worker.loop.now
+        http2 = stream
+        super.init(timerOn: worker.loop)
+        transport = stream
+        try register()
+    }
+
+    /// Over HTTP/2, where responses have no reasons.
+    var isStream: Bool { http2 != nil }
+
+    /// The peer did nothing for the request.
+    var wasRefused: Bool { http2?.wasRefused ?? false }
 
     /// Begins to connect.
     ///
@@ -33,6 +55,7 @@ final class UpstreamConnection: StreamChannel {
         self.tls = tls
         self.worker = worker
         openedAt = worker.loop.now
+        http2 = nil
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
@@ -56,7 +79,7 @@ final class UpstreamConnection: StreamChannel {
         owner = .none
         guard isOpen else { return }
         close()
-        worker.releaseConnection()
+        if http2 == nil { worker.releaseConnection() }
     }
 
     func enterPool(_ pool: UpstreamPeers, until deadline: Int64) {
@@ -71,6 +94,10 @@ final class UpstreamConnection: StreamChannel {
 
     override func becameWritable() {
         guard case .exchange(let driver) = owner else { return }
+        if let carrier = http2?.carrier {
+            if let fault = carrier.handshakeFault { return driver.handshakeFailed(fault) }
+            return driver.upstreamConnected(error: carrier.connectError)
+        }
         let error = pendingError
         guard let tls, error == 0 else { return driver.upstreamConnected(error: error) }
         do throws(TLSError) {
@@ -83,7 +110,7 @@ final class UpstreamConnection: StreamChannel {
     }
 
     /// The connection is made, and the handshake is not over.
-    var isHandshaking: Bool { handshake != nil }
+    var isHandshaking: Bool { handshake != nil || http2?.carrier.isHandshaking == true }
 
     private func awaitHandshakeTurn() {
         guard !awaitsHandshakeTurn else { return }

@@ -10,6 +10,10 @@ final class UpstreamPeers {
     /// Least recently used first.
     private var idle: [UpstreamConnection] = []
 
+    /// Those that speak HTTP/2, which exchanges share.
+    private var carriers: [HTTP2UpstreamConnection] = []
+    private var isRetired = false
+
     /// `keepalive` says how connections are kept; `nil` for not at all.
     init(_ group: PeerGroup, keepalive: UpstreamGroup?, statistics: UpstreamStatistics) {
         self.group = group
@@ -52,7 +56,49 @@ final class UpstreamPeers {
         connection.end()
     }
 
+    // MARK: HTTP/2
+
+    /// A connection that takes another stream, made if there is none.
+    ///
+    /// - Returns: `nil` where the worker has no room for one.
+    func carrier(
+        to address: PeerAddress, tls: TLSTarget?, worker: Worker, socketKeepalive: Bool
+    ) throws(SystemError) -> HTTP2UpstreamConnection? {
+        let requests = keepalive?.keepaliveRequests ?? .max
+        let age = Int64(keepalive?.keepaliveTime ?? 3_600_000)
+        if let known = carriers.first(where: {
+            $0.address == address && $0.tls == tls
+                && $0.takesStream(requests: requests, until: $0.openedAt + age)
+        }) {
+            return known
+        }
+        guard worker.reserveConnection() else { return nil }
+        do throws(SystemError) {
+            let made = try HTTP2UpstreamConnection(
+                to: address, tls: tls, of: self, worker: worker, socketKeepalive: socketKeepalive)
+            statistics.connectionsOpened.add()
+            carriers.append(made)
+            return made
+        } catch {
+            worker.releaseConnection()
+            throw error
+        }
+    }
+
+    /// Milliseconds for which a connection without streams is kept; `nil` when it is not.
+    func keeps(_ carrier: HTTP2UpstreamConnection) -> Int64? {
+        guard !isRetired, let keepalive, keepalive.keepalive > 0,
+            carriers.contains(where: { $0 === carrier })
+        else { return nil }
+        return Int64(keepalive.keepaliveTimeout)
+    }
+
+    /// No stream is begun on it any more.
+    func forget(_ carrier: HTTP2UpstreamConnection) { carriers.removeAll { $0 === carrier } }
+
     func closeIdle() {
+        isRetired = true
+        for carrier in carriers where carrier.isIdle { carrier.leave() }
         for connection in idle {
             statistics.idle.add(-1)
             connection.end()

@@ -34,7 +34,7 @@ package final class Worker {
     /// To be done at the end of this turn of the loop, when nothing else is on the stack.
     private var postponed: [() -> Void] = []
     /// Their streams have something to send, which goes out at the end of this turn, all of it at once.
-    private var unflushed: [HTTP2Connection] = []
+    private var unflushed: [any HTTP2Flushing] = []
     private var buffers: [[UInt8]] = []
     private(set) var openConnections = 0
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
@@ -305,7 +305,7 @@ package final class Worker {
     }
 
     /// Has `connection` send what its streams have to send, at the end of this turn of the loop.
-    func flushLater(_ connection: HTTP2Connection) { unflushed.append(connection) }
+    func flushLater(_ connection: any HTTP2Flushing) { unflushed.append(connection) }
 
     private func flushConnections() {
         let batch = unflushed

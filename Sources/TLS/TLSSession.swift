@@ -89,10 +89,11 @@ package protocol TLSServerPolicy: AnyObject {
     ///   - scratch: the thread's.
     ///   - name: the server name to ask for; `nil` for none.
     ///   - resumption: the last session with the same server, and where the next is kept.
+    ///   - protocols: offered by ALPN, each of 1 to 255 bytes, the one that is liked best first.
     /// - Throws: when OpenSSL is out of memory.
     package convenience init(
         client context: TLSContext, descriptor: Int32, scratch: TLSScratch, name: String?,
-        resumption: TLSResumption?
+        resumption: TLSResumption?, protocols: [[UInt8]] = []
     ) throws(TLSError) {
         try self.init(context, descriptor, scratch)
         self.resumption = resumption
@@ -104,6 +105,11 @@ package protocol TLSServerPolicy: AnyObject {
                 unsafe SSL_ctrl(
                     ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), $0.baseAddress)
             }
+        }
+        if !protocols.isEmpty {
+            let list = protocols.flatMap { [UInt8(truncatingIfNeeded: $0.count)] + $0 }
+            // Copied by the call.
+            _ = unsafe SSL_set_alpn_protos(ssl, list, UInt32(list.count))
         }
         unsafe resumption?.offer(to: ssl)
     }

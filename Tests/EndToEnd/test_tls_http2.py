@@ -1,7 +1,10 @@
 """HTTP/2 over TLS: what ALPN chooses, and WebSockets over that in a browser and from Python's h2."""
 
 import shutil
+import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -174,3 +177,66 @@ def test_a_page_whose_websocket_runs_over_http2(proxy, rsa, tmp_path):
         # Both pages and their WebSockets came over one connection.
         sockets = [line for line in made.log_lines("access.log", 4) if " /ws/chat " in line]
         assert sockets == ["GET /ws/chat HTTP/2.0 h2 h2 https 101"] * 2
+
+
+# Upstreams
+
+
+UPSTREAM = """
+    upstream secure {{ server 127.0.0.1:{port}; keepalive 4; }}
+    server {{
+        listen 127.0.0.1:<port>;
+        location / {{
+            proxy_pass https://secure; proxy_http_version 2; proxy_set_header Host localhost;
+            proxy_ssl_server_name on; proxy_ssl_name {name}; proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate {authority};
+        }}
+    }}
+"""
+
+
+@pytest.mark.parametrize("kind", ["switchyard", "nginx"])
+def test_an_upstream_over_tls(proxy, authority, rsa, kind):
+    text = f"""
+        server {{
+            listen 127.0.0.1:<port> ssl http2; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};
+            location / {{ return 200 "$http2|$server_protocol|$scheme|$connection_requests"; }}
+        }}"""
+    back = proxy(text, kind=kind)
+    front = proxy(UPSTREAM.format(port=back.port, name="localhost", authority=authority), kind="switchyard")
+    with Client(front.port) as client:
+        for number in range(1, 5):
+            assert client.fetch("/").body == b"h2|HTTP/2.0|https|%d" % number
+
+
+@pytest.mark.parametrize("knows_alpn", [True, False])
+def test_an_upstream_over_tls_that_does_not_speak_it(proxy, authority, rsa, knows_alpn):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(str(rsa), str(rsa.key))
+    if knows_alpn:
+        made.set_alpn_protocols(["http/1.1"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            sock, _ = listener.accept()
+            try:
+                made.wrap_socket(sock, server_side=True).recv(100)
+            except OSError:
+                sock.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        front = proxy(UPSTREAM.format(port=listener.getsockname()[1], name="localhost", authority=authority))
+        with Client(front.port) as client:
+            assert client.fetch("/").status == 502
+        thread.join(10)
+    # Python's server goes on without a protocol where none is in common (RFC 7301 §3.2 would have it end).
+    assert "upstream did not choose HTTP/2 by ALPN" in front.log()
+
+
+def test_an_upstream_over_tls_with_the_wrong_name(proxy, authority, rsa):
+    back = proxy(configuration(rsa), values={"backend": "127.0.0.1:1"})
+    front = proxy(UPSTREAM.format(port=back.port, name="other.example", authority=authority))
+    with Client(front.port) as client:
+        assert client.fetch("/").status == 502
+    assert 'upstream SSL certificate does not match "other.example"' in front.log()

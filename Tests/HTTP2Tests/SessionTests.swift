@@ -12,7 +12,7 @@ private final class Bench: HTTP2StreamOwner {
     init(_ change: (inout HTTP2Session.Options) -> Void = { _ in }, greets: Bool = true) {
         var options = HTTP2Session.Options()
         change(&options)
-        session = HTTP2Session(options, keySeed: (1, 2))
+        session = HTTP2Session(.server, options, keySeed: (1, 2))
         guard greets else { return }
         send(Frame.preface + Frame.settings().bytes + Frame.settingsAck.bytes)
         _ = sent()

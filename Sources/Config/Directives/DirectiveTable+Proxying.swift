@@ -10,11 +10,12 @@ extension DirectiveTable {
             scope.hasHandler = true
         },
         Directive(
-            "proxy_http_version", "1.0 | 1.1", in: .levels, takes: .one, default: "1.0",
-            "The version of requests to upstreams; keepalive and WebSocket need 1.1."
+            "proxy_http_version", "1.0 | 1.1 | 2", in: .levels, takes: .one, default: "1.0",
+            "The version of requests to upstreams. Keepalive and WebSocket need 1.1 at least; with 2, whose upstreams "
+                + "must know it beforehand, requests share connections, and upgrades go over 1.1."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyHTTPVersion = try call.choice(
-                call.arguments[0], ["1.0": ProxyHTTPVersion.v1_0, "1.1": .v1_1])
+                call.arguments[0], ["1.0": ProxyHTTPVersion.v1_0, "1.1": .v1_1, "2": .v2])
         },
         Directive(
             "proxy_set_header", "name value", in: .levels, takes: .two,

@@ -96,7 +96,7 @@ package struct KeepaliveDisable: OptionSet, Sendable {
 
 package enum ServerTokens: Sendable { case on, off, build }
 
-package enum ProxyHTTPVersion: Sendable { case v1_0, v1_1 }
+package enum ProxyHTTPVersion: Sendable { case v1_0, v1_1, v2 }
 
 /// A `proxy_set_header`; a value that comes out empty is not sent.
 package struct ProxyHeader: Sendable, Hashable {

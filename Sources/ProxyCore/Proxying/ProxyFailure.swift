@@ -42,6 +42,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case invalidHead(ResponseViolation)
         case invalidBody(BodyViolation)
         case invalidUpgrade(UpgradeRefusal)
+        /// The upstream did nothing for the request (RFC 9113 §8.7): any may be made again.
+        case refusedStream
         /// A status that `proxy_next_upstream` may name.
         case unwantedStatus(Int)
         case noLivePeers
@@ -70,7 +72,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
             source = .upstream
             retry = .anyPeer
         case .connectFailed, .sendFailed, .connectTimedOut, .sendTimedOut, .invalidHead, .invalidUpgrade,
-            .unwantedStatus:
+            .unwantedStatus, .refusedStream:
             source = .upstream
             retry = .anyPeer
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase):
@@ -92,7 +94,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     /// The condition of `proxy_next_upstream` that it falls under; `nil` for none.
     package var condition: NextUpstream? {
         switch kind {
-        case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly: .error
+        case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .refusedStream: .error
         case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: .timeout
         case .invalidHead, .invalidUpgrade: .invalidHeader
         case .unwantedStatus(let status): NextUpstream(status: status)
@@ -108,9 +110,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .invalidTarget: 500
         case .clientClosed: 499
         case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead,
-            .invalidBody,
-            .invalidUpgrade,
-            .noLivePeers, .noResolver, .unresolved:
+            .invalidBody, .invalidUpgrade, .refusedStream, .noLivePeers, .noResolver, .unresolved:
             502
         }
     }
@@ -140,6 +140,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .handshakeTimedOut: return timedOut(.handshaking)
         case .sendTimedOut: return timedOut(.sendingRequest)
         case .readTimedOut(let phase): return timedOut(phase)
+        case .refusedStream: return "upstream refused the stream \(Phase.readingHead.text)"
         case .closedEarly(let phase): return "upstream prematurely closed connection \(phase.text)"
         case .invalidHead(.headTooLarge): return "upstream sent too big header \(Phase.readingHead.text)"
         case .invalidHead(let violation):

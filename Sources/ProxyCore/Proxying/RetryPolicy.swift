@@ -62,7 +62,7 @@ package struct RetryPolicy: Sendable, Equatable {
     package static func outcome(of failure: ProxyFailure, reused: Bool) -> PeerOutcome {
         switch failure.kind {
         case .unwantedStatus(403), .unwantedStatus(404): .passedOver
-        case .sendFailed, .readFailed(_, .sendingRequest), .readFailed(_, .readingHead),
+        case .refusedStream, .sendFailed, .readFailed(_, .sendingRequest), .readFailed(_, .readingHead),
             .closedEarly(.readingHead),
             .closedEarly(.sendingRequest):
             reused ? .stale : .failed

@@ -27,7 +27,7 @@ package enum UpstreamRequestBuilder {
         result.isHead = Method.head.equals(output.span, start..<output.count)
         output.append(32)
         output.append(copying: uri)
-        let isHTTP1_1 = settings.values.proxyHTTPVersion == .v1_1
+        let isHTTP1_1 = settings.values.proxyHTTPVersion != .v1_0
         output.append(copying: isHTTP1_1 ? Text.http1_1 : Text.http1_0)
 
         let body = body(of: exchange, settings, bodyLength: bodyLength, isHTTP1_1: isHTTP1_1, result: &result)

@@ -30,18 +30,25 @@ final class UpstreamTLS {
     ///   - target: whom to speak with.
     ///   - channel: whose connection is made, and whose transport this becomes.
     ///   - scratch: the worker's.
+    ///   - protocols: what to offer by ALPN; with none, ALPN is not used.
     /// - Throws: when OpenSSL is out of memory.
-    init(_ target: TLSTarget, on channel: StreamChannel, scratch: TLSScratch) throws(TLSError) {
+    init(
+        _ target: TLSTarget, on channel: StreamChannel, scratch: TLSScratch,
+        speaking protocols: [[UInt8]] = []
+    ) throws(TLSError) {
         self.target = target
         // RFC 6066 §3: an address is no host name.
         let isAddress = SocketAddress(numericHost: target.name, port: 0) != nil
         let sendsName = target.upstream.settings.sendsServerName && !isAddress && !target.name.isEmpty
         let session = try TLSSession(
             client: target.upstream.context, descriptor: channel.descriptor, scratch: scratch,
-            name: sendsName ? target.name : nil, resumption: target.resumption)
+            name: sendsName ? target.name : nil, resumption: target.resumption, protocols: protocols)
         transport = TLSTransport(session, on: channel)
         channel.transport = transport
     }
+
+    /// What ALPN chose; empty for nothing.
+    var applicationProtocol: [UInt8] { session.applicationProtocol }
 
     /// Makes one step of the handshake; at its end, the server's certificate is looked at.
     func step() -> Progress {

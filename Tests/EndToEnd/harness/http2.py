@@ -522,3 +522,171 @@ class Bridge:
             lines = [f"HTTP/1.1 {stream.status} Refused", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in fields]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+class Request:
+    """What a backend over HTTP/2 got on one stream."""
+
+    def __init__(self, headers):
+        self.headers = headers
+        self.body = b""
+        self.trailers = []
+        self.ended = False
+
+    def get(self, name):
+        values = [value for key, value in self.headers if key == name]
+        return ", ".join(values) if values else None
+
+
+class HTTP2Backend:
+    """A server over HTTP/2, with prior knowledge; a thread for each connection. `answer(server, request, stream)` is called
+    at the end of each request, from the connection's thread: it answers by `server.respond`, `server.reset`, …
+
+    `on_head` is called with the same when a request's head has come."""
+
+    class Server:
+        """One connection, with python `h2` at its end."""
+
+        def __init__(self, backend, sock):
+            self.backend = backend
+            self.socket = sock
+            self.connection = h2.connection.H2Connection(h2.config.H2Configuration(
+                client_side=False, header_encoding="latin-1", validate_outbound_headers=False))
+            self.connection.local_settings.update(backend.settings)
+            self.requests = {}
+            self.unsent = {}
+            self.closed = False
+            self.tasks = []
+
+        def flush(self):
+            data = self.connection.data_to_send()
+            if data:
+                self.socket.sendall(data)
+
+        def head(self, stream, status=200, headers=(), end=False):
+            self.connection.send_headers(stream, [(":status", str(status)), *headers], end_stream=end)
+            self.flush()
+
+        def data(self, stream, data, end=True, trailers=None):
+            """Sends as windows allow."""
+            self.unsent[stream] = [self.unsent.get(stream, [b""])[0] + data, end, trailers]
+            self.push(stream)
+
+        def push(self, stream):
+            while stream in self.unsent:
+                data, end, trailers = self.unsent[stream]
+                room = min(self.connection.local_flow_control_window(stream), self.connection.max_outbound_frame_size)
+                piece, rest = data[:room], data[room:]
+                if data and not piece:
+                    break
+                ends = end and not rest and not trailers
+                if piece or ends:
+                    self.connection.send_data(stream, piece, end_stream=ends)
+                if rest:
+                    self.unsent[stream][0] = rest
+                    continue
+                if trailers:
+                    self.connection.send_headers(stream, trailers, end_stream=True)
+                del self.unsent[stream]
+            self.flush()
+
+        def respond(self, stream, body=b"ok", status=200, headers=(), trailers=None, length=True):
+            fields = [("content-length", str(len(body))), *headers] if length else list(headers)
+            self.head(stream, status, fields)
+            self.data(stream, body, trailers=trailers)
+
+        def reset(self, stream, code):
+            self.connection.reset_stream(stream, code)
+            self.flush()
+
+        def raw(self, data):
+            self.flush()
+            self.socket.sendall(data)
+
+        def run(self):
+            self.connection.initiate_connection()
+            self.flush()
+            self.socket.settimeout(0.02)
+            while not self.closed:
+                while self.tasks:
+                    self.tasks.pop(0)(self)
+                try:
+                    data = self.socket.recv(1 << 18)
+                except TimeoutError:
+                    continue
+                if not data:
+                    return
+                for event in self.connection.receive_data(data):
+                    self.handle(event)
+                self.flush()
+
+        def handle(self, event):
+            number = getattr(event, "stream_id", None)
+            request = self.requests.get(number)
+            if isinstance(event, h2.events.RequestReceived):
+                request = self.requests[number] = Request(list(event.headers))
+                self.backend.requests.append(request)
+                if self.backend.on_head:
+                    self.backend.on_head(self, request, number)
+            elif isinstance(event, h2.events.DataReceived):
+                request.body += event.data
+                if self.backend.acknowledge:
+                    self.connection.acknowledge_received_data(event.flow_controlled_length, number)
+            elif isinstance(event, h2.events.TrailersReceived):
+                request.trailers = list(event.headers)
+            elif isinstance(event, h2.events.StreamEnded):
+                request.ended = True
+                self.backend.answer(self, request, number)
+            elif isinstance(event, h2.events.StreamReset):
+                self.backend.resets.append((number, int(event.error_code)))
+                self.unsent.pop(number, None)
+            elif isinstance(event, h2.events.WindowUpdated):
+                for stream in [number] if number else list(self.unsent):
+                    self.push(stream)
+            elif isinstance(event, h2.events.ConnectionTerminated):
+                self.closed = True
+
+    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True):
+        self.answer = answer or (lambda server, request, stream: server.respond(stream))
+        self.on_head = on_head
+        self.settings = settings or {}
+        self.acknowledge = acknowledge
+        self.requests = []
+        self.resets = []
+        self.servers = []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __str__(self):
+        return f"127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.listener.close()
+        for server in self.servers:
+            server.closed = True
+            server.socket.close()
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            server = self.Server(self, sock)
+            self.servers.append(server)
+            threading.Thread(target=self._run, args=(server,), daemon=True).start()
+
+    @staticmethod
+    def _run(server):
+        try:
+            server.run()
+        except (OSError, h2.exceptions.ProtocolError):
+            pass
+        finally:
+            server.closed = True
+            server.socket.close()

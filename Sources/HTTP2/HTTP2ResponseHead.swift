@@ -1,0 +1,85 @@
+internal import Bytes
+internal import Wire
+
+/// Takes the fields of an HTTP/2 response as they are decoded, checks them, and writes the head that the response would
+/// have had over HTTP/1.1.
+struct HTTP2ResponseHead {
+    enum Outcome: Equatable {
+        case interim
+        case final(isChunked: Bool)
+    }
+
+    private var lines: [UInt8] = []
+    private var status = 0
+    private var sawField = false
+    private var isMalformed = false
+    /// As the response says; -1 when it does not.
+    private(set) var contentLength: Int64 = -1
+
+    mutating func removeAll() {
+        lines.removeAll(keepingCapacity: true)
+        status = 0
+        sawField = false
+        isMalformed = false
+        contentLength = -1
+    }
+
+    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, maxSize: Int) {
+        if !isMalformed { isMalformed = !takes(name, value, maxSize: maxSize) }
+    }
+
+    private mutating func takes(_ name: Span<UInt8>, _ value: Span<UInt8>, maxSize: Int) -> Bool {
+        if name.count > 0, name[0] == UInt8(ascii: ":") {
+            // RFC 9113 §8.3.2: there is no other, and it comes first and once.
+            guard !sawField, status == 0, Names.status.matches(name, 0..<name.count), value.count == 3,
+                let number = ASCII.decimal(value, 0..<3), (100..<600).contains(number), number != 101
+            else { return false }
+            status = Int(number)
+            return true
+        }
+        sawField = true
+        guard lines.count &+ name.count &+ value.count <= maxSize,
+            HTTP2RequestHead.violation(name, value) == nil
+        else { return false }
+        switch FieldID(name, 0..<name.count) {
+        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te: return false
+        case .contentLength:
+            guard contentLength < 0, let length = ASCII.decimal(value, 0..<value.count) else { return false }
+            contentLength = length
+        default: break
+        }
+        HTTP2RequestHead.append(name, value, to: &lines)
+        return true
+    }
+
+    /// - Returns: what kind of head it was; `nil` when it is malformed.
+    mutating func finish(endsStream: Bool, toHead: Bool, to output: inout [UInt8]) -> Outcome? {
+        guard !isMalformed, status > 0 else { return nil }
+        let hasNoContent = toHead || status < 200 || status == 204 || status == 304
+        // RFC 9113 §8.1.1
+        if endsStream, !hasNoContent, contentLength > 0 { return nil }
+        output.append(contentsOf: Text.version)
+        ASCII.appendDecimal(status, to: &output)
+        output.append(contentsOf: Text.noReason)
+        output.append(lines.span)
+        var isChunked = false
+        if !hasNoContent, contentLength < 0 {
+            isChunked = !endsStream
+            output.append(contentsOf: endsStream ? Text.empty : Text.chunked)
+        }
+        output.append(contentsOf: Text.lineEnd)
+        return status < 200 ? .interim : .final(isChunked: isChunked)
+    }
+
+    private enum Names {
+        static let status: Keyword = ":status"
+    }
+
+    private enum Text {
+        static let version = Array("HTTP/1.1 ".utf8)
+        static let noReason = Array(" \r\n".utf8)
+        static let empty = Array("Content-Length: 0\r\n".utf8)
+        static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
+        static let lineEnd: [UInt8] = [13, 10]
+    }
+}

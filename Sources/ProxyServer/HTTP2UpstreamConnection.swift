@@ -1,0 +1,252 @@
+internal import Bytes
+internal import EventLoop
+internal import HTTP2
+internal import ProxyCore
+internal import TLS
+
+/// A connection to an upstream peer that speaks HTTP/2 and carries the requests of many exchanges at a time, each on a
+/// stream that its driver knows as an `UpstreamConnection`.
+final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
+    private enum Phase { case connecting, handshaking, open, closed }
+
+    private static let outputSize = 64 * 1024
+    private static let readsPerTurn = 4
+    /// Bytes of a response that may come before the client has taken any.
+    private static let streamWindow = 256 * 1024
+    /// Streams at a time, whatever the peer would take.
+    private static let maxStreams = 100
+
+    let address: PeerAddress
+    /// `nil` for a connection without TLS.
+    let tls: TLSTarget?
+    let openedAt: Int64
+    private let worker: Worker
+    /// Whose connection it is, until it is closed.
+    private var peers: UpstreamPeers?
+    private let session: HTTP2Session
+    private var phase = Phase.connecting
+    private var isDirty = false
+    private var openStreams = 0
+    /// Those that wait for the connection.
+    private var waiting: [HTTP2UpstreamTransport] = []
+    /// An `errno` value, once connecting has failed.
+    private(set) var connectError: Int32 = 0
+    /// What was wrong with the handshake, in nginx's words.
+    private(set) var handshakeFault: String?
+    /// While that is under way.
+    private var handshake: UpstreamTLS?
+    private var awaitsHandshakeTurn = false
+
+    /// Begins to connect.
+    ///
+    /// - Throws: the call that failed at once.
+    init(
+        to address: PeerAddress, tls: TLSTarget?, of peers: UpstreamPeers, worker: Worker,
+        socketKeepalive: Bool
+    ) throws(SystemError) {
+        self.address = address
+        self.tls = tls
+        self.peers = peers
+        self.worker = worker
+        openedAt = worker.loop.now
+        var options = HTTP2Session.Options()
+        options.streamWindow = Self.streamWindow
+        options.maxConcurrentStreams = Self.maxStreams
+        options.head.maxList = 64 * 1024
+        session = HTTP2Session(.client, options, keySeed: worker.random.pair())
+        let descriptor = try worker.loop.connect(to: SocketAddress(address))
+        super.init(loop: worker.loop, descriptor: descriptor)
+        do throws(SystemError) {
+            if case .unix = address.endpoint {
+            } else {
+                disableDelay()
+                if socketKeepalive { enableKeepAlive() }
+            }
+            try register()
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    /// Whether another stream may be begun.
+    func takesStream(requests: Int, until: Int64) -> Bool {
+        switch phase {
+        case .connecting, .handshaking: openStreams < Self.maxStreams
+        case .open:
+            openStreams < min(Self.maxStreams, session.peerLimit) && session.requests < requests
+                && loop.now < until
+        case .closed: false
+        }
+    }
+
+    var isIdle: Bool { openStreams == 0 }
+
+    /// The connection is made, so that a stream can be written to at once.
+    var isReady: Bool { phase == .open }
+    var isHandshaking: Bool { phase == .handshaking }
+    private var isBeginning: Bool { phase == .connecting || phase == .handshaking }
+
+    /// A stream, as a connection of its own.
+    func openStream() throws(SystemError) -> UpstreamConnection {
+        let transport = HTTP2UpstreamTransport(on: self)
+        let connection = try UpstreamConnection(stream: transport, to: address, worker: worker)
+        transport.attach(connection, session)
+        openStreams += 1
+        clearDeadline()
+        if isBeginning { waiting.append(transport) } else { connection.mayWrite = true }
+        return connection
+    }
+
+    func streamEnded(_ transport: HTTP2UpstreamTransport) {
+        openStreams -= 1
+        waiting.removeAll { $0 === transport }
+        if isBeginning { peers?.forget(self) }
+        flushSoon()
+        guard openStreams == 0, phase != .closed else { return }
+        // Nobody waits for the connection any more, or it is kept for the next.
+        guard phase == .open, session.peerLimit > 0, let time = peers?.keeps(self) else {
+            return worker.postpone { [self] in if openStreams == 0 { leave() } }
+        }
+        setDeadline(loop.now + time)
+    }
+
+    // MARK: Events
+
+    override func becameWritable() {
+        connectError = pendingError
+        guard connectError == 0, let tls else { return begin() }
+        do throws(TLSError) {
+            handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch, speaking: [Self.name])
+            phase = .handshaking
+            awaitHandshakeTurn()
+        } catch {
+            handshakeFault = "\(error)"
+            begin()
+        }
+    }
+
+    /// As ALPN knows it (RFC 9113 §3.2).
+    private static let name = Array("h2".utf8)
+
+    private func awaitHandshakeTurn() {
+        guard !awaitsHandshakeTurn else { return }
+        awaitsHandshakeTurn = true
+        worker.handshakes.add(self)
+    }
+
+    /// The connection is made, or it could not be: whoever waits for it is told.
+    private func begin() {
+        handshake = nil
+        let isWell = connectError == 0 && handshakeFault == nil
+        let batch = waiting
+        waiting = []
+        if isWell {
+            phase = .open
+            flushSoon()
+        } else {
+            // Another try is to be another connection.
+            peers?.forget(self)
+        }
+        for transport in batch { transport.connected() }
+        if !isWell { finish() }
+    }
+
+    override func readable() {
+        if phase == .handshaking { return awaitHandshakeTurn() }
+        guard phase == .open else { return }
+        worker.tick()
+        var reads = 0
+        while mayRead, phase == .open, unsentBytes < Self.outputSize {
+            if reads == Self.readsPerTurn { return scheduleRead() }
+            reads += 1
+            switch read() {
+            case .bytes(let count):
+                let loop = loop
+                let failure = session.receive(loop.received(count), now: loop.now)
+                session.deliverChanges()
+                guard failure == nil else { return finish() }
+                if session.hasPeerGoAway { peers?.forget(self) }
+                flushSoon()
+            case .wouldBlock: break
+            case .end, .failed: return finish()
+            }
+        }
+    }
+
+    func flushSoon() {
+        guard !isDirty, isOpen else { return }
+        isDirty = true
+        worker.flushLater(self)
+    }
+
+    func flush() {
+        isDirty = false
+        guard phase == .open, isOpen else { return }
+        while isDrained, session.wantsToSend {
+            var output = worker.takeBuffer()
+            let isWell = session.send(to: &output, limit: Self.outputSize)
+            let isEmpty = output.isEmpty
+            send(output.span)
+            worker.giveBack(consume output)
+            guard isWell else { return finish() }
+            if isEmpty { break }
+        }
+        guard phase == .open, isOpen else { return }
+        if isDrained { session.outputWasTaken() }
+        session.deliverChanges()
+        if isDrained, session.isOver { finish() }
+    }
+
+    override func drained() {
+        worker.tick()
+        flush()
+        if mayRead, isOpen { scheduleRead() }
+    }
+
+    override func writeFailed(_ error: Int32) { finish() }
+
+    /// Idle for too long.
+    override func deadlinePassed() { if openStreams == 0 { leave() } }
+
+    // MARK: The end
+
+    /// Says goodbye, and closes.
+    func leave() {
+        guard phase == .open else { return finish() }
+        session.refuseStreams()
+        flush()
+        finish()
+    }
+
+    private func finish() {
+        guard phase != .closed else { return }
+        phase = .closed
+        peers?.forget(self)
+        peers = nil
+        session.close()
+        session.deliverChanges()
+        close()
+        worker.releaseConnection()
+    }
+}
+
+extension HTTP2UpstreamConnection: Handshaking {
+    func stepHandshake() {
+        awaitsHandshakeTurn = false
+        guard isOpen, let handshake else { return }
+        switch handshake.step() {
+        case .established:
+            if handshake.applicationProtocol != Self.name {
+                handshakeFault = "upstream did not choose HTTP/2 by ALPN"
+            }
+            begin()
+            // What came with the last of the handshake.
+            if mayRead, isOpen { scheduleRead() }
+        case .wantsRead: mayRead = false
+        case .failed(let reason):
+            handshakeFault = reason
+            begin()
+        }
+    }
+}

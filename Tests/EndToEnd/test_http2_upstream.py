@@ -1,0 +1,344 @@
+"""HTTP/2 towards upstreams (`proxy_http_version 2`), before python h2: requests, bodies, trailers, flow control, shared
+connections, and what is made again elsewhere. Clients speak HTTP/1.1 or HTTP/2."""
+
+import threading
+import time
+
+import pytest
+
+from harness import ports
+from harness.backend import Connection
+from harness.http2 import GOAWAY, HTTP2Backend, HTTP2Client, StreamSocket, frame
+from harness.websocket import switching
+from harness.wire import Client, fetch, wait_for
+
+pytestmark = pytest.mark.switchyard_only
+
+
+@pytest.fixture
+def upstream(proxy):
+    """A proxy before an upstream over HTTP/2."""
+    made = []
+
+    def make(location="", server="", http="", peers=1, group="keepalive 8;", **options):
+        backends = [HTTP2Backend(**options) for _ in range(peers)]
+        made.extend(backends)
+        lines = "".join(f"server {backend};" for backend in backends)
+        result = proxy(
+            "log_format l '$status $upstream_addr $upstream_status $request_completion'; access_log <dir>/access.log l;"
+            f"upstream two {{ {lines} {group} }} {http}"
+            "server { listen 127.0.0.1:<port>; http2 on; " + server
+            + "location / { proxy_pass http://two; proxy_http_version 2; " + location + " } }")
+        result.backends = backends
+        result.backend = backends[0]
+        return result
+
+    yield make
+    for backend in made:
+        backend.__exit__()
+
+
+def test_request_and_response(upstream):
+    proxy = upstream("proxy_set_header Host example.org; proxy_set_header X-Own a;")
+    proxy.backend.answer = lambda server, request, stream: server.respond(
+        stream, b"hello", 201, [("x-answer", "b"), ("set-cookie", "c=1"), ("set-cookie", "d=2")])
+    got = fetch(proxy.port, "/a/b?c", headers=[("Cookie", "e=1"), ("Connection", "x-drop"), ("X-Drop", "1")])
+    assert (got.status, got.reason, got.body, got.get("x-answer")) == (201, "Created", b"hello", "b")
+    assert got.values("set-cookie") == [b"c=1", b"d=2"]
+    [request] = proxy.backend.requests
+    assert request.headers[:4] == [
+        (":method", "GET"), (":scheme", "http"), (":path", "/a/b?c"), (":authority", "example.org")]
+    names = [name for name, _ in request.headers]
+    assert request.get("x-own") == "a" and request.get("cookie") == "e=1"
+    assert not {"host", "connection", "transfer-encoding", "x-drop", "upgrade", "keep-alive"} & set(names)
+    assert proxy.log_lines("access.log", 1) == [f"201 {proxy.backend} 201 OK"]
+
+
+def test_connections_are_shared_and_kept(upstream):
+    proxy = upstream()
+    for _ in range(5):
+        assert fetch(proxy.port).body == b"ok"
+    assert len(proxy.backend.servers) == 1
+    gate = threading.Event()
+    held = []
+
+    def answer(server, request, stream):
+        held.append((server, stream))
+        if len(held) == 50:
+            for one, number in held:
+                one.respond(number)
+
+    proxy.backend.answer = answer
+    with HTTP2Client(proxy.port) as client:
+        streams = [client.begin(f"/{n}") for n in range(50)]
+        assert all(client.response(stream).body == b"ok" for stream in streams)
+    assert len(proxy.backend.servers) == 1
+    gate.set()
+
+
+def test_without_keepalive_a_connection_ends_with_its_last_stream(upstream):
+    proxy = upstream(group="")
+    for _ in range(3):
+        assert fetch(proxy.port).body == b"ok"
+    wait_for(lambda: all(server.closed for server in proxy.backend.servers), 5, "their ends")
+    assert len(proxy.backend.servers) == 3
+
+
+def test_more_streams_than_the_peer_takes(upstream):
+    proxy = upstream(settings={3: 4})
+    fetch(proxy.port)
+    proxy.backend.answer = lambda server, request, stream: (time.sleep(0.01), server.respond(stream))
+    with HTTP2Client(proxy.port) as client:
+        streams = [client.begin(f"/{n}") for n in range(40)]
+        assert [client.response(stream).status for stream in streams] == [200] * 40
+
+
+def test_bodies(upstream):
+    proxy = upstream("client_max_body_size 0;")
+    proxy.backend.answer = lambda server, request, stream: server.respond(
+        stream, request.body, headers=[("x-length", str(request.get("content-length")))])
+    body = bytes(range(256)) * 8000
+    got = fetch(proxy.port, method="POST", body=body)
+    assert (got.body, got.get("x-length")) == (body, str(len(body)))
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch("/", "POST", body=body)
+        assert (got.body, got.get("x-length")) == (body, "None")
+        assert client.fetch("/", "POST", body=b"").body == b""
+
+
+def test_responses_without_length_and_trailers(upstream):
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: server.respond(
+        stream, b"x" * 100_000, length=False, trailers=[("x-sum", "1")])
+    got = fetch(proxy.port)
+    assert (got.body, got.was_chunked, got.trailers) == (b"x" * 100_000, True, [(b"x-sum", b"1")])
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch()
+        assert (got.body, got.trailers) == (b"x" * 100_000, [("x-sum", "1")])
+
+
+def test_request_trailers(upstream):
+    proxy = upstream()
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", end=False)
+        client.write(stream, b"body")
+        client.trailers(stream, [("x-up", "1")])
+        assert client.response(stream).status == 200
+    assert (proxy.backend.requests[0].body, proxy.backend.requests[0].trailers) == (b"body", [("x-up", "1")])
+
+
+def test_head_and_no_content(upstream):
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: server.head(stream, 200, [("content-length", "7")], end=True)
+    got = fetch(proxy.port, method="HEAD")
+    assert (got.status, got.get("content-length")) == (200, "7")
+    for status in (204, 304):
+        proxy.backend.answer = lambda server, request, stream: server.head(stream, status, end=True)
+        assert fetch(proxy.port).status == status
+    proxy.backend.answer = lambda server, request, stream: server.head(stream, 200, end=True)
+    assert fetch(proxy.port).get("content-length") == "0"
+
+
+def test_interim_heads(upstream):
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: (
+        server.head(stream, 103, [("link", "</a>")]), server.respond(stream))
+    got = fetch(proxy.port)
+    assert [interim.status for interim in got.interim] == [103]
+    assert got.body == b"ok"
+
+
+def test_a_client_that_does_not_read_closes_its_streams_window(upstream):
+    proxy = upstream()
+    size = 16 << 20
+    proxy.backend.answer = lambda server, request, stream: server.respond(
+        stream, b"x" * (size if request.get(":path") == "/slow" else 2))
+    with HTTP2Client(proxy.port, acknowledge=False) as client:
+        client.connection.increment_flow_control_window(1 << 30)
+        client.flush()
+        slow = client.begin("/slow")
+        client.wait(lambda: len(client.streams[slow].body) == 65_535)
+        for _ in range(10):
+            assert client.fetch("/fast").body == b"xx"
+        server = proxy.backend.servers[0]
+        wait_for(lambda: server.unsent, 5, "something that waits")
+        before = len(next(iter(server.unsent.values()))[0])
+        client.quiet(0.3)
+        assert before == len(next(iter(server.unsent.values()))[0]) > size // 2
+        client.connection.increment_flow_control_window(1 << 30, slow)
+        client.flush()
+        assert len(client.response(slow, 30).body) == size
+
+
+def test_an_upstream_that_does_not_read_holds_up_its_stream(upstream):
+    proxy = upstream("client_max_body_size 0; proxy_send_timeout 1s; proxy_read_timeout 1s;", acknowledge=False)
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", end=False)
+        sent = 0
+        while sent < 16 << 20:
+            room = min(client.connection.local_flow_control_window(stream), 16_384)
+            if room == 0 and not client.receive(0.5):
+                break
+            if room:
+                client.connection.send_data(stream, b"x" * room)
+                client.flush()
+                sent += room
+        assert sent < 16 << 20
+        assert client.response(stream).status == 504
+        assert client.fetch().status == 200
+
+
+def test_a_broken_response(upstream):
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: (
+        server.head(stream, 200, [("content-length", "10")]), server.data(stream, b"hello", end=False), server.reset(stream, 2))
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch()
+        assert (got.status, got.ended, got.reset) == (200, False, 2)
+    proxy.backend.answer = lambda server, request, stream: server.reset(stream, 2)
+    assert fetch(proxy.port).status == 502
+
+
+@pytest.mark.parametrize("fields", [
+    [], [(":status", "2000")], [(":status", "200"), (":status", "200")], [(":status", "101")], [(":status", "abc")],
+    [(":status", "200"), ("connection", "close")], [(":status", "200"), ("transfer-encoding", "chunked")],
+    [(":status", "200"), ("X-Upper", "a")], [(":status", "200"), ("x", "a\r\nb: c")], [("x", "y"), (":status", "200")],
+    [(":status", "200"), (":path", "/")], [(":status", "200"), ("content-length", "1"), ("content-length", "2")],
+    [(":status", "200"), ("content-length", "5")]])
+def test_malformed_responses(upstream, fields):
+    from harness.http2 import headers_frame
+
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: server.raw(headers_frame(stream, fields))
+    assert fetch(proxy.port).status == 502
+    proxy.backend.answer = lambda server, request, stream: server.respond(stream)
+    assert fetch(proxy.port).body == b"ok"
+
+
+def test_a_client_that_leaves_resets_its_stream(upstream):
+    proxy = upstream()
+    seen = threading.Event()
+    proxy.backend.answer = lambda server, request, stream: seen.set()
+    with Client(proxy.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert seen.wait(5)
+        client.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")
+    wait_for(lambda: proxy.backend.resets, 5, "a reset")
+    assert proxy.backend.resets[0][1] == 8
+    proxy.backend.answer = lambda server, request, stream: server.respond(stream)
+    assert fetch(proxy.port).body == b"ok"
+    assert len(proxy.backend.servers) == 1
+
+
+# What is made again
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_refused_stream_is_made_again(upstream, method):
+    """Of whatever method: the upstream has done nothing for it (RFC 9113 §8.7)."""
+    proxy = upstream()
+    refused = []
+
+    def answer(server, request, stream):
+        if len(refused) < 2:
+            refused.append(stream)
+            server.reset(stream, 7)
+        else:
+            server.respond(stream, request.body)
+
+    proxy.backend.answer = answer
+    got = fetch(proxy.port, method=method, body=b"body" if method == "POST" else b"")
+    assert (got.status, got.body) == (200, b"body" if method == "POST" else b"")
+    assert len(refused) == 2
+
+
+def test_who_always_refuses_is_believed(upstream):
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: server.reset(stream, 7)
+    assert fetch(proxy.port).status == 502
+    assert 2 <= len(proxy.backend.requests) <= 6
+
+
+def test_goaway_moves_what_was_not_seen(upstream):
+    """Streams above the last that the upstream names are made again on another connection, the others go on."""
+    proxy = upstream()
+    fetch(proxy.port)
+    first = proxy.backend.servers[0]
+    held = []
+
+    def answer(server, request, stream):
+        if server is first:
+            held.append(stream)
+            if len(held) == 4:
+                # Two were seen, two were not.
+                server.raw(frame(GOAWAY, 0, 0, held[1].to_bytes(4, "big") + b"\0\0\0\0"))
+                for number in held[:2]:
+                    server.respond(number, b"old")
+        else:
+            server.respond(stream, b"new")
+
+    proxy.backend.answer = answer
+    with HTTP2Client(proxy.port) as client:
+        streams = [client.begin("/", "POST", end=True) for _ in range(4)]
+        assert sorted(client.response(stream).body for stream in streams) == [b"new", b"new", b"old", b"old"]
+    assert len(proxy.backend.servers) == 2
+    assert fetch(proxy.port).body == b"new"
+
+
+def test_a_connection_that_was_closed_is_replaced(upstream):
+    proxy = upstream()
+    fetch(proxy.port)
+    proxy.backend.servers[0].socket.shutdown(2)
+    wait_for(lambda: proxy.backend.servers[0].closed, 5, "its end")
+    for _ in range(3):
+        assert fetch(proxy.port).body == b"ok"
+
+
+def test_the_next_peer_is_tried(upstream):
+    proxy = upstream(peers=2)
+    for backend in proxy.backends[:1]:
+        backend.__exit__()
+    for _ in range(4):
+        assert fetch(proxy.port).body == b"ok"
+
+
+def test_nobody_listens(proxy):
+    made = proxy("server { listen 127.0.0.1:<port>; location / { proxy_pass http://127.0.0.1:<none>; proxy_http_version 2; } }",
+                 values={"none": ports.free_port()})
+    assert fetch(made.port).status == 502
+    assert fetch(made.port).status == 502
+
+
+def test_upgrades_go_over_http1(proxy, backend):
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")))
+        while connection.fill():
+            connection.send(bytes(connection.buffer))
+            connection.buffer.clear()
+
+    backend.program = program
+    made = proxy("server { listen 127.0.0.1:<port>; http2 on; location / { proxy_pass http://<backend>; proxy_http_version 2;"
+                 "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }",
+                 values={"backend": backend})
+    with HTTP2Client(made.port) as client:
+        socket = StreamSocket(client)
+        socket.send("x")
+        client.wait(lambda: socket.stream.body)
+    assert backend.requests[0].raw.startswith(b"GET / HTTP/1.1\r\n")
+
+
+def test_reload_under_streams(upstream):
+    proxy = upstream()
+    held = []
+    proxy.backend.answer = lambda server, request, stream: held.append((server, stream))
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin()
+        wait_for(lambda: held, 5, "the request")
+        proxy.reload()
+        client.wait(lambda: len(client.goaways) == 2)
+        held[0][0].tasks.append(lambda server: server.respond(held[0][1], b"late"))
+        assert client.response(stream).body == b"late"
+    wait_for(lambda: proxy.backend.servers[0].closed, 5, "the end of the old connection")
+    proxy.backend.answer = lambda server, request, stream: server.respond(stream)
+    assert fetch(proxy.port).body == b"ok"
