@@ -33,7 +33,9 @@ final class HookPlan {
     }
 
     func count(of stage: HookStage) -> Int { starts[stage.rawValue + 1] - starts[stage.rawValue] }
-    func entry(_ position: Int, of stage: HookStage) -> HookEntry { entries[starts[stage.rawValue] + position] }
+    func entry(_ position: Int, of stage: HookStage) -> HookEntry {
+        entries[starts[stage.rawValue] + position]
+    }
 
     subscript(stage: HookStage) -> ArraySlice<HookEntry> {
         entries[starts[stage.rawValue]..<starts[stage.rawValue + 1]]

@@ -106,7 +106,9 @@ extension Interpreter {
             theirs.top = theirTop
             ours.top = ourTop
         }
-        guard flow.hasObject, let object = flow.objectPlace else { return migrate(new, heir, hasContext: false) }
+        guard flow.hasObject, let object = flow.objectPlace else {
+            return migrate(new, heir, hasContext: false)
+        }
         theirs.push(object)
         theirs.pushOwnTable(of: -1, part: Self.contextPart, script: script)
         let hasContext = theirs.kind(-1) == .table && theirs.copyPlain(-1, to: ours)

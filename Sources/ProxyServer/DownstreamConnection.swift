@@ -74,9 +74,8 @@ final class DownstreamConnection: StreamChannel {
         if !peer.isUnix { disableDelay() }
     }
 
-    /// One stream of an HTTP/2 connection. It is read, answered, tunnelled and logged as any other connection.
-    ///
-    /// - Parameter facts: the stream's own.
+    /// One stream of an HTTP/2 connection, with facts of its own. It is read, answered, tunnelled and logged as any other
+    /// connection.
     init(worker: Worker, listener: ListeningSocket, stream: HTTP2Transport, facts: ClientFacts) {
         self.worker = worker
         self.listener = listener
@@ -198,7 +197,9 @@ final class DownstreamConnection: StreamChannel {
         case .handshake: handshakeFailed("client timed out (110: Connection timed out)", isOurs: false)
         case .idle, .lingering: finish()
         case .readingHead(let driver): refuse(driver, status: 408, reason: "client timed out")
-        case .exchange(let driver): driver.clientBodyTimedOut()
+        case .exchange(let driver):
+            // Where the upstream takes nothing, the client is not waited for.
+            if driver.wantsBody { driver.clientBodyTimedOut() } else { expectBody(of: driver) }
         case .tunnel(let tunnel): tunnel.timedOut(.client)
         case .closed: break
         }
@@ -397,8 +398,17 @@ final class DownstreamConnection: StreamChannel {
                 random: worker.random.pair())
             start(driver)
             driver.begin()
+            expectBody(of: driver)
             return length
         }
+    }
+
+    /// A body that is to come has to begin in time, as its pieces have to follow each other.
+    private func expectBody(of driver: ExchangeDriver) {
+        guard case .exchange(let current) = phase, current === driver, driver.expectsBody,
+            readDeadline == EventLoop.never
+        else { return }
+        setReadDeadline(after: driver.settings.values.clientBodyTimeout)
     }
 
     private func start(_ driver: ExchangeDriver) {

@@ -288,6 +288,9 @@ extension ExchangeDriver {
 
     // MARK: The body
 
+    /// More of the request's body is to come, and the client does not wait to be asked for it.
+    var expectsBody: Bool { !requestBody.isComplete && mayExpectBody && !hasEnded }
+
     /// More of the request's body can be used now.
     var wantsBody: Bool {
         guard !requestBody.isComplete else { return false }

@@ -50,11 +50,8 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
 
-    /// - Parameters:
-    ///   - descriptor: the connection's socket.
-    ///   - transport: what stands before that, such as TLS.
-    ///   - facts: of the connection.
-    ///   - received: bytes that have come already.
+    /// On the socket `descriptor`, before which a `transport` such as TLS may stand; `facts` are the connection's, and
+    /// `received` are bytes that have come already.
     init(
         worker: Worker, listener: ListeningSocket, descriptor: Int32, transport: StreamTransport?,
         facts: ClientFacts, rules: HTTP2Rules, received: [UInt8]

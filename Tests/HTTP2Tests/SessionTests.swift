@@ -306,7 +306,8 @@ struct SessionTests {
         let sent = bench.sent()
         #expect(sent.filter { $0.type == rst } == [Frame.reset(3, 2), Frame.reset(1, 2)])
         // What there was of the response goes out before.
-        #expect(sent.last?.type == rst && sent.contains { $0.stream == 1 && $0.payload == Array("half".utf8) })
+        #expect(
+            sent.last?.type == rst && sent.contains { $0.stream == 1 && $0.payload == Array("half".utf8) })
     }
 
     @Test("a stream beyond the limit is refused")

@@ -42,6 +42,8 @@ final class Compilation {
     let configurationDirectory: String
     var diagnostics: [ConfigDiagnostic] = []
     var process = ProcessSettings()
+    /// There is an `events` block.
+    var hasEvents = false
     var variables: VariableRegistry
     var logFormats: [String: LogFormat] = [:]
     var upstreams = UpstreamDrafts()

@@ -26,7 +26,7 @@ package struct ConfigurationCompiler {
         var tree: [DirectiveNode] = []
         if let globalText { tree += parser.parse(text: Array(globalText.utf8), name: "command line") }
         tree += parser.parse(path: rootPath)
-        return compile(tree, parser, environment)
+        return compile(tree, parser, environment, needsEvents: true)
     }
 
     /// Compiles the file at `rootPath` on this machine.
@@ -49,7 +49,8 @@ package struct ConfigurationCompiler {
     }
 
     private static func compile(
-        _ tree: [DirectiveNode], _ parser: Parser, _ environment: CompilationEnvironment
+        _ tree: [DirectiveNode], _ parser: Parser, _ environment: CompilationEnvironment,
+        needsEvents: Bool = false
     ) -> Result {
         let compilation = Compilation(
             environment: environment, files: parser.files,
@@ -62,6 +63,11 @@ package struct ConfigurationCompiler {
         main.settings.types = defaultTypes
         DirectiveCompiler.apply(tree, to: &main)
         if compilation.process.errorLogs.isEmpty { compilation.process.errorLogs = [defaultLog] }
+        if needsEvents, !compilation.hasEvents, parser.diagnostics.isEmpty {
+            // As nginx: a file that was found empty, or half written, does not take everything away.
+            compilation.diagnostics.append(
+                ConfigDiagnostic(position: nil, message: "no \"events\" section in configuration"))
+        }
 
         let listeners = ListenerAssembly.listeners(of: compilation)
         let (variables, unknown) = compilation.variables.resolve()

@@ -46,6 +46,7 @@ extension DirectiveTable {
             block: true,
             phase: .blocks
         ) { scope, call throws(ConfigDiagnostic) in
+            scope.compilation.hasEvents = true
             var events = scope.child(.events)
             DirectiveCompiler.apply(call.body, to: &events)
         },
