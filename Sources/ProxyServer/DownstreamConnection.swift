@@ -68,7 +68,11 @@ final class DownstreamConnection: StreamChannel {
 
     /// One stream of an HTTP/2 connection. It is read, answered, tunnelled and logged as any other connection.
     ///
-    /// - Parameter facts: the stream's own.
+    /// - Parameters:
+    ///   - worker: whose connection it is.
+    ///   - listener: that accepted the connection.
+    ///   - stream: in place of a socket.
+    ///   - facts: the stream's own.
     init(worker: Worker, listener: ListeningSocket, stream: HTTP2Transport, facts: ClientFacts) {
         self.worker = worker
         self.listener = listener

@@ -51,9 +51,12 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private var sendDeadline = EventLoop.never
 
     /// - Parameters:
+    ///   - worker: whose connection it is.
+    ///   - listener: that accepted it.
     ///   - descriptor: the connection's socket.
     ///   - transport: what stands before that, such as TLS.
     ///   - facts: of the connection.
+    ///   - rules: of the listener.
     ///   - received: bytes that have come already.
     init(
         worker: Worker, listener: ListeningSocket, descriptor: Int32, transport: StreamTransport?,
