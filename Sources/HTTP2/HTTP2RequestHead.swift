@@ -192,7 +192,7 @@ package struct HTTP2RequestHead {
     ///   - endsStream: nothing follows.
     ///   - key: 16 random bytes, for the `Sec-WebSocket-Key` of an upgrade.
     ///   - output: gets the head, if there is a request; else, as far as that can be said, its first line.
-    /// - Returns: what kind of request it is, or why it is none.
+    /// - Returns: what has come of the request.
     package mutating func finish(endsStream: Bool, key: (UInt64, UInt64), to output: inout [UInt8]) -> Outcome
     {
         if malformation == nil { malformation = violation(endsStream: endsStream) }

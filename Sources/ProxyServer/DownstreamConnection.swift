@@ -74,8 +74,13 @@ final class DownstreamConnection: StreamChannel {
         if !peer.isUnix { disableDelay() }
     }
 
-    /// One stream of an HTTP/2 connection, with facts of its own. It is read, answered, tunnelled and logged as any other
-    /// connection.
+    /// One stream of an HTTP/2 connection. It is read, answered, tunnelled and logged as any other connection.
+    ///
+    /// - Parameters:
+    ///   - worker: whose connection it is.
+    ///   - listener: that accepted the connection.
+    ///   - stream: in place of a socket.
+    ///   - facts: the stream's own.
     init(worker: Worker, listener: ListeningSocket, stream: HTTP2Transport, facts: ClientFacts) {
         self.worker = worker
         self.listener = listener

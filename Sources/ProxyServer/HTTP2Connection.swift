@@ -50,8 +50,14 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
 
-    /// On the socket `descriptor`, before which a `transport` such as TLS may stand; `facts` are the connection's, and
-    /// `received` are bytes that have come already.
+    /// - Parameters:
+    ///   - worker: whose connection it is.
+    ///   - listener: that accepted it.
+    ///   - descriptor: the connection's socket.
+    ///   - transport: what stands before that, such as TLS.
+    ///   - facts: of the connection.
+    ///   - rules: of the listener.
+    ///   - received: bytes that have come already.
     init(
         worker: Worker, listener: ListeningSocket, descriptor: Int32, transport: StreamTransport?,
         facts: ClientFacts, rules: HTTP2Rules, received: [UInt8]

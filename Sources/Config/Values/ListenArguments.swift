@@ -80,9 +80,8 @@ enum ListenArguments {
         } else {
             throw call.failure(
                 found: word,
-                expected:
-                    "\"default_server\", \"http2\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", \"reuseport\", "
-                    + "\"ipv6only=\" or \"so_keepalive=\"")
+                expected: "\"default_server\", \"http2\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", "
+                    + "\"reuseport\", \"ipv6only=\" or \"so_keepalive=\"")
         }
     }
 

@@ -1,0 +1,198 @@
+import Testing
+
+@testable import HTTP2
+
+/// Two sessions, of a client and a server, with their bytes carried between them.
+private final class Pair: HTTP2StreamOwner {
+    let client: HTTP2Session
+    let server: HTTP2Session
+    var changes: [HTTP2Stream.Change] = []
+
+    init(_ change: (inout HTTP2Session.Options) -> Void = { _ in }) {
+        var options = HTTP2Session.Options()
+        client = HTTP2Session(.client, options, keySeed: (1, 2))
+        change(&options)
+        server = HTTP2Session(.server, options, keySeed: (3, 4))
+        exchange()
+    }
+
+    deinit {
+        client.close()
+        server.close()
+    }
+
+    func streamChanged(_ change: HTTP2Stream.Change) { changes.append(change) }
+
+    /// Until neither has anything to say.
+    func exchange() {
+        while client.wantsToSend || server.wantsToSend {
+            for (from, to) in [(client, server), (server, client)] {
+                var bytes: [UInt8] = []
+                _ = from.send(to: &bytes, limit: 1 << 20)
+                let failure = to.receive(bytes.span, now: 0)
+                #expect(failure == nil)
+            }
+        }
+    }
+
+    func request(_ text: String, body: String? = nil) -> HTTP2Stream {
+        let stream = client.openStream(self)
+        var block = HTTP2FieldBlock()
+        let head = Array(text.utf8)
+        let read = block.readRequest(head.span, scheme: Array("http".utf8))
+        stream.isHead = read?.isHead ?? false
+        stream.send(block, isFinal: true)
+        if let body {
+            let bytes = Array(body.utf8)
+            let count = stream.send(bytes.span)
+            #expect(count == bytes.count)
+        }
+        stream.endSending()
+        exchange()
+        return stream
+    }
+
+    func respond(_ text: String, body: String = "", trailers: String = "") -> HTTP2Stream? {
+        guard let stream = server.nextRequest() else { return nil }
+        var block = HTTP2FieldBlock()
+        let head = Array(text.utf8)
+        _ = block.readResponse(head.span)
+        stream.send(block, isFinal: true)
+        if !body.isEmpty {
+            let bytes = Array(body.utf8)
+            _ = stream.send(bytes.span)
+        }
+        if !trailers.isEmpty {
+            let lines = Array(trailers.utf8)
+            stream.setTrailers(lines.span)
+        }
+        stream.endSending()
+        exchange()
+        return stream
+    }
+
+    func text(of stream: HTTP2Stream) -> String {
+        var bytes = [UInt8](repeating: 0, count: 100_000)
+        var span = bytes.mutableSpan
+        let count = stream.read(into: &span, at: 0, limit: 100_000)
+        return String(decoding: stream.head, as: UTF8.self) + String(decoding: bytes[..<count], as: UTF8.self)
+    }
+}
+
+@Suite("HTTP/2 as a client")
+struct ClientTests {
+    @Test("a request and its response go there and back as heads of HTTP/1.1")
+    func exchange() throws {
+        let pair = Pair()
+        let stream = pair.request(
+            "POST /x?y HTTP/1.1\r\nConnection: close\r\nX: y\r\nHost: a:1\r\nContent-Length: 5\r\n\r\n",
+            body: "hello")
+        let seen = try #require(pair.respond("HTTP/1.1 200 OK\r\nServer: s\r\n\r\n", body: "world"))
+        #expect(
+            pair.text(of: seen)
+                == "POST /x?y HTTP/1.1\r\nHost: a:1\r\nx: y\r\ncontent-length: 5\r\n\r\nhello")
+        #expect(
+            pair.text(of: stream)
+                == "HTTP/1.1 200 \r\nserver: s\r\nTransfer-Encoding: chunked\r\n\r\nworld")
+        #expect(stream.sawEnd)
+        #expect(pair.client.openStreams == 0)
+    }
+
+    @Test("a response with a length, without content, and to a HEAD")
+    func framing() throws {
+        let pair = Pair()
+        var stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = pair.respond("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", body: "ok")
+        #expect(pair.text(of: stream) == "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nok")
+        stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n")
+        #expect(pair.text(of: stream) == "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n")
+        stream = pair.request("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = pair.respond("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        #expect(pair.text(of: stream) == "HTTP/1.1 200 \r\ncontent-length: 9\r\n\r\n")
+        stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = pair.respond("HTTP/1.1 204 None\r\n\r\n")
+        #expect(pair.text(of: stream) == "HTTP/1.1 204 \r\n\r\n")
+    }
+
+    @Test("content of another length than was said ends the stream with an error")
+    func contentLength() throws {
+        for length in [1, 3] {
+            let pair = Pair()
+            let stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            _ = pair.respond("HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\n", body: "ok")
+            pair.client.deliverChanges()
+            #expect(stream.isClosed)
+            #expect(!stream.sawEnd)
+            #expect(pair.changes.last?.contains(.failed) == true)
+        }
+    }
+
+    @Test("trailers are kept as lines")
+    func trailers() throws {
+        let pair = Pair()
+        let stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n", body: "x", trailers: "A: b\r\n\r\n")
+        #expect(stream.trailers == Array("a: b\r\n".utf8))
+        #expect(stream.sawEnd)
+    }
+
+    @Test("requests above the peer's limit wait for their turn")
+    func limit() throws {
+        let pair = Pair { $0.maxConcurrentStreams = 1 }
+        #expect(pair.client.peerLimit == 1)
+        let first = pair.request("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        let second = pair.request("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n")
+        #expect(first.sawEnd)
+        #expect(!second.sawEnd)
+        _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n")
+        #expect(second.sawEnd)
+    }
+
+    @Test("streams that a GOAWAY leaves out are refused")
+    func goAway() throws {
+        let pair = Pair()
+        let first = pair.request("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        pair.server.refuseStreams()
+        let second = pair.client.openStream(pair)
+        var block = HTTP2FieldBlock()
+        let head = Array("POST / HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+        _ = block.readRequest(head.span, scheme: Array("http".utf8))
+        second.send(block, isFinal: true)
+        pair.exchange()
+        #expect(pair.client.peerLimit == 0)
+        #expect(second.isClosed)
+        #expect(second.closeCode == .refusedStream)
+        _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n")
+        #expect(first.sawEnd)
+    }
+
+    private static let malformed: [[(String, String)]] = [
+        [], [("x", "y")], [(":status", "20")], [(":status", "2000")], [(":status", "abc")],
+        [(":status", "101")],
+        [(":status", "099")], [(":status", "600")], [(":status", "200"), (":status", "200")],
+        [(":status", "200"), (":path", "/")], [("x", "y"), (":status", "200")],
+        [(":status", "200"), ("X", "y")], [(":status", "200"), ("x", "a\r\nb: c")],
+        [(":status", "200"), ("connection", "close")],
+        [(":status", "200"), ("transfer-encoding", "chunked")],
+        [(":status", "200"), ("upgrade", "h2c")], [(":status", "200"), ("te", "trailers")],
+        [(":status", "200"), ("content-length", "x")],
+        [(":status", "200"), ("content-length", "0"), ("content-length", "0")],
+        [(":status", "200"), ("content-length", "5")],
+        [(":status", "200"), ("x", String(repeating: "y", count: 2000))],
+    ]
+
+    @Test("malformed heads of responses are told", arguments: 0..<malformed.count)
+    func malformedHeads(_ index: Int) {
+        var head = HTTP2ResponseHead()
+        for (name, value) in Self.malformed[index] {
+            let (name, value) = (Array(name.utf8), Array(value.utf8))
+            head.add(name.span, value.span, maxSize: 1000)
+        }
+        var output: [UInt8] = []
+        let outcome = head.finish(endsStream: true, toHead: false, to: &output)
+        #expect(outcome == nil)
+        #expect(output.isEmpty)
+    }
+}
