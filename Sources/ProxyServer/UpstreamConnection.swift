@@ -72,7 +72,7 @@ final class UpstreamConnection: StreamChannel {
     override func becameWritable() {
         guard case .exchange(let driver) = owner else { return }
         let error = pendingError
-        guard let tls, error == 0 else { return driver.upstreamConnected(error: error) }
+        guard let tls, error == 0, !loop.isInMemory else { return driver.upstreamConnected(error: error) }
         do throws(TLSError) {
             handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
             driver.handshakeBegan()
