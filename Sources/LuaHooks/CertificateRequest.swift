@@ -75,7 +75,9 @@ extension Interpreter {
                 request.waitingCall = call
                 return
             }
-            if let decision = decision(outcome, request, script: entry.script) { return request.end(decision) }
+            if let decision = decision(outcome, request, script: entry.script) {
+                return request.end(decision)
+            }
             position += 1
         }
         request.end(.configured)
@@ -176,6 +178,7 @@ extension Interpreter {
     ) -> CertificateRequest.Decision? {
         report(message, "certificate hook", script: script, of: nil)
         shared.countFailure()
-        return request.settings.values.luaFailure == .open ? nil : .rejected(reason: "a certificate hook failed")
+        if request.settings.values.luaFailure == .open { return nil }
+        return .rejected(reason: "a certificate hook failed")
     }
 }
