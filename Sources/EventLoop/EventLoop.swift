@@ -42,6 +42,8 @@ package final class EventLoop {
 
     /// What this loop has in place of the kernel's sockets, in tests; `nil` otherwise.
     let memory: MemoryNetwork?
+    /// Connections are in memory, as in tests of scripts: there TLS is left out, and peers see what is inside it.
+    package var isInMemory: Bool { memory != nil }
     /// The epoll descriptor; none on a network in memory.
     private let epoll: Int32
     private var slots: [Slot] = []

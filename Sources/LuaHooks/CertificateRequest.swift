@@ -178,7 +178,7 @@ extension Interpreter {
     ) -> CertificateRequest.Decision? {
         report(message, "certificate hook", script: script, of: nil)
         shared.countFailure()
-        return request.settings.values.luaFailure == .open
-            ? nil : .rejected(reason: "a certificate hook failed")
+        if request.settings.values.luaFailure == .open { return nil }
+        return .rejected(reason: "a certificate hook failed")
     }
 }

@@ -113,7 +113,9 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
-        if let tls = worker.current.generation.tls.listener(listenerIndex) { expectHandshake(tls) }
+        if !loop.isInMemory, let tls = worker.current.generation.tls.listener(listenerIndex) {
+            expectHandshake(tls)
+        }
     }
 
     // MARK: TLS

@@ -99,7 +99,7 @@ final class UpstreamConnection: StreamChannel {
             return driver.upstreamConnected(error: carrier.connectError)
         }
         let error = pendingError
-        guard let tls, error == 0 else { return driver.upstreamConnected(error: error) }
+        guard let tls, error == 0, !loop.isInMemory else { return driver.upstreamConnected(error: error) }
         do throws(TLSError) {
             handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
             driver.handshakeBegan()

@@ -86,7 +86,8 @@ server {
 """
 
 
-@pytest.mark.parametrize("more", ["", "websocket_ping_interval 30s;"])
+@pytest.mark.parametrize(
+    "more", ["", pytest.param("websocket_ping_interval 30s;", marks=pytest.mark.switchyard_only)])
 def test_the_recipe_over_wss(proxy, authority, rsa, more):
     with WebSocketServer(echo) as backend:
         made = proxy(RECIPE, values={"backend": backend, "certificate": rsa, "key": rsa.key, "more": more})
@@ -255,6 +256,7 @@ def test_a_slow_reader_gets_all_of_a_large_response(proxy, authority, rsa, backe
     assert bytes(received).split(b"\r\n\r\n", 1)[1] == payload
 
 
+@pytest.mark.switchyard_only
 def test_a_client_that_takes_nothing_does_not_fill_memory(proxy, authority, rsa):
     """Backpressure: what the client does not take is not read from the upstream."""
     sent = []

@@ -118,6 +118,7 @@ def test_an_upstream_block(proxy, rsa):
         assert len(backend.facts) == 1
 
 
+@pytest.mark.switchyard_only
 def test_pools_keep_settings_apart(proxy, rsa):
     with TLSBackend(rsa) as backend:
         text = (
@@ -137,6 +138,7 @@ def test_pools_keep_settings_apart(proxy, rsa):
 # Verification
 
 
+@pytest.mark.switchyard_only
 @pytest.mark.parametrize("text,failure", [
     ("proxy_ssl_name localhost;", None),
     ("proxy_ssl_name 127.0.0.1;", None),
@@ -155,6 +157,7 @@ def test_a_certificate_that_is_verified(proxy, authority, rsa, text, failure):
             assert not backend.requests
 
 
+@pytest.mark.switchyard_only
 def test_a_certificate_of_a_stranger(proxy, authority, stranger):
     with TLSBackend(stranger.issue("localhost")) as backend:
         made = proxy(
@@ -259,6 +262,7 @@ def test_a_server_that_says_nothing(proxy, rsa):
         done.set()
 
 
+@pytest.mark.switchyard_only
 def test_a_response_that_is_cut_off(proxy, rsa):
     """RFC 9112 §9.8: without close_notify, a response that ends with the connection is not whole."""
 

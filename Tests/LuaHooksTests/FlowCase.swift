@@ -5,6 +5,21 @@ import Wire
 
 @testable import LuaHooks
 
+/// A client's TLS with these facts.
+private final class KnownTLS: ClientTLS {
+    private let facts: [ClientTLSFact: String]
+
+    init(_ facts: [ClientTLSFact: String]) { self.facts = facts }
+
+    func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool {
+        guard let value = facts[fact] else { return false }
+        out += Array(value.utf8)
+        return true
+    }
+
+    func refusal(of exchange: Exchange) -> Int? { nil }
+}
+
 /// Hooks that run on one exchange, and all that can be seen of it: what they print, how each stage came out,
 /// what became of the request.
 struct FlowCase {
@@ -32,6 +47,8 @@ struct FlowCase {
     var facts: [FlowLeg: LegFacts] = [:]
     /// There is an open WebSocket.
     var isTunnel = false
+    /// What the client's TLS has to say; none of it means that there is none.
+    var tls: [ClientTLSFact: String] = [:]
     var steps: [Step]
     var expected: [String]
 
@@ -49,6 +66,13 @@ struct FlowCase {
         self.facts = facts
         self.steps = before + [.run(stage)] + steps
         self.expected = expected
+    }
+
+    /// The same over TLS.
+    func over(_ tls: [ClientTLSFact: String]) -> FlowCase {
+        var copy = self
+        copy.tls = tls
+        return copy
     }
 
     /// Hooks on an open WebSocket.
@@ -83,6 +107,7 @@ struct FlowCase {
             scripts, request: request, configuration: configuration, bodies: bodies)
         fixture.facts = facts
         fixture.isOpenTunnel = isTunnel
+        if !tls.isEmpty { fixture.exchange.client.tls = KnownTLS(tls) }
         var lines: [String] = []
         for step in steps {
             try perform(step, on: fixture, &lines)

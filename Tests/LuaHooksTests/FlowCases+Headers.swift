@@ -172,6 +172,16 @@ extension FlowCases {
                 }()
             ], ["8443"]),
         FlowCase("print(flow.client.address, flow.client.port, flow.client.rtt)", ["192.0.2.7\t40000\tnil"]),
+        FlowCase("print(flow.client.tls, flow.var.ssl_protocol, flow.var.scheme)", ["nil\tnil\thttp"]),
+        FlowCase(
+            """
+            local tls = flow.client.tls
+            print(tls.version, tls.cipher, tls.sni, tls.alpn, tls.client_subject, flow.var.scheme, flow.var.ssl_cipher)
+            """, ["TLSv1.3\tTLS_X\ta.example\tnil\tCN=x\thttps\tTLS_X"]
+        ).over([
+            .version: "TLSv1.3", .cipher: "TLS_X", .serverName: "a.example", .applicationProtocol: "",
+            .subject: "CN=x",
+        ]),
         FlowCase("print(flow.upstream.address, flow.upstream.port, flow.upstream.bytes_in)", ["nil\tnil\t0"]),
     ]
 

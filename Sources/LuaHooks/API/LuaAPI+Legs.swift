@@ -2,7 +2,35 @@ internal import ProxyCore
 internal import Wire
 
 extension LuaAPI {
-    static let legFunctions: [LuaFunction] = legRows(.client) + legRows(.upstream)
+    static let legFunctions: [LuaFunction] = legRows(.client) + legRows(.upstream) + clientTLS
+
+    /// Of the client's leg alone: an upstream's is as the configuration says.
+    private static let clientTLS = [
+        LuaFunction(
+            "tls", .getter(.client), "",
+            returns:
+                "{ version: string, cipher: string, sni: string?, alpn: string?, client_subject: string? }?",
+            "The client's TLS, nil without it: `version` such as `TLSv1.3`, `cipher`, `sni` (the name that was "
+                + "asked for), `alpn` (the protocol that was chosen), `client_subject` of its certificate."
+        ) { call throws(LuaError) in
+            let flow = try call.flow(1, .client)
+            guard let tls = try call.exchange(of: flow).client.tls else { return call.push(nil as [UInt8]?) }
+            let stack = call.stack
+            stack.pushTable(fields: 5)
+            for (name, fact) in clientTLSFields {
+                var value: [UInt8] = []
+                guard tls.append(fact, to: &value), !value.isEmpty else { continue }
+                stack.push(value)
+                stack.setField(name, of: -2)
+            }
+            return .one
+        }
+    ]
+
+    private static let clientTLSFields: KeyValuePairs<StaticString, ClientTLSFact> = [
+        "version": .version, "cipher": .cipher, "sni": .serverName, "alpn": .applicationProtocol,
+        "client_subject": .subject,
+    ]
 
     private static let clientVersion = LuaFunction(
         "http", .getter(.client), "", returns: "string", "Version of the client's HTTP: `1.0`, `1.1` or `2`."

@@ -85,7 +85,7 @@ final class FetchConnection: StreamChannel {
     override func becameWritable() {
         guard case .fetch(let fetch) = owner else { return }
         let error = pendingError
-        guard let tls, error == 0 else { return fetch.connected(error: error) }
+        guard let tls, error == 0, !loop.isInMemory else { return fetch.connected(error: error) }
         do throws(TLSError) {
             handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
             awaitHandshakeTurn()

@@ -79,8 +79,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         }
         do throws(ConfigDiagnostic) {
             let identity = try TLSFiles.identity(
-                source(certificate, "certificate"), source(key, "key"), passwords: certificateServer.passwords
-            )
+                source(certificate, "certificate"), source(key, "key"),
+                passwords: certificateServer.passwords)
             do throws(TLSError) {
                 try session.use(identity)
                 return nil

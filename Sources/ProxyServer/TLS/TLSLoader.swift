@@ -31,6 +31,14 @@ struct TLSLoader {
         for listener in configuration.listeners {
             for server in listener.servers where seen.insert(ObjectIdentifier(server)).inserted {
                 guard server.tls.isUsable else { continue }
+                if server.tls.stapling, server.tls.staplingFile == nil {
+                    diagnostics.append(
+                        ConfigDiagnostic(
+                            severity: .warning, position: server.tls.certificates.first?.position,
+                            directive: "ssl_stapling",
+                            message:
+                                "no OCSP response is sent, as none is fetched: ssl_stapling_file is needed"))
+                }
                 do throws(ConfigDiagnostic) {
                     servers[ObjectIdentifier(server)] = try makeServer(server)
                 } catch {

@@ -89,6 +89,8 @@ class Proxy:
         if self.kind == "nginx":
             names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
             paths = "".join(f"{name}_temp_path {self.directory}/{name}_temp;\n" for name in names)
+            # What later versions of nginx do without being told.
+            paths += "ssl_protocols TLSv1.2 TLSv1.3;\nproxy_ssl_protocols TLSv1.2 TLSv1.3;\n"
         (self.directory / "paths.conf").write_text(paths)
         self.write(config)
         if start:
