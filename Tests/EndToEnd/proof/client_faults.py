@@ -110,7 +110,7 @@ def trickles(world, dice):
             client.send(bytes([byte]))
             time.sleep(0.001)
 
-    if world.exchange(answer_well, dice.choice(("/faulty/", "/faulty/script/")), "POST",
+    if world.exchange(answer_well, dice.choice(("/fresh/", "/fresh/script/")), "POST",
                       [("Content-Length", "30")], body, whole=well, allowed=()) != 200:
         world.fail("answers", "a request that came byte by byte was not answered")
     waiting = []
@@ -141,7 +141,7 @@ def floods(world, dice):
     """Hundreds of pipelined requests, a hundred connections at once, answers that nobody reads, and junk."""
     numbers = [world.begin(answer_well) for _ in range(100)]
     with world.connect() as client:
-        client.send(b"".join(world.head(number) for number in numbers))
+        client.send(b"".join(world.head(number, "/fresh/") for number in numbers))
         for number in numbers:
             try:
                 world.judge(number, client.read_response(), well, ())
@@ -151,7 +151,7 @@ def floods(world, dice):
     crowd = []
     for number in numbers:
         client = world.connect()
-        client.send(world.head(number))
+        client.send(world.head(number, "/fresh/"))
         crowd.append((client, number))
     for client, number in crowd:
         try:
