@@ -69,7 +69,7 @@ def vanishes_waiting(world, dice):
     for act, part in ((slow, 0), (large, 0), (large, 1000), (large, 200000), (answer_well, 30)):
         number = world.begin(act)
         client = world.connect()
-        client.send(world.head(number, dice.choice(("/faulty/", "/faulty/script/"))))
+        client.send(world.head(number, dice.choice(("/fresh/", "/fresh/script/"))))
         try:
             if part:
                 client.read_exactly(part)

@@ -53,22 +53,27 @@ class Load:
 
     def _run(self):
         while not self.gate.over:
-            if not self.gate.open.is_set():
+            if not self.gate.open.is_set() and (self.client or not self.kept or self.resting.is_set()):
                 self.resting.set()
                 self.gate.open.wait(0.2)
                 continue
-            self.resting.clear()
-            if not self.gate.open.is_set():
-                continue
             try:
+                # Who was cut off is there again before it rests: samples count the same connections.
                 if self.client is None:
                     self.client = self.begin()
+                if not self.gate.open.is_set():
+                    continue
+                self.resting.clear()
+                if not self.gate.open.is_set():
+                    continue
                 self.step()
                 if not self.kept:
                     self.end()
             except (Closed, WireError, OSError, ValueError, WebSocketException, TimeoutError) as error:
                 self.failures.append(f"{self.name}: {type(error).__name__} {error}"[:300])
                 self.end()
+                if not self.gate.open.is_set():
+                    self.resting.set()
                 time.sleep(0.1)
             time.sleep(self.pause)
         self.end()
@@ -275,5 +280,5 @@ class Short(Sockets):
 
 
 LOADS = {
-    "http": [Kept, Kept, Fresh, Large, Failing, Abandoned], "scripts": [Scripted, Fetching],
+    "requests": [Kept, Kept, Fresh, Large], "errors": [Failing, Abandoned], "scripts": [Scripted, Fetching],
     "websockets": [Opaque, Sockets, Hooked, Deflated, DeflatedHooked, OurDeflate, Pinged, Ticking, Short, Short]}

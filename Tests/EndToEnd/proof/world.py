@@ -309,7 +309,10 @@ class World:
         times = self.rest()
         self._check_life()
         if self.proxy.is_running:
-            self._check_leftovers()
+            try:
+                self._check_leftovers()
+            except (FileNotFoundError, ProcessLookupError):
+                self.fail("life", "the proxy ended while it was looked at")
         for at in range(known, len(self.broken)):
             invariant, words = self.broken[at]
             self.broken[at] = (invariant, words if words.startswith(f"{name}: ") else f"{name}: {words}")
