@@ -117,18 +117,19 @@ def trickles(world, dice):
     for _ in range(20):
         number = world.begin(answer_well)
         data = world.head(number, method="POST", headers=[("Content-Length", "60")]) + piece(number, 60)
+        part = data[:dice.randrange(1, len(data) - 1)]
         client = world.connect()
-        client.send(data[:dice.randrange(1, len(data) - 1)])
-        waiting.append((client, number))
+        client.send(part)
+        waiting.append((client, number, part))
     end = time.monotonic() + SETTLED
-    for client, number in waiting:
+    for client, number, part in waiting:
         client.sock.settimeout(max(0.01, end - time.monotonic()))
         try:
             client.read_rest()
             if client.log and not client.log.startswith((b"HTTP/1.1 408", b"HTTP/1.1 504", b"HTTP/1.1 502")):
                 world.fail("answers", f"half a request was answered by {bytes(client.log[:40])!r}")
         except TimeoutError:
-            world.fail("stuck", f"half a request after {SETTLED} s")
+            world.fail("stuck", f"a client of whose {len(data)} bytes {len(part)} came, after {SETTLED} s: ...{part[-20:]!r}")
         except ConnectionResetError:
             pass
         world.look_for_others(client, number)

@@ -139,6 +139,13 @@ def slow_names(world, dice):
         world.over(number)
 
 
+def replace(path, text):
+    """Writes a file anew in one step, so that nobody reads a half of it."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
 def faketime_library():
     found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     return found[0] if found else None
@@ -159,9 +166,7 @@ def clocks_jump(world, dice):
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_SHARED": "none none"}) as other:
             other.bystanders.call("wake", False)
             for jump in ("+1h", "-1h", "+10y", "-20y", "+1", "+0"):
-                # In one step, so that no half of it is read.
-                (clock.parent / "next").write_text(jump)
-                os.replace(clock.parent / "next", clock)
+                replace(clock, jump)
                 for act, target in ((answer_well, "/fresh/"), (answer_well, "/fresh/script/"),
                                     (answer_well, "/named/?name=one.test")):
                     if other.exchange(act, target, whole=well, allowed=()) != 200:
@@ -169,7 +174,7 @@ def clocks_jump(world, dice):
             started = time.monotonic()
 
             def jumping(connection, request):
-                clock.write_text(dice.choice(("+2h", "-2h")))
+                replace(clock, dice.choice(("+2h", "-2h")))
                 time.sleep(3 * TIMEOUT)
                 return False
 
@@ -183,7 +188,7 @@ def clocks_jump(world, dice):
                 world.fail(invariant, words)
 
 
-@scenario("reloads", mixes=False)
+@scenario("reloads", weight=6, mixes=False)
 def reloads(world, dice):
     """All faults that can be mixed, four at a time, while the configuration is reloaded again and again, now and then with
     a file that is faulty."""
@@ -208,12 +213,12 @@ def reloads(world, dice):
         while time.monotonic() < end or world.reloads < 3:
             time.sleep(dice.choice((0.1, 0.3)))
             faulty = dice.random() < 0.2
-            world.proxy.config_path.write_text(good.replace("stub_status;", "stub_status") if faulty else good)
+            replace(world.proxy.config_path, good.replace("stub_status;", "stub_status") if faulty else good)
             world.proxy.reload()
             world.reloads += 1
     finally:
         over.set()
-        world.proxy.config_path.write_text(good)
+        replace(world.proxy.config_path, good)
     for thread in threads:
         thread.join(60)
         if thread.is_alive():

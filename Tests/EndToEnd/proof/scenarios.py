@@ -10,6 +10,8 @@ class Scenario:
     run: Callable
     # Whether connections that bystanders make anew must succeed meanwhile; those they have must in any case.
     spares_new: bool = True
+    # Its share of the time, beside the others'.
+    weight: int = 1
     # Whether it may run at the same time as others, and during reloads.
     mixes: bool = True
     # Why it cannot be run here; None where it can.
