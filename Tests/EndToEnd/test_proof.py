@@ -69,7 +69,7 @@ def test_soak_is_flat():
     ("refusal", {"bystanders"}), ("crash", {"life"}), ("half", {"answers"})])
 def test_chaos_notices(standin, fault, noticed):
     only = "ends in the middle of chunks" if fault == "half" else "early" if fault == "memory" else "backend trickles"
-    result = run("chaos", "--seconds", "1.5", "--seed", "1", "--only", only, binary=standin(fault))
+    result = run("chaos", "--seconds", "1", "--seed", "1", "--patience", "2", "--only", only, binary=standin(fault))
     assert result.returncode == (1 if noticed else 0)
     assert noticed <= broken(result) if noticed else not broken(result)
     if fault in ("descriptors", "memory"):
@@ -78,14 +78,15 @@ def test_chaos_notices(standin, fault, noticed):
 
 @pytest.mark.timeout(120)
 def test_chaos_notices_what_is_stuck(standin):
-    result = run("chaos", "--seconds", "0.5", "--seed", "1", "--only", "backend trickles", binary=standin("stuck"))
+    result = run("chaos", "--seconds", "0.5", "--seed", "1", "--patience", "2", "--only", "backend trickles",
+                 binary=standin("stuck"))
     assert result.returncode == 1 and "stuck" in broken(result)
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("fault", ["none", "descriptors", "memory", "cross-talk"])
 def test_soak_notices(standin, fault):
-    result = run("soak", "--minutes", "0.07", "--seed", "1", "--only", "requests", binary=standin(fault))
+    result = run("soak", "--minutes", "0.05", "--seed", "1", "--only", "requests", binary=standin(fault))
     names = {"cross-talk": "exchanges"}
     assert broken(result) == (set() if fault == "none" else {names.get(fault, fault)})
     assert result.returncode == (0 if fault == "none" else 1)

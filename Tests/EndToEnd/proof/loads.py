@@ -54,6 +54,8 @@ class Load:
     def _run(self):
         while not self.gate.over:
             if not self.gate.open.is_set() and (self.client or not self.kept or self.resting.is_set()):
+                if not self.kept:
+                    self.end()
                 self.resting.set()
                 self.gate.open.wait(0.2)
                 continue

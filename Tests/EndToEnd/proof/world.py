@@ -130,7 +130,7 @@ BYSTANDERS = [
 class World:
     """What the faults happen in. What breaks is in `broken`, as `(invariant, words)`."""
 
-    def __init__(self, directory, seed, environment=None):
+    def __init__(self, directory, seed, environment=None, patience=SETTLED):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.dice = random.Random(f"world {seed}")
@@ -143,6 +143,8 @@ class World:
         self.times = []
         self.acts = {}
         self.disk = self._mount()
+        # How long after a fault there may be something left of it.
+        self.patience = patience
         self.standstill = Standstill()
         self.bystanders = Bystanders(seed)
         self.faulty = Backend(program=self._act)
@@ -325,7 +327,7 @@ class World:
             self.fail("life", line)
 
     def _check_leftovers(self):
-        end = time.monotonic() + SETTLED
+        end = time.monotonic() + self.patience
         left = change = "not looked at"
         while left or change:
             try:
@@ -338,7 +340,7 @@ class World:
             if time.monotonic() > end:
                 break
         if left:
-            self.fail("stuck", f"after {SETTLED} s: {left}")
+            self.fail("stuck", f"after {self.patience} s: {left}")
         if change:
             self.fail("descriptors", change)
         memory = watch.private_bytes(self.pid)
