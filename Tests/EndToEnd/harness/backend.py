@@ -171,6 +171,16 @@ class Backend:
         if self.path and os.path.exists(self.path):
             os.unlink(self.path)
 
+    def drop(self):
+        """Ends every connection that is open, and goes on listening."""
+        with self.lock:
+            for connection in self.connections:
+                try:
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+            self.connections[:] = [c for c in self.connections if c.is_open]
+
     def forget(self):
         """Drops what was recorded, open connections excepted."""
         with self.lock:

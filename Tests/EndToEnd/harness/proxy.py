@@ -71,7 +71,7 @@ def whole(http, main=""):
 class Proxy:
     """A running proxy. `port` is the port of `<port>`; further ports by `values`."""
 
-    def __init__(self, config, directory, kind=None, values=None, args=(), start=True, wait=True):
+    def __init__(self, config, directory, kind=None, values=None, args=(), start=True, wait=True, environment=None):
         self.kind = kind or default_kind()
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -83,6 +83,8 @@ class Proxy:
             self.values["port"] = ports.free_port()
         self.port = self.values["port"]
         self.args = list(args)
+        # Variables beside those that this process has.
+        self.environment = environment or {}
         self.process = None
         self.config_path = self.directory / "proxy.conf"
         paths = ""
@@ -115,7 +117,8 @@ class Proxy:
         raise_file_limit()
         self.output = open(self.directory / "output.txt", "ab")
         self.process = subprocess.Popen(
-            self.command(*self.args), stdout=self.output, stderr=self.output, cwd=self.directory)
+            self.command(*self.args), stdout=self.output, stderr=self.output, cwd=self.directory,
+            env={**os.environ, **self.environment})
         if wait:
             try:
                 self.wait_ready()
