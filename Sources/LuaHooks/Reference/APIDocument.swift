@@ -210,9 +210,8 @@ enum HookDocument {
                 stage: stage,
                 summary: "A client's handshake of TLS, before it is answered; in `server` and `http`.",
                 returns: "{ certificate: string, key: string }|{ reject: string }|false|nil",
-                meaning:
-                    "Both as PEM or absolute paths; `reject` ends the handshake and says why in the log; "
-                    + "false takes the configured certificate.")
+                meaning: "Both as PEM or absolute paths; `reject` ends the handshake and says why in the "
+                    + "log; false takes the configured certificate.")
         case .request:
             Hook(
                 stage: stage, summary: "The head has been read and the location chosen; no upstream has.",
