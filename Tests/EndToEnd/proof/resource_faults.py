@@ -17,7 +17,7 @@ from .backend_faults import open_tunnel
 from .client_faults import tunnel
 from .scenarios import SCENARIOS, scenario
 from .traffic import piece
-from .world import GREEDS, TIMEOUT, World, answer_well, well
+from .world import GREEDS, GREEDY_TOLERANCE, TIMEOUT, World, answer_well, well
 
 
 @scenario("descriptors run out", spares_new=False, mixes=False)
@@ -91,6 +91,7 @@ def disk_full(world, dice):
 @scenario("memory for scripts is exhausted")
 def lua_memory(world, dice):
     """Scripts that take all memory that there is: 500, or a WebSocket closed with 1011; scripts of others go on."""
+    world.tolerance = GREEDY_TOLERANCE
     for greed in GREEDS:
         status = world.exchange(answer_well, "/greedy/", headers=[("X-Greed", greed)], whole=well, allowed=(500,))
         if status != 500:
