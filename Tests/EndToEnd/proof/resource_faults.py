@@ -1,5 +1,6 @@
 """What a proxy runs out of, and what changes under it: descriptors, disks, memory for scripts, names, clocks, files."""
 
+import datetime
 import glob
 import os
 import pathlib
@@ -8,12 +9,12 @@ import resource
 import tempfile
 import threading
 import time
+from email.utils import parsedate_to_datetime
 
 from harness.websocket import frame
 from harness.wire import Closed, WireError, wait_for
 
 from . import watch
-from .backend_faults import open_tunnel
 from .client_faults import tunnel
 from .scenarios import SCENARIOS, scenario
 from .traffic import piece
@@ -172,6 +173,10 @@ def clocks_jump(world, dice):
                                     (answer_well, "/named/?name=one.test")):
                     if other.exchange(act, target, whole=well, allowed=()) != 200:
                         other.fail("answers", f"{target} after the clock went {jump}")
+                if jump == "+10y":
+                    date = parsedate_to_datetime(other.proxy.fetch("/status").get("date"))
+                    if date.year < datetime.date.today().year + 9:
+                        other.fail("answers", f"the clock went ten years on, and it is {date} there")
             started = time.monotonic()
 
             def jumping(connection, request):

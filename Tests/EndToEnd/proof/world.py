@@ -7,7 +7,6 @@ import subprocess
 import threading
 import time
 
-from harness import ports
 from harness.backend import Backend
 from harness.proxy import Proxy
 from harness.wire import Client, Closed, WireError
