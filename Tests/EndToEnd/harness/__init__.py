@@ -1,1 +1,1 @@
-"""What the end-to-end tests, scripts/compare-nginx and scripts/bench are built from."""
+"""What the end-to-end tests, scripts/compare-nginx, bench, chaos and soak are built from."""

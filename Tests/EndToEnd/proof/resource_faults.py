@@ -1,5 +1,6 @@
 """What a proxy runs out of, and what changes under it: descriptors, disks, memory for scripts, names, clocks, files."""
 
+import datetime
 import glob
 import os
 import pathlib
@@ -8,16 +9,16 @@ import resource
 import tempfile
 import threading
 import time
+from email.utils import parsedate_to_datetime
 
 from harness.websocket import frame
 from harness.wire import Closed, WireError, wait_for
 
 from . import watch
-from .backend_faults import open_tunnel
 from .client_faults import tunnel
 from .scenarios import SCENARIOS, scenario
 from .traffic import piece
-from .world import GREEDS, TIMEOUT, World, answer_well, well
+from .world import GREEDS, GREEDY_TOLERANCE, TIMEOUT, World, answer_well, well
 
 
 @scenario("descriptors run out", spares_new=False, mixes=False)
@@ -91,6 +92,7 @@ def disk_full(world, dice):
 @scenario("memory for scripts is exhausted")
 def lua_memory(world, dice):
     """Scripts that take all memory that there is: 500, or a WebSocket closed with 1011; scripts of others go on."""
+    world.tolerance = GREEDY_TOLERANCE
     for greed in GREEDS:
         status = world.exchange(answer_well, "/greedy/", headers=[("X-Greed", greed)], whole=well, allowed=(500,))
         if status != 500:
@@ -171,6 +173,10 @@ def clocks_jump(world, dice):
                                     (answer_well, "/named/?name=one.test")):
                     if other.exchange(act, target, whole=well, allowed=()) != 200:
                         other.fail("answers", f"{target} after the clock went {jump}")
+                if jump == "+10y":
+                    date = parsedate_to_datetime(other.proxy.fetch("/status").get("date"))
+                    if date.year < datetime.date.today().year + 9:
+                        other.fail("answers", f"the clock went ten years on, and it is {date} there")
             started = time.monotonic()
 
             def jumping(connection, request):

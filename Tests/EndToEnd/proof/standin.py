@@ -7,7 +7,7 @@ It reads from the file where to listen and which location goes to which server. 
     none        does nothing wrong
     descriptors leaves connections to backends open
     cross-talk  answers with what another got
-    memory      keeps 400 KB of each request
+    memory      keeps 200 KB of each request
     refusal     answers 500
     stuck       keeps a client's connection for good once it has ended
     crash       dies at the 250th request, in the words of a Swift program
@@ -85,7 +85,7 @@ class StandIn:
             os.write(2, b"Fatal error: Index out of range\n")
             os.abort()
         if self.fault == "memory":
-            self.hoard.append(b"x" * 400000 + request.target.encode())
+            self.hoard.append(b"x" * 200000 + request.target.encode())
         if is_chosen and self.fault == "refusal":
             return self.reply(reader, 500, b"chosen")
         address = next((address for path, address in self.routes if request.target.startswith(path)), None)

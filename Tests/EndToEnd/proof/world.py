@@ -7,7 +7,6 @@ import subprocess
 import threading
 import time
 
-from harness import ports
 from harness.backend import Backend
 from harness.proxy import Proxy
 from harness.wire import Client, Closed, WireError
@@ -22,14 +21,14 @@ TIMEOUT = 1.0
 # Within this long nothing is left of any exchange: connecting, sending, reading and closing may each take their
 # timeout, one after the other, and the machine may be busy with other things.
 SETTLED = 8 * TIMEOUT
-# What private memory may have grown by, over all faults. An interpreter keeps blocks of up to 512 bytes in lists by
-# size, and a script that filled one of them up to lua_memory_limit leaves it so: for each of the two workers and each
-# of the six ways in which scripts take memory here. What remains is for drivers and buffers, which are recycled, and
-# for what glibc keeps of other interpreters between reloads.
-LUA_MEGABYTES = 2
-WORKERS = 2
+# What private memory may have grown by, over all faults: drivers and buffers are recycled, not given back, and glibc
+# keeps something of interpreters that a reload replaced.
+TOLERANCE = 8 << 20
+# And what by once scripts have taken all that they can. An interpreter keeps blocks of up to 512 bytes in lists by size,
+# and a script that filled one of them up to lua_memory_limit leaves it so: 2 MB for each of the two workers and each of
+# the six ways in which scripts take memory here.
 GREEDS = ("table", "text", "strings", "context", "pcall", "rep")
-TOLERANCE = (LUA_MEGABYTES * WORKERS * len(GREEDS) + 8) << 20
+GREEDY_TOLERANCE = TOLERANCE + (2 * 2 * len(GREEDS) << 20)
 
 CONFIGURATION = """\
 daemon off;
@@ -145,6 +144,7 @@ class World:
         self.disk = self._mount()
         # How long after a fault there may be something left of it.
         self.patience = patience
+        self.tolerance = TOLERANCE
         self.standstill = Standstill()
         self.bystanders = Bystanders(seed)
         self.faulty = Backend(program=self._act)
@@ -284,7 +284,7 @@ class World:
         time.sleep(0.2)
         self.baseline = watch.descriptors(self.pid)
         self.memory = watch.private_bytes(self.pid)
-        self.highest = self.memory
+        self.private = self.highest = self.memory
 
     def rest(self):
         """Has everybody end and close; returns the bystanders' times."""
@@ -343,10 +343,11 @@ class World:
             self.fail("stuck", f"after {self.patience} s: {left}")
         if change:
             self.fail("descriptors", change)
-        memory = watch.private_bytes(self.pid)
-        self.highest = max(self.highest, memory)
-        if memory - self.memory > TOLERANCE:
-            self.fail("memory", f"{self.memory >> 10} KB before, {memory >> 10} KB now, tolerance {TOLERANCE >> 10} KB")
+        self.private = watch.private_bytes(self.pid)
+        self.highest = max(self.highest, self.private)
+        if self.private - self.memory > self.tolerance:
+            self.fail("memory", f"{self.memory >> 10} KB before, {self.private >> 10} KB now, "
+                      f"tolerance {self.tolerance >> 10} KB")
 
 
 class Standstill:
