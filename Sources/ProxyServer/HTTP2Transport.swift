@@ -188,7 +188,6 @@ final class HTTP2Transport: StreamTransport {
         channel = nil
         // What is a FIN on a socket (RFC 8441 §5).
         if isTunnel, !withReset { stream.endSending() }
-        if withReset { stream.reset(.internalError) }
         stream.abandon(malformation == nil ? .internalError : .protocolError)
         connection.streamEnded()
     }
