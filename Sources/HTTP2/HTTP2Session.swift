@@ -387,7 +387,7 @@ package final class HTTP2Session {
         switch stream.sending {
         // A request that goes on behind its response is not needed any more (RFC 9113 §8.1).
         case .ended: if !stream.sawEnd { reset(stream, role == .server ? .noError : code) }
-        // It is stopped once the response is out: see `sentEnd`. Of one that broke off, what there was goes out first.
+        // What there is of the response goes out first. One that is whole stops its request after that: see `sentEnd`.
         case .head, .body:
             if role == .client { reset(stream, code) } else { stream.endSending(resetting: code) }
         case .nothing: reset(stream, code)

@@ -304,10 +304,25 @@ struct SessionTests {
         first.abandon(.internalError)
         second.abandon(.internalError)
         let sent = bench.sent()
-        #expect(sent.filter { $0.type == rst } == [Frame.reset(3, 2), Frame.reset(1, 2)])
-        // What there was of the response goes out before.
-        #expect(
-            sent.last?.type == rst && sent.contains { $0.stream == 1 && $0.payload == Array("half".utf8) })
+        #expect(sent.filter { $0.type == rst && $0.stream == 3 } == [Frame.reset(3, 2)])
+        // What there was goes out, but does not look whole.
+        let answer = sent.filter { $0.stream == 1 }
+        #expect(answer.map(\.type) == [headers, data, rst])
+        #expect(answer[1] == Frame.data(1, "half"))
+        #expect(answer[2] == Frame.reset(1, 2))
+    }
+
+    @Test("a head that is given up before any content came is no whole response")
+    func brokenOffEarly() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.respond(stream, ends: false)
+        stream.abandon(.internalError)
+        let sent = bench.sent()
+        #expect(sent.filter { $0.type != data }.map(\.type) == [headers, rst])
+        #expect(!sent.contains { $0.type <= 1 && $0.flags & Frame.endStream != 0 })
+        #expect(bench.session.openStreams == 0)
     }
 
     @Test("a stream beyond the limit is refused")
