@@ -224,6 +224,7 @@ package final class Worker {
     }
 
     let scriptRoster = ScriptRoster()
+    let wholeExchanges = WholeExchanges()
 
     func releaseConnection() {
         if openConnections == current.configuration.process.workerConnections {
@@ -283,7 +284,8 @@ package final class Worker {
             for work in batch { work() }
         }
         // What was postponed meanwhile is for the next turn: a script may go on so without end.
-        loop.turnsAgain = !postponed.isEmpty
+        let mayFreezeMore = wholeExchanges.freezeUnused()
+        loop.turnsAgain = mayFreezeMore || !postponed.isEmpty
         recycle()
     }
 
