@@ -109,7 +109,8 @@ package final class ExchangeFreezer {
         writer.removeAll()
         exchange.pack(&writer)
         output.clear()
-        deflater.append(deflating: writer.bytes.span, to: &output)
+        let record = writer.bytes
+        deflater.append(deflating: record.span, to: &output)
         return output
     }
 
