@@ -55,8 +55,13 @@ package struct FrozenExchange {
         content = .everything(Self.tight(freezer.deflated(exchange)))
     }
 
-    /// A copy of a slice is allocated without room to grow.
-    private static func tight(_ bytes: [UInt8]) -> [UInt8] { Array(bytes[...]) }
+    /// A copy without room to grow.
+    private static func tight(_ bytes: [UInt8]) -> [UInt8] {
+        var copy: [UInt8] = []
+        copy.reserveCapacity(bytes.count)
+        copy.append(contentsOf: bytes)
+        return copy
+    }
 
     /// How many bytes it takes besides the tunnel's own record.
     package var byteCount: Int {
