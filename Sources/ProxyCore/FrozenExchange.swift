@@ -1,5 +1,5 @@
 package import Config
-internal import Wire
+package import Wire
 
 /// What an exchange leaves behind while its tunnel is open, in one small allocation.
 ///
@@ -7,7 +7,7 @@ internal import Wire
 /// them costs. Where no script looks at a tunnel, only its line in the access logs is to come: the values of those
 /// variables that the logs can ask for are kept, if they are fixed by now; those that go on changing, such as
 /// `$bytes_sent`, are made from the numbers of the thawed exchange. Scripts may ask for anything, so for them all of
-/// it is kept, deflated.
+/// it is kept, deflated: see `ExchangeFreezer`.
 package struct FrozenExchange {
     package let runtime: RuntimeConfiguration
     package let server: VirtualServer
@@ -56,7 +56,7 @@ package struct FrozenExchange {
     }
 
     /// A copy without room to grow.
-    private static func tight(_ bytes: [UInt8]) -> [UInt8] {
+    fileprivate static func tight(_ bytes: [UInt8]) -> [UInt8] {
         var copy: [UInt8] = []
         copy.reserveCapacity(bytes.count)
         copy.append(contentsOf: bytes)
@@ -99,29 +99,41 @@ package struct FrozenExchange {
     }
 }
 
-/// Freezes exchanges of a worker as a whole, with working storage that is allocated once.
+/// Freezes exchanges of one configuration as a whole.
+///
+/// What clients send to a location is much the same, and so is what they are answered. So the first exchange of each
+/// location that is frozen is the sample that the others are deflated after, which leaves of each what it has for
+/// itself: keys, ports and times above all.
 package final class ExchangeFreezer {
-    private let deflater = HeadDeflater()
+    private let deflater: RecordDeflater
     private var writer = PackWriter()
     private var output: [UInt8] = []
+    /// By their locations, which the configuration keeps as long as what is frozen here.
+    private var samples: [ObjectIdentifier: [UInt8]] = [:]
 
-    package init() {}
+    /// `deflater` may be any that belongs to the worker.
+    package init(_ deflater: RecordDeflater) { self.deflater = deflater }
 
-    /// - Parameter exchange: one whose head was answered, which no call of a script has in use.
+    /// - Parameter exchange: one of the configuration whose head was answered, and which no call of a script has in
+    ///   use.
     package func freeze(_ exchange: Exchange) -> FrozenExchange { FrozenExchange(exchange, self) }
 
     fileprivate func deflated(_ exchange: Exchange) -> [UInt8] {
         writer.removeAll()
         exchange.pack(&writer)
-        output.clear()
         let record = writer.bytes
-        deflater.append(deflating: record.span, to: &output)
+        let location = ObjectIdentifier(exchange.location)
+        let sample = samples[location] ?? record
+        if samples[location] == nil { samples[location] = FrozenExchange.tight(record) }
+        output.clear()
+        deflater.append(deflating: record.span, after: sample.span, to: &output)
         return output
     }
 
     fileprivate func inflate(_ bytes: [UInt8], into exchange: Exchange) {
+        let sample = samples[ObjectIdentifier(exchange.location)] ?? []
         output.clear()
-        deflater.append(inflating: bytes.span, to: &output)
+        deflater.append(inflating: bytes.span, after: sample.span, to: &output)
         var reader = PackReader(bytes: output)
         exchange.pack(&reader)
     }

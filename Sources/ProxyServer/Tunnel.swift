@@ -19,9 +19,9 @@ final class Tunnel {
     private(set) var plane: WebSocketPlane?
     private let onEnd: UpstreamUse
     private let startedAt: Int64
-    private var machine = TunnelStateMachine()
     private var fromClient: Int64 = 0
     private var fromUpstream: Int64 = 0
+    private var machine = TunnelStateMachine()
     private(set) var isClosing = false
 
     /// Reads in one turn of the loop before others have theirs.

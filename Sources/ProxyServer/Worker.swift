@@ -225,6 +225,7 @@ package final class Worker {
 
     let scriptRoster = ScriptRoster()
     let wholeExchanges = WholeExchanges()
+    private(set) lazy var recordDeflater = RecordDeflater()
 
     func releaseConnection() {
         if openConnections == current.configuration.process.workerConnections {

@@ -10,12 +10,10 @@ final class TunnelScripts: FlowOwner {
     /// `nil` while the tunnel has it frozen.
     private var whole: Exchange?
     private(set) var flow: ScriptFlow
-    private var scripts: WorkerScripts
     private var generation: WorkerGeneration
     /// The tunnel, until it has ended.
     private var tunnel: Tunnel?
     private var extras: Extras?
-    private(set) var isDraining = false
 
     /// What most have not, most of the time.
     private final class Extras {
@@ -27,6 +25,7 @@ final class TunnelScripts: FlowOwner {
         /// Whoever waits for the answer to a ping.
         var pings: [Int: (Int?) -> Void] = [:]
         var lastPing = 0
+        var isDraining = false
     }
 
     private var needed: Extras {
@@ -40,13 +39,19 @@ final class TunnelScripts: FlowOwner {
     init?(_ exchange: Exchange, of tunnel: Tunnel) {
         guard let scripts = tunnel.generation.scripts else { return nil }
         whole = exchange
-        self.scripts = scripts
         self.tunnel = tunnel
         generation = tunnel.generation
         flow = scripts.interpreter.flow(of: exchange)
         flow.settings = exchange.location.settings
         flow.owner = self
         worker.wholeExchanges.add(self)
+    }
+
+    private var scripts: WorkerScripts {
+        guard let scripts = generation.scripts else {
+            preconditionFailure("a generation that had scripts keeps them")
+        }
+        return scripts
     }
 
     private var interpreter: Interpreter { scripts.interpreter }
@@ -68,7 +73,7 @@ final class TunnelScripts: FlowOwner {
     private func thaw() -> Exchange {
         let exchange = worker.takeExchange()
         whole = exchange
-        tunnel?.thaw(into: exchange, worker.wholeExchanges.freezer)
+        tunnel?.thaw(into: exchange, scripts.freezer)
         exchange.scripts = interpreter
         exchange.webSocket = plane
         // One that has ended may be another exchange's by now.
@@ -86,9 +91,9 @@ final class TunnelScripts: FlowOwner {
     }
 
     /// Gives the exchange itself back.
-    func freeze(by freezer: ExchangeFreezer) {
+    func freeze() {
         guard let tunnel, let exchange = whole else { return }
-        tunnel.keep(freezer.freeze(exchange))
+        tunnel.keep(scripts.freezer.freeze(exchange))
         whole = nil
         flow.exchangeWasFrozen()
         exchange.scripts = nil
@@ -148,7 +153,6 @@ final class TunnelScripts: FlowOwner {
         }
         guard let moved else { return nil }
         flow = moved
-        scripts = nextScripts
         generation = next
         return destination.location
     }
@@ -226,8 +230,8 @@ final class TunnelScripts: FlowOwner {
 
     /// The tunnel is to end: asks the drain hooks how long it may have.
     func drain() {
-        guard !isDraining else { return }
-        isDraining = true
+        guard extras?.isDraining != true else { return }
+        needed.isDraining = true
         guard let settings, interpreter.has(.drain, in: settings) else {
             if plane != nil { tunnel?.end(after: 0) }
             return

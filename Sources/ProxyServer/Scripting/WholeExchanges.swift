@@ -12,8 +12,6 @@ final class WholeExchanges {
     private var tunnels: [TunnelScripts] = []
     /// The next to be looked at.
     private var hand = 0
-    /// Made when first something is frozen.
-    private(set) lazy var freezer = ExchangeFreezer()
 
     func add(_ tunnel: TunnelScripts) { tunnels.append(tunnel) }
 
@@ -40,7 +38,7 @@ final class WholeExchanges {
                 makesProgress = true
             } else if tunnel.isIdle {
                 remove(at: hand)
-                tunnel.freeze(by: freezer)
+                tunnel.freeze()
                 makesProgress = true
                 continue
             }
