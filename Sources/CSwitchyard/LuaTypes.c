@@ -17,13 +17,18 @@ typedef struct {
 enum { OWN_TABLE = 0xffff };
 static lua_Integer encode_part(int type, int part) { return -(((lua_Integer)type << 8 | part) + 1); }
 
+/// An object that may have more parts keeps them in another one, which is made with the first of them: Lua has 16 bytes
+/// for each part of an object from the start, and `flow` is kept for each open tunnel.
+enum { PARTS_INSIDE = 4 };
+
 static void push_metatable(lua_State *L, int type) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, *sy_metatable_of(sy_vm_of(L), type));
 }
 
 static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
     sy_vm *vm = sy_vm_of(L);
-    object *made = lua_newuserdatauv(L, sizeof *made, *sy_parts_of(vm, type));
+    int parts = *sy_parts_of(vm, type);
+    object *made = lua_newuserdatauv(L, sizeof *made, parts > PARTS_INSIDE ? 1 : parts);
     made->owner = vm;
     made->type = type;
     made->slot = slot;
@@ -38,11 +43,26 @@ static object *to_object(lua_State *L, int index) {
     return found->owner == sy_vm_of(L) ? found : NULL;
 }
 
+/// Pushes what keeps the parts of the object at `index`: nil where it is not there yet, unless `makes`.
+static void push_keeper(lua_State *L, int index, int makes) {
+    const object *whole = lua_touserdata(L, index);
+    int parts = *sy_parts_of(whole->owner, whole->type);
+    if (parts <= PARTS_INSIDE) {
+        lua_pushvalue(L, index);
+    } else if (lua_getiuservalue(L, index, 1) == LUA_TNIL && makes) {
+        lua_pop(L, 1);
+        lua_newuserdatauv(L, 0, parts);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, index, 1);
+    }
+}
+
 /// Pushes the part of the object at 1, which is made when it is first asked for.
 static int push_part(lua_State *L, lua_Integer code) {
     int type = (int)((-code - 1) >> 8);
     int part = (int)((-code - 1) & 0xff);
-    if (lua_getiuservalue(L, 1, part) == LUA_TNIL) {
+    push_keeper(L, 1, 1);
+    if (lua_getiuservalue(L, -1, part) == LUA_TNIL) {
         lua_pop(L, 1);
         if (type == OWN_TABLE) {
             lua_newtable(L);
@@ -51,8 +71,9 @@ static int push_part(lua_State *L, lua_Integer code) {
             push_object(L, type, whole->slot, whole->generation);
         }
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, part);
+        lua_setiuservalue(L, -3, part);
     }
+    lua_remove(L, -2);
     if (type != OWN_TABLE) return 1;
     int script = sy_lua_running_script(L);
     if (lua_rawgeti(L, -1, script + 1) == LUA_TNIL) {
@@ -222,25 +243,27 @@ void sy_vm_define_function(sy_vm *vm, const char *module, const char *name, int 
 // MARK: Own tables, from outside
 
 void sy_lua_push_own_table(lua_State *L, int index, int part, int script) {
-    index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, part) != LUA_TTABLE) {
+    push_keeper(L, lua_absindex(L, index), 0);
+    if (lua_isnil(L, -1)) return;
+    if (lua_getiuservalue(L, -1, part) == LUA_TTABLE) {
+        lua_rawgeti(L, -1, script + 1);
+        lua_remove(L, -2);
+    } else {
         lua_pop(L, 1);
         lua_pushnil(L);
-        return;
     }
-    lua_rawgeti(L, -1, script + 1);
     lua_remove(L, -2);
 }
 
 void sy_lua_set_own_table(lua_State *L, int index, int part, int script) {
-    index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, part) != LUA_TTABLE) {
+    push_keeper(L, lua_absindex(L, index), 1);
+    if (lua_getiuservalue(L, -1, part) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_newtable(L);
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, index, part);
+        lua_setiuservalue(L, -3, part);
     }
-    lua_insert(L, -2);
+    lua_pushvalue(L, -3);
     lua_rawseti(L, -2, script + 1);
-    lua_pop(L, 1);
+    lua_pop(L, 3);
 }

@@ -120,7 +120,7 @@ extension Interpreter {
     private func advance(
         _ stage: HookStage, of flow: ScriptFlow, from first: Int, _ state: BodyState
     ) -> StageResult {
-        guard let settings = flow.exchange?.location.settings,
+        guard let settings = flow.settings ?? flow.exchange?.location.settings,
             plans.indices.contains(settings.values.scriptPlan)
         else { return conclusion(stage, state) }
         let plan = plans[settings.values.scriptPlan]
@@ -231,10 +231,10 @@ extension Interpreter {
         report(message, "\(stage.name) hook", script: script, of: flow)
         shared.countFailure()
         flow.answer = nil
-        guard let exchange = flow.exchange else { return .failed }
+        guard let settings = flow.settings ?? flow.exchange?.location.settings else { return .failed }
         switch stage {
         case .close, .log, .drain: return nil
-        default: return exchange.location.settings.values.luaFailure == .open ? nil : .failed
+        default: return settings.values.luaFailure == .open ? nil : .failed
         }
     }
 

@@ -53,7 +53,7 @@ package final class Interpreter: ScriptEngine {
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
-    var openFlowList: [ScriptFlow] { flows.filter { $0.exchange != nil } }
+    var openFlowList: [ScriptFlow] { flows.filter(\.isOpen) }
 
     /// Loads every script of the set.
     package convenience init(
@@ -170,24 +170,22 @@ package final class Interpreter: ScriptEngine {
 
     /// Ends the flow of an exchange: what waits is cancelled, timers end, and objects of it refer to nothing.
     package func end(_ flow: ScriptFlow) {
-        guard let exchange = flow.exchange else { return }
+        guard flow.isOpen else { return }
         cancelCalls(of: flow)
         for timer in flow.timers { cancelTimer(timer) }
-        flow.timers.removeAll(keepingCapacity: true)
         closeSockets(of: flow)
         if !flow.tags.isEmpty { untag(flow) }
         if flow.hasObject, let place = flow.objectPlace {
             main.forget(place)
             flow.hasObject = false
         }
-        exchange.scriptFlow = -1
         flow.end()
         idleFlows.append(flow)
     }
 
     /// Ends every flow: exchanges and their interpreter refer to each other until then.
     package func endAllFlows() {
-        for flow in flows where flow.exchange != nil { end(flow) }
+        for flow in flows where flow.isOpen { end(flow) }
     }
 
     func flow(_ handle: ObjectHandle) -> ScriptFlow? {

@@ -103,6 +103,8 @@ package protocol FlowOwner: AnyObject {
     func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8])
     /// There is a WebSocket that messages can be sent on.
     var isOpenTunnel: Bool { get }
+    /// The flow's exchange, which the owner has frozen, is asked for: gives it to the flow by `exchangeWasThawed`.
+    func thawExchange() -> Exchange?
 }
 
 /// Why something cannot be done on a tunnel.
@@ -119,6 +121,7 @@ extension FlowOwner {
     ) -> Result<any ScriptOperation, TunnelFailure> { .failure(TunnelFailure("there is no open WebSocket")) }
     package func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) { close(code: code, reason: reason) }
     package var isOpenTunnel: Bool { false }
+    package func thawExchange() -> Exchange? { nil }
 }
 
 /// What a script sends on a tunnel.

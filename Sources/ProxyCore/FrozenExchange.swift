@@ -1,19 +1,29 @@
 package import Config
+package import Wire
 
-/// What an exchange leaves behind while its tunnel is open: enough for its line in the access logs, in one small
-/// allocation.
+/// What an exchange leaves behind while its tunnel is open, in one small allocation.
 ///
 /// Tunnels stay open for days, by the thousand; their request and response heads would be most of what each of
-/// them costs. So the values of those variables that the access logs can ask for are kept instead, if they are
-/// fixed by now; those that go on changing, such as `$bytes_sent`, are made from the numbers of the thawed exchange.
+/// them costs. Where no script looks at a tunnel, only its line in the access logs is to come: the values of those
+/// variables that the logs can ask for are kept, if they are fixed by now; those that go on changing, such as
+/// `$bytes_sent`, are made from the numbers of the thawed exchange. Scripts may ask for anything, so for them all of
+/// it is kept, deflated: see `ExchangeFreezer`.
 package struct FrozenExchange {
     package let runtime: RuntimeConfiguration
     package let server: VirtualServer
     package let location: Location
-    /// Counters, times and tries, then the values by their variables. Numbers have their low 7 bits first.
-    private let bytes: [UInt8]
+    private let content: Content
 
-    /// Where there is no access log there is nothing to keep.
+    private enum Content {
+        /// There is no access log to keep anything for.
+        case nothing
+        /// Counters, times and tries, then the values by their variables.
+        case values([UInt8])
+        /// As `Exchange.pack` has it, deflated.
+        case everything([UInt8])
+    }
+
+    /// Keeps what the access logs can ask for.
     ///
     /// - Parameter exchange: one whose head was answered, 101 and all.
     init(_ exchange: Exchange) {
@@ -21,16 +31,11 @@ package struct FrozenExchange {
         server = exchange.server
         location = exchange.location
         guard !location.settings.values.accessLogs.isEmpty else {
-            bytes = []
+            content = .nothing
             return
         }
-        var writer = FrozenWriter()
-        for number in exchange.frozenNumbers { writer.append(number) }
-        writer.append(Int64(exchange.attempts.count))
-        for attempt in exchange.attempts {
-            writer.append(attempt.address[...])
-            for number in attempt.frozenNumbers { writer.append(number) }
-        }
+        var writer = PackWriter()
+        exchange.packForLogs(&writer)
         var value: [UInt8] = []
         for variable in exchange.runtime.loggedVariables where exchange.keepsWhenFrozen(variable) {
             value.removeAll(keepingCapacity: true)
@@ -39,12 +44,32 @@ package struct FrozenExchange {
             writer.append(isFound ? 1 : 0)
             if isFound { writer.append(value[...]) }
         }
-        // A copy of the slice is allocated without room to grow.
-        bytes = Array(writer.bytes[...])
+        content = .values(Self.tight(writer.bytes))
+    }
+
+    /// Keeps everything.
+    fileprivate init(_ exchange: Exchange, _ freezer: ExchangeFreezer) {
+        runtime = exchange.runtime
+        server = exchange.server
+        location = exchange.location
+        content = .everything(Self.tight(freezer.deflated(exchange)))
+    }
+
+    /// A copy without room to grow.
+    fileprivate static func tight(_ bytes: [UInt8]) -> [UInt8] {
+        var copy: [UInt8] = []
+        copy.reserveCapacity(bytes.count)
+        copy.append(contentsOf: bytes)
+        return copy
     }
 
     /// How many bytes it takes besides the tunnel's own record.
-    package var byteCount: Int { bytes.count }
+    package var byteCount: Int {
+        switch content {
+        case .nothing: 0
+        case .values(let bytes), .everything(let bytes): bytes.count
+        }
+    }
 
     /// Makes `exchange` stand for the frozen one: its access-log lines and the variables in them come out as they
     /// would have then. The driver goes on to bring counters and times up to date.
@@ -52,20 +77,65 @@ package struct FrozenExchange {
         exchange.reset(runtime: runtime)
         exchange.server = server
         exchange.location = location
-        guard !bytes.isEmpty else { return }
-        var reader = FrozenReader(bytes: bytes)
-        exchange.setFrozenNumbers { reader.number() }
-        for _ in 0..<max(reader.number(), 0) {
-            var attempt = UpstreamAttempt(address: Array(bytes[reader.text()]), startedAt: Moment())
-            attempt.setFrozenNumbers { reader.number() }
-            exchange.attempts.append(attempt)
-        }
+        guard case .values(let bytes) = content else { return }
+        exchange.client = ClientFacts()
+        var reader = PackReader(bytes: bytes)
+        exchange.packForLogs(&reader)
         var values = ThawedValues(bytes: bytes)
         while !reader.isAtEnd {
             let variable = VariableID(index: Int(reader.number()))
             values.add(variable, reader.number() == 0 ? nil : reader.text())
         }
         exchange.thawed = values
+    }
+
+    /// As above, for one that may have kept everything: then nothing tells `exchange` from what it was, but for its
+    /// references to scripts and to the plane of its WebSocket.
+    package func thaw(into exchange: Exchange, _ freezer: ExchangeFreezer) {
+        thaw(into: exchange)
+        guard case .everything(let bytes) = content else { return }
+        exchange.client = ClientFacts()
+        freezer.inflate(bytes, into: exchange)
+    }
+}
+
+/// Freezes exchanges of one configuration as a whole.
+///
+/// What clients send to a location is much the same, and so is what they are answered. So the first exchange of each
+/// location that is frozen is the sample that the others are deflated after, which leaves of each what it has for
+/// itself: keys, ports and times above all.
+package final class ExchangeFreezer {
+    private let deflater: RecordDeflater
+    private var writer = PackWriter()
+    private var output: [UInt8] = []
+    /// By their locations, which the configuration keeps as long as what is frozen here.
+    private var samples: [ObjectIdentifier: [UInt8]] = [:]
+
+    /// `deflater` may be any that belongs to the worker.
+    package init(_ deflater: RecordDeflater) { self.deflater = deflater }
+
+    /// - Parameter exchange: one of the configuration whose head was answered, and which no call of a script has in
+    ///   use.
+    package func freeze(_ exchange: Exchange) -> FrozenExchange { FrozenExchange(exchange, self) }
+
+    fileprivate func deflated(_ exchange: Exchange) -> [UInt8] {
+        writer.removeAll()
+        exchange.pack(&writer)
+        let record = writer.bytes
+        let location = ObjectIdentifier(exchange.location)
+        let sample = samples[location] ?? record
+        if samples[location] == nil { samples[location] = FrozenExchange.tight(record) }
+        output.clear()
+        deflater.append(deflating: record.span, after: sample.span, to: &output)
+        return output
+    }
+
+    fileprivate func inflate(_ bytes: [UInt8], into exchange: Exchange) {
+        let sample = samples[ObjectIdentifier(exchange.location)] ?? []
+        output.clear()
+        deflater.append(inflating: bytes.span, after: sample.span, to: &output)
+        var reader = PackReader(bytes: output)
+        exchange.pack(&reader)
     }
 }
 
@@ -112,92 +182,9 @@ extension Exchange {
         }
     }
 
-    fileprivate var frozenNumbers: [Int64] {
-        [
-            startedAt.unix, startedAt.monotonic, client.connectedAt.unix, client.connectedAt.monotonic,
-            Int64(status), sentHeadBytes, sentBodyBytes, receivedHeadBytes, receivedBodyBytes,
-            isComplete ? 1 : 0,
-        ]
-    }
-
-    fileprivate func setFrozenNumbers(_ next: () -> Int64) {
-        startedAt = Moment(unix: next(), monotonic: next())
-        client = ClientFacts()
-        client.connectedAt = Moment(unix: next(), monotonic: next())
-        status = Int(next())
-        sentHeadBytes = next()
-        sentBodyBytes = next()
-        receivedHeadBytes = next()
-        receivedBodyBytes = next()
-        isComplete = next() != 0
-    }
-}
-
-extension UpstreamAttempt {
-    fileprivate var frozenNumbers: [Int64] {
-        [
-            startedAt.unix, startedAt.monotonic, Int64(status), Int64(connectTime), Int64(headerTime),
-            Int64(responseTime), bytesSent, bytesReceived, responseLength, followsRedirect ? 1 : 0,
-        ]
-    }
-
-    fileprivate mutating func setFrozenNumbers(_ next: () -> Int64) {
-        startedAt = Moment(unix: next(), monotonic: next())
-        status = Int(next())
-        connectTime = Int(next())
-        headerTime = Int(next())
-        responseTime = Int(next())
-        bytesSent = next()
-        bytesReceived = next()
-        responseLength = next()
-        followsRedirect = next() != 0
-    }
-}
-
-/// Numbers in as few bytes as they need, and texts with their lengths before them.
-private struct FrozenWriter {
-    private(set) var bytes: [UInt8] = []
-
-    mutating func append(_ number: Int64) {
-        // The sign goes to the lowest bit, so that -1 is short as well.
-        var rest = UInt64(bitPattern: number << 1) ^ UInt64(bitPattern: number >> 63)
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(truncatingIfNeeded: rest))
-    }
-
-    mutating func append(_ text: ArraySlice<UInt8>) {
-        append(Int64(text.count))
-        bytes.append(contentsOf: text)
-    }
-}
-
-private struct FrozenReader {
-    private let bytes: [UInt8]
-    private var position = 0
-
-    init(bytes: [UInt8]) { self.bytes = bytes }
-
-    var isAtEnd: Bool { position >= bytes.count }
-
-    mutating func number() -> Int64 {
-        var value: UInt64 = 0
-        var shift: UInt64 = 0
-        while position < bytes.count, shift < 64 {
-            let byte = bytes[position]
-            position += 1
-            value |= UInt64(byte & 0x7f) << shift
-            if byte < 0x80 { break }
-            shift += 7
-        }
-        return Int64(bitPattern: value >> 1) ^ -Int64(bitPattern: value & 1)
-    }
-
-    mutating func text() -> Range<Int> {
-        let count = min(max(Int(number()), 0), bytes.count - position)
-        defer { position += count }
-        return position..<position + count
+    /// What changing values are made from.
+    fileprivate func packForLogs(_ pack: inout some Packing) {
+        packNumbers(&pack)
+        packAttempts(&pack)
     }
 }

@@ -40,11 +40,11 @@ final class DownstreamConnection: StreamChannel {
     private var phase = Phase.idle
     /// Bytes that were read and not used yet.
     private var inbox: [UInt8] = []
+    private var readDeadline = EventLoop.never
+    private var sendDeadline = EventLoop.never
     private var isProcessing = false
     /// The client ended its sending side.
     private var sawEnd = false
-    private var readDeadline = EventLoop.never
-    private var sendDeadline = EventLoop.never
     private var statisticsPhase = StatisticsPhase.idle
 
     /// Of the handshake: its first byte was seen.

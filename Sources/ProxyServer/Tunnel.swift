@@ -6,21 +6,22 @@ internal import Wire
 
 /// Two connections whose bytes go from one to the other after a 101: unread, or through the plane of a WebSocket.
 ///
-/// The exchange that led here is kept frozen: what its line in the access log needs, in one small allocation.
+/// The exchange that led here is kept frozen: what its line in the access log needs, or all of it where scripts may
+/// ask for it, in one small allocation.
 final class Tunnel {
     private(set) var generation: WorkerGeneration
     let downstream: DownstreamConnection
     let upstream: UpstreamConnection
-    /// `nil` where scripts keep the whole exchange.
-    private let frozen: FrozenExchange?
+    /// `nil` while scripts have the whole exchange.
+    private var frozen: FrozenExchange?
     private(set) var scripts: TunnelScripts?
     /// `nil` where nobody looks at frames.
     private(set) var plane: WebSocketPlane?
     private let onEnd: UpstreamUse
     private let startedAt: Int64
-    private var machine = TunnelStateMachine()
     private var fromClient: Int64 = 0
     private var fromUpstream: Int64 = 0
+    private var machine = TunnelStateMachine()
     private(set) var isClosing = false
 
     /// Reads in one turn of the loop before others have theirs.
@@ -37,8 +38,7 @@ final class Tunnel {
         frozen = form.isScripted ? nil : exchange.freeze()
         startedAt = downstream.worker.loop.now
         if form.isScripted {
-            scripts = TunnelScripts(exchange, generation: generation, worker: downstream.worker)
-            scripts?.tunnel = self
+            scripts = TunnelScripts(exchange, of: self)
         }
         guard form.followsFrames else { return }
         let settings = exchange.location.settings
@@ -55,11 +55,19 @@ final class Tunnel {
 
     /// The object, since a copy of its values would count references to all of them.
     private var settings: Settings {
-        (frozen?.location ?? scripts?.exchange.location)?.settings
+        scripts?.settings ?? frozen?.location.settings
             ?? generation.generation.runtime.emptyServer.root.settings
     }
 
     var sendTimeout: Int { settings.values.sendTimeout }
+
+    func keep(_ exchange: FrozenExchange) { frozen = exchange }
+
+    /// What was frozen for scripts is not kept besides.
+    func thaw(into exchange: Exchange, _ freezer: ExchangeFreezer) {
+        frozen?.thaw(into: exchange, freezer)
+        frozen = nil
+    }
 
     func start() {
         let worker = downstream.worker

@@ -239,6 +239,8 @@ package final class Worker {
     }
 
     let scriptRoster = ScriptRoster()
+    let wholeExchanges = WholeExchanges()
+    private(set) lazy var recordDeflater = RecordDeflater()
 
     func releaseConnection() {
         if openConnections == current.configuration.process.workerConnections {
@@ -300,7 +302,8 @@ package final class Worker {
         }
         if !unflushed.isEmpty { flushConnections() }
         // What was postponed meanwhile is for the next turn: a script may go on so without end.
-        loop.turnsAgain = !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
+        let mayFreezeMore = wholeExchanges.freezeUnused()
+        loop.turnsAgain = mayFreezeMore || !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
         recycle()
     }
 

@@ -1,5 +1,5 @@
 /// The forms that a request target has (RFC 9112 §3.2).
-package enum TargetForm: Sendable {
+package enum TargetForm: UInt8, Sendable {
     /// `/path?query`
     case origin
     /// `http://host/path?query`, with http or https

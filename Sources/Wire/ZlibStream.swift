@@ -93,6 +93,19 @@ final class ZlibStream {
         }
     }
 
+    /// What the data may refer to as if it stood before them; of both ends the same, as far as the window reaches. To be
+    /// set before any data.
+    func setDictionary(_ text: Span<UInt8>) {
+        let result = unsafe text.withUnsafeBufferPointer { text in
+            // Copied by zlib; valid for the call.
+            switch kind {
+            case .inflate: unsafe inflateSetDictionary(stream, text.baseAddress, UInt32(text.count))
+            case .deflate: unsafe deflateSetDictionary(stream, text.baseAddress, UInt32(text.count))
+            }
+        }
+        precondition(result == Z_OK, "zlib refuses a dictionary")
+    }
+
     /// Inflates `input` from `position` on, and moves `position` behind what was taken. Appends `limit` bytes to
     /// `output` at most. With `stopsAtBlocks` it is `done` at the end of each block too, so that `isAtBlock` can be
     /// asked.

@@ -572,6 +572,112 @@ def test_a_browser_like_client_with_a_slow_reader_loses_nothing(tunnel):
         writer.join(5)
 
 
+# What idle tunnels keep
+
+
+# More than stay whole: see WholeExchanges.
+MANY = 150
+ASKING = """
+    local function describe(flow)
+        local headers = {}
+        for name, value in flow.req.headers:each() do headers[#headers + 1] = name .. "=" .. value end
+        for name, value in flow.res.headers:each() do headers[#headers + 1] = name .. "=" .. value end
+        return table.concat({
+            table.concat(headers, "; "), flow.id, flow.location, flow.started, flow.req.method, flow.req.uri,
+            flow.req.args.number, flow.req.headers["X-Number"], flow.res.status, flow.client.address, flow.client.port,
+            flow.upstream.address, flow.upstream.port, flow.var.number, flow.var.computed, flow.var.request,
+            flow.var.mapped, flow.var.sent_http_upgrade, flow.var.upstream_addr, flow.var.remote_port, flow.var.connection,
+            flow.var.http_cookie }, " | ")
+    end
+    return {
+        request = function(flow)
+            flow.req.headers["X-Edited"] = "by " .. flow.req.args.number
+            flow.req.headers["User-Agent"] = nil
+        end,
+        response = function(flow) flow.res.headers["X-Answer"] = flow.req.args.number end,
+        open = function(flow) flow.ctx.asked = 0 end,
+        message = function(flow, msg)
+            if msg.from == "upstream" then return end
+            if msg.data == "assign" then
+                flow.var.number = "assigned " .. flow.req.args.number
+                flow.ctx.first = describe(flow)
+                return "assigned"
+            end
+            flow.ctx.asked = flow.ctx.asked + 1
+            local now = describe(flow)
+            flow.ctx.first = flow.ctx.first or now
+            if now ~= flow.ctx.first then return "was " .. flow.ctx.first .. ", is " .. now end
+            return "WORD " .. flow.ctx.asked .. " " .. flow.req.headers["X-Number"] .. " " .. #flow.var.computed
+        end,
+        close = function(flow, info)
+            sy.log.info(("<<closed %s %d %d>>"):format(flow.req.args.number, info.code, flow.ctx.asked))
+        end,
+        log = function(flow)
+            sy.log.info(("<<logged %s %s %s>>"):format(flow.req.headers["X-Edited"], flow.var.number, flow.var.status))
+        end,
+        MORE
+    }"""
+
+
+def test_what_scripts_ask_of_many_idle_tunnels_is_what_it_was(tunnel, tmp_path, stack):
+    script = tmp_path / "asking.lua"
+    script.write_text(ASKING.replace("WORD", "same").replace("MORE", ""))
+    made = tunnel(
+        f"set $number $arg_number; plugin {script}; access_log <dir>/access.log numbered;",
+        http="""map $http_x_number $mapped { default "mapped $http_x_number"; }
+            set_by_lua_block $computed { return flow.req.headers["X-Number"] .. "-" .. math.random(1 << 50) }
+            log_format numbered "$arg_number $number $http_x_edited $sent_http_x_answer $upstream_http_upgrade $status "
+                "$websocket_messages_from_client $websocket_close_code $mapped $body_bytes_sent $computed";""")
+    sockets = []
+    for number in range(MANY):
+        sockets.append(stack.enter_context(made.open(f"/?number={number}", additional_headers={
+            "X-Number": str(number), "Cookie": f"session=secret{number}"})))
+        assert exchange(sockets[-1], "ask")[0].startswith("same 1 ")
+
+    def ask(word, times):
+        for socket in sockets:
+            socket.send("ask")
+        for number, socket in enumerate(sockets):
+            answer = socket.recv(5).split(" ")
+            assert answer[:3] == [word, str(times), str(number)], answer
+
+    ask("same", 2)
+    for socket in sockets[::2]:
+        assert exchange(socket, "assign") == ["assigned"]
+    ask("same", 3)
+    script.write_text(ASKING.replace("WORD", "moved").replace(
+        "MORE", "migrate = function(ctx, flow) return { asked = ctx.asked + 100, first = describe(flow) } end"))
+    made.reload()
+    asked = [3] * MANY
+
+    def has_moved():
+        moved = 0
+        for number, socket in enumerate(sockets):
+            socket.send("ask")
+            word, count, name, length = socket.recv(5).split(" ")
+            assert word in ("same", "moved") and name == str(number)
+            moved += word == "moved"
+            asked[number] = int(count)
+        return moved == MANY
+
+    wait_for(has_moved, what="all tunnels with the new script")
+    assert all(count > 103 for count in asked)
+    for socket in sockets:
+        socket.close()
+    lines = {line.split(" ")[0]: line for line in made.log_lines("access.log", MANY)}
+    for number in range(MANY):
+        text = lines[str(number)]
+        assigned = f"assigned {number}" if number % 2 == 0 else str(number)
+        assert text.startswith(f"{number} {assigned} by {number} {number} websocket 101 "), text
+        assert re.search(rf" 1000 mapped {number} \d+ {number}-\d+$", text), text
+    wait_for(lambda: made.log().count("<<logged") == MANY, what="the log hooks")
+    said = made.log()
+    for number in range(MANY):
+        assigned = f"assigned {number}" if number % 2 == 0 else str(number)
+        assert f"<<closed {number} 1000 {asked[number]}>>" in said
+        assert f"<<logged by {number} {assigned} 101>>" in said
+
+
 # Reloads
 
 

@@ -98,8 +98,8 @@ struct FlowCase {
         self.expected = expected
     }
 
-    /// What can be seen, line by line.
-    func outcome(bodies: [LuaFunction.Body]? = nil) throws -> [String] {
+    /// What can be seen, line by line. With `freezes`, the exchange is frozen before each step.
+    func outcome(bodies: [LuaFunction.Body]? = nil, freezes: Bool = false) throws -> [String] {
         let scripts = hooks.map { hook in
             Script.test(.hook(hook.stage, ScriptText(text: Array(hook.text.utf8), file: "case.lua", line: 1)))
         }
@@ -110,6 +110,7 @@ struct FlowCase {
         if !tls.isEmpty { fixture.exchange.client.tls = KnownTLS(tls) }
         var lines: [String] = []
         for step in steps {
+            if freezes { fixture.freeze() }
             try perform(step, on: fixture, &lines)
             lines += fixture.host.lines.map(Self.shortened)
             fixture.host.lines = []
@@ -156,8 +157,9 @@ struct FlowCase {
             if case .waiting = verdict { return }
             fixture.interpreter.items.giveBack(item)
         case .pong(let time): if !fixture.pings.isEmpty { fixture.pings.removeFirst().finish(time) }
-        case .sent(let status): fixture.exchange.status = status
+        case .sent(let status): fixture.thawExchange()?.status = status
         case .respond(let head):
+            _ = fixture.thawExchange()
             let bytes = Array(head.replacing("\n", with: "\r\n").utf8)
             var parser = ResponseHeadParser()
             let progress = parser.parse(

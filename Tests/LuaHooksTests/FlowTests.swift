@@ -13,6 +13,12 @@ struct FlowTests {
         #expect(outcome == row.expected, "\(row.hooks.map(\.text))")
     }
 
+    @Test("and does so where the exchange was frozen meanwhile", arguments: FlowCases.all.indices)
+    func thaws(_ index: Int) throws {
+        let row = FlowCases.all[index]
+        #expect(try row.outcome(freezes: true) == row.expected, "\(row.hooks.map(\.text))")
+    }
+
     /// Rows of the table that the cases are about.
     static let rows = Array(LuaAPI.functions.enumerated()).filter { _, function in
         switch function.place {

@@ -205,6 +205,21 @@ final class ScriptFixture: FlowOwner {
         return copy
     }
 
+    private let freezer = ExchangeFreezer(RecordDeflater())
+    private var frozen: FrozenExchange?
+
+    /// Freezes the exchange, as that of a tunnel may be between hooks; not while one waits.
+    func freeze() {
+        let flow = flow
+        guard flow.isIdle, frozen == nil else { return }
+        frozen = freezer.freeze(exchange)
+        flow.exchangeWasFrozen()
+        let location = exchange.location
+        exchange.reset(runtime: exchange.runtime)
+        exchange.location = location
+        exchange.scriptFlow = flow.slot
+    }
+
     func run(_ stage: HookStage = .request) -> StageResult { interpreter.run(stage, of: flow) }
 
     /// Runs a request hook and gives what it left in `flow.ctx.result` by `print`.
@@ -229,6 +244,16 @@ final class ScriptFixture: FlowOwner {
         closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
     }
     func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
+
+    func thawExchange() -> Exchange? {
+        guard let frozen else { return exchange }
+        self.frozen = nil
+        let flow = flow
+        frozen.thaw(into: exchange, freezer)
+        exchange.scripts = interpreter
+        flow.exchangeWasThawed(exchange)
+        return exchange
+    }
 
     // MARK: A tunnel
 
@@ -291,6 +316,7 @@ private final class FlowRelay: FlowOwner {
         owner?.close(leg, code: code, reason: reason)
     }
     var isOpenTunnel: Bool { owner?.isOpenTunnel ?? false }
+    func thawExchange() -> Exchange? { owner?.thawExchange() }
 }
 
 extension Script {

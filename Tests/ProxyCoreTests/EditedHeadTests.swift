@@ -252,15 +252,15 @@ extension ProxyingFixture {
 }
 
 extension MessageHead {
-    fileprivate mutating func set(_ name: String, _ value: String) throws(HeadEditError) {
+    mutating func set(_ name: String, _ value: String) throws(HeadEditError) {
         try set([UInt8](name.utf8).span, [UInt8](value.utf8).span)
     }
 
-    fileprivate mutating func add(_ name: String, _ value: String) throws(HeadEditError) {
+    mutating func add(_ name: String, _ value: String) throws(HeadEditError) {
         try add([UInt8](name.utf8).span, [UInt8](value.utf8).span)
     }
 
-    fileprivate mutating func remove(_ name: String) throws(HeadEditError) {
+    mutating func remove(_ name: String) throws(HeadEditError) {
         try remove([UInt8](name.utf8).span)
     }
 }

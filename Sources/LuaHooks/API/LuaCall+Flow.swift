@@ -9,7 +9,7 @@ extension LuaCall {
             let found = stack.kind(index) == .none ? "nothing" : stack.typeName(index)
             throw LuaError("found \(found), expected \(type.name): call it with a colon")
         }
-        guard let flow = interpreter.flow(handle), flow.exchange != nil else {
+        guard let flow = interpreter.flow(handle), flow.isOpen else {
             throw LuaError("\(type.name) cannot be used any more: its exchange is over")
         }
         return flow

@@ -54,6 +54,15 @@ package struct SlotValues: Sendable {
         bytes = kept
     }
 
+    /// The values alone: what the buffer holds besides is over.
+    mutating func pack(_ pack: inout some Packing) {
+        for slot in places.indices {
+            var value = value(slot)
+            pack.pack(&value, new: []) { $0.pack(&$1) }
+            if let value, places[slot].count < 0 { set(slot, to: value) }
+        }
+    }
+
     package mutating func set(_ slot: Int, to value: [UInt8]) { set(slot, to: value[...]) }
 
     /// Appends what the slot holds and tells whether it holds anything.

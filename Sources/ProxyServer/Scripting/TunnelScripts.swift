@@ -4,41 +4,102 @@ internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
-/// What a tunnel has besides its two connections where scripts of its location look at it: the exchange with all its
-/// fields, and the flow.
+/// What a tunnel has besides its two connections where scripts of its location look at it: the flow, and the exchange,
+/// whole while scripts make use of it, and otherwise frozen with the tunnel.
 final class TunnelScripts: FlowOwner {
-    let exchange: Exchange
+    /// `nil` while the tunnel has it frozen.
+    private var whole: Exchange?
     private(set) var flow: ScriptFlow
-    private var scripts: WorkerScripts
     private var generation: WorkerGeneration
-    private unowned let worker: Worker
     /// The tunnel, until it has ended.
-    var tunnel: Tunnel?
-    /// What they are to move to, at the next message boundary.
-    var successor: WorkerGeneration?
-    private(set) var isDraining = false
-    /// A script has ended a tunnel that is no WebSocket with this.
-    private var closing: (code: UInt16, reason: [UInt8])?
-    /// What the close hooks run for, while they wait.
-    private var closingEnd: ScriptedEnd?
-    /// Whoever waits for the answer to a ping.
-    private var pings: [Int: (Int?) -> Void] = [:]
-    private var lastPing = 0
+    private var tunnel: Tunnel?
+    private var extras: Extras?
+
+    /// What most have not, most of the time.
+    private final class Extras {
+        var successor: WorkerGeneration?
+        /// A script has ended a tunnel that is no WebSocket with this.
+        var closing: (code: UInt16, reason: [UInt8])?
+        /// What the close hooks run for, while they wait.
+        var closingEnd: ScriptedEnd?
+        /// Whoever waits for the answer to a ping.
+        var pings: [Int: (Int?) -> Void] = [:]
+        var lastPing = 0
+        var isDraining = false
+    }
+
+    private var needed: Extras {
+        if let extras { return extras }
+        let made = Extras()
+        extras = made
+        return made
+    }
 
     /// - Returns: `nil` where the configuration has no scripts.
-    init?(_ exchange: Exchange, generation: WorkerGeneration, worker: Worker) {
-        guard let scripts = generation.scripts else { return nil }
-        self.exchange = exchange
-        self.scripts = scripts
-        self.generation = generation
-        self.worker = worker
+    init?(_ exchange: Exchange, of tunnel: Tunnel) {
+        guard let scripts = tunnel.generation.scripts else { return nil }
+        whole = exchange
+        self.tunnel = tunnel
+        generation = tunnel.generation
         flow = scripts.interpreter.flow(of: exchange)
         flow.settings = exchange.location.settings
         flow.owner = self
+        worker.wholeExchanges.add(self)
+    }
+
+    private var scripts: WorkerScripts {
+        guard let scripts = generation.scripts else {
+            preconditionFailure("a generation that had scripts keeps them")
+        }
+        return scripts
     }
 
     private var interpreter: Interpreter { scripts.interpreter }
+    private var worker: Worker { scripts.worker }
     private var plane: WebSocketPlane? { tunnel?.plane }
+    /// Of the location that the tunnel is in; `nil` once its flow has ended.
+    var settings: Settings? { flow.settings }
+
+    /// What they are to move to, at the next message boundary.
+    var successor: WorkerGeneration? {
+        get { extras?.successor }
+        set { if extras != nil || newValue != nil { needed.successor = newValue } }
+    }
+
+    // MARK: The exchange
+
+    var exchange: Exchange { whole ?? thaw() }
+
+    private func thaw() -> Exchange {
+        let exchange = worker.takeExchange()
+        whole = exchange
+        tunnel?.thaw(into: exchange, scripts.freezer)
+        exchange.scripts = interpreter
+        exchange.webSocket = plane
+        // One that has ended may be another exchange's by now.
+        if flow.owner === self { flow.exchangeWasThawed(exchange) }
+        worker.wholeExchanges.add(self)
+        return exchange
+    }
+
+    func thawExchange() -> Exchange? { exchange }
+
+    /// Whether scripts have used the exchange since this was last asked.
+    func takeUse() -> Bool {
+        defer { flow.usedExchange = false }
+        return flow.usedExchange
+    }
+
+    /// Gives the exchange itself back.
+    func freeze() {
+        guard let tunnel, let exchange = whole else { return }
+        tunnel.keep(scripts.freezer.freeze(exchange))
+        whole = nil
+        flow.exchangeWasFrozen()
+        exchange.scripts = nil
+        exchange.webSocket = nil
+        worker.giveBack(exchange)
+    }
 
     // MARK: Messages and frames
 
@@ -92,7 +153,6 @@ final class TunnelScripts: FlowOwner {
         }
         guard let moved else { return nil }
         flow = moved
-        scripts = nextScripts
         generation = next
         return destination.location
     }
@@ -117,27 +177,30 @@ final class TunnelScripts: FlowOwner {
         _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
     ) -> Result<any ScriptOperation, TunnelFailure> {
         guard let plane else { return .failure(TunnelFailure("there is no open WebSocket")) }
-        lastPing += 1
-        let token = lastPing
-        pings[token] = done
+        let extras = needed
+        extras.lastPing += 1
+        let token = extras.lastPing
+        extras.pings[token] = done
         guard plane.ping(leg.side, payload: payload, token: token) else {
-            pings[token] = nil
+            extras.pings[token] = nil
             let why = plane.endedBy == nil ? "too many pings wait for answers" : "the WebSocket is closing"
             return .failure(TunnelFailure(why))
         }
         return .success(ScriptedPing(self, token))
     }
 
-    func pingEnded(_ token: Int, roundTrip: Int?) { pings.removeValue(forKey: token)?(roundTrip) }
+    func pingEnded(_ token: Int, roundTrip: Int?) {
+        extras?.pings.removeValue(forKey: token)?(roundTrip)
+    }
 
     fileprivate func forgetPing(_ token: Int) {
-        pings[token] = nil
+        extras?.pings[token] = nil
         plane?.forgetPing(token)
     }
 
     func close(code: UInt16, reason: [UInt8]) {
         guard let tunnel else { return }
-        if plane == nil, closing == nil { closing = (code, reason) }
+        if plane == nil, extras?.closing == nil { needed.closing = (code, reason) }
         tunnel.close(code: code, reason: reason)
     }
 
@@ -167,9 +230,9 @@ final class TunnelScripts: FlowOwner {
 
     /// The tunnel is to end: asks the drain hooks how long it may have.
     func drain() {
-        guard !isDraining else { return }
-        isDraining = true
-        guard interpreter.has(.drain, in: exchange.location.settings) else {
+        guard extras?.isDraining != true else { return }
+        needed.isDraining = true
+        guard let settings, interpreter.has(.drain, in: settings) else {
             if plane != nil { tunnel?.end(after: 0) }
             return
         }
@@ -191,13 +254,15 @@ final class TunnelScripts: FlowOwner {
 
     /// The connections are closed; `ended` is the side that ended first, if one did.
     func tunnelEnded(first side: TunnelStateMachine.Side?, _ ending: WebSocketEnding?) {
+        let exchange = exchange
+        worker.wholeExchanges.remove(self)
         tunnel = nil
         interpreter.cancelCalls(of: flow)
         guard interpreter.has(.close, in: exchange.location.settings) else { return finishExchange() }
         let end = ScriptedEnd(exchange, flow) { [self] _, _ in finishExchange() }
         flow.owner = end
         scripts.keep(end)
-        closingEnd = end
+        needed.closingEnd = end
         if case .waiting = interpreter.runClose(of: flow, closeInfo(first: side, ending)) { return }
         finishExchange()
     }
@@ -209,7 +274,7 @@ final class TunnelScripts: FlowOwner {
             return .init(
                 code: ending.code, reason: ending.reason, by: .init(ending.by), isClean: ending.isClean)
         }
-        if let closing {
+        if let closing = extras?.closing {
             return .init(code: closing.code, reason: closing.reason, by: .proxy, isClean: false)
         }
         let by: Interpreter.CloseInfo.Party =
@@ -224,8 +289,8 @@ final class TunnelScripts: FlowOwner {
 
     /// The exchange's lines in the access logs, and its log hooks.
     private func finishExchange() {
-        if let end = closingEnd {
-            closingEnd = nil
+        if let end = extras?.closingEnd {
+            extras?.closingEnd = nil
             scripts.forget(end)
         }
         generation.log(exchange, worker: worker)

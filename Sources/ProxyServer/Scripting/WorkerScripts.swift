@@ -20,6 +20,8 @@ final class WorkerScripts: ScriptHost {
         target: .template(Template(literal: [])), host: [], port: [], uri: nil, locationPrefix: [])
     private var initialised: (() -> Void)?
     private var isShutDown = false
+    /// Made when first an exchange of its tunnels is to be frozen.
+    private(set) lazy var freezer = ExchangeFreezer(worker.recordDeflater)
 
     /// - Throws: why a script does not load.
     init(_ generation: Generation, worker: Worker) throws(ScriptFault) {
