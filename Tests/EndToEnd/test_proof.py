@@ -92,9 +92,8 @@ def test_soak_notices(standin, fault):
     assert result.returncode == (0 if fault == "none" else 1)
 
 
-# MARK: Found by these programs, and not mended yet: who mends it takes the mark away
+# MARK: Found by these programs; who mends what is marked takes the mark away
 
-@pytest.mark.xfail(strict=True, reason="client_body_timeout begins with the first byte of the body")
 def test_a_body_that_never_begins_is_given_up(simple):
     made = simple("", server="client_header_timeout 1s; client_body_timeout 1s; proxy_read_timeout 1s;")
     with Client(made.port, timeout=4) as client:
@@ -102,7 +101,6 @@ def test_a_body_that_never_begins_is_given_up(simple):
         assert client.read_response().status == 408
 
 
-@pytest.mark.xfail(strict=True, reason="a file without events is taken, and all listeners are closed")
 def test_a_reload_with_an_empty_file_changes_nothing(simple):
     made = simple()
     assert made.fetch("/").status == 200
