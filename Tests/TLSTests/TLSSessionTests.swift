@@ -280,7 +280,8 @@ struct TLSSessionTests {
         #expect(resumption.isEmpty)
     }
 
-    @Test("a context that keeps sessions itself goes away with them", arguments: [TLSVersions.tls1_2, .tls1_3])
+    @Test(
+        "a context that keeps sessions itself goes away with them", arguments: [TLSVersions.tls1_2, .tls1_3])
     func ownCache(versions: TLSVersions) throws {
         let resumption = TLSResumption()
         let client = try SessionPair.clientContext()
