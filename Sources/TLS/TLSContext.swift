@@ -77,7 +77,11 @@ internal import COpenSSL
         }
     }
 
-    deinit { unsafe SSL_CTX_free(handle) }
+    deinit {
+        // OpenSSL tells of sessions that it drops; there is nobody to be told any more.
+        _ = unsafe SSL_CTX_set_ex_data(handle, 0, nil)
+        unsafe SSL_CTX_free(handle)
+    }
 
     static func of(_ handle: OpaquePointer) -> TLSContext? {
         guard let pointer = unsafe SSL_CTX_get_ex_data(handle, 0) else { return nil }

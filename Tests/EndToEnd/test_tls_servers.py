@@ -2,10 +2,10 @@
 
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -439,6 +439,34 @@ def test_a_reload_takes_new_certificates(proxy, authority, backend):
         wait_for(lambda: "cannot load certificate" in made.log(), 5, "a message")
         assert fingerprint() != old
         assert ask(kept).status == 200
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("text", ["", "ssl_session_tickets off; ssl_session_cache builtin:100;"])
+def test_reloads_amid_handshakes(proxy, authority, rsa, text):
+    made = proxy(server(rsa, text))
+    failures, done = [], threading.Event()
+
+    def run():
+        client = context(authority)
+        while not done.is_set():
+            try:
+                resumes(made.port, client)
+            except Exception as error:
+                failures.append(error)
+                return
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(2, 8):
+        made.reload()
+        wait_for(lambda: f"configuration {number} runs" in made.log(), 10, "a reload")
+    done.set()
+    for thread in threads:
+        thread.join(20)
+    assert failures == []
+    assert made.is_running
 
 
 # What is wrong with a configuration

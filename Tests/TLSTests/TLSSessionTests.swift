@@ -280,6 +280,28 @@ struct TLSSessionTests {
         #expect(resumption.isEmpty)
     }
 
+    @Test(
+        "a context that keeps sessions itself goes away with them", arguments: [TLSVersions.tls1_2, .tls1_3])
+    func ownCache(versions: TLSVersions) throws {
+        let resumption = TLSResumption()
+        let client = try SessionPair.clientContext()
+        weak var gone: TLSContext?
+        do {
+            let server = try SessionPair.serverContext {
+                $0.allow(versions)
+                $0.setSessions(.builtin(100), timeout: 300, tickets: nil, contextName: [1])
+            }
+            gone = server
+            for round in 0..<2 {
+                let pair = try SessionPair(server: server, client: client, resumption: resumption)
+                #expect(pair.shakeHands() == (.done, .done))
+                _ = SessionPair.read(pair.client)
+                #expect(pair.server.isResumed == (round > 0))
+            }
+        }
+        #expect(gone == nil)
+    }
+
     @Test("a session is not resumed under another context's name, or with another's ticket key")
     func foreignSessions() throws {
         let keys = TLSTicketKeys()
