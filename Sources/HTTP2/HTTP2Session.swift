@@ -58,6 +58,8 @@ package final class HTTP2Session {
     /// The peer answered the PING of `announceShutdown`.
     package private(set) var shutdownIsKnown = false
     package private(set) var hasPeerGoAway = false
+    /// The peer has said what its limits are.
+    package private(set) var hasPeerSettings = false
 
     /// - Parameters:
     ///   - role: of this side of the connection.
@@ -353,7 +355,11 @@ package final class HTTP2Session {
     private func start(_ stream: HTTP2Stream) {
         guard stream.sending == .head, !stream.isClosed else { return }
         if role == .client { return request(stream) }
-        if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty, stream.resetCode == nil {
+        if let code = stream.resetCode, stream.unsent == 0 {
+            stream.sending = .body
+            submitHeaders(stream.response, flags: 0, on: stream)
+            reset(stream, code)
+        } else if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty {
             stream.sending = .ended
             submitHeaders(stream.response, flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
         } else {
@@ -389,7 +395,12 @@ package final class HTTP2Session {
         case .ended: if !stream.sawEnd { reset(stream, role == .server ? .noError : code) }
         // What there is of the response goes out first. One that is whole stops its request after that: see `sentEnd`.
         case .head, .body:
-            if role == .client { reset(stream, code) } else { stream.endSending(resetting: code) }
+            let hasNothing = stream.sending == .body && stream.unsent == 0
+            if role == .client || hasNothing {
+                reset(stream, code)
+            } else {
+                stream.endSending(resetting: code)
+            }
         case .nothing: reset(stream, code)
         }
     }
@@ -573,7 +584,10 @@ package final class HTTP2Session {
         }
     }
 
-    private func settingsReceived() { wakeWaiting() }
+    private func settingsReceived() {
+        hasPeerSettings = true
+        wakeWaiting()
+    }
 
     private func windowOpened(_ id: Int32) {
         if id == 0 { return wakeWaiting() }

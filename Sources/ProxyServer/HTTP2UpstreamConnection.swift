@@ -72,13 +72,20 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     /// Whether another stream may be begun.
     func takesStream(requests: Int, until: Int64) -> Bool {
         switch phase {
+<<<<<<< HEAD
         case .connecting, .handshaking: openStreams < Self.maxStreams
+=======
+        case .connecting: openStreams < expectedLimit
+>>>>>>> http2
         case .open:
-            openStreams < min(Self.maxStreams, session.peerLimit) && session.requests < requests
-                && loop.now < until
+            openStreams < min(session.hasPeerSettings ? Self.maxStreams : expectedLimit, session.peerLimit)
+                && session.requests < requests && loop.now < until
         case .closed: false
         }
     }
+
+    /// What the peer took at a time when it last said so: it is not to be given more before it says so again.
+    private var expectedLimit: Int { min(Self.maxStreams, peers?.knownStreamLimit ?? Self.maxStreams) }
 
     var isIdle: Bool { openStreams == 0 }
 
@@ -167,6 +174,9 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
                 session.deliverChanges()
                 guard failure == nil else { return finish() }
                 if session.hasPeerGoAway { peers?.forget(self) }
+                if session.hasPeerSettings, session.peerLimit > 0 {
+                    peers?.knownStreamLimit = session.peerLimit
+                }
                 flushSoon()
             case .wouldBlock: break
             case .end, .failed: return finish()

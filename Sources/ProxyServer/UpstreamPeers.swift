@@ -13,6 +13,8 @@ final class UpstreamPeers {
     /// Those that speak HTTP/2, which exchanges share.
     private var carriers: [HTTP2UpstreamConnection] = []
     private var isRetired = false
+    /// Streams at a time on one connection, as a peer last said.
+    var knownStreamLimit: Int?
 
     /// `keepalive` says how connections are kept; `nil` for not at all.
     init(_ group: PeerGroup, keepalive: UpstreamGroup?, statistics: UpstreamStatistics) {
