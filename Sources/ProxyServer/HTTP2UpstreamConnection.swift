@@ -72,11 +72,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     /// Whether another stream may be begun.
     func takesStream(requests: Int, until: Int64) -> Bool {
         switch phase {
-<<<<<<< HEAD
-        case .connecting, .handshaking: openStreams < Self.maxStreams
-=======
-        case .connecting: openStreams < expectedLimit
->>>>>>> http2
+        case .connecting, .handshaking: openStreams < expectedLimit
         case .open:
             openStreams < min(session.hasPeerSettings ? Self.maxStreams : expectedLimit, session.peerLimit)
                 && session.requests < requests && loop.now < until
