@@ -21,6 +21,19 @@ package struct FrozenExchange {
         case values([UInt8])
         /// As `Exchange.pack` has it, deflated.
         case everything([UInt8])
+        /// The same, where the client speaks TLS: what that knows goes on with the connection.
+        case secured(Secured)
+    }
+
+    /// Apart, so that tunnels without TLS have no room for it.
+    private final class Secured {
+        let bytes: [UInt8]
+        let tls: any ClientTLS
+
+        init(_ bytes: [UInt8], _ tls: any ClientTLS) {
+            self.bytes = bytes
+            self.tls = tls
+        }
     }
 
     /// Keeps what the access logs can ask for.
@@ -52,7 +65,8 @@ package struct FrozenExchange {
         runtime = exchange.runtime
         server = exchange.server
         location = exchange.location
-        content = .everything(Self.tight(freezer.deflated(exchange)))
+        let bytes = Self.tight(freezer.deflated(exchange))
+        content = exchange.client.tls.map { .secured(Secured(bytes, $0)) } ?? .everything(bytes)
     }
 
     /// A copy without room to grow.
@@ -68,6 +82,7 @@ package struct FrozenExchange {
         switch content {
         case .nothing: 0
         case .values(let bytes), .everything(let bytes): bytes.count
+        case .secured(let record): record.bytes.count
         }
     }
 
@@ -93,9 +108,13 @@ package struct FrozenExchange {
     /// references to scripts and to the plane of its WebSocket.
     package func thaw(into exchange: Exchange, _ freezer: ExchangeFreezer) {
         thaw(into: exchange)
-        guard case .everything(let bytes) = content else { return }
-        exchange.client = ClientFacts()
-        freezer.inflate(bytes, into: exchange)
+        switch content {
+        case .nothing, .values: return
+        case .everything(let bytes): freezer.inflate(bytes, into: exchange)
+        case .secured(let record):
+            freezer.inflate(record.bytes, into: exchange)
+            exchange.client.tls = record.tls
+        }
     }
 }
 
@@ -116,6 +135,7 @@ package final class ExchangeFreezer {
 
     /// - Parameter exchange: one of the configuration whose head was answered, and which no call of a script has in
     ///   use.
+    /// - Returns: what the exchange comes back from.
     package func freeze(_ exchange: Exchange) -> FrozenExchange { FrozenExchange(exchange, self) }
 
     fileprivate func deflated(_ exchange: Exchange) -> [UInt8] {
@@ -134,6 +154,7 @@ package final class ExchangeFreezer {
         let sample = samples[ObjectIdentifier(exchange.location)] ?? []
         output.clear()
         deflater.append(inflating: bytes.span, after: sample.span, to: &output)
+        exchange.client = ClientFacts()
         var reader = PackReader(bytes: output)
         exchange.pack(&reader)
     }
@@ -166,6 +187,8 @@ struct ThawedValues {
 }
 
 extension Exchange {
+    ///
+    /// - Returns: what the exchange comes back from, as far as its logs go.
     package func freeze() -> FrozenExchange { FrozenExchange(self) }
 
     /// Whether the value, rather than what it is made from, is kept.

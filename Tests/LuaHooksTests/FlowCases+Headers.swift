@@ -172,6 +172,7 @@ extension FlowCases {
                 }()
             ], ["8443"]),
         FlowCase("print(flow.client.address, flow.client.port, flow.client.rtt)", ["192.0.2.7\t40000\tnil"]),
+        FlowCase("print(flow.client.http)", ["1.1"]),
         FlowCase("print(flow.client.tls, flow.var.ssl_protocol, flow.var.scheme)", ["nil\tnil\thttp"]),
         FlowCase(
             """
