@@ -355,10 +355,10 @@ package final class HTTP2Session {
     private func start(_ stream: HTTP2Stream) {
         guard stream.sending == .head, !stream.isClosed else { return }
         if role == .client { return request(stream) }
-        if let code = stream.resetCode, stream.unsent == 0 {
+        if stream.resetCode != nil, stream.unsent == 0 {
+            // The reset follows when they are out: see `headersSent`.
             stream.sending = .body
             submitHeaders(stream.response, flags: 0, on: stream)
-            reset(stream, code)
         } else if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty {
             stream.sending = .ended
             submitHeaders(stream.response, flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
@@ -597,10 +597,13 @@ package final class HTTP2Session {
         touch(stream, .writable)
     }
 
-    /// A client's request has gone out: from now on it has a window of its own.
-    private func opened(_ id: Int32) {
-        guard role == .client, let stream = streams[id], !stream.isOpen else { return }
+    private func headersSent(_ id: Int32) {
+        guard let stream = streams[id] else { return }
+        // A client's request has from now on a window of its own.
         stream.isOpen = true
+        if role == .server, stream.sending == .body, stream.unsent == 0, let code = stream.resetCode {
+            reset(stream, code)
+        }
     }
 
     /// A frame with END_STREAM has gone out.
@@ -711,7 +714,7 @@ extension HTTP2Session {
         unsafe nghttp2_session_callbacks_set_on_frame_send_callback(made) { _, frame, user in
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
             let head = unsafe frame.pointee.hd
-            if head.type == 1 { session.opened(head.stream_id) }
+            if head.type == 1 { session.headersSent(head.stream_id) }
             if head.type <= 1, head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 session.sentEnd(head.stream_id)
             }
