@@ -187,8 +187,9 @@ struct ThawedValues {
 }
 
 extension Exchange {
+    /// For a tunnel without scripts.
     ///
-    /// - Returns: what the exchange comes back from, as far as its logs go.
+    /// - Returns: what the lines in the access logs are made from.
     package func freeze() -> FrozenExchange { FrozenExchange(self) }
 
     /// Whether the value, rather than what it is made from, is kept.

@@ -10,7 +10,7 @@ import Testing
             at: directory.appendingPathComponent("sites"), withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
         let texts = [
-            "main.conf": "http { include sites/*; }\n", "sites/b": "server { listen 2; }\n",
+            "main.conf": "events {} http { include sites/*; }\n", "sites/b": "server { listen 2; }\n",
             "sites/a": "server { listen 1; frob; }\n",
         ]
         for (name, text) in texts {

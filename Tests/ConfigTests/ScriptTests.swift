@@ -66,7 +66,7 @@ import Testing
     }
 
     private static let probed = """
-        init_by_lua_block { }
+        init_by_lua_block { } events { }
         http {
             plugin a.lua;
             lua_package_path "lib/?.lua;;";

@@ -105,7 +105,8 @@ struct FrozenExchangeTests {
         VariableTable.rows.map(\.name) + ["mapped", "seen", "assigned", "other", "word"]
         + VariableFamily.allCases.flatMap { family in
             [
-                "x", "cookie", "upgrade", "set_cookie", "server", "sum", "u", "a", "b", "c", "e", "loose", "under_score",
+                "x", "cookie", "upgrade", "set_cookie", "server", "sum", "u", "a", "b", "c", "e", "loose",
+                "under_score",
                 "x_new", "x_forwarded_for", "none",
             ].map { family.rawValue + $0 }
         }
@@ -123,8 +124,10 @@ struct FrozenExchangeTests {
     /// Properties that are no part of what is frozen: working storage, what only routing uses, and references that
     /// whoever thaws it sets. Values by slots are compared as variables.
     private static let others: Set<String> = [
-        "clock", "parser", "handler", "redirectURL", "remainingURIChanges", "mapsUnderway", "spareBuffers", "thawed",
-        "scripts", "scriptFlow", "scriptIsPending", "webSocket", "webSocketFacts", "assigned", "mapValues", "client",
+        "clock", "parser", "handler", "redirectURL", "remainingURIChanges", "mapsUnderway", "spareBuffers",
+        "thawed",
+        "scripts", "scriptFlow", "scriptIsPending", "webSocket", "webSocketFacts", "assigned", "mapValues",
+        "client",
     ]
 
     private func properties(_ object: Any, besides: Set<String> = []) -> [String: String] {
