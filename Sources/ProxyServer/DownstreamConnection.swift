@@ -31,6 +31,15 @@ final class DownstreamConnection: StreamChannel {
     /// Responses of our own wait in memory; more than this many bytes and no further request is begun.
     private static let maxUnsent = 64 * 1024
 
+    // Small ones first: there is room for them behind those of the superclass.
+    private var isProcessing = false
+    /// The client ended its sending side.
+    private var sawEnd = false
+    private var statisticsPhase = StatisticsPhase.idle
+    /// Of the handshake: its first byte was seen.
+    var hasSpoken = false
+    /// The next step of the handshake is among those that wait for their turn.
+    var awaitsHandshakeTurn = false
     let worker: Worker
     private let listener: ListeningSocket
     /// The stream that is in place of a socket, for a request over HTTP/2.
@@ -42,15 +51,6 @@ final class DownstreamConnection: StreamChannel {
     private var inbox: [UInt8] = []
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
-    private var isProcessing = false
-    /// The client ended its sending side.
-    private var sawEnd = false
-    private var statisticsPhase = StatisticsPhase.idle
-
-    /// Of the handshake: its first byte was seen.
-    var hasSpoken = false
-    /// The next step of the handshake is among those that wait for their turn.
-    var awaitsHandshakeTurn = false
 
     private enum StatisticsPhase { case idle, reading, writing }
 

@@ -179,7 +179,7 @@ extension ExchangeDriver {
 
     private func connected(reused: Bool) {
         guard let upstream else { return }
-        upstream.requests += 1
+        upstream.requests &+= 1
         machine.connected(reused: reused)
         updateAttempt { $0.connectTime = Int(self.loop.now - $0.startedAt.monotonic) }
         responseParser.reset()

@@ -12,28 +12,42 @@ final class UpstreamConnection: StreamChannel {
         case pool(UpstreamPeers)
     }
 
+    // The small one first: there is room for it behind those of the superclass.
+    var requests: Int32 = 0
     let address: PeerAddress
     let openedAt: Int64
-    var requests = 0
     private var owner = Owner.none
     private let worker: Worker
+    private let link: Link?
+
+    /// What a connection has that is no plain one, apart from it: idle tunnels are many, and plain ones are to be small.
+    private final class Link {
+        let tls: TLSTarget?
+        /// While the handshake is under way.
+        var handshake: UpstreamTLS?
+        var awaitsHandshakeTurn = false
+        /// The stream that is in place of a socket, over HTTP/2.
+        let http2: HTTP2UpstreamTransport?
+
+        init(tls: TLSTarget? = nil, http2: HTTP2UpstreamTransport? = nil) {
+            self.tls = tls
+            self.http2 = http2
+        }
+    }
+
     /// `nil` for a connection without TLS.
-    let tls: TLSTarget?
-    /// While the handshake is under way.
-    private var handshake: UpstreamTLS?
-    private var awaitsHandshakeTurn = false
-    /// The stream that is in place of a socket, over HTTP/2.
-    private let http2: HTTP2UpstreamTransport?
+    var tls: TLSTarget? { link?.tls }
+    private var http2: HTTP2UpstreamTransport? { link?.http2 }
+    private var handshake: UpstreamTLS? { link?.handshake }
 
     /// A stream of a connection that others share.
     ///
     /// - Throws: never, as no descriptor is watched.
     init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) throws(SystemError) {
         self.address = address
-        tls = nil
         self.worker = worker
         openedAt = worker.loop.now
-        http2 = stream
+        link = Link(http2: stream)
         super.init(timerOn: worker.loop)
         transport = stream
         try register()
@@ -52,10 +66,9 @@ final class UpstreamConnection: StreamChannel {
         to address: PeerAddress, tls: TLSTarget?, worker: Worker, socketKeepalive: Bool
     ) throws(SystemError) {
         self.address = address
-        self.tls = tls
         self.worker = worker
         openedAt = worker.loop.now
-        http2 = nil
+        link = tls.map { Link(tls: $0) }
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
@@ -101,7 +114,7 @@ final class UpstreamConnection: StreamChannel {
         let error = pendingError
         guard let tls, error == 0, !loop.isInMemory else { return driver.upstreamConnected(error: error) }
         do throws(TLSError) {
-            handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
+            link?.handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
             driver.handshakeBegan()
             awaitHandshakeTurn()
         } catch {
@@ -113,8 +126,8 @@ final class UpstreamConnection: StreamChannel {
     var isHandshaking: Bool { handshake != nil || http2?.carrier.isHandshaking == true }
 
     private func awaitHandshakeTurn() {
-        guard !awaitsHandshakeTurn else { return }
-        awaitsHandshakeTurn = true
+        guard let link, !link.awaitsHandshakeTurn else { return }
+        link.awaitsHandshakeTurn = true
         worker.handshakes.add(self)
     }
 
@@ -163,11 +176,11 @@ final class UpstreamConnection: StreamChannel {
 
 extension UpstreamConnection: Handshaking {
     func stepHandshake() {
-        awaitsHandshakeTurn = false
+        link?.awaitsHandshakeTurn = false
         guard isOpen, let handshake, case .exchange(let driver) = owner else { return }
         switch handshake.step() {
         case .established:
-            self.handshake = nil
+            link?.handshake = nil
             driver.upstreamConnected(error: 0)
         case .wantsRead: mayRead = false
         case .failed(let reason): driver.handshakeFailed(reason)

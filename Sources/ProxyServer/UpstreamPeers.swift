@@ -38,7 +38,7 @@ final class UpstreamPeers {
     func put(_ connection: UpstreamConnection, now: Int64) {
         guard let keepalive, keepalive.keepalive > 0, connection.isOpen, connection.isDrained,
             !connection.sawHangup,
-            connection.requests < keepalive.keepaliveRequests,
+            Int(connection.requests) < keepalive.keepaliveRequests,
             now - connection.openedAt < Int64(keepalive.keepaliveTime)
         else { return connection.end() }
         if idle.count >= keepalive.keepalive {

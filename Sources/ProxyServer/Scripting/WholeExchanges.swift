@@ -8,7 +8,7 @@ internal import ProxyCore
 /// a tunnel that one waits in, or that has a socket open, is passed over.
 final class WholeExchanges {
     /// As many are never frozen.
-    static let limit = 64
+    static let limit = 32
     private var tunnels: [TunnelScripts] = []
     /// The next to be looked at.
     private var hand = 0
