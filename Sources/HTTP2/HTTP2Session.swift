@@ -395,7 +395,8 @@ package final class HTTP2Session {
         case .ended: if !stream.sawEnd { reset(stream, role == .server ? .noError : code) }
         // What there is of the response goes out first. One that is whole stops its request after that: see `sentEnd`.
         case .head, .body:
-            let hasNothing = stream.sending == .body && stream.unsent == 0
+            // An end that was given is still to go out.
+            let hasNothing = stream.sending == .body && stream.unsent == 0 && !stream.endsSending
             if role == .client || hasNothing {
                 reset(stream, code)
             } else {

@@ -88,7 +88,11 @@ def test_chaos_notices_what_is_stuck(standin):
 def test_soak_notices(standin, fault):
     result = run("soak", "--minutes", "0.05", "--seed", "1", "--only", "requests", binary=standin(fault))
     names = {"cross-talk": "exchanges"}
-    assert broken(result) == (set() if fault == "none" else {names.get(fault, fault)})
+    found = broken(result)
+    if fault == "descriptors":
+        # Connections that are never closed take memory as well.
+        found.discard("memory")
+    assert found == (set() if fault == "none" else {names.get(fault, fault)})
     assert result.returncode == (0 if fault == "none" else 1)
 
 

@@ -576,7 +576,7 @@ def test_a_browser_like_client_with_a_slow_reader_loses_nothing(tunnel):
 
 
 # More than stay whole: see WholeExchanges.
-MANY = 150
+MANY = 120
 ASKING = """
     local function describe(flow)
         local headers = {}

@@ -312,6 +312,20 @@ struct SessionTests {
         #expect(answer[2] == Frame.reset(1, 2))
     }
 
+    @Test("an end that has yet to go out does so, whoever is done with the stream")
+    func endsAfterContent() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.respond(stream, "all", ends: false)
+        _ = bench.sent()
+        stream.endSending()
+        stream.abandon(.internalError)
+        let sent = bench.sent()
+        #expect(sent.map(\.type) == [data])
+        #expect(sent.last.map { $0.flags & Frame.endStream } == Frame.endStream)
+    }
+
     @Test("a head that is given up before any content came is no whole response")
     func brokenOffEarly() throws {
         let bench = Bench()
