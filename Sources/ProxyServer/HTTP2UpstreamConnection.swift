@@ -167,12 +167,13 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             case .bytes(let count):
                 let loop = loop
                 let failure = session.receive(loop.received(count), now: loop.now)
-                session.deliverChanges()
-                guard failure == nil else { return finish() }
-                if session.hasPeerGoAway { peers?.forget(self) }
+                // Before any stream hears of its end, upon which others are begun.
                 if session.hasPeerSettings, session.peerLimit > 0 {
                     peers?.knownStreamLimit = session.peerLimit
                 }
+                session.deliverChanges()
+                guard failure == nil else { return finish() }
+                if session.hasPeerGoAway { peers?.forget(self) }
                 flushSoon()
             case .wouldBlock: break
             case .end, .failed: return finish()
