@@ -144,13 +144,10 @@ struct ChannelKey: Equatable, Sendable {
 
 extension Channel {
     /// What a transport without a descriptor has to tell, as the loop does for those with one.
-    package final func becomes(
-        readable: Bool = false, writable: Bool = false, ended: Bool = false, failed: Bool = false
-    ) {
+    package final func becomes(readable: Bool = false, writable: Bool = false, failed: Bool = false) {
         var events: UInt32 = 0
         if readable { events |= EventLoop.input }
         if writable { events |= EventLoop.output }
-        if ended { events |= EventLoop.peerClosed }
         if failed { events |= EventLoop.failure }
         handle(events: events)
     }

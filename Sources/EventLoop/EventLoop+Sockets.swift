@@ -58,7 +58,7 @@ extension Channel {
 
     /// TCP alone; a network in memory delays nothing.
     package final func disableDelay() {
-        if loop.memory == nil, !keepsTimeOnly { Sockets.disableDelay(descriptor) }
+        if loop.memory == nil { Sockets.disableDelay(descriptor) }
     }
 
     /// A network in memory forgets no connection, so there it means nothing.

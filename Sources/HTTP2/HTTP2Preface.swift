@@ -2,6 +2,9 @@
 package enum HTTP2Preface {
     package enum Match: Sendable { case no, partial, whole }
 
+    /// How ALPN names HTTP/2 over TLS (RFC 9113 §3.2).
+    package static let applicationProtocol = Array("h2".utf8)
+
     package static let bytes = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
 
     /// Whether a connection that began with `start` speaks HTTP/2, as far as that can be told yet.

@@ -149,7 +149,7 @@ final class DownstreamConnection: StreamChannel {
     func handshakeEnded(_ tls: DownstreamTLS) {
         tls.generation = nil
         phase = .idle
-        if tls.session.applicationProtocol == Array("h2".utf8) {
+        if tls.session.applicationProtocol == HTTP2Preface.applicationProtocol {
             // Some server of the listener speaks it, if not the one whose rules are the listener's.
             let rules = headRules
             let settings = tls.server.settings.values

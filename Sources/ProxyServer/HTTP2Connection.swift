@@ -4,11 +4,6 @@ internal import EventLoop
 internal import HTTP2
 internal import ProxyCore
 
-/// A connection that sends what its streams have to send at the end of the loop's turn.
-protocol HTTP2Flushing: AnyObject {
-    func flush()
-}
-
 /// A client's connection that speaks HTTP/2: moves bytes between its socket and its session, and makes each stream a
 /// `DownstreamConnection` of its own.
 ///
@@ -25,10 +20,6 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
         case closed
     }
 
-    /// Bytes that go out with one call.
-    private static let outputSize = 64 * 1024
-    /// Reads in one turn of the loop before others have theirs.
-    private static let readsPerTurn = 4
     /// Milliseconds for a client to answer that it knows of the shutdown.
     private static let noticeTime: Int64 = 1000
     private static let lingeringTime: Int64 = 30_000
@@ -176,15 +167,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     func flush() {
         isDirty = false
         guard isLive, isOpen else { return }
-        while isDrained, session.wantsToSend {
-            var output = worker.takeBuffer()
-            let isWell = session.send(to: &output, limit: Self.outputSize)
-            let isEmpty = output.isEmpty
-            send(output.span)
-            worker.giveBack(consume output)
-            guard isWell else { return finish() }
-            if isEmpty { break }
-        }
+        guard sendFrames(of: session, worker) else { return finish() }
         guard isLive, isOpen else { return }
         if isDrained {
             session.outputWasTaken()

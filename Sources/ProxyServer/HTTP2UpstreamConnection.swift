@@ -9,8 +9,6 @@ internal import TLS
 final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     private enum Phase { case connecting, handshaking, open, closed }
 
-    private static let outputSize = 64 * 1024
-    private static let readsPerTurn = 4
     /// Bytes of a response that may come before the client has taken any.
     private static let streamWindow = 256 * 1024
     /// Streams at a time, whatever the peer would take.
@@ -56,17 +54,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         session = HTTP2Session(.client, options, keySeed: worker.random.pair())
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
-        do throws(SystemError) {
-            if case .unix = address.endpoint {
-            } else {
-                disableDelay()
-                if socketKeepalive { enableKeepAlive() }
-            }
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try beginConnecting(to: address, keepalive: socketKeepalive)
     }
 
     /// Whether another stream may be begun.
@@ -120,7 +108,8 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         connectError = pendingError
         guard connectError == 0, let tls else { return begin() }
         do throws(TLSError) {
-            handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch, speaking: [Self.name])
+            handshake = try UpstreamTLS(
+                tls, on: self, scratch: worker.tlsScratch, speaking: [HTTP2Preface.applicationProtocol])
             phase = .handshaking
             awaitHandshakeTurn()
         } catch {
@@ -128,9 +117,6 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             begin()
         }
     }
-
-    /// As ALPN knows it (RFC 9113 §3.2).
-    private static let name = Array("h2".utf8)
 
     private func awaitHandshakeTurn() {
         guard !awaitsHandshakeTurn else { return }
@@ -190,15 +176,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     func flush() {
         isDirty = false
         guard phase == .open, isOpen else { return }
-        while isDrained, session.wantsToSend {
-            var output = worker.takeBuffer()
-            let isWell = session.send(to: &output, limit: Self.outputSize)
-            let isEmpty = output.isEmpty
-            send(output.span)
-            worker.giveBack(consume output)
-            guard isWell else { return finish() }
-            if isEmpty { break }
-        }
+        guard sendFrames(of: session, worker) else { return finish() }
         guard phase == .open, isOpen else { return }
         if isDrained { session.outputWasTaken() }
         session.deliverChanges()
@@ -244,7 +222,7 @@ extension HTTP2UpstreamConnection: Handshaking {
         guard isOpen, let handshake else { return }
         switch handshake.step() {
         case .established:
-            if handshake.applicationProtocol != Self.name {
+            if handshake.applicationProtocol != HTTP2Preface.applicationProtocol {
                 handshakeFault = "upstream did not choose HTTP/2 by ALPN"
             }
             begin()

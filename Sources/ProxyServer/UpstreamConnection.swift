@@ -71,17 +71,7 @@ final class UpstreamConnection: StreamChannel {
         link = tls.map { Link(tls: $0) }
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
-        do throws(SystemError) {
-            if case .unix = address.endpoint {
-            } else {
-                disableDelay()
-                if socketKeepalive { enableKeepAlive() }
-            }
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try beginConnecting(to: address, keepalive: socketKeepalive)
     }
 
     func attach(to driver: ExchangeDriver) { owner = .exchange(driver) }

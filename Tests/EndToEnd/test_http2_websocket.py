@@ -10,31 +10,10 @@ import pytest
 
 from harness.backend import Connection, reply
 from harness.http2 import HTTP2Client, StreamSocket
-from harness.websocket import WebSocketServer, frame, switching
+from harness.websocket import MAP, RECIPE, WebSocketServer, echoing, frame, switching
 from harness.wire import wait_for
 
 pytestmark = pytest.mark.switchyard_only
-
-RECIPE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;"
-MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
-
-
-def echoing(answer=None):
-    def program(connection):
-        request = connection.next_request()
-        if request is None:
-            return
-        connection.send(answer or switching(request.get("sec-websocket-key") or ""))
-        connection.tunnelled = b""
-        connection.sock.settimeout(None)
-        while connection.buffer or connection.fill():
-            data = bytes(connection.buffer)
-            connection.buffer.clear()
-            connection.tunnelled += data
-            connection.send(data)
-        connection.finish()
-
-    return program
 
 
 @pytest.fixture

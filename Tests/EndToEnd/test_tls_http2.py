@@ -8,11 +8,12 @@ import threading
 
 import pytest
 
+from harness.backend import reply
 from harness.browser import Browser
 from harness.http2 import HTTP2Client, StreamSocket
 from harness.tls import context, open_tls
 from harness.wire import Client, wait_for
-from harness.websocket import WebSocketServer
+from harness.websocket import WebSocketServer, echoing
 from test_browser import chat, serve_page
 
 pytestmark = pytest.mark.switchyard_only
@@ -116,7 +117,6 @@ def test_h2load(secure):
 
 
 def test_bodies_of_both_directions(secure, authority, backend):
-    from harness.backend import reply
     backend.answer = lambda request: reply(200, request.body * 2)
     made = secure()
     body = bytes(range(256)) * 4000
@@ -127,7 +127,6 @@ def test_bodies_of_both_directions(secure, authority, backend):
 
 
 def test_many_websockets_on_one_connection(secure, authority, backend):
-    from test_http2_websocket import echoing
     backend.program = echoing()
     made = secure()
     with HTTP2Client(made.port, tls=context(authority)) as client:
@@ -143,7 +142,6 @@ def test_many_websockets_on_one_connection(secure, authority, backend):
 
 
 def test_a_reload_leaves_websockets_alone(secure, authority, backend):
-    from test_http2_websocket import echoing
     backend.program = echoing()
     made = secure()
     with HTTP2Client(made.port, tls=context(authority)) as client:

@@ -8,29 +8,7 @@ import pytest
 from harness import ports
 from harness.backend import Connection, reply
 from harness.wire import Client, wait_for
-from harness.websocket import KEY, accept_key, frame, handshake, switching
-
-RECIPE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;"
-MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
-
-
-def echoing(answer=None):
-    """A backend program: answers the handshake, then echoes bytes until the client's end."""
-
-    def program(connection):
-        request = connection.next_request()
-        if request is None:
-            return
-        connection.send(answer if answer is not None else switching(request.get("sec-websocket-key") or ""))
-        connection.tunnelled = b""
-        while connection.buffer or connection.fill():
-            data = bytes(connection.buffer)
-            connection.buffer.clear()
-            connection.tunnelled += data
-            connection.send(data)
-        connection.finish()
-
-    return program
+from harness.websocket import KEY, MAP, RECIPE, accept_key, echoing, frame, handshake, switching
 
 
 @pytest.fixture

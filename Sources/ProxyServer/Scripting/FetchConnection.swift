@@ -38,14 +38,9 @@ final class FetchConnection: StreamChannel {
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         do throws(SystemError) {
-            if case .unix = address.endpoint {
-            } else {
-                disableDelay()
-            }
-            try register()
+            try beginConnecting(to: address)
         } catch {
             owner = .none
-            close()
             throw error
         }
     }

@@ -345,16 +345,7 @@ final class ScriptSocketChannel: StreamChannel {
         self.worker = worker
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
-        do throws(SystemError) {
-            if case .unix = address.endpoint {
-            } else {
-                disableDelay()
-            }
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try beginConnecting(to: address)
     }
 
     func end() {

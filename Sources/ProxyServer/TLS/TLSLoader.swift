@@ -1,4 +1,5 @@
 internal import Config
+internal import HTTP2
 internal import ProxyCore
 internal import TLS
 
@@ -79,7 +80,7 @@ struct TLSLoader {
         context.allow(TLSVersions(settings.protocols))
         context.setRecordSize(settings.bufferSize)
         context.offer(
-            speaksHTTP2(server) ? [Array("h2".utf8), Array("http/1.1".utf8)] : [Array("http/1.1".utf8)])
+            speaksHTTP2(server) ? [HTTP2Preface.applicationProtocol, Self.http1] : [Self.http1])
         if settings.rejectsHandshakes { context.rejectHandshakes() }
         let passwords = try TLSFiles.passwords(settings.passwordFile)
         let (late, digests) = try loadIdentities(settings, into: context, passwords)
@@ -106,6 +107,8 @@ struct TLSLoader {
         try TLSFiles.apply(settings.commands, to: context)
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
     }
+
+    private static let http1 = Array("http/1.1".utf8)
 
     private func speaksHTTP2(_ server: VirtualServer) -> Bool {
         server.connection.http2.isOn

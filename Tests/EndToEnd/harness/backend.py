@@ -162,23 +162,22 @@ class Backend:
         except OSError:
             pass
         self.listener.close()
-        with self.lock:
-            for connection in self.connections:
-                try:
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+        self._shut_down()
         if self.path and os.path.exists(self.path):
             os.unlink(self.path)
 
-    def drop(self):
-        """Ends every connection that is open, and goes on listening."""
+    def _shut_down(self):
         with self.lock:
             for connection in self.connections:
                 try:
                     connection.sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+
+    def drop(self):
+        """Ends every connection that is open, and goes on listening."""
+        self._shut_down()
+        with self.lock:
             self.connections[:] = [c for c in self.connections if c.is_open]
 
     def forget(self):

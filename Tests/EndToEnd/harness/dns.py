@@ -36,8 +36,12 @@ class NameServer:
                 data, peer = self.sock.recvfrom(2048)
             except OSError:
                 return
-            if answer := self.answer(data):
-                self.sock.sendto(answer, peer)
+            self.respond(data, peer)
+
+    def respond(self, query, peer):
+        """Sends what a query is answered with, if it is."""
+        if answer := self.answer(query):
+            self.sock.sendto(answer, peer)
 
     def answer(self, query):
         """RFC 1035 §4.1, for one question."""

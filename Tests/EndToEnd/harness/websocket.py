@@ -44,6 +44,31 @@ def switching(key=KEY, headers=(), accept=None, upgrade="websocket", connection=
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
+# nginx's recipe, as everybody pastes it.
+RECIPE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;"
+MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
+
+
+def echoing(answer=None):
+    """A backend program: answers the handshake, then echoes bytes until the client's end."""
+
+    def program(connection):
+        request = connection.next_request()
+        if request is None:
+            return
+        connection.send(answer if answer is not None else switching(request.get("sec-websocket-key") or ""))
+        connection.tunnelled = b""
+        connection.sock.settimeout(None)
+        while connection.buffer or connection.fill():
+            data = bytes(connection.buffer)
+            connection.buffer.clear()
+            connection.tunnelled += data
+            connection.send(data)
+        connection.finish()
+
+    return program
+
+
 def frame(payload, opcode=1, masked=False, final=True):
     """One frame, RFC 6455 §5.2."""
     head = bytearray([opcode | (0x80 if final else 0)])

@@ -15,32 +15,27 @@ class MoodyNameServer(NameServer):
         self.dice = dice
         super().__init__(ttl=1)
 
-    def _serve(self):
-        while not self.stopping:
-            try:
-                data, peer = self.sock.recvfrom(2048)
-            except OSError:
-                return
-            if len(data) < 17 or self.stopping:
-                continue
-            name = self._name(data)
-            mood = name.split(".")[0]
-            self.records[name] = {"missing": [], "empty": []}.get(mood, ["127.0.0.1"])
-            if mood == "missing":
-                del self.records[name]
-            elif mood == "changing":
-                self.records[name] = self.dice.choice((["127.0.0.1"], [NOBODY], [NOBODY, "127.0.0.1"]))
-            reply = self.answer(data)
-            if mood == "silent":
-                continue
-            if mood == "garbled":
-                reply = self._garble(reply)
-            if mood == "late":
-                timer = threading.Timer(self.dice.choice((0.1, 0.4, 0.7)), self._send, (reply, peer))
-                timer.daemon = True
-                timer.start()
-            else:
-                self._send(reply, peer)
+    def respond(self, data, peer):
+        if len(data) < 17 or self.stopping:
+            return
+        name = self._name(data)
+        mood = name.split(".")[0]
+        self.records[name] = {"missing": [], "empty": []}.get(mood, ["127.0.0.1"])
+        if mood == "missing":
+            del self.records[name]
+        elif mood == "changing":
+            self.records[name] = self.dice.choice((["127.0.0.1"], [NOBODY], [NOBODY, "127.0.0.1"]))
+        reply = self.answer(data)
+        if mood == "silent":
+            return
+        if mood == "garbled":
+            reply = self._garble(reply)
+        if mood == "late":
+            timer = threading.Timer(self.dice.choice((0.1, 0.4, 0.7)), self._send, (reply, peer))
+            timer.daemon = True
+            timer.start()
+        else:
+            self._send(reply, peer)
 
     def _name(self, query):
         labels, at = [], 12
