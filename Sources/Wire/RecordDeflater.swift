@@ -7,8 +7,6 @@ package final class RecordDeflater {
 
     /// As far as references go back.
     private static let windowBits = 12
-    /// RFC 1951 §3.2.4: the empty block that a flush ends with.
-    private static let flushEnd: [UInt8] = [0, 0, 0xff, 0xff]
 
     package init() {}
 
@@ -16,9 +14,7 @@ package final class RecordDeflater {
         deflate.reset()
         deflate.setDictionary(sample)
         deflate.deflate(record, flushes: true, to: &output)
-        if output.suffix(Self.flushEnd.count).elementsEqual(Self.flushEnd) {
-            output.removeLast(Self.flushEnd.count)
-        }
+        output.removeLast(ZlibStream.flushEnd.count)
     }
 
     /// Appends the record that was deflated to `bytes` after the same sample.
@@ -28,6 +24,7 @@ package final class RecordDeflater {
         var position = 0
         _ = inflate.inflate(bytes, from: &position, to: &output, limit: .max)
         position = 0
-        _ = inflate.inflate(Self.flushEnd.span, from: &position, to: &output, limit: .max)
+        let end = ZlibStream.flushEnd
+        _ = inflate.inflate(end.span, from: &position, to: &output, limit: .max)
     }
 }

@@ -58,7 +58,7 @@ package final class WebSocketDeflater {
         stream.deflate(piece, flushes: isLast, to: &output)
         guard isLast else { return }
         // RFC 7692 §7.2.1: without the 00 00 ff ff that a flush ends with.
-        output.removeLast(4)
+        output.removeLast(ZlibStream.flushEnd.count)
         isWithinMessage = false
         if !keepsContext { release() }
     }

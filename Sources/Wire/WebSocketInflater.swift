@@ -65,7 +65,7 @@ package final class WebSocketInflater {
         guard failure == .ok else { return failure }
         // A payload without a byte, or one that ends with a final block: there is no block that the bytes could end.
         if !isFresh {
-            let tail = Self.tail
+            let tail = ZlibStream.flushEnd
             var position = 0
             while position < tail.count {
                 let before = output.count
@@ -87,8 +87,6 @@ package final class WebSocketInflater {
         if !keepsContext { release() }
         return .ok
     }
-
-    private static let tail: InlineArray<4, UInt8> = [0, 0, 0xff, 0xff]
 
     private func borrow() -> ZlibStream {
         if let stream { return stream }

@@ -24,6 +24,9 @@ enum ZlibOutcome {
 // Owned by one worker at a time: not `Sendable`.
 @safe
 final class ZlibStream {
+    /// RFC 1951 §3.2.4: the empty block that a flush ends with, behind its first bits.
+    static let flushEnd: InlineArray<4, UInt8> = [0, 0, 0xff, 0xff]
+
     let kind: ZlibKind
     // Holds because: allocated in `init`, freed in `deinit`, and never handed out. It stays where it is, as zlib's
     // state points back to it.

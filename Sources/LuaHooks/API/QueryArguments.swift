@@ -1,3 +1,4 @@
+internal import ProxyCore
 internal import Wire
 
 /// The `name=value` pairs of a query, escaped as the client wrote them.
@@ -73,25 +74,6 @@ enum QueryArguments {
         return byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte
     }
 
-    /// Appends text so that it stands for itself: all but RFC 3986's unreserved characters are escaped.
-    static func appendEncoded(_ text: Span<UInt8>, to out: inout [UInt8]) {
-        for index in text.indices {
-            let byte = text[index]
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
-                UInt8(ascii: "_"), UInt8(ascii: "~"):
-                out.append(byte)
-            default:
-                out.append(UInt8(ascii: "%"))
-                out.append(digits[Int(byte >> 4)])
-                out.append(digits[Int(byte & 15)])
-            }
-        }
-    }
-
-    private static let digits = Array("0123456789ABCDEF".utf8)
-
     /// The query with `value` as the only one of `name`, in the place of the first; `nil` takes them all out.
     static func replacing(_ name: Span<UInt8>, in query: [UInt8], with value: Span<UInt8>?) -> [UInt8] {
         var result: [UInt8] = []
@@ -114,9 +96,9 @@ enum QueryArguments {
     /// Appends a pair, or a name alone.
     static func appendPair(_ name: Span<UInt8>, _ value: Span<UInt8>?, to query: inout [UInt8]) {
         if !query.isEmpty { query.append(UInt8(ascii: "&")) }
-        appendEncoded(name, to: &query)
+        URIEscape.appendComponent(name, to: &query)
         guard let value else { return }
         query.append(UInt8(ascii: "="))
-        appendEncoded(value, to: &query)
+        URIEscape.appendComponent(value, to: &query)
     }
 }

@@ -1,7 +1,7 @@
 internal import Wire
 
 /// Percent-escaping as nginx does it when parts of a decoded path go into a URI again.
-enum URIEscape {
+package enum URIEscape {
     /// Escapes what cannot stand in a path. A path is proxied again by the same rule.
     static func appendPath(_ path: ArraySlice<UInt8>, to out: inout [UInt8]) {
         append(path, escaping: pathTable, to: &out)
@@ -10,6 +10,14 @@ enum URIEscape {
     /// Escapes what cannot stand in the value of an argument.
     static func appendArgument(_ text: ArraySlice<UInt8>, to out: inout [UInt8]) {
         append(text, escaping: argumentTable, to: &out)
+    }
+
+    /// Escapes all but RFC 3986's unreserved characters (§2.3), so that the text stands for itself anywhere in a URI.
+    package static func appendComponent(_ text: Span<UInt8>, to out: inout [UInt8]) {
+        for index in text.indices {
+            let byte = text[index]
+            if componentTable[Int(byte)] { appendEscape(byte, to: &out) } else { out.append(byte) }
+        }
     }
 
     /// The text with its control characters escaped.
@@ -42,6 +50,7 @@ enum URIEscape {
 
     private static let pathTable = table("\"#%<>?\\^`{|}")
     private static let argumentTable = table("\"#%&+;<>?\\^`{|}")
+    private static let componentTable = table("!\"#$%&'()*+,/:;<=>?@[\\]^`{|}")
 
     /// Decodes in place the escapes of printable characters above `%` in a redirect's URL, up to its query.
     static func unescapeRedirect(_ url: inout [UInt8]) {

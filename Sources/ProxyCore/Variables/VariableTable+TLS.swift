@@ -30,14 +30,7 @@ extension VariableTable {
             exchange, out in
             var pem: [UInt8] = []
             guard exchange.client.tls?.append(.certificate, to: &pem) == true else { return false }
-            for byte in pem {
-                if isUnreserved(byte) {
-                    out.append(byte)
-                } else {
-                    out.append(ByteText.percent)
-                    ByteText.appendHex(byte, uppercase: true, to: &out)
-                }
-            }
+            URIEscape.appendComponent(pem.span, to: &out)
             return true
         },
         row("ssl_client_s_dn", "subject of the client's certificate, as RFC 2253 writes it", .subject),
@@ -56,15 +49,5 @@ extension VariableTable {
 
     private static func row(_ name: String, _ summary: String, _ fact: ClientTLSFact) -> VariableRow {
         VariableRow(name, summary) { exchange, out in exchange.client.tls?.append(fact, to: &out) ?? false }
-    }
-
-    /// RFC 3986 §2.3
-    private static func isUnreserved(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "-._~".utf8.contains(byte)
-        }
     }
 }
