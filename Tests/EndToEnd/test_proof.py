@@ -86,13 +86,10 @@ def test_chaos_notices_what_is_stuck(standin):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("fault", ["none", "descriptors", "memory", "cross-talk"])
 def test_soak_notices(standin, fault):
-    result = run("soak", "--minutes", "0.05", "--seed", "1", "--only", "requests", binary=standin(fault))
+    # The stand-in's threads and their arenas come and go by some MB; its leak is of 50 in that time.
+    result = run("soak", "--minutes", "0.05", "--seed", "1", "--only", "requests", "--rise", "20", binary=standin(fault))
     names = {"cross-talk": "exchanges"}
-    found = broken(result)
-    if fault == "descriptors":
-        # Connections that are never closed take memory as well.
-        found.discard("memory")
-    assert found == (set() if fault == "none" else {names.get(fault, fault)})
+    assert broken(result) == (set() if fault == "none" else {names.get(fault, fault)})
     assert result.returncode == (0 if fault == "none" else 1)
 
 
