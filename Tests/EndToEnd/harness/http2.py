@@ -21,6 +21,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 
 from . import websocket
 
@@ -552,7 +553,9 @@ class HTTP2Backend:
             self.socket = sock
             self.connection = h2.connection.H2Connection(h2.config.H2Configuration(
                 client_side=False, header_encoding="latin-1", validate_outbound_headers=False))
-            self.connection.local_settings.update(backend.settings)
+            # As initial values: others would be told to nobody before the first ones were acknowledged.
+            self.connection.local_settings = h2.settings.Settings(
+                client=False, initial_values={**self.connection.local_settings, **backend.settings})
             self.requests = {}
             self.unsent = {}
             self.closed = False
