@@ -1,36 +1,51 @@
 #include "LuaMemory.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct sy_block {
-    sy_block *next;
-};
+/// Bytes from one slab to the next, a power of two: where a block stands says which slab is its own.
+enum { SLAB_SIZE = 16 * 1024 };
+/// Slabs that are kept though nothing in them is in use. More go back to the system, or a script that had many blocks of
+/// one size for a while would keep them from other sizes, beyond what its limit allows.
+enum { MAX_EMPTY = 8 };
 
-struct sy_chunk {
-    sy_chunk *next;
-    // A block's alignment is that of the chunk's beginning.
-    void *padding;
-};
+typedef struct sy_block {
+    struct sy_block *next;
+} sy_block;
 
-enum { CHUNK_SIZE = 32 * 1024 };
+struct sy_slab {
+    /// The neighbours in the list that the slab is in.
+    sy_slab *next;
+    sy_slab *previous;
+    /// Blocks that were given back.
+    sy_block *free;
+    /// Where blocks begin that were never in use, so that their pages are not touched before they are needed.
+    char *fresh;
+    unsigned short kind;
+    unsigned short used;
+    unsigned short capacity;
+    bool is_full;
+    // A block's alignment is that of the slab's end.
+    _Alignas(16) char blocks[];
+};
 
 #if defined(__SANITIZE_ADDRESS__)
-#define USES_LISTS 0
+#define USES_SLABS 0
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define USES_LISTS 0
+#define USES_SLABS 0
 #endif
 #endif
-#ifndef USES_LISTS
-#define USES_LISTS 1
+#ifndef USES_SLABS
+#define USES_SLABS 1
 #endif
 
 /// Under the address sanitizer every block is the system's own, so that it sees where one ends.
-static bool is_listed(size_t size) { return USES_LISTS && size <= SY_MEMORY_LISTED; }
+static bool is_small(size_t size) { return USES_SLABS && size <= SY_MEMORY_SMALL; }
 
-static size_t list_of(size_t size) { return (size + SY_MEMORY_STEP - 1) / SY_MEMORY_STEP; }
+static size_t kind_of(size_t size) { return (size + SY_MEMORY_STEP - 1) / SY_MEMORY_STEP; }
 
 static _Noreturn void out_of_memory(void) {
     fputs("switchyard: out of memory\n", stderr);
@@ -43,45 +58,91 @@ void *sy_must_reallocate(void *block, size_t size) {
     return result;
 }
 
+static void insert(sy_slab **list, sy_slab *slab) {
+    slab->previous = NULL;
+    slab->next = *list;
+    if (*list != NULL) (*list)->previous = slab;
+    *list = slab;
+}
+
+static void remove_from(sy_slab **list, sy_slab *slab) {
+    if (slab->previous != NULL) {
+        slab->previous->next = slab->next;
+    } else {
+        *list = slab->next;
+    }
+    if (slab->next != NULL) slab->next->previous = slab->previous;
+}
+
+/// A slab for blocks of this kind, which becomes the first of its list; NULL where there is no memory.
+static sy_slab *open_slab(sy_memory *memory, size_t kind) {
+    sy_slab *slab = memory->empty;
+    if (slab != NULL) {
+        remove_from(&memory->empty, slab);
+        memory->empty_count--;
+    } else {
+        // Somewhat less than a slab, so that the allocator's own word fits between two of them.
+        void *room;
+        if (posix_memalign(&room, SLAB_SIZE, SLAB_SIZE - 64) != 0) return NULL;
+        slab = room;
+    }
+    slab->free = NULL;
+    slab->fresh = slab->blocks;
+    slab->kind = (unsigned short)kind;
+    slab->used = 0;
+    slab->capacity = (unsigned short)((SLAB_SIZE - 64 - sizeof(sy_slab)) / (kind * SY_MEMORY_STEP));
+    slab->is_full = false;
+    insert(&memory->open[kind], slab);
+    return slab;
+}
+
 static void *take(sy_memory *memory, size_t size) {
-    if (!is_listed(size)) return malloc(size);
-    size_t list = list_of(size);
-    sy_block *block = memory->free[list];
-    if (block != NULL) {
-        memory->free[list] = block->next;
-        return block;
+    if (!is_small(size)) return malloc(size);
+    size_t kind = kind_of(size);
+    sy_slab *slab = memory->open[kind];
+    if (slab == NULL) {
+        slab = open_slab(memory, kind);
+        if (slab == NULL) return NULL;
     }
-    size_t rounded = list * SY_MEMORY_STEP;
-    if ((size_t)(memory->fresh_end - memory->fresh) < rounded) {
-        // What is left of the chunk is too small for this size only: it serves smaller ones.
-        while (memory->fresh_end - memory->fresh >= SY_MEMORY_STEP) {
-            size_t rest = (size_t)(memory->fresh_end - memory->fresh) / SY_MEMORY_STEP;
-            sy_block *remnant = (sy_block *)(void *)memory->fresh;
-            remnant->next = memory->free[rest];
-            memory->free[rest] = remnant;
-            memory->fresh += rest * SY_MEMORY_STEP;
-        }
-        sy_chunk *chunk = malloc(CHUNK_SIZE);
-        if (chunk == NULL) return NULL;
-        chunk->next = memory->chunks;
-        memory->chunks = chunk;
-        memory->fresh = (char *)(chunk + 1);
-        memory->fresh_end = (char *)chunk + CHUNK_SIZE;
+    void *result = slab->free;
+    if (result != NULL) {
+        slab->free = slab->free->next;
+    } else {
+        result = slab->fresh;
+        slab->fresh += kind * SY_MEMORY_STEP;
     }
-    void *result = memory->fresh;
-    memory->fresh += rounded;
+    slab->used++;
+    if (slab->used == slab->capacity) {
+        remove_from(&memory->open[kind], slab);
+        insert(&memory->full, slab);
+        slab->is_full = true;
+    }
     return result;
 }
 
 static void give_back(sy_memory *memory, void *block, size_t size) {
-    if (!is_listed(size)) {
+    if (!is_small(size)) {
         free(block);
         return;
     }
+    sy_slab *slab = (sy_slab *)((uintptr_t)block & ~(uintptr_t)(SLAB_SIZE - 1));
     sy_block *freed = block;
-    size_t list = list_of(size);
-    freed->next = memory->free[list];
-    memory->free[list] = freed;
+    freed->next = slab->free;
+    slab->free = freed;
+    slab->used--;
+    if (slab->is_full) {
+        slab->is_full = false;
+        remove_from(&memory->full, slab);
+        insert(&memory->open[slab->kind], slab);
+    } else if (slab->used == 0) {
+        remove_from(&memory->open[slab->kind], slab);
+        if (memory->empty_count == MAX_EMPTY) {
+            free(slab);
+        } else {
+            insert(&memory->empty, slab);
+            memory->empty_count++;
+        }
+    }
 }
 
 /// Bytes of a coroutine's stack: 163 840 values, room for tens of thousands of calls within calls. Lua's own limit is
@@ -117,9 +178,9 @@ void *sy_memory_allocate(void *context, void *block, size_t old_size, size_t new
         return NULL;
     }
     void *result;
-    if (block != NULL && is_listed(old_size) && is_listed(new_size) && list_of(old_size) == list_of(new_size)) {
+    if (block != NULL && is_small(old_size) && is_small(new_size) && kind_of(old_size) == kind_of(new_size)) {
         result = block;
-    } else if (block != NULL && !is_listed(old_size) && !is_listed(new_size)) {
+    } else if (block != NULL && !is_small(old_size) && !is_small(new_size)) {
         result = realloc(block, new_size);
     } else {
         result = take(memory, new_size);
@@ -136,10 +197,16 @@ void *sy_memory_allocate(void *context, void *block, size_t old_size, size_t new
     return result;
 }
 
-void sy_memory_free(sy_memory *memory) {
-    while (memory->chunks != NULL) {
-        sy_chunk *chunk = memory->chunks;
-        memory->chunks = chunk->next;
-        free(chunk);
+static void free_all(sy_slab *slab) {
+    while (slab != NULL) {
+        sy_slab *next = slab->next;
+        free(slab);
+        slab = next;
     }
+}
+
+void sy_memory_free(sy_memory *memory) {
+    for (size_t kind = 0; kind < SY_MEMORY_KINDS; kind++) free_all(memory->open[kind]);
+    free_all(memory->full);
+    free_all(memory->empty);
 }

@@ -1,15 +1,14 @@
-// Lua's memory: blocks of equal size from free lists, and a limit.
+// Lua's memory: small blocks from slabs of one size each, and a limit.
 #ifndef SWITCHYARD_LUA_MEMORY_H
 #define SWITCHYARD_LUA_MEMORY_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/// Blocks of up to this many bytes come from free lists, one list for each multiple of the step.
-enum { SY_MEMORY_STEP = 16, SY_MEMORY_LISTED = 512 };
+/// Blocks of up to this many bytes come from slabs, which hold blocks of one multiple of the step each.
+enum { SY_MEMORY_STEP = 16, SY_MEMORY_SMALL = 512, SY_MEMORY_KINDS = SY_MEMORY_SMALL / SY_MEMORY_STEP + 1 };
 
-typedef struct sy_block sy_block;
-typedef struct sy_chunk sy_chunk;
+typedef struct sy_slab sy_slab;
 
 typedef struct sy_memory {
     /// Bytes that Lua holds, and may hold.
@@ -24,16 +23,19 @@ typedef struct sy_memory {
     /// Is told when `stack_is_deep` becomes true, in the middle of an allocation.
     void (*stack_grew)(void *context);
     void *context;
-    sy_block *free[SY_MEMORY_LISTED / SY_MEMORY_STEP + 1];
-    sy_chunk *chunks;
-    char *fresh;
-    char *fresh_end;
+    /// Slabs with room, by the kind of their blocks; the first is the one that blocks are taken from.
+    sy_slab *open[SY_MEMORY_KINDS];
+    /// Slabs without room.
+    sy_slab *full;
+    /// Slabs of no block in use, kept so that one which comes and goes does not do so through the system.
+    sy_slab *empty;
+    size_t empty_count;
 } sy_memory;
 
 /// A lua_Alloc.
 void *sy_memory_allocate(void *memory, void *block, size_t old_size, size_t new_size);
 static inline bool sy_memory_is_over_limit(const sy_memory *memory) { return memory->used > memory->limit; }
-/// Frees every chunk at once, when the interpreter is closed.
+/// Frees every slab at once, when the interpreter is closed.
 void sy_memory_free(sy_memory *memory);
 /// realloc that ends the process where there is no memory at all.
 void *sy_must_reallocate(void *block, size_t size);

@@ -110,7 +110,6 @@ def test_a_reload_with_an_empty_file_changes_nothing(simple):
     assert made.fetch("/").status == 200
 
 
-@pytest.mark.xfail(strict=True, reason="blocks that scripts gave back are kept by size, and not counted")
 def test_memory_for_scripts_is_bounded_by_its_limit(proxy):
     made = proxy("""
         lua_memory_limit 8m;
