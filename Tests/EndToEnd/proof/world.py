@@ -24,11 +24,10 @@ SETTLED = 8 * TIMEOUT
 # What private memory may have grown by, over all faults: drivers and buffers are recycled, not given back, and glibc
 # keeps something of interpreters that a reload replaced.
 TOLERANCE = 8 << 20
-# And what by once scripts have taken all that they can. An interpreter keeps blocks of up to 512 bytes in lists by size,
-# and a script that filled one of them up to lua_memory_limit leaves it so: 2 MB for each of the two workers and each of
-# the six ways in which scripts take memory here.
+# And what by once scripts have taken all that they can: garbage of up to lua_memory_limit waits for its collection in each
+# of the two workers' interpreters.
 GREEDS = ("table", "text", "strings", "context", "pcall", "rep")
-GREEDY_TOLERANCE = TOLERANCE + (2 * 2 * len(GREEDS) << 20)
+GREEDY_TOLERANCE = TOLERANCE + 2 * (2 << 20)
 
 CONFIGURATION = """\
 daemon off;
