@@ -43,7 +43,7 @@ extension Interpreter {
             }
             position += 1
         }
-        return item.isChanged ? .replace([item.data]) : .pass
+        return item.isChanged ? .rewritten : .pass
     }
 
     /// Reads what a hook came to.
@@ -72,12 +72,11 @@ extension Interpreter {
             case .nil: return nil
             case .boolean: return stack.boolean(-results) ? nil : .drop
             case .string, .number:
-                let bytes = stack.bytes(-results) ?? []
+                guard let bytes = stack.span(-results) else { return nil }
                 if let problem = item.problem(with: bytes) {
                     return fault(problem, stage, of: flow, script: script)
                 }
-                item.data = bytes
-                item.isChanged = true
+                item.rewrite(bytes)
                 return nil
             case .table: return takePieces(stack, -results, stage, position, item, of: flow, script: script)
             default:
@@ -102,7 +101,7 @@ extension Interpreter {
                 let found = stack.typeName(-1)
                 return fault("found \(found) in the list, expected strings", stage, of: flow, script: script)
             }
-            if let problem = item.problem(with: bytes) {
+            if let problem = item.problem(with: bytes.span) {
                 return fault(problem, stage, of: flow, script: script)
             }
             pieces.append(bytes)
@@ -159,9 +158,10 @@ extension Interpreter {
 
 extension WebSocketItem {
     /// Why this cannot take the place of its payload.
-    func problem(with bytes: [UInt8]) -> String? {
-        if opcode == .text, kind == .message, String(validating: bytes, as: UTF8.self) == nil {
-            return "the text is not UTF-8"
+    func problem(with bytes: Span<UInt8>) -> String? {
+        if opcode == .text, kind == .message {
+            var validator = UTF8Validator()
+            guard validator.validate(bytes), validator.isAtBoundary else { return "the text is not UTF-8" }
         }
         if opcode.isControl, bytes.count > Int(WebSocketFrameHeader.maxControlPayload) {
             return "found \(bytes.count) bytes for a control frame, expected at most 125"

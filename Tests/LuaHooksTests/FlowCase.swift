@@ -116,7 +116,7 @@ struct FlowCase {
             fixture.host.lines = []
             lines += fixture.ended.compactMap { Self.text(of: $0.result) }
             fixture.ended = []
-            lines += fixture.judged.map { "then " + Self.text(of: $0) }
+            lines += fixture.judged.map { "then " + Self.text(of: $0.verdict, $0.payload) }
             fixture.judged = []
             lines += fixture.events
             fixture.events = []
@@ -153,7 +153,7 @@ struct FlowCase {
                 kind, opcode, from: side, isFinal: isFinal, isInjected: isInjected)
             item.data = Array(text.utf8)
             let verdict = fixture.interpreter.run(item, of: fixture.flow, from: 0)
-            lines.append(Self.text(of: verdict))
+            lines.append(Self.text(of: verdict, item.data))
             if case .waiting = verdict { return }
             fixture.interpreter.items.giveBack(item)
         case .pong(let time): if !fixture.pings.isEmpty { fixture.pings.removeFirst().finish(time) }
@@ -177,10 +177,11 @@ struct FlowCase {
         return parts.count == 2 ? "error: " + parts[1] : first
     }
 
-    private static func text(of verdict: WebSocketVerdict) -> String {
+    private static func text(of verdict: WebSocketVerdict, _ payload: [UInt8]) -> String {
         switch verdict {
         case .pass: "pass"
         case .drop: "drop"
+        case .rewritten: "replace " + String(decoding: payload, as: UTF8.self)
         case .replace(let payloads):
             "replace " + payloads.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "|")
         case .split(let payloads, let position):

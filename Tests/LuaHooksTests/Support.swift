@@ -260,14 +260,14 @@ final class ScriptFixture: FlowOwner {
     var isOpenTunnel = false
     /// What happened on the tunnel, in words.
     var events: [String] = []
-    var judged: [WebSocketVerdict] = []
+    var judged: [(payload: [UInt8], verdict: WebSocketVerdict)] = []
     /// The next ping's answer; `nil` while there is none.
     var pings: [FakeOperation<Int?>] = []
     /// Why nothing can be sent.
     var failure: String?
 
     func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
-        judged.append(verdict)
+        judged.append((item.data, verdict))
         interpreter.items.giveBack(item)
     }
 

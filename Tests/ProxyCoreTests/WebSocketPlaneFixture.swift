@@ -84,7 +84,7 @@ final class PlaneFixture: WebSocketPlaneOwner {
     }
 
     func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict {
-        let verdict = verdict(item, position)
+        let verdict = rewriting(item, verdict(item, position))
         if case .waiting = verdict { waiting.append(item) }
         return verdict
     }
@@ -273,4 +273,13 @@ extension [PlaneFrame] {
         if open != nil { throw PlaneFrame.Invalid(reason: "a message without its end") }
         return (messages, controls)
     }
+}
+
+/// As hooks do that return one text: every other payload takes the place of the item's own.
+private func rewriting(_ item: WebSocketItem, _ verdict: WebSocketVerdict) -> WebSocketVerdict {
+    guard case .replace(let payloads) = verdict, payloads.count == 1, let payload = payloads.first,
+        payload.count % 2 == 0
+    else { return verdict }
+    item.rewrite(payload.span)
+    return .rewritten
 }

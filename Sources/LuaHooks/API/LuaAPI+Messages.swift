@@ -38,7 +38,7 @@ extension LuaAPI {
             ) { call throws(LuaError) in
                 let item = try call.item(type)
                 let bytes = try call.bytes(3, "data")
-                if let problem = item.problem(with: bytes) { throw LuaError("data: \(problem)") }
+                if let problem = item.problem(with: bytes.span) { throw LuaError("data: \(problem)") }
                 item.replacement = bytes
                 return .none
             },

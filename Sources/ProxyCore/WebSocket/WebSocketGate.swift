@@ -102,6 +102,7 @@ extension WebSocketPlane {
             item.opcode, payloadLength: Int64(item.data.count), isFinal: item.isFinal, reserved: reserved)
         switch verdict {
         case .pass: passAsIs(raw, header, side, &batch)
+        case .rewritten: replace(header, [item.data], side, &batch)
         case .replace(let payloads) where !payloads.isEmpty: replace(header, payloads, side, &batch)
         case .split(let payloads, _) where !payloads.isEmpty: replace(header, payloads, side, &batch)
         case .drop, .replace, .split: leaveOut(header, side, &batch)

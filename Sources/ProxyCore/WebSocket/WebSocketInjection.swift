@@ -138,7 +138,7 @@ extension WebSocketPlane {
         defer { commons.items.giveBack(item) }
         guard !isMute(side.other) else { return }
         switch verdict {
-        case .pass: emit(job, item.data, side, into: &out)
+        case .pass, .rewritten: emit(job, item.data, side, into: &out)
         // The frame of a message goes on as one, whatever it is cut into.
         case .replace(let payloads) where job.stage == .frame:
             if !payloads.isEmpty {

@@ -27,6 +27,13 @@ package final class WebSocketItem {
 
     package var isText: Bool { opcode == .text }
 
+    /// Gives it another payload.
+    package func rewrite(_ payload: Span<UInt8>) {
+        data.clear()
+        data.append(copying: payload, payload.indices)
+        isChanged = true
+    }
+
     /// Whether the payload is a whole text in UTF-8.
     var isUTF8: Bool {
         let data = data
@@ -80,6 +87,8 @@ package final class WebSocketItemPool {
 package enum WebSocketVerdict: Sendable {
     case pass
     case drop
+    /// It goes on with the payload that hooks have given it.
+    case rewritten
     /// These payloads take its place, each a message or frame of the same type.
     case replace([[UInt8]])
     /// As above, for messages: each is seen by the hooks from the one at `position` on.

@@ -399,7 +399,7 @@ package final class WebSocketPlane {
             raw.append(copying: bytes, start..<payload.upperBound)
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
             wait(item, .message(raw: raw, isCompressed: false), side)
-        case .drop, .replace, .split, .close:
+        case .drop, .rewritten, .replace, .split, .close:
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
             batch.prepare(commons)
             apply(verdict, item, isCompressed: false, raw: Span(), side, into: &batch.out)
@@ -492,6 +492,10 @@ package final class WebSocketPlane {
         case .drop:
             if isCompressed { codec?.noteChange(isDrop: true) }
             self[side].surplus &-= 1
+        case .rewritten:
+            if isCompressed { codec?.noteChange(isDrop: false) }
+            let data = item.data
+            append(item.opcode, data.span, wasCompressed: isCompressed, side, to: &out)
         case .replace(let payloads):
             if isCompressed { codec?.noteChange(isDrop: false) }
             self[side].surplus &+= Int32(truncatingIfNeeded: payloads.count &- 1)
