@@ -54,7 +54,7 @@ extension WebSocketPlane {
         sendWaiting(side, into: &out)
         self[side].isProcessing = false
         if !out.isEmpty { transmit(out.span, then: Span(), to: side.other) }
-        commons.giveBack(out)
+        commons.giveBack(&out)
         settle(side)
     }
 

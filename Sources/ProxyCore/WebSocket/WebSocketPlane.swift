@@ -41,10 +41,13 @@ package final class WebSocketCommons {
 
     func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
 
-    func giveBack(_ buffer: consuming [UInt8]) {
+    /// Takes the buffer's room, and leaves it none: a reference besides ours would have the room made anew.
+    func giveBack(_ buffer: inout [UInt8]) {
         guard buffer.capacity > 0, buffer.capacity <= Self.keptRoom, buffers.count < 8 else { return }
         buffer.clear()
-        buffers.append(buffer)
+        var taken: [UInt8] = []
+        swap(&taken, &buffer)
+        buffers.append(taken)
     }
 }
 
@@ -466,7 +469,7 @@ package final class WebSocketPlane {
                 verdict, item, isCompressed: assembly.isCompressed, raw: assembly.raw.span, side,
                 into: &batch.out)
         }
-        commons.giveBack(assembly.raw)
+        commons.giveBack(&assembly.raw)
     }
 
     /// Does what a message's hooks have decided, and gives its item back. `raw` is its frames as they came.
@@ -735,6 +738,6 @@ struct WebSocketBatch: ~Copyable {
         if !out.isEmpty || !rest.isEmpty {
             plane.transmit(out.span, then: bytes.extracting(rest), to: side.other)
         }
-        if out.capacity > 0 { plane.commons.giveBack(out) }
+        if out.capacity > 0 { plane.commons.giveBack(&out) }
     }
 }
