@@ -36,6 +36,8 @@ internal import COpenSSL
     private(set) var recordSize = TLSScratch.recordSize
     /// OCSP response, in DER, for clients that ask for it.
     private(set) var staple: [UInt8] = []
+    /// Those that are asked for, by the certificate's address, which stays its own as the context holds it.
+    private var staples: [UInt: TLSStaple] = [:]
     /// Handshakes end with the alert `unrecognized_name`.
     package private(set) var rejectsHandshakes = false
     private(set) var clientVerification = ClientVerification.off
@@ -194,6 +196,20 @@ internal import COpenSSL
             throw TLSError("d2i_OCSP_RESPONSE", reason: "not an OCSP response of success")
         }
         staple = response
+        setStapleCallback()
+    }
+
+    /// Sends the responses that `staple` has to clients that ask for one and are shown the certificate of `identity`.
+    package func setStaple(_ staple: TLSStaple, for identity: TLSIdentity) {
+        unsafe staples[UInt(bitPattern: identity.certificate)] = staple
+        setStapleCallback()
+    }
+
+    func staple(for certificate: OpaquePointer) -> TLSStaple? {
+        staples[UInt(bitPattern: certificate)]
+    }
+
+    private func setStapleCallback() {
         setCallback(SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB) {
             unsafe unsafeBitCast(TLSSession.stapleWanted, to: (@convention(c) () -> Void).self)
         }

@@ -49,6 +49,8 @@ package protocol TLSServerPolicy: AnyObject {
     /// Where a client keeps its sessions.
     private var resumption: TLSResumption?
     package private(set) var isEstablished = false
+    /// The client asked for an OCSP response, and a newer one is to be fetched for those who ask later.
+    package var stapleToRefresh: TLSStaple?
     /// Why the session cannot go on.
     package private(set) var failure: TLSError?
     package private(set) var endedProperly = false
@@ -571,11 +573,23 @@ package protocol TLSServerPolicy: AnyObject {
         }
     }
 
+    /// The OCSP response to send, empty for none.
+    private var currentStaple: [UInt8] {
+        if !context.staple.isEmpty { return context.staple }
+        // The certificate is compared alone.
+        guard let certificate = unsafe SSL_get_certificate(ssl),
+            let staple = unsafe context.staple(for: certificate)
+        else { return [] }
+        let (response, isDue) = staple.current(now: time(nil))
+        if isDue { stapleToRefresh = staple }
+        return response ?? []
+    }
+
     static let stapleWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
         guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
             return SSL_TLSEXT_ERR_NOACK
         }
-        let staple = session.context.staple
+        let staple = session.currentStaple
         guard !staple.isEmpty, let copy = unsafe CRYPTO_malloc(staple.count, nil, 0) else {
             return SSL_TLSEXT_ERR_NOACK
         }

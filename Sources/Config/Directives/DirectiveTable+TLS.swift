@@ -159,24 +159,27 @@ extension DirectiveTable {
         },
         Directive(
             "ssl_stapling", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Whether handshakes carry an OCSP response for the server's certificate."
+            "Whether handshakes carry an OCSP response for the server's certificate. It is fetched from the responder when "
+                + "the first client asks for it, and again halfway to its end, by the server's resolver; the "
+                + "certificate's issuer is looked for in its chain and in ssl_trusted_certificate."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.stapling = try call.flag(call.arguments[0])
         },
         Directive(
-            "ssl_stapling_file", "file", in: .httpAndServer, takes: .one, "The OCSP response, in DER."
+            "ssl_stapling_file", "file", in: .httpAndServer, takes: .one,
+            "The OCSP response, in DER, in place of one that is fetched."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.staplingFile = file(call, scope)
         },
         Directive(
             "ssl_stapling_responder", "url", in: .httpAndServer, takes: .one,
-            "Accepted: OCSP responses come from ssl_stapling_file alone."
+            "Whom to ask for OCSP responses, by http://, in place of whom the certificate names."
         ) { scope, call in
             scope.tls.staplingResponder = word(call)
         },
         Directive(
             "ssl_stapling_verify", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Accepted: what ssl_stapling_file holds is sent as it is."
+            "Whether who signed an OCSP response that was fetched must lead to an authority of ssl_trusted_certificate."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.verifiesStaple = try call.flag(call.arguments[0])
         },

@@ -29,7 +29,12 @@ extension DownstreamConnection: Handshaking {
         awaitsHandshakeTurn = false
         guard isOpen, let tls = handshakingTLS else { return }
         worker.tick()
-        switch tls.session.handshake() {
+        let step = tls.session.handshake()
+        if let staple = tls.session.stapleToRefresh {
+            tls.session.stapleToRefresh = nil
+            worker.refresh(staple, for: tls.certificateServer.server)
+        }
+        switch step {
         case .done: handshakeEnded(tls)
         case .wantsRead: mayRead = false
         case .wantsIdentity: provideIdentity(tls)

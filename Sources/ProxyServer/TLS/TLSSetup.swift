@@ -27,17 +27,20 @@ package final class TLSSetup: Sendable {
     func upstream(_ settings: ProxyTLSSettings) -> TLSUpstream? { upstreams[settings] }
 }
 
+/// A certificate and its key, of which one has variables in its name.
+typealias LateIdentity = (certificate: TLSSource, key: TLSSource)
+
 /// A server's side of TLS.
 final class TLSServer: Sendable {
     let server: VirtualServer
     let context: TLSContext
     /// Pairs with variables, to be read in each handshake.
-    let lateIdentities: [(certificate: TLSSource, key: TLSSource)]
+    let lateIdentities: [LateIdentity]
     let passwords: [[UInt8]]
 
     init(
         _ server: VirtualServer, _ context: TLSContext,
-        lateIdentities: [(certificate: TLSSource, key: TLSSource)], passwords: [[UInt8]]
+        lateIdentities: [LateIdentity], passwords: [[UInt8]]
     ) {
         self.server = server
         self.context = context
