@@ -376,3 +376,75 @@ def test_fetch_checks_the_name(proxy, authority):
             " return flow:respond{ body = res and res.body or err } } } }", values={"backend": backend})
         assert made.fetch("/").text == 'upstream SSL certificate does not match "127.0.0.1"'
         assert not backend.requests
+
+
+# Certificates by variables
+
+BY_NAME = "proxy_ssl_certificate $arg_who; proxy_ssl_certificate_key $arg_key;"
+
+
+def common_name(facts):
+    return dict(pair[0] for pair in facts["certificate"]["subject"])["commonName"]
+
+
+def asking(certificate):
+    return f"/?who={certificate.path}&key={certificate.key}"
+
+
+@pytest.mark.switchyard_only
+def test_a_certificate_by_variables(proxy, authority, rsa):
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        for who in (alice, bob, alice):
+            assert made.fetch(asking(who)).status == 200
+        # A session of one is not resumed as the other, as it is by nginx.
+        assert [common_name(facts) for facts in backend.facts] == ["alice", "bob", "alice"]
+
+
+@pytest.mark.switchyard_only
+def test_connections_are_kept_by_certificate(proxy, authority, rsa):
+    """nginx keeps connections of different certificates in one pool."""
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(
+            "upstream group { server <backend>; keepalive 4; }\n"
+            + location(BY_NAME + "proxy_set_header Connection '';", url="https://group"), values={"backend": backend})
+        for who in (alice, bob, alice, bob, alice):
+            assert made.fetch(asking(who)).status == 200
+        assert [common_name(facts) for facts in backend.facts] == ["alice", "bob"]
+        alice.path.write_text("gone")
+        assert made.fetch(asking(alice)).status == 200  # kept in memory
+
+
+def test_an_empty_certificate_is_none(proxy, authority, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        assert made.fetch("/").status == 200
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        assert made.fetch("/").status == 502
+
+
+@pytest.mark.switchyard_only
+def test_a_certificate_as_data_by_a_map(proxy, authority, rsa):
+    who = authority.issue(subject="/O=Clients/CN=carol", kind="ec")
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(
+            f'map $arg_who $pem {{ carol "data:{who.text}"; }}\nmap $arg_who $secret {{ carol "data:'
+            f'{who.key.read_text()}"; }}\n' + location(
+                "proxy_ssl_certificate $pem; proxy_ssl_certificate_key $secret;"), values={"backend": backend})
+        assert made.fetch("/?who=carol").status == 200
+        assert common_name(backend.facts[0]) == "carol"
+
+
+def test_a_certificate_by_variables_that_is_no_good(proxy, authority, rsa):
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        assert made.fetch("/?who=/nowhere&key=/nowhere").status == 500
+        assert re.search(r"cannot load certificate \"/nowhere\": .*No such file", made.log())
+        # The key of another.
+        assert made.fetch(f"/?who={alice.path}&key={bob.key}").status in (500, 502)
+        assert "mismatch" in made.log()
+        assert made.fetch(asking(alice)).status == 200

@@ -218,15 +218,20 @@ extension DirectiveTable {
             scope.settings.proxyTLS.revocationLists = file(call, scope)
         },
         Directive(
-            "proxy_ssl_certificate", "file", in: .levels, takes: .one,
-            "The certificate that upstreams are shown, in PEM."
+            "proxy_ssl_certificate", "file | data:…", in: .levels, takes: .one,
+            "The certificate that upstreams are shown, in PEM. With variables, it is looked for when a connection is made, "
+                + "and kept for a minute; an empty value is none."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.certificate = try fixedFile(call, scope)
+            scope.settings.proxyTLS.certificate = try source(call, scope)
         },
         Directive(
-            "proxy_ssl_certificate_key", "file", in: .levels, takes: .one, "Its private key, in PEM."
+            "proxy_ssl_certificate_key", "file | data:…", in: .levels, takes: .one,
+            "Its private key, in PEM; it may have variables too."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.key = try fixedFile(call, scope)
+            if call.arguments[0].bytes.starts(with: "engine:".utf8) {
+                throw call.failure("found a key of an engine, which Switchyard does not support")
+            }
+            scope.settings.proxyTLS.key = try source(call, scope)
         },
         Directive(
             "proxy_ssl_password_file", "file", in: .levels, takes: .one,
@@ -277,14 +282,6 @@ extension DirectiveTable {
         let word = call.arguments[0]
         let path = Paths.path(word.text, under: scope.compilation.configurationDirectory)
         return TLSSource(.file(path), directive: call.name, position: word.position)
-    }
-
-    private static func fixedFile(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {
-        let word = call.arguments[0]
-        guard !TemplateParser.hasVariables(word.bytes) else {
-            throw call.failure(found: word, expected: "a file: variables are not supported here")
-        }
-        return try source(call, scope)
     }
 
     private static func source(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {

@@ -99,7 +99,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         for (certificate, key) in certificateServer.lateIdentities {
             do throws(ConfigDiagnostic) {
                 let identity = try TLSFiles.identity(
-                    Self.rendered(certificate, rendering), Self.rendered(key, rendering),
+                    certificate.rendered(by: rendering), key.rendered(by: rendering),
                     passwords: certificateServer.passwords)
                 do throws(TLSError) {
                     try session.use(identity)
@@ -111,20 +111,6 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
             }
         }
         return nil
-    }
-
-    private static func rendered(_ source: TLSSource, _ rendering: (Template) -> [UInt8]) -> TLSSource {
-        guard case .template(let template, let directory) = source.contents else { return source }
-        let value = rendering(template)
-        let data = Array("data:".utf8)
-        var result = source
-        if value.starts(with: data) {
-            result.contents = .data(Array(value[data.count...]))
-        } else {
-            let path = String(decoding: value, as: UTF8.self)
-            result.contents = .file(path.hasPrefix("/") || directory.isEmpty ? path : directory + "/" + path)
-        }
-        return result
     }
 
     // MARK: Requests

@@ -304,19 +304,25 @@ struct TLSLoader {
         if let ciphers = settings.ciphers {
             try TLSFiles.apply(ciphers) { list throws(TLSError) in try context.setCiphers(list) }
         }
+        var late: LateIdentity?
+        var passwords: [[UInt8]] = []
         if let certificate = settings.certificate {
             guard let key = settings.key else {
                 throw TLSFiles.diagnostic(
                     certificate,
                     "no \"proxy_ssl_certificate_key\" is defined for certificate \"\(certificate.name)\"")
             }
-            let passwords = try TLSFiles.passwords(settings.passwordFile)
-            let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
-            do throws(TLSError) {
-                try context.use(identity)
-            } catch {
-                throw TLSFiles.diagnostic(
-                    key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
+            passwords = try TLSFiles.passwords(settings.passwordFile)
+            if certificate.hasVariables || key.hasVariables {
+                late = (certificate, key)
+            } else {
+                let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+                do throws(TLSError) {
+                    try context.use(identity)
+                } catch {
+                    throw TLSFiles.diagnostic(
+                        key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
+                }
             }
         }
         if settings.verifies {
@@ -336,7 +342,7 @@ struct TLSLoader {
             }
         }
         try TLSFiles.apply(settings.commands, to: context)
-        return TLSUpstream(settings, context)
+        return TLSUpstream(settings, context, lateIdentity: late, passwords: passwords)
     }
 }
 

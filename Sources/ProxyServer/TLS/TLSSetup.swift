@@ -74,9 +74,17 @@ final class TLSListener: Sendable {
 final class TLSUpstream: Sendable {
     let settings: ProxyTLSSettings
     let context: TLSContext
+    /// With variables, to be read when a connection is made.
+    let lateIdentity: LateIdentity?
+    let passwords: [[UInt8]]
 
-    init(_ settings: ProxyTLSSettings, _ context: TLSContext) {
+    init(
+        _ settings: ProxyTLSSettings, _ context: TLSContext, lateIdentity: LateIdentity? = nil,
+        passwords: [[UInt8]] = []
+    ) {
         self.settings = settings
         self.context = context
+        self.lateIdentity = lateIdentity
+        self.passwords = passwords
     }
 }

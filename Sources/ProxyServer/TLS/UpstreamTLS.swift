@@ -7,10 +7,14 @@ struct TLSTarget: Equatable {
     let upstream: TLSUpstream
     /// What is sent, and what certificates are checked for, without a port.
     let name: String
+    /// What is shown in place of the settings' own certificate, whose name has variables.
+    let identity: TLSIdentity?
     /// The last session with the target; `nil` where sessions are not resumed.
     let resumption: TLSResumption?
 
-    static func == (a: TLSTarget, b: TLSTarget) -> Bool { a.upstream === b.upstream && a.name == b.name }
+    static func == (a: TLSTarget, b: TLSTarget) -> Bool {
+        a.upstream === b.upstream && a.name == b.name && a.identity === b.identity
+    }
 }
 
 /// TLS on one connection to a server.
@@ -31,7 +35,7 @@ final class UpstreamTLS {
     ///   - channel: whose connection is made, and whose transport this becomes.
     ///   - scratch: the worker's.
     ///   - protocols: what to offer by ALPN; with none, ALPN is not used.
-    /// - Throws: when OpenSSL is out of memory.
+    /// - Throws: when OpenSSL is out of memory, or the certificate is not that of its key.
     init(
         _ target: TLSTarget, on channel: StreamChannel, scratch: TLSScratch,
         speaking protocols: [[UInt8]] = []
@@ -43,6 +47,7 @@ final class UpstreamTLS {
         let session = try TLSSession(
             client: target.upstream.context, descriptor: channel.descriptor, scratch: scratch,
             name: sendsName ? target.name : nil, resumption: target.resumption, protocols: protocols)
+        if let identity = target.identity { try session.use(identity) }
         transport = TLSTransport(session, on: channel)
         channel.transport = transport
     }
