@@ -17,6 +17,8 @@ private final class KnownTLS: ClientTLS {
         return true
     }
 
+    var isEarly: Bool { false }
+
     func refusal(of exchange: Exchange) -> Int? { nil }
 }
 

@@ -109,12 +109,10 @@ extension DirectiveTable {
         },
         Directive(
             "ssl_early_data", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Accepted as off: requests that somebody could send again are not taken."
-        ) { _, call throws(ConfigDiagnostic) in
-            guard try !call.flag(call.arguments[0]) else {
-                throw call.failure(
-                    found: call.arguments[0], expected: "\"off\": early data is not supported")
-            }
+            "Whether requests are taken that clients send with the first message of a handshake of TLS 1.3. $ssl_early_data tells "
+                + "them: each is taken once by this process, but one that somebody kept may be sent again to another."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.takesEarlyData = try call.flag(call.arguments[0])
         },
     ]
 

@@ -33,7 +33,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         server = listener.defaultServer.server
         session = try TLSSession(
             server: listener.defaultServer.context, descriptor: connection.descriptor,
-            scratch: connection.worker.tlsScratch)
+            scratch: connection.worker.tlsScratch, takesEarlyData: listener.takesEarlyData)
         transport = TLSTransport(session, on: connection)
         session.policy = self
     }
@@ -115,6 +115,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
 
     // MARK: Requests
 
+    var isEarly: Bool { session.isEarly }
+
     func refusal(of exchange: Exchange) -> Int? {
         let asked = exchange.server.tls.verifyClient
         guard asked != .off else { return nil }
@@ -160,6 +162,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .applicationProtocol: session.applicationProtocol
         case .sessionID: session.sessionID.flatMap(Self.hexadecimal)
         case .sessionReused: [UInt8(ascii: session.isResumed ? "r" : ".")]
+        case .earlyData: session.isEarly ? [UInt8(ascii: "1")] : []
         case .verification: Array(verificationText.utf8)
         case .certificate: session.peerCertificate(.pem)
         case .subject: session.peerCertificate(.subject)

@@ -2,9 +2,10 @@ internal import Synchronization
 package import TLS
 
 /// What TLS keeps for the life of the process, across reloads: caches of sessions by name, OCSP
-/// responses, and the keys of tickets.
+/// responses, the keys of tickets, and what early data was taken.
 package final class TLSCommons: Sendable {
     package let ticketKeys = TLSTicketKeys()
+    package let earlyData = EarlyDataRegister()
     private let caches = Mutex<[String: TLSSessionCache]>([:])
 
     private let staples = Mutex<[[UInt8]: WeakStaple]>([:])

@@ -92,6 +92,7 @@ struct TLSLoader {
             }
         }
         try loadSessions(server, into: context, identities.flatMap(\.identity.digest))
+        if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
@@ -348,7 +349,7 @@ struct TLSLoader {
 
 extension Listener {
     /// Each once, the default server first.
-    fileprivate var servers: [VirtualServer] {
+    var servers: [VirtualServer] {
         var seen: Set<ObjectIdentifier> = []
         let all =
             [defaultServer] + names.exact.values + names.leadingWildcards.values

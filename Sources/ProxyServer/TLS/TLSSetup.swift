@@ -53,6 +53,8 @@ final class TLSServer: Sendable {
 final class TLSListener: Sendable {
     let name: String
     let defaultServer: TLSServer
+    /// Some of its servers do.
+    let takesEarlyData: Bool
     private let names: ServerNameTable
     private let servers: [ObjectIdentifier: TLSServer]
 
@@ -61,6 +63,7 @@ final class TLSListener: Sendable {
         names = listener.names
         self.defaultServer = defaultServer
         self.servers = servers
+        takesEarlyData = listener.servers.contains { $0.tls.takesEarlyData }
     }
 
     /// The server of that name, in lower case, and the one whose certificate it has.
