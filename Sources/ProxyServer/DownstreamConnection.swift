@@ -664,7 +664,10 @@ final class DownstreamConnection: StreamChannel {
     func finish() {
         if case .closed = phase { return }
         if case .readingHead(let driver) = phase { worker.giveBack(driver) }
-        if case .handshake = phase { forgetCertificateRequest() }
+        if case .handshake(let tls) = phase {
+            forgetCertificateRequest()
+            if tls.beganAt != nil { worker.statistics.clientHandshakes.failed.add() }
+        }
         count(as: .idle)
         phase = .closed
         inbox = []

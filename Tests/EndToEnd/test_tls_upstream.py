@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import ssl
 import threading
 
@@ -11,7 +12,7 @@ from websockets.sync.client import connect
 from harness import ports
 from harness.backend import Backend, Connection, reply
 from harness.certificates import background
-from harness.tls import V12, V13
+from harness.tls import V12, V13, ask, context, open_tls
 from harness.websocket import WebSocketServer
 
 
@@ -342,6 +343,59 @@ def test_s_server(proxy, authority, rsa, version):
             answer = made.fetch("/")
             assert answer.status == 200
             assert f"\n{expected}, " in answer.text
+
+
+# What scripts and metrics are told
+
+
+TOLD = (
+    "response_by_lua_block { local t = flow.upstream.tls"
+    " flow.res.headers['x-tls'] = t and table.concat({ t.version, t.cipher, t.sni or '-', t.alpn or '-',"
+    " tostring(t.resumed), t.server_subject }, ' ') or 'none' }")
+
+
+@pytest.mark.switchyard_only
+def test_scripts_are_told_of_the_upstreams_tls(proxy, rsa):
+    more = "proxy_ssl_server_name on; proxy_ssl_name backend.example;" + TOLD
+    with TLSBackend(rsa, version=V12) as backend:
+        made = proxy(location(more), values={"backend": backend})
+        for resumed in ("false", "true"):
+            assert re.fullmatch(
+                rf"TLSv1\.2 ECDHE\S+ backend\.example - {resumed} CN=localhost", made.fetch("/").get("x-tls"))
+    with Backend() as backend:
+        made = proxy(location(more, url="http://<backend>"), values={"backend": backend})
+        assert made.fetch("/").get("x-tls") == "none"
+
+
+@pytest.mark.switchyard_only
+def test_handshakes_are_counted(proxy, authority, rsa):
+    with TLSBackend(rsa, version=V12) as backend:
+        made = proxy(
+            f"server {{ listen 127.0.0.1:<port>; listen 127.0.0.1:<tls> ssl; ssl_certificate {rsa};"
+            f"ssl_certificate_key {rsa.key}; location /metrics {{ prometheus_metrics; }}"
+            "location / { proxy_pass https://<backend>; } }", values={"backend": backend, "tls": ports.free_port()})
+
+        def count(leg, result):
+            text = made.fetch("/metrics").text
+            return int(re.search(f'handshakes_total{{leg="{leg}",result="{result}"}} (\\d+)', text)[1])
+
+        tls = context(authority, most=V12)
+        with open_tls(made.values["tls"], tls) as sock:
+            assert ask(sock).status == 200
+            session = sock.session
+        with open_tls(made.values["tls"], tls, session=session) as sock:
+            assert ask(sock).status == 200
+        assert (count("client", "full"), count("client", "resumed")) == (1, 1)
+        assert (count("upstream", "full"), count("upstream", "resumed")) == (1, 1)
+        assert count("client", "failed") == count("upstream", "failed") == 0
+        with socket.create_connection(("127.0.0.1", made.values["tls"])) as sock:
+            sock.sendall(b"\x16\x03\x01\x00\x05hello")
+            while sock.recv(100):
+                pass
+        assert count("client", "failed") == 1
+        backend.stop()
+        text = made.fetch("/metrics").text
+        assert 'tls_handshake_duration_seconds_count{leg="client"} 2' in text
 
 
 # What scripts fetch

@@ -20,6 +20,7 @@ extension DownstreamConnection: Handshaking {
             case .end: return finish()
             }
         }
+        if tls.beganAt == nil { tls.beganAt = loop.now }
         guard !awaitsHandshakeTurn else { return }
         awaitsHandshakeTurn = true
         worker.handshakes.add(self)
@@ -35,7 +36,10 @@ extension DownstreamConnection: Handshaking {
             worker.refresh(staple, for: tls.certificateServer.server)
         }
         switch step {
-        case .done: handshakeEnded(tls)
+        case .done:
+            worker.statistics.clientHandshakes.established(
+                isResumed: tls.session.isResumed, milliseconds: loop.now - (tls.beganAt ?? loop.now))
+            handshakeEnded(tls)
         case .wantsRead: mayRead = false
         case .wantsIdentity: provideIdentity(tls)
         case .failed(let error): handshakeFailed("\(error)", isOurs: false)

@@ -17,6 +17,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private(set) var certificateServer: TLSServer
     /// The client's name led to it.
     private var wasNamed = false
+    /// When the handshake began, in milliseconds of the loop's clock; `nil` before its first byte.
+    var beganAt: Int64?
     /// What scripts are being asked.
     var request: CertificateRequest?
     /// Whose servers these are; until the handshake has ended.
