@@ -173,15 +173,19 @@ def tiny_windows(attacker, sock):
 def slow_handshakes(attacker, sock):
     """A ClientHello by single bytes, and then nothing, until the proxy has enough of it."""
     with socket.create_connection(("127.0.0.1", attacker.crowd.ports[1]), 5) as slow:
+        slow.settimeout(0.05)
         for byte in attacker.crowd.hello[:-1]:
             if not attacker.going_on():
                 return
-            slow.sendall(bytes([byte]))
-            attacker.crowd.count("frames")
-            time.sleep(0.05)
-        slow.settimeout(10)
-        if not slow.recv(100):
-            attacker.crowd.count("ended")
+            with contextlib.suppress(TimeoutError):
+                try:
+                    slow.sendall(bytes([byte]))
+                    attacker.crowd.count("frames")
+                    ended = not slow.recv(100)
+                except ConnectionError:
+                    ended = True
+                if ended:
+                    return attacker.crowd.count("ended")
 
 
 @flood("full handshakes", None, connections=2)
