@@ -11,6 +11,7 @@ from . import floods, measured
 
 CONFIGURATION = """
 map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+upstream large { server 127.0.0.1:<large>; }
 upstream demo { server 127.0.0.1:<backend>; keepalive 16; }
 access_log off;
 keepalive_requests 1000000000;
@@ -22,6 +23,10 @@ server {
     http2 on;
     ssl_certificate <certificate>;
     ssl_certificate_key <key>;
+    # What attackers ask for, of a backend that bystanders do not wait for.
+    location /bytes { proxy_pass http://large; }
+    location /slow { proxy_pass http://large; }
+    location /echo { proxy_pass http://large; proxy_http_version 1.1; }
     location / {
         proxy_pass http://demo;
         proxy_http_version 1.1;
@@ -37,18 +42,21 @@ class World:
 
     def __init__(self, directory, certificate, patience="1s", prefixes=((), (), ())):
         self.prefixes = prefixes
-        self.backend_port, tls = ports.free_port(), ports.free_port()
-        self.backend = subprocess.Popen(
-            [*prefixes[1], switchyard_binary(), "echo", "--listen", f"127.0.0.1:{self.backend_port}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        tls = ports.free_port()
+        self.backend_ports = [ports.free_port(), ports.free_port()]
+        self.backends = [
+            subprocess.Popen(
+                [*prefix, switchyard_binary(), "echo", "--listen", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+            for prefix, port in zip(prefixes[1:], self.backend_ports)]
         self.proxy = Proxy(whole(CONFIGURATION), directory, kind="switchyard", values={
-            "backend": self.backend_port, "tls": tls, "certificate": certificate, "key": certificate.key,
+            "backend": self.backend_ports[0], "large": self.backend_ports[1], "tls": tls, "certificate": certificate, "key": certificate.key,
             "patience": patience}, start=False)
         self.ports = [self.proxy.port, tls]
 
     def __enter__(self):
         until = time.monotonic() + 10
-        while not ports.is_listening(self.backend_port) and time.monotonic() < until:
+        while not all(map(ports.is_listening, self.backend_ports)) and time.monotonic() < until:
             time.sleep(0.01)
         self.proxy.start()
         if self.prefixes[0]:
@@ -60,8 +68,9 @@ class World:
 
     def __exit__(self, *exc):
         self.proxy.stop()
-        self.backend.kill()
-        self.backend.wait()
+        for backend in self.backends:
+            backend.kill()
+            backend.wait()
 
     def look(self, row, seconds, rate=0):
         """Bystanders' times by kind, failures, and what the attackers of `row` counted; without one, nobody else is there."""
