@@ -221,6 +221,9 @@ package final class HTTP2Session {
         return nil
     }
 
+    /// `nextRequest` may have more to give.
+    package var hasArrivals: Bool { !arrivals.isEmpty }
+
     /// Tells owners what has changed.
     package func deliverChanges() {
         // Rounds, since owners make changes: one that is told of room takes it.

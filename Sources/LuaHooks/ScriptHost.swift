@@ -86,6 +86,8 @@ package protocol FlowOwner: AnyObject {
     /// A script ends the tunnel, outside of a hook's own result.
     func close(code: UInt16, reason: [UInt8])
     func facts(of leg: FlowLeg) -> LegFacts
+    /// The TLS of the connection to the upstream; `nil` where there is none.
+    func upstreamTLS() -> UpstreamTLSFacts?
     /// The hooks for a message or frame, of which one waited, have decided.
     func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict)
     /// A script sends a message to a peer; hooks from these positions on see it.
@@ -114,6 +116,7 @@ package struct TunnelFailure: Error {
 }
 
 extension FlowOwner {
+    package func upstreamTLS() -> UpstreamTLSFacts? { nil }
     package func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {}
     package func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? { "there is no open WebSocket" }
     package func ping(
@@ -156,6 +159,22 @@ package struct LegFacts: Sendable {
     /// Messages of a WebSocket that came from the peer, and that were sent to it.
     package var messagesIn = 0
     package var messagesOut = 0
+
+    package init() {}
+}
+
+/// What is known of a session of TLS with an upstream. What is empty is not there.
+package struct UpstreamTLSFacts: Sendable {
+    /// `TLSv1.3`
+    package var version: [UInt8] = []
+    package var cipher: [UInt8] = []
+    /// The name that was asked for.
+    package var serverName: [UInt8] = []
+    /// Chosen by ALPN.
+    package var applicationProtocol: [UInt8] = []
+    /// Of the server's certificate, as RFC 2253 writes it.
+    package var subject: [UInt8] = []
+    package var isResumed = false
 
     package init() {}
 }

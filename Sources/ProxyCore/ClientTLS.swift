@@ -3,12 +3,17 @@ package protocol ClientTLS: AnyObject {
     /// Appends a value, or returns false where there is none.
     func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool
 
+    /// The handshake is not over, and what has come was sent with its first message.
+    var isEarly: Bool { get }
+
     /// The status to refuse a request with whose server is known by now: 421, 495 or 496. `nil` to go on.
     func refusal(of exchange: Exchange) -> Int?
 }
 
 package enum ClientTLSFact: Sendable {
     case version, cipher, ciphers, curve, curves, serverName, applicationProtocol, sessionID, sessionReused
+    /// `1` while the handshake is not over, else nothing.
+    case earlyData
     /// `NONE`, `SUCCESS` or `FAILED:reason`.
     case verification
     case certificate, subject, issuer, legacySubject, legacyIssuer, serial, fingerprint, start, end,

@@ -40,6 +40,8 @@ final class DownstreamConnection: StreamChannel {
     var hasSpoken = false
     /// The next step of the handshake is among those that wait for their turn.
     var awaitsHandshakeTurn = false
+    /// What is lingered for is the end of the handshake.
+    private var endsAfterHandshake = false
     let worker: Worker
     private let listener: ListeningSocket
     /// The stream that is in place of a socket, for a request over HTTP/2.
@@ -281,7 +283,9 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func readLingering(until end: Int64) {
-        switch read() {
+        let result = read()
+        if endsAfterHandshake, !isEarly { return finish() }
+        switch result {
         case .bytes:
             guard loop.now < end else { return finish() }
             setReadDeadline(after: Int(Self.lingeringTimeout))
@@ -289,6 +293,19 @@ final class DownstreamConnection: StreamChannel {
         case .wouldBlock: break
         case .end, .failed: finish()
         }
+    }
+
+    /// The request came before the handshake was over, which it still is not.
+    private var isEarly: Bool { facts?.tls?.isEarly == true }
+
+    /// Waits for the handshake's end: no alert can tell the client of ours before that, and a socket closed with bytes in it
+    /// would have the client's side reset, and the response lost.
+    private func finishAfterHandshake() {
+        endsAfterHandshake = true
+        inbox = []
+        phase = .lingering(until: loop.now + Self.lingeringTime)
+        setReadDeadline(after: Int(Self.lingeringTimeout))
+        if mayRead { scheduleRead() }
     }
 
     /// Uses as much of `bytes` as can be used now; the rest waits in `inbox`.
@@ -558,7 +575,7 @@ final class DownstreamConnection: StreamChannel {
             // The exchange did not look at what came meanwhile.
             if mayRead && isOpen { scheduleRead() }
         case .close:
-            finish()
+            if isEarly { finishAfterHandshake() } else { finish() }
         case .lingeringClose:
             linger()
         }
@@ -647,7 +664,10 @@ final class DownstreamConnection: StreamChannel {
     func finish() {
         if case .closed = phase { return }
         if case .readingHead(let driver) = phase { worker.giveBack(driver) }
-        if case .handshake = phase { forgetCertificateRequest() }
+        if case .handshake(let tls) = phase {
+            forgetCertificateRequest()
+            if tls.beganAt != nil { worker.statistics.clientHandshakes.failed.add() }
+        }
         count(as: .idle)
         phase = .closed
         inbox = []

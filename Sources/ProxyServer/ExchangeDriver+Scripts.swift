@@ -287,6 +287,8 @@ extension ExchangeDriver: FlowOwner {
         return facts
     }
 
+    func upstreamTLS() -> UpstreamTLSFacts? { upstream?.tlsFacts }
+
     // MARK: The request's body
 
     /// A script asks for the whole of it.

@@ -24,8 +24,11 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private static let noticeTime: Int64 = 1000
     private static let lingeringTime: Int64 = 30_000
     private static let lingeringTimeout: Int64 = 5_000
-    /// A client that floods the proxy is not listened to for long.
+    /// A client that floods the proxy is not listened to for long, nor for much.
     private static let lingeringTimeAfterFailure: Int64 = 1_000
+    private static let lingeringBytesAfterFailure = 1 << 20
+    /// Requests that are begun before others have their turn.
+    private static let requestsPerTurn = 8
 
     private let worker: Worker
     private let listener: ListeningSocket
@@ -40,6 +43,8 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private var isDirty = false
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
+    /// That may still come while the end is waited for.
+    private var lingeringBytes = Int.max
 
     /// - Parameters:
     ///   - worker: whose connection it is.
@@ -89,6 +94,8 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
             received = []
             receive(bytes.span)
         }
+        beginRequests()
+        if session.hasArrivals { return goOnInNextTurn() }
         var reads = 0
         // A client that takes nothing is not listened to either, so that what it asks for does not queue up.
         while mayRead, isLive, unsentBytes < Self.outputSize {
@@ -98,6 +105,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
             case .bytes(let count):
                 let loop = loop
                 receive(loop.received(count))
+                if session.hasArrivals { return goOnInNextTurn() }
             case .wouldBlock: break
             case .end, .failed: return finish()
             }
@@ -113,8 +121,9 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
 
     private func readLingering(until end: Int64) {
         switch read() {
-        case .bytes:
-            guard loop.now < end else { return finish() }
+        case .bytes(let count):
+            lingeringBytes -= count
+            guard loop.now < end, lingeringBytes > 0 else { return finish() }
             setReadDeadline(after: Int(Self.lingeringTimeout))
             if mayRead { scheduleRead() }
         case .wouldBlock: break
@@ -123,13 +132,30 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     }
 
     private func receive(_ bytes: Span<UInt8>) {
+        // What a client asked for that floods the proxy is not begun any more.
         let failure = session.receive(bytes, now: loop.now)
-        while let stream = session.nextRequest() { begin(stream) }
+        if failure == nil { beginRequests() }
         session.deliverChanges()
         guard isLive else { return }
         if let failure { return fail(failure) }
         if case .leaving = phase, session.shutdownIsKnown { leave() }
         flushSoon()
+    }
+
+    /// Begins some of the requests that have come; more than that are for the next turns, so that a client which asks
+    /// for a hundred things at once does not hold the others up.
+    private func beginRequests() {
+        var begun = 0
+        while begun < Self.requestsPerTurn, isLive, let stream = session.nextRequest() {
+            begin(stream)
+            begun += 1
+        }
+    }
+
+    private func goOnInNextTurn() {
+        // The socket may be empty, and the loop is to come back all the same.
+        mayRead = true
+        scheduleRead()
     }
 
     private func begin(_ stream: HTTP2Stream) {
@@ -271,6 +297,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
                 ? "http2 flood detected" : "client broke the protocol of HTTP/2 (error \(code.rawValue))")
         worker.statistics.badRequests.add()
         send(session.goAway(code))
+        lingeringBytes = Self.lingeringBytesAfterFailure
         linger(for: Self.lingeringTimeAfterFailure)
     }
 

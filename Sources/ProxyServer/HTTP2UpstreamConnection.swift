@@ -109,7 +109,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         guard connectError == 0, let tls else { return begin() }
         do throws(TLSError) {
             handshake = try UpstreamTLS(
-                tls, on: self, scratch: worker.tlsScratch, speaking: [HTTP2Preface.applicationProtocol])
+                tls, on: self, of: worker, speaking: [HTTP2Preface.applicationProtocol])
             phase = .handshaking
             awaitHandshakeTurn()
         } catch {

@@ -22,6 +22,7 @@ package struct MetricsPage {
         page.histogram("request_duration_seconds", labels: "", workers.map(\.requestSeconds))
         page.family("tunnel_duration_seconds", "How long tunnels were open.")
         page.histogram("tunnel_duration_seconds", labels: "", workers.map(\.tunnelSeconds))
+        page.handshakes(workers)
         page.upstreams(workers)
         return page.bytes
     }
@@ -115,6 +116,24 @@ package struct MetricsPage {
             (1...5).map { status in
                 ("class=\"\(status)xx\"", Self.sum(workers) { $0.responses[status] })
             })
+    }
+
+    private mutating func handshakes(_ workers: [WorkerStatistics]) {
+        let legs = [
+            ("client", workers.map(\.clientHandshakes)), ("upstream", workers.map(\.upstreamHandshakes)),
+        ]
+        family(
+            "tls_handshakes_total", .counter, "Handshakes of TLS by leg and outcome.",
+            legs.flatMap { leg, parts in
+                [
+                    ("leg=\"\(leg)\",result=\"full\"", Self.sum(parts) { $0.full }),
+                    ("leg=\"\(leg)\",result=\"resumed\"", Self.sum(parts) { $0.resumed }),
+                    ("leg=\"\(leg)\",result=\"failed\"", Self.sum(parts) { $0.failed }),
+                ]
+            })
+        let name = "tls_handshake_duration_seconds"
+        family(name, "From a handshake's first message to its end.")
+        for (leg, parts) in legs { histogram(name, labels: "leg=\"\(leg)\"", parts.map(\.seconds)) }
     }
 
     private mutating func upstreams(_ workers: [WorkerStatistics]) {

@@ -21,6 +21,8 @@ package final class WorkerStatistics: Sendable {
     package let badRequests = Counter()
     package let clientAborts = Counter()
     package let requestSeconds = Histogram()
+    package let clientHandshakes = HandshakeStatistics()
+    package let upstreamHandshakes = HandshakeStatistics()
     package let tunnelSeconds = Histogram(bounds: [1, 10, 60, 300, 1800, 3600, 14400, 86400])
     private let upstreams = Mutex<[String: UpstreamStatistics]>([:])
 
@@ -37,6 +39,23 @@ package final class WorkerStatistics: Sendable {
     }
 
     package var upstreamsByName: [String: UpstreamStatistics] { upstreams.withLock { $0 } }
+}
+
+/// Of the handshakes of TLS on one leg.
+package final class HandshakeStatistics: Sendable {
+    package let full = Counter()
+    package let resumed = Counter()
+    /// Those that came to no end, whoever gave them up.
+    package let failed = Counter()
+    /// Of the others, round trips and turns that they waited for included.
+    package let seconds = Histogram()
+
+    package init() {}
+
+    func established(isResumed: Bool, milliseconds: Int64) {
+        (isResumed ? resumed : full).add()
+        seconds.observe(milliseconds: Int(clamping: milliseconds))
+    }
 }
 
 package final class UpstreamStatistics: Sendable {

@@ -38,6 +38,8 @@ final class UpstreamConnection: StreamChannel {
     /// `nil` for a connection without TLS.
     var tls: TLSTarget? { link?.tls }
     private var http2: HTTP2UpstreamTransport? { link?.http2 }
+    /// What stands before the socket, be it of the connection that carries the stream.
+    var socketTransport: StreamTransport? { http2.map { $0.carrier.transport } ?? transport }
     private var handshake: UpstreamTLS? { link?.handshake }
 
     /// A stream of a connection that others share.
@@ -104,7 +106,7 @@ final class UpstreamConnection: StreamChannel {
         let error = pendingError
         guard let tls, error == 0, !loop.isInMemory else { return driver.upstreamConnected(error: error) }
         do throws(TLSError) {
-            link?.handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
+            link?.handshake = try UpstreamTLS(tls, on: self, of: worker)
             driver.handshakeBegan()
             awaitHandshakeTurn()
         } catch {

@@ -87,13 +87,21 @@ final class WorkerGeneration {
         var upstream: ObjectIdentifier
         var address: [UInt8]
         var name: String
+        /// A session stands for whom the server knows by its certificate.
+        var identity: ObjectIdentifier?
     }
 
     /// More servers than this, and sessions with all of them begin anew.
     private static let maxResumptions = 1024
 
+    private let identities = IdentityCache()
+
     /// Whom to speak TLS with at `address`; `nil` for settings that were not known to be used for that.
-    func tlsTarget(_ settings: Settings, name: String, address: [UInt8]) -> TLSTarget? {
+    ///
+    /// - Throws: what is wrong with the certificate that is to be shown.
+    func tlsTarget(
+        _ settings: Settings, name: String, address: [UInt8], rendering: (Template) -> [UInt8]
+    ) throws(ConfigDiagnostic) -> TLSTarget? {
         let upstream: TLSUpstream
         if let known = tlsUpstreams[ObjectIdentifier(settings)] {
             upstream = known
@@ -103,8 +111,18 @@ final class WorkerGeneration {
             tlsUpstreams[ObjectIdentifier(settings)] = found
             upstream = found
         }
+        var identity: TLSIdentity?
+        if let late = upstream.lateIdentity {
+            let certificate = late.certificate.rendered(by: rendering)
+            if !certificate.isEmpty {
+                identity = try identities.identity(
+                    certificate, late.key.rendered(by: rendering), passwords: upstream.passwords,
+                    now: loop.now)
+            }
+        }
         return TLSTarget(
-            upstream: upstream, name: name, resumption: resumption(of: upstream, name: name, address))
+            upstream: upstream, name: name, identity: identity,
+            resumption: resumption(of: upstream, name: name, address, identity))
     }
 
     private struct FetchKey: Hashable {
@@ -129,15 +147,21 @@ final class WorkerGeneration {
         }
         guard let upstream = fetchUpstreams[key] else { throw .handshakeFailed("TLS is not set up") }
         return TLSTarget(
-            upstream: upstream, name: name, resumption: resumption(of: upstream, name: name, address))
+            upstream: upstream, name: name, identity: nil,
+            resumption: resumption(of: upstream, name: name, address, nil))
     }
 
-    func resumption(of upstream: TLSUpstream, name: String, _ address: [UInt8]) -> TLSResumption? {
+    private func resumption(
+        of upstream: TLSUpstream, name: String, _ address: [UInt8], _ identity: TLSIdentity?
+    ) -> TLSResumption? {
         guard upstream.settings.reusesSessions else { return nil }
-        let key = ResumptionKey(upstream: ObjectIdentifier(upstream), address: address, name: name)
+        // A resumption keeps the identity that it is found by.
+        let key = ResumptionKey(
+            upstream: ObjectIdentifier(upstream), address: address, name: name,
+            identity: identity.map { ObjectIdentifier($0) })
         if let known = resumptions[key] { return known }
         if resumptions.count >= Self.maxResumptions { resumptions = [:] }
-        let resumption = TLSResumption()
+        let resumption = TLSResumption(with: identity)
         resumptions[key] = resumption
         return resumption
     }

@@ -36,9 +36,13 @@ internal import COpenSSL
     private(set) var recordSize = TLSScratch.recordSize
     /// OCSP response, in DER, for clients that ask for it.
     private(set) var staple: [UInt8] = []
+    /// Those that are asked for, by the certificate's address, which stays its own as the context holds it.
+    private var staples: [UInt: TLSStaple] = [:]
     /// Handshakes end with the alert `unrecognized_name`.
     package private(set) var rejectsHandshakes = false
     private(set) var clientVerification = ClientVerification.off
+    /// `nil` where no early data is taken.
+    private(set) var earlyData: EarlyDataRegister?
     private var groups: String?
 
     package init(_ role: Role) throws(TLSError) {
@@ -59,7 +63,8 @@ internal import COpenSSL
         // it from a proper one.
         _ = unsafe SSL_CTX_set_options(
             handle,
-            sy_op_all | sy_op_no_compression | sy_op_no_renegotiation | sy_op_single_dh | sy_op_ignore_end)
+            sy_op_all | sy_op_no_compression | sy_op_no_renegotiation | sy_op_single_dh | sy_op_ignore_end
+                | sy_op_no_anti_replay)
         unsafe sy_read_ahead(handle)
         unsafe control(SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_3_VERSION))
         switch role {
@@ -194,6 +199,20 @@ internal import COpenSSL
             throw TLSError("d2i_OCSP_RESPONSE", reason: "not an OCSP response of success")
         }
         staple = response
+        setStapleCallback()
+    }
+
+    /// Sends the responses that `staple` has to clients that ask for one and are shown the certificate of `identity`.
+    package func setStaple(_ staple: TLSStaple, for identity: TLSIdentity) {
+        unsafe staples[UInt(bitPattern: identity.certificate)] = staple
+        setStapleCallback()
+    }
+
+    func staple(for certificate: OpaquePointer) -> TLSStaple? {
+        staples[UInt(bitPattern: certificate)]
+    }
+
+    private func setStapleCallback() {
         setCallback(SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB) {
             unsafe unsafeBitCast(TLSSession.stapleWanted, to: (@convention(c) () -> Void).self)
         }
@@ -306,6 +325,19 @@ internal import COpenSSL
         }
     }
 
+    /// Has requests be taken that clients send with their first message, when they resume a session of TLS 1.3.
+    ///
+    /// OpenSSL's own protection from replays, which is off, would keep each session in a cache rather than in a ticket.
+    ///
+    /// - Parameter register: what keeps them from being taken twice.
+    package func takeEarlyData(_ register: EarlyDataRegister) {
+        earlyData = register
+        _ = unsafe SSL_CTX_set_max_early_data(handle, Self.maxEarlyData)
+    }
+
+    /// Bytes that a client may send before its handshake is over.
+    private static let maxEarlyData: UInt32 = 16 * 1024
+
     // MARK: Protocols
 
     /// Application protocols: a server's in the order of its preference, of which it takes the first that the client
@@ -337,6 +369,7 @@ internal import COpenSSL
         ] {
             _ = unsafe SSL_ctrl(ssl, set, SSL_CTX_ctrl(handle, get, 0, nil), nil)
         }
+        _ = unsafe SSL_set_max_early_data(ssl, earlyData == nil ? 0 : Self.maxEarlyData)
         guard let groups else { return }
         var text = Array(groups.utf8CString)
         // As in `setGroups`.

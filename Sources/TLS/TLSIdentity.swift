@@ -53,6 +53,20 @@ internal import COpenSSL
 
     /// SHA-1 of the certificate, by which session contexts are told apart.
     package var digest: [UInt8] { unsafe TLSCertificate.digest(certificate) }
+
+    /// Whether another has the same certificate, chain and key, whatever these were read from.
+    package func isSame(as other: TLSIdentity) -> Bool {
+        let count = unsafe OPENSSL_sk_num(chain)
+        // All of them are alive as long as the two identities, and are compared alone.
+        guard unsafe X509_cmp(certificate, other.certificate) == 0, unsafe EVP_PKEY_eq(key, other.key) == 1,
+            unsafe OPENSSL_sk_num(other.chain) == count
+        else { return false }
+        return (0..<max(0, count)).allSatisfy { index in
+            unsafe X509_cmp(
+                OpaquePointer(OPENSSL_sk_value(chain, index)),
+                OpaquePointer(OPENSSL_sk_value(other.chain, index))) == 0
+        }
+    }
 }
 
 /// Reading PEM.

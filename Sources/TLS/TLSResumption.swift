@@ -7,7 +7,10 @@ internal import COpenSSL
     /// Owned.
     private var session: OpaquePointer?
 
-    package init() {}
+    /// What the server was shown, if that is not the context's own.
+    private let identity: TLSIdentity?
+
+    package init(with identity: TLSIdentity? = nil) { self.identity = identity }
 
     deinit { forget() }
 

@@ -67,6 +67,12 @@ extension TLSSession {
         }
     }
 
+    /// The name that a client asked for; empty for none.
+    package var serverName: [UInt8] {
+        // The text stays the session's, and is copied.
+        unsafe withHandle { unsafe Array(text(SSL_get_servername($0, TLSEXT_NAMETYPE_host_name)).utf8) }
+    }
+
     package var isResumed: Bool { unsafe withHandle { unsafe SSL_session_reused($0) == 1 } }
 
     /// Hexadecimal is for whoever shows it.

@@ -49,9 +49,23 @@ package protocol TLSServerPolicy: AnyObject {
     /// Where a client keeps its sessions.
     private var resumption: TLSResumption?
     package private(set) var isEstablished = false
+    /// The client asked for an OCSP response, and a newer one is to be fetched for those who ask later.
+    package var stapleToRefresh: TLSStaple?
     /// Why the session cannot go on.
     package private(set) var failure: TLSError?
     package private(set) var endedProperly = false
+
+    /// Where a server's session stands with what may come before the end of its handshake.
+    private enum EarlyData {
+        case none
+        /// The client's first message will tell.
+        case awaited
+        /// There is some: its first byte, until that was read.
+        case coming(UInt8?)
+        /// All of it has come. The handshake ends while something else is read.
+        case ended
+    }
+    private var earlyData = EarlyData.none
 
     private enum IdentityState { case unasked, wanted, given, rejected }
     private var identity = IdentityState.unasked
@@ -74,11 +88,21 @@ package protocol TLSServerPolicy: AnyObject {
     private var plainSent = 0
 
     /// A server's session on a connection that was accepted.
+    ///
+    /// - Parameters:
+    ///   - context: under which it begins.
+    ///   - descriptor: of the connection.
+    ///   - scratch: the thread's.
+    ///   - takesEarlyData: one of the contexts that the handshake may go on under takes early data.
+    /// - Throws: when OpenSSL is out of memory.
     package convenience init(
-        server context: TLSContext, descriptor: Int32, scratch: TLSScratch
+        server context: TLSContext, descriptor: Int32, scratch: TLSScratch, takesEarlyData: Bool = false
     ) throws(TLSError) {
         try self.init(context, descriptor, scratch)
         unsafe SSL_set_accept_state(ssl)
+        guard takesEarlyData else { return }
+        earlyData = .awaited
+        unsafe SSL_set_allow_early_data_cb(ssl, Self.earlyDataOffered, nil)
     }
 
     /// A client's session.
@@ -158,7 +182,12 @@ package protocol TLSServerPolicy: AnyObject {
         if let failure { return .failed(failure) }
         beginReading(trustsShortReads: false)
         ERR_clear_error()
-        let result = unsafe SSL_do_handshake(ssl)
+        var result: Int32 = 0
+        if case .awaited = earlyData {
+            result = beginEarlyData()
+        } else {
+            result = unsafe SSL_do_handshake(ssl)
+        }
         if result == 1 {
             isEstablished = true
             policy = nil
@@ -172,6 +201,28 @@ package protocol TLSServerPolicy: AnyObject {
             let error = fail("SSL_do_handshake")
             _ = flush()  // the alert
             return .failed(error)
+        }
+    }
+
+    /// The handshake is not over: what has come so far may have been sent before, by somebody else (RFC 8446 §8).
+    package var isEarly: Bool {
+        if case .none = earlyData { return false }
+        return unsafe SSL_is_init_finished(ssl) == 0
+    }
+
+    /// - Returns: 1 once there is early data, or the handshake is over without any; 0 with OpenSSL's error otherwise.
+    private func beginEarlyData() -> Int32 {
+        var byte: UInt8 = 0
+        var count = 0
+        // One byte is asked for, so that whatever there is more of stays where it is.
+        switch unsafe SSL_read_early_data(ssl, &byte, 1, &count) {
+        case SSL_READ_EARLY_DATA_SUCCESS:
+            earlyData = .coming(byte)
+            return 1
+        case SSL_READ_EARLY_DATA_FINISH:
+            earlyData = .none
+            return unsafe SSL_do_handshake(ssl)
+        default: return 0
         }
     }
 
@@ -248,8 +299,8 @@ package protocol TLSServerPolicy: AnyObject {
             var count = 0
             ERR_clear_error()
             // `filled` is within the buffer.
-            let result = unsafe SSL_read_ex(
-                ssl, buffer.baseAddress.unsafelyUnwrapped + filled, buffer.count - filled, &count)
+            let result = unsafe readOnce(
+                buffer.baseAddress.unsafelyUnwrapped + filled, buffer.count - filled, &count)
             if result == 1 {
                 filled += count
                 if socketIsEmpty, unsafe SSL_has_pending(ssl) == 0 { break }
@@ -267,6 +318,29 @@ package protocol TLSServerPolicy: AnyObject {
         }
         if !ahead.isEmpty, !flush() { return filled > 0 ? .bytes(filled) : .failed(failureCode) }
         return filled > 0 ? .bytes(filled) : .wouldBlock
+    }
+
+    /// As `SSL_read_ex`, early data included.
+    @unsafe private func readOnce(
+        _ start: UnsafeMutablePointer<UInt8>, _ size: Int, _ count: inout Int
+    ) -> Int32 {
+        guard case .coming(let byte) = earlyData else {
+            return unsafe SSL_read_ex(ssl, start, size, &count)
+        }
+        if let byte {
+            unsafe start.pointee = byte
+            count = 1
+            earlyData = .coming(nil)
+            return 1
+        }
+        switch unsafe SSL_read_early_data(ssl, start, size, &count) {
+        case SSL_READ_EARLY_DATA_SUCCESS: return 1
+        case SSL_READ_EARLY_DATA_FINISH:
+            earlyData = .ended
+            // It may come with some bytes.
+            return unsafe count > 0 ? 1 : SSL_read_ex(ssl, start, size, &count)
+        default: return 0
+        }
     }
 
     private func isWantingRead(_ result: Int32) -> Bool {
@@ -354,8 +428,11 @@ package protocol TLSServerPolicy: AnyObject {
         var count = 0
         ERR_clear_error()
         // The bytes are used during the call alone.
+        let isEarly = isEarly
         let result = unsafe bytes.withUnsafeBufferPointer {
-            unsafe SSL_write_ex(ssl, $0.baseAddress, $0.count, &count)
+            unsafe isEarly
+                ? SSL_write_early_data(ssl, $0.baseAddress, $0.count, &count)
+                : SSL_write_ex(ssl, $0.baseAddress, $0.count, &count)
         }
         return result == 1 ? count : -1
     }
@@ -415,6 +492,8 @@ package protocol TLSServerPolicy: AnyObject {
     package func sendEnd() {
         guard failure == nil, isEstablished, socketError == 0 else { return }
         ERR_clear_error()
+        // What ends the handshake may have come meanwhile; without it, OpenSSL sends no alert.
+        if case .ended = earlyData, isEarly { _ = unsafe SSL_do_handshake(ssl) }
         if unsafe SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN == 0 { _ = unsafe SSL_shutdown(ssl) }
         ERR_clear_error()
     }
@@ -529,6 +608,17 @@ package protocol TLSServerPolicy: AnyObject {
         return unsafe Array(UnsafeBufferPointer(start: start, count: count))
     }
 
+    static let earlyDataOffered: SSL_allow_early_data_cb_fn = { ssl, _ in
+        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl),
+            let register = session.context.earlyData
+        else { return 0 }
+        var random = [UInt8](repeating: 0, count: 32)
+        // There is room for the 32 bytes of a random.
+        guard unsafe SSL_get_client_random(ssl, &random, random.count) == random.count else { return 0 }
+        let keysAreOlder = session.initialContext.ticketKeys?.isOwn == false
+        return register.take(random, keysAreOlder: keysAreOlder, now: time(nil)) ? 1 : 0
+    }
+
     /// Which server it is was decided by the first message; this has the client's name acknowledged.
     static let acceptName:
         @convention(c) (
@@ -571,11 +661,23 @@ package protocol TLSServerPolicy: AnyObject {
         }
     }
 
+    /// The OCSP response to send, empty for none.
+    private var currentStaple: [UInt8] {
+        if !context.staple.isEmpty { return context.staple }
+        // The certificate is compared alone.
+        guard let certificate = unsafe SSL_get_certificate(ssl),
+            let staple = unsafe context.staple(for: certificate)
+        else { return [] }
+        let (response, isDue) = staple.current(now: time(nil))
+        if isDue { stapleToRefresh = staple }
+        return response ?? []
+    }
+
     static let stapleWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
         guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
             return SSL_TLSEXT_ERR_NOACK
         }
-        let staple = session.context.staple
+        let staple = session.currentStaple
         guard !staple.isEmpty, let copy = unsafe CRYPTO_malloc(staple.count, nil, 0) else {
             return SSL_TLSEXT_ERR_NOACK
         }

@@ -17,7 +17,7 @@ package final class TLSTicketKeys: Sendable {
     /// Seconds for which tickets under such a key are still taken.
     static let lifetime = 24 * 3600
 
-    private let isOwn: Bool
+    let isOwn: Bool
     /// The first encrypts.
     private let keys: Mutex<[Key]>
 

@@ -187,7 +187,7 @@ UPSTREAM = """
         location / {{
             proxy_pass https://secure; proxy_http_version 2; proxy_set_header Host localhost;
             proxy_ssl_server_name on; proxy_ssl_name {name}; proxy_ssl_verify on;
-            proxy_ssl_trusted_certificate {authority};
+            proxy_ssl_trusted_certificate {authority}; {more}
         }}
     }}
 """
@@ -201,10 +201,23 @@ def test_an_upstream_over_tls(proxy, authority, rsa, kind):
             location / {{ return 200 "$http2|$server_protocol|$scheme|$connection_requests"; }}
         }}"""
     back = proxy(text, kind=kind)
-    front = proxy(UPSTREAM.format(port=back.port, name="localhost", authority=authority), kind="switchyard")
+    front = proxy(UPSTREAM.format(port=back.port, name="localhost", authority=authority, more=""), kind="switchyard")
     with Client(front.port) as client:
         for number in range(1, 5):
             assert client.fetch("/").body == b"h2|HTTP/2.0|https|%d" % number
+
+
+def test_scripts_are_told_of_the_connection_that_carries_the_stream(proxy, authority, rsa):
+    back = proxy(
+        f"server {{ listen 127.0.0.1:<port> ssl http2; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"
+        "location / { return 200; } }")
+    more = (
+        "response_by_lua_block { local t = flow.upstream.tls"
+        " flow.res.headers['x-tls'] = table.concat({ t.version, t.sni, t.alpn, tostring(t.resumed) }, ' ') }")
+    front = proxy(UPSTREAM.format(port=back.port, name="localhost", authority=authority, more=more))
+    with Client(front.port) as client:
+        for _ in range(2):
+            assert client.fetch("/").get("x-tls") == "TLSv1.3 localhost h2 false"
 
 
 @pytest.mark.parametrize("knows_alpn", [True, False])
@@ -224,7 +237,7 @@ def test_an_upstream_over_tls_that_does_not_speak_it(proxy, authority, rsa, know
 
         thread = threading.Thread(target=serve)
         thread.start()
-        front = proxy(UPSTREAM.format(port=listener.getsockname()[1], name="localhost", authority=authority))
+        front = proxy(UPSTREAM.format(port=listener.getsockname()[1], name="localhost", authority=authority, more=""))
         with Client(front.port) as client:
             assert client.fetch("/").status == 502
         thread.join(10)
@@ -234,7 +247,7 @@ def test_an_upstream_over_tls_that_does_not_speak_it(proxy, authority, rsa, know
 
 def test_an_upstream_over_tls_with_the_wrong_name(proxy, authority, rsa):
     back = proxy(configuration(rsa), values={"backend": "127.0.0.1:1"})
-    front = proxy(UPSTREAM.format(port=back.port, name="other.example", authority=authority))
+    front = proxy(UPSTREAM.format(port=back.port, name="other.example", authority=authority, more=""))
     with Client(front.port) as client:
         assert client.fetch("/").status == 502
     assert 'upstream SSL certificate does not match "other.example"' in front.log()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import ssl
 import threading
 
@@ -11,7 +12,7 @@ from websockets.sync.client import connect
 from harness import ports
 from harness.backend import Backend, Connection, reply
 from harness.certificates import background
-from harness.tls import V12, V13
+from harness.tls import V12, V13, ask, context, open_tls
 from harness.websocket import WebSocketServer
 
 
@@ -344,6 +345,59 @@ def test_s_server(proxy, authority, rsa, version):
             assert f"\n{expected}, " in answer.text
 
 
+# What scripts and metrics are told
+
+
+TOLD = (
+    "response_by_lua_block { local t = flow.upstream.tls"
+    " flow.res.headers['x-tls'] = t and table.concat({ t.version, t.cipher, t.sni or '-', t.alpn or '-',"
+    " tostring(t.resumed), t.server_subject }, ' ') or 'none' }")
+
+
+@pytest.mark.switchyard_only
+def test_scripts_are_told_of_the_upstreams_tls(proxy, rsa):
+    more = "proxy_ssl_server_name on; proxy_ssl_name backend.example;" + TOLD
+    with TLSBackend(rsa, version=V12) as backend:
+        made = proxy(location(more), values={"backend": backend})
+        for resumed in ("false", "true"):
+            assert re.fullmatch(
+                rf"TLSv1\.2 ECDHE\S+ backend\.example - {resumed} CN=localhost", made.fetch("/").get("x-tls"))
+    with Backend() as backend:
+        made = proxy(location(more, url="http://<backend>"), values={"backend": backend})
+        assert made.fetch("/").get("x-tls") == "none"
+
+
+@pytest.mark.switchyard_only
+def test_handshakes_are_counted(proxy, authority, rsa):
+    with TLSBackend(rsa, version=V12) as backend:
+        made = proxy(
+            f"server {{ listen 127.0.0.1:<port>; listen 127.0.0.1:<tls> ssl; ssl_certificate {rsa};"
+            f"ssl_certificate_key {rsa.key}; location /metrics {{ prometheus_metrics; }}"
+            "location / { proxy_pass https://<backend>; } }", values={"backend": backend, "tls": ports.free_port()})
+
+        def count(leg, result):
+            text = made.fetch("/metrics").text
+            return int(re.search(f'handshakes_total{{leg="{leg}",result="{result}"}} (\\d+)', text)[1])
+
+        tls = context(authority, most=V12)
+        with open_tls(made.values["tls"], tls) as sock:
+            assert ask(sock).status == 200
+            session = sock.session
+        with open_tls(made.values["tls"], tls, session=session) as sock:
+            assert ask(sock).status == 200
+        assert (count("client", "full"), count("client", "resumed")) == (1, 1)
+        assert (count("upstream", "full"), count("upstream", "resumed")) == (1, 1)
+        assert count("client", "failed") == count("upstream", "failed") == 0
+        with socket.create_connection(("127.0.0.1", made.values["tls"])) as sock:
+            sock.sendall(b"\x16\x03\x01\x00\x05hello")
+            while sock.recv(100):
+                pass
+        assert count("client", "failed") == 1
+        backend.stop()
+        text = made.fetch("/metrics").text
+        assert 'tls_handshake_duration_seconds_count{leg="client"} 2' in text
+
+
 # What scripts fetch
 
 
@@ -376,3 +430,75 @@ def test_fetch_checks_the_name(proxy, authority):
             " return flow:respond{ body = res and res.body or err } } } }", values={"backend": backend})
         assert made.fetch("/").text == 'upstream SSL certificate does not match "127.0.0.1"'
         assert not backend.requests
+
+
+# Certificates by variables
+
+BY_NAME = "proxy_ssl_certificate $arg_who; proxy_ssl_certificate_key $arg_key;"
+
+
+def common_name(facts):
+    return dict(pair[0] for pair in facts["certificate"]["subject"])["commonName"]
+
+
+def asking(certificate):
+    return f"/?who={certificate.path}&key={certificate.key}"
+
+
+@pytest.mark.switchyard_only
+def test_a_certificate_by_variables(proxy, authority, rsa):
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        for who in (alice, bob, alice):
+            assert made.fetch(asking(who)).status == 200
+        # A session of one is not resumed as the other, as it is by nginx.
+        assert [common_name(facts) for facts in backend.facts] == ["alice", "bob", "alice"]
+
+
+@pytest.mark.switchyard_only
+def test_connections_are_kept_by_certificate(proxy, authority, rsa):
+    """nginx keeps connections of different certificates in one pool."""
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(
+            "upstream group { server <backend>; keepalive 4; }\n"
+            + location(BY_NAME + "proxy_set_header Connection '';", url="https://group"), values={"backend": backend})
+        for who in (alice, bob, alice, bob, alice):
+            assert made.fetch(asking(who)).status == 200
+        assert [common_name(facts) for facts in backend.facts] == ["alice", "bob"]
+        alice.path.write_text("gone")
+        assert made.fetch(asking(alice)).status == 200  # kept in memory
+
+
+def test_an_empty_certificate_is_none(proxy, authority, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        assert made.fetch("/").status == 200
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        assert made.fetch("/").status == 502
+
+
+@pytest.mark.switchyard_only
+def test_a_certificate_as_data_by_a_map(proxy, authority, rsa):
+    who = authority.issue(subject="/O=Clients/CN=carol", kind="ec")
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(
+            f'map $arg_who $pem {{ carol "data:{who.text}"; }}\nmap $arg_who $secret {{ carol "data:'
+            f'{who.key.read_text()}"; }}\n' + location(
+                "proxy_ssl_certificate $pem; proxy_ssl_certificate_key $secret;"), values={"backend": backend})
+        assert made.fetch("/?who=carol").status == 200
+        assert common_name(backend.facts[0]) == "carol"
+
+
+def test_a_certificate_by_variables_that_is_no_good(proxy, authority, rsa):
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa) as backend:
+        made = proxy(location(BY_NAME), values={"backend": backend})
+        assert made.fetch("/?who=/nowhere&key=/nowhere").status == 500
+        assert re.search(r"cannot load certificate \"/nowhere\": .*No such file", made.log())
+        # The key of another.
+        assert made.fetch(f"/?who={alice.path}&key={bob.key}").status in (500, 502)
+        assert "mismatch" in made.log()
+        assert made.fetch(asking(alice)).status == 200

@@ -17,6 +17,8 @@ private final class KnownTLS: ClientTLS {
         return true
     }
 
+    var isEarly: Bool { false }
+
     func refusal(of exchange: Exchange) -> Int? { nil }
 }
 
@@ -49,6 +51,7 @@ struct FlowCase {
     var isTunnel = false
     /// What the client's TLS has to say; none of it means that there is none.
     var tls: [ClientTLSFact: String] = [:]
+    var upstreamTLS: UpstreamTLSFacts?
     var steps: [Step]
     var expected: [String]
 
@@ -72,6 +75,15 @@ struct FlowCase {
     func over(_ tls: [ClientTLSFact: String]) -> FlowCase {
         var copy = self
         copy.tls = tls
+        return copy
+    }
+
+    /// The same towards an upstream over TLS.
+    func withUpstream(_ change: (inout UpstreamTLSFacts) -> Void) -> FlowCase {
+        var copy = self
+        var facts = UpstreamTLSFacts()
+        change(&facts)
+        copy.upstreamTLS = facts
         return copy
     }
 
@@ -107,6 +119,7 @@ struct FlowCase {
             scripts, request: request, configuration: configuration, bodies: bodies)
         fixture.facts = facts
         fixture.isOpenTunnel = isTunnel
+        fixture.knownUpstreamTLS = upstreamTLS
         if !tls.isEmpty { fixture.exchange.client.tls = KnownTLS(tls) }
         var lines: [String] = []
         for step in steps {

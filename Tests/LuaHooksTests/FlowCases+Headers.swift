@@ -183,6 +183,22 @@ extension FlowCases {
             .version: "TLSv1.3", .cipher: "TLS_X", .serverName: "a.example", .applicationProtocol: "",
             .subject: "CN=x",
         ]),
+        FlowCase(
+            "print(flow.client.tls.resumed)", ["true"]
+        ).over([.version: "TLSv1.3", .cipher: "TLS_X", .sessionReused: "r"]),
+        FlowCase("print(flow.upstream.tls)", ["nil"]),
+        FlowCase(
+            """
+            local tls = flow.upstream.tls
+            print(tls.version, tls.cipher, tls.sni, tls.alpn, tls.server_subject, tls.resumed)
+            """, ["TLSv1.2\tTLS_Y\tb.example\tnil\tCN=b\ttrue"]
+        ).withUpstream {
+            $0.version = Array("TLSv1.2".utf8)
+            $0.cipher = Array("TLS_Y".utf8)
+            $0.serverName = Array("b.example".utf8)
+            $0.subject = Array("CN=b".utf8)
+            $0.isResumed = true
+        },
         FlowCase("print(flow.upstream.address, flow.upstream.port, flow.upstream.bytes_in)", ["nil\tnil\t0"]),
     ]
 

@@ -244,6 +244,8 @@ final class ScriptFixture: FlowOwner {
         closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
     }
     func facts(of leg: FlowLeg) -> LegFacts { facts[leg] ?? LegFacts() }
+    func upstreamTLS() -> UpstreamTLSFacts? { knownUpstreamTLS }
+    var knownUpstreamTLS: UpstreamTLSFacts?
 
     func thawExchange() -> Exchange? {
         guard let frozen else { return exchange }
@@ -305,6 +307,7 @@ private final class FlowRelay: FlowOwner {
     func readBody() { owner?.readBody() }
     func close(code: UInt16, reason: [UInt8]) { owner?.close(code: code, reason: reason) }
     func facts(of leg: FlowLeg) -> LegFacts { owner?.facts(of: leg) ?? LegFacts() }
+    func upstreamTLS() -> UpstreamTLSFacts? { owner?.upstreamTLS() }
     func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) { owner?.itemJudged(item, verdict) }
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? { owner?.send(message, to: leg) }
     func ping(

@@ -65,6 +65,24 @@ struct MetricsPageTests {
                 "switchyard_upstream_connect_duration_seconds_bucket{upstream=\"other\",le=\"+Inf\"} 0"))
     }
 
+    @Test("handshakes are told by leg and outcome")
+    func handshakes() {
+        let workers = [WorkerStatistics(), WorkerStatistics()]
+        for worker in workers { worker.clientHandshakes.established(isResumed: false, milliseconds: 3) }
+        workers[0].clientHandshakes.established(isResumed: true, milliseconds: 30)
+        workers[1].upstreamHandshakes.failed.add()
+        let lines = lines(workers)
+        #expect(lines.contains("switchyard_tls_handshakes_total{leg=\"client\",result=\"full\"} 2"))
+        #expect(lines.contains("switchyard_tls_handshakes_total{leg=\"client\",result=\"resumed\"} 1"))
+        #expect(lines.contains("switchyard_tls_handshakes_total{leg=\"client\",result=\"failed\"} 0"))
+        #expect(lines.contains("switchyard_tls_handshakes_total{leg=\"upstream\",result=\"failed\"} 1"))
+        let name = "switchyard_tls_handshake_duration_seconds"
+        #expect(lines.contains("\(name)_bucket{leg=\"client\",le=\"0.005\"} 2"))
+        #expect(lines.contains("\(name)_count{leg=\"client\"} 3"))
+        #expect(lines.contains("\(name)_sum{leg=\"client\"} 0.036"))
+        #expect(lines.contains("\(name)_count{leg=\"upstream\"} 0"))
+    }
+
     @Test("every family has its help and type once, before its samples, and no sample stands outside")
     func families() throws {
         let worker = WorkerStatistics()

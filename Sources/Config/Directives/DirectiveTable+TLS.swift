@@ -109,12 +109,10 @@ extension DirectiveTable {
         },
         Directive(
             "ssl_early_data", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Accepted as off: requests that somebody could send again are not taken."
-        ) { _, call throws(ConfigDiagnostic) in
-            guard try !call.flag(call.arguments[0]) else {
-                throw call.failure(
-                    found: call.arguments[0], expected: "\"off\": early data is not supported")
-            }
+            "Whether requests are taken that clients send with the first message of a handshake of TLS 1.3. $ssl_early_data tells "
+                + "them: each is taken once by this process, but one that somebody kept may be sent again to another."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.takesEarlyData = try call.flag(call.arguments[0])
         },
     ]
 
@@ -159,24 +157,27 @@ extension DirectiveTable {
         },
         Directive(
             "ssl_stapling", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Whether handshakes carry an OCSP response for the server's certificate."
+            "Whether handshakes carry an OCSP response for the server's certificate. It is fetched from the responder when "
+                + "the first client asks for it, and again halfway to its end, by the server's resolver; the "
+                + "certificate's issuer is looked for in its chain and in ssl_trusted_certificate."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.stapling = try call.flag(call.arguments[0])
         },
         Directive(
-            "ssl_stapling_file", "file", in: .httpAndServer, takes: .one, "The OCSP response, in DER."
+            "ssl_stapling_file", "file", in: .httpAndServer, takes: .one,
+            "The OCSP response, in DER, in place of one that is fetched."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.staplingFile = file(call, scope)
         },
         Directive(
             "ssl_stapling_responder", "url", in: .httpAndServer, takes: .one,
-            "Accepted: OCSP responses come from ssl_stapling_file alone."
+            "Whom to ask for OCSP responses, by http://, in place of whom the certificate names."
         ) { scope, call in
             scope.tls.staplingResponder = word(call)
         },
         Directive(
             "ssl_stapling_verify", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Accepted: what ssl_stapling_file holds is sent as it is."
+            "Whether who signed an OCSP response that was fetched must lead to an authority of ssl_trusted_certificate."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.verifiesStaple = try call.flag(call.arguments[0])
         },
@@ -215,15 +216,20 @@ extension DirectiveTable {
             scope.settings.proxyTLS.revocationLists = file(call, scope)
         },
         Directive(
-            "proxy_ssl_certificate", "file", in: .levels, takes: .one,
-            "The certificate that upstreams are shown, in PEM."
+            "proxy_ssl_certificate", "file | data:…", in: .levels, takes: .one,
+            "The certificate that upstreams are shown, in PEM. With variables, it is looked for when a connection is made, "
+                + "and kept for a minute; an empty value is none."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.certificate = try fixedFile(call, scope)
+            scope.settings.proxyTLS.certificate = try source(call, scope)
         },
         Directive(
-            "proxy_ssl_certificate_key", "file", in: .levels, takes: .one, "Its private key, in PEM."
+            "proxy_ssl_certificate_key", "file | data:…", in: .levels, takes: .one,
+            "Its private key, in PEM; it may have variables too."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.key = try fixedFile(call, scope)
+            if call.arguments[0].bytes.starts(with: "engine:".utf8) {
+                throw call.failure("found a key of an engine, which Switchyard does not support")
+            }
+            scope.settings.proxyTLS.key = try source(call, scope)
         },
         Directive(
             "proxy_ssl_password_file", "file", in: .levels, takes: .one,
@@ -274,14 +280,6 @@ extension DirectiveTable {
         let word = call.arguments[0]
         let path = Paths.path(word.text, under: scope.compilation.configurationDirectory)
         return TLSSource(.file(path), directive: call.name, position: word.position)
-    }
-
-    private static func fixedFile(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {
-        let word = call.arguments[0]
-        guard !TemplateParser.hasVariables(word.bytes) else {
-            throw call.failure(found: word, expected: "a file: variables are not supported here")
-        }
-        return try source(call, scope)
     }
 
     private static func source(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {

@@ -34,6 +34,7 @@ package struct ServerTLSSettings: Sendable {
     package var trustedCertificate: TLSSource?
     package var revocationLists: TLSSource?
     package var rejectsHandshakes = false
+    package var takesEarlyData = false
     package var stapling = false
     package var staplingFile: TLSSource?
     package var staplingResponder: TLSWord?

@@ -2,27 +2,53 @@ internal import ProxyCore
 internal import Wire
 
 extension LuaAPI {
-    static let legFunctions: [LuaFunction] = legRows(.client) + legRows(.upstream) + clientTLS
+    static let legFunctions: [LuaFunction] = legRows(.client) + legRows(.upstream) + clientTLS + upstreamTLS
 
-    /// Of the client's leg alone: an upstream's is as the configuration says.
+    private static let tlsType =
+        "{ version: string, cipher: string, sni: string?, alpn: string?, resumed: boolean, client_subject: string?, "
+        + "server_subject: string? }?"
+    private static let tlsSummary =
+        "The connection's TLS, nil without it: `version` such as `TLSv1.3`, `cipher`, `sni` (the name that was asked for), "
+        + "`alpn` (the protocol that was chosen), `resumed` (whether the session was), and of the certificate of a client "
+        + "`client_subject`, of that of an upstream `server_subject`."
+
     private static let clientTLS = [
-        LuaFunction(
-            "tls", .getter(.client), "",
-            returns:
-                "{ version: string, cipher: string, sni: string?, alpn: string?, client_subject: string? }?",
-            "The client's TLS, nil without it: `version` such as `TLSv1.3`, `cipher`, `sni` (the name that was "
-                + "asked for), `alpn` (the protocol that was chosen), `client_subject` of its certificate."
-        ) { call throws(LuaError) in
+        LuaFunction("tls", .getter(.client), "", returns: tlsType, tlsSummary) {
+            call throws(LuaError) in
             let flow = try call.flow(1, .client)
             guard let tls = try call.exchange(of: flow).client.tls else { return call.push(nil as [UInt8]?) }
             let stack = call.stack
-            stack.pushTable(fields: 5)
+            stack.pushTable(fields: 6)
             for (name, fact) in clientTLSFields {
                 var value: [UInt8] = []
                 guard tls.append(fact, to: &value), !value.isEmpty else { continue }
                 stack.push(value)
                 stack.setField(name, of: -2)
             }
+            var reused: [UInt8] = []
+            stack.push(tls.append(.sessionReused, to: &reused) && reused == [UInt8(ascii: "r")])
+            stack.setField("resumed", of: -2)
+            return .one
+        }
+    ]
+
+    private static let upstreamTLS = [
+        LuaFunction("tls", .getter(.upstream), "", returns: tlsType, tlsSummary) {
+            call throws(LuaError) in
+            let flow = try call.flow(1, .upstream)
+            guard let tls = flow.owner?.upstreamTLS() else { return call.push(nil as [UInt8]?) }
+            let stack = call.stack
+            stack.pushTable(fields: 6)
+            let fields: KeyValuePairs<StaticString, [UInt8]> = [
+                "version": tls.version, "cipher": tls.cipher, "sni": tls.serverName,
+                "alpn": tls.applicationProtocol, "server_subject": tls.subject,
+            ]
+            for (name, value) in fields where !value.isEmpty {
+                stack.push(value)
+                stack.setField(name, of: -2)
+            }
+            stack.push(tls.isResumed)
+            stack.setField("resumed", of: -2)
             return .one
         }
     ]

@@ -42,9 +42,7 @@ extension VariableTable {
         row("ssl_client_v_start", "when the client's certificate became valid", .start),
         row("ssl_client_v_end", "when the client's certificate ends being valid", .end),
         row("ssl_client_v_remain", "days until the client's certificate ends being valid", .remainingDays),
-        VariableRow("ssl_early_data", "empty: early data is not taken") { exchange, _ in
-            exchange.client.tls != nil
-        },
+        row("ssl_early_data", "`1` for what came before the handshake was over, else empty", .earlyData),
     ]
 
     private static func row(_ name: String, _ summary: String, _ fact: ClientTLSFact) -> VariableRow {

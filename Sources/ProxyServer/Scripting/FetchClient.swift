@@ -2,7 +2,7 @@ internal import Config
 internal import EventLoop
 internal import ProxyCore
 
-/// The HTTP client of one worker's scripts: starts fetches, and keeps connections for the next ones.
+/// The HTTP client of one worker, for its scripts and for OCSP: starts fetches, and keeps connections for the next ones.
 final class FetchClient {
     typealias Completion = (Result<FetchResponse, FetchFailure>) -> Void
 
@@ -96,7 +96,7 @@ final class FetchClient {
     }
 }
 
-/// What the scripts of one worker reach the network through.
+/// What the scripts of one worker reach the network through, and whoever asks for OCSP responses.
 final class ScriptNetwork {
     private let loop: EventLoop
     let lookups: NameLookups

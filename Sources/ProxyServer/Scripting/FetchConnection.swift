@@ -82,7 +82,7 @@ final class FetchConnection: StreamChannel {
         let error = pendingError
         guard let tls, error == 0, !loop.isInMemory else { return fetch.connected(error: error) }
         do throws(TLSError) {
-            handshake = try UpstreamTLS(tls, on: self, scratch: worker.tlsScratch)
+            handshake = try UpstreamTLS(tls, on: self, of: worker)
             awaitHandshakeTurn()
         } catch {
             fetch.handshakeFailed("\(error)")

@@ -226,6 +226,8 @@ final class TunnelScripts: FlowOwner {
         tunnel?.facts(of: leg, exchange) ?? LegFacts()
     }
 
+    func upstreamTLS() -> UpstreamTLSFacts? { tunnel?.upstream.tlsFacts }
+
     // MARK: Draining
 
     /// The tunnel is to end: asks the drain hooks how long it may have.

@@ -20,6 +20,7 @@ extension DownstreamConnection: Handshaking {
             case .end: return finish()
             }
         }
+        if tls.beganAt == nil { tls.beganAt = loop.now }
         guard !awaitsHandshakeTurn else { return }
         awaitsHandshakeTurn = true
         worker.handshakes.add(self)
@@ -29,8 +30,16 @@ extension DownstreamConnection: Handshaking {
         awaitsHandshakeTurn = false
         guard isOpen, let tls = handshakingTLS else { return }
         worker.tick()
-        switch tls.session.handshake() {
-        case .done: handshakeEnded(tls)
+        let step = tls.session.handshake()
+        if let staple = tls.session.stapleToRefresh {
+            tls.session.stapleToRefresh = nil
+            worker.refresh(staple, for: tls.certificateServer.server)
+        }
+        switch step {
+        case .done:
+            worker.statistics.clientHandshakes.established(
+                isResumed: tls.session.isResumed, milliseconds: loop.now - (tls.beganAt ?? loop.now))
+            handshakeEnded(tls)
         case .wantsRead: mayRead = false
         case .wantsIdentity: provideIdentity(tls)
         case .failed(let error): handshakeFailed("\(error)", isOurs: false)

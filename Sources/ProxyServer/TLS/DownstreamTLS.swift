@@ -17,6 +17,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private(set) var certificateServer: TLSServer
     /// The client's name led to it.
     private var wasNamed = false
+    /// When the handshake began, in milliseconds of the loop's clock; `nil` before its first byte.
+    var beganAt: Int64?
     /// What scripts are being asked.
     var request: CertificateRequest?
     /// Whose servers these are; until the handshake has ended.
@@ -33,7 +35,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         server = listener.defaultServer.server
         session = try TLSSession(
             server: listener.defaultServer.context, descriptor: connection.descriptor,
-            scratch: connection.worker.tlsScratch)
+            scratch: connection.worker.tlsScratch, takesEarlyData: listener.takesEarlyData)
         transport = TLSTransport(session, on: connection)
         session.policy = self
     }
@@ -99,7 +101,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         for (certificate, key) in certificateServer.lateIdentities {
             do throws(ConfigDiagnostic) {
                 let identity = try TLSFiles.identity(
-                    Self.rendered(certificate, rendering), Self.rendered(key, rendering),
+                    certificate.rendered(by: rendering), key.rendered(by: rendering),
                     passwords: certificateServer.passwords)
                 do throws(TLSError) {
                     try session.use(identity)
@@ -113,21 +115,9 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         return nil
     }
 
-    private static func rendered(_ source: TLSSource, _ rendering: (Template) -> [UInt8]) -> TLSSource {
-        guard case .template(let template, let directory) = source.contents else { return source }
-        let value = rendering(template)
-        let data = Array("data:".utf8)
-        var result = source
-        if value.starts(with: data) {
-            result.contents = .data(Array(value[data.count...]))
-        } else {
-            let path = String(decoding: value, as: UTF8.self)
-            result.contents = .file(path.hasPrefix("/") || directory.isEmpty ? path : directory + "/" + path)
-        }
-        return result
-    }
-
     // MARK: Requests
+
+    var isEarly: Bool { session.isEarly }
 
     func refusal(of exchange: Exchange) -> Int? {
         let asked = exchange.server.tls.verifyClient
@@ -174,6 +164,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .applicationProtocol: session.applicationProtocol
         case .sessionID: session.sessionID.flatMap(Self.hexadecimal)
         case .sessionReused: [UInt8(ascii: session.isResumed ? "r" : ".")]
+        case .earlyData: session.isEarly ? [UInt8(ascii: "1")] : []
         case .verification: Array(verificationText.utf8)
         case .certificate: session.peerCertificate(.pem)
         case .subject: session.peerCertificate(.subject)

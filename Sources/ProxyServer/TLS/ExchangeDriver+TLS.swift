@@ -17,10 +17,15 @@ extension ExchangeDriver {
         // A name with NUL would be another one for whoever compares it with a certificate's.
         guard !name.contains(0) else { throw ProxyFailure(.invalidTarget("invalid name for TLS")) }
         let text = String(decoding: name, as: UTF8.self)
-        guard let target = generation.tlsTarget(settings, name: text, address: address.text) else {
-            throw ProxyFailure(.invalidTarget("TLS is not set up for this location"))
+        do throws(ConfigDiagnostic) {
+            let target = try generation.tlsTarget(settings, name: text, address: address.text) {
+                exchange.value(of: $0)
+            }
+            if let target { return target }
+        } catch {
+            throw ProxyFailure(.invalidTarget(error.message))
         }
-        return target
+        throw ProxyFailure(.invalidTarget("TLS is not set up for this location"))
     }
 
     /// The connection is made: the handshake has as much time again.

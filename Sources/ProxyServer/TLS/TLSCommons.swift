@@ -1,12 +1,28 @@
 internal import Synchronization
 package import TLS
 
-/// What TLS keeps for the life of the process, across reloads: caches of sessions by name, and the keys of tickets.
+/// What TLS keeps for the life of the process, across reloads: caches of sessions by name, OCSP
+/// responses, the keys of tickets, and what early data was taken.
 package final class TLSCommons: Sendable {
     package let ticketKeys = TLSTicketKeys()
+    package let earlyData = EarlyDataRegister()
     private let caches = Mutex<[String: TLSSessionCache]>([:])
 
+    private let staples = Mutex<[[UInt8]: WeakStaple]>([:])
+
+    private struct WeakStaple { weak var staple: TLSStaple? }
+
     package init() {}
+
+    /// The staple that stands for `staple`, if some configuration still has one, with the response that it has got.
+    func shared(_ staple: TLSStaple) -> TLSStaple {
+        staples.withLock { staples in
+            if let known = staples[staple.identifier]?.staple { return known }
+            staples = staples.filter { $0.value.staple != nil }
+            staples[staple.identifier] = WeakStaple(staple: staple)
+            return staple
+        }
+    }
 
     /// The cache of that name, of that size from now on.
     func cache(named name: String, size: Int) -> TLSSessionCache {

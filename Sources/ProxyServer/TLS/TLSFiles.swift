@@ -77,3 +77,24 @@ struct TLSFiles {
 extension TLSVersions {
     init(_ protocols: TLSProtocols) { self.init(rawValue: protocols.rawValue) }
 }
+
+extension TLSSource {
+    /// What stands for it once the values of variables are known.
+    func rendered(by rendering: (Template) -> [UInt8]) -> TLSSource {
+        guard case .template(let template, let directory) = contents else { return self }
+        let value = rendering(template)
+        let data = Array("data:".utf8)
+        var result = self
+        if value.starts(with: data) {
+            result.contents = .data(Array(value[data.count...]))
+        } else {
+            let path = String(decoding: value, as: UTF8.self)
+            result.contents = .file(
+                path.isEmpty || path.hasPrefix("/") || directory.isEmpty ? path : directory + "/" + path)
+        }
+        return result
+    }
+
+    /// A file without a name: nothing is meant.
+    var isEmpty: Bool { contents == .file("") }
+}

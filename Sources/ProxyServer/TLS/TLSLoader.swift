@@ -32,14 +32,6 @@ struct TLSLoader {
         for listener in configuration.listeners {
             for server in listener.servers where seen.insert(ObjectIdentifier(server)).inserted {
                 guard server.tls.isUsable else { continue }
-                if server.tls.stapling, server.tls.staplingFile == nil {
-                    diagnostics.append(
-                        ConfigDiagnostic(
-                            severity: .warning, position: server.tls.certificates.first?.position,
-                            directive: "ssl_stapling",
-                            message:
-                                "no OCSP response is sent, as none is fetched: ssl_stapling_file is needed"))
-                }
                 do throws(ConfigDiagnostic) {
                     servers[ObjectIdentifier(server)] = try makeServer(server)
                 } catch {
@@ -74,7 +66,7 @@ struct TLSLoader {
 
     // MARK: Servers
 
-    private func makeServer(_ server: VirtualServer) throws(ConfigDiagnostic) -> TLSServer {
+    private mutating func makeServer(_ server: VirtualServer) throws(ConfigDiagnostic) -> TLSServer {
         let settings = server.tls
         let context = try makeContext(.server)
         context.allow(TLSVersions(settings.protocols))
@@ -83,7 +75,7 @@ struct TLSLoader {
             speaksHTTP2(server) ? [HTTP2Preface.applicationProtocol, Self.http1] : [Self.http1])
         if settings.rejectsHandshakes { context.rejectHandshakes() }
         let passwords = try TLSFiles.passwords(settings.passwordFile)
-        let (late, digests) = try loadIdentities(settings, into: context, passwords)
+        let (late, identities) = try loadIdentities(settings, into: context, passwords)
         try loadAuthorities(settings, into: context)
         try TLSFiles.apply(
             settings.ciphers ?? TLSWord(Self.defaultCiphers, directive: "ssl_ciphers", position: Self.nowhere)
@@ -99,11 +91,9 @@ struct TLSLoader {
                 try context.setParameters(text)
             }
         }
-        try loadSessions(server, into: context, digests)
-        if settings.stapling, let file = settings.staplingFile {
-            try TLSFiles.apply(file, "OCSP response") { bytes throws(TLSError) in try context.setStaple(bytes)
-            }
-        }
+        try loadSessions(server, into: context, identities.flatMap(\.identity.digest))
+        if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
+        if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
     }
@@ -154,9 +144,11 @@ struct TLSLoader {
 
     private func loadIdentities(
         _ settings: ServerTLSSettings, into context: TLSContext, _ passwords: [[UInt8]]
-    ) throws(ConfigDiagnostic) -> (late: [(certificate: TLSSource, key: TLSSource)], digests: [UInt8]) {
-        var late: [(certificate: TLSSource, key: TLSSource)] = []
-        var digests: [UInt8] = []
+    ) throws(ConfigDiagnostic) -> (
+        late: [LateIdentity], identities: [(source: TLSSource, identity: TLSIdentity)]
+    ) {
+        var late: [LateIdentity] = []
+        var identities: [(source: TLSSource, identity: TLSIdentity)] = []
         for (index, certificate) in settings.certificates.enumerated() {
             guard settings.keys.indices.contains(index) else {
                 throw TLSFiles.diagnostic(
@@ -169,7 +161,7 @@ struct TLSLoader {
                 continue
             }
             let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
-            digests += identity.digest
+            identities.append((certificate, identity))
             do throws(TLSError) {
                 try context.use(identity)
             } catch {
@@ -178,7 +170,36 @@ struct TLSLoader {
             }
         }
         if !late.isEmpty || settings.asksScripts { context.askForIdentity() }
-        return (late, digests)
+        return (late, identities)
+    }
+
+    private mutating func loadStaples(
+        _ settings: ServerTLSSettings, into context: TLSContext,
+        _ identities: [(source: TLSSource, identity: TLSIdentity)]
+    ) throws(ConfigDiagnostic) {
+        if let file = settings.staplingFile {
+            return try TLSFiles.apply(file, "OCSP response") { bytes throws(TLSError) in
+                try context.setStaple(bytes)
+            }
+        }
+        var trusted: [[UInt8]] = []
+        for file in [settings.trustedCertificate, settings.clientCertificate] {
+            if let file { trusted.append(try TLSFiles.read(file, "trusted certificate")) }
+        }
+        for (source, identity) in identities {
+            do throws(TLSError) {
+                let staple = try TLSStaple(
+                    identity, name: source.name, responder: settings.staplingResponder?.text,
+                    trusted: trusted, verifies: settings.verifiesStaple)
+                context.setStaple(commons.shared(staple), for: identity)
+            } catch {
+                let reason = error.details.isEmpty ? error.reason : "\(error)"
+                diagnostics.append(
+                    ConfigDiagnostic(
+                        severity: .warning, position: source.position, directive: "ssl_stapling",
+                        message: "ignored, \(reason), for certificate \"\(source.name)\""))
+            }
+        }
     }
 
     private func loadAuthorities(
@@ -284,19 +305,25 @@ struct TLSLoader {
         if let ciphers = settings.ciphers {
             try TLSFiles.apply(ciphers) { list throws(TLSError) in try context.setCiphers(list) }
         }
+        var late: LateIdentity?
+        var passwords: [[UInt8]] = []
         if let certificate = settings.certificate {
             guard let key = settings.key else {
                 throw TLSFiles.diagnostic(
                     certificate,
                     "no \"proxy_ssl_certificate_key\" is defined for certificate \"\(certificate.name)\"")
             }
-            let passwords = try TLSFiles.passwords(settings.passwordFile)
-            let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
-            do throws(TLSError) {
-                try context.use(identity)
-            } catch {
-                throw TLSFiles.diagnostic(
-                    key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
+            passwords = try TLSFiles.passwords(settings.passwordFile)
+            if certificate.hasVariables || key.hasVariables {
+                late = (certificate, key)
+            } else {
+                let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+                do throws(TLSError) {
+                    try context.use(identity)
+                } catch {
+                    throw TLSFiles.diagnostic(
+                        key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
+                }
             }
         }
         if settings.verifies {
@@ -316,13 +343,13 @@ struct TLSLoader {
             }
         }
         try TLSFiles.apply(settings.commands, to: context)
-        return TLSUpstream(settings, context)
+        return TLSUpstream(settings, context, lateIdentity: late, passwords: passwords)
     }
 }
 
 extension Listener {
     /// Each once, the default server first.
-    fileprivate var servers: [VirtualServer] {
+    var servers: [VirtualServer] {
         var seen: Set<ObjectIdentifier> = []
         let all =
             [defaultServer] + names.exact.values + names.leadingWildcards.values

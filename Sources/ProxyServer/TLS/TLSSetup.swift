@@ -27,17 +27,20 @@ package final class TLSSetup: Sendable {
     func upstream(_ settings: ProxyTLSSettings) -> TLSUpstream? { upstreams[settings] }
 }
 
+/// A certificate and its key, of which one has variables in its name.
+typealias LateIdentity = (certificate: TLSSource, key: TLSSource)
+
 /// A server's side of TLS.
 final class TLSServer: Sendable {
     let server: VirtualServer
     let context: TLSContext
     /// Pairs with variables, to be read in each handshake.
-    let lateIdentities: [(certificate: TLSSource, key: TLSSource)]
+    let lateIdentities: [LateIdentity]
     let passwords: [[UInt8]]
 
     init(
         _ server: VirtualServer, _ context: TLSContext,
-        lateIdentities: [(certificate: TLSSource, key: TLSSource)], passwords: [[UInt8]]
+        lateIdentities: [LateIdentity], passwords: [[UInt8]]
     ) {
         self.server = server
         self.context = context
@@ -50,6 +53,8 @@ final class TLSServer: Sendable {
 final class TLSListener: Sendable {
     let name: String
     let defaultServer: TLSServer
+    /// Some of its servers do.
+    let takesEarlyData: Bool
     private let names: ServerNameTable
     private let servers: [ObjectIdentifier: TLSServer]
 
@@ -58,6 +63,7 @@ final class TLSListener: Sendable {
         names = listener.names
         self.defaultServer = defaultServer
         self.servers = servers
+        takesEarlyData = listener.servers.contains { $0.tls.takesEarlyData }
     }
 
     /// The server of that name, in lower case, and the one whose certificate it has.
@@ -71,9 +77,17 @@ final class TLSListener: Sendable {
 final class TLSUpstream: Sendable {
     let settings: ProxyTLSSettings
     let context: TLSContext
+    /// With variables, to be read when a connection is made.
+    let lateIdentity: LateIdentity?
+    let passwords: [[UInt8]]
 
-    init(_ settings: ProxyTLSSettings, _ context: TLSContext) {
+    init(
+        _ settings: ProxyTLSSettings, _ context: TLSContext, lateIdentity: LateIdentity? = nil,
+        passwords: [[UInt8]] = []
+    ) {
         self.settings = settings
         self.context = context
+        self.lateIdentity = lateIdentity
+        self.passwords = passwords
     }
 }

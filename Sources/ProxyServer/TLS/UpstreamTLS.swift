@@ -7,10 +7,14 @@ struct TLSTarget: Equatable {
     let upstream: TLSUpstream
     /// What is sent, and what certificates are checked for, without a port.
     let name: String
+    /// What is shown in place of the settings' own certificate, whose name has variables.
+    let identity: TLSIdentity?
     /// The last session with the target; `nil` where sessions are not resumed.
     let resumption: TLSResumption?
 
-    static func == (a: TLSTarget, b: TLSTarget) -> Bool { a.upstream === b.upstream && a.name == b.name }
+    static func == (a: TLSTarget, b: TLSTarget) -> Bool {
+        a.upstream === b.upstream && a.name == b.name && a.identity === b.identity
+    }
 }
 
 /// TLS on one connection to a server.
@@ -25,27 +29,37 @@ final class UpstreamTLS {
     let target: TLSTarget
     let transport: TLSTransport
     private var session: TLSSession { transport.session }
+    private let statistics: HandshakeStatistics
+    private let loop: EventLoop
+    private let beganAt: Int64
+    private var isEstablished = false
 
     /// - Parameters:
     ///   - target: whom to speak with.
     ///   - channel: whose connection is made, and whose transport this becomes.
-    ///   - scratch: the worker's.
+    ///   - worker: whose connection it is.
     ///   - protocols: what to offer by ALPN; with none, ALPN is not used.
-    /// - Throws: when OpenSSL is out of memory.
+    /// - Throws: when OpenSSL is out of memory, or the certificate is not that of its key.
     init(
-        _ target: TLSTarget, on channel: StreamChannel, scratch: TLSScratch,
+        _ target: TLSTarget, on channel: StreamChannel, of worker: Worker,
         speaking protocols: [[UInt8]] = []
     ) throws(TLSError) {
         self.target = target
+        statistics = worker.statistics.upstreamHandshakes
+        loop = worker.loop
+        beganAt = worker.loop.now
         // RFC 6066 §3: an address is no host name.
         let isAddress = SocketAddress(numericHost: target.name, port: 0) != nil
         let sendsName = target.upstream.settings.sendsServerName && !isAddress && !target.name.isEmpty
         let session = try TLSSession(
-            client: target.upstream.context, descriptor: channel.descriptor, scratch: scratch,
+            client: target.upstream.context, descriptor: channel.descriptor, scratch: worker.tlsScratch,
             name: sendsName ? target.name : nil, resumption: target.resumption, protocols: protocols)
+        if let identity = target.identity { try session.use(identity) }
         transport = TLSTransport(session, on: channel)
         channel.transport = transport
     }
+
+    deinit { if !isEstablished { statistics.failed.add() } }
 
     /// What ALPN chose; empty for nothing.
     var applicationProtocol: [UInt8] { session.applicationProtocol }
@@ -58,6 +72,8 @@ final class UpstreamTLS {
                 target.resumption?.forget()
                 return .failed(fault)
             }
+            isEstablished = true
+            statistics.established(isResumed: session.isResumed, milliseconds: loop.now - beganAt)
             return .established
         case .wantsRead, .wantsIdentity: return .wantsRead
         case .failed(let error):

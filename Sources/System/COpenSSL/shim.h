@@ -16,6 +16,7 @@ static const uint64_t sy_op_no_compression = SSL_OP_NO_COMPRESSION;
 static const uint64_t sy_op_no_renegotiation = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t sy_op_prefer_server = SSL_OP_CIPHER_SERVER_PREFERENCE;
 static const uint64_t sy_op_ignore_end = SSL_OP_IGNORE_UNEXPECTED_EOF;
+static const uint64_t sy_op_no_anti_replay = SSL_OP_NO_ANTI_REPLAY;
 static const uint64_t sy_op_single_dh = SSL_OP_SINGLE_DH_USE;
 static const uint64_t sy_op_no_versions[] = {
     SSL_OP_NO_SSLv3, SSL_OP_NO_TLSv1, SSL_OP_NO_TLSv1_1, SSL_OP_NO_TLSv1_2, SSL_OP_NO_TLSv1_3};

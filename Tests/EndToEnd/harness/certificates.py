@@ -46,8 +46,10 @@ class Authority(Certificate):
             "req", "-x509", "-new", "-key", self.key, "-subj", f"/O=Test/CN={name}", "-days", 30, "-out", self.path,
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, *names, kind="rsa", days=10, subject=None, bits=2048, password=None):
-        """A certificate for `names`: hosts, addresses. Of a client with `subject` alone."""
+    def issue(self, *names, kind="rsa", days=10, subject=None, bits=2048, password=None, extensions=""):
+        """A certificate for `names`: hosts, addresses. Of a client with `subject` alone.
+
+        `extensions` are lines of OpenSSL's, besides."""
         self.made += 1
         base = self.directory / f"{self.path.stem}-{self.made}"
         made = Certificate(f"{base}.crt", f"{base}.key")
@@ -55,7 +57,7 @@ class Authority(Certificate):
         signing = ["-passin", f"pass:{password}"] if password else []
         openssl(
             "req", "-new", "-key", made.key, *signing, "-subj", subject or f"/CN={names[0]}", "-out", f"{base}.csr")
-        extensions = "basicConstraints=CA:FALSE\n"
+        extensions += "\nbasicConstraints=CA:FALSE\n"
         if names:
             kinds = [("IP" if name.replace(".", "").isdigit() else "DNS") + ":" + name for name in names]
             extensions += "subjectAltName=" + ",".join(kinds) + "\n"
