@@ -50,6 +50,7 @@ package final class Interpreter: ScriptEngine {
     var injectionDepth = 0
     /// Open tunnels by their tags.
     var tagged: [[UInt8]: [ObjectHandle]] = [:]
+    var cleaning = Cleaning()
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
     package var openFlows: Int { flows.count - idleFlows.count }
@@ -119,6 +120,8 @@ package final class Interpreter: ScriptEngine {
     package var memory: Int { unsafe sy_vm_memory(vm) }
     package var coroutines: Int { Int(unsafe sy_vm_coroutines(vm)) }
     package func collectGarbage() { unsafe sy_vm_collect(vm) }
+    /// A small step; returns whether it was the last of a round.
+    func collectSome() -> Bool { unsafe sy_vm_collect_some(vm) }
     package var timerCount: Int { timers.count }
 
     /// Watches the calling thread, on which this and other interpreters run, so that no hook runs for too long.
@@ -240,6 +243,7 @@ package final class Interpreter: ScriptEngine {
     var mainStack: LuaStack { main }
 
     private func resume(_ index: Int, _ arguments: Int) -> CallOutcome {
+        noteUse()
         var results: Int32 = 0
         let status = unsafe sy_vm_resume(
             vm, Int32(index), Int32(arguments), Int32(calls[index].script), &results)
@@ -353,6 +357,7 @@ package final class Interpreter: ScriptEngine {
     /// Runs what was to run by now.
     package func timePassed() {
         let now = host.clock.now.monotonic
+        if now >= cleaning.time { clean(now) }
         // Bounded by what is due now: a timer of 0 that renews itself does not keep the loop.
         var left = timers.count
         while left > 0, let (id, purpose) = timers.pop(now: now) {
@@ -368,6 +373,7 @@ package final class Interpreter: ScriptEngine {
             }
         }
         if let next = timers.next { host.setAlarm(at: max(next, now + 1)) }
+        if cleaning.time != .max { host.setAlarm(at: cleaning.time) }
     }
 
     func addTimer(after milliseconds: Int64, _ purpose: ScriptTimers.Purpose) -> ScriptTimers.ID {

@@ -107,6 +107,25 @@ struct InterpreterTests {
         #expect(fixture.interpreter.memory < 4 << 20)
     }
 
+    @Test("garbage is collected once no hook has run for a while")
+    func cleaning() throws {
+        let fixture = try ScriptFixture(.request, "local t = {} for i = 1, 2000 do t[i] = { tostring(i) } end")
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        fixture.interpreter.collectGarbage()
+        let least = fixture.interpreter.memory
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        #expect(fixture.interpreter.memory > least + 50_000)
+        // Not while hooks run.
+        for _ in 0..<10 {
+            fixture.advance(milliseconds: 100)
+            guard case .proceed = fixture.run() else { throw Unexpected() }
+        }
+        #expect(fixture.interpreter.memory > least + 50_000)
+        for _ in 0..<2000 where fixture.interpreter.cleaning.time != .max { fixture.advance(milliseconds: 1) }
+        #expect(fixture.interpreter.memory < least + 5000)
+        #expect(fixture.interpreter.cleaning.time == .max)
+    }
+
     @Test("an object that outlives its exchange says so")
     func stale() throws {
         let fixture = try ScriptFixture(

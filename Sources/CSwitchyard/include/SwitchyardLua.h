@@ -53,6 +53,8 @@ size_t sy_vm_memory(const sy_vm *vm);
 int sy_vm_coroutines(const sy_vm *vm);
 /// Collects garbage in full.
 void sy_vm_collect(sy_vm *vm);
+/// Collects a little of it, which takes some ten microseconds. Returns whether that was the end of a round.
+bool sy_vm_collect_some(sy_vm *vm);
 /// The main state: for setting up, not for running scripts.
 sy_lua *sy_vm_main(sy_vm *vm);
 /// Where `require` of scripts looks, as Lua's package.path.
