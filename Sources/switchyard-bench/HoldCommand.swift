@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import EventLoop
-internal import Glibc
 
 struct HoldCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -9,7 +8,7 @@ struct HoldCommand: ParsableCommand {
         discussion: """
             Prints `ready` when all are open and their first round trips are done, and after the line (or the end \
             of the input) closes them and prints, for example:
-            {"tunnels":2000,"errors":0,"seconds":3.120000,"p50_us":0.0,"p99_us":0.0}
+            {"tunnels":2000,"errors":0,"seconds":3.120000,"p50_us":0.0,"p99_us":0.0,"p999_us":0.0}
             """)
 
     @Option(help: "Where to connect: address:port, [IPv6]:port or unix:path.")
@@ -49,26 +48,11 @@ struct HoldCommand: ParsableCommand {
         run.turn { tunnels.settled == connections }
         if run.errors == 0, tunnels.settled == connections {
             Output.line("ready")
-            try waitForLine(run)
+            try run.turnUntilLine()
         }
         tunnels.close()
         run.turn { run.isComplete }
         try run.report("tunnels")
-    }
-
-    /// The loop goes on while a thread waits, so that pings are answered and ends are seen.
-    private func waitForLine(_ run: BenchRun) throws {
-        final class Flag: @unchecked Sendable {
-            // Touched on the loop's thread only.
-            var isSet = false
-        }
-        let line = Flag()
-        let poster = run.loop.poster
-        _ = try Threads.start(name: "stdin") {
-            _ = readLine()
-            poster.post { line.isSet = true }
-        }
-        run.turn { line.isSet }
     }
 }
 
