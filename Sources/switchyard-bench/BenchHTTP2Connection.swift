@@ -65,13 +65,15 @@ final class BenchHTTP2Connection: StreamChannel {
                 let failure = session.receive(loop.received(count), now: loop.now)
                 deliver()
                 if let failure { return finish("HTTP/2: \(failure)") }
-            case .wouldBlock: return
+            case .wouldBlock: break
             case .end: return finish("the connection was closed")
             case .failed(let error): return finish(SystemError("read", code: error).description)
             }
         }
+        flush()
     }
 
+    /// Tells streams what came, and those that wait whether they can begin.
     private func deliver() {
         isDelivering = true
         if !waiting.isEmpty, session.hasPeerSettings {
@@ -87,25 +89,27 @@ final class BenchHTTP2Connection: StreamChannel {
         }
         session.deliverChanges()
         isDelivering = false
-        flush()
     }
 
-    /// Sends what streams have to send, unless that is about to be done anyway.
-    func flush() {
+    /// A stream has something to send. That is done when its channel is through with what it does: it may be told of room
+    /// by then, but not while it writes.
+    func flushSoon() {
         guard isConnected, isOpen, !isDelivering else { return }
+        mayRead = true
+        scheduleRead()
+    }
+
+    private func flush() {
+        guard isConnected, isOpen else { return }
         while isDrained, session.wantsToSend {
             var output: [UInt8] = []
             let isWell = session.send(to: &output, limit: Self.outputSize)
             send(output)
             guard isWell else { return finish("HTTP/2 failed") }
-            if output.isEmpty { break }
+            guard isDrained, isOpen, !output.isEmpty else { return }
+            session.outputWasTaken()
+            deliver()
         }
-        guard isDrained, isOpen else { return }
-        isDelivering = true
-        session.outputWasTaken()
-        session.deliverChanges()
-        isDelivering = false
-        if isDrained, session.wantsToSend { flush() }
     }
 
     override func drained() { flush() }

@@ -21,7 +21,7 @@ final class BenchHTTP2Transport: StreamTransport, HTTP2StreamOwner {
 
     func request(fields: [UInt8]) {
         stream?.send(connection.request(fields: fields), isFinal: true)
-        connection.flush()
+        connection.flushSoon()
     }
 
     /// The head of the answer as over HTTP/1.1, once it is there.
@@ -46,7 +46,7 @@ final class BenchHTTP2Transport: StreamTransport, HTTP2StreamOwner {
         let count = stream.read(into: &buffer, at: 0, limit: buffer.count)
         if count > 0 {
             // The peer's window may have opened.
-            connection.flush()
+            connection.flushSoon()
             return count
         }
         if stream.sawEnd { return 0 }
@@ -58,18 +58,18 @@ final class BenchHTTP2Transport: StreamTransport, HTTP2StreamOwner {
         var taken = max(0, stream.send(first))
         if taken == first.count, second.count > 0 { taken += max(0, stream.send(second)) }
         if taken == first.count + second.count, third.count > 0 { taken += max(0, stream.send(third)) }
-        connection.flush()
+        connection.flushSoon()
         return taken == 0 ? -Int(EAGAIN) : taken
     }
 
     override func shutdownWrite() {
         stream?.endSending()
-        connection.flush()
+        connection.flushSoon()
     }
 
     override func close(withReset: Bool) {
         channel = nil
         stream?.abandon(.cancel)
-        connection.flush()
+        connection.flushSoon()
     }
 }

@@ -91,7 +91,10 @@ class BenchWebSocket: StreamChannel {
     // MARK: Events
 
     /// The connection to have a stream of is there.
-    final func requestStream() { http2?.request(fields: openingFields()) }
+    final func requestStream() {
+        http2?.request(fields: openingFields())
+        mayWrite = true
+    }
 
     /// Nothing comes of the stream.
     final func streamFailed(_ reason: String) { finish(reason) }
@@ -122,15 +125,16 @@ class BenchWebSocket: StreamChannel {
     }
 
     private func sendOpening() {
-        key = String(decoding: Base64.encode((0..<16).map { _ in UInt8.random(in: 0...255) }), as: UTF8.self)
         let request =
             "GET \(load.path) HTTP/1.1\r\nHost: \(load.host)\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + "Sec-WebSocket-Key: \(key)\r\n"
         send(Array(request.utf8) + openingFields())
     }
 
+    /// Over HTTP/2 no key is wanted (RFC 8441 §5), but Envoy, for one, has none for its backend without.
     private func openingFields() -> [UInt8] {
-        Array("Sec-WebSocket-Version: 13\r\n\(load.extensions)\r\n".utf8)
+        key = String(decoding: Base64.encode((0..<16).map { _ in UInt8.random(in: 0...255) }), as: UTF8.self)
+        return Array(
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(key)\r\n\(load.extensions)\r\n".utf8)
     }
 
     final override func writeFailed(_ error: Int32) { finish(SystemError("send", code: error).description) }
