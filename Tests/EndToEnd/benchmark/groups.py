@@ -223,7 +223,7 @@ def all_groups(directory, tunnels):
             *plain(many, kinds=quick),
             Contender("ping", "switchyard", replace(many, extra={"switchyard": PINGS})),
             Contender("hook", "switchyard", replace(many, extra={"switchyard": MESSAGE_HOOK}))],
-            [Memory(number) for number in tunnels], rounds=1, bars=[
+            [Memory(number, only=() if number == min(tunnels) else quick) for number in tunnels], rounds=1, bars=[
                 bars.Level(), bars.Most("switchyard", 1024), bars.Most("ping", 1024), bars.Most("hook", 1536)],
             note="Growth of the process's private pages."),
         Group("tls", "Memory of idle tunnels over TLS", plain(

@@ -37,6 +37,6 @@ def describe(kinds):
         ("memory", f"{int(memory) >> 20} GB" if memory.isdigit() else memory),
         ("kernel", f"{platform.system()} {platform.release()}"),
         ("system", first(r'^PRETTY_NAME="(.*)"', "/etc/os-release"))]
-    lines += [(kind, peers.version(kind)) for kind in kinds]
-    lines += [("commit", commit()), ("date", datetime.date.today().isoformat())]
+    lines += [(kind, peers.version(kind)) for kind in kinds if kind != "switchyard"]
+    lines += [("switchyard", f"commit {commit()}"), ("date", datetime.date.today().isoformat())]
     return lines

@@ -54,7 +54,7 @@ def binary(kind):
 
 def version(kind):
     """What the program says of its version, in a few words."""
-    arguments = {"switchyard": "--version", "nginx": "-v", "haproxy": "-v", "caddy": "version", "envoy": "--version"}
+    arguments = {"nginx": "-v", "haproxy": "-v", "caddy": "version", "envoy": "--version"}
     result = subprocess.run([binary(kind), arguments[kind]], capture_output=True, text=True, timeout=20)
     found = re.search(r"\d+\.\d+\.\d+[\w.+-]*", result.stdout + result.stderr)
     return found[0] if found else "unknown"

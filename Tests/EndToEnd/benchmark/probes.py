@@ -42,15 +42,16 @@ class Generator:
             raise SystemExit(f"bench: {' '.join(arguments)}: {result.stdout}{result.stderr}")
         return json.loads(result.stdout)
 
-    def messages(self, arguments, measured):
-        """Has messages sent on WebSockets. Gives what `measured` gives when these are open, and when all messages have
-        returned."""
-        running = self.start([*arguments, "--stepwise"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    def steps(self, arguments, measured, pause=0.0):
+        """Runs a load that stops when its connections are open, and when its messages have returned: gives what `measured`
+        gives in both."""
+        running = self.start(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         found = []
         for word in ("ready", "done"):
             line = running.stdout.readline()
             if line != word + "\n":
                 raise SystemExit(f"bench: {' '.join(arguments)}: {line}{running.communicate()[1]}")
+            time.sleep(pause)
             found.append(measured())
             running.stdin.write("\n")
             running.stdin.flush()
@@ -103,7 +104,8 @@ class Load(Probe):
         command = self.command(proxy.port, count)
         if command[0] == "ws":
             # Opening and closing is measured in rows of its own.
-            before, after = bench.generator.messages(command, lambda: process.cpu_nanoseconds(proxy.worker_pids))
+            before, after = bench.generator.steps(
+                [*command, "--stepwise"], lambda: process.cpu_nanoseconds(proxy.worker_pids))
         else:
             before = process.cpu_nanoseconds(proxy.worker_pids)
             bench.generator.run(command)
@@ -205,31 +207,18 @@ class Memory(Probe):
         return [Row(f"idle tunnel of {self.tunnels}, {when}", "bytes") for when in ("fresh", "after traffic")]
 
     def measure(self, bench, name):
-        return [self.bytes_per_tunnel(bench, name, first) for first in (0, 5)]
-
-    def bytes_per_tunnel(self, bench, name, first):
         with bench.start(name) as proxy:
-            # What is set up once, with the first tunnel, is no tunnel's.
-            hold = ["hold", f"--connect=127.0.0.1:{proxy.port}", f"--messages-first={first}", "--size=16384",
-                    "--timeout=120", *self.options]
-            self.hold(bench, [*hold, "--connections=1"], lambda: None)
-            before = process.private_bytes(proxy.worker_pids)
-            after = self.hold(
-                bench, [*hold, f"--connections={self.tunnels}"], lambda: process.private_bytes(proxy.worker_pids))
-            return (after - before) / self.tunnels
+            hold = ["hold", f"--connect=127.0.0.1:{proxy.port}", "--messages-then=5", "--size=16384", "--timeout=120",
+                    *self.options]
 
-    def hold(self, bench, arguments, measured):
-        running = bench.generator.start(arguments, stdin=subprocess.PIPE)
-        try:
-            line = running.stdout.readline()
-            if line != "ready\n":
-                raise SystemExit(f"bench: {' '.join(arguments)}: {line}")
-            time.sleep(0.5)
-            return measured()
-        finally:
-            running.communicate("\n", timeout=150)
-            if running.returncode != 0:
-                raise SystemExit(f"bench: {' '.join(arguments)} ended with {running.returncode}")
+            def held(tunnels):
+                return bench.generator.steps(
+                    [*hold, f"--connections={tunnels}"], lambda: process.private_bytes(proxy.worker_pids), pause=0.5)
+
+            # What is set up once, with the first tunnel, is no tunnel's.
+            held(1)
+            before = process.private_bytes(proxy.worker_pids)
+            return [(after - before) / self.tunnels for after in held(self.tunnels)]
 
 
 @dataclass

@@ -29,8 +29,12 @@ def ratio(result):
     return f"{found.median:.2f}{between} of {result.best_peer()}"
 
 
+def columns_of(results):
+    return list(dict.fromkeys(name for result in results for name in result.columns))
+
+
 def print_group(group, results):
-    names = list(results[0].columns)
+    names = columns_of(results)
     widths = [max(14, len(name) + 2) for name in names]
     print(f"\n{group.title}")
     unit = None
@@ -38,9 +42,9 @@ def print_group(group, results):
         if result.row.unit != unit:
             unit = result.row.unit
             print(f"{unit:44}" + "".join(f"{name:>{width}}" for name, width in zip(names, widths))
-                  + f"  ratio to the best peer")
+                  + "  ratio to the best peer")
         print(f"{result.row.name:44}"
-              + "".join(f"{spread(result.spread(name)):>{width}}" for name, width in zip(names, widths))
+              + "".join(f"{spread(result.spread(name)) if name in result.columns else '':>{width}}" for name, width in zip(names, widths))
               + f"  {ratio(result)}", flush=True)
 
 
@@ -72,11 +76,12 @@ def markdown(results, said, machine, how, chart):
 
 
 def markdown_group(rows):
-    group, names = rows[0].group, list(rows[0].columns)
+    group, names = rows[0].group, columns_of(rows)
     lines = ["", f"## {group.title}", ""]
     if group.note:
         lines += [group.note, ""]
     lines += ["| | unit | " + " | ".join(names) + " | ratio to the best peer |", "|---|---|" + "---|" * (len(names) + 1)]
     return lines + [
-        f"| {result.row.name} | {result.row.unit} | " + " | ".join(cell(result.spread(name)) for name in names)
+        f"| {result.row.name} | {result.row.unit} | " + " | ".join(
+            cell(result.spread(name)) if name in result.columns else "" for name in names)
         + f" | {ratio(result)} |" for result in rows]

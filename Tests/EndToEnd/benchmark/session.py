@@ -49,18 +49,21 @@ class Session:
 
     def measure(self, probes, rounds):
         """The results of all probes, in the order of their rows."""
-        names = list(self.contenders)
         taken = {}
         for number in range(rounds):
             for index, probe in enumerate(probes):
+                names = self.names(probe)
                 for name in names if number % 2 == 0 else names[::-1]:
                     values = probe.measure(self, name)
                     for at, value in enumerate(values):
                         taken.setdefault((index, at), {}).setdefault(name, []).append(value)
             print(f"bench: {self.group.title}: round {number + 1} of {rounds} done", file=sys.stderr)
         return [
-            Result(self.group, row, {name: taken[index, at][name] for name in names})
-            for index, probe in enumerate(probes) for at, row in enumerate(probe.rows)]
+            Result(self.group, row, {name: taken[index, at][name] for name in self.names(probe)})
+            for index, probe in enumerate(probes) for at, row in enumerate(probe.rows) if (index, at) in taken]
+
+    def names(self, probe):
+        return [name for name in self.contenders if not probe.only or name in probe.only]
 
     def stop(self):
         for proxy in self.running.values():
