@@ -10,5 +10,7 @@ struct Bench: ParsableCommand {
             that come and go with `open`, or idle tunnels with `hold`. Each load prints one line of JSON and ends with a status other than 0 when \
             anything went wrong.
             """,
-        subcommands: [BackendCommand.self, HTTPCommand.self, WebSocketCommand.self, OpenCommand.self, HoldCommand.self])
+        subcommands: [
+            BackendCommand.self, HTTPCommand.self, WebSocketCommand.self, OpenCommand.self, HoldCommand.self,
+        ])
 }

@@ -78,7 +78,8 @@ struct WebSocketCommand: ParsableCommand {
         var sockets: [MessageSocket] = []
         for number in 0..<min(connections, messages) {
             if http2, number % streams == 0 { carriers.append(try BenchHTTP2Connection(load: load)) }
-            sockets.append(try MessageSocket(load: load, over: carriers.last, startsAtOnce: rate == nil && !stepwise))
+            sockets.append(
+                try MessageSocket(load: load, over: carriers.last, startsAtOnce: rate == nil && !stepwise))
         }
         if rate != nil || stepwise { run.turn { sockets.allSatisfy { $0.state != .opening } } }
         if stepwise, run.errors == 0 {

@@ -33,7 +33,9 @@ final class WebSocketLoad {
             ? Self.text(ofLength: size) : (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
         var content = payload
         let pool = DeflatePool()
-        if deflates, let deflater = WebSocketDeflater(windowBits: 15, keepsContext: false, level: 6, pool: pool) {
+        if deflates,
+            let deflater = WebSocketDeflater(windowBits: 15, keepsContext: false, level: 6, pool: pool)
+        {
             let text = content
             content = []
             deflater.append(message: text.span, to: &content)

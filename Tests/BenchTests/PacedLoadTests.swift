@@ -5,7 +5,8 @@ import Testing
 
 @Suite("Loads at a fixed rate, in steps and compressed", .timeLimit(.minutes(1)))
 struct PacedLoadTests {
-    @Test("times of a rate are spread over its seconds", arguments: [(1, 1000), (3, 333), (1000, 1), (2500, 0)])
+    @Test(
+        "times of a rate are spread over its seconds", arguments: [(1, 1000), (3, 333), (1000, 1), (2500, 0)])
     func times(rate: Int64, second: Int64) {
         #expect(Pacer.time(ofNumber: 0, rate: rate) == 0)
         #expect(Pacer.time(ofNumber: 1, rate: rate) == second)
@@ -73,7 +74,8 @@ struct PacedLoadTests {
         #expect(run.errors == 10)
     }
 
-    @Test("compressed messages return as they were", arguments: [(0, 1), (128, 3), (70_000, 2), (300_000, 1)])
+    @Test(
+        "compressed messages return as they were", arguments: [(0, 1), (128, 3), (70_000, 2), (300_000, 1)])
     func deflated(size: Int, inFlight: Int) throws {
         let run = try BenchRun(total: 30, timeout: 50)
         let (listener, endpoint) = try startBackend(run)
