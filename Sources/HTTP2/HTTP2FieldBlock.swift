@@ -104,6 +104,8 @@ package struct HTTP2FieldBlock {
     ///
     /// - Parameters:
     ///   - scheme: `http` or `https`.
+    ///   - authority: as in `Host`.
+    ///   - path: the request target.
     ///   - fields: what else there is to say, as lines of HTTP/1.1 with an empty one behind them.
     package mutating func makeWebSocketRequest(
         scheme: [UInt8], authority: [UInt8], path: [UInt8], fields: [UInt8]

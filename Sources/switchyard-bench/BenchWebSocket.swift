@@ -31,7 +31,8 @@ class BenchWebSocket: StreamChannel {
     private let inflater: WebSocketInflater?
     private var message: [UInt8] = []
 
-    /// - Parameter connection: of HTTP/2, to have a stream of; otherwise the WebSocket has a connection of its own.
+    /// Over a stream of `connection`, if there is one; otherwise the WebSocket has a connection of its own.
+    ///
     /// - Throws: the system call that failed.
     init(load: WebSocketLoad, over connection: BenchHTTP2Connection? = nil) throws(SystemError) {
         self.load = load

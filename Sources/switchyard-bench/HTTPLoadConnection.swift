@@ -18,7 +18,7 @@ final class HTTPLoadConnection: StreamChannel {
     /// While its handshake is under way.
     private var handshake: TLSSession?
 
-    /// - Parameter countsFrom: of the request that the connection is opened for, if it is for one.
+    /// `countsFrom` is of the request that the connection is opened for, if it is for one.
     init(load: HTTPLoad, descriptor: Int32, countsFrom: Int64?) {
         self.load = load
         self.countsFrom = countsFrom

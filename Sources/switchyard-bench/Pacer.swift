@@ -12,6 +12,7 @@ final class Pacer: Channel {
     private var start: Int64 = 0
 
     /// - Parameters:
+    ///   - loop: on whose thread it happens.
     ///   - rate: times in a second, 1...1000000.
     ///   - total: times in all.
     ///   - due: is given the nanoseconds of the monotonic clock at which it was due.

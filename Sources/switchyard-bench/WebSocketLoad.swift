@@ -17,7 +17,7 @@ final class WebSocketLoad {
     /// Where messages are compressed, what inflaters of connections borrow from.
     let deflatePool: DeflatePool?
 
-    /// - Parameter deflates: messages are text, compressed without reference to those before. What returns may refer.
+    /// With `deflates`, messages are text, compressed without reference to those before. What returns may refer.
     init(
         run: BenchRun, endpoint: Endpoint, path: String, size: Int, inFlight: Int, tls: BenchTLS? = nil,
         deflates: Bool = false
