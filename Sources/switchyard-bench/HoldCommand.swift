@@ -70,7 +70,7 @@ struct HoldCommand: ParsableCommand {
 /// The tunnels of a run, opened a number at a time.
 final class Tunnels {
     /// Handshakes at a time: no more than a listener's backlog has room for.
-    private static let maxOpening = 128
+    static let maxOpening = 128
 
     let load: WebSocketLoad
     private(set) var roundTrips: Int

@@ -80,6 +80,9 @@ struct WebSocketCommand: ParsableCommand {
             if http2, number % streams == 0 { carriers.append(try BenchHTTP2Connection(load: load)) }
             sockets.append(
                 try MessageSocket(load: load, over: carriers.last, startsAtOnce: rate == nil && !stepwise))
+            // As with `hold`: no more at a time than proxies and backends have room for.
+            guard number % Tunnels.maxOpening == Tunnels.maxOpening - 1 else { continue }
+            run.turn { sockets.allSatisfy { $0.state != .opening } }
         }
         if rate != nil || stepwise { run.turn { sockets.allSatisfy { $0.state != .opening } } }
         if stepwise, run.errors == 0 {

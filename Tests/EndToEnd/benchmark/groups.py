@@ -59,14 +59,14 @@ def http():
         return Load(name, count, ["http", "--headers=10", f"--connections={connections}", *rest], "requests")
 
     return [
-        get("HTTP request, 1 connection", 8000, 1),
+        get("HTTP request, 1 connection", 6000, 1),
         get("HTTP request, 16 connections", 20000, 16),
-        get("HTTP 16 KB, 1 connection", 6000, 1, "--path=/bytes/16384"),
+        get("HTTP 16 KB, 1 connection", 5000, 1, "--path=/bytes/16384"),
         get("HTTP 16 KB, 16 connections", 12000, 16, "--path=/bytes/16384"),
         get("HTTP 1 MB, 1 connection", 300, 1, "--path=/bytes/1048576"),
         get("HTTP 1 MB, 16 connections", 300, 16, "--path=/bytes/1048576"),
-        get("HTTP new connection each, 1 at a time", 4000, 1, "--fresh"),
-        get("HTTP new connection each, 16 at a time", 6000, 16, "--fresh"),
+        get("HTTP new connection each, 1 at a time", 3000, 1, "--fresh"),
+        get("HTTP new connection each, 16 at a time", 5000, 16, "--fresh"),
     ]
 
 
@@ -76,10 +76,10 @@ def websocket():
             "ws", f"--size={size}", f"--in-flight={in_flight}", f"--connections={connections}"])
 
     return [
-        echo("WebSocket 128 B, 1 in flight", 10000, 128),
+        echo("WebSocket 128 B, 1 in flight", 8000, 128),
         echo("WebSocket 128 B, 16 in flight", 150000, 128, in_flight=16),
-        echo("WebSocket 128 B, 64 connections", 40000, 128, connections=64),
-        echo("WebSocket 128 B, 1000 connections", 40000, 128, connections=1000),
+        echo("WebSocket 128 B, 64 connections", 30000, 128, connections=64),
+        echo("WebSocket 128 B, 1000 connections", 30000, 128, connections=1000),
         echo("WebSocket 16 KB, 1 in flight", 5000, 16384),
         echo("WebSocket 16 KB, 16 in flight", 12000, 16384, in_flight=16),
         echo("WebSocket 256 KB, 1 in flight", 500, 262144),

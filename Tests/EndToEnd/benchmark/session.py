@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness import ports
 
 from . import peers, process
-from .probes import Generator
+from .probes import Failed, Generator
 from .results import Result
 
 
@@ -23,6 +23,9 @@ class Session:
         self.generator = Generator(program)
         self.running = {}
         self.started = 0
+        self.round = 0
+        # By the probe's number and the contender's name: why there is no number.
+        self.failures = {}
         self.backend_port = ports.free_port()
         self.backend = subprocess.Popen(
             [program, "backend", f"--listen=127.0.0.1:{self.backend_port}"], stdout=subprocess.DEVNULL,
@@ -51,15 +54,25 @@ class Session:
         """The results of all probes, in the order of their rows."""
         taken = {}
         for number in range(rounds):
+            self.round = number
             for index, probe in enumerate(probes):
                 names = self.names(probe)
                 for name in names if number % 2 == 0 else names[::-1]:
-                    values = probe.measure(self, name)
+                    if (index, name) in self.failures:
+                        continue
+                    try:
+                        values = probe.measure(self, name)
+                    except Failed as failure:
+                        print(f"bench: {probe.rows[0].name}: {name}: {failure}", file=sys.stderr)
+                        self.failures[index, name] = str(failure)
+                        continue
                     for at, value in enumerate(values):
                         taken.setdefault((index, at), {}).setdefault(name, []).append(value)
             print(f"bench: {self.group.title}: round {number + 1} of {rounds} done", file=sys.stderr)
         return [
-            Result(self.group, row, {name: taken[index, at][name] for name in self.names(probe)})
+            Result(self.group, row, {
+                name: taken[index, at][name] for name in self.names(probe)
+                if name in taken[index, at] and (index, name) not in self.failures})
             for index, probe in enumerate(probes) for at, row in enumerate(probe.rows) if (index, at) in taken]
 
     def names(self, probe):
