@@ -59,14 +59,14 @@ def http():
         return Load(name, count, ["http", "--headers=10", f"--connections={connections}", *rest], "requests")
 
     return [
-        get("HTTP request, 1 connection", 6000, 1),
-        get("HTTP request, 16 connections", 20000, 16),
-        get("HTTP 16 KB, 1 connection", 5000, 1, "--path=/bytes/16384"),
-        get("HTTP 16 KB, 16 connections", 12000, 16, "--path=/bytes/16384"),
+        get("HTTP request, 1 connection", 3000, 1),
+        get("HTTP request, 16 connections", 8000, 16),
+        get("HTTP 16 KB, 1 connection", 2500, 1, "--path=/bytes/16384"),
+        get("HTTP 16 KB, 16 connections", 6000, 16, "--path=/bytes/16384"),
         get("HTTP 1 MB, 1 connection", 300, 1, "--path=/bytes/1048576"),
         get("HTTP 1 MB, 16 connections", 300, 16, "--path=/bytes/1048576"),
-        get("HTTP new connection each, 1 at a time", 3000, 1, "--fresh"),
-        get("HTTP new connection each, 16 at a time", 5000, 16, "--fresh"),
+        get("HTTP new connection each, 1 at a time", 1500, 1, "--fresh"),
+        get("HTTP new connection each, 16 at a time", 3500, 16, "--fresh"),
     ]
 
 
@@ -76,11 +76,11 @@ def websocket():
             "ws", f"--size={size}", f"--in-flight={in_flight}", f"--connections={connections}"])
 
     return [
-        echo("WebSocket 128 B, 1 in flight", 8000, 128),
-        echo("WebSocket 128 B, 16 in flight", 150000, 128, in_flight=16),
-        echo("WebSocket 128 B, 64 connections", 30000, 128, connections=64),
-        echo("WebSocket 128 B, 1000 connections", 30000, 128, connections=1000),
-        echo("WebSocket 16 KB, 1 in flight", 5000, 16384),
+        echo("WebSocket 128 B, 1 in flight", 4500, 128),
+        echo("WebSocket 128 B, 16 in flight", 75000, 128, in_flight=16),
+        echo("WebSocket 128 B, 64 connections", 20000, 128, connections=64),
+        echo("WebSocket 128 B, 1000 connections", 25000, 128, connections=1000),
+        echo("WebSocket 16 KB, 1 in flight", 3500, 16384),
         echo("WebSocket 16 KB, 16 in flight", 12000, 16384, in_flight=16),
         echo("WebSocket 256 KB, 1 in flight", 500, 262144),
         echo("WebSocket 256 KB, 16 in flight", 500, 262144, in_flight=16),
@@ -126,13 +126,13 @@ def tls():
         return Load(name, count, [
             "http", "--headers=10", "--tls", f"--connections={connections}", f"--path=/bytes/{size}"], "requests")
 
-    return {"rsa": [handshake("handshake, RSA 2048, TLS 1.3", 600)], "ec": [
+    return {"rsa": [handshake("handshake, RSA 2048, TLS 1.3", 400)], "ec": [
         handshake("handshake, P-256, TLS 1.3", 1000),
         handshake("handshake, P-256, TLS 1.2", 1000, "--tls-version=1.2"),
-        handshake("resumed handshake, TLS 1.3", 1200, "--resume"),
+        handshake("resumed handshake, TLS 1.3", 800, "--resume"),
         handshake("resumed handshake, TLS 1.2", 1500, "--resume", "--tls-version=1.2"),
-        get("TLS, 1 KB response", 10000, 16, 1024), get("TLS, 1 MB response", 200, 4, 1 << 20),
-        Load("TLS, WebSocket 128 B, 1 in flight", 6000, ["ws", "--size=128", "--tls"]),
+        get("TLS, 1 KB response", 6000, 16, 1024), get("TLS, 1 MB response", 200, 4, 1 << 20),
+        Load("TLS, WebSocket 128 B, 1 in flight", 4000, ["ws", "--size=128", "--tls"]),
         Load("TLS, WebSocket 128 B, 16 in flight", 60000, ["ws", "--size=128", "--in-flight=16", "--tls"]),
         Load("TLS, WebSocket 16 KB, 1 in flight", 3000, ["ws", "--size=16384", "--tls"]),
     ]}
@@ -182,13 +182,13 @@ def all_groups(directory, tunnels):
             Contender("nginx", "nginx"), with_extra("nginx, Lua", "nginx", NGINX_HOOK, LUA_MODULE),
             with_extra("haproxy, Lua", "haproxy", "yes"), with_extra("envoy, Lua", "envoy", "yes"),
             Contender("switchyard", "switchyard"), with_extra("switchyard, Lua", "switchyard", OUR_HOOK)],
-            [Load("HTTP request with a hook, 16 connections", 20000, ["http", "--headers=10", "--connections=16"], "requests")],
+            [Load("HTTP request with a hook, 16 connections", 12000, ["http", "--headers=10", "--connections=16"], "requests")],
             ours="switchyard, Lua", peers=("nginx, Lua", "haproxy, Lua", "envoy, Lua"), bars=[
                 bars.Level(), bars.Difference("switchyard, Lua", "switchyard", 1.5),
                 bars.Difference("nginx, Lua", "nginx", None)],
             note="The hook reads one field and sets one. nginx and switchyard without one are there to tell what it costs."),
         Group("setup", "WebSockets that come and go", plain(kinds=quick), [
-            Handshakes("WebSocket handshakes, 16 at a time", 6000, ["open", "--connections=16"], "handshakes")],
+            Handshakes("WebSocket handshakes, 16 at a time", 2500, ["open", "--connections=16"], "handshakes")],
             bars=[bars.Level()]),
         Group("latency", "Latency at a fixed rate", plain(kinds=quick), [
             Latency("HTTP request, 1000/s", 1000, 2.5, ["http", "--headers=10", "--connections=16"], "requests"),
@@ -213,9 +213,9 @@ def all_groups(directory, tunnels):
         Group("tls", "TLS with clients", plain(
             Setup(certificate=by_kind["ec"]), kinds=quick), tls()["ec"], bars=[bars.Level()]),
         Group("http2", "HTTP/2 requests", plain(Setup(http2=True), kinds=quick), [
-            H2Load("HTTP/2 request, 1 stream", 8000, 1, 1), H2Load("HTTP/2 request, 16 streams", 20000, 1, 16),
-            H2Load("HTTP/2 request, 4 connections of 32 streams", 20000, 4, 32),
-            H2Load("HTTP/2 16 KB, 16 streams", 8000, 1, 16, "/bytes/16384")], bars=[bars.Level()],
+            H2Load("HTTP/2 request, 1 stream", 3000, 1, 1), H2Load("HTTP/2 request, 16 streams", 8000, 1, 16),
+            H2Load("HTTP/2 request, 4 connections of 32 streams", 8000, 4, 32),
+            H2Load("HTTP/2 16 KB, 16 streams", 4000, 1, 16, "/bytes/16384")], bars=[bars.Level()],
             note="Without TLS, by prior knowledge; the load is h2load's.", needs=("h2load",)),
         Group("http2-websocket", "WebSockets over HTTP/2 (RFC 8441)", plain(
             Setup(http2=True), kinds=("haproxy", "envoy", "switchyard")), http2_websocket(), bars=[bars.Level()]),
