@@ -102,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "switchyard-bench",
             dependencies: [
-                "EventLoop", "Wire", "DemoBackend", "TLS",
+                "EventLoop", "Wire", "HTTP2", "DemoBackend", "TLS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

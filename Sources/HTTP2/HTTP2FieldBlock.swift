@@ -100,6 +100,26 @@ package struct HTTP2FieldBlock {
         return request
     }
 
+    /// Makes a request that opens a WebSocket (RFC 8441 §4).
+    ///
+    /// - Parameters:
+    ///   - scheme: `http` or `https`.
+    ///   - authority: as in `Host`.
+    ///   - path: the request target.
+    ///   - fields: what else there is to say, as lines of HTTP/1.1 with an empty one behind them.
+    package mutating func makeWebSocketRequest(
+        scheme: [UInt8], authority: [UInt8], path: [UInt8], fields: [UInt8]
+    ) {
+        removeAll()
+        isRequest = true
+        add(name: Text.method, value: Text.connect.span)
+        add(name: Text.protocolName, value: Text.webSocket.span)
+        add(name: Text.scheme, value: scheme.span)
+        add(name: Text.path, value: path.span)
+        add(name: Text.authority, value: authority.span)
+        _ = readLines(fields.span, from: 0, isUpgrade: false)
+    }
+
     package struct Request {
         package var length: Int
         package var isHead: Bool
@@ -203,6 +223,9 @@ package struct HTTP2FieldBlock {
 
     private enum Text {
         static let method = Array(":method".utf8)
+        static let connect = Array("CONNECT".utf8)
+        static let protocolName = Array(":protocol".utf8)
+        static let webSocket = Array("websocket".utf8)
         static let scheme = Array(":scheme".utf8)
         static let path = Array(":path".utf8)
         static let authority = Array(":authority".utf8)

@@ -212,6 +212,13 @@ package final class HTTP2Session {
             nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
     }
 
+    /// The peer has said that it takes WebSockets on streams (RFC 8441 §3).
+    package var peerTakesExtendedConnect: Bool {
+        guard !isClosed else { return false }
+        return unsafe nghttp2_session_get_remote_settings(
+            session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
+    }
+
     /// The next request whose head has come whole. Its stream has no owner yet.
     package func nextRequest() -> HTTP2Stream? {
         while !arrivals.isEmpty {

@@ -14,7 +14,10 @@ struct BackendCommand: ParsableCommand {
         Threads.ignoreBrokenPipes()
         ProcessLimits.raiseDescriptors()
         let loop = try EventLoop()
-        let descriptor = try Sockets.listen(on: listen.address, options: Sockets.ListenOptions())
+        // A thousand tunnels may be opened at once; a connection that finds no room is tried again after a second only.
+        var options = Sockets.ListenOptions()
+        options.backlog = 4096
+        let descriptor = try Sockets.listen(on: listen.address, options: options)
         try BackendListener(loop: loop, descriptor: descriptor).startListening()
         Output.line("listening on \((Sockets.localAddress(descriptor) ?? listen.address).description)")
         loop.run()

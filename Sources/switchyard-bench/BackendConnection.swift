@@ -51,7 +51,9 @@ final class BackendConnection: StreamChannel {
     private var head = RequestHead()
     /// The start of a head that is not whole.
     private var partial: [UInt8] = []
-    private var frameParser = WebSocketFrameHeaderParser(role: .server)
+    // What is compressed is echoed as it is: a window of the receiver's is that of the sender's own.
+    private var frameParser = WebSocketFrameHeaderParser(
+        role: .server, allowedReserved: WebSocketFrameHeader.reserved1)
     private var frame: WebSocketFrameHeader?
     private var framePosition: Int64 = 0
 
@@ -135,7 +137,14 @@ final class BackendConnection: StreamChannel {
         {
             shared.output.append(
                 contentsOf: ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Accept: \(accept)\r\n\r\n").utf8)
+                    + "Sec-WebSocket-Accept: \(accept)\r\n").utf8)
+            // Nothing is limited: what comes back must be what was allowed to be sent.
+            if let accepted = PermessageDeflate.accept(offersIn: head, PermessageDeflate.Policy()) {
+                shared.output.append(contentsOf: "Sec-WebSocket-Extensions: ".utf8)
+                shared.output += accepted.value
+                shared.output.append(contentsOf: "\r\n".utf8)
+            }
+            shared.output.append(contentsOf: "\r\n".utf8)
             head = RequestHead()
             mode = .frames
         } else if head.framing.hasBody {

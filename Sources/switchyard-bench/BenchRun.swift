@@ -58,6 +58,21 @@ final class BenchRun {
         while !condition() && !timer.hasPassed { loop.turn(wait: true) }
     }
 
+    /// Turns the loop until a line comes on standard input, or its end: pings are answered and ends are seen meanwhile.
+    func turnUntilLine() throws {
+        final class Flag: @unchecked Sendable {
+            // Touched on the loop's thread only.
+            var isSet = false
+        }
+        let line = Flag()
+        let poster = loop.poster
+        _ = try Threads.start(name: "stdin") {
+            _ = readLine()
+            poster.post { line.isSet = true }
+        }
+        turn { line.isSet }
+    }
+
     /// Prints the result and, when anything failed, ends the command with a status of 1.
     func report(_ name: String, andRetries: Bool = false) throws {
         let seconds = Double(BenchClock.now() - started) / 1e9
@@ -68,6 +83,7 @@ final class BenchRun {
             ("seconds", Self.decimal(seconds, 6)),
             ("p50_us", Self.decimal(Double(latencies.percentile(0.5)) / 1000, 1)),
             ("p99_us", Self.decimal(Double(latencies.percentile(0.99)) / 1000, 1)),
+            ("p999_us", Self.decimal(Double(latencies.percentile(0.999)) / 1000, 1)),
         ]
         if andRetries { fields.append(("retried", "\(retried)")) }
         Output.line("{" + fields.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}")

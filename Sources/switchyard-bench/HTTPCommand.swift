@@ -6,10 +6,11 @@ struct HTTPCommand: ParsableCommand {
         commandName: "http",
         abstract: "Sends GET requests on connections that are kept alive, and expects a 200 to each.",
         discussion: """
-            Each connection has one request under way. One that the server closes after a response is opened \
+            Each connection has one request under way. With --rate, requests are due at that rate whatever becomes \
+            of those before, wait for a connection that is free, and are timed from when they were due. One that the server closes after a response is opened \
             again; a request that crossed such a close on its way is sent once more, and counted as retried. \
             Prints, for example:
-            {"requests":10000,"errors":0,"seconds":0.412345,"p50_us":61.0,"p99_us":142.0,"retried":0}
+            {"requests":10000,"errors":0,"seconds":0.412345,"p50_us":61.0,"p99_us":142.0,"p999_us":180.0,"retried":0}
             """)
 
     @Option(help: "Where to connect: address:port, [IPv6]:port or unix:path.")
@@ -33,6 +34,9 @@ struct HTTPCommand: ParsableCommand {
     @Flag(help: "With --fresh and --tls, sessions are resumed.")
     var resume = false
 
+    @Option(help: "Requests in a second, 1...1000000; without, as many as get done.")
+    var rate: Int?
+
     @OptionGroup var tls: TLSOptions
 
     @Option(help: "Seconds after which whatever is left has failed.")
@@ -42,6 +46,7 @@ struct HTTPCommand: ParsableCommand {
         try Validation.connections(connections)
         try Validation.atLeastOne(requests, "requests")
         try Validation.path(path)
+        try Validation.rate(rate)
         try Validation.timeout(timeout)
         guard (1...100).contains(headers) else { throw ValidationError("--headers is 1...100.") }
     }
@@ -51,11 +56,13 @@ struct HTTPCommand: ParsableCommand {
         let request = HTTPLoad.request(path: path, host: connect.host, headers: headers)
         let load = HTTPLoad(
             run: run, address: connect.address, request: request, isFresh: fresh,
-            tls: try tls.make(resumes: resume))
+            tls: try tls.make(resumes: resume), isOpenLoop: rate != nil)
         for _ in 0..<min(connections, requests) { load.open() }
+        if let rate { try Pacer(loop: run.loop, rate: rate, total: requests, due: load.due).begin() }
         run.turn { run.isComplete }
-        // Those that are under way with the first have nothing to resume.
-        if resume, let resumed = load.tls?.resumed, resumed + connections + requests / 10 < requests {
+        // Those that are under way with the first have nothing to resume, nor some whose predecessor ended early.
+        let allowed = connections + max(50, requests / 10)
+        if resume, let resumed = load.tls?.resumed, resumed + allowed < requests {
             run.failed("only \(resumed) of \(requests) sessions were resumed", count: 0)
         }
         try run.report("requests", andRetries: true)
@@ -75,6 +82,10 @@ enum Validation {
         guard path.hasPrefix("/"), path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw ValidationError("--path starts with a slash and has no spaces.")
         }
+    }
+
+    static func rate(_ rate: Int?) throws {
+        guard (1...1_000_000).contains(rate ?? 1) else { throw ValidationError("--rate is 1...1000000.") }
     }
 
     static func timeout(_ seconds: Double) throws {

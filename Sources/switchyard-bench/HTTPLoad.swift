@@ -1,6 +1,9 @@
 internal import EventLoop
 
 /// Requests over a number of connections, one at a time on each.
+///
+/// In a closed loop a connection sends its next request when it has the answer to the last. In an open one
+/// requests are due at a fixed rate, wait for a connection that is free, and count from when they were due.
 final class HTTPLoad {
     let run: BenchRun
     let request: [UInt8]
@@ -10,14 +13,22 @@ final class HTTPLoad {
     let tls: BenchTLS?
     /// Attempts in a row that did not end in a connection.
     private var refusals = 0
+    private let isOpenLoop: Bool
+    /// When requests were due that no connection has taken, in nanoseconds; the first ones stand at the end.
+    private var waiting: [Int64] = []
+    private var idle: [HTTPLoadConnection] = []
+    private var hasGivenUp = false
 
-    init(run: BenchRun, address: SocketAddress, request: [UInt8], isFresh: Bool = false, tls: BenchTLS? = nil)
-    {
+    init(
+        run: BenchRun, address: SocketAddress, request: [UInt8], isFresh: Bool = false, tls: BenchTLS? = nil,
+        isOpenLoop: Bool = false
+    ) {
         self.isFresh = isFresh
         self.tls = tls
         self.run = run
         self.address = address
         self.request = request
+        self.isOpenLoop = isOpenLoop
     }
 
     /// A GET with fields such as browsers send, and numbered ones after those.
@@ -33,28 +44,68 @@ final class HTTPLoad {
         return Array("GET \(path) HTTP/1.1\r\n\(fields.map { $0 + "\r\n" }.joined())\r\n".utf8)
     }
 
-    /// Opens a connection, unless there is nothing left to ask for.
-    func open() {
+    // MARK: Requests
+
+    /// Begins a request, if there is one to be made.
+    ///
+    /// - Returns: when it begins to count, in nanoseconds.
+    func take() -> Int64? {
+        if isOpenLoop { return waiting.popLast() }
+        return run.take(1) == 1 ? BenchClock.now() : nil
+    }
+
+    /// Has a request made as soon as a connection is free. Only in an open loop.
+    func due(at time: Int64) {
         guard run.take(1) == 1 else { return }
+        guard !hasGivenUp else { return run.failed("no connection could be made") }
+        waiting.insert(time, at: 0)
+        if let connection = idle.popLast() { connection.takeRequest() }
+    }
+
+    /// A request that crossed the end of its connection is made again.
+    func giveBack(_ time: Int64) {
+        run.giveBack()
+        if isOpenLoop, run.take(1) == 1 { waiting.append(time) }
+    }
+
+    // MARK: Connections
+
+    /// Opens a connection. In a closed loop, only with a request that is to be made on it.
+    func open() {
+        guard !run.isComplete else { return }
+        let first = isOpenLoop ? nil : take()
+        guard isOpenLoop || first != nil else { return }
         do throws(SystemError) {
-            let connection = HTTPLoadConnection(load: self, descriptor: try Sockets.connect(to: address))
+            let connection = HTTPLoadConnection(
+                load: self, descriptor: try Sockets.connect(to: address), countsFrom: first)
             try connection.register()
         } catch {
             failedToOpen(error.description)
         }
     }
 
-    /// A request could not even be sent. After a few of those in a row the rest is not tried.
+    /// A connection could not be made, and so a request not be sent. After a few of those in a row the rest is not
+    /// tried.
     func failedToOpen(_ reason: String) {
         refusals += 1
         if refusals > 10 {
-            let rest = run.take(.max)
-            run.failed(reason, count: 1 + rest)
+            let rest = run.take(.max) + waiting.count
+            waiting = []
+            hasGivenUp = true
+            run.failed(reason, count: (isOpenLoop ? 0 : 1) + rest)
         } else {
-            run.failed(reason)
+            // Nothing of an open loop's is lost with a connection that had none.
+            if !isOpenLoop { run.failed(reason) }
             open()
         }
     }
 
     func opened() { refusals = 0 }
+
+    /// There is no request to be made on it now.
+    func rests(_ connection: HTTPLoadConnection) {
+        if isOpenLoop { idle.append(connection) } else { connection.close() }
+    }
+
+    func isGone(_ connection: HTTPLoadConnection) { idle.removeAll { $0 === connection } }
 }

@@ -11,14 +11,17 @@ final class HTTPLoadConnection: StreamChannel {
     private var decoder: BodyDecoder?
     /// The start of a head that is not.
     private var partial: [UInt8] = []
-    private var sentAt: Int64 = 0
+    /// From when on the request under way counts; `nil` while there is none.
+    private var countsFrom: Int64?
     /// An earlier request was answered, and nothing of an answer to this one has come.
     private var mayHaveCrossedClose = false
     /// While its handshake is under way.
     private var handshake: TLSSession?
 
-    init(load: HTTPLoad, descriptor: Int32) {
+    /// `countsFrom` is of the request that the connection is opened for, if it is for one.
+    init(load: HTTPLoad, descriptor: Int32, countsFrom: Int64?) {
         self.load = load
+        self.countsFrom = countsFrom
         super.init(loop: load.run.loop, descriptor: descriptor)
     }
 
@@ -30,9 +33,9 @@ final class HTTPLoadConnection: StreamChannel {
         }
         load.opened()
         Sockets.disableDelay(descriptor)
-        guard let tls = load.tls else { return sendRequest() }
-        // A handshake is part of what the first request takes.
-        sentAt = BenchClock.now()
+        // A handshake is part of what the first request takes, connecting only where each has a connection of its own.
+        if countsFrom != nil, !load.isFresh { countsFrom = BenchClock.now() }
+        guard let tls = load.tls else { return isReady() }
         do throws(TLSError) {
             handshake = try tls.begin(on: self)
             stepHandshake()
@@ -46,15 +49,20 @@ final class HTTPLoadConnection: StreamChannel {
         switch tls.step(session, on: self) {
         case .established:
             handshake = nil
-            send(load.request)
+            isReady()
         case .wantsRead: break
         case .failed(let reason): ended(reason)
         }
     }
 
-    private func sendRequest() {
-        sentAt = BenchClock.now()
-        send(load.request)
+    private func isReady() {
+        if countsFrom == nil { takeRequest() } else { send(load.request) }
+    }
+
+    /// Sends the next request, if there is one.
+    func takeRequest() {
+        countsFrom = load.take()
+        if countsFrom == nil { load.rests(self) } else { send(load.request) }
     }
 
     override func writeFailed(_ error: Int32) { ended(SystemError("send", code: error).description) }
@@ -136,15 +144,16 @@ final class HTTPLoadConnection: StreamChannel {
     }
 
     private func answered() {
-        let run = load.run
-        run.succeeded(nanoseconds: BenchClock.now() - sentAt)
+        guard let started = countsFrom else { return ended("an answer that was not asked for") }
+        countsFrom = nil
+        load.run.succeeded(nanoseconds: BenchClock.now() - started)
         decoder = nil
         mayHaveCrossedClose = true
         guard head.wantsKeepAlive, !load.isFresh else {
             close()
             return load.open()
         }
-        if run.take(1) == 1 { sendRequest() } else { close() }
+        takeRequest()
     }
 
     private func connectionEnded() {
@@ -156,8 +165,13 @@ final class HTTPLoadConnection: StreamChannel {
     private func ended(_ reason: String) {
         guard isOpen else { return }
         close()
+        load.isGone(self)
         // RFC 9112 §9.3.1: a GET may be sent again when its connection ended without an answer.
-        if mayHaveCrossedClose { load.run.giveBack() } else { load.run.failed(reason) }
+        if let countsFrom, mayHaveCrossedClose {
+            load.giveBack(countsFrom)
+        } else if countsFrom != nil {
+            load.run.failed(reason)
+        }
         load.open()
     }
 }

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import EventLoop
-internal import Glibc
 
 struct HoldCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -8,8 +7,9 @@ struct HoldCommand: ParsableCommand {
         abstract: "Opens WebSockets and keeps them open, idle, until a line comes on standard input.",
         discussion: """
             Prints `ready` when all are open and their first round trips are done, and after the line (or the end \
-            of the input) closes them and prints, for example:
-            {"tunnels":2000,"errors":0,"seconds":3.120000,"p50_us":0.0,"p99_us":0.0}
+            of the input) closes them. With --messages-then, the line first has that many more made, and `done` printed; \
+            another has them closed. Prints at last, for example:
+            {"tunnels":2000,"errors":0,"seconds":3.120000,"p50_us":0.0,"p99_us":0.0,"p999_us":0.0}
             """)
 
     @Option(help: "Where to connect: address:port, [IPv6]:port or unix:path.")
@@ -24,6 +24,9 @@ struct HoldCommand: ParsableCommand {
     @Option(help: "Round trips on each connection before it is left idle.")
     var messagesFirst = 0
 
+    @Option(help: "Round trips on each connection after it was left idle.")
+    var messagesThen = 0
+
     @Option(help: "Bytes of such a message, 0...16777216.")
     var size = 128
 
@@ -37,6 +40,7 @@ struct HoldCommand: ParsableCommand {
         try Validation.path(path)
         try Validation.timeout(timeout)
         guard messagesFirst >= 0 else { throw ValidationError("--messages-first is not negative.") }
+        guard messagesThen >= 0 else { throw ValidationError("--messages-then is not negative.") }
         guard (0...1 << 24).contains(size) else { throw ValidationError("--size is 0...16777216.") }
     }
 
@@ -49,37 +53,30 @@ struct HoldCommand: ParsableCommand {
         run.turn { tunnels.settled == connections }
         if run.errors == 0, tunnels.settled == connections {
             Output.line("ready")
-            try waitForLine(run)
+            try run.turnUntilLine()
+        }
+        if messagesThen > 0, run.errors == 0 {
+            tunnels.makeRoundTrips(messagesThen)
+            run.turn { tunnels.settled == connections || run.errors > 0 }
+            Output.line("done")
+            try run.turnUntilLine()
         }
         tunnels.close()
         run.turn { run.isComplete }
         try run.report("tunnels")
-    }
-
-    /// The loop goes on while a thread waits, so that pings are answered and ends are seen.
-    private func waitForLine(_ run: BenchRun) throws {
-        final class Flag: @unchecked Sendable {
-            // Touched on the loop's thread only.
-            var isSet = false
-        }
-        let line = Flag()
-        let poster = run.loop.poster
-        _ = try Threads.start(name: "stdin") {
-            _ = readLine()
-            poster.post { line.isSet = true }
-        }
-        run.turn { line.isSet }
     }
 }
 
 /// The tunnels of a run, opened a number at a time.
 final class Tunnels {
     /// Handshakes at a time: no more than a listener's backlog has room for.
-    private static let maxOpening = 128
+    static let maxOpening = 128
 
     let load: WebSocketLoad
-    let roundTrips: Int
+    private(set) var roundTrips: Int
     private let total: Int
+    /// Of those that are to go on after they were idle.
+    private var resumed: IndexingIterator<[IdleSocket]>?
     private var sockets: [IdleSocket] = []
     private var started = 0
     /// Those that are open and idle, or have failed.
@@ -89,6 +86,19 @@ final class Tunnels {
         self.load = load
         self.total = total
         self.roundTrips = roundTrips
+    }
+
+    /// Has every tunnel make so many, a number of tunnels at a time.
+    func makeRoundTrips(_ number: Int) {
+        resumed = sockets.makeIterator()
+        roundTrips = number
+        settled = 0
+        for _ in 0..<Self.maxOpening { resumeOne() }
+    }
+
+    private func resumeOne() {
+        guard let socket = resumed?.next() else { return }
+        socket.goOn(roundTrips)
     }
 
     func openMore() {
@@ -105,7 +115,7 @@ final class Tunnels {
 
     fileprivate func oneSettled() {
         settled += 1
-        openMore()
+        if resumed == nil { openMore() } else { resumeOne() }
     }
 
     func close() {
@@ -122,6 +132,12 @@ private final class IdleSocket: BenchWebSocket {
         self.tunnels = tunnels
         left = tunnels.roundTrips
         try super.init(load: tunnels.load)
+    }
+
+    func goOn(_ roundTrips: Int) {
+        isSettled = false
+        left = roundTrips
+        if state == .open { goOn() } else { settle() }
     }
 
     override func opened() { goOn() }

@@ -4,7 +4,7 @@ import Testing
 @testable import switchyard_bench
 
 /// A backend on the loop of the run that loads it.
-private func startBackend(_ run: BenchRun) throws -> (listener: BackendListener, endpoint: Endpoint) {
+func startBackend(_ run: BenchRun) throws -> (listener: BackendListener, endpoint: Endpoint) {
     let descriptor = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: Sockets.ListenOptions())
     let listener = BackendListener(loop: run.loop, descriptor: descriptor)
     try listener.startListening()

@@ -137,6 +137,28 @@ struct ClientTests {
         #expect(stream.sawEnd)
     }
 
+    @Test("a request for a WebSocket arrives as that of HTTP/1.1, at a peer that takes them")
+    func webSocket() throws {
+        let pair = Pair()
+        #expect(pair.client.peerTakesExtendedConnect)
+        let stream = pair.client.openStream(pair)
+        var block = HTTP2FieldBlock()
+        block.makeWebSocketRequest(
+            scheme: Array("http".utf8), authority: Array("a:1".utf8), path: Array("/x".utf8),
+            fields: Array("Sec-WebSocket-Version: 13\r\n\r\n".utf8))
+        #expect(
+            block.fields.map(\.name)
+                == [":method", ":protocol", ":scheme", ":path", ":authority", "sec-websocket-version"])
+        stream.send(block, isFinal: true)
+        pair.exchange()
+        let seen = try #require(pair.server.nextRequest())
+        #expect(seen.outcome == .request(.webSocket))
+        let head = String(decoding: seen.head, as: UTF8.self)
+        #expect(head.hasPrefix("GET /x HTTP/1.1\r\n"))
+        #expect(head.contains("Host: a:1\r\n"))
+        #expect(head.lowercased().contains("upgrade: websocket\r\n"))
+    }
+
     @Test("requests above the peer's limit wait for their turn")
     func limit() throws {
         let pair = Pair { $0.maxConcurrentStreams = 1 }
