@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /// Bytes from one slab to the next, a power of two: where a block stands says which slab is its own.
 enum { SLAB_SIZE = 16 * 1024 };
@@ -74,6 +75,19 @@ static void remove_from(sy_slab **list, sy_slab *slab) {
     if (slab->next != NULL) slab->next->previous = slab->previous;
 }
 
+/// A slab is pages of its own, which the allocator of the process would keep when they lie between others.
+static sy_slab *map_slab(void) {
+    char *start = mmap(NULL, 2 * SLAB_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) return NULL;
+    // Of twice the size, the part that begins at a multiple of it.
+    size_t before = -(uintptr_t)start & (SLAB_SIZE - 1);
+    if (before > 0) munmap(start, before);
+    munmap(start + before + SLAB_SIZE, SLAB_SIZE - before);
+    return (sy_slab *)(void *)(start + before);
+}
+
+static void unmap_slab(sy_slab *slab) { munmap(slab, SLAB_SIZE); }
+
 /// A slab for blocks of this kind, which becomes the first of its list; NULL where there is no memory.
 static sy_slab *open_slab(sy_memory *memory, size_t kind) {
     sy_slab *slab = memory->empty;
@@ -82,15 +96,14 @@ static sy_slab *open_slab(sy_memory *memory, size_t kind) {
         memory->empty_count--;
     } else {
         // Somewhat less than a slab, so that the allocator's own word fits between two of them.
-        void *room;
-        if (posix_memalign(&room, SLAB_SIZE, SLAB_SIZE - 64) != 0) return NULL;
-        slab = room;
+        slab = map_slab();
+        if (slab == NULL) return NULL;
     }
     slab->free = NULL;
     slab->fresh = slab->blocks;
     slab->kind = (unsigned short)kind;
     slab->used = 0;
-    slab->capacity = (unsigned short)((SLAB_SIZE - 64 - sizeof(sy_slab)) / (kind * SY_MEMORY_STEP));
+    slab->capacity = (unsigned short)((SLAB_SIZE - sizeof(sy_slab)) / (kind * SY_MEMORY_STEP));
     slab->is_full = false;
     insert(&memory->open[kind], slab);
     return slab;
@@ -137,7 +150,7 @@ static void give_back(sy_memory *memory, void *block, size_t size) {
     } else if (slab->used == 0) {
         remove_from(&memory->open[slab->kind], slab);
         if (memory->empty_count == MAX_EMPTY) {
-            free(slab);
+            unmap_slab(slab);
         } else {
             insert(&memory->empty, slab);
             memory->empty_count++;
@@ -200,7 +213,7 @@ void *sy_memory_allocate(void *context, void *block, size_t old_size, size_t new
 static void free_all(sy_slab *slab) {
     while (slab != NULL) {
         sy_slab *next = slab->next;
-        free(slab);
+        unmap_slab(slab);
         slab = next;
     }
 }

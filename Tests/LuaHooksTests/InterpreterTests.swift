@@ -109,7 +109,8 @@ struct InterpreterTests {
 
     @Test("garbage is collected once no hook has run for a while")
     func cleaning() throws {
-        let fixture = try ScriptFixture(.request, "local t = {} for i = 1, 2000 do t[i] = { tostring(i) } end")
+        let fixture = try ScriptFixture(
+            .request, "local t = {} for i = 1, 2000 do t[i] = { tostring(i) } end")
         guard case .proceed = fixture.run() else { throw Unexpected() }
         fixture.interpreter.collectGarbage()
         let least = fixture.interpreter.memory
