@@ -26,11 +26,8 @@ let strict: [SwiftSetting] =
         ])
 
 /// Dynamic exclusivity checks cost a fifth of the proxy's own time for a request (docs/design.md). The tests, in
-/// debug builds, run with them, and so does fuzzing.
-let hot =
-    isForFuzzing
-    ? strict
-    : strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
+/// debug builds, run with them.
+let hot = strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 
 /// Functions that serve requests stand side by side in the program (docs/design.md). The list is made by
 /// `scripts/order-functions`; names in it that are not there any more are passed over.

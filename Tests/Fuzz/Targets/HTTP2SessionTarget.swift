@@ -157,7 +157,8 @@ enum HTTP2SessionTarget {
         private func answer(_ stream: HTTP2Stream) {
             switch stream.outcome {
             case .request(let kind):
-                HTTP2HeadTarget.taken(kind, stream.head, nil, endsStream: stream.sawEnd)
+                // The end may have come behind the head.
+                HTTP2HeadTarget.taken(kind, stream.head, nil, endsStream: false)
             case .malformed:
                 stream.reset(.protocolError)
                 return

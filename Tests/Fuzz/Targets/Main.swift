@@ -11,8 +11,9 @@ private let target: FuzzTarget = {
     return target
 }()
 
-/// With each input.
-private let runOne: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt = { bytes, count in
+/// libFuzzer calls it with each input.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     // Holds because: the input is as long as said for the time of the call, and is copied.
     let input = unsafe Array(UnsafeBufferPointer(start: bytes, count: count))
     target.run(input)
@@ -27,14 +28,13 @@ private func runDriver(
     _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
 ) -> CInt
 
-/// What the package manager has the program begin with.
+/// What the package manager has a release build begin with, in place of libFuzzer's main function.
 @_cdecl("switchyard_fuzz_main")
 public func fuzzMain(
     _ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
 ) -> CInt {
-    _ = target
     var count = count
     var arguments = unsafe arguments
     // Holds because: they are what the program was started with, and live as long as it does.
-    return unsafe runDriver(&count, &arguments, runOne)
+    return unsafe runDriver(&count, &arguments) { unsafe fuzzOneInput($0, $1) }
 }

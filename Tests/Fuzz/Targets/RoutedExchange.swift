@@ -24,7 +24,7 @@ final class RoutedExchange {
             proxy_pass http://127.0.0.1:9000; proxy_set_header Connection $c; proxy_set_header Upgrade $http_upgrade;
             proxy_set_header X-All "$request|$http_cookie|$args|$host|$remote_user"; proxy_pass_header Server;
             add_header X-Was "$upstream_http_x_was|$sent_http_location|$upstream_status" always;
-            proxy_cookie_path / /other/; expires 1h; proxy_set_header Host $http_host;
+            expires 1h; proxy_set_header Host $http_host;
         }
         """,
         """
