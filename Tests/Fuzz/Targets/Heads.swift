@@ -23,11 +23,12 @@ enum Heads {
             && areSame(first.fields, second.fields)
     }
 
+    /// Whether a line was seen to be tidy is no part of what it says: one that came in pieces need not be.
     private static func areSame(_ first: [FieldLine], _ second: [FieldLine]) -> Bool {
         guard first.count == second.count else { return false }
         for (a, b) in zip(first, second) {
             guard a.name == b.name, a.value == b.value, a.id == b.id, a.hasPlainName == b.hasPlainName,
-                a.isTidy == b.isTidy, a.isEdited == b.isEdited
+                a.isEdited == b.isEdited
             else { return false }
         }
         return true
@@ -46,9 +47,18 @@ enum Heads {
         return true
     }
 
-    /// Every place that a head names is one of its bytes.
+    /// Every place that a head names is one of its bytes, and what is called tidy is.
     static func arePlaced(_ fields: [FieldLine], in bytes: [UInt8]) -> Bool {
-        fields.allSatisfy { $0.name.upperBound <= bytes.count && $0.value.upperBound <= bytes.count }
+        fields.allSatisfy { field in
+            guard field.name.upperBound <= bytes.count, field.value.upperBound <= bytes.count else {
+                return false
+            }
+            let end = field.value.upperBound
+            return !field.isTidy
+                || end + 1 < bytes.count && field.value.lowerBound == field.name.upperBound + 2
+                    && bytes[field.name.upperBound] == 0x3a && bytes[field.name.upperBound + 1] == 0x20
+                    && bytes[end] == 13 && bytes[end + 1] == 10
+        }
     }
 
     /// Each field in the tidy form.

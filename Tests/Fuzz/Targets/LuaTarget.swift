@@ -71,8 +71,12 @@ enum LuaTarget {
             var options = ProxyUnderTest.Options()
             options.machine = SealedMachine.with(
                 files: ["fuzz.lua": [UInt8](Self.head) + script + [UInt8](Self.tail)])
-            guard let proxy = try? ProxyUnderTest(Self.configuration, options: options) else { return nil }
-            self.proxy = proxy
+            do {
+                proxy = try ProxyUnderTest(Self.configuration, options: options)
+            } catch {
+                check(!script.isEmpty, "no script can be loaded: \(error)")
+                return nil
+            }
             for backend in [proxy.backend(at: .ipv4(0x7f00_0001, port: 9000)), proxy.backend()] {
                 backend.onConnect = { peer in peer.onActivity(Self.answer) }
             }

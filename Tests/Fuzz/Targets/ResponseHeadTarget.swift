@@ -9,7 +9,7 @@ enum ResponseHeadTarget {
         let maxHead = choices.oneIn(4) ? 1 + choices.below(128) : 8192
         let (progress, head) = Heads.parseResponse(input, isHead: isHead, maxHead: maxHead)
         inPieces(input, isHead, maxHead, [choices.cut(input.count), input.count], is: progress, head)
-        if input.count < 200 {
+        if input.count < 200, choices.oneIn(8) {
             inPieces(input, isHead, maxHead, Array(0...input.count), is: progress, head)
         }
         guard case .complete(let length) = progress else { return }
