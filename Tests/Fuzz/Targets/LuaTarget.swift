@@ -47,7 +47,7 @@ enum LuaTarget {
         private static let configuration = """
             events {}
             http {
-                lua_hook_timeout 10ms; lua_memory_limit 4m; lua_shared_dict small 4k; lua_shared_dict large 256k;
+                lua_hook_timeout 10ms; lua_memory_limit 4m; lua_shared_dict small 8k; lua_shared_dict large 256k;
                 lua_max_waiting 40;
                 map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
                 access_log off;
