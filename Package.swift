@@ -1,19 +1,29 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Set by `scripts/fuzz`: the package is what the fuzz targets need then, and nothing else, with the address sanitizer
+/// and what guides libFuzzer. (SwiftPM's own `--sanitize`, given twice, leaves that out.)
+let isForFuzzing = Context.environment["SWITCHYARD_FUZZ_TARGETS"] != nil
+
 /// Every Swift target is held to the same rules: Swift 6 mode, warnings are errors, and each unsafe
 /// expression is marked. `scripts/check-layers` reads the dependencies below from the sources themselves.
-let strict: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableExperimentalFeature("Lifetimes"),
-    // Targets are cut by responsibility, which the optimiser is not to notice: it may inline across them.
-    .unsafeFlags(
-        ["-cross-module-optimization", "-Xfrontend", "-function-sections"], .when(configuration: .release)),
-]
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableExperimentalFeature("Lifetimes"),
+    ]
+    + (isForFuzzing
+        ? [.unsafeFlags(["-sanitize=fuzzer,address"])]
+        // Targets are cut by responsibility, which the optimiser is not to notice: it may inline across them.
+        : [
+            .unsafeFlags(
+                ["-cross-module-optimization", "-Xfrontend", "-function-sections"],
+                .when(configuration: .release))
+        ])
 
 /// Dynamic exclusivity checks cost a fifth of the proxy's own time for a request (docs/design.md). The tests, in
 /// debug builds, run with them.
@@ -63,7 +73,8 @@ let package = Package(
         system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
         .target(
             name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
-            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))],
+            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))]
+                + (isForFuzzing ? [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])] : []),
             linkerSettings: [.linkedLibrary("lua5.4"), .linkedLibrary("lua5.4-cjson")]),
 
         library("Patterns", ["CPCRE2"]),
@@ -130,4 +141,20 @@ let package = Package(
 /// `scripts/test sanitize` builds the tests of one target, with what they need and nothing else.
 if let only = Context.environment["SWITCHYARD_TEST_TARGET"] {
     package.targets.removeAll { $0.type == .test && $0.name != only }
+}
+
+/// libFuzzer brings the program's main function.
+if isForFuzzing {
+    package.targets.removeAll { $0.type == .test || $0.name.hasPrefix("switchyard") }
+    package.products = [.executable(name: "switchyard-fuzz", targets: ["switchyard-fuzz"])]
+    package.targets.append(
+        .executableTarget(
+            name: "switchyard-fuzz",
+            dependencies: [
+                "Bytes", "Wire", "HTTP2", "Config", "ProxyCore", "Patterns", "Digest", "LuaHooks",
+                "EventLoop",
+                "ProxyServer", "ScriptTesting",
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
 }

@@ -107,18 +107,44 @@ package struct ConfigurationLoader: Sendable {
     private let logFiles: LogFiles
     private let resolve: Resolve
     private let tls: TLSCommons
+    private let machine: Machine
+
+    /// What is asked of the machine besides names of upstream servers.
+    package struct Machine: Sendable {
+        /// Where configurations, and certificates and keys that they name, are read.
+        package var files: ConfigurationFiles
+        package var environment:
+            @Sendable (_ prefix: String, _ builtins: Set<String>) -> CompilationEnvironment
+        package var scripts: ScriptProbe
+
+        package init(
+            files: ConfigurationFiles = .disk,
+            environment:
+                @escaping @Sendable (_ prefix: String, _ builtins: Set<String>) ->
+                CompilationEnvironment = { .ofThisMachine(prefix: $0, builtinVariables: $1) },
+            scripts: ScriptProbe = .interpreter
+        ) {
+            self.files = files
+            self.environment = environment
+            self.scripts = scripts
+        }
+
+        package static let this = Machine()
+    }
 
     /// - Parameters:
     ///   - logFiles: files that are open already are shared with what runs.
     ///   - tls: what of TLS outlives a configuration.
+    ///   - machine: this one, unless given.
     ///   - resolve: turns the names of upstream servers into addresses; the system's resolver unless given.
     package init(
-        logFiles: LogFiles = LogFiles(), tls: TLSCommons = TLSCommons(),
+        logFiles: LogFiles = LogFiles(), tls: TLSCommons = TLSCommons(), machine: Machine = .this,
         resolve: @escaping Resolve = ConfigurationLoader.systemResolve
     ) {
         self.logFiles = logFiles
         self.resolve = resolve
         self.tls = tls
+        self.machine = machine
     }
 
     package static let systemResolve: Resolve = { name, port throws(NameResolver.Failure) in
@@ -126,13 +152,13 @@ package struct ConfigurationLoader: Sendable {
     }
 
     package func load(_ source: ConfigurationSource) throws(LoadFailure) -> LoadedConfiguration {
-        let compiled = Self.compile(source)
+        let compiled = Self.compile(source, machine)
         var diagnostics = compiled.diagnostics
         guard let configuration = compiled.configuration else {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
         let addresses = resolveUpstreams(of: configuration, &diagnostics)
-        let setup = TLSLoader.load(configuration, tls, &diagnostics)
+        let setup = TLSLoader.load(configuration, tls, TLSFiles(machine.files), &diagnostics)
         let logPaths = LogSurvey(configuration).paths
         openLogs(logPaths, prefix: source.prefix, &diagnostics)
         guard !diagnostics.contains(where: { $0.severity == .error }) else {
@@ -146,24 +172,27 @@ package struct ConfigurationLoader: Sendable {
     /// The process settings that a configuration gives, for `-s`: nothing is resolved or opened.
     package static func processSettings(_ source: ConfigurationSource) throws(LoadFailure) -> ProcessSettings
     {
-        let compiled = compile(source)
+        let compiled = compile(source, .this)
         guard let configuration = compiled.configuration else {
             throw LoadFailure(diagnostics: compiled.diagnostics, sources: compiled.sources)
         }
         return configuration.process
     }
 
-    private static func compile(_ source: ConfigurationSource) -> ConfigurationCompiler.Result {
-        var environment = CompilationEnvironment.ofThisMachine(
-            prefix: source.prefix, builtinVariables: VariableTable.names)
+    private static func compile(
+        _ source: ConfigurationSource, _ machine: Machine
+    ) -> ConfigurationCompiler.Result {
+        var environment = machine.environment(source.prefix, VariableTable.names)
         environment.defaultErrorLog = source.errorLog
-        environment.scripts = .interpreter
+        environment.scripts = machine.scripts
         switch source.origin {
         case .file:
             return ConfigurationCompiler.compile(
-                rootPath: source.name, globalText: source.globalText, environment: environment)
+                rootPath: source.name, globalText: source.globalText, environment: environment,
+                files: machine.files)
         case .text(let text, let name):
-            return ConfigurationCompiler.compile(text: text, name: name, environment: environment)
+            return ConfigurationCompiler.compile(
+                text: text, name: name, environment: environment, files: machine.files)
         }
     }
 

@@ -1,7 +1,7 @@
 internal import Config
 package import EventLoop
 internal import ProxyCore
-internal import ProxyServer
+package import ProxyServer
 
 /// A whole proxy, as one worker runs it, on a network in memory and a clock that moves when it is told to.
 ///
@@ -23,6 +23,8 @@ package final class ProxyUnderTest {
         package var otherNames: (@Sendable (String) -> [SocketAddress])?
         /// Milliseconds since 1970 at the start; a time in 2023 unless given.
         package var unixTime: Int64?
+        /// What loading the configuration asks the machine.
+        package var machine = ConfigurationLoader.Machine.this
 
         package init() {}
     }
@@ -73,7 +75,8 @@ package final class ProxyUnderTest {
     ) throws(LoadFailure) -> LoadedConfiguration {
         let names = options.names
         let otherNames = options.otherNames
-        let loader = ConfigurationLoader(logFiles: logFiles) { name, port throws(NameResolver.Failure) in
+        let loader = ConfigurationLoader(logFiles: logFiles, machine: options.machine) {
+            name, port throws(NameResolver.Failure) in
             let name = name.lowercased()
             guard let addresses = names[name] ?? otherNames?(name) else { throw .notFound }
             return addresses.map { $0.with(port: port) }

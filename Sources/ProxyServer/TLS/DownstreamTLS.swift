@@ -80,7 +80,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
                 position: SourcePosition(file: "", line: 0, column: 0))
         }
         do throws(ConfigDiagnostic) {
-            let identity = try TLSFiles.identity(
+            let identity = try TLSFiles.disk.identity(
                 source(certificate, "certificate"), source(key, "key"),
                 passwords: certificateServer.passwords)
             do throws(TLSError) {
@@ -100,7 +100,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     func provideIdentities(rendering: (Template) -> [UInt8]) -> String? {
         for (certificate, key) in certificateServer.lateIdentities {
             do throws(ConfigDiagnostic) {
-                let identity = try TLSFiles.identity(
+                let identity = try TLSFiles.disk.identity(
                     certificate.rendered(by: rendering), key.rendered(by: rendering),
                     passwords: certificateServer.passwords)
                 do throws(TLSError) {

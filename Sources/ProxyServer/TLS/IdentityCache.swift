@@ -38,7 +38,7 @@ final class IdentityCache {
         let name = Key(certificate: certificate, key: key, passwords: passwords)
         let known = entries[name]
         if let known, known.expiresAt > now { return known.identity }
-        var identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+        var identity = try TLSFiles.disk.identity(certificate, key, passwords: passwords)
         // Connections that were made with it go on being used.
         if let known, known.identity.isSame(as: identity) { identity = known.identity }
         if entries.count >= Self.maxEntries { entries = [:] }

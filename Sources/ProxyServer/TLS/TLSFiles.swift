@@ -3,15 +3,21 @@ internal import TLS
 
 /// Reads what TLS settings name, and says what is wrong with it in nginx's words.
 struct TLSFiles {
-    static func read(_ source: TLSSource, _ what: String) throws(ConfigDiagnostic) -> [UInt8] {
+    static let disk = TLSFiles(.disk)
+
+    private let files: ConfigurationFiles
+
+    init(_ files: ConfigurationFiles) { self.files = files }
+
+    func read(_ source: TLSSource, _ what: String) throws(ConfigDiagnostic) -> [UInt8] {
         switch source.contents {
         case .data(let bytes): return bytes
         case .template: return []
         case .file(let path):
-            switch ConfigurationFiles.disk.read(path) {
+            switch files.read(path) {
             case .success(let bytes): return bytes
             case .failure(let failure):
-                throw diagnostic(source, "cannot load \(what) \"\(path)\": \(failure.reason)")
+                throw Self.diagnostic(source, "cannot load \(what) \"\(path)\": \(failure.reason)")
             }
         }
     }
@@ -21,14 +27,14 @@ struct TLSFiles {
     }
 
     /// Runs what takes the contents of `source`.
-    static func apply(
+    func apply(
         _ source: TLSSource, _ what: String, _ body: ([UInt8]) throws(TLSError) -> Void
     ) throws(ConfigDiagnostic) {
         let bytes = try read(source, what)
         do throws(TLSError) {
             try body(bytes)
         } catch {
-            throw diagnostic(source, "cannot load \(what) \"\(source.name)\": \(error)")
+            throw Self.diagnostic(source, "cannot load \(what) \"\(source.name)\": \(error)")
         }
     }
 
@@ -49,14 +55,14 @@ struct TLSFiles {
     }
 
     /// One password a line.
-    static func passwords(_ source: TLSSource?) throws(ConfigDiagnostic) -> [[UInt8]] {
+    func passwords(_ source: TLSSource?) throws(ConfigDiagnostic) -> [[UInt8]] {
         guard let source else { return [] }
         return try read(source, "password file").split(separator: UInt8(ascii: "\n")).map { line in
             Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
         }
     }
 
-    static func identity(
+    func identity(
         _ certificate: TLSSource, _ key: TLSSource, passwords: [[UInt8]]
     ) throws(ConfigDiagnostic) -> TLSIdentity {
         let chain = try read(certificate, "certificate")
@@ -66,9 +72,9 @@ struct TLSFiles {
         } catch {
             switch error {
             case .certificate(let error):
-                throw diagnostic(certificate, "cannot load certificate \"\(certificate.name)\": \(error)")
+                throw Self.diagnostic(certificate, "cannot load certificate \"\(certificate.name)\": \(error)")
             case .key(let error):
-                throw diagnostic(key, "cannot load certificate key \"\(key.name)\": \(error)")
+                throw Self.diagnostic(key, "cannot load certificate key \"\(key.name)\": \(error)")
             }
         }
     }

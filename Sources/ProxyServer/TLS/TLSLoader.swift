@@ -7,12 +7,14 @@ internal import TLS
 struct TLSLoader {
     private let configuration: Configuration
     private let commons: TLSCommons
+    private let files: TLSFiles
     private var diagnostics: [ConfigDiagnostic] = []
 
     static func load(
-        _ configuration: Configuration, _ commons: TLSCommons, _ diagnostics: inout [ConfigDiagnostic]
+        _ configuration: Configuration, _ commons: TLSCommons, _ files: TLSFiles,
+        _ diagnostics: inout [ConfigDiagnostic]
     ) -> TLSSetup {
-        var loader = TLSLoader(configuration: configuration, commons: commons)
+        var loader = TLSLoader(configuration: configuration, commons: commons, files: files)
         let setup = loader.load()
         // Several locations may have inherited one fault.
         for diagnostic in loader.diagnostics where !diagnostics.contains(diagnostic) {
@@ -21,9 +23,10 @@ struct TLSLoader {
         return setup
     }
 
-    private init(configuration: Configuration, commons: TLSCommons) {
+    private init(configuration: Configuration, commons: TLSCommons, files: TLSFiles) {
         self.configuration = configuration
         self.commons = commons
+        self.files = files
     }
 
     private mutating func load() -> TLSSetup {
@@ -74,7 +77,7 @@ struct TLSLoader {
         context.offer(
             speaksHTTP2(server) ? [HTTP2Preface.applicationProtocol, Self.http1] : [Self.http1])
         if settings.rejectsHandshakes { context.rejectHandshakes() }
-        let passwords = try TLSFiles.passwords(settings.passwordFile)
+        let passwords = try files.passwords(settings.passwordFile)
         let (late, identities) = try loadIdentities(settings, into: context, passwords)
         try loadAuthorities(settings, into: context)
         try TLSFiles.apply(
@@ -87,7 +90,7 @@ struct TLSLoader {
             try TLSFiles.apply(curves) { list throws(TLSError) in try context.setGroups(list) }
         }
         if let parameters = settings.dhParameters {
-            try TLSFiles.apply(parameters, "Diffie-Hellman parameters") { text throws(TLSError) in
+            try files.apply(parameters, "Diffie-Hellman parameters") { text throws(TLSError) in
                 try context.setParameters(text)
             }
         }
@@ -124,7 +127,7 @@ struct TLSLoader {
         }
         context.allow(TLSVersions(settings.protocols))
         if verifies, let trusted {
-            try TLSFiles.apply(trusted, "trusted certificate") { text throws(TLSError) in
+            try TLSFiles.disk.apply(trusted, "trusted certificate") { text throws(TLSError) in
                 try context.trust(text, tellsClients: false)
             }
         }
@@ -160,7 +163,7 @@ struct TLSLoader {
                 late.append((certificate, key))
                 continue
             }
-            let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+            let identity = try files.identity(certificate, key, passwords: passwords)
             identities.append((certificate, identity))
             do throws(TLSError) {
                 try context.use(identity)
@@ -178,13 +181,13 @@ struct TLSLoader {
         _ identities: [(source: TLSSource, identity: TLSIdentity)]
     ) throws(ConfigDiagnostic) {
         if let file = settings.staplingFile {
-            return try TLSFiles.apply(file, "OCSP response") { bytes throws(TLSError) in
+            return try files.apply(file, "OCSP response") { bytes throws(TLSError) in
                 try context.setStaple(bytes)
             }
         }
         var trusted: [[UInt8]] = []
         for file in [settings.trustedCertificate, settings.clientCertificate] {
-            if let file { trusted.append(try TLSFiles.read(file, "trusted certificate")) }
+            if let file { trusted.append(try files.read(file, "trusted certificate")) }
         }
         for (source, identity) in identities {
             do throws(TLSError) {
@@ -224,17 +227,17 @@ struct TLSLoader {
             context.verifyClients(mode, depth: settings.verifyDepth)
         }
         if let file = settings.clientCertificate {
-            try TLSFiles.apply(file, "client certificate") { text throws(TLSError) in
+            try files.apply(file, "client certificate") { text throws(TLSError) in
                 try context.trust(text, tellsClients: true)
             }
         }
         if let file = settings.trustedCertificate {
-            try TLSFiles.apply(file, "trusted certificate") { text throws(TLSError) in
+            try files.apply(file, "trusted certificate") { text throws(TLSError) in
                 try context.trust(text, tellsClients: false)
             }
         }
         if let file = settings.revocationLists {
-            try TLSFiles.apply(file, "revocation list") { text throws(TLSError) in try context.revoke(text) }
+            try files.apply(file, "revocation list") { text throws(TLSError) in try context.revoke(text) }
         }
     }
 
@@ -252,21 +255,21 @@ struct TLSLoader {
         var tickets: TLSTicketKeys?
         if settings.sessionTickets {
             tickets = commons.ticketKeys
-            var files: [[UInt8]] = []
+            var keys: [[UInt8]] = []
             for file in settings.ticketKeys {
-                let bytes = try TLSFiles.read(file, "session ticket key")
+                let bytes = try files.read(file, "session ticket key")
                 guard bytes.count == 48 || bytes.count == 80 else {
                     throw TLSFiles.diagnostic(file, "\"\(file.name)\" must be 48 or 80 bytes")
                 }
-                files.append(bytes)
+                keys.append(bytes)
             }
-            if !files.isEmpty { tickets = TLSTicketKeys(files: files) }
+            if !keys.isEmpty { tickets = TLSTicketKeys(files: keys) }
         }
         // A session of one server must not do for another that asks for other certificates.
         var name = Array("HTTP".utf8) + server.name + digests
         name += Array("\(settings.verifyClient) \(settings.verifyDepth)".utf8)
         for file in [settings.clientCertificate, settings.trustedCertificate, settings.revocationLists] {
-            if let file { name += try TLSFiles.read(file, "certificate") }
+            if let file { name += try files.read(file, "certificate") }
             name.append(0)
         }
         context.setSessions(caching, timeout: settings.sessionTimeout, tickets: tickets, contextName: name)
@@ -313,11 +316,11 @@ struct TLSLoader {
                     certificate,
                     "no \"proxy_ssl_certificate_key\" is defined for certificate \"\(certificate.name)\"")
             }
-            passwords = try TLSFiles.passwords(settings.passwordFile)
+            passwords = try files.passwords(settings.passwordFile)
             if certificate.hasVariables || key.hasVariables {
                 late = (certificate, key)
             } else {
-                let identity = try TLSFiles.identity(certificate, key, passwords: passwords)
+                let identity = try files.identity(certificate, key, passwords: passwords)
                 do throws(TLSError) {
                     try context.use(identity)
                 } catch {
@@ -332,12 +335,12 @@ struct TLSLoader {
                     position: nil, directive: "proxy_ssl_verify",
                     message: "no proxy_ssl_trusted_certificate for proxy_ssl_verify")
             }
-            try TLSFiles.apply(trusted, "trusted certificate") { text throws(TLSError) in
+            try files.apply(trusted, "trusted certificate") { text throws(TLSError) in
                 try context.trust(text, tellsClients: false)
             }
             context.setVerifyDepth(settings.verifyDepth)
             if let file = settings.revocationLists {
-                try TLSFiles.apply(file, "revocation list") { text throws(TLSError) in
+                try files.apply(file, "revocation list") { text throws(TLSError) in
                     try context.revoke(text)
                 }
             }
