@@ -72,7 +72,8 @@ struct TLSFiles {
         } catch {
             switch error {
             case .certificate(let error):
-                throw Self.diagnostic(certificate, "cannot load certificate \"\(certificate.name)\": \(error)")
+                throw Self.diagnostic(
+                    certificate, "cannot load certificate \"\(certificate.name)\": \(error)")
             case .key(let error):
                 throw Self.diagnostic(key, "cannot load certificate key \"\(key.name)\": \(error)")
             }
