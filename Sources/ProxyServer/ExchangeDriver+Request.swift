@@ -17,10 +17,14 @@ extension ExchangeDriver {
         prepareBody()
     }
 
+    /// An error page has the status that it is for, and cannot be a change of protocols.
     func examineUpgrade() {
         upgrade =
             exchange.request.upgradeIndex < 0
-            ? .notAsked : UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
+            ? .notAsked
+            : exchange.errorStatus != 0
+                ? .withheld
+                : UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
     }
 
     /// Goes on to the upstream, at once or when what must be known of the body is.

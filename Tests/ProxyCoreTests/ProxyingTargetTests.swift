@@ -75,6 +75,10 @@ struct ProxyingTargetTests {
         Case(
             location: "proxy_pass http://127.0.0.1:9000/$arg_p$uri;", target: "/a%0d%0a%20b?p=1",
             result: "address 127.0.0.1:9000 /1/a%0D%0A%20b"),
+        // Nor begin what is no part of it.
+        Case(
+            location: "proxy_pass http://127.0.0.1:9000$uri;", target: "/a%23b",
+            result: "address 127.0.0.1:9000 /a%23b"),
         Case(
             location: "set $b ''; proxy_pass $b;", target: "/", result: "invalid URL prefix in \"\""),
         Case(

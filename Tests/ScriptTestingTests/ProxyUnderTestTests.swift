@@ -103,6 +103,41 @@ struct ProxyUnderTestTests {
         #expect(proxy.takeLog("/log/access") == ["101 /ws 10.0.0.1:9000"])
     }
 
+    @Test("an error page for a handshake asks its backend for no upgrade, and takes none")
+    func upgradeOnErrorPage() throws {
+        let proxy = try proxy(
+            """
+            map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+            server {
+                listen 80;
+                proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection $connection_upgrade;
+                error_page 500 @page;
+                location / { return 500; }
+                location @page { proxy_pass http://app.test:9000; }
+            }
+            """)
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(
+            request(
+                "/",
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                    + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+        proxy.run()
+        let server = try #require(backend.accept())
+        #expect(!text(server.receive()).contains("Upgrade: websocket"))
+        server.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+        server.send([0x81, 0x02, 0x68, 0x69])
+        proxy.run()
+        let received = client.receive()
+        #expect(text(received).hasPrefix("HTTP/1.1 50"))
+        #expect(!received.contains(0x81))
+    }
+
     @Test("proxy_read_timeout passes by the clock alone: 504, at its time and not before")
     func readTimeout() throws {
         let proxy = try proxy()

@@ -109,7 +109,8 @@ package enum ProxyTarget {
         appendSafe(exchange.arguments[...], to: &uri)
     }
 
-    /// Appends `bytes` with the characters that would end the request target escaped: variables may hold any.
+    /// Appends `bytes` with the characters that would end the request target escaped: variables may hold any. So is what
+    /// begins a fragment, which no target has (RFC 9112 §3.2): some servers would end the path there.
     private static func appendSafe(_ bytes: ArraySlice<UInt8>, to uri: inout [UInt8]) {
         guard let firstBad = bytes.firstIndex(where: endsTarget) else { return uri.append(contentsOf: bytes) }
         uri.append(contentsOf: bytes[..<firstBad])
@@ -123,5 +124,7 @@ package enum ProxyTarget {
         }
     }
 
-    private static func endsTarget(_ byte: UInt8) -> Bool { byte <= 32 || byte == 127 }
+    private static func endsTarget(_ byte: UInt8) -> Bool {
+        byte <= 32 || byte == 127 || byte == UInt8(ascii: "#")
+    }
 }

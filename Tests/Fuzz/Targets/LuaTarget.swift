@@ -78,7 +78,10 @@ enum LuaTarget {
                 return nil
             }
             for backend in [proxy.backend(at: .ipv4(0x7f00_0001, port: 9000)), proxy.backend()] {
-                backend.onConnect = { peer in peer.onActivity(Self.answer) }
+                backend.onConnect = { [unowned self] peer in
+                    peers.append(peer)
+                    peer.onActivity(Self.answer)
+                }
             }
         }
 
