@@ -152,7 +152,8 @@ package final class Worker {
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         loop.forEachChannel { ($0 as? HTTP2Connection)?.cutOff() }
         current.retire()
-        current.scripts?.shutDown()
+        // Those of former generations too, whose last hooks may still wait.
+        for scripts in scriptRoster.all { scripts.shutDown() }
         scriptNetwork.close()
         timer.close()
         loop.close()

@@ -334,6 +334,44 @@ struct ProxyUnderTestTests {
         #expect(worker == nil)
     }
 
+    @Test("a close hook that waits when all ends keeps nothing", arguments: [false, true])
+    func waitingCloseHook(_ reloads: Bool) throws {
+        let configuration = """
+            server {
+                listen 80;
+                proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection upgrade;
+                close_by_lua_block { sy.sleep(100) }
+                location / { proxy_pass http://app.test:9000; }
+            }
+            """
+        weak var scripts: WorkerScripts?
+        do {
+            let proxy = try proxy(configuration)
+            scripts = proxy.worker.scriptRoster.all.first
+            #expect(scripts != nil)
+            let backend = proxy.backend()
+            let client = try proxy.connect()
+            client.send(
+                request(
+                    "/",
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                        + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+            proxy.run()
+            try #require(backend.accept()).send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+            proxy.run()
+            #expect(text(client.receive()).hasPrefix("HTTP/1.1 101 "))
+            client.close()
+            proxy.run()
+            if reloads { try proxy.reload("events {} http { \(configuration) }") }
+            proxy.end()
+        }
+        #expect(scripts == nil)
+    }
+
     @Test("each proxy is one of its own; a hundred of them are made, used and gone")
     func many() throws {
         for _ in 0..<100 {

@@ -57,6 +57,9 @@ final class WorkerScripts: ScriptHost {
         guard !isShutDown else { return }
         isShutDown = true
         loaded?.shutDown()
+        // Nobody will come to these any more, which hold all that is here.
+        for end in ends.values { end.abandon() }
+        ends = [:]
     }
 
     var hasEnds: Bool { !ends.isEmpty }
@@ -162,7 +165,7 @@ final class ScriptRoster {
 final class ScriptedEnd: FlowOwner {
     let exchange: Exchange
     let flow: ScriptFlow
-    private let ended: (ScriptedEnd, StageResult) -> Void
+    private var ended: ((ScriptedEnd, StageResult) -> Void)?
 
     /// `ended` is called when the stage that waited has come to its end.
     init(_ exchange: Exchange, _ flow: ScriptFlow, ended: @escaping (ScriptedEnd, StageResult) -> Void) {
@@ -171,7 +174,10 @@ final class ScriptedEnd: FlowOwner {
         self.ended = ended
     }
 
-    func stageEnded(_ stage: HookStage, _ result: StageResult) { ended(self, result) }
+    /// The hooks that it waits for were given up.
+    func abandon() { ended = nil }
+
+    func stageEnded(_ stage: HookStage, _ result: StageResult) { ended?(self, result) }
     func variableIsReady() {}
     func readBody() {}
     func close(code: UInt16, reason: [UInt8]) {}

@@ -16,20 +16,27 @@ enum DeflateTarget {
         let pool = DeflatePool()
         let whole = inflate([bytes[...]], windowBits, keepsContext, limit, pool)
         let parts = inflate([bytes[..<cut], bytes[cut...]], windowBits, keepsContext, limit, pool)
-        check(whole == parts, "cut at \(cut) it is \(parts.outcome), whole \(whole.outcome)")
+        check(
+            whole.isSame(as: parts, windowBits: windowBits),
+            "cut at \(cut) it is \(parts.outcome), whole \(whole.outcome)")
         let single = inflate(bytes.indices.map { bytes[$0...$0] }, windowBits, keepsContext, limit, pool)
-        check(bytes.count > 500 || whole == single, "byte by byte it is \(single.outcome)")
+        check(
+            bytes.count > 500 || whole.isSame(as: single, windowBits: windowBits),
+            "byte by byte it is \(single.outcome)")
         check(whole.output.count <= limit, "\(whole.output.count) bytes where \(limit) are allowed")
         roundTrip([Array(bytes[..<cut]), Array(bytes[cut...]), bytes], mode, windowBits, keepsContext, pool)
     }
 
-    private struct Result: Equatable {
+    private struct Result {
         var output: [UInt8] = []
         var outcome = WebSocketInflater.Outcome.ok
 
-        /// How much came out before a failure does not matter.
-        static func == (first: Result, second: Result) -> Bool {
-            first.outcome == second.outcome && (first.outcome != .ok || first.output == second.output)
+        /// How much came out before a failure does not matter. Nor does it whether zlib notices that data refer to what is
+        /// beyond the window: it does so only where that is no longer in the buffer that it writes to.
+        func isSame(as other: Result, windowBits: Int) -> Bool {
+            if outcome == .ok, other.outcome == .ok { return output == other.output }
+            let isNoticed = outcome == .corrupt || other.outcome == .corrupt
+            return outcome == other.outcome || isNoticed && windowBits < 15
         }
     }
 

@@ -196,6 +196,9 @@ enum LuaTarget {
             for peer in peers { peer.close() }
             proxy.end()
             settle()
+            // Hooks that ran at the end may have connected anew, and a peer with something to do holds itself.
+            for peer in peers { peer.close() }
+            settle()
             _ = proxy.takeErrors()
             check(proxy.network.openDescriptors == 0, "\(proxy.network.openDescriptors) descriptors are left")
         }
