@@ -510,7 +510,6 @@ def problem(proxy, text, **files):
      r'"ssl_session_ticket_key": ".*/junk" must be 48 or 80 bytes'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_dhparam <dir>/junk;",
      r"PEM_read_bio_DHparams\(\) failed"),
-    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_early_data on;", r"early data is not supported"),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x;",
      r'expected "shared:name:size"'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x:1k;", r"is too small"),
