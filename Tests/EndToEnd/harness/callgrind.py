@@ -15,7 +15,6 @@ import time
 
 from . import ports
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
 CONFIGURATION = """\
 daemon off;
 pid DIRECTORY/proxy.pid;
@@ -40,6 +39,9 @@ http {
     }
 }
 """
+# The hooks whose cost is followed: one reads a field and sets one, the other looks at each message.
+HEADER_HOOK = "request_by_lua_block { if flow.req.headers['Accept'] then flow.req.headers['X-Seen'] = 'yes' end }"
+MESSAGE_HOOK = "message_by_lua_block { if #msg.data == 0 then seen = true end }"
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"}
 
 
@@ -79,15 +81,6 @@ class Counts:
 def need_valgrind():
     if shutil.which("valgrind") is None:
         raise SystemExit(f"{pathlib.Path(sys.argv[0]).name}: needs valgrind (apt-get install valgrind)")
-
-
-def build():
-    """Makes release builds; the folder of their binaries."""
-    for product in ("switchyard", "switchyard-bench"):
-        subprocess.run(
-            ["swift", "build", "-c", "release", "--static-swift-stdlib", "--product", product], cwd=ROOT, check=True,
-            stdout=sys.stderr)
-    return ROOT / ".build" / "release"
 
 
 def strip(binary, directory):
