@@ -145,7 +145,7 @@ final class DemoWebSocket {
         close(code, "")
     }
 
-    private static func isUTF8(_ bytes: [UInt8]) -> Bool { String(validating: bytes, as: UTF8.self) != nil }
+    private static func isUTF8(_ bytes: [UInt8]) -> Bool { UTF8Validator.accepts(bytes.span) }
 
     // MARK: Sending
 

@@ -66,6 +66,16 @@ open class Channel {
         isLevelTriggered = levelTriggered
     }
 
+    /// As `register`, for initialisers: the channel is closed where it cannot be watched.
+    package final func registerOrClose() throws(SystemError) {
+        do throws(SystemError) {
+            try register()
+        } catch {
+            close()
+            throw error
+        }
+    }
+
     package final func setDeadline(_ time: Int64) {
         deadline = time
         if time < queuedDeadline, let key {

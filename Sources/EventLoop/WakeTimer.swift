@@ -13,12 +13,7 @@ final class WakeTimer: Channel {
         let descriptor = sy_timer_create()
         guard descriptor >= 0 else { throw SystemError("timerfd_create") }
         self.init(loop: loop, descriptor: descriptor)
-        do throws(SystemError) {
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try registerOrClose()
     }
 
     /// Has the loop woken at `deadline`, which is above 0, or before. Waking too early is harmless: the loop finds

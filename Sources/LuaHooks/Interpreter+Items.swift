@@ -159,10 +159,7 @@ extension Interpreter {
 extension WebSocketItem {
     /// Why this cannot take the place of its payload.
     func problem(with bytes: Span<UInt8>) -> String? {
-        if opcode == .text, kind == .message {
-            var validator = UTF8Validator()
-            guard validator.validate(bytes), validator.isAtBoundary else { return "the text is not UTF-8" }
-        }
+        if opcode == .text, kind == .message, !UTF8Validator.accepts(bytes) { return "the text is not UTF-8" }
         if opcode.isControl, bytes.count > Int(WebSocketFrameHeader.maxControlPayload) {
             return "found \(bytes.count) bytes for a control frame, expected at most 125"
         }

@@ -19,12 +19,13 @@ extension ExchangeDriver {
 
     /// An error page has the status that it is for, and cannot be a change of protocols.
     func examineUpgrade() {
-        upgrade =
-            exchange.request.upgradeIndex < 0
-            ? .notAsked
-            : exchange.errorStatus != 0
-                ? .withheld
-                : UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
+        if exchange.request.upgradeIndex < 0 {
+            upgrade = .notAsked
+        } else if exchange.errorStatus != 0 {
+            upgrade = .withheld
+        } else {
+            upgrade = UpgradePolicy.examine(exchange.request, allowed: settings.values.upgradeProtocols)
+        }
     }
 
     /// Goes on to the upstream, at once or when what must be known of the body is.

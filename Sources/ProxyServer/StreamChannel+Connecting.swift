@@ -5,18 +5,13 @@ extension StreamChannel {
     /// Sets the socket's options for a connection to `address` that has begun, and watches it. To be called by the
     /// initialisers of whatever connects.
     ///
-    /// - Throws: as `register`; the channel is closed then.
+    /// - Throws: as `registerOrClose`.
     func beginConnecting(to address: PeerAddress, keepalive: Bool = false) throws(SystemError) {
-        do throws(SystemError) {
-            if case .unix = address.endpoint {
-            } else {
-                disableDelay()
-                if keepalive { enableKeepAlive() }
-            }
-            try register()
-        } catch {
-            close()
-            throw error
+        if case .unix = address.endpoint {
+        } else {
+            disableDelay()
+            if keepalive { enableKeepAlive() }
         }
+        try registerOrClose()
     }
 }

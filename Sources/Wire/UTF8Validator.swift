@@ -13,6 +13,12 @@ package struct UTF8Validator: Sendable {
 
     package init() {}
 
+    /// Whether all of `text` is UTF-8.
+    package static func accepts(_ text: Span<UInt8>) -> Bool {
+        var validator = UTF8Validator()
+        return validator.validate(text) && validator.isAtBoundary
+    }
+
     /// Whether the text so far is whole characters; false, too, of one that is wrong.
     package var isAtBoundary: Bool { lacking == 0 }
 

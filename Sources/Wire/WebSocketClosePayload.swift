@@ -34,8 +34,7 @@ package struct WebSocketClosePayload: Sendable, Equatable {
         guard payload.count >= 2 else { return .failure(.tooShort) }
         let code = UInt16(payload[0]) << 8 | UInt16(payload[1])
         guard WebSocketCloseCode.isValidOnWire(code) else { return .failure(.invalidCode) }
-        var validator = UTF8Validator()
-        guard validator.validate(payload.extracting(2..<payload.count)), validator.isAtBoundary else {
+        guard UTF8Validator.accepts(payload.extracting(2..<payload.count)) else {
             return .failure(.reasonNotUTF8)
         }
         return .success(WebSocketClosePayload(code: code, reason: 2..<payload.count))

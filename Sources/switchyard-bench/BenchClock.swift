@@ -21,12 +21,7 @@ final class TimerChannel: Channel {
         let descriptor = socket(AF_UNIX, type, 0)
         guard descriptor >= 0 else { throw SystemError("socket") }
         super.init(loop: loop, descriptor: descriptor)
-        do throws(SystemError) {
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try registerOrClose()
         setDeadline(loop.now + delay)
     }
 

@@ -26,12 +26,7 @@ final class BenchHTTP2Connection: StreamChannel {
         session = HTTP2Session(
             .client, options, keySeed: (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max)))
         super.init(loop: load.run.loop, descriptor: try Sockets.connect(to: load.address))
-        do throws(SystemError) {
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try registerOrClose()
     }
 
     func add(_ transport: BenchHTTP2Transport, of socket: BenchWebSocket) {

@@ -48,12 +48,7 @@ class BenchWebSocket: StreamChannel {
             return
         }
         super.init(loop: load.run.loop, descriptor: try Sockets.connect(to: load.address))
-        do throws(SystemError) {
-            try register()
-        } catch {
-            close()
-            throw error
-        }
+        try registerOrClose()
     }
 
     // MARK: To be overridden

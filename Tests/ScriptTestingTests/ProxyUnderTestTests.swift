@@ -42,6 +42,11 @@ struct ProxyUnderTestTests {
         "GET \(path) HTTP/1.1\r\nHost: a.test\r\n\(more)\r\n"
     }
 
+    /// The fields of a WebSocket's.
+    private static let handshake =
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
     private static let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
     @Test("requests go to the backend and their answers come back, over connections that are kept")
@@ -77,11 +82,7 @@ struct ProxyUnderTestTests {
         let proxy = try proxy()
         let backend = proxy.backend()
         let client = try proxy.connect()
-        client.send(
-            request(
-                "/ws",
-                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                    + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+        client.send(request("/ws", Self.handshake))
         proxy.run()
         let server = try #require(backend.accept())
         #expect(text(server.receive()).contains("Upgrade: websocket\r\n"))
@@ -120,11 +121,7 @@ struct ProxyUnderTestTests {
             """)
         let backend = proxy.backend()
         let client = try proxy.connect()
-        client.send(
-            request(
-                "/",
-                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                    + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+        client.send(request("/", Self.handshake))
         proxy.run()
         let server = try #require(backend.accept())
         #expect(!text(server.receive()).contains("Upgrade: websocket"))
@@ -353,11 +350,7 @@ struct ProxyUnderTestTests {
             #expect(scripts != nil)
             let backend = proxy.backend()
             let client = try proxy.connect()
-            client.send(
-                request(
-                    "/",
-                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                        + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"))
+            client.send(request("/", Self.handshake))
             proxy.run()
             try #require(backend.accept()).send(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -136,7 +136,7 @@ extension LuaCall {
         }
         let reason = try optionalBytes(index + 1, name) ?? []
         // RFC 6455 §5.5: 125 bytes, of which the code is two.
-        guard reason.count <= 123, String(validating: reason, as: UTF8.self) != nil else {
+        guard reason.count <= 123, UTF8Validator.accepts(reason.span) else {
             throw LuaError("\(name): expected a reason in UTF-8 of at most 123 bytes")
         }
         return (short, reason)

@@ -1,5 +1,6 @@
 internal import Config
 internal import ProxyCore
+internal import Wire
 
 extension LuaAPI {
     static let flowFunctions: [LuaFunction] = [
@@ -77,7 +78,7 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let tag = try call.bytes(1, "publish")
             let text = try call.bytes(2, "publish")
-            guard String(validating: text, as: UTF8.self) != nil else {
+            guard UTF8Validator.accepts(text.span) else {
                 throw LuaError("publish: the text is not UTF-8")
             }
             guard call.interpreter.injectionDepth == 0 else {

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// JSON (RFC 8259) read strictly, for what is checked before any script sees it.
 ///
 /// Stricter than the RFC allows where two readers could differ: an object that names a member twice is refused.
@@ -16,7 +18,7 @@ package enum JSONValue: Sendable, Equatable {
     /// `nil` when `text` is anything but one JSON value.
     package init?(_ text: [UInt8]) {
         // Invalid UTF-8 is no JSON (RFC 8259 §8.1).
-        guard String(validating: text, as: UTF8.self) != nil else { return nil }
+        guard UTF8Validator.accepts(text.span) else { return nil }
         var reader = JSONReader(text: text)
         guard let value = reader.value(depth: 0), reader.isAtEnd else { return nil }
         self = value

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// A value of a script as it was when it was looked at: for comparing, and for showing.
 indirect enum LuaValue {
     case `nil`
@@ -143,7 +145,7 @@ extension LuaValue: CustomStringConvertible {
     }
 
     private static func quoted(_ bytes: [UInt8]) -> String {
-        let isText = String(validating: bytes, as: UTF8.self) != nil
+        let isText = UTF8Validator.accepts(bytes.span)
         var text: [UInt8] = [UInt8(ascii: "\"")]
         for byte in bytes.prefix(maxShown) {
             switch byte {

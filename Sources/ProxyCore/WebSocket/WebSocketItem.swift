@@ -37,8 +37,7 @@ package final class WebSocketItem {
     /// Whether the payload is a whole text in UTF-8.
     var isUTF8: Bool {
         let data = data
-        var validator = UTF8Validator()
-        return validator.validate(data.span) && validator.isAtBoundary
+        return UTF8Validator.accepts(data.span)
     }
 }
 
