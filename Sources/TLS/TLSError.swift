@@ -25,6 +25,9 @@ package struct TLSError: Error, Equatable, Sendable, CustomStringConvertible {
         return reason.isEmpty ? "\(call)() failed" : "\(call)() failed (\(reason))"
     }
 
+    /// The reason alone where no call of OpenSSL's failed.
+    package var summary: String { details.isEmpty ? reason : description }
+
     /// Takes all errors from this thread's queue.
     init(taking call: String) {
         var texts: [String] = []

@@ -17,18 +17,15 @@ extension LuaAPI {
             call throws(LuaError) in
             let flow = try call.flow(1, .client)
             guard let tls = try call.exchange(of: flow).client.tls else { return call.push(nil as [UInt8]?) }
-            let stack = call.stack
-            stack.pushTable(fields: 6)
-            for (name, fact) in clientTLSFields {
+            func value(_ fact: ClientTLSFact) -> [UInt8] {
                 var value: [UInt8] = []
-                guard tls.append(fact, to: &value), !value.isEmpty else { continue }
-                stack.push(value)
-                stack.setField(name, of: -2)
+                return tls.append(fact, to: &value) ? value : []
             }
-            var reused: [UInt8] = []
-            stack.push(tls.append(.sessionReused, to: &reused) && reused == [UInt8(ascii: "r")])
-            stack.setField("resumed", of: -2)
-            return .one
+            return pushTLS(
+                [
+                    "version": value(.version), "cipher": value(.cipher), "sni": value(.serverName),
+                    "alpn": value(.applicationProtocol), "client_subject": value(.subject),
+                ], isResumed: value(.sessionReused) == [UInt8(ascii: "r")], on: call.stack)
         }
     ]
 
@@ -37,26 +34,27 @@ extension LuaAPI {
             call throws(LuaError) in
             let flow = try call.flow(1, .upstream)
             guard let tls = flow.owner?.upstreamTLS() else { return call.push(nil as [UInt8]?) }
-            let stack = call.stack
-            stack.pushTable(fields: 6)
-            let fields: KeyValuePairs<StaticString, [UInt8]> = [
-                "version": tls.version, "cipher": tls.cipher, "sni": tls.serverName,
-                "alpn": tls.applicationProtocol, "server_subject": tls.subject,
-            ]
-            for (name, value) in fields where !value.isEmpty {
-                stack.push(value)
-                stack.setField(name, of: -2)
-            }
-            stack.push(tls.isResumed)
-            stack.setField("resumed", of: -2)
-            return .one
+            return pushTLS(
+                [
+                    "version": tls.version, "cipher": tls.cipher, "sni": tls.serverName,
+                    "alpn": tls.applicationProtocol, "server_subject": tls.subject,
+                ], isResumed: tls.isResumed, on: call.stack)
         }
     ]
 
-    private static let clientTLSFields: KeyValuePairs<StaticString, ClientTLSFact> = [
-        "version": .version, "cipher": .cipher, "sni": .serverName, "alpn": .applicationProtocol,
-        "client_subject": .subject,
-    ]
+    /// Fields that are empty are left out.
+    private static func pushTLS(
+        _ fields: KeyValuePairs<StaticString, [UInt8]>, isResumed: Bool, on stack: LuaStack
+    ) -> LuaResult {
+        stack.pushTable(fields: fields.count + 1)
+        for (name, value) in fields where !value.isEmpty {
+            stack.push(value)
+            stack.setField(name, of: -2)
+        }
+        stack.push(isResumed)
+        stack.setField("resumed", of: -2)
+        return .one
+    }
 
     private static let clientVersion = LuaFunction(
         "http", .getter(.client), "", returns: "string", "Version of the client's HTTP: `1.0`, `1.1` or `2`."
@@ -137,7 +135,7 @@ extension LuaAPI {
             ) { call throws(LuaError) in
                 let flow = try call.flow(1, type)
                 let text = try call.bytes(2, "send")
-                guard String(validating: text, as: UTF8.self) != nil else {
+                guard UTF8Validator.accepts(text.span) else {
                     throw LuaError("send: the text is not UTF-8; send_binary sends any bytes")
                 }
                 return call.send(text, isText: true, to: leg, of: flow)

@@ -79,10 +79,25 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
                 isText ? .data(text) : .file(String(decoding: text, as: UTF8.self)), directive: directive,
                 position: SourcePosition(file: "", line: 0, column: 0))
         }
+        return use(source(certificate, "certificate"), source(key, "key"))
+    }
+
+    /// Has the session use the certificates whose names have variables in them.
+    ///
+    /// - Returns: what is wrong with them, in which case the handshake cannot go on.
+    func provideIdentities(rendering: (Template) -> [UInt8]) -> String? {
+        for (certificate, key) in certificateServer.lateIdentities {
+            let problem = use(certificate.rendered(by: rendering), key.rendered(by: rendering))
+            if problem != nil { return problem }
+        }
+        return nil
+    }
+
+    /// - Returns: what is wrong with them.
+    private func use(_ certificate: TLSSource, _ key: TLSSource) -> String? {
         do throws(ConfigDiagnostic) {
             let identity = try TLSFiles.disk.identity(
-                source(certificate, "certificate"), source(key, "key"),
-                passwords: certificateServer.passwords)
+                certificate, key, passwords: certificateServer.passwords)
             do throws(TLSError) {
                 try session.use(identity)
                 return nil
@@ -92,27 +107,6 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         } catch {
             return error.message
         }
-    }
-
-    /// Has the session use the certificates whose names have variables in them.
-    ///
-    /// - Returns: what is wrong with them, in which case the handshake cannot go on.
-    func provideIdentities(rendering: (Template) -> [UInt8]) -> String? {
-        for (certificate, key) in certificateServer.lateIdentities {
-            do throws(ConfigDiagnostic) {
-                let identity = try TLSFiles.disk.identity(
-                    certificate.rendered(by: rendering), key.rendered(by: rendering),
-                    passwords: certificateServer.passwords)
-                do throws(TLSError) {
-                    try session.use(identity)
-                } catch {
-                    return "\(error)"
-                }
-            } catch {
-                return error.message
-            }
-        }
-        return nil
     }
 
     // MARK: Requests

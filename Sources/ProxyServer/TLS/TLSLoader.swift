@@ -165,15 +165,22 @@ struct TLSLoader {
             }
             let identity = try files.identity(certificate, key, passwords: passwords)
             identities.append((certificate, identity))
-            do throws(TLSError) {
-                try context.use(identity)
-            } catch {
-                throw TLSFiles.diagnostic(
-                    key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
-            }
+            try Self.use(identity, of: (certificate, key), in: context)
         }
         if !late.isEmpty || settings.asksScripts { context.askForIdentity() }
         return (late, identities)
+    }
+
+    private static func use(
+        _ identity: TLSIdentity, of source: (certificate: TLSSource, key: TLSSource), in context: TLSContext
+    ) throws(ConfigDiagnostic) {
+        do throws(TLSError) {
+            try context.use(identity)
+        } catch {
+            throw TLSFiles.diagnostic(
+                source.key,
+                "\(error) for certificate \"\(source.certificate.name)\" and key \"\(source.key.name)\"")
+        }
     }
 
     private mutating func loadStaples(
@@ -196,11 +203,10 @@ struct TLSLoader {
                     trusted: trusted, verifies: settings.verifiesStaple)
                 context.setStaple(commons.shared(staple), for: identity)
             } catch {
-                let reason = error.details.isEmpty ? error.reason : "\(error)"
                 diagnostics.append(
                     ConfigDiagnostic(
                         severity: .warning, position: source.position, directive: "ssl_stapling",
-                        message: "ignored, \(reason), for certificate \"\(source.name)\""))
+                        message: "ignored, \(error.summary), for certificate \"\(source.name)\""))
             }
         }
     }
@@ -321,12 +327,7 @@ struct TLSLoader {
                 late = (certificate, key)
             } else {
                 let identity = try files.identity(certificate, key, passwords: passwords)
-                do throws(TLSError) {
-                    try context.use(identity)
-                } catch {
-                    throw TLSFiles.diagnostic(
-                        key, "\(error) for certificate \"\(certificate.name)\" and key \"\(key.name)\"")
-                }
+                try Self.use(identity, of: (certificate, key), in: context)
             }
         }
         if settings.verifies {

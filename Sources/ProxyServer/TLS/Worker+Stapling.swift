@@ -69,7 +69,7 @@ extension Worker {
             do throws(TLSError) {
                 try staple.answered(response.body, now: unixSeconds)
             } catch {
-                failed(error.details.isEmpty ? error.reason : "\(error)", staple, generation)
+                failed(error.summary, staple, generation)
             }
         }
     }
