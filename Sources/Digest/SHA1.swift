@@ -21,21 +21,28 @@ package enum SHA256 {
     }
 }
 
-/// Which hash function; one row for each that the proxy uses.
-private enum MessageDigest {
-    case sha1, sha256
+/// A hash function of the library's.
+@safe
+private struct MessageDigest: @unchecked Sendable {
+    // Fetched once and never freed, as each look-up by name costs several times what hashing a few bytes does. Nothing changes it,
+    // so threads may share it.
+    private let function: OpaquePointer?
+
+    static let sha1 = MessageDigest("SHA1")
+    static let sha256 = MessageDigest("SHA256")
+
+    private init(_ name: StaticString) {
+        // A static string ends in a zero byte.
+        unsafe function = name.withUTF8Buffer { name in
+            unsafe name.withMemoryRebound(to: CChar.self) { unsafe EVP_MD_fetch(nil, $0.baseAddress, nil) }
+        }
+    }
 
     /// Writes the digest of `bytes` to `output`, whose size is this function's digest size.
     ///
     /// - Returns: false when the library refuses.
     func write<let size: Int>(_ bytes: Span<UInt8>, into output: inout InlineArray<size, UInt8>) -> Bool {
-        // The library returns pointers to its own static tables, which live as long as the process.
-        let function =
-            switch self {
-            case .sha1: unsafe EVP_sha1()
-            case .sha256: unsafe EVP_sha256()
-            }
-        guard unsafe EVP_MD_get_size(function) == size else { return false }
+        guard let function = unsafe function, unsafe EVP_MD_get_size(function) == size else { return false }
         var span = output.mutableSpan
         // Both pointers are used only during the call; the size was checked above.
         return unsafe span.withUnsafeMutableBufferPointer { out in

@@ -63,7 +63,7 @@ package final class EventLoop {
     private let clock: FakeClock?
 
     /// `scratchSize` bounds one read, in bytes.
-    package convenience init(scratchSize: Int = 128 * 1024) throws(SystemError) {
+    package convenience init(scratchSize: Int = 512 * 1024) throws(SystemError) {
         try self.init(scratchSize: scratchSize, clock: nil)
     }
 

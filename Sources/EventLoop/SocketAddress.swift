@@ -31,17 +31,29 @@ public enum SocketAddress: Sendable, Hashable {
     }
 
     /// Numeric text without port or brackets; `unix:` and the path for a UNIX socket.
-    package var host: String {
+    package var host: String { String(decoding: hostText, as: UTF8.self) }
+
+    /// `host` as bytes.
+    package var hostText: [UInt8] {
         switch self {
         case .ipv4(let address, _):
-            return (0..<4).map { String(address >> (24 - 8 * UInt32($0)) & 255) }.joined(separator: ".")
+            var text: [UInt8] = []
+            text.reserveCapacity(15)
+            for shift in stride(from: UInt32(24), through: 0, by: -8) {
+                let part = UInt8(truncatingIfNeeded: address &>> shift)
+                if part >= 100 { text.append(UInt8(ascii: "0") + part / 100) }
+                if part >= 10 { text.append(UInt8(ascii: "0") + part / 10 % 10) }
+                text.append(UInt8(ascii: "0") + part % 10)
+                if shift > 0 { text.append(UInt8(ascii: ".")) }
+            }
+            return text
         case .ipv6(var bytes, _):
             var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
             // 16 bytes are read and at most INET6_ADDRSTRLEN written, which the arrays hold.
             _ = unsafe inet_ntop(AF_INET6, &bytes, &text, socklen_t(INET6_ADDRSTRLEN))
-            return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            return text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
         case .unix(let path):
-            return "unix:\(path)"
+            return Array("unix:\(path)".utf8)
         }
     }
 
@@ -57,7 +69,11 @@ public enum SocketAddress: Sendable, Hashable {
     /// The address in network order, 4 or 16 bytes; empty for a UNIX socket.
     package var binary: [UInt8] {
         switch self {
-        case .ipv4(let address, _): (0..<4).map { UInt8(truncatingIfNeeded: address >> (24 - 8 * $0)) }
+        case .ipv4(let address, _):
+            [
+                UInt8(truncatingIfNeeded: address &>> 24), UInt8(truncatingIfNeeded: address &>> 16),
+                UInt8(truncatingIfNeeded: address &>> 8), UInt8(truncatingIfNeeded: address),
+            ]
         case .ipv6(let bytes, _): bytes
         case .unix: []
         }

@@ -25,6 +25,17 @@ open class StreamChannel: Channel {
     /// An `errno` value, once a write has failed; further writes are dropped.
     package private(set) var writeError: Int32 = 0
 
+    /// Bytes that are read at once where nothing is known of what becomes of them.
+    package static let usualReadSize = 128 * 1024
+
+    /// The kernel has taken all of the last large piece.
+    private var takesLargePieces = false
+
+    /// How many bytes to read at once, at most, of what is sent on to this stream: all that the loop's buffer holds while
+    /// the kernel takes as much, which makes large bodies a third cheaper; and less for a peer that is slow, since what
+    /// it does not take is kept.
+    package final var relaySize: Int { takesLargePieces ? .max : Self.usualReadSize }
+
     /// Bytes that the kernel has not taken yet.
     package final var unsentBytes: Int { unsent.count - unsentStart }
     package final var isDrained: Bool { unsent.isEmpty }
@@ -42,7 +53,7 @@ open class StreamChannel: Channel {
 
     // MARK: Reading
 
-    package final func read(limit: Int = .max) -> ReadResult {
+    package final func read(limit: Int = usualReadSize) -> ReadResult {
         if let transport { return read(from: transport, limit: limit) }
         while true {
             let count = loop.read(descriptor, limit: limit)
@@ -133,13 +144,19 @@ open class StreamChannel: Channel {
                 count = transmit(first, second, third)
             }
             if count >= 0 {
-                if count < total { mayWrite = false }
+                if count < total {
+                    mayWrite = false
+                    takesLargePieces = false
+                } else if total >= Self.usualReadSize / 2 {
+                    takesLargePieces = true
+                }
                 return count
             }
             switch errno {
             case EINTR: continue
             case EAGAIN:
                 mayWrite = false
+                takesLargePieces = false
                 return 0
             default:
                 fail(errno)

@@ -62,14 +62,14 @@ final class DownstreamConnection: StreamChannel {
         http2 = nil
         super.init(loop: worker.loop, descriptor: descriptor)
         let facts = ClientFacts()
-        facts.address = peer.isUnix ? Array("unix:".utf8) : Array(peer.host.utf8)
+        facts.address = peer.isUnix ? Array("unix:".utf8) : peer.hostText
         facts.port = peer.port
         facts.binaryAddress = peer.isUnix ? Array("unix:".utf8) : peer.binary
         facts.serial = Worker.nextSerial()
         worker.tick()
         facts.connectedAt = worker.clock.now
-        if let local = localAddress {
-            facts.serverAddress = Array(local.host.utf8)
+        if let local = listener.localEnd(of: self) {
+            facts.serverAddress = local.text
             facts.serverPort = local.port
         }
         self.facts = facts
@@ -257,7 +257,7 @@ final class DownstreamConnection: StreamChannel {
             return driver.clientGone(reason: "client prematurely closed connection")
         }
         guard inbox.isEmpty, driver.wantsBody || driver.watchesForEnd else { return }
-        switch read() {
+        switch read(limit: driver.bodyReadSize) {
         case .bytes(let count):
             worker.tick()
             let loop = loop

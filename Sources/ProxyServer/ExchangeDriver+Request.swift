@@ -305,6 +305,9 @@ extension ExchangeDriver {
         return !machine.forwardsRequestBody || upstream.isDrained
     }
 
+    /// How many bytes of the body to read at once, at most.
+    var bodyReadSize: Int { upstream?.relaySize ?? StreamChannel.usualReadSize }
+
     /// Takes the next bytes of the request's body.
     ///
     /// - Returns: how many were used.

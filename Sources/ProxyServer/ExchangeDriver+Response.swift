@@ -20,7 +20,7 @@ extension ExchangeDriver {
         guard let upstream, let downstream, !isConnecting, isProxying, !script.holdsResponse else { return }
         guard downstream.isDrained || machine.isAwaitingHead else { return }
         worker.tick()
-        switch upstream.read() {
+        switch upstream.read(limit: downstream.relaySize) {
         case .bytes(let count):
             peers?.statistics.bytesReceived.add(count)
             updateAttempt { $0.bytesReceived += Int64(count) }

@@ -103,7 +103,7 @@ final class Tunnel {
                 break
             }
             reads += 1
-            switch source.read() {
+            switch source.read(limit: target.relaySize) {
             case .bytes(let count): relay(loop.received(count), from: side)
             case .wouldBlock: break
             case .end: return readEnd(of: side)
@@ -318,13 +318,24 @@ final class Tunnel {
         let seconds = worker.loop.now - startedAt
         worker.statistics.tunnels.add(-1)
         worker.statistics.tunnelSeconds.observe(milliseconds: Int(seconds))
-        let exchange: Exchange
+        onEnd.end(.succeeded, now: worker.loop.now)
         if let scripts {
-            exchange = scripts.exchange
-        } else {
-            exchange = worker.takeExchange()
-            frozen?.thaw(into: exchange)
+            note(on: scripts.exchange)
+            downstream.finish()
+            return scripts.tunnelEnded(first: machine.firstToEnd, plane?.endedBy)
         }
+        if !settings.values.accessLogs.isEmpty {
+            let exchange = worker.takeExchange()
+            frozen?.thaw(into: exchange)
+            note(on: exchange)
+            generation.log(exchange, worker: worker)
+            worker.giveBack(exchange)
+        }
+        downstream.finish()
+    }
+
+    /// How it went, for the log.
+    private func note(on exchange: Exchange) {
         exchange.webSocketFacts = plane.map(WebSocketFacts.init)
         exchange.webSocket = nil
         exchange.sentBodyBytes += sent(to: .client)
@@ -335,16 +346,8 @@ final class Tunnel {
             exchange.attempts[last].bytesReceived += fromUpstream
             exchange.attempts[last].responseLength += fromUpstream
             exchange.attempts[last].responseTime = Int(
-                worker.loop.now - exchange.attempts[last].startedAt.monotonic)
+                downstream.worker.loop.now - exchange.attempts[last].startedAt.monotonic)
         }
-        onEnd.end(.succeeded, now: worker.loop.now)
-        if let scripts {
-            downstream.finish()
-            return scripts.tunnelEnded(first: machine.firstToEnd, plane?.endedBy)
-        }
-        generation.log(exchange, worker: worker)
-        worker.giveBack(exchange)
-        downstream.finish()
     }
 }
 

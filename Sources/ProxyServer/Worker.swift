@@ -358,6 +358,10 @@ final class ListeningSocket: ListenerChannel {
     private var isOwn = false
     var targets = ListenerTargets(own: 0)
     private(set) var hasEnded = false
+    /// Of the last connection.
+    private var localEnd: (address: SocketAddress, text: [UInt8])?
+    /// All connections have the same local end.
+    private var hasOneAddress = false
 
     convenience init(worker: Worker, descriptor: Int32, isOwn: Bool, targets: ListenerTargets) {
         self.init(loop: worker.loop, descriptor: descriptor)
@@ -381,6 +385,18 @@ final class ListeningSocket: ListenerChannel {
         let connection = DownstreamConnection(
             worker: worker, listener: self, descriptor: descriptor, peer: peer)
         connection.start()
+    }
+
+    /// The local end of a connection that came here, for `$server_addr` and `$server_port`. The kernel is asked once where
+    /// the socket is bound to one address.
+    func localEnd(of connection: DownstreamConnection) -> (text: [UInt8], port: UInt16)? {
+        if let localEnd, hasOneAddress { return (localEnd.text, localEnd.address.port) }
+        guard let address = connection.localAddress else { return nil }
+        if let localEnd, localEnd.address == address { return (localEnd.text, address.port) }
+        hasOneAddress = localAddress.map { $0 == address && !$0.isWildcard } ?? false
+        let text = address.hostText
+        localEnd = (address, text)
+        return (text, address.port)
     }
 
     override func acceptFailed(_ error: SystemError) {

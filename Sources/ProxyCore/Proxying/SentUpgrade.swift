@@ -9,6 +9,7 @@ package struct SentUpgrade: Sendable {
     /// it has no `Upgrade` or no `Connection: upgrade`, so offers nothing, or is one that no server would read.
     init?(head bytes: [UInt8], from start: Int) {
         var head = RequestHead()
+        head.fields.reserveCapacity(32)
         var parser = RequestHeadParser()
         var limits = RequestHeadParser.Limits()
         limits.maxHead = max(limits.maxHead, bytes.count)
