@@ -76,6 +76,20 @@ def test_without_http2_it_is_not_offered(secure, authority):
         assert sock.selected_alpn_protocol() == "http/1.1"
 
 
+@pytest.mark.parametrize("http2, alpn, offered, chosen", [
+    ("on", "h2 http/1.1", ["http/1.1", "h2"], "h2"), ("on", "http/1.1 h2", ["h2", "http/1.1"], "http/1.1"),
+    ("on", "http/1.1 h2", ["h2"], "h2"), ("on", "http/1.1", ["h2"], None), ("on", "h2", ["http/1.1"], None),
+    ("off", "http/1.0 http/1.1", ["http/1.1", "http/1.0"], "http/1.0"), ("on", "h2", None, "")])
+def test_ssl_alpn_says_what_is_offered(secure, authority, http2, alpn, offered, chosen):
+    made = secure(http2=f"http2 {http2}; ssl_alpn {alpn};")
+    if chosen is None:
+        with pytest.raises((ssl.SSLError, ConnectionError), match="(?i)no application protocol|reset"):
+            open_tls(made.port, context(authority, protocols=offered))
+        return
+    with open_tls(made.port, context(authority, protocols=offered)) as sock:
+        assert (sock.selected_alpn_protocol() or "") == chosen
+
+
 def test_the_name_decides_who_offers_it(proxy, authority, rsa, backend):
     """The default server of the listener does not speak it, the one with the name does."""
     certificate = f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"

@@ -514,6 +514,11 @@ def problem(proxy, text, **files):
      r'expected "shared:name:size"'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x:1k;", r"is too small"),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_protocols TLSv1.4;", r'expected "SSLv3", "TLSv1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn http/1.1 h2;",
+     r'proxy.conf:\d+:\d+: "ssl_alpn": found "h2" in a server without HTTP/2, expected "http2 on"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn h3;",
+     r'"ssl_alpn": found "h3", expected "h2", "http/1.1" or "http/1.0"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn http/1.1 http/1.1;", r"expected each protocol once"),
     ("ssl_certificate <good>; ssl_certificate_key engine:x:y;", r"found a key of an engine"),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
      "proxy_ssl_verify on; }", r"no proxy_ssl_trusted_certificate for proxy_ssl_verify"),

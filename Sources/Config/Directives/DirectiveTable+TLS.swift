@@ -114,6 +114,23 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.takesEarlyData = try call.flag(call.arguments[0])
         },
+        Directive(
+            "ssl_alpn", "protocol …", in: .httpAndServer, takes: .atLeast(1),
+            "The protocols that clients may choose from by ALPN, the one that is liked best first: h2, http/1.1 and http/1.0. "
+                + "A client that offers others alone gets the alert no_application_protocol. Without it: h2 where "
+                + "http2 is on, and http/1.1."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.applicationProtocols = []
+            for word in call.arguments {
+                let name = try call.choice(
+                    word, ["h2": "h2", "http/1.1": "http/1.1", "http/1.0": "http/1.0"])
+                guard !scope.tls.applicationProtocols.contains(where: { $0.text == name }) else {
+                    throw call.failure(found: word, expected: "each protocol once")
+                }
+                scope.tls.applicationProtocols.append(
+                    TLSWord(name, directive: call.name, position: word.position))
+            }
+        },
     ]
 
     /// Certificates of clients, and what the server's own comes with.

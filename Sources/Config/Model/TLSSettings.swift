@@ -35,6 +35,8 @@ package struct ServerTLSSettings: Sendable {
     package var revocationLists: TLSSource?
     package var rejectsHandshakes = false
     package var takesEarlyData = false
+    /// By `ssl_alpn`, the one that is liked best first; empty for what `http2` says.
+    package var applicationProtocols: [TLSWord] = []
     package var stapling = false
     package var staplingFile: TLSSource?
     package var staplingResponder: TLSWord?

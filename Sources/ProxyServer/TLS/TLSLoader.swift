@@ -74,8 +74,7 @@ struct TLSLoader {
         let context = try makeContext(.server)
         context.allow(TLSVersions(settings.protocols))
         context.setRecordSize(settings.bufferSize)
-        context.offer(
-            speaksHTTP2(server) ? [HTTP2Preface.applicationProtocol, Self.http1] : [Self.http1])
+        context.offer(try applicationProtocols(of: server))
         if settings.rejectsHandshakes { context.rejectHandshakes() }
         let passwords = try files.passwords(settings.passwordFile)
         let (late, identities) = try loadIdentities(settings, into: context, passwords)
@@ -102,6 +101,24 @@ struct TLSLoader {
     }
 
     private static let http1 = Array("http/1.1".utf8)
+
+    private func applicationProtocols(of server: VirtualServer) throws(ConfigDiagnostic) -> [[UInt8]] {
+        let speaksHTTP2 = speaksHTTP2(server)
+        guard !server.tls.applicationProtocols.isEmpty else {
+            return speaksHTTP2 ? [HTTP2Preface.applicationProtocol, Self.http1] : [Self.http1]
+        }
+        var protocols: [[UInt8]] = []
+        for word in server.tls.applicationProtocols {
+            let name = Array(word.text.utf8)
+            guard speaksHTTP2 || name != HTTP2Preface.applicationProtocol else {
+                throw ConfigDiagnostic(
+                    position: word.position, directive: word.directive,
+                    message: "found \"h2\" in a server without HTTP/2, expected \"http2 on\"")
+            }
+            protocols.append(name)
+        }
+        return protocols
+    }
 
     private func speaksHTTP2(_ server: VirtualServer) -> Bool {
         server.connection.http2.isOn
