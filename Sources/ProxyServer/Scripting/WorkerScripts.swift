@@ -98,6 +98,8 @@ final class WorkerScripts: ScriptHost {
         generation.registry.publish(tag, message, besides: worker.subscription)
     }
 
+    var tunnels: TunnelList? { worker.tunnels }
+
     func scriptsAreInitialised() {
         let done = initialised
         initialised = nil
