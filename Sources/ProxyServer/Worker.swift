@@ -68,12 +68,12 @@ package final class Worker {
         self.random = random
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        timer = try WorkerTimer(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
         tunnelDesk = desk
         tunnelRegistry = generation.registry.scripts.tunnels
         tunnels = tunnelRegistry.addList { order in poster.post { desk.worker?.perform(order) } }
-        timer = try WorkerTimer(loop: loop)
         current.loadScripts(on: self)
         isReady = current.scripts == nil
         // Weak references would have each count of references to the worker, of which every request makes dozens, go
