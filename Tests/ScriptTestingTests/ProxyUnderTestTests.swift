@@ -375,6 +375,7 @@ struct ProxyUnderTestTests {
                 proxy_set_header Connection upgrade;
                 open_by_lua_block { flow:tag("a") flow:after(1000, function() end) }
                 request_by_lua_block {
+                    if flow.req.path == "/end" then sy.flows{ tag = "a" }[1]:close(4001, "end") end
                     if flow.req.path ~= "/ask" then return end
                     local text = ""
                     for _, one in ipairs(sy.flows{ tag = "a" }) do
@@ -410,7 +411,14 @@ struct ProxyUnderTestTests {
             try proxy.reload("events {} http { \(configuration) }")
             #expect(try ask() == "true true;1")
             #expect(client.receive() == [0x81, 2] + Array("hi".utf8))
+            let other = try proxy.connect()
+            other.send(request("/end"))
+            proxy.run()
+            #expect(client.receive() == [0x88, 5, 0x0F, 0xA1] + Array("end".utf8))
+            // The client has not answered: the tunnel stands, but is none to send on.
+            #expect(try ask() == "0")
             client.close()
+            other.close()
             proxy.run()
             #expect(try ask() == "0")
             proxy.end()
