@@ -12,6 +12,13 @@ typedef struct {
     uint32_t generation;
 } object;
 
+/// A tunnel that is not the interpreter's own, or a part of it. What tells it from the next one of its slot is
+/// what scripts know it by, so that they can read that for as long as they keep the object.
+typedef struct {
+    object base;
+    uint64_t id[2];
+} far_object;
+
 /// Members are kept in one table for each type. A function is a method, a number ≥ 0 is that of a getter; a number
 /// below 0 is one of these, with its part.
 enum { OWN_TABLE = 0xffff };
@@ -25,20 +32,35 @@ static void push_metatable(lua_State *L, int type) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, *sy_metatable_of(sy_vm_of(L), type));
 }
 
-static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
+static object *push_sized_object(lua_State *L, size_t size, int type, uint32_t slot, uint32_t generation) {
     sy_vm *vm = sy_vm_of(L);
     int parts = *sy_parts_of(vm, type);
-    object *made = lua_newuserdatauv(L, sizeof *made, parts > PARTS_INSIDE ? 1 : parts);
+    object *made = lua_newuserdatauv(L, size, parts > PARTS_INSIDE ? 1 : parts);
     made->owner = vm;
     made->type = type;
     made->slot = slot;
     made->generation = generation;
     push_metatable(L, type);
     lua_setmetatable(L, -2);
+    return made;
 }
 
+static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
+    push_sized_object(L, sizeof(object), type, slot, generation);
+}
+
+static void push_far_object(
+    lua_State *L, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second) {
+    far_object *made = (far_object *)push_sized_object(L, sizeof *made, type, slot, list);
+    made->id[0] = first;
+    made->id[1] = second;
+}
+
+static bool is_far(lua_State *L, int index) { return lua_rawlen(L, index) == sizeof(far_object); }
+
 static object *to_object(lua_State *L, int index) {
-    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof(object)) return NULL;
+    if (lua_type(L, index) != LUA_TUSERDATA) return NULL;
+    if (lua_rawlen(L, index) != sizeof(object) && !is_far(L, index)) return NULL;
     object *found = lua_touserdata(L, index);
     return found->owner == sy_vm_of(L) ? found : NULL;
 }
@@ -68,7 +90,12 @@ static int push_part(lua_State *L, lua_Integer code) {
             lua_newtable(L);
         } else {
             const object *whole = lua_touserdata(L, 1);
-            push_object(L, type, whole->slot, whole->generation);
+            if (is_far(L, 1)) {
+                const far_object *far = lua_touserdata(L, 1);
+                push_far_object(L, type, whole->slot, whole->generation, far->id[0], far->id[1]);
+            } else {
+                push_object(L, type, whole->slot, whole->generation);
+            }
         }
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, -3, part);
@@ -126,6 +153,23 @@ static int set_member(lua_State *L) {
 
 void sy_lua_push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
     push_object(L, type, slot, generation);
+}
+
+void sy_lua_push_far_object(
+    lua_State *L, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second) {
+    push_far_object(L, type, slot, list, first, second);
+}
+
+bool sy_lua_far_object(
+    lua_State *L, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second) {
+    const object *found = to_object(L, index);
+    if (found == NULL || found->type != type || !is_far(L, index)) return false;
+    const far_object *far = (const far_object *)found;
+    *slot = found->slot;
+    *list = found->generation;
+    *first = far->id[0];
+    *second = far->id[1];
+    return true;
 }
 
 bool sy_lua_object(lua_State *L, int index, int type, uint32_t *slot, uint32_t *generation) {

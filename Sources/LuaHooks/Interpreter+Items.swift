@@ -143,8 +143,12 @@ extension Interpreter {
     /// Where the hooks begin that see what the running script sends on this flow: behind its own, and all of them
     /// where it has none there.
     func hooksAfterRunningScript(of flow: ScriptFlow) -> (message: Int, frame: Int) {
+        hooks(afterScript: runningScript, of: flow)
+    }
+
+    /// As above, for a script by its number.
+    func hooks(afterScript script: Int, of flow: ScriptFlow) -> (message: Int, frame: Int) {
         guard let plan = flow.settings?.values.scriptPlan, plans.indices.contains(plan) else { return (0, 0) }
-        let script = runningScript
         func position(_ stage: HookStage) -> Int {
             let list = set.plans[plan]
             guard let place = list.lastIndex(of: script) else { return 0 }

@@ -79,6 +79,7 @@ extension Interpreter {
         let new = self.flow(of: exchange)
         new.settings = destination.location.settings
         new.owner = flow.owner
+        moveListing(of: flow, to: new)
         for (script, heir) in destination.successors {
             moveContext(of: flow, script, in: old, to: new, heir)
         }

@@ -3,6 +3,7 @@ extension Interpreter {
     func tag(_ flow: ScriptFlow, _ tag: [UInt8]) {
         flow.tags.append(tag)
         tagged[tag, default: []].append(flow.handle)
+        if flow.listing != TunnelList.nowhere { host.tunnels?.tag(flow.listing, tag) }
     }
 
     func untag(_ flow: ScriptFlow) {

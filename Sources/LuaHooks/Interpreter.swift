@@ -12,6 +12,8 @@ package final class Interpreter: ScriptEngine {
     package let set: ScriptSet
     package unowned let host: any ScriptHost
     package let shared: ScriptCommons
+    /// Tells it from the interpreters of other workers and configurations.
+    package let number: UInt32
     // The interpreter's own from `init` to `deinit`, and used by its thread alone.
     private let vm: OpaquePointer
     private let main: LuaStack
@@ -72,6 +74,7 @@ package final class Interpreter: ScriptEngine {
         self.set = set
         self.host = host
         self.shared = shared
+        number = shared.numberOfInterpreter()
         dictionaries = set.settings.sharedDictionaries.map { row in
             set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
         }
@@ -177,6 +180,7 @@ package final class Interpreter: ScriptEngine {
         cancelCalls(of: flow)
         for timer in flow.timers { cancelTimer(timer) }
         closeSockets(of: flow)
+        takeOffList(flow)
         if !flow.tags.isEmpty { untag(flow) }
         if flow.hasObject, let place = flow.objectPlace {
             main.forget(place)
@@ -196,6 +200,8 @@ package final class Interpreter: ScriptEngine {
         guard flows.indices.contains(slot), flows[slot].generation == handle.generation else { return nil }
         return flows[slot]
     }
+
+    func flow(atSlot slot: Int) -> ScriptFlow? { flows.indices.contains(slot) ? flows[slot] : nil }
 
     /// Pushes the `flow` object.
     func push(_ flow: ScriptFlow, on stack: LuaStack) {

@@ -4,6 +4,7 @@ enum LuaType: Int, CaseIterable {
     case request, response, requestHeaders, responseHeaders, arguments, cookies, variables
     case client, upstream, offer, upgradeHeaders
     case timer, socket, dictionary, counter, gauge, histogram, message, frame
+    case remoteFlow, remoteClient, remoteUpstream
     case testProxy, testClient, testBackend, testRequest, testWebSocket, expectation
 
     /// As messages and the reference name it.
@@ -29,6 +30,9 @@ enum LuaType: Int, CaseIterable {
         case .histogram: "histogram"
         case .message: "msg"
         case .frame: "frame"
+        case .remoteFlow: "remote flow"
+        case .remoteClient: "remote flow.client"
+        case .remoteUpstream: "remote flow.upstream"
         case .testProxy: "proxy"
         case .testClient: "client"
         case .testBackend: "backend"
@@ -47,6 +51,7 @@ enum LuaType: Int, CaseIterable {
         case .flow: 8
         case .request: 3
         case .response: 1
+        case .remoteFlow: 2
         default: 0
         }
     }

@@ -78,6 +78,15 @@ struct LuaStack {
         return isFound ? handle : nil
     }
 
+    /// A tunnel of another interpreter, by an object of this type that stands for it or a part of it.
+    func remoteTunnel(_ index: Int, _ type: LuaType) -> RemoteTunnel? {
+        var tunnel = RemoteTunnel(list: 0, slot: 0, id: TunnelID(first: 0, second: 0))
+        let isFound = unsafe sy_lua_far_object(
+            lua, Int32(index), Int32(type.rawValue), &tunnel.slot, &tunnel.list, &tunnel.id.first,
+            &tunnel.id.second)
+        return isFound ? tunnel : nil
+    }
+
     /// The lines that a function was written on.
     func lines(ofFunction index: Int) -> ClosedRange<Int>? {
         var first: Int32 = 0
@@ -114,6 +123,12 @@ struct LuaStack {
 
     func push(_ type: LuaType, _ handle: ObjectHandle) {
         unsafe sy_lua_push_object(lua, Int32(type.rawValue), handle.slot, handle.generation)
+    }
+
+    func push(_ tunnel: RemoteTunnel) {
+        unsafe sy_lua_push_far_object(
+            lua, Int32(LuaType.remoteFlow.rawValue), tunnel.slot, tunnel.list, tunnel.id.first,
+            tunnel.id.second)
     }
 
     /// The API function of this number, the topmost `values` bound to it as its first arguments.

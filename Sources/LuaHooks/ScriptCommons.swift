@@ -5,8 +5,13 @@ package final class ScriptCommons: Sendable {
     private let failures = Atomic<Int>(0)
     package let dictionaries = SharedDictionaries()
     package let metrics = ScriptMetrics()
+    package let tunnels = TunnelRegistry()
+    private let interpreters = Atomic<UInt32>(0)
 
     package init() {}
+
+    /// 1 for the first interpreter of the process, one more for each that follows.
+    func numberOfInterpreter() -> UInt32 { interpreters.wrappingAdd(1, ordering: .relaxed).newValue }
 
     func countFailure() { failures.add(1, ordering: .relaxed) }
     /// Hooks, timers and variables that failed since the process started.

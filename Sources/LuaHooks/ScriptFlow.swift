@@ -16,6 +16,8 @@ package final class ScriptFlow {
     private(set) var isOpen = false
     /// The exchange was asked for. For whoever freezes it, to be reset.
     package var usedExchange = false
+    /// Where its open tunnel is in the worker's `TunnelList`. It stands here where it takes no room of its own.
+    var listing = TunnelList.nowhere
     /// Of the location that its tunnel is in, once there is one.
     package var settings: Settings?
     /// Held until the flow ends: a weak reference would slow down every count of the owner's references. Thaws the
@@ -50,6 +52,10 @@ package final class ScriptFlow {
         case pending(call: Int, waiters: [Waiter])
         case known([UInt8])
     }
+
+    /// As many tags as one may have, and bytes of each.
+    static let maxTags = 64
+    static let maxTagLength = 255
 
     init(slot: Int) { number = UInt32(slot) }
 
@@ -86,6 +92,7 @@ package final class ScriptFlow {
         whole?.scriptFlow = -1
         whole = nil
         isOpen = false
+        listing = TunnelList.nowhere
         settings = nil
         owner = nil
         extras = nil

@@ -20,6 +20,8 @@ package protocol ScriptHost: AnyObject {
     ) -> any ScriptOperation
     /// Sends a text to the clients of all open tunnels with this tag, on every worker.
     func publish(_ tag: [UInt8], _ message: ScriptMessage)
+    /// The open tunnels of the worker, as others see them; `nil` where there are none.
+    var tunnels: TunnelList? { get }
     /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
     /// `timeout` is in milliseconds. `done` is called as that of `fetch`.
     func connect(
@@ -42,6 +44,7 @@ extension WaitlessHost {
     package func setAlarm(at time: Int64) {}
     package func scriptsAreInitialised() {}
     package func publish(_ tag: [UInt8], _ message: ScriptMessage) {}
+    package var tunnels: TunnelList? { nil }
 
     package func fetch(
         _ request: FetchRequest, for exchange: Exchange?,

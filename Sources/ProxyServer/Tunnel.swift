@@ -51,6 +51,7 @@ final class Tunnel {
                 settings.values.webSocket, isLookedAt: rules.looksAtMessages, pool: commons.deflatePool),
             reservedBits: terms.reservedBits, owner: self)
         if form.isScripted { exchange.webSocket = plane }
+        scripts?.enterList(exchange)
     }
 
     /// The object, since a copy of its values would count references to all of them.
@@ -384,6 +385,7 @@ extension Tunnel: WebSocketPlaneOwner {
         }
     }
 
+    func planeBeganToEnd() { scripts?.leaveList() }
     func planeEnded() { closeBoth() }
 
     func deadlineMoved() {

@@ -41,6 +41,10 @@ package final class Worker {
         UInt32(truncatingIfNeeded: random.next())
     }
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
+    /// Those of its open tunnels that scripts act on, as other workers see them.
+    let tunnels: TunnelList
+    private let tunnelDesk: TunnelDesk
+    private let tunnelRegistry: TunnelRegistry
     let handshakes = HandshakeTurns()
     let tlsScratch = TLSScratch()
     private let timer: WorkerTimer
@@ -65,16 +69,30 @@ package final class Worker {
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         timer = try WorkerTimer(loop: loop)
+        let desk = TunnelDesk()
+        let poster = loop.poster
+        tunnelDesk = desk
+        tunnelRegistry = generation.registry.scripts.tunnels
+        tunnels = tunnelRegistry.addList { order in poster.post { desk.worker?.perform(order) } }
         current.loadScripts(on: self)
         isReady = current.scripts == nil
         // Weak references would have each count of references to the worker, of which every request makes dozens, go
         // through a table beside it. Whoever drives the loop holds the worker.
         loop.afterTurn = { [unowned self] in endTurn() }
         timer.worker = self
+        desk.worker = self
         tick()
     }
 
-    deinit { loop.afterTurn = nil }
+    deinit {
+        loop.afterTurn = nil
+        leaveTunnelRegistry()
+    }
+
+    private func leaveTunnelRegistry() {
+        tunnelDesk.worker = nil
+        tunnelRegistry.remove(tunnels)
+    }
 
     // MARK: What the process asks for
 
@@ -155,6 +173,7 @@ package final class Worker {
         // Those of former generations too, whose last hooks may still wait.
         for scripts in scriptRoster.all { scripts.shutDown() }
         scriptNetwork.close()
+        leaveTunnelRegistry()
         timer.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
@@ -237,6 +256,15 @@ package final class Worker {
     func deliver(_ message: ScriptMessage, tagged tag: [UInt8]) {
         tick()
         for scripts in scriptRoster.all { scripts.interpreter.deliver(message, tagged: tag) }
+    }
+
+    /// Does what a script of another worker, or of another generation, asks of a tunnel.
+    func perform(_ order: TunnelOrder) {
+        guard let place = tunnels.take(order) else { return }
+        tick()
+        for scripts in scriptRoster.all where scripts.interpreter.number == place.interpreter {
+            scripts.interpreter.perform(order, onFlowAt: place.flow)
+        }
     }
 
     let scriptRoster = ScriptRoster()
@@ -336,6 +364,13 @@ package final class Worker {
     func flushLogs(by time: Int64) {
         if time < timer.deadline { timer.setDeadline(time) }
     }
+}
+
+/// Where orders of other workers for a worker's tunnels come in.
+///
+/// Orders are taken on the worker's thread, which alone reads and writes what is here; others only pass it on.
+private final class TunnelDesk: @unchecked Sendable {
+    unowned var worker: Worker?
 }
 
 /// A deadline of the worker itself.

@@ -66,6 +66,9 @@ enum FlowCases {
             steps: [.run(.request), .run(.log)], ["nil", "1", "other\tnil"]),
         FlowCase(
             "flow:tag('room-1') flow:tag('room-1') flow:tag('room-2')", ["tags: room-1, room-2"]),
+        FlowCase(
+            "print(#flow.tags) flow:tag('b') flow:tag('a') print(table.concat(flow.tags, ' '), flow.is_remote)",
+            ["0", "b a\tfalse", "tags: b, a"]),
         FlowCase("flow:tag('')", ["failed", "error: tag: found 0 bytes, expected 1 to 255"]),
         FlowCase(
             "for i = 1, 65 do flow:tag('t' .. i) end print('no')",

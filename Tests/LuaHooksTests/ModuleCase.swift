@@ -30,6 +30,12 @@ struct ModuleCase: Sendable {
         let script = ScriptText(text: Array(text.utf8), file: "case.lua", line: 1)
         let fixture = try ScriptFixture([.test(.hook(.request, script))], settings: settings, bodies: bodies)
         fixture.isOpenTunnel = true
+        let other = OtherWorker(in: fixture.interpreter.shared.tunnels)
+        other.open(7, tags: ["far"])
+        other.open(8, tags: ["six"], address: Array(repeating: 0, count: 15) + [1], text: "::1")
+        other.open(9, tags: ["local"], address: Array("unix:".utf8), text: "unix:")
+        let gone = other.open(10, tags: ["gone"])
+        fixture.host.printed = { if $0.hasSuffix("ends now") { other.list.remove(gone) } }
         var lines: [String] = []
         if case .waiting = fixture.run() { lines.append("waiting") }
         lines += world(fixture)
@@ -37,6 +43,7 @@ struct ModuleCase: Sendable {
             let first = line.split(separator: "\n").first.map(String.init) ?? line
             lines.append(first.hasPrefix("[notice] lua: ") ? String(first.dropFirst(14)) : first)
         }
+        lines += other.lines()
         var page: [UInt8] = []
         fixture.interpreter.shared.metrics.render(into: &page)
         lines += String(decoding: page, as: UTF8.self).split(separator: "\n").map(String.init)

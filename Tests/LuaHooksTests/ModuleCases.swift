@@ -5,7 +5,7 @@ import ProxyCore
 /// What every function of the module `switchyard`, and of the objects that it makes, does.
 enum ModuleCases {
     static let all: [ModuleCase] =
-        module + digests + patterns + fetches + sockets + dictionaries + metrics
+        module + digests + patterns + fetches + sockets + dictionaries + metrics + remoteFlows
 
     /// The row as scripts call it; hidden ones have names of their own.
     static func name(of function: LuaFunction) -> String {
@@ -29,7 +29,12 @@ enum ModuleCases {
             """
             print(#sy.flows(), #sy.flows{ tag = 'a' }) flow:tag('a')
             print(#sy.flows{ tag = 'a' }, sy.flows{ tag = 'a' }[1] == flow, #sy.flows{ tag = 'b' }, #sy.flows{})
-            """, ["1\t0", "1\ttrue\t0\t1"]),
+            for _, one in ipairs(sy.flows()) do print(one == flow, one.is_remote, one.id:sub(-2)) end
+            """,
+            [
+                "5\t0", "1\ttrue\t0\t5", "true\tfalse\t02", "false\ttrue\t07", "false\ttrue\t08",
+                "false\ttrue\t09", "false\ttrue\t0a",
+            ]),
         ModuleCase(
             "sy.publish", "sy.publish('room', 'hi') print(pcall(sy.publish, 'room', '\\xff'))",
             [

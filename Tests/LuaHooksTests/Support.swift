@@ -16,11 +16,15 @@ final class FakeHost: ScriptHost {
 
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
         lines.append("[\(level.name)] \(text)")
+        printed?(text)
     }
+    /// Called with each line.
+    var printed: ((String) -> Void)?
     func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
     func scriptsAreInitialised() { isInitialised = true }
     var published: [(tag: [UInt8], message: ScriptMessage)] = []
     func publish(_ tag: [UInt8], _ message: ScriptMessage) { published.append((tag, message)) }
+    var tunnels: TunnelList?
     func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
 
     // MARK: The network
@@ -137,7 +141,8 @@ final class ScriptFixture: FlowOwner {
         _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = .patient,
         failure: ScriptFailurePolicy = .closed,
         request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n",
-        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil
+        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil,
+        shared: ScriptCommons = ScriptCommons()
     ) throws {
         var values = Settings.Values()
         values.scriptPlan = 0
@@ -151,7 +156,7 @@ final class ScriptFixture: FlowOwner {
         set.slots = variables.count
         set.settings = settings
         interpreter = try Interpreter(
-            set, host: host, shared: ScriptCommons(), bodies: bodies ?? LuaAPI.functions.map { $0.body })
+            set, host: host, shared: shared, bodies: bodies ?? LuaAPI.functions.map { $0.body })
         let runtime = RuntimeConfiguration(
             configuration,
             environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })

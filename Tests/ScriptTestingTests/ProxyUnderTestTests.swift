@@ -365,6 +365,67 @@ struct ProxyUnderTestTests {
         #expect(scripts == nil)
     }
 
+    @Test("scripts find a tunnel that stayed with an older configuration, and what they ask of it is done")
+    func remoteFlows() throws {
+        let configuration = """
+            server {
+                listen 80;
+                proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection upgrade;
+                open_by_lua_block { flow:tag("a") flow:after(1000, function() end) }
+                request_by_lua_block {
+                    if flow.req.path == "/end" then sy.flows{ tag = "a" }[1]:close(4001, "end") end
+                    if flow.req.path ~= "/ask" then return end
+                    local text = ""
+                    for _, one in ipairs(sy.flows{ tag = "a" }) do
+                        text = text .. tostring(one.is_remote) .. " " .. tostring(one.client:send("hi")) .. ";"
+                    end
+                    return flow:respond{ body = text .. #sy.flows() }
+                }
+                location / { proxy_pass http://app.test:9000; }
+            }
+            """
+        weak var worker: Worker?
+        do {
+            let proxy = try proxy(configuration)
+            worker = proxy.worker
+            func ask() throws -> String {
+                let client = try proxy.connect()
+                client.send(request("/ask"))
+                proxy.run()
+                defer { client.close() }
+                return text(client.receive()).split(separator: "\r\n").last.map { String($0) } ?? ""
+            }
+            let backend = proxy.backend()
+            let client = try proxy.connect()
+            client.send(request("/", Self.handshake))
+            proxy.run()
+            try #require(backend.accept()).send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+            proxy.run()
+            #expect(text(client.receive()).hasPrefix("HTTP/1.1 101 "))
+            #expect(try ask() == "false true;1")
+            #expect(client.receive() == [0x81, 2] + Array("hi".utf8))
+            try proxy.reload("events {} http { \(configuration) }")
+            #expect(try ask() == "true true;1")
+            #expect(client.receive() == [0x81, 2] + Array("hi".utf8))
+            let other = try proxy.connect()
+            other.send(request("/end"))
+            proxy.run()
+            #expect(client.receive() == [0x88, 5, 0x0F, 0xA1] + Array("end".utf8))
+            // The client has not answered: the tunnel stands, but is none to send on.
+            #expect(try ask() == "0")
+            client.close()
+            other.close()
+            proxy.run()
+            #expect(try ask() == "0")
+            proxy.end()
+        }
+        #expect(worker == nil)
+    }
+
     @Test("each proxy is one of its own; a hundred of them are made, used and gone")
     func many() throws {
         for _ in 0..<100 {

@@ -178,6 +178,9 @@ bool sy_lua_is_integer(sy_lua *lua, int index);
 const char *sy_lua_string(sy_lua *lua, int index, size_t *length);
 /// The slot and generation of an object of this type.
 bool sy_lua_object(sy_lua *lua, int index, int type, uint32_t *slot, uint32_t *generation);
+/// Where a tunnel of another interpreter is listed, and the two halves of its identifier.
+bool sy_lua_far_object(
+    sy_lua *lua, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second);
 
 void sy_lua_push_nil(sy_lua *lua);
 void sy_lua_push_boolean(sy_lua *lua, bool value);
@@ -185,6 +188,8 @@ void sy_lua_push_integer(sy_lua *lua, int64_t value);
 void sy_lua_push_number(sy_lua *lua, double value);
 void sy_lua_push_string(sy_lua *lua, const void *bytes, size_t length);
 void sy_lua_push_object(sy_lua *lua, int type, uint32_t slot, uint32_t generation);
+void sy_lua_push_far_object(
+    sy_lua *lua, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second);
 /// Pushes the table that the object at `index` keeps for a script as this part, or nil when there is none yet.
 void sy_lua_push_own_table(sy_lua *lua, int index, int part, int script);
 /// Takes the topmost value as that.

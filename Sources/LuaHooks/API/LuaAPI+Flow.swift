@@ -44,18 +44,29 @@ extension LuaAPI {
             "Puts the exchange's tunnel among those of this name; up to 64 names of up to 255 bytes."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
-            let tag = try call.bytes(2, "tag")
-            guard (1...255).contains(tag.count) else {
-                throw LuaError("tag: found \(tag.count) bytes, expected 1 to 255")
-            }
+            let tag = try call.tagName(2)
             if flow.tags.contains(tag) { return .none }
-            guard flow.tags.count < 64 else { throw LuaError("tag: the exchange has 64 tags already") }
+            guard flow.tags.count < ScriptFlow.maxTags else { throw call.tooManyTags }
             call.interpreter.tag(flow, tag)
             return .none
         },
         LuaFunction(
-            "flows", .module("sy"), "options?: { tag: string }", returns: "Flow[]",
-            "The open tunnels of this worker, or those with a tag."
+            "tags", .getter(.flow), "", returns: "string[]",
+            "The names that it was given by `tag`, in that order; changing the list changes nothing else."
+        ) { call throws(LuaError) in
+            call.push(list: try call.flow(1, .flow).tags)
+        },
+        LuaFunction(
+            "is_remote", .getter(.flow), "", returns: "boolean",
+            "False: see `remote flow`, which `sy.flows` may give."
+        ) { call throws(LuaError) in
+            _ = try call.flow(1, .flow)
+            return call.push(false)
+        },
+        LuaFunction(
+            "flows", .module("sy"), "options?: { tag: string }", returns: "(Flow|RemoteFlow)[]",
+            "The open tunnels of this node, or those with a tag: first those of this worker, each as its `flow`, then "
+                + "those of other workers, and those that stayed with an older configuration, as `remote flow` objects."
         ) { call throws(LuaError) in
             var tag: [UInt8]?
             if call.isGiven(1) {
@@ -65,10 +76,16 @@ extension LuaAPI {
                 call.stack.pop()
             }
             let flows = call.interpreter.openTunnels(tagged: tag)
-            call.stack.pushTable(array: flows.count)
+            let remotes = call.interpreter.shared.tunnels.tunnels(
+                tagged: tag, besides: call.interpreter.number)
+            call.stack.pushTable(array: flows.count + remotes.count)
             for (index, flow) in flows.enumerated() {
                 call.interpreter.push(flow, on: call.stack)
                 call.stack.setElement(index + 1, of: -2)
+            }
+            for (index, tunnel) in remotes.enumerated() {
+                call.stack.push(tunnel)
+                call.stack.setElement(flows.count + index + 1, of: -2)
             }
             return .one
         },
@@ -88,4 +105,26 @@ extension LuaAPI {
             return .none
         },
     ]
+}
+
+extension LuaCall {
+    /// The name of a tag.
+    func tagName(_ index: Int) throws(LuaError) -> [UInt8] {
+        let tag = try bytes(index, "tag")
+        guard (1...ScriptFlow.maxTagLength).contains(tag.count) else {
+            throw LuaError("tag: found \(tag.count) bytes, expected 1 to \(ScriptFlow.maxTagLength)")
+        }
+        return tag
+    }
+
+    var tooManyTags: LuaError { LuaError("tag: the exchange has \(ScriptFlow.maxTags) tags already") }
+
+    func push(list: [[UInt8]]) -> LuaResult {
+        stack.pushTable(array: list.count)
+        for (index, element) in list.enumerated() {
+            stack.push(element)
+            stack.setElement(index + 1, of: -2)
+        }
+        return .one
+    }
 }

@@ -134,11 +134,7 @@ extension LuaAPI {
                     + "further on see it. Nil and why where it cannot be sent."
             ) { call throws(LuaError) in
                 let flow = try call.flow(1, type)
-                let text = try call.bytes(2, "send")
-                guard UTF8Validator.accepts(text.span) else {
-                    throw LuaError("send: the text is not UTF-8; send_binary sends any bytes")
-                }
-                return call.send(text, isText: true, to: leg, of: flow)
+                return call.send(try call.messageText(2), isText: true, to: leg, of: flow)
             },
             LuaFunction(
                 "send_binary", .method(type), "data: string", returns: "boolean?, string?",
@@ -179,13 +175,26 @@ extension LuaCall {
     /// How deep hooks may send what other hooks see, which send in turn.
     private static let maximumDepth = 16
 
+    /// `nil`, or why hooks as deep as the running one may not send any more.
+    var depthFailure: String? {
+        guard interpreter.injectionDepth >= Self.maximumDepth else { return nil }
+        return "hooks send what makes hooks send, \(Self.maximumDepth) deep"
+    }
+
+    /// The text of a message.
+    func messageText(_ index: Int) throws(LuaError) -> [UInt8] {
+        let text = try bytes(index, "send")
+        guard UTF8Validator.accepts(text.span) else {
+            throw LuaError("send: the text is not UTF-8; send_binary sends any bytes")
+        }
+        return text
+    }
+
     fileprivate func send(
         _ payload: [UInt8], isText: Bool, to leg: FlowLeg, of flow: ScriptFlow
     ) -> LuaResult {
         guard let owner = flow.owner else { return fail("there is no open WebSocket") }
-        guard interpreter.injectionDepth < Self.maximumDepth else {
-            return fail("hooks send what makes hooks send, \(Self.maximumDepth) deep")
-        }
+        if let depthFailure { return fail(depthFailure) }
         let hooks = interpreter.hooksAfterRunningScript(of: flow)
         let message = ScriptMessage(
             isText: isText, payload: payload, firstMessageHook: hooks.message, firstFrameHook: hooks.frame)

@@ -6,7 +6,8 @@ package enum LuaAPI {
     static let functions: [LuaFunction] =
         [LuaFunction("", .hidden, "", "Stands for no function.") { _ in .none }]
         + flowFunctions + requestFunctions + argumentFunctions + responseFunctions + headerFunctions
-        + variableFunctions + legFunctions + itemFunctions + offerFunctions + answerFunctions + timerFunctions
+        + variableFunctions + legFunctions + remoteFlowFunctions + itemFunctions + offerFunctions
+        + answerFunctions + timerFunctions
         + moduleFunctions
 
     static func number(of name: String, _ isHere: (LuaFunction.Place) -> Bool) -> Int {

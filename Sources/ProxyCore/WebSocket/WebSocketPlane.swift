@@ -13,6 +13,8 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func pingEnded(_ token: Int, roundTrip: Int?)
     /// What the plane would have to look at is not read from this side at present, or is not taken by it.
     func isBlocked(_ side: TunnelStateMachine.Side) -> Bool
+    /// `WebSocketPlane.endedBy` is there from now on.
+    func planeBeganToEnd()
     /// `WebSocketPlane.deadline` may be earlier than it was.
     func deadlineMoved()
     /// Nothing will be sent to this side any more.
@@ -23,6 +25,10 @@ package protocol WebSocketPlaneOwner: AnyObject {
     var now: Int64 { get }
     /// Microseconds of a clock that does not go back.
     var microseconds: Int64 { get }
+}
+
+extension WebSocketPlaneOwner {
+    package func planeBeganToEnd() {}
 }
 
 /// What planes of a worker share.
@@ -90,7 +96,10 @@ package final class WebSocketPlane {
     /// How it ends, once it does.
     var ending: WebSocketEnding? {
         get { extras?.ending }
-        set { needed.ending = newValue }
+        set {
+            needed.ending = newValue
+            owner.planeBeganToEnd()
+        }
     }
 
     /// What scripts have asked to be told of.

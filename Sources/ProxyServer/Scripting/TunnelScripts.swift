@@ -157,6 +157,13 @@ final class TunnelScripts: FlowOwner {
         return destination.location
     }
 
+    // MARK: The list of open tunnels
+
+    /// The tunnel is a WebSocket and open: other workers may see it.
+    func enterList(_ exchange: Exchange) { interpreter.list(flow, exchange) }
+
+    func leaveList() { interpreter.takeOffList(flow) }
+
     // MARK: What scripts send
 
     var isOpenTunnel: Bool { plane != nil && plane?.endedBy == nil }
@@ -259,6 +266,7 @@ final class TunnelScripts: FlowOwner {
         let exchange = exchange
         worker.wholeExchanges.remove(self)
         tunnel = nil
+        leaveList()
         interpreter.cancelCalls(of: flow)
         guard interpreter.has(.close, in: exchange.location.settings) else { return finishExchange() }
         let end = ScriptedEnd(exchange, flow) { [self] _, _ in finishExchange() }

@@ -9,6 +9,7 @@ final class WorkerScripts: ScriptHost {
     unowned let worker: Worker
     private let generation: Generation
     private let roster: ScriptRoster
+    let tunnels: TunnelList?
     /// The generation as the worker runs it, which holds this object.
     unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
@@ -28,6 +29,7 @@ final class WorkerScripts: ScriptHost {
         self.worker = worker
         self.generation = generation
         roster = worker.scriptRoster
+        tunnels = worker.tunnels
         loaded = try Interpreter(
             ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
             shared: generation.registry.scripts)

@@ -27,6 +27,7 @@ final class ScriptFuzzer {
     }
 
     private let fixture: ScriptFixture
+    private let otherWorker: OtherWorker
     private var interpreter: Interpreter { fixture.interpreter }
     private var writer: SnippetWriter
     private var random: SeededRandom
@@ -104,6 +105,8 @@ final class ScriptFuzzer {
             [.test(.plugin(text, arguments: []))],
             variables: [ScriptVariable(slot: 0, script: 0, name: Array("v".utf8), fallback: [])],
             settings: settings, request: Self.request, configuration: FlowCases.servers, bodies: bodies)
+        otherWorker = OtherWorker(in: fixture.interpreter.shared.tunnels)
+        for number in 0..<3 { otherWorker.open(UInt64(number), tags: ["far"]) }
         var facts = LegFacts()
         facts.address = Array("192.0.2.1".utf8)
         facts.port = 5000
@@ -200,6 +203,7 @@ final class ScriptFuzzer {
         fixture.judged.removeAll(keepingCapacity: true)
         fixture.events.removeAll(keepingCapacity: true)
         fixture.host.published.removeAll(keepingCapacity: true)
+        for order in otherWorker.orders() { _ = otherWorker.list.take(order) }
     }
 
     private func replace(_ index: Int) {

@@ -318,9 +318,14 @@ struct SnippetWriter {
             case .gauge: "sy.metrics.gauge('g')"
             case .histogram: "sy.metrics.histogram('h', 'help', {1, 2, 5})"
             case .message, .frame: random.oneIn(4) ? "b" : "a"
+            case .remoteFlow: "sy.flows{ tag = 'far' }[1]"
+            case .remoteClient: "sy.flows{ tag = 'far' }[1].client"
+            case .remoteUpstream: "sy.flows{ tag = 'far' }[1].upstream"
             case .testProxy, .testClient, .testBackend, .testRequest, .testWebSocket, .expectation: "nil"
             }
-        guard random.oneIn(40), let dot = path.firstIndex(of: ".") else { return path }
+        guard random.oneIn(40), path.hasPrefix("flow."), let dot = path.firstIndex(of: ".") else {
+            return path
+        }
         // The other flow, which is over or waits.
         return "(KEEP.flow or flow)" + path[dot...]
     }

@@ -1,0 +1,22 @@
+internal import ProxyCore
+
+/// What an exchange is known by, `$request_id`.
+package struct TunnelID: Sendable, Hashable {
+    var first: UInt64
+    var second: UInt64
+
+    /// As scripts see it: 32 hexadecimal digits.
+    var text: [UInt8] {
+        var text: [UInt8] = []
+        ByteText.appendHex(first, to: &text)
+        ByteText.appendHex(second, to: &text)
+        return text
+    }
+}
+
+/// A tunnel of another interpreter: where it was found, and which it is, since another may have its place by now.
+package struct RemoteTunnel: Sendable, Hashable {
+    var list: UInt32
+    var slot: UInt32
+    var id: TunnelID
+}
