@@ -93,17 +93,26 @@ package final class HTTP2Stream {
 
     var unsent: Int { outbox.count &- outboxStart }
 
-    func receive(_ bytes: Span<UInt8>) { inbox.append(bytes) }
+    func receive(_ bytes: Span<UInt8>) {
+        if inbox.isEmpty, let session { inbox = session.buffers.takeBytes() }
+        inbox.append(bytes)
+    }
 
     /// The first `count` bytes of what is to be sent go to `output`.
     func moveUnsent(_ count: Int, to output: inout [UInt8]) {
-        let bytes = outbox
-        output.append(bytes.span.extracting(outboxStart..<(outboxStart &+ count)))
+        do {
+            let bytes = outbox
+            output.append(bytes.span.extracting(outboxStart..<(outboxStart &+ count)))
+        }
         outboxStart &+= count
         if outboxStart == outbox.count {
-            outbox = []
+            giveBack(&outbox)
             outboxStart = 0
         }
+    }
+
+    private func giveBack(_ buffer: inout [UInt8]) {
+        if let session { session.buffers.takeBack(&buffer) } else { buffer = [] }
     }
 
     /// The stream is gone. Its owner keeps what was received.
@@ -130,11 +139,13 @@ package final class HTTP2Stream {
     package func read(into buffer: inout MutableSpan<UInt8>, at position: Int, limit: Int) -> Int {
         let count = min(limit, unread)
         guard count > 0 else { return 0 }
-        let bytes = inbox
-        buffer.store(bytes.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
+        do {
+            let bytes = inbox
+            buffer.store(bytes.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
+        }
         inboxStart &+= count
         if inboxStart == inbox.count {
-            inbox = []
+            giveBack(&inbox)
             inboxStart = 0
         }
         session?.consumed(count, by: self)
@@ -144,8 +155,14 @@ package final class HTTP2Stream {
     /// A final head was given to be sent.
     package var hasBegunSending: Bool { sending != .nothing }
 
+    /// An empty block to make a head in, which `send` takes back.
+    package func takeBlock() -> HTTP2FieldBlock { session?.buffers.takeBlock() ?? HTTP2FieldBlock() }
+
+    /// Has taken all of `head`.
+    package func dropHead() { giveBack(&head) }
+
     /// Sends the head of a response: the final one, or another before it.
-    package func send(_ head: HTTP2FieldBlock, isFinal: Bool) {
+    package func send(_ head: consuming HTTP2FieldBlock, isFinal: Bool) {
         session?.send(head, isFinal: isFinal, on: self)
     }
 
@@ -156,6 +173,7 @@ package final class HTTP2Stream {
         guard !isClosed, let session else { return -1 }
         let count = session.room(for: bytes.count, on: self)
         if count > 0 {
+            if outbox.isEmpty { outbox = session.buffers.takeBytes() }
             outbox.append(bytes.extracting(..<count))
             session.queued(count, on: self)
             share = .max

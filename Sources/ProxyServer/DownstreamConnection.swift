@@ -389,7 +389,8 @@ final class DownstreamConnection: StreamChannel {
         driver.exchange.startedAt = worker.clock.now
         phase = .readingHead(driver)
         count(as: .reading)
-        setReadDeadline(after: headRules.timeout)
+        // A stream's head has come whole before there is the stream.
+        if http2 == nil { setReadDeadline(after: headRules.timeout) }
     }
 
     private var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }

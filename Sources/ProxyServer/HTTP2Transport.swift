@@ -28,7 +28,6 @@ final class HTTP2Transport: HTTP2StreamTransport {
     private var expectsHead = true
     /// The response was the 101 that opens a tunnel.
     private var isTunnel = false
-    private var response = HTTP2FieldBlock()
 
     init(_ stream: HTTP2Stream, of connection: HTTP2Connection) {
         self.stream = stream
@@ -88,7 +87,7 @@ final class HTTP2Transport: HTTP2StreamTransport {
         guard !stream.isClosed else { return -1 }
         var offset = 0
         while expectsHead, offset < bytes.count {
-            response.removeAll()
+            var response = stream.takeBlock()
             // Heads are ours, and written whole.
             guard
                 let head = response.readResponse(
@@ -102,7 +101,6 @@ final class HTTP2Transport: HTTP2StreamTransport {
             if isFinal {
                 expectsHead = false
                 isTunnel = head.isUpgrade
-                response = HTTP2FieldBlock()
             }
             offset += head.length
         }
