@@ -2,7 +2,7 @@ extension OutputSpan<UInt8> {
     /// Appends all of `bytes`, for which there must be room.
     ///
     /// So that what is made of several pieces takes one look at the room there is, and not one for each.
-    @inline(__always) @_lifetime(self: copy self)
+    @inlinable @inline(__always) @_lifetime(self: copy self)
     package mutating func append(_ bytes: Span<UInt8>) {
         precondition(bytes.count <= freeCapacity)
         // Holds because: the line above; the memory behind `used` is this span's own, and both are valid for the call.
@@ -16,7 +16,7 @@ extension OutputSpan<UInt8> {
     }
 
     /// Appends `bytes` with capital letters made small; there must be room for them.
-    @inline(__always) @_lifetime(self: copy self)
+    @inlinable @inline(__always) @_lifetime(self: copy self)
     package mutating func append(lowercasing bytes: Span<UInt8>) {
         precondition(bytes.count <= freeCapacity)
         // Holds because: the line above, and each position is below `count`.
@@ -43,7 +43,7 @@ extension OutputSpan<UInt8> {
 }
 
 /// Each byte of A...Z made small, all others left as they are.
-@inline(__always)
+@inlinable @inline(__always)
 package func lowercasedASCII(_ word: UInt64) -> UInt64 {
     let ones: UInt64 = 0x0101_0101_0101_0101
     let low7 = word & (ones &* 0x7f)
@@ -55,7 +55,7 @@ package func lowercasedASCII(_ word: UInt64) -> UInt64 {
 
 extension [UInt8] {
     /// Appends a field line as of HTTP/1.1, with its end.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func appendFieldLine(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         append(addingCapacity: name.count &+ value.count &+ 4) { line in
             line.append(name)

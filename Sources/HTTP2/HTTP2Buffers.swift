@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Storage that the streams of all sessions of a thread use one after the other, so that in a steady state nothing is
 /// allocated for a stream's bytes. An idle session holds none of it.
 package final class HTTP2Buffers {
@@ -6,7 +8,10 @@ package final class HTTP2Buffers {
     /// In bytes, of one that is kept.
     private static let maxCapacity = 32 * 1024
 
+    private static let maxLines = 256
+
     private var bytes: [[UInt8]] = []
+    private var lines: [[FieldLine]] = []
     private var blocks: [HTTP2FieldBlock] = []
 
     package init() {}
@@ -23,6 +28,18 @@ package final class HTTP2Buffers {
         }
         given.removeAll(keepingCapacity: true)
         bytes.append(given)
+    }
+
+    /// An empty list of lines.
+    func takeLines() -> [FieldLine] { lines.popLast() ?? [] }
+
+    /// Leaves an empty list in the place of `list`.
+    func takeBack(_ list: inout [FieldLine]) {
+        var given: [FieldLine] = []
+        swap(&given, &list)
+        guard given.capacity > 0, given.capacity <= Self.maxLines, lines.count < Self.maxSpare else { return }
+        given.removeAll(keepingCapacity: true)
+        lines.append(given)
     }
 
     /// An empty block.

@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Wire
+package import Wire
 
 /// Takes the fields of an HTTP/2 request as they are decoded, checks them, and writes the head that the request would
 /// have had over HTTP/1.1.
@@ -46,6 +46,11 @@ package struct HTTP2RequestHead {
     private var host: Range<Int>?
     private var lines: [UInt8] = []
     private var cookie: [UInt8] = []
+    /// Where lines stand in `lines`, behind a place for that of `Host`.
+    private var fields: [FieldLine] = []
+    /// All lines are plain, and in `fields`.
+    private var isPlain = true
+    private var isKnown = false
     private var fieldCount = 0
     private var listSize = 0
     private var sawField = false
@@ -66,6 +71,9 @@ package struct HTTP2RequestHead {
         host = nil
         lines.removeAll(keepingCapacity: true)
         cookie.removeAll(keepingCapacity: true)
+        fields.removeAll(keepingCapacity: true)
+        isPlain = true
+        isKnown = false
         fieldCount = 0
         listSize = 0
         sawField = false
@@ -143,8 +151,12 @@ package struct HTTP2RequestHead {
     }
 
     private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
-        if let malformation = Self.violation(name, value) { return malformation }
-        switch FieldID(name, 0..<name.count) {
+        if !FieldSyntax.isPlainSmallName(name) || !FieldSyntax.isPlainValue(value) {
+            if let malformation = Self.violation(name, value) { return malformation }
+            isPlain = false
+        }
+        let id = FieldID(name, 0..<name.count)
+        switch id {
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
             return .connectionSpecificField
         case .te:
@@ -169,8 +181,27 @@ package struct HTTP2RequestHead {
             return nil
         default: break
         }
+        note(id, at: lines.count, nameLength: name.count, valueLength: value.count)
         lines.appendFieldLine(name, value)
         return nil
+    }
+
+    /// Keeps where a line stands.
+    private mutating func note(_ id: FieldID, at start: Int, nameLength: Int, valueLength: Int) {
+        guard isPlain else { return }
+        guard start &+ nameLength &+ valueLength < Int(Int32.max), nameLength <= Int(UInt16.max) else {
+            isPlain = false
+            return
+        }
+        if fields.isEmpty { fields.append(Self.line(.host, at: 0, nameLength: 0, valueLength: 0)) }
+        fields.append(Self.line(id, at: start, nameLength: nameLength, valueLength: valueLength))
+    }
+
+    private static func line(_ id: FieldID, at start: Int, nameLength: Int, valueLength: Int) -> FieldLine {
+        FieldLine(
+            nameStart: UInt32(truncatingIfNeeded: start), nameLength: UInt16(truncatingIfNeeded: nameLength),
+            id: id, valueStart: UInt32(truncatingIfNeeded: start &+ nameLength &+ 2),
+            valueLength: UInt32(truncatingIfNeeded: valueLength), isTidy: true)
     }
 
     /// What is wrong with a field by itself (RFC 9113 §8.2.1); more strictly than there, no control character is let
@@ -225,11 +256,42 @@ package struct HTTP2RequestHead {
             appendLines(to: &output)
             return .request(.webSocket)
         }
+        let start = output.count
         appendRequestLine(method: text.span.extracting(method), to: &output)
         let isChunked = !endsStream && contentLength < 0 && !Self.connect.equals(text.span, method)
         if isChunked { output.append(contentsOf: Text.chunked) }
+        let linesStart = output.count
         appendLines(to: &output)
+        isKnown = isPlain && !isChunked && start == 0 && output.count < Int(Int32.max)
+        if isKnown { shiftLines(to: linesStart) }
         return .request(isChunked ? .chunked : .plain)
+    }
+
+    /// Leaves in `known` where the lines stand in the head that `finish` has written, if all are plain. Otherwise it has
+    /// to be looked at for them.
+    ///
+    /// - Parameter known: empty; its storage is kept for the next head.
+    package mutating func giveLines(to known: inout [FieldLine]) { if isKnown { swap(&known, &fields) } }
+
+    /// Makes places of `fields` those in the head, where `lines` begin at `start`.
+    private mutating func shiftLines(to start: Int) {
+        guard let named = authority ?? host, !named.isEmpty else {
+            isKnown = false
+            return
+        }
+        let hostLine = Self.line(
+            .host, at: start &- named.count &- Text.host.count &- 4, nameLength: Text.host.count,
+            valueLength: named.count)
+        if fields.isEmpty { fields.append(hostLine) } else { fields[0] = hostLine }
+        for index in 1..<fields.count {
+            fields[index].nameStart &+= UInt32(truncatingIfNeeded: start)
+            fields[index].valueStart &+= UInt32(truncatingIfNeeded: start)
+        }
+        if !cookie.isEmpty {
+            let position = start &+ lines.count
+            fields.append(
+                Self.line(.cookie, at: position, nameLength: Text.cookie.count, valueLength: cookie.count))
+        }
     }
 
     private func violation(endsStream: Bool) -> HTTP2Malformation? {

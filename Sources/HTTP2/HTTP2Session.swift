@@ -532,6 +532,8 @@ package final class HTTP2Session {
         stream.sawEnd = endsStream
         stream.head = buffers.takeBytes()
         stream.outcome = requestHead.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
+        stream.knownLines = buffers.takeLines()
+        requestHead.giveLines(to: &stream.knownLines)
         stream.contentLeft = requestHead.contentLength
         if case .malformed = stream.outcome { charge(.reset) }
         arrivals.append(stream)

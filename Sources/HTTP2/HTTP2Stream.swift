@@ -1,4 +1,5 @@
 internal import Bytes
+package import Wire
 
 /// Whoever works with a stream.
 package protocol HTTP2StreamOwner: AnyObject {
@@ -35,6 +36,8 @@ package final class HTTP2Stream {
     package internal(set) var outcome = HTTP2RequestHead.Outcome.request(.plain)
     /// As over HTTP/1.1; for the owner to take.
     package var head: [UInt8] = []
+    /// Where lines stand in `head`, if that is known; empty otherwise.
+    var knownLines: [FieldLine] = []
     /// Trailer fields as lines, without the empty one.
     package internal(set) var trailers: [UInt8] = []
     /// Content that is still to come; -1 where only the stream's end says.
@@ -158,8 +161,24 @@ package final class HTTP2Stream {
     /// An empty block to make a head in, which `send` takes back.
     package func takeBlock() -> HTTP2FieldBlock { session?.buffers.takeBlock() ?? HTTP2FieldBlock() }
 
-    /// Has taken all of `head`.
-    package func dropHead() { giveBack(&head) }
+    /// All of `head` was taken.
+    package func dropHead() {
+        giveBack(&head)
+        if let session { session.buffers.takeBack(&knownLines) } else { knownLines = [] }
+    }
+
+    /// Gives a request's head to who would read it, where its lines are known.
+    ///
+    /// - Returns: how many bytes it has; `nil` where it has to be read.
+    package func giveHead(
+        to parser: inout RequestHeadParser, limits: RequestHeadParser.Limits, into request: inout RequestHead
+    ) -> Int? {
+        guard !knownLines.isEmpty else { return nil }
+        let count = head.count
+        let lines = knownLines
+        guard parser.take(&head, lines: lines.span, limits: limits, into: &request) else { return nil }
+        return count
+    }
 
     /// Sends the head of a response: the final one, or another before it.
     package func send(_ head: consuming HTTP2FieldBlock, isFinal: Bool) {

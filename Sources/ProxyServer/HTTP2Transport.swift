@@ -63,13 +63,26 @@ final class HTTP2Transport: HTTP2StreamTransport {
         let start = request.target.upperBound + 1
         let version = Text.version
         if start + version.count <= request.bytes.count {
-            for (index, byte) in version.enumerated() { request.bytes[start + index] = byte }
+            var bytes = request.bytes.mutableSpan
+            bytes.store(version.span, at: start)
         }
         // It was never sent.
         if kind == .chunked { request.fields.removeAll { $0.id == .transferEncoding } }
     }
 
     // MARK: Reading
+
+    /// Reads the request's head at once, if it is such that it needs no parsing; as `RequestHeadParser.parse` else.
+    ///
+    /// - Returns: how many bytes of it there were; `nil` where it is to be read.
+    func takeHead(of exchange: Exchange, limits: RequestHeadParser.Limits) -> Int? {
+        let length = stream.giveHead(to: &exchange.parser, limits: limits, into: &exchange.request)
+        if length != nil { stream.dropHead() }
+        return length
+    }
+
+    /// Content has come and was not read, or may come.
+    var hasMore: Bool { !stream.sawEnd || stream.hasUnread || stream.isClosed }
 
     override func read(into buffer: inout MutableSpan<UInt8>) -> Int {
         let count = readMessage(of: stream, inChunks: kind == .chunked, into: &buffer)

@@ -25,6 +25,12 @@ package enum FieldSyntax {
         return true
     }
 
+    /// Whether `value` is not empty, and has neither control characters nor blanks around it.
+    package static func isPlainValue(_ value: Span<UInt8>) -> Bool {
+        guard value.count > 0, !value[0].isBlank, !value[value.count &- 1].isBlank else { return false }
+        return value.hasNoControls || value.firstControl(from: 0, to: value.count, below: 0x20) == value.count
+    }
+
     /// Whether `target` holds neither blanks nor control characters.
     package static func isUnbroken(_ target: Span<UInt8>) -> Bool {
         target.firstControl(from: 0, to: target.count, below: 0x21) == target.count
