@@ -29,7 +29,7 @@ package struct HTTP2FieldBlock {
     }
 
     /// Bytes that it can hold without allocating.
-    var capacity: Int { bytes.capacity }
+    var capacity: Int { bytes.capacity &+ entries.capacity &* MemoryLayout<Entry>.stride }
 
     package var isEmpty: Bool { entries.isEmpty }
 

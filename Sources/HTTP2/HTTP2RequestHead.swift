@@ -140,6 +140,7 @@ package struct HTTP2RequestHead {
     /// - Parameters:
     ///   - value: of the field.
     ///   - status: that answers one which is too long.
+    /// - Returns: where it stands in `text`.
     private mutating func keep(_ value: Span<UInt8>, tooLong status: Int = 494) -> Range<Int> {
         if value.count > limits.maxRequestLine {
             if refusal == 0 { refusal = status }
