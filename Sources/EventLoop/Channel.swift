@@ -38,6 +38,8 @@ open class Channel {
 
     /// Bytes, or an end, may be waiting; `mayRead` is true.
     open func readable() {}
+    /// `readable` has something to do besides reading: one that was scheduled is called for that, too.
+    open var hasWork: Bool { false }
     /// There is room again; `mayWrite` is true.
     open func writable() {}
     /// The deadline came, and was taken away.
@@ -86,7 +88,8 @@ open class Channel {
 
     package final func clearDeadline() { deadline = EventLoop.never }
 
-    /// Calls `readable` once more in this turn of the loop, after the channels that are ready now.
+    /// Calls `readable` once more in this turn of the loop, after the channels that are ready now, if there may be
+    /// something to read or `hasWork` says so.
     ///
     /// For a source that stopped before it was empty: because others are to have their turn, or because its
     /// destination was full and no longer is.
@@ -177,7 +180,7 @@ extension Channel {
 
     final func runScheduled() {
         isScheduled = false
-        if mayRead && isOpen { readable() }
+        if isOpen && (mayRead || hasWork) { readable() }
     }
 
     /// Whether the queue's entry for `time` is still of use.

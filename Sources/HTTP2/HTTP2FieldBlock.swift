@@ -28,6 +28,9 @@ package struct HTTP2FieldBlock {
         entries.removeAll(keepingCapacity: true)
     }
 
+    /// Bytes that it can hold without allocating.
+    var capacity: Int { bytes.capacity &+ entries.capacity &* MemoryLayout<Entry>.stride }
+
     package var isEmpty: Bool { entries.isEmpty }
 
     /// For tests: the fields as text.
@@ -157,7 +160,14 @@ package struct HTTP2FieldBlock {
     /// - Returns: the position behind the empty line.
     private mutating func readLines(_ head: Span<UInt8>, from start: Int, isUpgrade: Bool) -> Int? {
         var position = start
+        // Nearly every line is plain, and is found in one go.
+        let end = min(head.count, Int(Int32.max))
         while true {
+            if let line = FieldLine(wholeLine: head, at: position, to: end, base: 0, maxLine: end) {
+                addLine(head, line.name, line.value, line.id, isUpgrade: isUpgrade)
+                position = line.value.upperBound &+ 2
+                continue
+            }
             guard let next = Self.lineEnd(head, from: position) else { return nil }
             var end = next &- 1
             if end > position, head[end &- 1] == 0x0d { end &-= 1 }
@@ -182,7 +192,20 @@ package struct HTTP2FieldBlock {
         while colon < line.upperBound, head[colon] != UInt8(ascii: ":") { colon &+= 1 }
         let name = line.lowerBound..<colon
         guard colon < line.upperBound, isToken(head, name) else { return }
-        switch FieldID(head, name) {
+        let value = Self.trimmed(head, (colon &+ 1)..<line.upperBound)
+        addLine(head, name, value, FieldID(head, name), isUpgrade: isUpgrade)
+    }
+
+    /// - Parameters:
+    ///   - head: what the line is part of.
+    ///   - name: where that stands: a token.
+    ///   - value: where that stands, without the blanks around it.
+    ///   - id: of the name.
+    ///   - isUpgrade: the head is that of a 101.
+    private mutating func addLine(
+        _ head: Span<UInt8>, _ name: Range<Int>, _ value: Range<Int>, _ id: FieldID, isUpgrade: Bool
+    ) {
+        switch id {
         // RFC 9113 §8.2.2
         case .transferEncoding:
             request.framing = .chunked
@@ -190,19 +213,20 @@ package struct HTTP2FieldBlock {
         case .connection, .keepAlive, .proxyConnection, .upgrade: return
         case .host where isRequest: return
         case .secWebSocketAccept where isUpgrade: return
+        case .contentLength where isRequest:
+            if let length = ASCII.decimal(head, value) { request.framing = .length(length) }
         default: break
         }
-        let value = Self.trimmed(head, (colon &+ 1)..<line.upperBound)
-        if isRequest, FieldID(head, name) == .contentLength, let length = ASCII.decimal(head, value) {
-            request.framing = .length(length)
-        }
         let start = bytes.count
-        for index in name { bytes.append(ASCII.lowercased(head[index])) }
-        let valueStart = bytes.count
-        bytes.append(head.extracting(value))
+        let (nameBytes, valueBytes) = (head.extracting(name), head.extracting(value))
+        bytes.append(addingCapacity: name.count &+ value.count) { room in
+            room.append(lowercasing: nameBytes)
+            room.append(valueBytes)
+        }
         entries.append(
             Entry(
-                nameStart: start, nameLength: name.count, valueStart: valueStart, valueLength: value.count))
+                nameStart: start, nameLength: name.count, valueStart: start &+ name.count,
+                valueLength: value.count))
     }
 
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
@@ -210,11 +234,11 @@ package struct HTTP2FieldBlock {
     private mutating func add(name: [UInt8], value: Span<UInt8>) {
         let start = bytes.count
         bytes.append(name.span)
-        let valueStart = bytes.count
         bytes.append(value)
         entries.append(
             Entry(
-                nameStart: start, nameLength: name.count, valueStart: valueStart, valueLength: value.count))
+                nameStart: start, nameLength: name.count, valueStart: start &+ name.count,
+                valueLength: value.count))
     }
 
     private enum Names {

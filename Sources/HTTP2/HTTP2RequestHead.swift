@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Wire
+package import Wire
 
 /// Takes the fields of an HTTP/2 request as they are decoded, checks them, and writes the head that the request would
 /// have had over HTTP/1.1.
@@ -46,6 +46,11 @@ package struct HTTP2RequestHead {
     private var host: Range<Int>?
     private var lines: [UInt8] = []
     private var cookie: [UInt8] = []
+    /// Where lines stand in `lines`, behind a place for that of `Host`.
+    private var fields: [FieldLine] = []
+    /// All lines are plain, and in `fields`.
+    private var isPlain = true
+    private var isKnown = false
     private var fieldCount = 0
     private var listSize = 0
     private var sawField = false
@@ -66,6 +71,9 @@ package struct HTTP2RequestHead {
         host = nil
         lines.removeAll(keepingCapacity: true)
         cookie.removeAll(keepingCapacity: true)
+        fields.removeAll(keepingCapacity: true)
+        isPlain = true
+        isKnown = false
         fieldCount = 0
         listSize = 0
         sawField = false
@@ -100,38 +108,56 @@ package struct HTTP2RequestHead {
 
     private mutating func addPseudoField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
         if sawField { return .latePseudoField }
-        let key: WritableKeyPath<HTTP2RequestHead, Range<Int>?>
         let all = 0..<name.count
         if Names.method.matches(name, all) {
-            key = \.method
+            if let malformation = violation(name, isRepeated: method != nil) { return malformation }
+            method = keep(value)
         } else if Names.path.matches(name, all) {
-            key = \.path
+            if let malformation = violation(name, isRepeated: path != nil) { return malformation }
+            path = keep(value, tooLong: 414)
         } else if Names.scheme.matches(name, all) {
-            key = \.scheme
+            if let malformation = violation(name, isRepeated: scheme != nil) { return malformation }
+            scheme = keep(value)
         } else if Names.authority.matches(name, all) {
-            key = \.authority
+            if let malformation = violation(name, isRepeated: authority != nil) { return malformation }
+            authority = keep(value)
         } else if Names.protocol.matches(name, all) {
-            key = \.protocolName
+            if let malformation = violation(name, isRepeated: protocolName != nil) { return malformation }
+            protocolName = keep(value)
         } else {
             return .unknownPseudoField
         }
-        if hasCapitals(name) { return .upperCaseFieldName }
-        guard self[keyPath: key] == nil else { return .repeatedPseudoField }
-        // What is too long is not kept, only counted as there.
-        if value.count > limits.maxRequestLine {
-            if refusal == 0 { refusal = key == \.path ? 414 : 494 }
-            self[keyPath: key] = .empty
-            return nil
-        }
-        let start = text.count
-        text.append(value)
-        self[keyPath: key] = start..<text.count
         return nil
     }
 
+    private func violation(_ pseudoField: Span<UInt8>, isRepeated: Bool) -> HTTP2Malformation? {
+        if hasCapitals(pseudoField) { return .upperCaseFieldName }
+        return isRepeated ? .repeatedPseudoField : nil
+    }
+
+    /// Keeps a pseudo-header field's value, but for one that is too long, which is only counted as there.
+    ///
+    /// - Parameters:
+    ///   - value: of the field.
+    ///   - status: that answers one which is too long.
+    /// - Returns: where it stands in `text`.
+    private mutating func keep(_ value: Span<UInt8>, tooLong status: Int = 494) -> Range<Int> {
+        if value.count > limits.maxRequestLine {
+            if refusal == 0 { refusal = status }
+            return .empty
+        }
+        let start = text.count
+        text.append(value)
+        return start..<text.count
+    }
+
     private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
-        if let malformation = Self.violation(name, value) { return malformation }
-        switch FieldID(name, 0..<name.count) {
+        if !FieldSyntax.isPlainSmallName(name) || !FieldSyntax.isPlainValue(value) {
+            if let malformation = Self.violation(name, value) { return malformation }
+            isPlain = false
+        }
+        let id = FieldID(name, 0..<name.count)
+        switch id {
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
             return .connectionSpecificField
         case .te:
@@ -156,15 +182,36 @@ package struct HTTP2RequestHead {
             return nil
         default: break
         }
-        Self.append(name, value, to: &lines)
+        note(id, at: lines.count, nameLength: name.count, valueLength: value.count)
+        lines.appendFieldLine(name, value)
         return nil
+    }
+
+    /// Keeps where a line stands.
+    private mutating func note(_ id: FieldID, at start: Int, nameLength: Int, valueLength: Int) {
+        guard isPlain else { return }
+        guard start &+ nameLength &+ valueLength < Int(Int32.max), nameLength <= Int(UInt16.max) else {
+            isPlain = false
+            return
+        }
+        if fields.isEmpty { fields.append(Self.line(.host, at: 0, nameLength: 0, valueLength: 0)) }
+        fields.append(Self.line(id, at: start, nameLength: nameLength, valueLength: valueLength))
+    }
+
+    private static func line(_ id: FieldID, at start: Int, nameLength: Int, valueLength: Int) -> FieldLine {
+        FieldLine(
+            nameStart: UInt32(truncatingIfNeeded: start), nameLength: UInt16(truncatingIfNeeded: nameLength),
+            id: id, valueStart: UInt32(truncatingIfNeeded: start &+ nameLength &+ 2),
+            valueLength: UInt32(truncatingIfNeeded: valueLength), isTidy: true)
     }
 
     /// What is wrong with a field by itself (RFC 9113 §8.2.1); more strictly than there, no control character is let
     /// through but the tab.
     static func violation(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
-        guard FieldSyntax.isName(name) else { return .invalidFieldName }
-        for index in 0..<name.count where name[index] &- 0x41 < 26 { return .upperCaseFieldName }
+        if !FieldSyntax.isPlainSmallName(name) {
+            guard FieldSyntax.isName(name) else { return .invalidFieldName }
+            for index in 0..<name.count where name[index] &- 0x41 < 26 { return .upperCaseFieldName }
+        }
         guard FieldSyntax.isValue(value) else { return .invalidFieldValue }
         guard value.count > 0 else { return nil }
         return isBlank(value[0]) || isBlank(value[value.count &- 1]) ? .invalidFieldValue : nil
@@ -175,13 +222,6 @@ package struct HTTP2RequestHead {
     private func hasCapitals(_ name: Span<UInt8>) -> Bool {
         for index in 0..<name.count where name[index] &- 0x41 < 26 { return true }
         return false
-    }
-
-    static func append(_ name: Span<UInt8>, _ value: Span<UInt8>, to lines: inout [UInt8]) {
-        lines.append(name)
-        lines.append(contentsOf: Text.colon)
-        lines.append(value)
-        lines.append(contentsOf: Text.lineEnd)
     }
 
     // MARK: The end of the head
@@ -217,11 +257,42 @@ package struct HTTP2RequestHead {
             appendLines(to: &output)
             return .request(.webSocket)
         }
+        let start = output.count
         appendRequestLine(method: text.span.extracting(method), to: &output)
         let isChunked = !endsStream && contentLength < 0 && !Self.connect.equals(text.span, method)
         if isChunked { output.append(contentsOf: Text.chunked) }
+        let linesStart = output.count
         appendLines(to: &output)
+        isKnown = isPlain && !isChunked && start == 0 && output.count < Int(Int32.max)
+        if isKnown { shiftLines(to: linesStart) }
         return .request(isChunked ? .chunked : .plain)
+    }
+
+    /// Leaves in `known` where the lines stand in the head that `finish` has written, if all are plain. Otherwise it has
+    /// to be looked at for them.
+    ///
+    /// - Parameter known: empty; its storage is kept for the next head.
+    package mutating func giveLines(to known: inout [FieldLine]) { if isKnown { swap(&known, &fields) } }
+
+    /// Makes places of `fields` those in the head, where `lines` begin at `start`.
+    private mutating func shiftLines(to start: Int) {
+        guard let named = authority ?? host, !named.isEmpty else {
+            isKnown = false
+            return
+        }
+        let hostLine = Self.line(
+            .host, at: start &- named.count &- Text.host.count &- 4, nameLength: Text.host.count,
+            valueLength: named.count)
+        if fields.isEmpty { fields.append(hostLine) } else { fields[0] = hostLine }
+        for index in 1..<fields.count {
+            fields[index].nameStart &+= UInt32(truncatingIfNeeded: start)
+            fields[index].valueStart &+= UInt32(truncatingIfNeeded: start)
+        }
+        if !cookie.isEmpty {
+            let position = start &+ lines.count
+            fields.append(
+                Self.line(.cookie, at: position, nameLength: Text.cookie.count, valueLength: cookie.count))
+        }
     }
 
     private func violation(endsStream: Bool) -> HTTP2Malformation? {
@@ -259,10 +330,7 @@ package struct HTTP2RequestHead {
             return Self.options.equals(text.span, method) ? nil : .invalidPath
         }
         guard bytes[0] == UInt8(ascii: "/") else { return .invalidPath }
-        for index in 0..<bytes.count where bytes[index] <= 0x20 || bytes[index] == 0x7f {
-            return .invalidPath
-        }
-        return nil
+        return FieldSyntax.isUnbroken(bytes) ? nil : .invalidPath
     }
 
     private var authorityViolation: HTTP2Malformation? {
@@ -278,28 +346,27 @@ package struct HTTP2RequestHead {
     // MARK: Writing
 
     private func appendRequestLine(method: Span<UInt8>, to output: inout [UInt8]) {
+        // With all that is to follow, in one piece.
+        output.reserveCapacity(
+            output.count &+ method.count &+ text.count &+ lines.count &+ cookie.count &+ Text.maxAdded)
         let bytes = text.span
-        output.append(method)
-        output.append(0x20)
-        if let path {
-            output.append(bytes.extracting(path))
-        } else if let authority {
-            output.append(bytes.extracting(authority))
+        let target = bytes.extracting(path ?? authority ?? .empty)
+        let version = Text.version.span
+        output.append(addingCapacity: method.count &+ target.count &+ version.count &+ 1) { line in
+            line.append(method)
+            line.append(0x20)
+            line.append(target)
+            line.append(version)
         }
-        output.append(contentsOf: Text.version)
         if let named = authority ?? host {
-            output.append(contentsOf: Text.host)
-            output.append(bytes.extracting(named))
-            output.append(contentsOf: Text.lineEnd)
+            output.appendFieldLine(Text.host.span, bytes.extracting(named))
         }
     }
 
     private func appendLines(to output: inout [UInt8]) {
         output.append(lines.span)
         if !cookie.isEmpty {
-            output.append(contentsOf: Text.cookie)
-            output.append(cookie.span)
-            output.append(contentsOf: Text.lineEnd)
+            output.appendFieldLine(Text.cookie.span, cookie.span)
         }
         output.append(contentsOf: Text.lineEnd)
     }
@@ -342,14 +409,15 @@ package struct HTTP2RequestHead {
     }
 
     private enum Text {
-        static let colon = Array(": ".utf8)
+        /// Bytes of a head that are none of the request's: more than the longest of what is below, together.
+        static let maxAdded = 192
         static let lineEnd: [UInt8] = [13, 10]
         static let cookieSeparator = Array("; ".utf8)
         static let get = Array("GET".utf8)
         static let version = Array(" HTTP/1.1\r\n".utf8)
         static let loggedVersion = Array(" HTTP/2.0\r\n".utf8)
-        static let host = Array("Host: ".utf8)
-        static let cookie = Array("Cookie: ".utf8)
+        static let host = Array("Host".utf8)
+        static let cookie = Array("Cookie".utf8)
         static let chunked = Array("Transfer-Encoding: chunked\r\n".utf8)
         static let upgrade = Array("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ".utf8)
     }
@@ -387,7 +455,7 @@ package struct HTTP2TrailerLines {
             switch FieldID(name, 0..<name.count) {
             case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te:
                 malformation = .connectionSpecificField
-            default: HTTP2RequestHead.append(name, value, to: &lines)
+            default: lines.appendFieldLine(name, value)
             }
         }
     }

@@ -48,7 +48,7 @@ struct HTTP2ResponseHead {
             contentLength = length
         default: break
         }
-        HTTP2RequestHead.append(name, value, to: &lines)
+        lines.appendFieldLine(name, value)
         return true
     }
 

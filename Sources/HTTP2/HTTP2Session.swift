@@ -29,6 +29,9 @@ package final class HTTP2Session {
     // Holds because: made in `init`, freed in `deinit`, and never handed out.
     private let session: OpaquePointer
     private var streams: [Int32: HTTP2Stream] = [:]
+    /// The one of them that was last looked for: what is done with one comes in a row.
+    private var lastFound: HTTP2Stream?
+    let buffers: HTTP2Buffers
     private var arrivals: [HTTP2Stream] = []
     private var touched: [HTTP2Stream] = []
     private var spareTouched: [HTTP2Stream] = []
@@ -65,7 +68,11 @@ package final class HTTP2Session {
     ///   - role: of this side of the connection.
     ///   - options: what the peer is told of limits, and what holds here.
     ///   - keySeed: random, for the keys of WebSocket handshakes.
-    package init(_ role: Role, _ options: Options, keySeed: (UInt64, UInt64)) {
+    ///   - buffers: of the thread that the session is used on.
+    package init(
+        _ role: Role, _ options: Options, keySeed: (UInt64, UInt64), buffers: HTTP2Buffers = HTTP2Buffers()
+    ) {
+        self.buffers = buffers
         self.role = role
         self.options = options
         keyState = keySeed
@@ -255,6 +262,7 @@ package final class HTTP2Session {
         for stream in streams.values { end(stream, .cancel) }
         for stream in starting where !stream.isClosed { end(stream, .refusedStream) }
         streams = [:]
+        lastFound = nil
         waiting = []
         starting = []
         arrivals = []
@@ -350,13 +358,13 @@ package final class HTTP2Session {
         if !stream.isClosed { unsafe nghttp2_session_consume_stream(session, stream.id, count) }
     }
 
-    func send(_ head: HTTP2FieldBlock, isFinal: Bool, on stream: HTTP2Stream) {
+    func send(_ head: consuming HTTP2FieldBlock, isFinal: Bool, on stream: HTTP2Stream) {
         guard !isClosed, stream.sending == .nothing else { return }
-        guard isFinal else {
-            submitHeaders(head, flags: 0, on: stream)
-            return
-        }
         stream.response = head
+        guard isFinal else {
+            submitHeaders(flags: 0, on: stream)
+            return buffers.takeBack(&stream.response)
+        }
         stream.sending = .head
         starting.append(stream)
     }
@@ -368,15 +376,15 @@ package final class HTTP2Session {
         if stream.resetCode != nil, stream.unsent == 0 {
             // The reset follows when they are out: see `headersSent`.
             stream.sending = .body
-            submitHeaders(stream.response, flags: 0, on: stream)
+            submitHeaders(flags: 0, on: stream)
         } else if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty {
             stream.sending = .ended
-            submitHeaders(stream.response, flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
+            submitHeaders(flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
         } else {
             stream.sending = .body
             submitResponse(stream)
         }
-        stream.response.removeAll()
+        buffers.takeBack(&stream.response)
     }
 
     /// A client's request goes out.
@@ -391,7 +399,7 @@ package final class HTTP2Session {
                 ? nghttp2_submit_request(session, nil, fields, count, nil, nil)
                 : nghttp2_submit_request(session, nil, fields, count, &provider, nil)
         }
-        stream.response.removeAll()
+        buffers.takeBack(&stream.response)
         guard id > 0 else { return end(stream, .refusedStream) }
         stream.id = id
         streams[id] = stream
@@ -421,6 +429,7 @@ package final class HTTP2Session {
         guard stream.id != 0 else { return forget(stream, code) }
         unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
         streams[stream.id] = nil
+        lastFound = nil
         forget(stream, code)
     }
 
@@ -429,23 +438,30 @@ package final class HTTP2Session {
     private func withFields<Result>(
         _ block: HTTP2FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result
     ) -> Result {
-        var bytes = block.bytes
-        // Holds because: names and values lie in `bytes`, which stays where it is during the closure and is copied by the
-        // calls that are made in it. nghttp2 does not write through the pointers.
-        return unsafe bytes.withUnsafeMutableBufferPointer { memory in
-            guard let start = memory.baseAddress else { return body(nil, 0) }
-            let pairs = unsafe block.entries.map { entry in
-                unsafe nghttp2_nv(
-                    name: start + entry.nameStart, value: start + entry.valueStart, namelen: entry.nameLength,
-                    valuelen: entry.valueLength, flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
+        let count = block.entries.count
+        // Holds because: names and values lie in the block's bytes, which stay where they are during the closures and are
+        // copied by the calls that are made in them; nghttp2 does not write through the pointers. There is room for as
+        // many pairs as entries, and `count` of them have been made when `body` has them.
+        return unsafe block.bytes.withUnsafeBufferPointer { memory in
+            guard let start = unsafe UnsafeMutablePointer(mutating: memory.baseAddress), count > 0 else {
+                return body(nil, 0)
             }
-            return unsafe pairs.withUnsafeBufferPointer { unsafe body($0.baseAddress, $0.count) }
+            return unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { pairs in
+                for (index, entry) in block.entries.enumerated() {
+                    let pair = unsafe nghttp2_nv(
+                        name: start + entry.nameStart, value: start + entry.valueStart,
+                        namelen: entry.nameLength, valuelen: entry.valueLength,
+                        flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue))
+                    unsafe pairs.initializeElement(at: index, to: pair)
+                }
+                return unsafe body(pairs.baseAddress, count)
+            }
         }
     }
 
-    private func submitHeaders(_ block: HTTP2FieldBlock, flags: UInt8, on stream: HTTP2Stream) {
+    private func submitHeaders(flags: UInt8, on stream: HTTP2Stream) {
         // Holds because: see `withFields`.
-        _ = unsafe withFields(block) { fields, count in
+        _ = unsafe withFields(stream.response) { fields, count in
             unsafe nghttp2_submit_headers(session, flags, stream.id, nil, fields, count, nil)
         }
     }
@@ -468,9 +484,16 @@ package final class HTTP2Session {
 
     // MARK: What nghttp2 reports
 
+    private func find(_ id: Int32) -> HTTP2Stream? {
+        if let lastFound, lastFound.id == id { return lastFound }
+        lastFound = streams[id]
+        return lastFound
+    }
+
     private func began(_ id: Int32) {
         let stream = HTTP2Stream(id: id, session: self)
         streams[id] = stream
+        lastFound = stream
         requests &+= 1
         requestHead.removeAll()
         // One stream after the other would let a long response keep the others waiting (RFC 9218 §10).
@@ -483,7 +506,7 @@ package final class HTTP2Session {
         if role == .client {
             responseHead.removeAll()
             trailerLines.removeAll()
-            isReadingTrailers = streams[id]?.sawFinalHead ?? false
+            isReadingTrailers = find(id)?.sawFinalHead ?? false
             return
         }
         isReadingTrailers = !isRequest
@@ -503,11 +526,14 @@ package final class HTTP2Session {
     }
 
     private func headersReceived(_ id: Int32, endsStream: Bool) {
-        guard let stream = streams[id] else { return }
+        guard let stream = find(id) else { return }
         if isReadingTrailers { return trailersReceived(stream, endsStream: endsStream) }
         if role == .client { return responseReceived(stream, endsStream: endsStream) }
         stream.sawEnd = endsStream
+        stream.head = buffers.takeBytes()
         stream.outcome = requestHead.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
+        stream.knownLines = buffers.takeLines()
+        requestHead.giveLines(to: &stream.knownLines)
         stream.contentLeft = requestHead.contentLength
         if case .malformed = stream.outcome { charge(.reset) }
         arrivals.append(stream)
@@ -534,7 +560,7 @@ package final class HTTP2Session {
     }
 
     private func dataReceived(_ id: Int32, _ bytes: Span<UInt8>) {
-        guard let stream = streams[id], !stream.isAbandoned else {
+        guard let stream = find(id), !stream.isAbandoned else {
             unsafe nghttp2_session_consume_connection(session, bytes.count)
             unsafe nghttp2_session_consume_stream(session, id, bytes.count)
             return
@@ -565,6 +591,7 @@ package final class HTTP2Session {
     }
 
     private func closed(_ id: Int32, _ code: UInt32) {
+        lastFound = nil
         guard let stream = streams.removeValue(forKey: id) else { return }
         if stream.sending == .ended { flood.completedStream() }
         end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
@@ -602,14 +629,14 @@ package final class HTTP2Session {
 
     private func windowOpened(_ id: Int32) {
         if id == 0 { return wakeWaiting() }
-        guard let stream = streams[id], stream.isWaiting, room(for: 1, on: stream) > 0 else { return }
+        guard let stream = find(id), stream.isWaiting, room(for: 1, on: stream) > 0 else { return }
         stream.isWaiting = false
         waiting.removeAll { $0 === stream }
         touch(stream, .writable)
     }
 
     private func headersSent(_ id: Int32) {
-        guard let stream = streams[id] else { return }
+        guard let stream = find(id) else { return }
         // A client's request has from now on a window of its own.
         stream.isOpen = true
         if role == .server, stream.sending == .body, stream.unsent == 0, let code = stream.resetCode {
@@ -619,7 +646,7 @@ package final class HTTP2Session {
 
     /// A frame with END_STREAM has gone out.
     private func sentEnd(_ id: Int32) {
-        guard let stream = streams[id] else { return }
+        guard let stream = find(id) else { return }
         stream.sending = .ended
         if stream.isAbandoned, !stream.sawEnd {
             // RFC 9113 §8.1: the rest of the request is not needed.
@@ -629,7 +656,7 @@ package final class HTTP2Session {
 
     /// How much of a stream's content goes into the next frame, of `room` bytes at most; `nil` for none now.
     private func nextContent(_ id: Int32, room: Int) -> (count: Int, isLast: Bool, endsStream: Bool)? {
-        guard let stream = streams[id] else { return nil }
+        guard let stream = find(id) else { return nil }
         let count = min(room, stream.chunkSize, stream.unsent)
         let isLast = stream.endsSending && count == stream.unsent
         if count == 0, !isLast {
@@ -647,7 +674,7 @@ package final class HTTP2Session {
     }
 
     private func appendContent(_ id: Int32, frameHead: Span<UInt8>, count: Int) -> Bool {
-        guard let stream = streams[id], stream.unsent >= count else { return false }
+        guard let stream = find(id), stream.unsent >= count else { return false }
         output.append(frameHead)
         // A frame that the peer's window cut short gives no leave to open it by another byte.
         if count >= 1024 || count == stream.unsent && !stream.isWaiting { flood.sentData() }
@@ -689,11 +716,13 @@ extension HTTP2Session {
         }
         unsafe nghttp2_session_callbacks_set_on_header_callback(made) {
             _, _, name, nameLength, value, valueLength, _, user in
-            guard let session = unsafe HTTP2Session.unpack(user), let name = unsafe name,
-                let value = unsafe value
-            else { return 0 }
-            return unsafe session.field(
-                Span(_unsafeStart: name, count: nameLength), Span(_unsafeStart: value, count: valueLength))
+            guard let user = unsafe user, let name = unsafe name, let value = unsafe value else { return 0 }
+            // Called for each field, so that no reference is counted.
+            return unsafe Unmanaged<HTTP2Session>.fromOpaque(user)._withUnsafeGuaranteedRef { session in
+                unsafe session.field(
+                    Span(_unsafeStart: name, count: nameLength), Span(_unsafeStart: value, count: valueLength)
+                )
+            }
         }
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(made) { _, head, user in
             guard let session = unsafe HTTP2Session.unpack(user), let head = unsafe head else { return 0 }
@@ -768,7 +797,7 @@ extension HTTP2Session {
         switch Int(head.type) {
         case 0:
             if endsStream {
-                if let stream = streams[head.stream_id] { ended(stream) }
+                if let stream = find(head.stream_id) { ended(stream) }
             } else if unsafe head.length <= frame.pointee.data.padlen {
                 charge(.frame)
             }

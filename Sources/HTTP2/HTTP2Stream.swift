@@ -1,4 +1,5 @@
 internal import Bytes
+package import Wire
 
 /// Whoever works with a stream.
 package protocol HTTP2StreamOwner: AnyObject {
@@ -35,6 +36,8 @@ package final class HTTP2Stream {
     package internal(set) var outcome = HTTP2RequestHead.Outcome.request(.plain)
     /// As over HTTP/1.1; for the owner to take.
     package var head: [UInt8] = []
+    /// Where lines stand in `head`, if that is known; empty otherwise.
+    var knownLines: [FieldLine] = []
     /// Trailer fields as lines, without the empty one.
     package internal(set) var trailers: [UInt8] = []
     /// Content that is still to come; -1 where only the stream's end says.
@@ -93,17 +96,26 @@ package final class HTTP2Stream {
 
     var unsent: Int { outbox.count &- outboxStart }
 
-    func receive(_ bytes: Span<UInt8>) { inbox.append(bytes) }
+    func receive(_ bytes: Span<UInt8>) {
+        if inbox.isEmpty, let session { inbox = session.buffers.takeBytes() }
+        inbox.append(bytes)
+    }
 
     /// The first `count` bytes of what is to be sent go to `output`.
     func moveUnsent(_ count: Int, to output: inout [UInt8]) {
-        let bytes = outbox
-        output.append(bytes.span.extracting(outboxStart..<(outboxStart &+ count)))
+        do {
+            let bytes = outbox
+            output.append(bytes.span.extracting(outboxStart..<(outboxStart &+ count)))
+        }
         outboxStart &+= count
         if outboxStart == outbox.count {
-            outbox = []
+            giveBack(&outbox)
             outboxStart = 0
         }
+    }
+
+    private func giveBack(_ buffer: inout [UInt8]) {
+        if let session { session.buffers.takeBack(&buffer) } else { buffer = [] }
     }
 
     /// The stream is gone. Its owner keeps what was received.
@@ -130,11 +142,13 @@ package final class HTTP2Stream {
     package func read(into buffer: inout MutableSpan<UInt8>, at position: Int, limit: Int) -> Int {
         let count = min(limit, unread)
         guard count > 0 else { return 0 }
-        let bytes = inbox
-        buffer.store(bytes.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
+        do {
+            let bytes = inbox
+            buffer.store(bytes.span.extracting(inboxStart..<(inboxStart &+ count)), at: position)
+        }
         inboxStart &+= count
         if inboxStart == inbox.count {
-            inbox = []
+            giveBack(&inbox)
             inboxStart = 0
         }
         session?.consumed(count, by: self)
@@ -144,8 +158,30 @@ package final class HTTP2Stream {
     /// A final head was given to be sent.
     package var hasBegunSending: Bool { sending != .nothing }
 
+    /// An empty block to make a head in, which `send` takes back.
+    package func takeBlock() -> HTTP2FieldBlock { session?.buffers.takeBlock() ?? HTTP2FieldBlock() }
+
+    /// All of `head` was taken.
+    package func dropHead() {
+        giveBack(&head)
+        if let session { session.buffers.takeBack(&knownLines) } else { knownLines = [] }
+    }
+
+    /// Gives a request's head to who would read it, where its lines are known.
+    ///
+    /// - Returns: how many bytes it has; `nil` where it has to be read.
+    package func giveHead(
+        to parser: inout RequestHeadParser, limits: RequestHeadParser.Limits, into request: inout RequestHead
+    ) -> Int? {
+        guard !knownLines.isEmpty else { return nil }
+        let count = head.count
+        let lines = knownLines
+        guard parser.take(&head, lines: lines.span, limits: limits, into: &request) else { return nil }
+        return count
+    }
+
     /// Sends the head of a response: the final one, or another before it.
-    package func send(_ head: HTTP2FieldBlock, isFinal: Bool) {
+    package func send(_ head: consuming HTTP2FieldBlock, isFinal: Bool) {
         session?.send(head, isFinal: isFinal, on: self)
     }
 
@@ -156,6 +192,7 @@ package final class HTTP2Stream {
         guard !isClosed, let session else { return -1 }
         let count = session.room(for: bytes.count, on: self)
         if count > 0 {
+            if outbox.isEmpty { outbox = session.buffers.takeBytes() }
             outbox.append(bytes.extracting(..<count))
             session.queued(count, on: self)
             share = .max

@@ -238,7 +238,10 @@ final class DownstreamConnection: StreamChannel {
 
     private func readHead() {
         guard !sawEnd, unsentBytes < Self.maxUnsent else { return }
-        if let refusal = http2?.refusal { return refuseStream(refusal) }
+        if let http2 {
+            if let refusal = http2.refusal { return refuseStream(refusal) }
+            if case .idle = phase, takeHead(http2) { return }
+        }
         switch read() {
         case .bytes(let count):
             worker.tick()
@@ -389,7 +392,8 @@ final class DownstreamConnection: StreamChannel {
         driver.exchange.startedAt = worker.clock.now
         phase = .readingHead(driver)
         count(as: .reading)
-        setReadDeadline(after: headRules.timeout)
+        // A stream's head has come whole before there is the stream.
+        if http2 == nil { setReadDeadline(after: headRules.timeout) }
     }
 
     private var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
@@ -409,22 +413,28 @@ final class DownstreamConnection: StreamChannel {
                 driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
             return nil
         case .complete(let length):
-            facts?.requests += 1
-            worker.statistics.requests.add()
-            worker.statistics.clientBytesIn.add(length)
-            clearReadDeadline()
-            count(as: .writing)
-            guard let facts else { return nil }
-            http2?.adapt(&exchange.request)
-            exchange.adopt(worker.current.generation.runtime)
-            exchange.begin(
-                listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
-                random: worker.random.pair())
-            start(driver)
-            driver.begin()
-            expectBody(of: driver)
+            begin(driver, headLength: length)
             return length
         }
+    }
+
+    /// The request's head is in the exchange.
+    private func begin(_ driver: ExchangeDriver, headLength: Int) {
+        guard let facts else { return }
+        let exchange = driver.exchange
+        facts.requests += 1
+        worker.statistics.requests.add()
+        worker.statistics.clientBytesIn.add(headLength)
+        clearReadDeadline()
+        count(as: .writing)
+        http2?.adapt(&exchange.request)
+        exchange.adopt(worker.current.generation.runtime)
+        exchange.begin(
+            listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
+            random: worker.random.pair())
+        start(driver)
+        driver.begin()
+        expectBody(of: driver)
     }
 
     /// A body that is to come has to begin in time, as its pieces have to follow each other.
@@ -470,6 +480,25 @@ final class DownstreamConnection: StreamChannel {
     }
 
     // MARK: HTTP/2
+
+    /// Begins the request of a stream without its head going through the parser.
+    ///
+    /// - Returns: false where it has to, nothing having happened yet but that a driver is there for it.
+    private func takeHead(_ http2: HTTP2Transport) -> Bool {
+        worker.tick()
+        beginHead(isPipelined: false)
+        guard case .readingHead(let driver) = phase,
+            let length = http2.takeHead(of: driver.exchange, limits: headRules.limits)
+        else { return false }
+        isProcessing = true
+        begin(driver, headLength: length)
+        isProcessing = false
+        // What has come of the body goes out with the head.
+        if http2.hasMore, case .exchange(let driver) = phase { readDuringExchange(driver) }
+        flushExchange()
+        if http2.hasMore { if mayRead { scheduleRead() } } else { mayRead = false }
+        return true
+    }
 
     /// Whether the connection turns out to speak HTTP/2 with its first bytes (RFC 9113 §3.3).
     private func matchPreface(_ bytes: Span<UInt8>) -> HTTP2Preface.Match {

@@ -63,7 +63,8 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
         self.facts = facts
         self.rules = rules
         self.received = received
-        session = HTTP2Session(.server, rules.options, keySeed: worker.random.pair())
+        session = HTTP2Session(
+            .server, rules.options, keySeed: worker.random.pair(), buffers: worker.http2Buffers)
         super.init(loop: worker.loop, descriptor: descriptor)
         self.transport = transport
         transport?.move(to: self)
@@ -86,6 +87,9 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
 
     // MARK: Reading
 
+    /// Requests that have come wait to be begun.
+    override var hasWork: Bool { isLive && session.hasArrivals }
+
     override func readable() {
         worker.tick()
         if case .lingering(let end) = phase { return readLingering(until: end) }
@@ -95,7 +99,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
             receive(bytes.span)
         }
         beginRequests()
-        if session.hasArrivals { return goOnInNextTurn() }
+        if session.hasArrivals { return scheduleRead() }
         var reads = 0
         // A client that takes nothing is not listened to either, so that what it asks for does not queue up.
         while mayRead, isLive, unsentBytes < Self.outputSize {
@@ -105,7 +109,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
             case .bytes(let count):
                 let loop = loop
                 receive(loop.received(count))
-                if session.hasArrivals { return goOnInNextTurn() }
+                if session.hasArrivals { return scheduleRead() }
             case .wouldBlock: break
             case .end, .failed: return finish()
             }
@@ -150,12 +154,6 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
             begin(stream)
             begun += 1
         }
-    }
-
-    private func goOnInNextTurn() {
-        // The socket may be empty, and the loop is to come back all the same.
-        mayRead = true
-        scheduleRead()
     }
 
     private func begin(_ stream: HTTP2Stream) {

@@ -61,13 +61,15 @@ class HTTP2StreamTransport: StreamTransport, HTTP2StreamOwner {
     }
 
     private func readHead(of stream: HTTP2Stream, into buffer: inout MutableSpan<UInt8>) -> Int {
-        let head = stream.head
-        let count = min(buffer.count, head.count - headStart)
+        let count = min(buffer.count, stream.head.count - headStart)
         guard count > 0 else { return 0 }
-        buffer.store(head.span.extracting(headStart..<headStart + count), at: 0)
+        do {
+            let head = stream.head
+            buffer.store(head.span.extracting(headStart..<headStart + count), at: 0)
+        }
         headStart += count
-        if headStart == head.count {
-            stream.head = []
+        if headStart == stream.head.count {
+            stream.dropHead()
             headStart = 0
         }
         return count

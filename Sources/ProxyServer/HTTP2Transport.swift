@@ -28,7 +28,6 @@ final class HTTP2Transport: HTTP2StreamTransport {
     private var expectsHead = true
     /// The response was the 101 that opens a tunnel.
     private var isTunnel = false
-    private var response = HTTP2FieldBlock()
 
     init(_ stream: HTTP2Stream, of connection: HTTP2Connection) {
         self.stream = stream
@@ -64,13 +63,26 @@ final class HTTP2Transport: HTTP2StreamTransport {
         let start = request.target.upperBound + 1
         let version = Text.version
         if start + version.count <= request.bytes.count {
-            for (index, byte) in version.enumerated() { request.bytes[start + index] = byte }
+            var bytes = request.bytes.mutableSpan
+            bytes.store(version.span, at: start)
         }
         // It was never sent.
         if kind == .chunked { request.fields.removeAll { $0.id == .transferEncoding } }
     }
 
     // MARK: Reading
+
+    /// Reads the request's head at once, if it is such that it needs no parsing; as `RequestHeadParser.parse` else.
+    ///
+    /// - Returns: how many bytes of it there were; `nil` where it is to be read.
+    func takeHead(of exchange: Exchange, limits: RequestHeadParser.Limits) -> Int? {
+        let length = stream.giveHead(to: &exchange.parser, limits: limits, into: &exchange.request)
+        if length != nil { stream.dropHead() }
+        return length
+    }
+
+    /// Content has come and was not read, or may come.
+    var hasMore: Bool { !stream.sawEnd || stream.hasUnread || stream.isClosed }
 
     override func read(into buffer: inout MutableSpan<UInt8>) -> Int {
         let count = readMessage(of: stream, inChunks: kind == .chunked, into: &buffer)
@@ -88,7 +100,7 @@ final class HTTP2Transport: HTTP2StreamTransport {
         guard !stream.isClosed else { return -1 }
         var offset = 0
         while expectsHead, offset < bytes.count {
-            response.removeAll()
+            var response = stream.takeBlock()
             // Heads are ours, and written whole.
             guard
                 let head = response.readResponse(
@@ -102,7 +114,6 @@ final class HTTP2Transport: HTTP2StreamTransport {
             if isFinal {
                 expectsHead = false
                 isTunnel = head.isUpgrade
-                response = HTTP2FieldBlock()
             }
             offset += head.length
         }

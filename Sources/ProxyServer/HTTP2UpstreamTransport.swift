@@ -40,7 +40,7 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
         guard let stream, !stream.isClosed else { return -1 }
         var offset = 0
         if expectsHead {
-            var block = HTTP2FieldBlock()
+            var block = stream.takeBlock()
             // Heads are ours, and written whole.
             guard
                 let request = block.readRequest(

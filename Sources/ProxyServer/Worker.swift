@@ -1,6 +1,7 @@
 internal import CSwitchyard
 internal import Config
 package import EventLoop
+internal import HTTP2
 internal import LuaHooks
 package import ProxyCore
 internal import Synchronization
@@ -36,6 +37,7 @@ package final class Worker {
     /// Their streams have something to send, which goes out at the end of this turn, all of it at once.
     private var unflushed: [any HTTP2Flushing] = []
     private var buffers: [[UInt8]] = []
+    let http2Buffers = HTTP2Buffers()
     private(set) var openConnections = 0
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
         UInt32(truncatingIfNeeded: random.next())

@@ -15,6 +15,8 @@ struct ByteSet: Sendable {
     static let token = ByteSet(low: 0x03ff_6cfa_0000_0000, high: 0x57ff_ffff_c7ff_fffe)
     /// Letters, digits and the hyphen.
     static let plainName = ByteSet(low: 0x03ff_2000_0000_0000, high: 0x07ff_fffe_07ff_fffe)
+    /// Small letters, digits and the hyphen.
+    static let smallName = ByteSet(low: 0x03ff_2000_0000_0000, high: 0x07ff_fffe_0000_0000)
     /// As nginx has it: capital letters, underscore and hyphen.
     static let method = ByteSet(low: 0x0000_2000_0000_0000, high: 0x0000_0000_87ff_fffe)
     /// RFC 3986 §3.2.2, `reg-name` without escapes: unreserved characters and sub-delims.

@@ -101,22 +101,10 @@ struct FieldSectionScanner: Sendable {
     private mutating func wholeLine(
         _ input: Span<UInt8>, to end: Int, base: Int, rules: FieldRules
     ) -> FieldLine? {
-        let start = cursor
-        let nameEnd = input.firstOutsidePlainName(from: start, to: end)
-        let valueStart = nameEnd &+ 2
-        guard valueStart < end, nameEnd > start, nameEnd &- start <= Int(UInt16.max),
-            input[nameEnd] == UInt8(ascii: ":"), input[nameEnd &+ 1] == .space, !input[valueStart].isBlank
+        guard let line = FieldLine(wholeLine: input, at: cursor, to: end, base: base, maxLine: rules.maxLine)
         else { return nil }
-        let valueEnd = input.firstControl(from: valueStart, to: end, below: 0x20)
-        guard valueEnd &+ 1 < end, input[valueEnd] == .carriageReturn, input[valueEnd &+ 1] == .lineFeed,
-            !input[valueEnd &- 1].isBlank, valueEnd &- start <= rules.maxLine
-        else { return nil }
-        cursor = valueEnd &+ 2
-        return FieldLine(
-            nameStart: UInt32(truncatingIfNeeded: start &- base),
-            nameLength: UInt16(truncatingIfNeeded: nameEnd &- start), id: FieldID(input, start..<nameEnd),
-            valueStart: UInt32(truncatingIfNeeded: valueStart &- base),
-            valueLength: UInt32(truncatingIfNeeded: valueEnd &- valueStart), isTidy: true)
+        cursor = line.value.upperBound &+ base &+ 2
+        return line
     }
 
     /// Goes on in a name; leaves the stage as it is when the input ends in it.
@@ -178,5 +166,33 @@ struct FieldSectionScanner: Sendable {
             valueStart: UInt32(truncatingIfNeeded: valueStart &- base),
             valueLength: UInt32(truncatingIfNeeded: end &- valueStart),
             hasPlainName: hasPlainName)
+    }
+}
+
+extension FieldLine {
+    /// The line that begins at `start`, if it ends with CR LF before `end` and nothing in it is out of the ordinary.
+    ///
+    /// - Parameters:
+    ///   - input: what the line is part of.
+    ///   - start: of the line.
+    ///   - end: of what has come of the input; at most `Int32.max`.
+    ///   - base: where positions count from.
+    ///   - maxLine: bytes of the line at most, without its end.
+    @inline(__always)
+    package init?(wholeLine input: Span<UInt8>, at start: Int, to end: Int, base: Int, maxLine: Int) {
+        let nameEnd = input.firstOutsidePlainName(from: start, to: end)
+        let valueStart = nameEnd &+ 2
+        guard valueStart < end, nameEnd > start, nameEnd &- start <= Int(UInt16.max),
+            input[nameEnd] == UInt8(ascii: ":"), input[nameEnd &+ 1] == .space, !input[valueStart].isBlank
+        else { return nil }
+        let valueEnd = input.firstControl(from: valueStart, to: end, below: 0x20)
+        guard valueEnd &+ 1 < end, input[valueEnd] == .carriageReturn, input[valueEnd &+ 1] == .lineFeed,
+            !input[valueEnd &- 1].isBlank, valueEnd &- start <= maxLine
+        else { return nil }
+        self.init(
+            nameStart: UInt32(truncatingIfNeeded: start &- base),
+            nameLength: UInt16(truncatingIfNeeded: nameEnd &- start), id: FieldID(input, start..<nameEnd),
+            valueStart: UInt32(truncatingIfNeeded: valueStart &- base),
+            valueLength: UInt32(truncatingIfNeeded: valueEnd &- valueStart), isTidy: true)
     }
 }

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// A name to compare bytes with, without case: at most 24 bytes, in three words, lower case.
 ///
 /// Made once, from a literal; a comparison is then a few word operations and touches no array.
@@ -19,9 +21,9 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
         let start = range.lowerBound
         length = range.count
         words = (
-            Self.lowercased(bytes.word(at: start, length: length)),
-            Self.lowercased(bytes.word(at: start &+ 8, length: length &- 8)),
-            Self.lowercased(bytes.word(at: start &+ 16, length: length &- 16))
+            lowercasedASCII(bytes.word(at: start, length: length)),
+            lowercasedASCII(bytes.word(at: start &+ 8, length: length &- 8)),
+            lowercasedASCII(bytes.word(at: start &+ 16, length: length &- 16))
         )
     }
 
@@ -30,7 +32,7 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
     /// The first word of the name in `range`.
     @inline(__always)
     static func firstWord(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt64 {
-        lowercased(bytes.word(at: range.lowerBound, length: range.count))
+        lowercasedASCII(bytes.word(at: range.lowerBound, length: range.count))
     }
 
     /// Whether the bytes in `range`, as long as this name, agree with it behind the first word.
@@ -38,8 +40,8 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
     func matchesRest(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         if length <= 8 { return true }
         let start = range.lowerBound
-        return words.1 == Self.lowercased(bytes.word(at: start &+ 8, length: length &- 8))
-            && (length <= 16 || words.2 == Self.lowercased(bytes.word(at: start &+ 16, length: length &- 16)))
+        return words.1 == lowercasedASCII(bytes.word(at: start &+ 8, length: length &- 8))
+            && (length <= 16 || words.2 == lowercasedASCII(bytes.word(at: start &+ 16, length: length &- 16)))
     }
 
     /// Whether the bytes in `range` spell this name, in any case.
@@ -57,15 +59,4 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
     }
 
     package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
-
-    /// Each byte of A...Z made lower case, all others left as they are.
-    @inline(__always)
-    private static func lowercased(_ word: UInt64) -> UInt64 {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let low7 = word & (ones &* 0x7f)
-        let aboveZ = low7 &+ (ones &* (0x7f - 0x5a))
-        let fromA = low7 &+ (ones &* (0x80 - 0x41))
-        let capitals = ~word & (fromA ^ aboveZ) & (ones &* 0x80)
-        return word | capitals &>> 2
-    }
 }

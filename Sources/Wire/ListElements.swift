@@ -44,6 +44,11 @@ package struct ListElements: Sendable {
 /// Whether a range of bytes is a token (RFC 9110 §5.6.2): at least one character, all of them of the set.
 package func isToken(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
     guard !range.isEmpty else { return false }
-    for position in range where !ByteSet.token.contains(bytes[position]) { return false }
-    return true
+    var position = range.lowerBound
+    while true {
+        position = bytes.firstOutsidePlainName(from: position, to: range.upperBound)
+        guard position < range.upperBound else { return true }
+        guard ByteSet.token.contains(bytes[position]) else { return false }
+        position &+= 1
+    }
 }

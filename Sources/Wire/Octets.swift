@@ -49,18 +49,39 @@ extension Span<UInt8> {
     @inline(__always)
     func firstControl(from start: Int, to end: Int, below floor: UInt8) -> Int {
         var position = start
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let floors = ones &* UInt64(floor)
+        let floors = UInt64(floor) &* 0x0101_0101_0101_0101
         while position &+ 8 <= end {
-            let word = word(at: position)
-            // A borrow can raise a false alarm only above a true one, so the lowest mark is exact.
-            let deletes = word ^ (ones &* 0x7f)
-            let marks = ((word &- floors) & ~word | (deletes &- ones) & ~deletes) & (ones &* 0x80)
+            let marks = controls(at: position, floors)
             if marks != 0 { return position &+ marks.trailingZeroBitCount &>> 3 }
             position &+= 8
         }
         while position < end, self[position] >= floor, self[position] != 0x7f { position &+= 1 }
         return position
+    }
+
+    /// Bit 7 of each byte, of the eight from `position` on, that is DEL or below its byte of `floors`. A borrow can
+    /// raise a false alarm only above a true one, so the lowest mark is exact.
+    @inline(__always)
+    private func controls(at position: Int, _ floors: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let word = word(at: position)
+        let deletes = word ^ (ones &* 0x7f)
+        return ((word &- floors) & ~word | (deletes &- ones) & ~deletes) & (ones &* 0x80)
+    }
+
+    /// Whether there are at least eight bytes, and none of them is below 0x20 or DEL.
+    @inline(__always)
+    var hasNoControls: Bool {
+        guard count >= 8 else { return false }
+        let floors: UInt64 = 0x2020_2020_2020_2020
+        // The last eight first: the others are looked at in steps of eight, which end among them.
+        var marks = controls(at: count &- 8, floors)
+        var position = 0
+        while position &+ 8 < count {
+            marks |= controls(at: position, floors)
+            position &+= 8
+        }
+        return marks == 0
     }
 
     /// The first byte in `start..<end` that is no letter, digit or hyphen, or `end`: `ByteSet.plainName`, eight
@@ -83,6 +104,19 @@ extension Span<UInt8> {
         }
         while position < end, ByteSet.plainName.contains(self[position]) { position &+= 1 }
         return position
+    }
+
+    /// Which of the eight bytes from `position` on are outside `ByteSet.smallName`: bit 7 of each.
+    @inline(__always)
+    func bytesOutsideSmallName(at position: Int) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let word = word(at: position)
+        // As in `firstOutsidePlainName`, but for capital letters.
+        let low7 = word & (ones &* 0x7f)
+        let letters = (low7 &+ ones &* (0x80 - 0x61)) ^ (low7 &+ ones &* (0x7f - 0x7a))
+        let digits = (low7 &+ ones &* (0x80 - 0x30)) ^ (low7 &+ ones &* (0x7f - 0x39))
+        let hyphens = ~((low7 ^ ones &* 0x2d) &+ ones &* 0x7f)
+        return ~((letters | digits | hyphens) & ~word) & (ones &* 0x80)
     }
 
     /// The first position of `byte` in `range`, or the end of `range`.

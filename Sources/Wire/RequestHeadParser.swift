@@ -75,6 +75,46 @@ package struct RequestHeadParser: Sendable {
         }
     }
 
+    /// Takes a head whose lines are known already, as `parse` would take its bytes, but without looking for the lines.
+    ///
+    /// - Parameters:
+    ///   - bytes: the whole head; others on return, if it was taken.
+    ///   - lines: where the fields stand in it, from the end of the request line to the empty line, one behind the
+    ///     other: names of letters, digits and hyphens, and values that are not empty and without controls.
+    ///   - limits: as in `parse`.
+    ///   - head: gets it.
+    /// - Returns: false when there is anything about it that `parse` has to look at; this is then as new.
+    package mutating func take(
+        _ bytes: inout [UInt8], lines: Span<FieldLine>, limits: Limits, into head: inout RequestHead
+    ) -> Bool {
+        guard bytes.count <= min(limits.maxHead, Int(Int32.max)), lines.count <= limits.maxFields else {
+            return false
+        }
+        head.removeAll()
+        let isTaken = note(bytes, lines, limits, into: &head)
+        if isTaken { swap(&head.bytes, &bytes) } else { reset() }
+        return isTaken
+    }
+
+    private mutating func note(
+        _ bytes: [UInt8], _ lines: Span<FieldLine>, _ limits: Limits, into head: inout RequestHead
+    ) -> Bool {
+        let octets = bytes.span
+        guard parseRequestLine(octets, to: octets.count, limits: limits, into: &head) == nil,
+            stage == .fields, start == 0
+        else { return false }
+        var end = cursor
+        for index in 0..<lines.count {
+            let line = lines[index]
+            guard Int(line.nameStart) == end, line.value.upperBound &- end <= limits.maxFieldLine,
+                note(line, octets, into: &head) == nil
+            else { return false }
+            head.fields.append(line)
+            end = line.value.upperBound &+ 2
+        }
+        return end &+ 2 == octets.count && finish(&head) == nil
+    }
+
     // MARK: Request line
 
     private mutating func parseRequestLine(

@@ -1,4 +1,5 @@
 import Testing
+import Wire
 
 @testable import HTTP2
 
@@ -19,6 +20,88 @@ struct RequestHeadTests {
         var output: [UInt8] = []
         let outcome = head.finish(endsStream: ends, key: Self.key, to: &output)
         return (outcome, String(decoding: output, as: UTF8.self))
+    }
+
+    /// Reads the fields' head in both ways: taken with its lines, and parsed. They must not differ.
+    ///
+    /// - Returns: whether its lines were known; `nil` where they were and it was to be parsed all the same.
+    private func takes(
+        _ fields: [(String, String)], ends: Bool = true, limits: RequestHeadParser.Limits = .init()
+    ) -> Bool? {
+        var head = HTTP2RequestHead()
+        for (name, value) in fields { head.add(Array(name.utf8).span, Array(value.utf8).span) }
+        var output: [UInt8] = []
+        guard case .request = head.finish(endsStream: ends, key: Self.key, to: &output) else {
+            Issue.record("it is no request: \(fields)")
+            return nil
+        }
+        var lines: [FieldLine] = []
+        head.giveLines(to: &lines)
+        if lines.isEmpty { return false }
+        var (parser, parsed) = (RequestHeadParser(), RequestHead())
+        let progress = parser.parse(output.rawSpan, limits: limits, into: &parsed)
+        var (taker, taken) = (RequestHeadParser(), RequestHead())
+        var bytes = output
+        let isTaken = taker.take(&bytes, lines: lines.span, limits: limits, into: &taken)
+        guard isTaken else {
+            #expect(progress != .complete(length: output.count))
+            // Whoever was refused parses, with the same parser.
+            #expect(taker.parse(output.rawSpan, limits: limits, into: &taken) == progress)
+            return nil
+        }
+        #expect(progress == .complete(length: output.count))
+        #expect(String(describing: taken) == String(describing: parsed))
+        return true
+    }
+
+    @Test("a head whose lines are known is taken as it would be parsed")
+    func knownLines() {
+        let get = Self.get
+        #expect(takes(get) == true)
+        #expect(
+            takes(get + [("accept", "*/*"), ("te", "trailers"), ("cookie", "a"), ("cookie", "b")]) == true)
+        #expect(takes(get + [("content-length", "3"), ("expect", "100-continue")], ends: false) == true)
+        #expect(takes(get + [("host", "A"), ("x-accel-redirect", "/x"), ("priority", "u=0, i")]) == true)
+        #expect(takes(get.filter { $0.0 != ":authority" } + [("host", "b:80"), ("x", "y")]) == true)
+        #expect(takes([(":method", "CONNECT"), (":authority", "a:443")], ends: false) == true)
+        for length in 1...40 {
+            let (name, value) = (String(repeating: "n", count: length), String(repeating: "v", count: length))
+            #expect(takes(get + [(name, "1"), ("y", value), ("z", "\(value) \u{e9}")]) == true)
+        }
+    }
+
+    @Test("a head that is out of the ordinary is parsed")
+    func unknownLines() {
+        let get = Self.get
+        let long = String(repeating: "v", count: 30)
+        for field in [("a_b", "1"), ("x", ""), ("x", "a\tb"), ("x", long + "\t" + long), ("x!", "1")] {
+            #expect(takes(get + [("y", "z"), field]) == false, "\(field)")
+        }
+        #expect(takes(get, ends: false) == false)
+        #expect(takes(get.filter { $0.0 != ":authority" }) == false)
+    }
+
+    @Test("a head that is refused is parsed, so that it is refused for the same reason")
+    func refusedLines() {
+        var limits = RequestHeadParser.Limits()
+        limits.maxFieldLine = 10
+        #expect(takes(Self.get + [("x", "1234567")], limits: limits) == true)
+        #expect(takes(Self.get + [("x", "12345678")], limits: limits) == nil)
+        limits = .init()
+        limits.maxFields = 2
+        #expect(takes(Self.get + [("x", "1")], limits: limits) == true)
+        #expect(takes(Self.get + [("x", "1"), ("y", "1")], limits: limits) == nil)
+        limits = .init()
+        limits.maxHead = 40
+        #expect(takes(Self.get + [("x", "12345678")], limits: limits) == true)
+        #expect(takes(Self.get + [("x", "123456789")], limits: limits) == nil)
+        limits = .init()
+        limits.maxRequestLine = 14
+        #expect(takes(Self.get, limits: limits) == true)
+        limits.maxRequestLine = 13
+        #expect(takes(Self.get, limits: limits) == nil)
+        #expect(takes([(":method", "get")] + Self.get.dropFirst()) == nil)
+        #expect(takes(Self.get.filter { $0.0 != ":authority" } + [("host", "a..b")]) == nil)
     }
 
     @Test("a request becomes a head of HTTP/1.1")

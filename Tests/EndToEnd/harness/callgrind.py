@@ -28,6 +28,7 @@ http {
     upstream backend { server 127.0.0.1:BACKEND; keepalive 64; keepalive_requests 1000000; }
     server {
         listen 127.0.0.1:PORT;
+        SERVER
         proxy_http_version 1.1;
         proxy_set_header Host $host;
         proxy_set_header Upgrade $http_upgrade;
@@ -93,10 +94,13 @@ def strip(binary, directory):
 def count(binary, bench, directory, location, load):
     """The `Counts` of one run of the load, an equal one having gone before it.
 
-    `binary` comes from `strip`; `load` is what `switchyard-bench` is told, but for where to connect."""
+    `binary` comes from `strip`; `load` is what `switchyard-bench` is told, but for where to connect; or, after `h2load`,
+    what that is told."""
     port, backend_port = ports.free_port(), ports.free_port()
     text = CONFIGURATION
-    for name, value in (("DIRECTORY", directory), ("PORT", port), ("BACKEND", backend_port), ("LOCATION", location)):
+    is_http2 = load[0] == "h2load"
+    for name, value in (("DIRECTORY", directory), ("PORT", port), ("BACKEND", backend_port), ("LOCATION", location),
+                        ("SERVER", "http2 on;" if is_http2 else "")):
         text = text.replace(name, str(value))
     (directory / "conf").write_text(text)
     counts = directory / "counts"
@@ -112,7 +116,8 @@ def count(binary, bench, directory, location, load):
                 if proxy.poll() is not None or backend.poll() is not None:
                     raise SystemExit(f"a server ended: {(directory / 'error.log').read_text() or 'without a word'}")
                 time.sleep(0.1)
-            command = [bench, *load, f"--connect=127.0.0.1:{port}", "--timeout=120"]
+            command = ([*load, f"http://127.0.0.1:{port}/"] if is_http2 else
+                       [bench, *load, f"--connect=127.0.0.1:{port}", "--timeout=120"])
             # What happens once is not counted.
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             for switch in ("on", "off"):

@@ -34,11 +34,28 @@ enum HTTP2HeadTarget {
         for field in fields { head.add(field.name.span, field.value.span) }
         var output: [UInt8] = []
         switch head.finish(endsStream: endsStream, key: (1, 2), to: &output) {
-        case .request(let kind): return (kind, output)
+        case .request(let kind):
+            known(&head, output)
+            return (kind, output)
         case .malformed, .refused:
             check(output.count { $0 == 10 } <= 1, "more than a line for the log: \(output.text)")
             return nil
         }
+    }
+
+    /// A head whose lines are known is taken as it is parsed, or is left to be parsed.
+    private static func known(_ head: inout HTTP2RequestHead, _ output: [UInt8]) {
+        var lines: [FieldLine] = []
+        head.giveLines(to: &lines)
+        if lines.isEmpty { return }
+        let (progress, parsed) = Heads.parseRequest(output)
+        var (parser, taken, bytes) = (RequestHeadParser(), RequestHead(), output)
+        guard parser.take(&bytes, lines: lines.span, limits: Heads.wide, into: &taken) else {
+            return check(progress != .complete(length: output.count), "it is not taken: \(output.text)")
+        }
+        check(progress == .complete(length: output.count), "HTTP/1 has \(progress) of it: \(output.text)")
+        check(
+            String(describing: taken) == String(describing: parsed), "it is taken as another: \(output.text)")
     }
 
     /// What HTTP/1 says of heads that HTTP/2 takes.
