@@ -35,9 +35,11 @@ extension Channel {
         return Sockets.localAddress(descriptor)
     }
 
-    /// The outcome of a connection attempt: 0, or an `errno` value.
+    /// The outcome of a connection attempt, once the socket can be written: 0, or an `errno` value.
     package final var pendingError: Int32 {
         if let memory = loop.memory { return memory.takeError(descriptor) }
+        // An attempt that failed is reported as broken; of another the kernel need not be asked.
+        guard sawFailure else { return 0 }
         return Sockets.pendingError(descriptor)
     }
 
