@@ -21,38 +21,33 @@ package final class HTTP2Buffers {
     }
 
     /// An empty buffer.
-    func takeBytes() -> [UInt8] {
-        guard let buffer = bytes.popLast() else { return [] }
-        held &-= buffer.capacity
-        return buffer
-    }
+    func takeBytes() -> [UInt8] { take(&bytes) }
 
     /// Leaves an empty array in the place of `buffer`.
-    func takeBack(_ buffer: inout [UInt8]) {
-        var given: [UInt8] = []
-        swap(&given, &buffer)
-        given.removeAll(keepingCapacity: true)
-        guard takes(given.capacity) else { return }
-        held &+= given.capacity
-        bytes.append(given)
-    }
+    func takeBack(_ buffer: inout [UInt8]) { takeBack(&buffer, to: &bytes) }
 
     /// An empty list of lines.
-    func takeLines() -> [FieldLine] {
-        guard let list = lines.popLast() else { return [] }
-        held &-= list.capacity &* MemoryLayout<FieldLine>.stride
-        return list
-    }
+    func takeLines() -> [FieldLine] { take(&lines) }
 
     /// Leaves an empty list in the place of `list`.
-    func takeBack(_ list: inout [FieldLine]) {
-        var given: [FieldLine] = []
-        swap(&given, &list)
+    func takeBack(_ list: inout [FieldLine]) { takeBack(&list, to: &lines) }
+
+    @inline(__always)
+    private func take<Element>(_ shelf: inout [[Element]]) -> [Element] {
+        guard let array = shelf.popLast() else { return [] }
+        held &-= array.capacity &* MemoryLayout<Element>.stride
+        return array
+    }
+
+    @inline(__always)
+    private func takeBack<Element>(_ array: inout [Element], to shelf: inout [[Element]]) {
+        var given: [Element] = []
+        swap(&given, &array)
         given.removeAll(keepingCapacity: true)
-        let size = given.capacity &* MemoryLayout<FieldLine>.stride
+        let size = given.capacity &* MemoryLayout<Element>.stride
         guard takes(size) else { return }
         held &+= size
-        lines.append(given)
+        shelf.append(given)
     }
 
     /// An empty block.

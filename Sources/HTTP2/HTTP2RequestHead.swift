@@ -131,7 +131,7 @@ package struct HTTP2RequestHead {
     }
 
     private func violation(_ pseudoField: Span<UInt8>, isRepeated: Bool) -> HTTP2Malformation? {
-        if hasCapitals(pseudoField) { return .upperCaseFieldName }
+        if Self.hasCapitals(pseudoField) { return .upperCaseFieldName }
         return isRepeated ? .repeatedPseudoField : nil
     }
 
@@ -210,7 +210,7 @@ package struct HTTP2RequestHead {
     static func violation(_ name: Span<UInt8>, _ value: Span<UInt8>) -> HTTP2Malformation? {
         if !FieldSyntax.isPlainSmallName(name) {
             guard FieldSyntax.isName(name) else { return .invalidFieldName }
-            for index in 0..<name.count where name[index] &- 0x41 < 26 { return .upperCaseFieldName }
+            if hasCapitals(name) { return .upperCaseFieldName }
         }
         guard FieldSyntax.isValue(value) else { return .invalidFieldValue }
         guard value.count > 0 else { return nil }
@@ -219,7 +219,7 @@ package struct HTTP2RequestHead {
 
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
-    private func hasCapitals(_ name: Span<UInt8>) -> Bool {
+    private static func hasCapitals(_ name: Span<UInt8>) -> Bool {
         for index in 0..<name.count where name[index] &- 0x41 < 26 { return true }
         return false
     }

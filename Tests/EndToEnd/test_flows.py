@@ -231,19 +231,25 @@ def test_tunnels_are_closed_from_another_worker(node, action, expected):
         sum((members for worker, members in by_worker.items() if worker != other), []))
 
 
+def begin_to_send_later(made, by_worker, text):
+    """One worker has found the only tunnel of another, and sends to it after a while: the tunnel's client, what comes of
+    it, and the thread that waits for that."""
+    one, other = list(by_worker)[:2]
+    desk = made.desk(one)
+    for member in by_worker[other][1:]:
+        member.socket.close()
+    wait_for(lambda: len(desk("list", of=other)) == 1, what="one tunnel")
+    results = []
+    thread = threading.Thread(target=lambda: results.extend(desk("later", of=other, text=text)))
+    thread.start()
+    time.sleep(0.3)
+    return by_worker[other][0], results, thread
+
+
 def test_a_message_for_a_tunnel_that_has_ended_meanwhile(node):
     made = node()
     by_worker = made.spread()
-    one, other = list(by_worker)[:2]
-    member = by_worker[other][0]
-    desk = made.desk(one)
-    for each in by_worker[other][1:]:
-        each.socket.close()
-    wait_for(lambda: len(desk("list", of=other)) == 1, what="one tunnel")
-    results = []
-    thread = threading.Thread(target=lambda: results.extend(desk("later", of=other, text="x")))
-    thread.start()
-    time.sleep(0.3)
+    member, results, thread = begin_to_send_later(made, by_worker, "x")
     member.socket.close()
     thread.join(10)
     assert results == [["there is no open WebSocket", member.id]]
@@ -305,19 +311,10 @@ def test_tunnels_are_found_after_a_reload(node):
 def test_what_was_found_before_a_reload_is_reached_after_it(node):
     made = node()
     by_worker = made.spread()
-    one, other = list(by_worker)[:2]
-    desk = made.desk(one)
-    for member in by_worker[other][1:]:
-        member.socket.close()
-    wait_for(lambda: len(desk("list", of=other)) == 1, what="one tunnel")
-    results = []
-    thread = threading.Thread(target=lambda: results.extend(desk("later", of=other, text="after")))
-    thread.start()
-    time.sleep(0.3)
+    member, results, thread = begin_to_send_later(made, by_worker, "after")
     made.reload()
     wait_for(lambda: not names_of(made) & set(by_worker), 10, "the new scripts")
     thread.join(10)
-    member = by_worker[other][0]
     assert results == [[True, member.id]]
     assert member.recv() == "after"
 

@@ -43,6 +43,21 @@ struct ProxyUnderTestTests {
     }
 
     /// The fields of a WebSocket's.
+    /// A client whose WebSocket the backend has accepted.
+    private func openWebSocket(
+        through proxy: ProxyUnderTest, to backend: MemoryBackend
+    ) throws -> MemoryPeer {
+        let client = try proxy.connect()
+        client.send(request("/", Self.handshake))
+        proxy.run()
+        try #require(backend.accept()).send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 101 "))
+        return client
+    }
+
     private static let handshake =
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -349,14 +364,7 @@ struct ProxyUnderTestTests {
             scripts = proxy.worker.scriptRoster.all.first
             #expect(scripts != nil)
             let backend = proxy.backend()
-            let client = try proxy.connect()
-            client.send(request("/", Self.handshake))
-            proxy.run()
-            try #require(backend.accept()).send(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-            proxy.run()
-            #expect(text(client.receive()).hasPrefix("HTTP/1.1 101 "))
+            let client = try openWebSocket(through: proxy, to: backend)
             client.close()
             proxy.run()
             if reloads { try proxy.reload("events {} http { \(configuration) }") }
@@ -398,14 +406,7 @@ struct ProxyUnderTestTests {
                 return text(client.receive()).split(separator: "\r\n").last.map { String($0) } ?? ""
             }
             let backend = proxy.backend()
-            let client = try proxy.connect()
-            client.send(request("/", Self.handshake))
-            proxy.run()
-            try #require(backend.accept()).send(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-            proxy.run()
-            #expect(text(client.receive()).hasPrefix("HTTP/1.1 101 "))
+            let client = try openWebSocket(through: proxy, to: backend)
             #expect(try ask() == "false true;1")
             #expect(client.receive() == [0x81, 2] + Array("hi".utf8))
             try proxy.reload("events {} http { \(configuration) }")

@@ -117,9 +117,8 @@ extension LuaAPI {
 extension LuaCall {
     /// The tunnel of an object that is the first argument.
     fileprivate func remoteTunnel(_ type: LuaType) throws(LuaError) -> RemoteTunnel {
-        if let tunnel = stack.remoteTunnel(1, type) { return tunnel }
-        let found = stack.kind(1) == .none ? "nothing" : stack.typeName(1)
-        throw LuaError("found \(found), expected \(type.name): call it with a colon")
+        guard let tunnel = stack.remoteTunnel(1, type) else { throw wrongObject(1, type) }
+        return tunnel
     }
 
     fileprivate func list(of tunnel: RemoteTunnel) -> TunnelList? {
