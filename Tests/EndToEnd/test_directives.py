@@ -32,6 +32,7 @@ def elapsed(function):
 # MARK: Timeouts
 
 
+@pytest.mark.clocked
 def test_proxy_read_timeout_before_the_response(simple):
     proxy = simple("proxy_read_timeout 1s;")
     proxy.backend.answer = SILENT
@@ -39,6 +40,7 @@ def test_proxy_read_timeout_before_the_response(simple):
     assert response.status == 504 and 0.8 < seconds < 3
 
 
+@pytest.mark.clocked
 def test_proxy_read_timeout_within_the_response(simple):
     proxy = simple("proxy_read_timeout 1s; proxy_buffering off;")
     proxy.backend.answer = [reply(200, b"", [("Content-Length", "9")], length=False) + b"part", 30.0]
@@ -55,6 +57,7 @@ def test_proxy_read_timeout_is_between_reads(simple):
     assert response.body == b"xxxxxx" and seconds > 2
 
 
+@pytest.mark.clocked
 def test_proxy_connect_timeout(proxy):
     with socket.socket() as full:
         full.bind(("127.0.0.1", ports.free_port()))
@@ -74,6 +77,7 @@ def test_proxy_connect_timeout(proxy):
             each.close()
 
 
+@pytest.mark.clocked
 def test_proxy_send_timeout(proxy):
     def program(connection):
         connection.next_head()
@@ -122,6 +126,7 @@ def test_send_timeout_gives_up_a_client_that_does_not_read(simple):
         assert ended.wait(8)
 
 
+@pytest.mark.clocked
 def test_client_header_timeout(simple):
     proxy = simple(server="client_header_timeout 1s;")
     with Client(proxy.port) as client:
@@ -132,6 +137,7 @@ def test_client_header_timeout(simple):
     assert proxy.backend.requests == []
 
 
+@pytest.mark.clocked
 def test_client_body_timeout(simple):
     proxy = simple(server="client_body_timeout 1s;")
     with Client(proxy.port) as client:
@@ -246,6 +252,7 @@ def test_an_answer_that_cannot_be_improved_on_is_passed_on(proxy, backends):
     assert it.fetch().body == b"busy"
 
 
+@pytest.mark.clocked
 def test_proxy_next_upstream_timeout(proxy, backends):
     made = [backends(answer=SILENT) for _ in range(3)]
     it = upstream(proxy, "".join(f"server <s{n}> max_fails=0; " for n in range(3)),
@@ -519,6 +526,7 @@ def test_a_name_that_does_not_exist_is_a_502(proxy):
         assert made.fetch().status == 502
 
 
+@pytest.mark.clocked
 def test_resolver_timeout(proxy):
     with NameServer({"silent.test": None}) as server:
         made = by_name(proxy, server, "silent.test", "ipv6=off; resolver_timeout 1s", values={"behind": 1})
@@ -526,6 +534,7 @@ def test_resolver_timeout(proxy):
         assert response.status == 502 and 0.8 < seconds < 4
 
 
+@pytest.mark.clocked
 def test_a_slow_name_does_not_block_others(proxy, backend):
     with NameServer({"silent.test": None}) as server:
         made = proxy(

@@ -297,6 +297,7 @@ def test_upgrade_auth_refuses(example, backends, sockets, cookie, status):
     assert chat.requests == []
 
 
+@pytest.mark.clocked
 def test_upgrade_auth_gives_up_in_time_while_others_go_on(example, backends, sockets):
     made = example("upgrade_auth", sockets(), backends(account_server))
 
@@ -444,6 +445,7 @@ def test_experiment_draws_again_for_a_variant_that_does_not_exist(example, backe
 # mirror
 
 
+@pytest.mark.clocked
 def test_mirror_copies_requests(example, backends):
     first, second = backends(named("first")), backends([0.5, named("second")])
     made = example("mirror", first, second)

@@ -147,6 +147,7 @@ def test_keepalive_timeout_0_closes_after_each_request(simple):
         assert client.is_closed()
 
 
+@pytest.mark.clocked
 def test_keepalive_timeout_closes_an_idle_connection(simple):
     proxy = simple(server="keepalive_timeout 1s 7s;")
     with Client(proxy.port) as client:

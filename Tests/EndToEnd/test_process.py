@@ -300,6 +300,7 @@ def test_quit_waits_for_a_tunnel(proxy, backend):
     assert made.wait_exit() == 0
 
 
+@pytest.mark.clocked
 def test_worker_shutdown_timeout_ends_the_wait(proxy, backend):
     backend.program = echo_backend
     made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",

@@ -133,6 +133,7 @@ def test_every_stage_of_a_tunnel(tunnel, every_stage):
     assert notes(made)[2:] == ["upgrade", "response", "open", "close", "log"]
 
 
+@pytest.mark.clocked
 def test_a_tunnel_is_drained(tunnel, form, tmp_path):
     _, inner = hooks(form, {"drain": f"{note(repr('drain'))} sy.sleep(0.05) return 0.2"}, tmp_path)
     made = tunnel(inner)
@@ -223,6 +224,7 @@ def test_plugins_do_not_share_globals(simple):
     assert (made.backend.requests[-1].get("X-A"), made.backend.requests[-1].get("X-B")) == ("2", "nil")
 
 
+@pytest.mark.clocked
 def test_others_go_on_while_a_hook_waits(simple):
     made = simple(location="request_by_lua_block { if flow.req.path == '/slow' then sy.sleep(1) end }")
     with Client(made.port) as slow:

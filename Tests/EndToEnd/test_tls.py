@@ -127,6 +127,7 @@ def test_garbage_ends_the_connection(proxy, rsa, garbage):
     wait_for(lambda: "while SSL handshaking, client: 127.0.0.1" in made.log(), 5, "a line in the log")
 
 
+@pytest.mark.clocked
 def test_a_handshake_that_does_not_come(proxy, rsa):
     made = proxy(server(rsa, "client_header_timeout 400ms;"))
     for start in (b"", b"\x16\x03\x01\x02\x00"):

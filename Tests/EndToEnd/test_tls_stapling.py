@@ -151,6 +151,7 @@ def test_a_responder_that_is_none(proxy, authority, backend, answer, reason):
     assert reason in made.log()
 
 
+@pytest.mark.clocked
 def test_a_slow_responder_delays_nobody(proxy, authority, backend, tmp_path):
     certificate = issued(authority)
     answer = ocsp.response(tmp_path, authority, certificate)

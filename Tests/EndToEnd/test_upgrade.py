@@ -555,6 +555,7 @@ def test_a_tunnel_carries_megabytes_both_ways_at_once(recipe):
         sender.join(10)
 
 
+@pytest.mark.clocked
 def test_proxy_read_timeout_closes_a_silent_tunnel(recipe):
     proxy = recipe("proxy_read_timeout 1s;")
     with open_tunnel(proxy) as client:

@@ -314,6 +314,7 @@ class DeafUpstream:
         return int.from_bytes(payload[:2], "big")
 
 
+@pytest.mark.clocked
 def test_a_dead_upstream_is_found_and_the_client_told(simple, backend):
     DeafUpstream(backend)
     made = simple(location=WEBSOCKET + "websocket_ping_interval 200ms; websocket_pong_timeout 300ms;"
@@ -371,6 +372,7 @@ def test_a_client_that_takes_nothing_is_given_up_and_the_upstream_told(simple, b
     assert upstream.close_code() == 1011
 
 
+@pytest.mark.clocked
 def test_idle_tunnels_end_with_1001(tunnel):
     made = tunnel("websocket_idle_timeout 300ms messages; websocket_ping_interval 50ms;")
     with made.open() as socket:
@@ -467,6 +469,7 @@ def test_close_handshakes_go_both_ways(tunnel, mode):
     assert made.log_lines("access.log", 2) == ["4002", "4005"]
 
 
+@pytest.mark.clocked
 def test_an_upstream_that_does_not_answer_a_close_is_not_waited_for(simple, backend):
     upstream = DeafUpstream(backend)
     made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
@@ -516,6 +519,7 @@ def test_a_shutdown_closes_followed_tunnels_with_1001_within_the_jitter(tunnel):
     assert made.wait_exit() == 0
 
 
+@pytest.mark.clocked
 def test_a_shutdown_within_its_timeout_whatever_hooks_ask_for(tunnel):
     made = tunnel("drain_by_lua_block { return 60 }", main="worker_shutdown_timeout 1s;")
     with made.open() as socket:
@@ -739,6 +743,7 @@ def test_a_hook_that_waits_comes_to_its_end_before_the_tunnel_moves(counted):
         wait_for(lambda: exchange(socket, "c")[0].startswith("new"), what="the new script")
 
 
+@pytest.mark.clocked
 def test_deadlines_and_tags_move_too(counted):
     made = counted(seconds=2)
     with made.open() as socket:
