@@ -27,8 +27,8 @@ package final class Worker {
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
 
     private var listeners: [String: ListeningSocket] = [:]
-    private var exchanges: [Exchange] = []
-    private var drivers: [ExchangeDriver] = []
+    private var exchanges = Spares<Exchange>()
+    private var drivers = Spares<ExchangeDriver>()
     /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
     /// finds its own exchange ended rather than the next one begun.
     private var resting: [ExchangeDriver] = []
@@ -49,13 +49,14 @@ package final class Worker {
     private let tunnelRegistry: TunnelRegistry
     let handshakes = HandshakeTurns()
     let tlsScratch = TLSScratch()
-    private let timer: WorkerTimer
+    private let logTimer: WorkerTimer
+    private let spareTimer: WorkerTimer
     private var zoneCheckedAt: Int64 = 0
 
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
     private static let serials = Atomic<UInt64>(0)
-    /// More than this is not kept of anything that is recycled.
-    private static let maxSpare = 32
+    /// Milliseconds after which what nobody has needed meanwhile is not kept for reuse.
+    private static let spareTime: Int64 = 1000
 
     package convenience init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
         try self.init(generation: generation, statistics: statistics, loop: EventLoop())
@@ -70,7 +71,8 @@ package final class Worker {
         self.random = random
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
-        timer = try WorkerTimer(loop: loop)
+        logTimer = try WorkerTimer(loop: loop)
+        spareTimer = try WorkerTimer(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
         tunnelDesk = desk
@@ -81,7 +83,8 @@ package final class Worker {
         // Weak references would have each count of references to the worker, of which every request makes dozens, go
         // through a table beside it. Whoever drives the loop holds the worker.
         loop.afterTurn = { [unowned self] in endTurn() }
-        timer.worker = self
+        logTimer.action = { [unowned self] in flushLogs() }
+        spareTimer.action = { [unowned self] in trimSpares() }
         desk.worker = self
         tick()
     }
@@ -122,8 +125,8 @@ package final class Worker {
         scriptNetwork.retire()
         current = next
         // What is recycled refers to the generation that it was last used under.
-        exchanges = []
-        drivers = []
+        exchanges.removeAll()
+        drivers.removeAll()
         if next.scripts != nil {
             loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
         }
@@ -176,12 +179,13 @@ package final class Worker {
         for scripts in scriptRoster.all { scripts.shutDown() }
         scriptNetwork.close()
         leaveTunnelRegistry()
-        timer.close()
+        logTimer.close()
+        spareTimer.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
         listeners = [:]
-        exchanges = []
-        drivers = []
+        exchanges.removeAll()
+        drivers.removeAll()
         resting = []
         unflushed = []
     }
@@ -301,7 +305,7 @@ package final class Worker {
     }
 
     func takeExchange() -> Exchange {
-        if let exchange = exchanges.popLast() {
+        if let exchange = exchanges.take() {
             exchange.reset(runtime: current.generation.runtime)
             return exchange
         }
@@ -309,12 +313,13 @@ package final class Worker {
     }
 
     func giveBack(_ exchange: Exchange) {
-        if exchanges.count < Self.maxSpare { exchanges.append(exchange) }
+        exchanges.put(exchange)
+        if exchanges.isRich { trimLater() }
     }
 
     /// A driver whose exchange is as new.
     func takeDriver() -> ExchangeDriver {
-        guard let driver = drivers.popLast() else { return ExchangeDriver(takeExchange(), worker: self) }
+        guard let driver = drivers.take() else { return ExchangeDriver(takeExchange(), worker: self) }
         driver.exchange.reset(runtime: current.generation.runtime)
         return driver
     }
@@ -349,8 +354,19 @@ package final class Worker {
 
     private func recycle() {
         guard !resting.isEmpty else { return }
-        for driver in resting where drivers.count < Self.maxSpare { drivers.append(driver) }
+        for driver in resting { drivers.put(driver) }
         resting.removeAll(keepingCapacity: true)
+        if drivers.isRich { trimLater() }
+    }
+
+    private func trimLater() {
+        if spareTimer.deadline == EventLoop.never { spareTimer.setDeadline(loop.now + Self.spareTime) }
+    }
+
+    private func trimSpares() {
+        drivers.trim()
+        exchanges.trim()
+        if drivers.isRich || exchanges.isRich { trimLater() }
     }
 
     /// An empty buffer with room in it, to be given back by `consume`: one that is still held would be copied.
@@ -364,7 +380,7 @@ package final class Worker {
 
     /// Has `flushLogs` run at `time` at the latest.
     func flushLogs(by time: Int64) {
-        if time < timer.deadline { timer.setDeadline(time) }
+        if time < logTimer.deadline { logTimer.setDeadline(time) }
     }
 }
 
@@ -377,14 +393,14 @@ private final class TunnelDesk: @unchecked Sendable {
 
 /// A deadline of the worker itself.
 private final class WorkerTimer: Channel {
-    unowned var worker: Worker?
+    var action: () -> Void = {}
 
     init(loop: EventLoop) throws(SystemError) {
         super.init(timerOn: loop)
         try register()
     }
 
-    override func deadlinePassed() { worker?.flushLogs() }
+    override func deadlinePassed() { action() }
 }
 
 /// A socket that the worker accepts on.
