@@ -20,8 +20,11 @@ struct Spares<Object: AnyObject> {
         return object
     }
 
-    mutating func put(_ object: Object) {
-        if objects.count < Self.most { objects.append(object) }
+    /// - Parameters:
+    ///   - object: nobody uses it any more.
+    ///   - isOneOfFew: as many as now are not likely to be needed again.
+    mutating func put(_ object: Object, isOneOfFew: Bool = false) {
+        if objects.count < (isOneOfFew ? Self.few : Self.most) { objects.append(object) }
     }
 
     mutating func trim() {

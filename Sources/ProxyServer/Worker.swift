@@ -27,7 +27,7 @@ package final class Worker {
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
 
     private var listeners: [String: ListeningSocket] = [:]
-    private var exchanges = Spares<Exchange>()
+    private var exchanges: [Exchange] = []
     private var drivers = Spares<ExchangeDriver>()
     /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
     /// finds its own exchange ended rather than the next one begun.
@@ -125,7 +125,7 @@ package final class Worker {
         scriptNetwork.retire()
         current = next
         // What is recycled refers to the generation that it was last used under.
-        exchanges.removeAll()
+        exchanges = []
         drivers.removeAll()
         if next.scripts != nil {
             loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
@@ -184,7 +184,7 @@ package final class Worker {
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
         listeners = [:]
-        exchanges.removeAll()
+        exchanges = []
         drivers.removeAll()
         resting = []
         unflushed = []
@@ -305,7 +305,7 @@ package final class Worker {
     }
 
     func takeExchange() -> Exchange {
-        if let exchange = exchanges.take() {
+        if let exchange = exchanges.popLast() {
             exchange.reset(runtime: current.generation.runtime)
             return exchange
         }
@@ -313,8 +313,7 @@ package final class Worker {
     }
 
     func giveBack(_ exchange: Exchange) {
-        exchanges.put(exchange)
-        if exchanges.isRich { trimLater() }
+        if exchanges.count < Spares<Exchange>.few { exchanges.append(exchange) }
     }
 
     /// A driver whose exchange is as new.
@@ -354,7 +353,9 @@ package final class Worker {
 
     private func recycle() {
         guard !resting.isEmpty else { return }
-        for driver in resting { drivers.put(driver) }
+        // Clients that have opened a tunnel do not ask for the next one: memory for the tunnels is found where their
+        // exchanges were.
+        for driver in resting { drivers.put(driver, isOneOfFew: driver.machine.isTunnelling) }
         resting.removeAll(keepingCapacity: true)
         if drivers.isRich { trimLater() }
     }
@@ -365,8 +366,7 @@ package final class Worker {
 
     private func trimSpares() {
         drivers.trim()
-        exchanges.trim()
-        if drivers.isRich || exchanges.isRich { trimLater() }
+        if drivers.isRich { trimLater() }
     }
 
     /// An empty buffer with room in it, to be given back by `consume`: one that is still held would be copied.

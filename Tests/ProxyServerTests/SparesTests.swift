@@ -23,6 +23,12 @@ struct SparesTests {
         #expect(count(&spares) == Spares<Thing>.most)
     }
 
+    @Test func ofThoseThatAreNotNeededSoonAFewAreKept() {
+        var spares = Spares<Thing>()
+        for _ in 0..<100 { spares.put(Thing(), isOneOfFew: true) }
+        #expect(count(&spares) == Spares<Thing>.few)
+    }
+
     @Test func whatNobodyNeedsGoesButForAFew() {
         var spares = filled(100)
         // They were in use until now.
