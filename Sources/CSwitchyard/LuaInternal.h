@@ -8,7 +8,8 @@
 #include <lua.h>
 #include <lualib.h>
 
-sy_vm *sy_vm_of(lua_State *L);
+/// The main thread's extra space holds the interpreter, and each new coroutine copies it.
+static inline sy_vm *sy_vm_of(lua_State *L) { return *(sy_vm **)lua_getextraspace(L); }
 
 /// How many other objects are kept in one of this type.
 unsigned char *sy_parts_of(sy_vm *vm, int type);

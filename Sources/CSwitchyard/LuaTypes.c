@@ -7,7 +7,9 @@
 typedef struct {
     /// Tells our objects from every other kind of userdata.
     sy_vm *owner;
-    int type;
+    short type;
+    /// How many other objects are kept in one of its type.
+    unsigned char parts;
     uint32_t slot;
     uint32_t generation;
 } object;
@@ -37,7 +39,8 @@ static object *push_sized_object(lua_State *L, size_t size, int type, uint32_t s
     int parts = *sy_parts_of(vm, type);
     object *made = lua_newuserdatauv(L, size, parts > PARTS_INSIDE ? 1 : parts);
     made->owner = vm;
-    made->type = type;
+    made->type = (short)type;
+    made->parts = (unsigned char)parts;
     made->slot = slot;
     made->generation = generation;
     push_metatable(L, type);
@@ -60,36 +63,35 @@ static bool is_far(lua_State *L, int index) { return lua_rawlen(L, index) == siz
 
 static object *to_object(lua_State *L, int index) {
     if (lua_type(L, index) != LUA_TUSERDATA) return NULL;
-    if (lua_rawlen(L, index) != sizeof(object) && !is_far(L, index)) return NULL;
+    size_t size = lua_rawlen(L, index);
+    if (size != sizeof(object) && size != sizeof(far_object)) return NULL;
     object *found = lua_touserdata(L, index);
     return found->owner == sy_vm_of(L) ? found : NULL;
 }
 
-/// Pushes what keeps the parts of the object at `index`: nil where it is not there yet, unless `makes`.
-static void push_keeper(lua_State *L, int index, int makes) {
-    const object *whole = lua_touserdata(L, index);
-    int parts = *sy_parts_of(whole->owner, whole->type);
-    if (parts <= PARTS_INSIDE) {
-        lua_pushvalue(L, index);
-    } else if (lua_getiuservalue(L, index, 1) == LUA_TNIL && makes) {
+/// Pushes what keeps the parts of the object at `index`, if that is not the object itself: nil where it is not there yet,
+/// unless `makes`. Returns where it is.
+static int push_keeper(lua_State *L, const object *whole, int index, bool makes) {
+    if (whole->parts <= PARTS_INSIDE) return index;
+    if (lua_getiuservalue(L, index, 1) == LUA_TNIL && makes) {
         lua_pop(L, 1);
-        lua_newuserdatauv(L, 0, parts);
+        lua_newuserdatauv(L, 0, whole->parts);
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, index, 1);
     }
+    return lua_gettop(L);
 }
 
 /// Pushes the part of the object at 1, which is made when it is first asked for.
-static int push_part(lua_State *L, lua_Integer code) {
+static int push_part(lua_State *L, const object *whole, lua_Integer code) {
     int type = (int)((-code - 1) >> 8);
     int part = (int)((-code - 1) & 0xff);
-    push_keeper(L, 1, 1);
-    if (lua_getiuservalue(L, -1, part) == LUA_TNIL) {
+    int keeper = push_keeper(L, whole, 1, true);
+    if (lua_getiuservalue(L, keeper, part) == LUA_TNIL) {
         lua_pop(L, 1);
         if (type == OWN_TABLE) {
             lua_newtable(L);
         } else {
-            const object *whole = lua_touserdata(L, 1);
             if (is_far(L, 1)) {
                 const far_object *far = lua_touserdata(L, 1);
                 push_far_object(L, type, whole->slot, whole->generation, far->id[0], far->id[1]);
@@ -98,9 +100,8 @@ static int push_part(lua_State *L, lua_Integer code) {
             }
         }
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, -3, part);
+        lua_setiuservalue(L, keeper, part);
     }
-    lua_remove(L, -2);
     if (type != OWN_TABLE) return 1;
     int script = sy_lua_running_script(L);
     if (lua_rawgeti(L, -1, script + 1) == LUA_TNIL) {
@@ -112,10 +113,11 @@ static int push_part(lua_State *L, lua_Integer code) {
     return 1;
 }
 
-/// `__index`. Upvalue 1: the members; 2: the dynamic getter's number, or nil.
+/// `__index`. Upvalue 1: the members; 2: the dynamic getter's number, or nil. Called by Lua, with the object and the key, or
+/// by a script that has `debug`, with anything.
 static int get_member(lua_State *L) {
-    if (to_object(L, 1) == NULL) return luaL_error(L, "the fields of an object are read from the object itself");
-    // Lua calls with the object and the key: nobody else can, since the metatable is out of reach.
+    const object *whole = to_object(L, 1);
+    if (whole == NULL) return luaL_error(L, "the fields of an object are read from the object itself");
     lua_pushvalue(L, 2);
     switch (lua_rawget(L, lua_upvalueindex(1))) {
         case LUA_TNIL:
@@ -126,8 +128,8 @@ static int get_member(lua_State *L) {
             }
             return sy_lua_call(L, (int)lua_tointeger(L, lua_upvalueindex(2)));
         case LUA_TNUMBER: {
-            lua_Integer code = lua_tointeger(L, 3);
-            if (code < 0) return push_part(L, code);
+            lua_Integer code = lua_tointeger(L, -1);
+            if (code < 0) return push_part(L, whole, code);
             lua_settop(L, 2);
             return sy_lua_call(L, (int)code);
         }
@@ -287,27 +289,30 @@ void sy_vm_define_function(sy_vm *vm, const char *module, const char *name, int 
 // MARK: Own tables, from outside
 
 void sy_lua_push_own_table(lua_State *L, int index, int part, int script) {
-    push_keeper(L, lua_absindex(L, index), 0);
-    if (lua_isnil(L, -1)) return;
-    if (lua_getiuservalue(L, -1, part) == LUA_TTABLE) {
+    const object *whole = lua_touserdata(L, index);
+    int top = lua_gettop(L);
+    int keeper = push_keeper(L, whole, lua_absindex(L, index), false);
+    if (lua_isnil(L, keeper)) return;
+    if (lua_getiuservalue(L, keeper, part) == LUA_TTABLE) {
         lua_rawgeti(L, -1, script + 1);
-        lua_remove(L, -2);
     } else {
-        lua_pop(L, 1);
         lua_pushnil(L);
     }
-    lua_remove(L, -2);
+    lua_replace(L, top + 1);
+    lua_settop(L, top + 1);
 }
 
 void sy_lua_set_own_table(lua_State *L, int index, int part, int script) {
-    push_keeper(L, lua_absindex(L, index), 1);
-    if (lua_getiuservalue(L, -1, part) != LUA_TTABLE) {
+    const object *whole = lua_touserdata(L, index);
+    int top = lua_gettop(L);
+    int keeper = push_keeper(L, whole, lua_absindex(L, index), true);
+    if (lua_getiuservalue(L, keeper, part) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_newtable(L);
         lua_pushvalue(L, -1);
-        lua_setiuservalue(L, -3, part);
+        lua_setiuservalue(L, keeper, part);
     }
-    lua_pushvalue(L, -3);
+    lua_pushvalue(L, top);
     lua_rawseti(L, -2, script + 1);
-    lua_pop(L, 3);
+    lua_settop(L, top - 1);
 }

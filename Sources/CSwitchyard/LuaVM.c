@@ -191,9 +191,6 @@ void sy_lua_unwatch_thread(void) {
 
 // MARK: Into Swift
 
-/// The main thread's extra space holds the interpreter, and each new coroutine copies it.
-sy_vm *sy_vm_of(lua_State *L) { return *(sy_vm **)lua_getextraspace(L); }
-
 static int go_on(lua_State *L, int status, lua_KContext function) {
     (void)status;
     return sy_lua_call(L, (int)function);
