@@ -26,7 +26,7 @@ open class StreamChannel: Channel {
     package private(set) var writeError: Int32 = 0
 
     /// Bytes that are read at once where nothing is known of what becomes of them.
-    package static let usualReadSize = 128 * 1024
+    public static let usualReadSize = 128 * 1024
 
     /// The kernel has taken all of the last large piece.
     private var takesLargePieces = false
@@ -34,7 +34,10 @@ open class StreamChannel: Channel {
     /// How many bytes to read at once, at most, of what is sent on to this stream: all that the loop's buffer holds while
     /// the kernel takes as much, which makes large bodies a third cheaper; and less for a peer that is slow, since what
     /// it does not take is kept.
-    package final var relaySize: Int { takesLargePieces ? .max : Self.usualReadSize }
+    package final var relaySize: Int {
+        if let transport { return transport.relaySize }
+        return takesLargePieces ? .max : Self.usualReadSize
+    }
 
     /// Bytes that the kernel has not taken yet.
     package final var unsentBytes: Int { unsent.count - unsentStart }

@@ -300,6 +300,11 @@ package final class HTTP2Session {
         return max(0, waiting.isEmpty ? most : min(most, Self.turn))
     }
 
+    /// As many bytes as the peer takes of the stream's content now, or those of a frame.
+    func sendSize(of stream: HTTP2Stream) -> Int {
+        isClosed ? Self.turn : max(Self.turn, window(of: stream) - stream.unsent)
+    }
+
     private func window(of stream: HTTP2Stream) -> Int {
         // Of a request that is still to go out nghttp2 knows no window.
         if role == .client, stream.id == 0 || !stream.isOpen {
@@ -340,7 +345,7 @@ package final class HTTP2Session {
     }
 
     /// Bytes that a stream takes at least, when it is its turn.
-    private static let turn = 16_384
+    static let turn = 16_384
 
     /// The connection has taken what was given out: those that held as much as they may get another chance.
     package func outputWasTaken() { wakeWaiting() }

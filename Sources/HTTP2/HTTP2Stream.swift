@@ -201,6 +201,9 @@ package final class HTTP2Stream {
         return count
     }
 
+    /// How many bytes of content it makes sense to have at once for `send`; what there is no room for stays with the owner.
+    package var sendSize: Int { session?.sendSize(of: self) ?? HTTP2Session.turn }
+
     /// Lines that are to follow the content, when it ends.
     package func setTrailers(_ lines: Span<UInt8>) {
         responseTrailers.removeAll()

@@ -16,6 +16,7 @@ from harness.http2 import (
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, HTTP2Client, frame, headers_frame, literal)
 from harness.wire import Client, fetch, wait_for
+from proof import watch
 
 pytestmark = pytest.mark.switchyard_only
 
@@ -408,6 +409,19 @@ def test_tiny_windows(plain):
                 break
             client.open_windows(stream, 7)
         assert got.body == b"0123456789" * 20
+
+
+def test_tiny_windows_hold_little_memory(plain):
+    """Of a large answer no more is read from the upstream than a frame's worth, where the client takes next to nothing."""
+    proxy = plain()
+    proxy.backend.answer = reply(200, b"x" * 1_000_000)
+    with HTTP2Client(proxy.port, settings={4: 1}, acknowledge=False) as client:
+        first = client.begin()
+        client.wait(lambda: client.streams[first].body)
+        before = watch.private_bytes(proxy.pid)
+        streams = [client.begin() for _ in range(99)]
+        client.wait(lambda: all(client.streams[stream].body for stream in streams))
+        assert watch.private_bytes(proxy.pid) - before < 99 * 48 * 1024
 
 
 def test_window_change_by_settings(plain):

@@ -184,6 +184,23 @@ struct SessionTests {
         #expect(bench.write(Array(bytes[14...]), on: stream) == 2)
     }
 
+    @Test("as much is asked for at once as the peer takes, or a frame's worth", arguments: [
+        (0, 16_384), (1, 16_384), (16_384, 16_384), (65_535, 65_535), (1 << 20, 1 << 20),
+    ])
+    func sendSize(window: Int, expected: Int) throws {
+        let bench = Bench(greets: false)
+        bench.send(Frame.preface + Frame.settings([(4, UInt32(window))]).bytes)
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        #expect(stream.sendSize == expected)
+        bench.respond(stream, ends: false)
+        let taken = bench.write([UInt8](repeating: 120, count: 10_000), on: stream)
+        #expect(taken == min(10_000, window))
+        #expect(stream.sendSize == max(16_384, window - taken))
+        bench.session.close()
+        #expect(stream.sendSize == 16_384)
+    }
+
     @Test("the connection's window is shared by turns")
     func connectionWindow() throws {
         let bench = Bench(greets: false)
