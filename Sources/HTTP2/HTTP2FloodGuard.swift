@@ -5,9 +5,12 @@
 /// frames and CONTINUATION, and windows that are opened a byte at a time all come down to it.
 struct HTTP2FloodGuard {
     enum Cost: Int {
-        /// PRIORITY, WINDOW_UPDATE, acknowledgements, unknown frames, frames without content.
+        /// PRIORITY, WINDOW_UPDATE, acknowledgements, unknown frames.
         case frame = 1
         case ping = 2
+        /// DATA without content that ends nothing, and a WINDOW_UPDATE that has a stream send a few bytes: a frame each, where
+        /// one would have done for all.
+        case sliver = 4
         case continuation = 5
         case reset = 8
         case settings = 10

@@ -349,6 +349,8 @@ package final class HTTP2Session {
 
     /// Bytes that a stream takes at least, when it is its turn.
     static let turn = 16_384
+    /// Bytes below which it is not worth letting a stream go on that has more to send.
+    private static let sliver = 64
 
     /// The connection has taken what was given out: those that held as much as they may get another chance.
     package func outputWasTaken() { wakeWaiting() }
@@ -638,6 +640,7 @@ package final class HTTP2Session {
     private func windowOpened(_ id: Int32) {
         if id == 0 { return wakeWaiting() }
         guard let stream = find(id), stream.isWaiting, room(for: 1, on: stream) > 0 else { return }
+        if window(of: stream) - stream.unsent < Self.sliver { charge(.sliver) }
         stream.isWaiting = false
         waiting.removeAll { $0 === stream }
         touch(stream, .writable)
@@ -807,7 +810,7 @@ extension HTTP2Session {
             if endsStream {
                 if let stream = find(head.stream_id) { ended(stream) }
             } else if unsafe head.length <= frame.pointee.data.padlen {
-                charge(.frame)
+                charge(.sliver)
             }
         case 1: headersReceived(head.stream_id, endsStream: endsStream)
         case 4: if head.flags & 1 == 0 { settingsReceived() }

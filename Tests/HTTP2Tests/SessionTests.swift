@@ -184,9 +184,11 @@ struct SessionTests {
         #expect(bench.write(Array(bytes[14...]), on: stream) == 2)
     }
 
-    @Test("little is asked for at once where the peer's windows are small", arguments: [
-        (0, 16_384), (1, 16_384), (5000, 20_000), (65_535, 262_140),
-    ])
+    @Test(
+        "little is asked for at once where the peer's windows are small",
+        arguments: [
+            (0, 16_384), (1, 16_384), (5000, 20_000), (65_535, 262_140),
+        ])
     func sendSize(window: Int, expected: Int) throws {
         let bench = Bench(greets: false)
         bench.send(Frame.preface + Frame.settings([(4, UInt32(window))]).bytes)
