@@ -18,10 +18,12 @@ typedef struct {
     lua_State *state;
     /// Keeps the coroutine in the registry; LUA_NOREF when there is none.
     int reference;
-    bool in_use;
     /// It has been started and waits: what is resumed is no new call.
     bool waits;
 } coroutine;
+
+/// Idle coroutines beyond this are thrown away, so that a burst of waiting hooks leaves little behind.
+enum { MAX_IDLE = 64 };
 
 struct sy_vm {
     lua_State *main;
@@ -35,8 +37,12 @@ struct sy_vm {
     int coroutine_capacity;
     /// Coroutines that exist, whether in use or not.
     int live_coroutines;
-    int *idle;
+    /// Positions of those that exist and are not in use, the one used last at the end.
+    int idle[MAX_IDLE];
     int idle_count;
+    /// Positions where there is none.
+    int *vacant;
+    int vacant_count;
 
     /// What runs: a hook's coroutine or one that the script made; NULL outside of calls. Read by the signal handler.
     lua_State *volatile running;
@@ -280,50 +286,53 @@ static int body(lua_State *L) {
     return finish(L, status, 0);
 }
 
-int sy_vm_take(sy_vm *vm) {
-    if (vm->idle_count > 0) {
-        int index = vm->idle[--vm->idle_count];
-        coroutine *taken = &vm->coroutines[index];
-        taken->in_use = true;
-        if (taken->state == NULL) {
-            taken->state = lua_newthread(vm->main);
-            taken->reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
-            vm->live_coroutines += 1;
-        }
-        lua_pushcfunction(taken->state, body);
-        lua_pushcfunction(taken->state, describe_error);
-        return index;
-    }
+/// A position where there is no coroutine.
+static int take_vacant(sy_vm *vm) {
+    if (vm->vacant_count > 0) return vm->vacant[--vm->vacant_count];
     if (vm->coroutine_count == vm->coroutine_capacity) {
         int capacity = vm->coroutine_capacity == 0 ? 16 : vm->coroutine_capacity * 2;
         vm->coroutines = sy_must_reallocate(vm->coroutines, (size_t)capacity * sizeof *vm->coroutines);
-        vm->idle = sy_must_reallocate(vm->idle, (size_t)capacity * sizeof *vm->idle);
+        vm->vacant = sy_must_reallocate(vm->vacant, (size_t)capacity * sizeof *vm->vacant);
         vm->coroutine_capacity = capacity;
     }
-    int index = vm->coroutine_count++;
-    vm->coroutines[index] = (coroutine){.reference = LUA_NOREF};
-    vm->idle[vm->idle_count++] = index;
-    return sy_vm_take(vm);
+    vm->coroutines[vm->coroutine_count] = (coroutine){.reference = LUA_NOREF};
+    return vm->coroutine_count++;
+}
+
+int sy_vm_take(sy_vm *vm) {
+    bool makes = vm->idle_count == 0;
+    int index = makes ? take_vacant(vm) : vm->idle[--vm->idle_count];
+    coroutine *taken = &vm->coroutines[index];
+    if (makes) {
+        taken->state = lua_newthread(vm->main);
+        taken->reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
+        vm->live_coroutines += 1;
+    }
+    lua_pushcfunction(taken->state, body);
+    lua_pushcfunction(taken->state, describe_error);
+    return index;
 }
 
 lua_State *sy_vm_state(const sy_vm *vm, int index) { return vm->coroutines[index].state; }
 
-/// Idle coroutines beyond this are thrown away, so that a burst of waiting hooks leaves nothing behind.
-enum { MAX_IDLE = 64 };
-
-static void discard(sy_vm *vm, coroutine *taken) {
+static void discard(sy_vm *vm, int index) {
+    coroutine *taken = &vm->coroutines[index];
     luaL_unref(vm->main, LUA_REGISTRYINDEX, taken->reference);
     taken->reference = LUA_NOREF;
     taken->state = NULL;
+    taken->waits = false;
     vm->live_coroutines -= 1;
+    vm->vacant[vm->vacant_count++] = index;
 }
 
 void sy_vm_give_back(sy_vm *vm, int index) {
+    if (vm->idle_count == MAX_IDLE) {
+        discard(vm, index);
+        return;
+    }
     coroutine *taken = &vm->coroutines[index];
     lua_settop(taken->state, 0);
-    taken->in_use = false;
     taken->waits = false;
-    if (vm->live_coroutines > MAX_IDLE) discard(vm, taken);
     vm->idle[vm->idle_count++] = index;
 }
 
@@ -397,11 +406,7 @@ void sy_vm_cancel(sy_vm *vm, int index) {
     activation former = enter(vm, state, index, vm->running_script);
     lua_resetthread(state);
     leave(vm, state, former);
-    coroutine *taken = &vm->coroutines[index];
-    taken->in_use = false;
-    taken->waits = false;
-    discard(vm, taken);
-    vm->idle[vm->idle_count++] = index;
+    discard(vm, index);
 }
 
 int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }
@@ -500,7 +505,7 @@ void sy_vm_destroy(sy_vm *vm) {
     lua_close(vm->main);
     sy_memory_free(&vm->memory);
     free(vm->coroutines);
-    free(vm->idle);
+    free(vm->vacant);
     free(vm);
 }
 

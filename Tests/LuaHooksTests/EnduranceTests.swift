@@ -1,6 +1,7 @@
 import Config
 import ProxyCore
 import Testing
+import Wire
 
 @testable import LuaHooks
 
@@ -52,5 +53,37 @@ struct EnduranceTests {
         // What differs is where tables that grew once have their room.
         #expect(interpreter.memory <= memory + 4096, "\(memory) bytes before, \(interpreter.memory) after")
         #expect(fixture.host.lines.first == nil)
+    }
+
+    @Test("a hook that is quick uses the coroutine of the one before it, however many others wait")
+    func manyWait() throws {
+        let fixture = try ScriptFixture(.request, "if flow.req.headers['X-Waits'] then sy.sleep(60) end")
+        let interpreter = fixture.interpreter
+        let (name, value) = (Array("X-Waits".utf8), Array("1".utf8))
+        let waiting = (0..<200).map { _ in fixture.copy() }
+        for exchange in waiting {
+            try exchange.request.set(name.span, value.span)
+            let flow = interpreter.flow(of: exchange)
+            flow.owner = fixture
+            guard case .waiting = interpreter.run(.request, of: flow) else {
+                Issue.record("the hook does not wait")
+                return
+            }
+        }
+        let quick = fixture.copy()
+        for _ in 0..<3 {
+            let flow = interpreter.flow(of: quick)
+            flow.owner = fixture
+            guard case .proceed = interpreter.run(.request, of: flow) else {
+                Issue.record("the hook waits")
+                return
+            }
+            interpreter.end(flow)
+            #expect(interpreter.coroutines == waiting.count + 1)
+        }
+        fixture.advance(milliseconds: 60_000)
+        #expect(interpreter.waitingCalls == 0)
+        // What waited is kept for later in part only.
+        #expect(interpreter.coroutines == 64)
     }
 }
