@@ -85,5 +85,6 @@ struct EnduranceTests {
         #expect(interpreter.waitingCalls == 0)
         // What waited is kept for later in part only.
         #expect(interpreter.coroutines == 64)
+        for exchange in waiting { interpreter.end(interpreter.flow(of: exchange)) }
     }
 }
