@@ -11,6 +11,9 @@ from harness.backend import Backend  # noqa: E402
 from harness.certificates import Authority  # noqa: E402
 from harness.proxy import Proxy, default_kind, raise_file_limit, whole  # noqa: E402
 
+# What pytest says of a number that is not below another.
+BOUND = r"^AssertionError: assert .*[\d)] < \d"
+
 faulthandler.enable()
 raise_file_limit()
 
@@ -23,8 +26,9 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     for item in items:
         # Where others use the machine, all that runs on it may stand still for longer than any bound that says something.
+        # What else a test asserts has one chance.
         if "clocked" in item.keywords:
-            item.add_marker(pytest.mark.flaky(reruns=2))
+            item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=BOUND))
     if default_kind() != "nginx":
         return
     skip = pytest.mark.skip(reason="nginx has no such rule")
