@@ -7,9 +7,7 @@
 typedef struct {
     /// Tells our objects from every other kind of userdata.
     sy_vm *owner;
-    short type;
-    /// How many other objects are kept in one of its type.
-    unsigned char parts;
+    int type;
     uint32_t slot;
     uint32_t generation;
 } object;
@@ -39,8 +37,7 @@ static object *push_sized_object(lua_State *L, size_t size, int type, uint32_t s
     int parts = *sy_parts_of(vm, type);
     object *made = lua_newuserdatauv(L, size, parts > PARTS_INSIDE ? 1 : parts);
     made->owner = vm;
-    made->type = (short)type;
-    made->parts = (unsigned char)parts;
+    made->type = type;
     made->slot = slot;
     made->generation = generation;
     push_metatable(L, type);
@@ -72,10 +69,11 @@ static object *to_object(lua_State *L, int index) {
 /// Pushes what keeps the parts of the object at `index`, if that is not the object itself: nil where it is not there yet,
 /// unless `makes`. Returns where it is.
 static int push_keeper(lua_State *L, const object *whole, int index, bool makes) {
-    if (whole->parts <= PARTS_INSIDE) return index;
+    int parts = *sy_parts_of(whole->owner, whole->type);
+    if (parts <= PARTS_INSIDE) return index;
     if (lua_getiuservalue(L, index, 1) == LUA_TNIL && makes) {
         lua_pop(L, 1);
-        lua_newuserdatauv(L, 0, whole->parts);
+        lua_newuserdatauv(L, 0, parts);
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, index, 1);
     }

@@ -26,7 +26,7 @@ open class StreamChannel: Channel {
     package private(set) var writeError: Int32 = 0
 
     /// Bytes that are read at once where nothing is known of what becomes of them.
-    public static let usualReadSize = 128 * 1024
+    package static let usualReadSize = 128 * 1024
 
     /// The kernel has taken all of the last large piece.
     private var takesLargePieces = false
@@ -35,7 +35,7 @@ open class StreamChannel: Channel {
     /// the kernel takes as much, which makes large bodies a third cheaper; and less for a peer that is slow, since what
     /// it does not take is kept.
     package final var relaySize: Int {
-        if let transport { return transport.relaySize }
+        if let transport { return min(Self.usualReadSize, transport.relaySize) }
         return takesLargePieces ? .max : Self.usualReadSize
     }
 

@@ -19,8 +19,9 @@ open class StreamTransport {
     /// Takes bytes from the three pieces in their order, as many as there is room for.
     open func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int { 0 }
 
-    /// How many bytes are worth being read at once of what is to be written here, at most.
-    open var relaySize: Int { StreamChannel.usualReadSize }
+    /// How many bytes are worth being read at once of what is to be written here, at most: what the peer does not take is
+    /// held meanwhile.
+    open var relaySize: Int { .max }
 
     /// Another read may find bytes before the socket turns readable again.
     open var mayHoldMore: Bool { true }

@@ -19,18 +19,12 @@ class HTTP2StreamTransport: StreamTransport, HTTP2StreamOwner {
 
     /// The connection is to send what its streams have to send.
     func flushSoon() {}
-    /// `HTTP2Stream.sendSize` of the stream.
-    var sendSize: Int { StreamChannel.usualReadSize }
     /// Takes bytes of the message that is sent.
     ///
     /// - Returns: how many; -1 where the stream is gone.
     func take(_ bytes: Span<UInt8>) -> Int { 0 }
 
     // MARK: Writing
-
-    /// What the peer does not take is held meanwhile, for each of its streams, so that is to be little where windows are
-    /// small.
-    final override var relaySize: Int { min(StreamChannel.usualReadSize, sendSize) }
 
     final override func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {
         var taken = take(first)

@@ -96,7 +96,7 @@ final class HTTP2Transport: HTTP2StreamTransport {
 
     override func flushSoon() { connection.flushSoon() }
 
-    override var sendSize: Int { stream.sendSize }
+    override var relaySize: Int { stream.sendSize }
 
     override func take(_ bytes: Span<UInt8>) -> Int {
         guard !stream.isClosed else { return -1 }

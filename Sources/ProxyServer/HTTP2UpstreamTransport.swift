@@ -36,7 +36,7 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
 
     override func flushSoon() { carrier.flushSoon() }
 
-    override var sendSize: Int { stream?.sendSize ?? StreamChannel.usualReadSize }
+    override var relaySize: Int { stream?.sendSize ?? .max }
 
     override func take(_ bytes: Span<UInt8>) -> Int {
         guard let stream, !stream.isClosed else { return -1 }

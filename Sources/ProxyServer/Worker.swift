@@ -27,7 +27,7 @@ package final class Worker {
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
 
     private var listeners: [String: ListeningSocket] = [:]
-    private var exchanges: [Exchange] = []
+    private var exchanges = Spares<Exchange>()
     private var drivers = Spares<ExchangeDriver>()
     /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
     /// finds its own exchange ended rather than the next one begun.
@@ -125,7 +125,7 @@ package final class Worker {
         scriptNetwork.retire()
         current = next
         // What is recycled refers to the generation that it was last used under.
-        exchanges = []
+        exchanges.removeAll()
         drivers.removeAll()
         if next.scripts != nil {
             loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
@@ -184,7 +184,7 @@ package final class Worker {
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
         listeners = [:]
-        exchanges = []
+        exchanges.removeAll()
         drivers.removeAll()
         resting = []
         unflushed = []
@@ -305,7 +305,7 @@ package final class Worker {
     }
 
     func takeExchange() -> Exchange {
-        if let exchange = exchanges.popLast() {
+        if let exchange = exchanges.take() {
             exchange.reset(runtime: current.generation.runtime)
             return exchange
         }
@@ -313,7 +313,7 @@ package final class Worker {
     }
 
     func giveBack(_ exchange: Exchange) {
-        if exchanges.count < Spares<Exchange>.few { exchanges.append(exchange) }
+        exchanges.put(exchange, isOneOfFew: true)
     }
 
     /// A driver whose exchange is as new.
