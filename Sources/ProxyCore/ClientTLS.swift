@@ -11,7 +11,8 @@ package protocol ClientTLS: AnyObject {
 }
 
 package enum ClientTLSFact: Sendable {
-    case version, cipher, ciphers, curve, curves, serverName, applicationProtocol, sessionID, sessionReused
+    case version, cipher, ciphers, curve, curves, signatureScheme, clientSignatureScheme
+    case serverName, applicationProtocol, sessionID, sessionReused
     /// `1` while the handshake is not over, else nothing.
     case earlyData
     /// `NONE`, `SUCCESS` or `FAILED:reason`.

@@ -327,6 +327,34 @@ def test_s_client(proxy, authority, rsa, version, text, tmp_path):
     assert "|r|" in again
 
 
+@pytest.mark.parametrize("version,kind,scheme", [
+    ("-tls1_3", "rsa", "rsa_pss_rsae_sha256"), ("-tls1_3", "rsa", "rsa_pss_rsae_sha384"),
+    ("-tls1_3", "rsa-pss", "rsa_pss_pss_sha512"), ("-tls1_3", "ec", "ecdsa_secp256r1_sha256"),
+    ("-tls1_3", "ed25519", "ed25519"), ("-tls1_2", "rsa", "rsa_pkcs1_sha256"), ("-tls1_2", "rsa", "rsa_pss_rsae_sha512"),
+    ("-tls1_2", "rsa", "rsa_pkcs1_sha224"), ("-tls1_2", "ec", "ecdsa_secp384r1_sha384"), ("-tls1_2", "ed448", "ed448"),
+])
+def test_signature_schemes(proxy, authority, rsa, tmp_path, version, kind, scheme):
+    """openssl is told the one scheme that it may take, for the server's signature and then for the client's."""
+    own = authority.issue("localhost", kind=kind)
+    session = str(tmp_path / "session")
+
+    def schemes(made, *args):
+        out = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-ign_eof", version, *args],
+            input=b"GET /schemes HTTP/1.0\r\n\r\n", capture_output=True, timeout=20).stdout.decode(errors="replace")
+        return re.search(r"<([a-z0-9_]*)\|([a-z0-9_]*)>", out).groups()
+
+    answer = 'location = /schemes { return 200 "<$ssl_sigalg|$ssl_client_sigalg>"; }'
+    made = proxy(server(own, answer))
+    assert schemes(made, "-sigalgs", scheme, "-sess_out", session) == (scheme, "")
+    assert schemes(made, "-sess_in", session) == ("", "")
+
+    made = proxy(server(
+        rsa, f"ssl_verify_client on; ssl_client_certificate {authority}; ssl_conf_command ClientSignatureAlgorithms {scheme};"
+        + answer))
+    assert schemes(made, "-cert", own.path, "-key", own.key)[1] == scheme
+
+
 def test_no_renegotiation(proxy, authority, rsa):
     made = proxy(server(rsa))
     done = subprocess.run(

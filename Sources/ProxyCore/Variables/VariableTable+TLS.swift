@@ -8,6 +8,14 @@ extension VariableTable {
         row("ssl_ciphers", "cipher suites that the client offers, joined by colons", .ciphers),
         row("ssl_curve", "group of the key exchange", .curve),
         row("ssl_curves", "groups that the client offers, joined by colons", .curves),
+        row(
+            "ssl_sigalg",
+            "scheme of the server's signature, such as `rsa_pss_rsae_sha256`; empty in a resumed session",
+            .signatureScheme),
+        row(
+            "ssl_client_sigalg",
+            "scheme of the client's signature; empty without one and in a resumed session",
+            .clientSignatureScheme),
         row("ssl_server_name", "name that the client asked for (SNI)", .serverName),
         row("ssl_alpn_protocol", "protocol that ALPN chose", .applicationProtocol),
         row("ssl_session_id", "the session's identifier in hexadecimal", .sessionID),

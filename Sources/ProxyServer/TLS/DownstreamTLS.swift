@@ -154,6 +154,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .ciphers: Array(session.offeredCiphers.utf8)
         case .curve: Array(session.group.utf8)
         case .curves: Array(session.offeredGroups.utf8)
+        case .signatureScheme: Array(session.signatureScheme.utf8)
+        case .clientSignatureScheme: Array(session.peerSignatureScheme.utf8)
         case .serverName: session.hello.serverName
         case .applicationProtocol: session.applicationProtocol
         case .sessionID: session.sessionID.flatMap(Self.hexadecimal)

@@ -90,6 +90,9 @@ def make_key(path, kind, bits=2048, password=None):
     options = {
         "rsa": ["-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"],
         "ec": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        "rsa-pss": ["-algorithm", "RSA-PSS", "-pkeyopt", f"rsa_keygen_bits:{bits}"],
+        "ed25519": ["-algorithm", "ED25519"],
+        "ed448": ["-algorithm", "ED448"],
     }[kind]
     openssl("genpkey", *options, *protection, "-out", path)
 
