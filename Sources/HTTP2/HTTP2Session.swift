@@ -25,44 +25,44 @@ package final class HTTP2Session {
     package enum Role: Sendable { case server, client }
 
     package let options: Options
-    private let role: Role
+    let role: Role
     // Holds because: made in `init`, freed in `deinit`, and never handed out.
-    private let session: OpaquePointer
-    private var streams: [Int32: HTTP2Stream] = [:]
+    let session: OpaquePointer
+    var streams: [Int32: HTTP2Stream] = [:]
     /// The one of them that was last looked for: what is done with one comes in a row.
-    private var lastFound: HTTP2Stream?
+    var lastFound: HTTP2Stream?
     let buffers: HTTP2Buffers
-    private var arrivals: [HTTP2Stream] = []
+    var arrivals: [HTTP2Stream] = []
     private var touched: [HTTP2Stream] = []
     private var spareTouched: [HTTP2Stream] = []
     /// Those whose final head was given since the last output.
     private var starting: [HTTP2Stream] = []
     /// Those that have more to send than there was room for, in the order of their turns.
-    private var waiting: [HTTP2Stream] = []
+    var waiting: [HTTP2Stream] = []
     /// Bytes that streams hold and the connection has not taken.
-    private var queuedBytes = 0
-    private var output: [UInt8] = []
-    private var outputLimit = 0
-    private var requestHead = HTTP2RequestHead()
-    private var responseHead = HTTP2ResponseHead()
-    private var trailerLines = HTTP2TrailerLines()
-    private var isReadingTrailers = false
-    private var flood = HTTP2FloodGuard()
-    private var violation: HTTP2ErrorCode?
-    private var keyState: (UInt64, UInt64)
+    var queuedBytes = 0
+    var output: [UInt8] = []
+    var outputLimit = 0
+    var requestHead = HTTP2RequestHead()
+    var responseHead = HTTP2ResponseHead()
+    var trailerLines = HTTP2TrailerLines()
+    var isReadingTrailers = false
+    var flood = HTTP2FloodGuard()
+    var violation: HTTP2ErrorCode?
+    var keyState: (UInt64, UInt64)
     private var isClosed = false
     /// Of the peer in all; those of frames that are known; and, of the others, those that were charged for.
-    private var receivedBytes: Int64 = 0
-    private var knownBytes: Int64 = 0
-    private var noiseBytes: Int64 = 0
+    var receivedBytes: Int64 = 0
+    var knownBytes: Int64 = 0
+    var noiseBytes: Int64 = 0
 
     /// Requests that have begun in all.
-    package private(set) var requests = 0
+    package internal(set) var requests = 0
     /// The peer answered the PING of `announceShutdown`.
-    package private(set) var shutdownIsKnown = false
-    package private(set) var hasPeerGoAway = false
+    package internal(set) var shutdownIsKnown = false
+    package internal(set) var hasPeerGoAway = false
     /// The peer has said what its limits are.
-    package private(set) var hasPeerSettings = false
+    package internal(set) var hasPeerSettings = false
 
     /// - Parameters:
     ///   - role: of this side of the connection.
@@ -269,7 +269,7 @@ package final class HTTP2Session {
     }
 
     /// The stream is gone. What it has received whole can still be read.
-    private func end(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
+    func end(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         let isWhole = stream.sawEnd && stream.sending == .ended
         forget(stream, code)
         touch(stream, isWhole ? .readable : .failed)
@@ -281,7 +281,7 @@ package final class HTTP2Session {
         stream.close(code)
     }
 
-    private func touch(_ stream: HTTP2Stream, _ change: HTTP2Stream.Change) {
+    func touch(_ stream: HTTP2Stream, _ change: HTTP2Stream.Change) {
         stream.change.formUnion(change)
         guard !stream.isTouched else { return }
         stream.isTouched = true
@@ -308,7 +308,7 @@ package final class HTTP2Session {
         return max(Self.turn, 4 * window)
     }
 
-    private func window(of stream: HTTP2Stream) -> Int {
+    func window(of stream: HTTP2Stream) -> Int {
         // Of a request that is still to go out nghttp2 knows no window.
         if role == .client, stream.id == 0 || !stream.isOpen {
             return unsafe Int(
@@ -324,7 +324,7 @@ package final class HTTP2Session {
     }
 
     /// Gives those that wait another chance.
-    private func wakeWaiting() {
+    func wakeWaiting() {
         guard !waiting.isEmpty, queuedBytes < Int(Int32.max) else { return }
         let batch = waiting
         waiting = []
@@ -350,7 +350,7 @@ package final class HTTP2Session {
     /// Bytes that a stream takes at least, when it is its turn.
     static let turn = 16_384
     /// Bytes below which it is not worth letting a stream go on that has more to send.
-    private static let sliver = 64
+    static let sliver = 64
 
     /// The connection has taken what was given out: those that held as much as they may get another chance.
     package func outputWasTaken() { wakeWaiting() }
@@ -485,352 +485,11 @@ package final class HTTP2Session {
         }
     }
 
-    private func submitTrailers(_ stream: HTTP2Stream) -> Bool {
+    func submitTrailers(_ stream: HTTP2Stream) -> Bool {
         // Holds because: see `withFields`.
         unsafe withFields(stream.responseTrailers) { fields, count in
             unsafe nghttp2_submit_trailer(session, stream.id, fields, count)
         } == 0
-    }
-
-    // MARK: What nghttp2 reports
-
-    private func find(_ id: Int32) -> HTTP2Stream? {
-        if let lastFound, lastFound.id == id { return lastFound }
-        lastFound = streams[id]
-        return lastFound
-    }
-
-    private func began(_ id: Int32) {
-        let stream = HTTP2Stream(id: id, session: self)
-        streams[id] = stream
-        lastFound = stream
-        requests &+= 1
-        requestHead.removeAll()
-        // One stream after the other would let a long response keep the others waiting (RFC 9218 §10).
-        var priority = nghttp2_extpri(urgency: 3, inc: 1)
-        // Holds because: it is read during the call.
-        unsafe nghttp2_session_change_extpri_stream_priority(session, id, &priority, 1)
-    }
-
-    private func beganHeaders(_ id: Int32, isRequest: Bool) {
-        if role == .client {
-            responseHead.removeAll()
-            trailerLines.removeAll()
-            isReadingTrailers = find(id)?.sawFinalHead ?? false
-            return
-        }
-        isReadingTrailers = !isRequest
-        if isRequest { began(id) } else { trailerLines.removeAll() }
-    }
-
-    private func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
-        if isReadingTrailers {
-            trailerLines.add(name, value)
-        } else if role == .client {
-            responseHead.add(name, value, maxSize: options.head.maxList)
-        } else {
-            if requestHead.isHopeless { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
-            requestHead.add(name, value)
-        }
-        return 0
-    }
-
-    private func headersReceived(_ id: Int32, endsStream: Bool) {
-        guard let stream = find(id) else { return }
-        if isReadingTrailers { return trailersReceived(stream, endsStream: endsStream) }
-        if role == .client { return responseReceived(stream, endsStream: endsStream) }
-        stream.sawEnd = endsStream
-        stream.head = buffers.takeBytes()
-        stream.outcome = requestHead.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
-        stream.knownLines = buffers.takeLines()
-        requestHead.giveLines(to: &stream.knownLines)
-        stream.contentLeft = requestHead.contentLength
-        if case .malformed = stream.outcome { charge(.reset) }
-        arrivals.append(stream)
-    }
-
-    private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
-        switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
-        case .none: return malformed(stream, .invalidFieldValue)
-        case .interim: if endsStream { return malformed(stream, .trailersWithoutEnd) }
-        case .final(let isChunked):
-            stream.sawFinalHead = true
-            stream.outcome = .request(isChunked ? .chunked : .plain)
-            // Of a HEAD, a 204 or a 304 it speaks of what does not come.
-            stream.contentLeft = endsStream ? -1 : responseHead.contentLength
-        }
-        if endsStream { ended(stream) } else { touch(stream, .readable) }
-    }
-
-    private func trailersReceived(_ stream: HTTP2Stream, endsStream: Bool) {
-        guard endsStream else { return malformed(stream, .trailersWithoutEnd) }
-        if let malformation = trailerLines.malformation { return malformed(stream, malformation) }
-        stream.trailers = trailerLines.lines
-        ended(stream)
-    }
-
-    private func dataReceived(_ id: Int32, _ bytes: Span<UInt8>) {
-        guard let stream = find(id), !stream.isAbandoned else {
-            unsafe nghttp2_session_consume_connection(session, bytes.count)
-            unsafe nghttp2_session_consume_stream(session, id, bytes.count)
-            return
-        }
-        if stream.contentLeft >= 0 {
-            stream.contentLeft &-= Int64(bytes.count)
-            guard stream.contentLeft >= 0 else {
-                unsafe nghttp2_session_consume_connection(session, bytes.count)
-                return malformed(stream, .contentLengthMismatch)
-            }
-        }
-        stream.receive(bytes)
-        touch(stream, .readable)
-    }
-
-    private func ended(_ stream: HTTP2Stream) {
-        guard stream.contentLeft <= 0 else { return malformed(stream, .contentLengthMismatch) }
-        stream.sawEnd = true
-        touch(stream, .readable)
-    }
-
-    /// A request that had begun turned out to be malformed.
-    private func malformed(_ stream: HTTP2Stream, _ malformation: HTTP2Malformation) {
-        charge(.reset)
-        stream.outcome = .malformed(malformation)
-        reset(stream, .protocolError)
-        touch(stream, .failed)
-    }
-
-    private func closed(_ id: Int32, _ code: UInt32) {
-        lastFound = nil
-        guard let stream = streams.removeValue(forKey: id) else { return }
-        if stream.sending == .ended { flood.completedStream() }
-        end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
-    }
-
-    private func charge(_ cost: HTTP2FloodGuard.Cost) {
-        if !flood.spend(cost) { violation = .enhanceYourCalm }
-    }
-
-    /// Frames of unknown types, and content for streams that are gone, are passed over by nghttp2, but not without end.
-    private func chargeNoise() {
-        let unit: Int64 = 256
-        let noise = (receivedBytes &- knownBytes &- noiseBytes) / unit
-        guard noise > 0 else { return }
-        noiseBytes &+= noise &* unit
-        if !flood.spend(Int(noise)) { violation = .enhanceYourCalm }
-    }
-
-    private func frameBegan(_ type: UInt8, length: Int) {
-        knownBytes &+= Int64(length &+ 9)
-        switch Int(type) {
-        case 0, 1: break
-        case 3: charge(.reset)
-        case 4: charge(.settings)
-        case 6: charge(.ping)
-        case 9: charge(.continuation)
-        default: charge(.frame)
-        }
-    }
-
-    private func settingsReceived() {
-        hasPeerSettings = true
-        wakeWaiting()
-    }
-
-    private func windowOpened(_ id: Int32) {
-        if id == 0 { return wakeWaiting() }
-        guard let stream = find(id), stream.isWaiting, room(for: 1, on: stream) > 0 else { return }
-        if window(of: stream) - stream.unsent < Self.sliver { charge(.sliver) }
-        stream.isWaiting = false
-        waiting.removeAll { $0 === stream }
-        touch(stream, .writable)
-    }
-
-    private func headersSent(_ id: Int32) {
-        guard let stream = find(id) else { return }
-        // A client's request has from now on a window of its own.
-        stream.isOpen = true
-        if role == .server, stream.sending == .body, stream.unsent == 0, let code = stream.resetCode {
-            reset(stream, code)
-        }
-    }
-
-    /// A frame with END_STREAM has gone out.
-    private func sentEnd(_ id: Int32) {
-        guard let stream = find(id) else { return }
-        stream.sending = .ended
-        if stream.isAbandoned, !stream.sawEnd {
-            // RFC 9113 §8.1: the rest of the request is not needed.
-            unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
-        }
-    }
-
-    /// How much of a stream's content goes into the next frame, of `room` bytes at most; `nil` for none now.
-    private func nextContent(_ id: Int32, room: Int) -> (count: Int, isLast: Bool, endsStream: Bool)? {
-        guard let stream = find(id) else { return nil }
-        let count = min(room, stream.chunkSize, stream.unsent)
-        let isLast = stream.endsSending && count == stream.unsent
-        if count == 0, !isLast {
-            stream.isDeferred = true
-            return nil
-        }
-        var endsStream = isLast
-        if isLast, let code = stream.resetCode {
-            unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
-            endsStream = false
-        } else if isLast, !stream.responseTrailers.isEmpty {
-            endsStream = !submitTrailers(stream)
-        }
-        return (count, isLast, endsStream)
-    }
-
-    private func appendContent(_ id: Int32, frameHead: Span<UInt8>, count: Int) -> Bool {
-        guard let stream = find(id), stream.unsent >= count else { return false }
-        output.append(frameHead)
-        // A frame that the peer's window cut short gives no leave to open it by another byte.
-        if count >= 1024 || count == stream.unsent && !stream.isWaiting { flood.sentData() }
-        stream.moveUnsent(count, to: &output)
-        queuedBytes &-= count
-        return true
-    }
-
-    private func nextKey() -> (UInt64, UInt64) {
-        // splitmix64, twice: RFC 6455 §4.1 wants a key that is not guessed by accident, not one that is secret.
-        keyState.0 &+= 0x9e37_79b9_7f4a_7c15
-        keyState.1 &+= 0xbf58_476d_1ce4_e5b9
-        return (Self.mixed(keyState.0), Self.mixed(keyState.1))
-    }
-
-    private static func mixed(_ value: UInt64) -> UInt64 {
-        var value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-        return value ^ value >> 31
-    }
-}
-
-extension HTTP2Session {
-    // MARK: Callbacks
-
-    // Holds because: made once, and only read afterwards.
-    private nonisolated(unsafe) static let callbacks: OpaquePointer = {
-        var made: OpaquePointer?
-        unsafe nghttp2_session_callbacks_new(&made)
-        guard let made = unsafe made else { preconditionFailure("out of memory") }
-        // Holds because: in every callback, pointers are valid for its length and as long as said beside them, and the user
-        // data is the session that makes the call.
-        unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(made) { _, frame, user in
-            guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
-            let category = unsafe frame.pointee.headers.cat
-            unsafe session.beganHeaders(
-                frame.pointee.hd.stream_id, isRequest: category == NGHTTP2_HCAT_REQUEST)
-            return session.verdict
-        }
-        unsafe nghttp2_session_callbacks_set_on_header_callback(made) {
-            _, _, name, nameLength, value, valueLength, _, user in
-            guard let user = unsafe user, let name = unsafe name, let value = unsafe value else { return 0 }
-            // Called for each field, so that no reference is counted.
-            return unsafe Unmanaged<HTTP2Session>.fromOpaque(user)._withUnsafeGuaranteedRef { session in
-                unsafe session.field(
-                    Span(_unsafeStart: name, count: nameLength), Span(_unsafeStart: value, count: valueLength)
-                )
-            }
-        }
-        unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(made) { _, head, user in
-            guard let session = unsafe HTTP2Session.unpack(user), let head = unsafe head else { return 0 }
-            unsafe session.frameBegan(
-                head.pointee.type, length: head.pointee.length)
-            return session.verdict
-        }
-        unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(made) { _, frame, user in
-            guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
-            unsafe session.frameReceived(frame)
-            return session.verdict
-        }
-        unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made) {
-            _, _, id, data, length, user in
-            guard let session = unsafe HTTP2Session.unpack(user), let data = unsafe data else { return 0 }
-            unsafe session.dataReceived(id, Span(_unsafeStart: data, count: length))
-            return session.verdict
-        }
-        unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made) { _, _, _, user in
-            guard let session = unsafe HTTP2Session.unpack(user) else { return 0 }
-            session.charge(.reset)
-            return session.verdict
-        }
-        unsafe nghttp2_session_callbacks_set_on_stream_close_callback(made) { _, id, code, user in
-            guard let session = unsafe HTTP2Session.unpack(user) else { return 0 }
-            session.closed(id, code)
-            return 0
-        }
-        unsafe nghttp2_session_callbacks_set_on_frame_send_callback(made) { _, frame, user in
-            guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
-            let head = unsafe frame.pointee.hd
-            if head.type == 1 { session.headersSent(head.stream_id) }
-            if head.type <= 1, head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
-                session.sentEnd(head.stream_id)
-            }
-            return 0
-        }
-        unsafe nghttp2_session_callbacks_set_send_data_callback(made) { _, frame, head, length, _, user in
-            guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame), let head = unsafe head
-            else {
-                return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
-            }
-            // RFC 9113 §4.1: a frame's head has nine bytes.
-            let id = unsafe frame.pointee.hd.stream_id
-            guard
-                unsafe session.appendContent(id, frameHead: Span(_unsafeStart: head, count: 9), count: length)
-            else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
-            return session.output.count >= session.outputLimit ? NGHTTP2_ERR_PAUSE.rawValue : 0
-        }
-        return unsafe made
-    }()
-
-    /// Whether nghttp2 is to go on.
-    private var verdict: Int32 { violation == nil ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
-
-    private static let readContent: nghttp2_data_source_read_callback = { _, id, _, length, flags, _, user in
-        // Holds because: see `callbacks`.
-        guard let session = unsafe HTTP2Session.unpack(user), let flags = unsafe flags,
-            let next = session.nextContent(id, room: length)
-        else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
-        var all = UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue)
-        if next.isLast { all |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue) }
-        if next.isLast, !next.endsStream { all |= UInt32(NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue) }
-        unsafe flags.pointee = all
-        return next.count
-    }
-
-    private func frameReceived(_ frame: UnsafePointer<nghttp2_frame>) {
-        // Holds because: the frame is valid for the call, and its head says which part of the union it is.
-        let head = unsafe frame.pointee.hd
-        let endsStream = head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-        switch Int(head.type) {
-        case 0:
-            if endsStream {
-                if let stream = find(head.stream_id) { ended(stream) }
-            } else if unsafe head.length <= frame.pointee.data.padlen {
-                charge(.sliver)
-            }
-        case 1: headersReceived(head.stream_id, endsStream: endsStream)
-        case 4: if head.flags & 1 == 0 { settingsReceived() }
-        case 6: if head.flags & 1 != 0 { shutdownIsKnown = true }
-        case 7: hasPeerGoAway = true
-        case 8: windowOpened(head.stream_id)
-        default: break
-        }
-    }
-
-    @unsafe private static func unpack(_ user: UnsafeMutableRawPointer?) -> HTTP2Session? {
-        // Holds because: see `callbacks`.
-        unsafe user.map { unsafe Unmanaged<HTTP2Session>.fromOpaque($0).takeUnretainedValue() }
-    }
-
-    @unsafe private static func unpack(
-        _ user: UnsafeMutableRawPointer?, _ frame: UnsafePointer<nghttp2_frame>?
-    ) -> (HTTP2Session, UnsafePointer<nghttp2_frame>)? {
-        guard let session = unsafe unpack(user), let frame = unsafe frame else { return nil }
-        return unsafe (session, frame)
     }
 }
 

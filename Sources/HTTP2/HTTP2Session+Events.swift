@@ -1,0 +1,218 @@
+internal import Bytes
+internal import CNGHTTP2
+
+/// What nghttp2 reports while bytes go in or out: it is kept with the streams, whose owners are told later.
+extension HTTP2Session {
+    func find(_ id: Int32) -> HTTP2Stream? {
+        if let lastFound, lastFound.id == id { return lastFound }
+        lastFound = streams[id]
+        return lastFound
+    }
+
+    private func began(_ id: Int32) {
+        let stream = HTTP2Stream(id: id, session: self)
+        streams[id] = stream
+        lastFound = stream
+        requests &+= 1
+        requestHead.removeAll()
+        // One stream after the other would let a long response keep the others waiting (RFC 9218 §10).
+        var priority = nghttp2_extpri(urgency: 3, inc: 1)
+        // Holds because: it is read during the call.
+        unsafe nghttp2_session_change_extpri_stream_priority(session, id, &priority, 1)
+    }
+
+    func beganHeaders(_ id: Int32, isRequest: Bool) {
+        if role == .client {
+            responseHead.removeAll()
+            trailerLines.removeAll()
+            isReadingTrailers = find(id)?.sawFinalHead ?? false
+            return
+        }
+        isReadingTrailers = !isRequest
+        if isRequest { began(id) } else { trailerLines.removeAll() }
+    }
+
+    func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
+        if isReadingTrailers {
+            trailerLines.add(name, value)
+        } else if role == .client {
+            responseHead.add(name, value, maxSize: options.head.maxList)
+        } else {
+            if requestHead.isHopeless { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+            requestHead.add(name, value)
+        }
+        return 0
+    }
+
+    func headersReceived(_ id: Int32, endsStream: Bool) {
+        guard let stream = find(id) else { return }
+        if isReadingTrailers { return trailersReceived(stream, endsStream: endsStream) }
+        if role == .client { return responseReceived(stream, endsStream: endsStream) }
+        stream.sawEnd = endsStream
+        stream.head = buffers.takeBytes()
+        stream.outcome = requestHead.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
+        stream.knownLines = buffers.takeLines()
+        requestHead.giveLines(to: &stream.knownLines)
+        stream.contentLeft = requestHead.contentLength
+        if case .malformed = stream.outcome { charge(.reset) }
+        arrivals.append(stream)
+    }
+
+    private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
+        switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
+        case .none: return malformed(stream, .invalidFieldValue)
+        case .interim: if endsStream { return malformed(stream, .trailersWithoutEnd) }
+        case .final(let isChunked):
+            stream.sawFinalHead = true
+            stream.outcome = .request(isChunked ? .chunked : .plain)
+            // Of a HEAD, a 204 or a 304 it speaks of what does not come.
+            stream.contentLeft = endsStream ? -1 : responseHead.contentLength
+        }
+        if endsStream { ended(stream) } else { touch(stream, .readable) }
+    }
+
+    private func trailersReceived(_ stream: HTTP2Stream, endsStream: Bool) {
+        guard endsStream else { return malformed(stream, .trailersWithoutEnd) }
+        if let malformation = trailerLines.malformation { return malformed(stream, malformation) }
+        stream.trailers = trailerLines.lines
+        ended(stream)
+    }
+
+    func dataReceived(_ id: Int32, _ bytes: Span<UInt8>) {
+        guard let stream = find(id), !stream.isAbandoned else {
+            unsafe nghttp2_session_consume_connection(session, bytes.count)
+            unsafe nghttp2_session_consume_stream(session, id, bytes.count)
+            return
+        }
+        if stream.contentLeft >= 0 {
+            stream.contentLeft &-= Int64(bytes.count)
+            guard stream.contentLeft >= 0 else {
+                unsafe nghttp2_session_consume_connection(session, bytes.count)
+                return malformed(stream, .contentLengthMismatch)
+            }
+        }
+        stream.receive(bytes)
+        touch(stream, .readable)
+    }
+
+    func ended(_ stream: HTTP2Stream) {
+        guard stream.contentLeft <= 0 else { return malformed(stream, .contentLengthMismatch) }
+        stream.sawEnd = true
+        touch(stream, .readable)
+    }
+
+    /// A request that had begun turned out to be malformed.
+    private func malformed(_ stream: HTTP2Stream, _ malformation: HTTP2Malformation) {
+        charge(.reset)
+        stream.outcome = .malformed(malformation)
+        reset(stream, .protocolError)
+        touch(stream, .failed)
+    }
+
+    func closed(_ id: Int32, _ code: UInt32) {
+        lastFound = nil
+        guard let stream = streams.removeValue(forKey: id) else { return }
+        if stream.sending == .ended { flood.completedStream() }
+        end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
+    }
+
+    func charge(_ cost: HTTP2FloodGuard.Cost) {
+        if !flood.spend(cost) { violation = .enhanceYourCalm }
+    }
+
+    /// Frames of unknown types, and content for streams that are gone, are passed over by nghttp2, but not without end.
+    func chargeNoise() {
+        let unit: Int64 = 256
+        let noise = (receivedBytes &- knownBytes &- noiseBytes) / unit
+        guard noise > 0 else { return }
+        noiseBytes &+= noise &* unit
+        if !flood.spend(Int(noise)) { violation = .enhanceYourCalm }
+    }
+
+    func frameBegan(_ type: UInt8, length: Int) {
+        knownBytes &+= Int64(length &+ 9)
+        switch Int(type) {
+        case 0, 1: break
+        case 3: charge(.reset)
+        case 4: charge(.settings)
+        case 6: charge(.ping)
+        case 9: charge(.continuation)
+        default: charge(.frame)
+        }
+    }
+
+    func settingsReceived() {
+        hasPeerSettings = true
+        wakeWaiting()
+    }
+
+    func windowOpened(_ id: Int32) {
+        if id == 0 { return wakeWaiting() }
+        guard let stream = find(id), stream.isWaiting, room(for: 1, on: stream) > 0 else { return }
+        if window(of: stream) - stream.unsent < Self.sliver { charge(.sliver) }
+        stream.isWaiting = false
+        waiting.removeAll { $0 === stream }
+        touch(stream, .writable)
+    }
+
+    func headersSent(_ id: Int32) {
+        guard let stream = find(id) else { return }
+        // A client's request has from now on a window of its own.
+        stream.isOpen = true
+        if role == .server, stream.sending == .body, stream.unsent == 0, let code = stream.resetCode {
+            reset(stream, code)
+        }
+    }
+
+    /// A frame with END_STREAM has gone out.
+    func sentEnd(_ id: Int32) {
+        guard let stream = find(id) else { return }
+        stream.sending = .ended
+        if stream.isAbandoned, !stream.sawEnd {
+            // RFC 9113 §8.1: the rest of the request is not needed.
+            unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
+        }
+    }
+
+    /// How much of a stream's content goes into the next frame, of `room` bytes at most; `nil` for none now.
+    func nextContent(_ id: Int32, room: Int) -> (count: Int, isLast: Bool, endsStream: Bool)? {
+        guard let stream = find(id) else { return nil }
+        let count = min(room, stream.chunkSize, stream.unsent)
+        let isLast = stream.endsSending && count == stream.unsent
+        if count == 0, !isLast {
+            stream.isDeferred = true
+            return nil
+        }
+        var endsStream = isLast
+        if isLast, let code = stream.resetCode {
+            unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
+            endsStream = false
+        } else if isLast, !stream.responseTrailers.isEmpty {
+            endsStream = !submitTrailers(stream)
+        }
+        return (count, isLast, endsStream)
+    }
+
+    func appendContent(_ id: Int32, frameHead: Span<UInt8>, count: Int) -> Bool {
+        guard let stream = find(id), stream.unsent >= count else { return false }
+        output.append(frameHead)
+        // A frame that the peer's window cut short gives no leave to open it by another byte.
+        if count >= 1024 || count == stream.unsent && !stream.isWaiting { flood.sentData() }
+        stream.moveUnsent(count, to: &output)
+        queuedBytes &-= count
+        return true
+    }
+
+    private func nextKey() -> (UInt64, UInt64) {
+        // splitmix64, twice: RFC 6455 §4.1 wants a key that is not guessed by accident, not one that is secret.
+        keyState.0 &+= 0x9e37_79b9_7f4a_7c15
+        keyState.1 &+= 0xbf58_476d_1ce4_e5b9
+        return (Self.mixed(keyState.0), Self.mixed(keyState.1))
+    }
+
+    private static func mixed(_ value: UInt64) -> UInt64 {
+        var value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
+        return value ^ value >> 31
+    }
+}
