@@ -95,7 +95,6 @@ static sy_slab *open_slab(sy_memory *memory, size_t kind) {
         remove_from(&memory->empty, slab);
         memory->empty_count--;
     } else {
-        // Somewhat less than a slab, so that the allocator's own word fits between two of them.
         slab = map_slab();
         if (slab == NULL) return NULL;
     }
@@ -216,6 +215,14 @@ static void free_all(sy_slab *slab) {
         unmap_slab(slab);
         slab = next;
     }
+}
+
+size_t sy_memory_spare(const sy_memory *memory) { return memory->empty_count * SLAB_SIZE; }
+
+void sy_memory_trim(sy_memory *memory) {
+    free_all(memory->empty);
+    memory->empty = NULL;
+    memory->empty_count = 0;
 }
 
 void sy_memory_free(sy_memory *memory) {

@@ -35,6 +35,10 @@ typedef struct sy_memory {
 /// A lua_Alloc.
 void *sy_memory_allocate(void *memory, void *block, size_t old_size, size_t new_size);
 static inline bool sy_memory_is_over_limit(const sy_memory *memory) { return memory->used > memory->limit; }
+/// Bytes of slabs of no block in use.
+size_t sy_memory_spare(const sy_memory *memory);
+/// Gives slabs of no block in use back to the system, when none is likely to be needed soon.
+void sy_memory_trim(sy_memory *memory);
 /// Frees every slab at once, when the interpreter is closed.
 void sy_memory_free(sy_memory *memory);
 /// realloc that ends the process where there is no memory at all.

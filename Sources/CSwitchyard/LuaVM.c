@@ -512,5 +512,7 @@ void sy_vm_destroy(sy_vm *vm) {
 size_t sy_vm_memory(const sy_vm *vm) { return vm->memory.used; }
 int sy_vm_coroutines(const sy_vm *vm) { return vm->live_coroutines; }
 void sy_vm_collect(sy_vm *vm) { lua_gc(vm->main, LUA_GCCOLLECT); }
+size_t sy_vm_spare_memory(const sy_vm *vm) { return sy_memory_spare(&vm->memory); }
+void sy_vm_trim(sy_vm *vm) { sy_memory_trim(&vm->memory); }
 bool sy_vm_collect_some(sy_vm *vm) { return lua_gc(vm->main, LUA_GCSTEP, 0) != 0; }
 lua_State *sy_vm_main(sy_vm *vm) { return vm->main; }

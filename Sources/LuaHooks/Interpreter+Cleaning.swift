@@ -44,6 +44,7 @@ extension Interpreter {
             cleaning.rounds -= 1
             if cleaning.rounds == 0 {
                 cleaning.time = .max
+                trimMemory()
                 return
             }
         }

@@ -125,6 +125,9 @@ package final class Interpreter: ScriptEngine {
     package func collectGarbage() { unsafe sy_vm_collect(vm) }
     /// A small step; returns whether it was the last of a round.
     func collectSome() -> Bool { unsafe sy_vm_collect_some(vm) }
+    /// Bytes that are kept for Lua though it holds none of them.
+    var spareMemory: Int { unsafe sy_vm_spare_memory(vm) }
+    func trimMemory() { unsafe sy_vm_trim(vm) }
     package var timerCount: Int { timers.count }
 
     /// Watches the calling thread, on which this and other interpreters run, so that no hook runs for too long.

@@ -125,6 +125,7 @@ struct InterpreterTests {
         for _ in 0..<2000 where fixture.interpreter.cleaning.time != .max { fixture.advance(milliseconds: 1) }
         #expect(fixture.interpreter.memory < least + 5000)
         #expect(fixture.interpreter.cleaning.time == .max)
+        #expect(fixture.interpreter.spareMemory == 0)
     }
 
     @Test("an object that outlives its exchange says so")

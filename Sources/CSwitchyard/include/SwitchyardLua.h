@@ -55,6 +55,10 @@ int sy_vm_coroutines(const sy_vm *vm);
 void sy_vm_collect(sy_vm *vm);
 /// Collects a little of it, which takes some ten microseconds. Returns whether that was the end of a round.
 bool sy_vm_collect_some(sy_vm *vm);
+/// Bytes that are kept for Lua though it holds none of them.
+size_t sy_vm_spare_memory(const sy_vm *vm);
+/// Gives those back to the system, when they are not likely to be needed soon.
+void sy_vm_trim(sy_vm *vm);
 /// The main state: for setting up, not for running scripts.
 sy_lua *sy_vm_main(sy_vm *vm);
 /// Where `require` of scripts looks, as Lua's package.path.
