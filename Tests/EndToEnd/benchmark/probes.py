@@ -201,6 +201,10 @@ class Latency(Probe):
         return [found["p50_us"], found["p99_us"], found["p999_us"]]
 
 
+# Seconds before memory is looked at: what a proxy frees once its tunnels are idle is no tunnel's either.
+QUIET = 2
+
+
 @dataclass
 class Memory(Probe):
     """Private memory for each of many idle tunnels: after their handshakes, and after messages on each."""
@@ -219,7 +223,7 @@ class Memory(Probe):
 
             def held(tunnels):
                 return bench.generator.steps(
-                    [*hold, f"--connections={tunnels}"], lambda: process.private_bytes(proxy.worker_pids), pause=0.5)
+                    [*hold, f"--connections={tunnels}"], lambda: process.private_bytes(proxy.worker_pids), pause=QUIET)
 
             # What is set up once, with the first tunnel, is no tunnel's.
             held(1)
