@@ -13,6 +13,7 @@ extension ExchangeDriver {
         redirected = !exchange.attempts.isEmpty
         plan = generation.plans.plan(for: exchange.location, pass)
         examineUpgrade()
+        script.hasRequestBodyHooks = false
         if exchange.scripts != nil, runUpgradeHooks() { return }
         prepareBody()
     }
@@ -30,15 +31,45 @@ extension ExchangeDriver {
 
     /// Goes on to the upstream, at once or when what must be known of the body is.
     func prepareBody() {
-        if script.replacesBody || needsWholeBody, !requestBody.isComplete {
-            if !script.hasReadBody { replay.clear() }
-            setStage(.gatheringBody)
-            sendContinue()
-            downstream?.processInbox()
-            if let downstream, downstream.mayRead { downstream.scheduleRead() }
-            return
+        if isBodyLost {
+            // A page that is fetched by GET needs none.
+            guard [Router.getMethod, Router.headMethod].contains(exchange.method) else {
+                return refuseWithoutBody()
+            }
+            exchange.bodyIsDiscarded = true
         }
-        chooseTarget(bodyLength: knownBodyLength)
+        if exchange.bodyIsDiscarded { replay.clear() }
+        // Read by a script, set by one, or sent to an upstream of another location in vain: these hooks have not seen it.
+        let isUnseen = script.hasRequestBodyHooks && !replay.isEmpty && !script.replacesBody
+        let isAwaited = !requestBody.isComplete && (script.replacesBody || needsWholeBody)
+        guard isUnseen || isAwaited else { return chooseTarget(bodyLength: knownBodyLength) }
+        setStage(.gatheringBody)
+        if isUnseen {
+            let body = replay
+            replay = []
+            runRequestBodyHooks(body.span, isLast: requestBody.isComplete)
+            guard isGathering, !requestBody.isComplete else { return }
+        }
+        sendContinue()
+        downstream?.processInbox()
+        if let downstream, downstream.mayRead { downstream.scheduleRead() }
+    }
+
+    /// The body is to go upstream, but was sent to another before, and was too long to be kept.
+    private var isBodyLost: Bool {
+        !isReplayable && !exchange.bodyIsDiscarded && !script.replacesBody
+            && settings.values.proxyPassRequestBody
+            && settings.values.proxySetBody == nil
+    }
+
+    /// An upload must not seem to have come through without its body.
+    private func refuseWithoutBody() {
+        log(
+            .error,
+            "the request's body was sent to another upstream, and is larger than client_body_buffer_size")
+        exchange.bodyIsDiscarded = true
+        exchange.errorStatus = 0
+        respond(LocalResponse(status: failedStatus))
     }
 
     /// HTTP/1.0 knows no chunks: the length of a body has to be known before the head can go out.
@@ -46,8 +77,9 @@ extension ExchangeDriver {
         guard settings.values.proxyHTTPVersion == .v1_0, settings.values.proxyPassRequestBody,
             settings.values.proxySetBody == nil
         else { return false }
+        if exchange.bodyIsDiscarded { return false }
         if case .chunked = exchange.request.framing { return true }
-        return script.hasRequestBodyHooks
+        return script.hasRequestBodyHooks || script.changesBody
     }
 
     /// `nil` for a body that is sent on in chunks.
@@ -57,7 +89,8 @@ extension ExchangeDriver {
         case .none, .untilClose: return script.isBodyReplaced ? Int64(replay.count) : 0
         case .length(let length):
             if script.isBodyReplaced || script.hasReadBody { return Int64(replay.count) }
-            return script.hasRequestBodyHooks ? nil : length
+            guard script.hasRequestBodyHooks || script.changesBody else { return length }
+            return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
         case .chunked: return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
         }
     }
@@ -323,7 +356,8 @@ extension ExchangeDriver {
             case .payload(let range):
                 offset = range.upperBound
                 let limit = Int64(settings.values.clientMaxBodySize)
-                if limit > 0, requestBody.payloadBytes > limit, !isDiscarding, machine.canRespond {
+                if limit > 0, requestBody.payloadBytes > limit, !exchange.bodyIsDiscarded, machine.canRespond
+                {
                     bodyTooLarge()
                     return bytes.count
                 }
@@ -349,8 +383,10 @@ extension ExchangeDriver {
     }
 
     private func take(_ payload: Span<UInt8>) {
-        if isDiscarding || script.replacesBody { return }
-        if script.hasRequestBodyHooks { return runRequestBodyHooks(payload, isLast: false) }
+        if exchange.bodyIsDiscarded || script.replacesBody { return }
+        if script.hasRequestBodyHooks, !script.isReadingBody {
+            return runRequestBodyHooks(payload, isLast: false)
+        }
         pass(payload)
     }
 
@@ -365,8 +401,12 @@ extension ExchangeDriver {
         if isReplayable {
             // A peer may close a pooled connection before it sees any of this, or refuse a stream: then it is asked
             // again, even where there is no other.
-            let mayRepeat = selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
-            if (mayRepeat || generation.keepsRequestBody) && replay.count + payload.count <= Self.maxReplay {
+            // So is another location, where there are error pages, and another upstream of a route.
+            let mayRepeat =
+                selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
+                || !settings.values.errorPages.isEmpty || script.hasNextRoute
+            let limit = settings.values.clientBodyBufferSize
+            if mayRepeat || generation.keepsRequestBody, replay.count + payload.count <= limit {
                 replay.append(payload)
             } else {
                 isReplayable = false
@@ -388,7 +428,8 @@ extension ExchangeDriver {
 
     func bodyEnded() {
         downstream?.clearReadDeadline()
-        if script.hasRequestBodyHooks, !isDiscarding, !script.replacesBody {
+        if script.hasRequestBodyHooks, !script.isReadingBody, !exchange.bodyIsDiscarded, !script.replacesBody
+        {
             return runRequestBodyHooks(Span(), isLast: true)
         }
         finishBody()
@@ -401,9 +442,11 @@ extension ExchangeDriver {
         if script.isReadingBody { return bodyWasRead() }
         if isGathering {
             setStage(.proxying)
-            isReplayable = true
-            if script.replacesBody { replaceBody() }
-            return chooseTarget(bodyLength: Int64(replay.count))
+            if script.replacesBody {
+                replaceBody()
+                return prepareBody()
+            }
+            return chooseTarget(bodyLength: knownBodyLength)
         }
         machine.requestBodyEnded()
         if case .chunked = upstreamRequest.framing, machine.forwardsRequestBody {
@@ -419,7 +462,11 @@ extension ExchangeDriver {
         refuseBody(status: 413)
     }
 
-    private func badBody() { refuseBody(status: 400) }
+    private func badBody() {
+        // What an error page makes of it goes on without a body.
+        if exchange.bodyIsDiscarded { requestBody = BodyDecoder(.none) }
+        refuseBody(status: 400)
+    }
 
     private func refuseBody(status: Int) {
         guard machine.canRespond, !isDiscarding else { return breakOff() }
@@ -505,7 +552,7 @@ extension ExchangeDriver {
         upstream = nil
         var mayMove = false
         let action = machine.attemptFailed { nonIdempotent in
-            mayMove = !nonIdempotent
+            mayMove = !nonIdempotent || plan.retry.repeatsNonIdempotent
             return plan.retry.allows(
                 failure, nonIdempotent: nonIdempotent && !isRefused, selection: selection,
                 firstTryAt: firstTryAt, now: loop.now)
@@ -516,7 +563,9 @@ extension ExchangeDriver {
             connectNext()
             downstream?.processInbox()
             flushHead()
-        case .respond: if !mayMove || !tryNextRoute() { fail(status: failure.status) }
+        case .respond:
+            if !mayMove || !tryNextRoute() { fail(status: failure.status) }
+            resumed()
         case .abort: breakOff()
         case .ignore: break
         }
@@ -534,5 +583,6 @@ extension ExchangeDriver {
             exchange.attempts.append(attempt)
         }
         if !tryNextRoute() { fail(status: failure.status) }
+        resumed()
     }
 }

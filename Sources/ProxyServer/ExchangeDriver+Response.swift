@@ -148,8 +148,8 @@ extension ExchangeDriver {
         // An answer that cannot be improved on is passed on as it is.
         if machine.mayRepeat,
             plan.retry.rejects(
-                status: status, nonIdempotent: nonIdempotent, selection: selection, firstTryAt: firstTryAt,
-                now: loop.now)
+                status: status, nonIdempotent: nonIdempotent,
+                hasOther: selection.tries > 1 || script.hasNextRoute, firstTryAt: firstTryAt, now: loop.now)
         {
             return attemptFailed(ProxyFailure(.unwantedStatus(status)))
         }
@@ -158,7 +158,10 @@ extension ExchangeDriver {
         {
             peers?.group.finish(&selection, .succeeded, now: loop.now)
             dropUpstream()
-            return perform(decision)
+            failedStatus = status
+            leaveLocation()
+            perform(decision)
+            return resumed()
         }
         if exchange.scripts != nil, runResponseHooks(rest) { return }
         sendHead(rest)

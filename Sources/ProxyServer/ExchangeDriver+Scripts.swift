@@ -25,7 +25,6 @@ struct ScriptProgress {
     /// For which the location that is proxied has hooks.
     // Written out: what OptionSet has for an empty one is not specialised across modules.
     var stages = HookStages(rawValue: 0)
-    var ranUpgradeHooks = false
     /// The exchange outlives the driver: in a tunnel with scripts, or until its log hooks have ended.
     var keepsExchange = false
 
@@ -35,6 +34,8 @@ struct ScriptProgress {
     var route: [[UInt8]] = []
     var routesTried = 0
     var hasRequestBodyHooks = false
+    /// Some of the body has gone through hooks: what is left of it may be of another length.
+    var changesBody = false
     /// A script waits for the whole body, which is gathered in `replay`.
     var isReadingBody = false
     /// `replay` holds the whole body.
@@ -59,6 +60,7 @@ struct ScriptProgress {
     func has(_ stage: HookStage) -> Bool { stages.contains(stage) }
     var requestPieceIsHeld: Bool { requestPiece != nil }
     var currentRoute: [UInt8]? { route.indices.contains(routesTried) ? route[routesTried] : nil }
+    var hasNextRoute: Bool { routesTried + 1 < route.count }
 
     /// Something waits that a client's end makes pointless.
     var waits: Bool {
@@ -104,12 +106,8 @@ extension ExchangeDriver: FlowOwner {
     func runUpgradeHooks() -> Bool {
         guard let interpreter else { return false }
         script.stages = interpreter.stages(in: settings)
-        script.hasRequestBodyHooks = !requestBody.isComplete && script.has(.requestBody)
-        if script.hasRequestBodyHooks { isReplayable = false }
-        guard case .offered = upgrade, !script.ranUpgradeHooks, script.has(.upgrade) else {
-            return false
-        }
-        script.ranUpgradeHooks = true
+        script.hasRequestBodyHooks = script.has(.requestBody)
+        guard case .offered = upgrade, script.has(.upgrade) else { return false }
         setStage(.inScript)
         script.wait = .upgrade
         let result = interpreter.run(.upgrade, of: flow(in: interpreter))
@@ -139,6 +137,10 @@ extension ExchangeDriver: FlowOwner {
             script.route = flow.route
             script.routesTried = 0
         }
+        takeUpBody(of: flow)
+    }
+
+    private func takeUpBody(of flow: ScriptFlow) {
         guard let body = flow.replacementBody else { return }
         flow.replacementBody = nil
         script.replacesBody = true
@@ -155,14 +157,22 @@ extension ExchangeDriver: FlowOwner {
         script.isBodyReplaced = true
     }
 
+    /// Another location takes over, which chooses upstreams anew. What was set of the request stays.
+    func leaveLocation() {
+        script.route = []
+        script.routesTried = 0
+        guard exchange.scriptFlow >= 0, let interpreter else { return }
+        let flow = interpreter.flow(of: exchange)
+        flow.route = []
+        takeUpBody(of: flow)
+    }
+
     /// What a hook's result means before the response: an answer is given at once.
     private func mayProceed(after result: StageResult) -> Bool {
         switch result {
         case .proceed, .piece, .grace: return true
         case .waiting: return false
-        case .failed:
-            exchange.bodyIsDiscarded = true
-            fail(status: 500)
+        case .failed: fail(status: 500)
         case .answered(let answer): give(answer)
         }
         return false
@@ -173,18 +183,19 @@ extension ExchangeDriver: FlowOwner {
         case .respond(let response):
             exchange.bodyIsDiscarded = true
             respond(LocalResponse(response))
-        case .internalRedirect(let target): perform(Router.redirect(exchange, toEscapedURI: target))
+        case .internalRedirect(let target):
+            leaveLocation()
+            perform(Router.redirect(exchange, toEscapedURI: target))
         case .close: finish(.close)
         }
     }
 
     /// The next target of a route, after the one before it failed.
     func tryNextRoute() -> Bool {
-        guard !script.route.isEmpty, script.routesTried + 1 < script.route.count else { return false }
+        guard script.hasNextRoute else { return false }
         script.routesTried += 1
         setStage(.proxying)
         chooseTarget(bodyLength: knownBodyLength)
-        resumed()
         return true
     }
 
@@ -203,7 +214,7 @@ extension ExchangeDriver: FlowOwner {
     }
 
     /// Goes on with what the client sent while a hook waited.
-    private func resumed() {
+    func resumed() {
         guard !hasEnded, let downstream else { return }
         downstream.processInbox()
         guard !hasEnded else { return }
@@ -305,9 +316,7 @@ extension ExchangeDriver: FlowOwner {
             }
             return
         }
-        script.hasRequestBodyHooks = interpreter.has(.requestBody, in: settings)
         script.isReadingBody = true
-        replay.clear()
         worker.postpone { [self] in
             guard !hasEnded, script.isReadingBody else { return }
             sendContinue()
@@ -319,13 +328,12 @@ extension ExchangeDriver: FlowOwner {
         guard let interpreter else { return }
         script.isReadingBody = false
         script.hasReadBody = true
-        script.hasRequestBodyHooks = false
-        isReplayable = true
         interpreter.bodyReceived(replay, of: flow(in: interpreter))
     }
 
     func runRequestBodyHooks(_ payload: Span<UInt8>, isLast: Bool) {
         guard let interpreter else { return }
+        script.changesBody = true
         var piece: [UInt8] = []
         piece.append(payload)
         let result = interpreter.run(

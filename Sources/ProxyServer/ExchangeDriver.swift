@@ -50,8 +50,8 @@ final class ExchangeDriver {
     /// The request's payload so far, as long as it is short enough to be sent again.
     var replay: [UInt8] = []
     var isReplayable = true
-    /// More of a body than this is not kept for a retry: nginx's default of `client_body_buffer_size`.
-    static let maxReplay = 16 * 1024
+    /// What the request was last refused with, by us or by an upstream whose answer is not passed on.
+    var failedStatus = 502
     /// A body for HTTP/1.0 is gathered in memory up to this, where `client_max_body_size` sets no limit.
     static let maxGathered: Int64 = 64 << 20
 
@@ -112,6 +112,7 @@ final class ExchangeDriver {
         requestBody = BodyDecoder(exchange.request.framing)
         mayExpectBody = !exchange.request.expectsContinue
         isReplayable = true
+        failedStatus = 502
         redirected = false
         upstreamSendError = 0
         refusedStreams = 0
@@ -151,13 +152,18 @@ final class ExchangeDriver {
     }
 
     /// Answers with the status, or with what `error_page` puts in its place.
-    func fail(status: Int) { perform(Router.fail(exchange, status: status)) }
+    func fail(status: Int) {
+        failedStatus = status
+        leaveLocation()
+        perform(Router.fail(exchange, status: status))
+    }
 
     /// Sends a response of our own and ends the exchange.
     func respond(_ response: LocalResponse) {
         guard let downstream else { return }
         dropUpstream()
         machine.abandoned()
+        exchange.bodyIsDiscarded = true
         // A client that waits for a 100 may or may not send its body now: nothing after it could be trusted.
         let mayKeepAlive =
             !worker.isDraining && (requestBody.isComplete || mayExpectBody) && !isUpgradeInDoubt

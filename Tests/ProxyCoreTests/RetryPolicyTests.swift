@@ -164,8 +164,7 @@ struct RetryPolicyTests {
     func statuses(_ status: Int, _ tries: Int, _ nonIdempotent: Bool, _ isRejected: Bool) throws {
         let (policy, _) = try policy("proxy_next_upstream http_503 http_404;")
         let rejected = policy.rejects(
-            status: status, nonIdempotent: nonIdempotent, selection: selection(tries: tries), firstTryAt: 0,
-            now: 0)
+            status: status, nonIdempotent: nonIdempotent, hasOther: tries > 1, firstTryAt: 0, now: 0)
         #expect(rejected == isRejected)
     }
 

@@ -35,7 +35,7 @@ extension DirectiveTable {
                 "connection_pool_size request_pool_size", in: .httpAndServer,
                 why: "Memory comes from the system's allocator."),
             group(
-                "client_body_buffer_size client_body_in_single_buffer client_body_in_file_only", in: .levels,
+                "client_body_in_single_buffer client_body_in_file_only", in: .levels,
                 why: "Request bodies are passed on as they come."),
             group("sendfile", in: withIf, why: "No files are sent."),
             group(

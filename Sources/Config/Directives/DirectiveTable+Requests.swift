@@ -32,6 +32,10 @@ extension DirectiveTable {
         .time(
             "client_body_timeout", \.clientBodyTimeout, default: "60s",
             "The longest pause between two reads of a request's body; then 408."),
+        .size(
+            "client_body_buffer_size", \.clientBodyBufferSize, default: "16k",
+            "How much of a request's body is kept while it is passed on, for another upstream or an `error_page`."
+        ),
         Directive(
             "client_max_body_size", "size", in: .levels, takes: .one, default: "1m",
             "The largest request body; more is refused with 413. 0 is without limit."

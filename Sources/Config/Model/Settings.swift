@@ -7,6 +7,8 @@ package final class Settings: Sendable {
     package struct Values: Sendable {
         // Client side.
         package var clientBodyTimeout = 60_000
+        /// Bytes of a body that are kept to be sent again; a longer one is sent once.
+        package var clientBodyBufferSize = 16 << 10
         /// 0 turns the check off.
         package var clientMaxBodySize = 1 << 20
         package var sendTimeout = 60_000

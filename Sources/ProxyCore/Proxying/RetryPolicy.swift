@@ -35,12 +35,13 @@ package struct RetryPolicy: Sendable, Equatable {
             && selection.tries > 0
     }
 
-    /// Whether a response with this status is to be given up for another try, the one that brought it being
-    /// still under way; otherwise it goes to the client as it is.
-    package func rejects(
-        status: Int, nonIdempotent: Bool, selection: PeerSelection, firstTryAt: Int64, now: Int64
-    ) -> Bool {
-        guard selection.tries > 1, NextUpstream(status: status) != nil else { return false }
+    /// A request that is not idempotent may be sent again though a peer has it.
+    package var repeatsNonIdempotent: Bool { conditions.contains(.nonIdempotent) }
+
+    /// Whether a response with this status is to be given up for another try, where `hasOther` says that there may be
+    /// one; otherwise it goes to the client as it is.
+    package func rejects(status: Int, nonIdempotent: Bool, hasOther: Bool, firstTryAt: Int64, now: Int64) -> Bool {
+        guard hasOther, NextUpstream(status: status) != nil else { return false }
         return permits(
             ProxyFailure(.unwantedStatus(status)), nonIdempotent: nonIdempotent, firstTryAt: firstTryAt,
             now: now)

@@ -10,12 +10,14 @@ extension Router {
     package static func fail(
         _ exchange: Exchange, status: Int, location: [UInt8]? = nil
     ) -> RouteDecision {
-        exchange.bodyIsDiscarded = true
+        // Of a body that is too large, or no body, nothing goes on; any other goes to where an `error_page` leads.
+        if status == 400 || status == 413 { exchange.bodyIsDiscarded = true }
         exchange.errorStatus = status
         if closingStatuses.contains(status) { exchange.closesConnection = true }
         exchange.redirectURL = location
         if let page = findErrorPage(exchange, status) { return send(page, exchange) }
 
+        exchange.bodyIsDiscarded = true
         if (494...497).contains(status) { exchange.errorStatus = 400 }
         // nginx's own statuses keep their pages, though clients see 400.
         var response = LocalResponse(status: status)
@@ -62,6 +64,7 @@ extension Router {
             var status = 302
             if case .fixed(let given) = page.response, redirectStatuses.contains(given) { status = given }
             exchange.errorStatus = status
+            exchange.bodyIsDiscarded = true
             var response = LocalResponse(status: status, location: target)
             response.closes = exchange.closesConnection
             return .respond(response)

@@ -209,8 +209,8 @@ package enum Router {
         exchange.handler = block.handler
     }
 
-    static let getMethod = Array("GET".utf8)
-    static let headMethod = Array("HEAD".utf8)
+    package static let getMethod = Array("GET".utf8)
+    package static let headMethod = Array("HEAD".utf8)
 
     private static func exceedsBodySize(_ exchange: Exchange) -> Bool {
         let limit = exchange.location.settings.values.clientMaxBodySize

@@ -273,6 +273,28 @@ SECTIONS = [
         ask("no response at all", answer=[CLOSE]),
         ask("a response that is none", answer=[b"SMTP ready\r\n\r\n", CLOSE]),
     ]),
+    Section("bodies-of-errors", """
+        location /dead { proxy_pass http://127.0.0.1:<dead>; error_page 502 = @other; }
+        location /dead-page { proxy_pass http://127.0.0.1:<dead>; error_page 502 = /page; }
+        location /returned { error_page 503 = @other; return 503; }
+        location /returned-page { error_page 503 = /page; return 503; }
+        location /intercepted { proxy_pass http://<backend>; proxy_intercept_errors on; error_page 503 = @other; }
+        location /forbidden { limit_except GET { deny all; } error_page 403 = @other; }
+        location /large { client_max_body_size 3; proxy_pass http://<backend>; error_page 413 = @other; }
+        location /page { proxy_pass http://<other>; }
+        location @other { proxy_pass http://<other>; }
+    """, [
+        pair
+        for path in ("dead", "dead-page", "returned", "returned-page", "intercepted", "forbidden", "large")
+        for pair in (
+            ask(f"a POST to {path}", f"/{path}", method="POST", body=b"a body", answer=reply(503, b"no")),
+            ask(f"a PUT to {path}", f"/{path}", method="PUT", body=b"a body", answer=reply(503, b"no")),
+            ask(f"chunks to {path}", f"/{path}", method="POST", body=chunked(b"a ", b"body"),
+                headers=[("Transfer-Encoding", "chunked")], answer=reply(503, b"no")),
+        )
+        # nginx sends no answer to some of these until a time is over, depending on how the bytes come.
+        if pair.name != "chunks to large"
+    ]),
     Section("return", """
         location /text { return 200 "text $arg_a\\n"; }
         location /typed { default_type application/json; return 200 '{"a":1}'; }

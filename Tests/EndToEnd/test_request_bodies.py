@@ -1,0 +1,170 @@
+"""Where a request's body goes when another location, another upstream or a script takes over."""
+
+import pytest
+
+from harness.backend import Backend, chunked, reply
+from harness.http2 import HTTP2Client
+from harness.wire import Client
+
+BODY = b"my secret"
+MASK = 'request_body_by_lua_block { return (chunk:gsub("secret", "******")) }'
+
+
+def sent(made, path, kind, body=BODY):
+    """Sends a POST in one of several ways; its response's status."""
+    if kind == "HTTP/2":
+        with HTTP2Client(made.port) as client:
+            return client.fetch(path, method="POST", body=body).status
+    if kind == "chunks":
+        text = chunked(body[:3], body[3:])
+        with Client(made.port) as client:
+            client.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + text)
+            return client.read_response("POST").status
+    return made.fetch(path, method="POST", body=body).status
+
+
+@pytest.fixture
+def refusing():
+    with Backend(answer=reply(503, b"busy")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("path", [
+    "/dead", "/busy", "/returned", "/failed", "/read", "/set", "/routed", "/routed-and-masked", "/masked-and-dead",
+    "/masked-there", "/masked-in-both"])
+def test_a_body_goes_where_the_request_goes(proxy, backend, refusing, kind, version, path):
+    made = proxy(f"""
+        upstream dead {{ server 127.0.0.1:1; }}
+        upstream good {{ server <backend>; keepalive 4; }}
+        server {{
+            listen 127.0.0.1:<port>; http2 on; proxy_http_version {version}; proxy_set_header Connection "";
+            location /dead {{ proxy_pass http://dead; error_page 502 = @other; }}
+            location /busy {{ proxy_pass http://<refusing>; proxy_intercept_errors on; error_page 503 = @other; }}
+            location /returned {{ error_page 503 = @other; return 503; }}
+            location /failed {{ error_page 500 = @other; request_by_lua_block {{ error("as it should") }} }}
+            location /read {{
+                proxy_pass http://dead; error_page 502 = @other; request_by_lua_block {{ seen = flow.req:body() }}
+            }}
+            location /set {{
+                proxy_pass http://dead; error_page 502 = @other; request_by_lua_block {{ flow.req:set_body("set secret") }}
+            }}
+            location /routed {{ request_by_lua_block {{ flow:route{{ "dead", "good" }} }} }}
+            location /routed-and-masked {{ request_by_lua_block {{ flow:route{{ "dead", "good" }} }} {MASK} }}
+            location /masked-and-dead {{ proxy_pass http://dead; error_page 502 = @other; {MASK} }}
+            location /masked-there {{ proxy_pass http://dead; error_page 502 = @masked; }}
+            location /masked-in-both {{
+                proxy_pass http://<refusing>; proxy_intercept_errors on; error_page 503 = @masked;
+                request_body_by_lua_block {{ return chunk:upper() }}
+            }}
+            location @other {{ proxy_pass http://good; }}
+            location @masked {{ proxy_pass http://good; {MASK} }}
+        }}
+    """, values={"backend": backend, "refusing": refusing})
+    # The second time, connections are there to be used again.
+    for round in (1, 2):
+        assert sent(made, path, kind) == 200
+        expected = {
+            "/set": b"set secret", "/routed-and-masked": b"my ******", "/masked-there": b"my ******",
+            "/masked-in-both": b"MY SECRET"}.get(path, BODY)
+        if path == "/masked-and-dead":
+            # What an HTTP/1.0 upstream is to get is gathered before it is found to be dead, and has gone through the hook.
+            assert backend.requests[-1].body in (BODY, b"my ******")
+        else:
+            assert backend.requests[-1].body == expected
+        assert len(backend.requests) == round
+
+
+@pytest.mark.parametrize("method, status", [("POST", 503), ("GET", 200)])
+def test_a_body_that_was_too_long_to_be_kept(proxy, backend, refusing, method, status):
+    """nginx keeps any body, in a file; here one goes to an upstream as it comes, and what is not kept is not made up."""
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_intercept_errors on;
+            location / { proxy_pass http://<refusing>; error_page 503 = @other; }
+            location /more { proxy_pass http://<refusing>; error_page 503 = @other; client_body_buffer_size 100k; }
+            location /page { proxy_pass http://<refusing>; error_page 503 = /other; }
+            location /other { proxy_pass http://<backend>; }
+            location @other { proxy_pass http://<backend>; }
+        }
+    """, values={"backend": backend, "refusing": refusing})
+    body = b"x" * 50_000
+    assert made.fetch("/", method=method, body=body).status == status
+    assert "larger than client_body_buffer_size" in made.log() or method == "GET"
+    assert made.fetch("/more", method=method, body=body).status == 200
+    assert backend.requests[-1].body == body
+    # A page is fetched by GET, and needs none.
+    assert made.fetch("/page", method=method, body=body).status == 200
+    assert (backend.requests[-1].method, backend.requests[-1].body) == ("GET", b"")
+    assert made.fetch("/", method="POST", body=b"short").status == 200
+    assert backend.requests[-1].body == b"short"
+
+
+@pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2"])
+@pytest.mark.parametrize("script, seen", [
+    ('flow.req:set_body("NEW secret")', b"NEW ******"),
+    ('flow.req:body() flow.req:set_body("NEW secret")', b"NEW ******"),
+    ('flow.req:set_body(flow.req:body():upper() .. "secret")', b"MY SECRET******"),
+    ('assert(flow.req:body() == "my secret")', b"my ******"),
+    ('flow.req:set_body("NEW secret") return flow:internal_redirect("/plain")', b"NEW secret"),
+    ('flow.req:set_body("NEW secret") return flow:internal_redirect("/masked")', b"NEW ******"),
+    ('flow.req:body() flow.req:set_body("NEW secret") return flow:internal_redirect("@masked")', b"NEW ******"),
+    ('flow.req:body() return flow:internal_redirect("/masked")', b"my ******"),
+    ('flow:route("dead") return flow:internal_redirect("/plain")', BODY),
+])
+def test_bodies_of_scripts_go_through_hooks(proxy, backend, kind, script, seen):
+    made = proxy(f"""
+        upstream dead {{ server 127.0.0.1:1; }}
+        server {{
+            listen 127.0.0.1:<port>; http2 on;
+            location / {{ proxy_pass http://<backend>; request_by_lua_block {{ {script} }} {MASK} }}
+            location /plain {{ proxy_pass http://<backend>; }}
+            location /masked {{ proxy_pass http://<backend>; {MASK} }}
+            location @masked {{ proxy_pass http://<backend>; {MASK} }}
+        }}
+    """, values={"backend": backend})
+    for _ in range(2):
+        assert sent(made, "/", kind) == 200
+        assert backend.requests[-1].body == seen
+
+
+def test_a_body_set_for_a_request_without_one(proxy, backend):
+    made = proxy(f"""
+        server {{
+            listen 127.0.0.1:<port>;
+            location / {{ proxy_pass http://<backend>; request_by_lua_block {{ flow.req:set_body("a secret") }} {MASK} }}
+        }}
+    """, values={"backend": backend})
+    assert made.fetch("/").status == 200
+    assert backend.requests[-1].body == b"a ******"
+
+
+def test_hooks_that_wait_see_a_set_body(proxy, backend):
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>; http2 on;
+            location / {
+                proxy_pass http://<backend>;
+                request_by_lua_block { flow.req:set_body("one") }
+                request_body_by_lua_block { sy.sleep(0.02) return chunk .. (last and "!" or "?") }
+            }
+        }
+    """, values={"backend": backend})
+    for kind in ("a length", "chunks", "HTTP/2"):
+        assert sent(made, "/", kind) == 200
+        assert backend.requests[-1].body == b"one!"
+
+
+@pytest.mark.parametrize("condition, method, status", [
+    ("http_503", "GET", 200), ("error", "GET", 503), ("http_503", "POST", 503), ("http_503 non_idempotent", "POST", 200)])
+def test_a_route_goes_on_as_next_upstream_says(proxy, backend, refusing, condition, method, status):
+    made = proxy(f"""
+        upstream busy {{ server <refusing>; }}
+        upstream good {{ server <backend>; }}
+        server {{
+            listen 127.0.0.1:<port>; proxy_next_upstream {condition};
+            location / {{ request_by_lua_block {{ flow:route{{ "busy", "good" }} }} }}
+        }}
+    """, values={"backend": backend, "refusing": refusing})
+    assert made.fetch("/", method=method, body=b"a body" if method == "POST" else b"").status == status
