@@ -27,7 +27,7 @@ final class DownstreamConnection: StreamChannel {
 
     /// Milliseconds for which a connection lingers, in all and without a byte; nginx's defaults.
     private static let lingeringTime: Int64 = 30_000
-    private static let lingeringTimeout: Int64 = 5_000
+    static let lingeringTimeout = 5_000
     /// Responses of our own wait in memory; more than this many bytes and no further request is begun.
     private static let maxUnsent = 64 * 1024
 
@@ -103,6 +103,8 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// Whose socket carries the bytes.
+    /// Over HTTP/2.
+    var isStream: Bool { http2 != nil }
     var carrier: StreamChannel { http2?.connection ?? self }
 
     func start() {
@@ -291,7 +293,7 @@ final class DownstreamConnection: StreamChannel {
         switch result {
         case .bytes:
             guard loop.now < end else { return finish() }
-            setReadDeadline(after: Int(Self.lingeringTimeout))
+            setReadDeadline(after: Self.lingeringTimeout)
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end, .failed: finish()
@@ -307,7 +309,7 @@ final class DownstreamConnection: StreamChannel {
         endsAfterHandshake = true
         inbox = []
         phase = .lingering(until: loop.now + Self.lingeringTime)
-        setReadDeadline(after: Int(Self.lingeringTimeout))
+        setReadDeadline(after: Self.lingeringTimeout)
         if mayRead { scheduleRead() }
     }
 
@@ -620,7 +622,7 @@ final class DownstreamConnection: StreamChannel {
     private func shutdownAfterSending() {
         phase = .lingering(until: loop.now + Self.lingeringTime)
         shutdownWhenSent()
-        setReadDeadline(after: Int(Self.lingeringTimeout))
+        setReadDeadline(after: Self.lingeringTimeout)
     }
 
     /// Breaks off a response. Its framing, or else the reset, tells the client that it is not whole.

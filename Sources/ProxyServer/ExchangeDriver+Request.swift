@@ -351,7 +351,9 @@ extension ExchangeDriver {
             case .needsMore:
                 exchange.receivedBodyBytes += Int64(bytes.count)
                 worker.statistics.clientBytesIn.add(bytes.count)
-                downstream?.setReadDeadline(after: settings.values.clientBodyTimeout)
+                downstream?.setReadDeadline(
+                    after: isDiscarding
+                        ? DownstreamConnection.lingeringTimeout : settings.values.clientBodyTimeout)
                 return bytes.count
             case .payload(let range):
                 offset = range.upperBound
@@ -536,10 +538,12 @@ extension ExchangeDriver {
         log(failure.logLevel, failure.message(systemText: SystemError.reason))
         peers.statistics.failures.add()
         let isRefused = failure.kind == .refusedStream
-        if isRefused { refusedStreams += 1 }
-        // A peer that refuses again and again is taken at its word.
-        let reused =
-            isRefused ? refusedStreams <= Self.maxRefusedStreams : machine.attemptReusedConnection
+        var reused = isRefused || machine.attemptReusedConnection && upstream?.hasOwnConnection == true
+        if reused, usesHTTP2 {
+            // A peer that refuses again and again is taken at its word.
+            freeTries += 1
+            reused = freeTries <= Self.maxFreeTries
+        }
         recordAttemptEnd()
         if case .unwantedStatus = failure.kind {
         } else {

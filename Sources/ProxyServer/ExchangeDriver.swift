@@ -66,8 +66,8 @@ final class ExchangeDriver {
     var isConnecting = false
     var redirected = false
     /// Tries of which peers took no notice.
-    var refusedStreams = 0
-    static let maxRefusedStreams = 3
+    var freeTries = 0
+    static let maxFreeTries = 3
     /// An `errno` value, once writing to the upstream has failed: the cause, if no response comes.
     var upstreamSendError: Int32 = 0
 
@@ -115,7 +115,7 @@ final class ExchangeDriver {
         failedStatus = 502
         redirected = false
         upstreamSendError = 0
-        refusedStreams = 0
+        freeTries = 0
         isHeadPending = false
         machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
         exchange.scripts = generation.scripts?.interpreter
@@ -181,9 +181,12 @@ final class ExchangeDriver {
         exchange.isComplete = true
         if requestBody.isComplete {
             complete(clientResponse.keepsAlive ? .keep : .close)
+        } else if downstream.isStream {
+            // It ends by itself: RFC 9113 §8.1 has a reset for what is left of the request.
+            complete(.close)
         } else if clientResponse.keepsAlive {
             stage = .discardingBody
-            downstream.setReadDeadline(after: 5_000)
+            downstream.setReadDeadline(after: DownstreamConnection.lingeringTimeout)
         } else {
             complete(.lingeringClose)
         }

@@ -60,6 +60,8 @@ final class UpstreamConnection: StreamChannel {
 
     /// The peer did nothing for the request.
     var wasRefused: Bool { http2?.wasRefused ?? false }
+    /// A stream can end by itself, while its connection goes on for others.
+    var hasOwnConnection: Bool { http2.map { !$0.carrier.isReady } ?? true }
 
     /// Begins to connect.
     ///

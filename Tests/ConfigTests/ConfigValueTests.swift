@@ -18,6 +18,15 @@ import Testing
     }
 
     @Test(
+        "times beyond all use are long, and leave room for sums",
+        arguments: ["106751991167d", "9223372036854775807ms"])
+    func longestTime(_ text: String) throws {
+        let time = try #require(ConfigValue.milliseconds(bytes(text)))
+        #expect(time > 1000 * 365 * 86_400_000)
+        #expect(!time.multipliedReportingOverflow(by: 1000).overflow)
+    }
+
+    @Test(
         "what is no time of milliseconds",
         arguments: [
             "", "s", "-1", "1x", "1y", "1M", "30m1h", "1s1s", "1ms1s", "1.5s", " 1s", "1S", "1mm",

@@ -263,6 +263,25 @@ def test_too_large_a_body(plain):
         assert client.fetch().status == 200
 
 
+@pytest.mark.clocked
+@pytest.mark.parametrize("text", [
+    "return 403;", "return 302 /x;", "deny all;", "request_by_lua_block { return flow:respond{ status = 403 } }",
+    "proxy_http_version 1.1; proxy_pass http://127.0.0.1:1;"])
+def test_an_own_answer_ends_at_once(proxy, text):
+    """Though the request has not ended, and its client may wait for the end before it goes on: RFC 9113 §8.1."""
+    made = proxy(f"server {{ listen 127.0.0.1:<port>; http2 on; location / {{ {text} }} }}")
+    with HTTP2Client(made.port) as client:
+        for _ in range(3):
+            stream = client.begin("/", "POST", end=False)
+            client.write(stream, b"abc")
+            began = time.monotonic()
+            got = client.response(stream)
+            assert got.ended
+            client.wait(lambda: got.reset is not None)
+            assert got.reset == 0
+            assert time.monotonic() - began < 2
+
+
 def test_client_resets(plain):
     proxy = plain()
     seen = threading.Event()

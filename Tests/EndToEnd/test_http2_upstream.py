@@ -259,6 +259,29 @@ def test_who_always_refuses_is_believed(upstream):
     assert 2 <= len(proxy.backend.requests) <= 6
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+@pytest.mark.parametrize("code", [0, 1, 2, 8, 11, 13])
+def test_a_reset_stream_is_a_failed_try(upstream, method, code):
+    """The connection lives on: that it was there before makes nothing of the try undone."""
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: (
+        server.reset(stream, code) if request.get(":path") == "/reset" else server.respond(stream))
+    assert fetch(proxy.port).status == 200
+    for _ in range(3):
+        assert fetch(proxy.port, "/reset", method=method, body=b"body" if method != "GET" else b"").status == 502
+    assert fetch(proxy.port).status == 200
+    assert [request.get(":path") for request in proxy.backend.requests] == ["/", "/reset", "/reset", "/reset", "/"]
+    assert len(proxy.backend.servers) == 1
+
+
+def test_a_connection_that_always_ends_is_believed(upstream):
+    proxy = upstream()
+    fetch(proxy.port)
+    proxy.backend.answer = lambda server, request, stream: server.socket.shutdown(2)
+    assert fetch(proxy.port).status == 502
+    assert 2 <= len(proxy.backend.requests) <= 6
+
+
 def test_goaway_moves_what_was_not_seen(upstream):
     """Streams above the last that the upstream names are made again on another connection, the others go on."""
     proxy = upstream()

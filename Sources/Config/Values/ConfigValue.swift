@@ -72,8 +72,11 @@ enum ConfigValue {
             total = sum
             rest = rest.drop { $0 == UInt8(ascii: " ") }
         }
-        return isEmpty ? nil : total
+        return isEmpty ? nil : min(total, longestTime)
     }
+
+    /// Longer times than thousands of years are as good as this one, and sums with it stay numbers.
+    static let longestTime = 1 << 50
 
     private static func scaled(_ bytes: [UInt8], units: String) -> Int? {
         guard let last = bytes.last else { return nil }

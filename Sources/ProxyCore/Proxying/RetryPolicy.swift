@@ -40,7 +40,9 @@ package struct RetryPolicy: Sendable, Equatable {
 
     /// Whether a response with this status is to be given up for another try, where `hasOther` says that there may be
     /// one; otherwise it goes to the client as it is.
-    package func rejects(status: Int, nonIdempotent: Bool, hasOther: Bool, firstTryAt: Int64, now: Int64) -> Bool {
+    package func rejects(status: Int, nonIdempotent: Bool, hasOther: Bool, firstTryAt: Int64, now: Int64)
+        -> Bool
+    {
         guard hasOther, NextUpstream(status: status) != nil else { return false }
         return permits(
             ProxyFailure(.unwantedStatus(status)), nonIdempotent: nonIdempotent, firstTryAt: firstTryAt,
