@@ -41,6 +41,8 @@ internal import COpenSSL
     /// Handshakes end with the alert `unrecognized_name`.
     package private(set) var rejectsHandshakes = false
     private(set) var clientVerification = ClientVerification.off
+    /// `nil` where clients' certificates are not checked by OCSP.
+    private(set) var ocspRule: OCSPRule?
     /// `nil` where no early data is taken.
     private(set) var earlyData: EarlyDataRegister?
     private var groups: String?
@@ -282,6 +284,9 @@ internal import COpenSSL
         unsafe SSL_CTX_set_verify(handle, SSL_VERIFY_PEER) { _, _ in 1 }
         unsafe SSL_CTX_set_verify_depth(handle, Int32(clamping: depth))
     }
+
+    /// Has clients' certificates be checked by OCSP, once their handshakes are over.
+    package func checkStatus(_ rule: OCSPRule) { ocspRule = rule }
 
     /// How long a chain of an upstream may be.
     package func setVerifyDepth(_ depth: Int) {

@@ -173,6 +173,36 @@ extension DirectiveTable {
             scope.tls.revocationLists = file(call, scope)
         },
         Directive(
+            "ssl_ocsp", "on | leaf | off", in: .httpAndServer, takes: .one, default: "off",
+            "Whether responders are asked by OCSP for the status of clients' certificates: of the whole chain but its root, or "
+                + "of the client's own certificate alone. The first request waits for the answer, for as long as "
+                + "client_header_timeout says, and is answered by 495 for error_page, which clients see as 400, "
+                + "unless that is good. It needs ssl_verify_client on or optional."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.ocsp = try call.choice(
+                call.arguments[0], ["off": ServerTLSSettings.StatusCheck.off, "on": .on, "leaf": .leaf])
+            scope.tls.ocspAt = scope.tls.ocsp == .off ? nil : call.position
+        },
+        Directive(
+            "ssl_ocsp_responder", "url", in: .httpAndServer, takes: .one,
+            "Whom to ask for the status of clients' certificates, by http://, in place of whom these name."
+        ) { scope, call in
+            scope.tls.ocspResponder = word(call)
+        },
+        Directive(
+            "ssl_ocsp_cache", "off | shared:name:size", in: .httpAndServer, takes: .one, default: "off",
+            "Where answers to ssl_ocsp are kept for as long as they hold. A cache is kept across reloads."
+        ) { scope, call throws(ConfigDiagnostic) in
+            let word = call.arguments[0]
+            if word.text == "off" {
+                scope.tls.ocspCache = nil
+            } else if let zone = word.value(after: "shared:") {
+                scope.tls.ocspCache = try sharedZone(zone, of: word, "OCSP cache", scope, call)
+            } else {
+                throw call.failure(found: word, expected: "\"off\" or \"shared:name:size\"")
+            }
+        },
+        Directive(
             "ssl_stapling", "on | off", in: .httpAndServer, takes: .one, default: "off",
             "Whether handshakes carry an OCSP response for the server's certificate. It is fetched from the responder when "
                 + "the first client asks for it, and again halfway to its end, by the server's resolver; the "
@@ -339,17 +369,7 @@ extension DirectiveTable {
                 let number = try call.number(count, in: 1...Int(Int32.max))
                 if cache == nil { cache = .builtin(number) }
             } else if let zone = word.value(after: "shared:") {
-                let parts = zone.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-                guard parts.count == 2, !parts[0].isEmpty else {
-                    throw call.failure(found: word, expected: "\"shared:name:size\"")
-                }
-                let name = String(decoding: parts[0], as: UTF8.self)
-                let size = try call.size(zone.replacing(Array(parts[1])))
-                guard size >= 32 * 1024 else {
-                    throw call.failure("session cache \"\(name)\" is too small", at: word)
-                }
-                try scope.compilation.noteSessionCache(name, size: size, call, word)
-                cache = .shared(name: name, size: size)
+                cache = .shared(try sharedZone(zone, of: word, "session cache", scope, call))
             } else {
                 throw call.failure(
                     found: word, expected: "\"off\", \"none\", \"builtin[:sessions]\" or \"shared:name:size\""
@@ -358,18 +378,33 @@ extension DirectiveTable {
         }
         if let cache { scope.tls.sessionCache = cache }
     }
+
+    /// What `zone`, which follows `shared:` in `word`, says of something that is `what`.
+    private static func sharedZone(
+        _ zone: Word, of word: Word, _ what: String, _ scope: Scope, _ call: Call
+    ) throws(ConfigDiagnostic) -> ServerTLSSettings.Zone {
+        let parts = zone.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty else {
+            throw call.failure(found: word, expected: "\"shared:name:size\"")
+        }
+        let name = String(decoding: parts[0], as: UTF8.self)
+        let size = try call.size(zone.replacing(Array(parts[1])))
+        guard size >= 32 * 1024 else { throw call.failure("\(what) \"\(name)\" is too small", at: word) }
+        try scope.compilation.noteSharedZone(name, size: size, call, word)
+        return ServerTLSSettings.Zone(name: name, size: size)
+    }
 }
 
 extension Compilation {
-    /// A cache has one size, wherever it is named.
-    fileprivate func noteSessionCache(
+    /// A name has one size, wherever it stands.
+    fileprivate func noteSharedZone(
         _ name: String, size: Int, _ call: Call, _ word: Word
     ) throws(ConfigDiagnostic) {
-        if let known = sessionCaches[name], known != size {
+        if let known = sharedZones[name], known != size {
             throw call.failure(
                 "the size \(size) of shared memory zone \"\(name)\" conflicts with already declared size \(known)",
                 at: word)
         }
-        sessionCaches[name] = size
+        sharedZones[name] = size
     }
 }

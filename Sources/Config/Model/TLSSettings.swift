@@ -4,9 +4,17 @@ package struct ServerTLSSettings: Sendable {
         case off, none
         /// In sessions; `nil` for OpenSSL's default.
         case builtin(Int?)
-        /// Shared by all workers: a name, and a size in bytes.
-        case shared(name: String, size: Int)
+        case shared(Zone)
     }
+
+    /// Something that all workers share: a name, and a size in bytes.
+    package struct Zone: Sendable, Equatable {
+        package var name: String
+        package var size: Int
+    }
+
+    /// Which certificates of clients' chains are checked by OCSP.
+    package enum StatusCheck: Sendable { case off, on, leaf }
 
     package enum ClientVerification: Sendable { case off, on, optional, optionalWithoutAuthority }
 
@@ -33,6 +41,12 @@ package struct ServerTLSSettings: Sendable {
     package var clientCertificate: TLSSource?
     package var trustedCertificate: TLSSource?
     package var revocationLists: TLSSource?
+    package var ocsp = StatusCheck.off
+    /// Where that stands.
+    package var ocspAt: SourcePosition?
+    /// In place of those that certificates name.
+    package var ocspResponder: TLSWord?
+    package var ocspCache: Zone?
     package var rejectsHandshakes = false
     package var takesEarlyData = false
     /// By `ssl_alpn`, the one that is liked best first; empty for what `http2` says.

@@ -21,6 +21,18 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     var beganAt: Int64?
     /// What scripts are being asked.
     var request: CertificateRequest?
+    enum CertificateStatus {
+        /// Nobody was asked.
+        case unchecked
+        case known(OCSPStatus)
+        /// No responder said anything that will do.
+        case requestFailed
+    }
+
+    /// What responders say of the client's certificate and of those above it.
+    var status = CertificateStatus.unchecked
+    /// A responder is being asked.
+    var statusRequest: FetchHandle?
     /// Whose servers these are; until the handshake has ended.
     var generation: WorkerGeneration?
 
@@ -121,18 +133,33 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
             return 421
         }
         switch session.verification {
-        case .passed: return nil
+        case .passed:
+            guard let fault = statusFault else { return nil }
+            return refuse(495, "client SSL certificate verify error: \(fault)")
         case .none:
             guard asked == .on else { return nil }
-            log("client sent no required SSL certificate")
-            return 496
+            return refuse(496, "client sent no required SSL certificate")
         case .unknownAuthority(let code, let reason):
             if asked == .optionalWithoutAuthority { return nil }
-            log("client SSL certificate verify error: (\(code):\(reason))")
-            return 495
+            return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
         case .failed(let code, let reason):
-            log("client SSL certificate verify error: (\(code):\(reason))")
-            return 495
+            return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
+        }
+    }
+
+    private func refuse(_ status: Int, _ message: String) -> Int {
+        session.forgetSession()
+        log(message)
+        return status
+    }
+
+    /// In nginx's words.
+    private var statusFault: String? {
+        switch status {
+        case .unchecked, .known(.good): nil
+        case .known(.revoked): "certificate revoked"
+        case .known(.unknown): "certificate status unknown"
+        case .requestFailed: "certificate status request failed"
         }
     }
 
@@ -176,7 +203,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private var verificationText: String {
         switch session.verification {
         case .none: "NONE"
-        case .passed: "SUCCESS"
+        case .passed: statusFault.map { "FAILED:" + $0 } ?? "SUCCESS"
         case .failed(_, let reason), .unknownAuthority(_, let reason): "FAILED:\(reason)"
         }
     }

@@ -79,6 +79,7 @@ struct TLSLoader {
         let passwords = try files.passwords(settings.passwordFile)
         let (late, identities) = try loadIdentities(settings, into: context, passwords)
         try loadAuthorities(settings, into: context)
+        try loadOCSP(settings, into: context)
         try TLSFiles.apply(
             settings.ciphers ?? TLSWord(Self.defaultCiphers, directive: "ssl_ciphers", position: Self.nowhere)
         ) { list throws(TLSError) in
@@ -264,6 +265,34 @@ struct TLSLoader {
         }
     }
 
+    private func loadOCSP(
+        _ settings: ServerTLSSettings, into context: TLSContext
+    ) throws(ConfigDiagnostic) {
+        guard settings.ocsp != .off else { return }
+        guard settings.verifyClient != .optionalWithoutAuthority else {
+            throw ConfigDiagnostic(
+                position: settings.ocspAt, directive: "ssl_ocsp",
+                message: "is incompatible with \"ssl_verify_client optional_no_ca\"")
+        }
+        if let responder = settings.ocspResponder {
+            guard OCSPQuery.isURL(responder.text) else {
+                throw ConfigDiagnostic(
+                    position: responder.position, directive: responder.directive,
+                    message: "invalid URL prefix in OCSP responder \"\(responder.text)\"")
+            }
+            do throws(FetchFailure) {
+                _ = try FetchURL(Array(responder.text.utf8))
+            } catch {
+                throw ConfigDiagnostic(
+                    position: responder.position, directive: responder.directive, message: error.message)
+            }
+        }
+        context.checkStatus(
+            OCSPRule(
+                leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text,
+                cache: settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }))
+    }
+
     private func loadSessions(
         _ server: VirtualServer, into context: TLSContext, _ digests: [UInt8]
     ) throws(ConfigDiagnostic) {
@@ -273,7 +302,7 @@ struct TLSLoader {
             case .off: .off
             case .none: .none
             case .builtin(let count): .builtin(count)
-            case .shared(let name, let size): .shared(commons.cache(named: name, size: size))
+            case .shared(let zone): .shared(commons.cache(named: zone.name, size: zone.size))
             }
         var tickets: TLSTicketKeys?
         if settings.sessionTickets {
