@@ -92,6 +92,84 @@ def test_certificates_by_variables(proxy, authority):
     assert re.search(r"\[error\].*cannot load certificate \"[^\"]*three.example.crt\": No such file", made.log())
 
 
+def by_name(proxy, text="", outer=""):
+    return proxy(
+        outer + "server { listen 127.0.0.1:<port> ssl; ssl_certificate <dir>/$ssl_server_name.crt;"
+        "ssl_certificate_key <dir>/$ssl_server_name.key; " + text + " location / { return 200 ok; } }")
+
+
+def install(made, name, certificate):
+    (made.directory / f"{name}.crt").write_text(certificate.text)
+    (made.directory / f"{name}.key").write_text(certificate.key.read_text())
+
+
+def served(made, authority, name):
+    """The serial of the certificate that a handshake for `name` shows; `None` where it fails."""
+    try:
+        with open_tls(made.port, context(authority), name) as sock:
+            return int(sock.getpeercert()["serialNumber"], 16)
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+def serial(certificate):
+    return int(certificate.show("-serial").split("=")[1], 16)
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("text,outer", [("", ""), ("ssl_certificate_cache off;", "ssl_certificate_cache max=10;")])
+def test_without_a_cache_a_new_certificate_is_seen_at_once(proxy, authority, text, outer):
+    first, second = authority.issue("one.example"), authority.issue("one.example")
+    made = by_name(proxy, text, outer)
+    for certificate in (first, second):
+        install(made, "one.example", certificate)
+        assert served(made, authority, "one.example") == serial(certificate)
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("outer", ["", "ssl_certificate_cache max=10 valid=1s;"])
+def test_a_new_certificate_is_seen_when_the_old_ones_time_is_over(proxy, authority, outer):
+    first, second = authority.issue("one.example"), authority.issue("one.example")
+    made = by_name(proxy, "" if outer else "ssl_certificate_cache max=10 valid=1s;", outer)
+    install(made, "one.example", first)
+    assert served(made, authority, "one.example") == serial(first)
+    began = time.monotonic()
+    install(made, "one.example", second)
+    seen = served(made, authority, "one.example")
+    assert seen == serial(first) or time.monotonic() - began > 0.9
+    wait_for(lambda: served(made, authority, "one.example") == serial(second), 5, "the new certificate")
+    assert time.monotonic() - began > 0.9
+    # A file that is gone is no certificate any more.
+    (made.directory / "one.example.crt").unlink()
+    wait_for(lambda: served(made, authority, "one.example") is None, 5, "no certificate")
+
+
+@pytest.mark.switchyard_only
+def test_the_least_recently_used_certificate_leaves_the_cache(proxy, authority):
+    made = by_name(proxy, "ssl_certificate_cache max=4 inactive=1h valid=1h;")
+    names = ("one.example", "two.example", "three.example")
+    for name in names:
+        install(made, name, authority.issue(name))
+    assert served(made, authority, names[0]) and served(made, authority, names[1]) and served(made, authority, names[0])
+    assert served(made, authority, names[2])
+    for name in names:
+        (made.directory / f"{name}.crt").unlink()
+    # In the order of their places; each that fails leaves the others alone.
+    assert served(made, authority, names[1]) is None
+    assert served(made, authority, names[0]) and served(made, authority, names[2])
+
+
+@pytest.mark.switchyard_only
+def test_certificates_that_scripts_give_are_kept(proxy, authority):
+    certificate = authority.issue("one.example")
+    made = by_name(proxy, "ssl_certificate_cache max=4;"
+                   "certificate_by_lua_block { return { certificate = '<dir>/given.crt', key = '<dir>/given.key' } }")
+    install(made, "given", certificate)
+    assert served(made, authority, "one.example") == serial(certificate)
+    (made.directory / "given.crt").unlink()
+    assert served(made, authority, "one.example") == serial(certificate)
+
+
 def test_certificates_as_data(proxy, authority):
     certificate = authority.issue("data.example")
     quoted = [text.replace("$", "") for text in (certificate.text, certificate.key.read_text())]

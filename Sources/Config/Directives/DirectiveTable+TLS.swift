@@ -4,7 +4,7 @@ extension DirectiveTable {
         Directive(
             "ssl_certificate", "file | data:…", in: .httpAndServer, takes: .one,
             "A certificate with its chain, in PEM. One for each kind of key; with variables, it is looked for in each "
-                + "handshake.",
+                + "handshake, and kept as ssl_certificate_cache says.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             if call.isFirst { scope.tls.certificates = [] }
@@ -19,6 +19,15 @@ extension DirectiveTable {
                 throw call.failure("found a key of an engine, which Switchyard does not support")
             }
             scope.tls.keys.append(try source(call, scope))
+        },
+        Directive(
+            "ssl_certificate_cache", "off | max=count [inactive=time] [valid=time]", in: .httpAndServer,
+            takes: .between(1, 3), default: "off",
+            "Whether each worker keeps certificates and keys whose names have variables, and those that scripts give: max of "
+                + "them together, the least recently used ones leaving first. After valid (60s) a file is looked at, "
+                + "and read if it has changed; what nobody asked for in inactive (10s) may leave."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.certificateCache = try certificateCaching(call)
         },
         Directive(
             "ssl_password_file", "file", in: .httpAndServer, takes: .one,
@@ -265,7 +274,7 @@ extension DirectiveTable {
         Directive(
             "proxy_ssl_certificate", "file | data:…", in: .levels, takes: .one,
             "The certificate that upstreams are shown, in PEM. With variables, it is looked for when a connection is made, "
-                + "and kept for a minute; an empty value is none."
+                + "and kept as proxy_ssl_certificate_cache says; an empty value is none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyTLS.certificate = try source(call, scope)
         },
@@ -277,6 +286,13 @@ extension DirectiveTable {
                 throw call.failure("found a key of an engine, which Switchyard does not support")
             }
             scope.settings.proxyTLS.key = try source(call, scope)
+        },
+        Directive(
+            "proxy_ssl_certificate_cache", "off | max=count [inactive=time] [valid=time]", in: .levels,
+            takes: .between(1, 3), default: "off",
+            "As ssl_certificate_cache, of proxy_ssl_certificate and its key."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.certificateCache = try certificateCaching(call)
         },
         Directive(
             "proxy_ssl_password_file", "file", in: .levels, takes: .one,
@@ -342,6 +358,27 @@ extension DirectiveTable {
             return TLSSource(.data(data.bytes), directive: call.name, position: word.position)
         }
         return file(call, scope)
+    }
+
+    private static func certificateCaching(_ call: Call) throws(ConfigDiagnostic) -> CertificateCaching? {
+        if call.arguments.count == 1, call.arguments[0].text == "off" { return nil }
+        var caching = CertificateCaching(
+            maxElements: 0, inactive: 10_000, valid: 60_000, declaredAt: call.position)
+        for word in call.arguments {
+            if let count = word.value(after: "max=") {
+                caching.maxElements = try call.number(count, in: 1...Int(Int32.max))
+            } else if let time = word.value(after: "inactive=") {
+                caching.inactive = try call.seconds(time) * 1000
+            } else if let time = word.value(after: "valid=") {
+                caching.valid = try call.seconds(time) * 1000
+            } else {
+                throw call.failure(
+                    found: word,
+                    expected: "\"max=count\", \"inactive=time\" or \"valid=time\"; or \"off\" alone")
+            }
+        }
+        guard caching.maxElements > 0 else { throw call.failure("must have the \"max\" parameter") }
+        return caching
     }
 
     private static func protocols(_ call: Call) throws(ConfigDiagnostic) -> TLSProtocols {

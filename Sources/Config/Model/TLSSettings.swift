@@ -1,3 +1,22 @@
+/// How long certificates and keys are kept whose names have variables. Each that was declared stands for one cache, which
+/// levels that inherit it share.
+package struct CertificateCaching: Sendable, Hashable {
+    /// Of certificates and keys together.
+    package var maxElements: Int
+    /// Milliseconds after which one that nobody asked for may leave.
+    package var inactive: Int
+    /// Milliseconds after which a file is looked at again.
+    package var valid: Int
+    package var declaredAt: SourcePosition
+
+    package init(maxElements: Int, inactive: Int, valid: Int, declaredAt: SourcePosition) {
+        self.maxElements = maxElements
+        self.inactive = inactive
+        self.valid = valid
+        self.declaredAt = declaredAt
+    }
+}
+
 /// What the `ssl_…` directives of a server say.
 package struct ServerTLSSettings: Sendable {
     package enum SessionCache: Sendable, Equatable {
@@ -21,6 +40,8 @@ package struct ServerTLSSettings: Sendable {
     /// Pairs, in the order written.
     package var certificates: [TLSSource] = []
     package var keys: [TLSSource] = []
+    /// `nil` has those with variables be read in each handshake.
+    package var certificateCache: CertificateCaching?
     package var passwordFile: TLSSource?
     package var protocols: TLSProtocols = [.tls1_2, .tls1_3]
     package var ciphers: TLSWord?
@@ -77,6 +98,8 @@ package struct ProxyTLSSettings: Sendable, Hashable {
     package var revocationLists: TLSSource?
     package var certificate: TLSSource?
     package var key: TLSSource?
+    /// `nil` has those with variables be read for each connection.
+    package var certificateCache: CertificateCaching?
     package var passwordFile: TLSSource?
     package var protocols: TLSProtocols = [.tls1, .tls1_1, .tls1_2, .tls1_3]
     package var ciphers: TLSWord?

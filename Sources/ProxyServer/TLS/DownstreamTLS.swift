@@ -108,8 +108,9 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     /// - Returns: what is wrong with them.
     private func use(_ certificate: TLSSource, _ key: TLSSource) -> String? {
         do throws(ConfigDiagnostic) {
-            let identity = try TLSFiles.disk.identity(
-                certificate, key, passwords: certificateServer.passwords)
+            let identity = try (generation ?? worker.current).identity(
+                (certificate, key), passwords: certificateServer.passwords,
+                caching: certificateServer.server.tls.certificateCache)
             do throws(TLSError) {
                 try session.use(identity)
                 return nil
