@@ -46,6 +46,7 @@ internal import COpenSSL
     /// `nil` where no early data is taken.
     private(set) var earlyData: EarlyDataRegister?
     private var groups: String?
+    private var keyLog: (@Sendable ([UInt8]) -> Void)?
 
     package init(_ role: Role) throws(TLSError) {
         ERR_clear_error()
@@ -167,6 +168,20 @@ internal import COpenSSL
         }
         guard unsafe SSL_CONF_CTX_finish(configuration) == 1 else {
             throw TLSError(taking: "SSL_CONF_CTX_finish")
+        }
+    }
+
+    /// Has the secrets of sessions be written down.
+    ///
+    /// - Parameter log: is given a whole line of NSS's key log format at a time, with its end, by any thread.
+    package func logKeys(to log: @escaping @Sendable ([UInt8]) -> Void) {
+        keyLog = log
+        unsafe SSL_CTX_set_keylog_callback(handle) { ssl, line in
+            guard let ssl = unsafe ssl, let line = unsafe line, let handle = unsafe SSL_get_SSL_CTX(ssl),
+                let context = unsafe TLSContext.of(handle)
+            else { return }
+            // The line is a C string for the length of the call.
+            context.keyLog?(unsafe Array(String(cString: line).utf8) + [UInt8(ascii: "\n")])
         }
     }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -191,6 +192,64 @@ def test_a_key_with_a_password(proxy, authority):
     (made.directory / "passwords").write_text("wrong\nopen sesame\n")
     made.start()
     assert get(made.port, context(authority)).status == 200
+
+
+# Logs of keys
+
+
+def keys(path):
+    """The lines of a log of keys, without comments."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sorted(line for line in lines if line and not line.startswith("#"))
+
+
+LABELS = {
+    V12: ["CLIENT_RANDOM"],
+    V13: ["CLIENT_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0", "EXPORTER_SECRET",
+          "SERVER_HANDSHAKE_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET_0"]}
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_log_of_keys(proxy, authority, rsa, tmp_path, version):
+    made = proxy(
+        named(rsa, "localhost", "ssl_key_log keys.log;") + named(rsa, "backend.example"))
+    mine = context(authority, least=version, most=version)
+    mine.keylog_filename = str(tmp_path / "mine.log")
+    log = made.directory / "keys.log"
+    assert log.stat().st_mode & 0o777 == 0o600
+    for count in (1, 2):
+        assert get(made.port, mine).status == 200
+        # As the client says, line by line.
+        assert keys(log) == keys(tmp_path / "mine.log")
+        assert [line.split()[0] for line in keys(log)] == [label for label in LABELS[version] for _ in range(count)]
+    # What another server's connections have is not written, nor what another name's have.
+    mine.keylog_filename = None
+    mine.check_hostname = False
+    before = keys(log)
+    assert get(made.port, mine, "backend.example").status == 200
+    assert keys(log) == before
+    # After a move and a signal, lines go to a new file.
+    log.rename(made.directory / "old.log")
+    os.kill(made.process.pid, signal.SIGUSR1)
+    wait_for(log.exists, 5, "a new file")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert get(made.port, mine).status == 200
+    assert len(keys(log)) == len(LABELS[version])
+
+
+@pytest.mark.switchyard_only
+def test_a_log_of_keys_goes_on_after_a_reload(proxy, authority, rsa):
+    made = proxy(named(rsa, "localhost", "ssl_key_log keys.log;"))
+    log = made.directory / "keys.log"
+    assert get(made.port, context(authority, most=V12)).status == 200
+    made.reload()
+    wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
+    log.rename(made.directory / "old.log")
+    os.kill(made.process.pid, signal.SIGUSR1)
+    wait_for(log.exists, 5, "a new file")
+    assert get(made.port, context(authority, most=V12)).status == 200
+    assert len(keys(log)) == 1
 
 
 # Certificates of clients
@@ -579,6 +638,8 @@ def problem(proxy, text, **files):
      r'"ssl_ecdh_curve": SSL_CTX_set1_curves_list\(\) failed'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_conf_command Nonsense on;",
      r'"ssl_conf_command": SSL_CONF_cmd\("Nonsense", "on"\)\(\) failed'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_key_log /nowhere/keys.log;",
+     r'\[emerg\].* open\(\) "/nowhere/keys.log" failed \(2: No such file or directory\)'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_verify_client on;",
      r"no ssl_client_certificate for ssl_verify_client"),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_client_certificate <dir>/junk;",

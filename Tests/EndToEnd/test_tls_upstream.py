@@ -506,6 +506,21 @@ def test_a_session_is_resumed_for_the_same_certificate_read_again(proxy, authori
         assert common_name(backend.facts[-1]) == "bob"
 
 
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_log_of_keys(proxy, rsa, tmp_path, version):
+    with TLSBackend(rsa, version=version) as backend:
+        backend.context.keylog_filename = str(tmp_path / "theirs.log")
+        made = proxy(location("proxy_ssl_key_log keys.log;"), values={"backend": backend})
+        assert made.fetch("/").status == 200
+
+        def keys(path):
+            return sorted(line for line in path.read_text().splitlines() if line and not line.startswith("#"))
+
+        assert keys(made.directory / "keys.log") == keys(tmp_path / "theirs.log")
+        assert len(keys(tmp_path / "theirs.log")) == (1 if version == V12 else 5)
+
+
 def test_an_empty_certificate_is_none(proxy, authority, rsa):
     with TLSBackend(rsa) as backend:
         made = proxy(location(BY_NAME), values={"backend": backend})

@@ -117,6 +117,13 @@ extension DirectiveTable {
             scope.tls.rejectsHandshakes = try call.flag(call.arguments[0])
         },
         Directive(
+            "ssl_key_log", "file", in: .httpAndServer, takes: .one,
+            "A file that the secrets of clients' connections are written to, in the format of SSLKEYLOGFILE: whoever reads it "
+                + "reads these connections."
+        ) { scope, call in
+            scope.tls.keyLog = logPath(call, scope)
+        },
+        Directive(
             "ssl_early_data", "on | off", in: .httpAndServer, takes: .one, default: "off",
             "Whether requests are taken that clients send with the first message of a handshake of TLS 1.3. $ssl_early_data tells "
                 + "them: each is taken once by this process, but one that somebody kept may be sent again to another."
@@ -320,6 +327,12 @@ extension DirectiveTable {
             if call.isFirst { scope.settings.proxyTLS.commands = [] }
             scope.settings.proxyTLS.commands.append(command(call))
         },
+        Directive(
+            "proxy_ssl_key_log", "file", in: .levels, takes: .one,
+            "As ssl_key_log, of connections to upstreams."
+        ) { scope, call in
+            scope.settings.proxyTLS.keyLog = logPath(call, scope)
+        },
         .flag(
             "proxy_ssl_session_reuse", \.proxyTLS.reusesSessions, default: "on",
             "Whether sessions with upstreams are resumed."),
@@ -330,6 +343,11 @@ extension DirectiveTable {
     private static func word(_ call: Call) -> TLSWord {
         let word = call.arguments[0]
         return TLSWord(word.text, directive: call.name, position: word.position)
+    }
+
+    private static func logPath(_ call: Call, _ scope: Scope) -> TLSWord {
+        let word = call.arguments[0]
+        return TLSWord(scope.compilation.path(word), directive: call.name, position: word.position)
     }
 
     private static func command(_ call: Call) -> TLSCommand {

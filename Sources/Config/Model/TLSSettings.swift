@@ -72,6 +72,8 @@ package struct ServerTLSSettings: Sendable {
     package var takesEarlyData = false
     /// By `ssl_alpn`, the one that is liked best first; empty for what `http2` says.
     package var applicationProtocols: [TLSWord] = []
+    /// A whole path.
+    package var keyLog: TLSWord?
     package var stapling = false
     package var staplingFile: TLSSource?
     package var staplingResponder: TLSWord?
@@ -105,6 +107,8 @@ package struct ProxyTLSSettings: Sendable, Hashable {
     package var ciphers: TLSWord?
     package var commands: [TLSCommand] = []
     package var reusesSessions = true
+    /// A whole path.
+    package var keyLog: TLSWord?
 
     package init() {}
 }

@@ -1,4 +1,5 @@
 internal import Config
+internal import EventLoop
 internal import HTTP2
 internal import ProxyCore
 internal import TLS
@@ -8,13 +9,16 @@ struct TLSLoader {
     private let configuration: Configuration
     private let commons: TLSCommons
     private let files: TLSFiles
+    private let logFiles: LogFiles
+    private var keyLogs: Set<String> = []
     private var diagnostics: [ConfigDiagnostic] = []
 
     static func load(
-        _ configuration: Configuration, _ commons: TLSCommons, _ files: TLSFiles,
+        _ configuration: Configuration, _ commons: TLSCommons, _ files: TLSFiles, _ logFiles: LogFiles,
         _ diagnostics: inout [ConfigDiagnostic]
     ) -> TLSSetup {
-        var loader = TLSLoader(configuration: configuration, commons: commons, files: files)
+        var loader = TLSLoader(
+            configuration: configuration, commons: commons, files: files, logFiles: logFiles)
         let setup = loader.load()
         // Several locations may have inherited one fault.
         for diagnostic in loader.diagnostics where !diagnostics.contains(diagnostic) {
@@ -23,10 +27,13 @@ struct TLSLoader {
         return setup
     }
 
-    private init(configuration: Configuration, commons: TLSCommons, files: TLSFiles) {
+    private init(
+        configuration: Configuration, commons: TLSCommons, files: TLSFiles, logFiles: LogFiles
+    ) {
         self.configuration = configuration
         self.commons = commons
         self.files = files
+        self.logFiles = logFiles
     }
 
     private mutating func load() -> TLSSetup {
@@ -56,7 +63,8 @@ struct TLSLoader {
             guard let first = servers[ObjectIdentifier(listener.defaultServer)] else { return nil }
             return TLSListener(listener, defaultServer: first, servers: servers)
         }
-        return TLSSetup(servers: servers, listeners: listeners, upstreams: loadUpstreams())
+        let upstreams = loadUpstreams()
+        return TLSSetup(servers: servers, listeners: listeners, upstreams: upstreams, keyLogs: keyLogs)
     }
 
     /// As nginx: others may do with the default server's certificate, unless that has none because it rejects.
@@ -98,6 +106,7 @@ struct TLSLoader {
         if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
+        try logKeys(of: context, to: settings.keyLog)
         return TLSServer(server, context, lateIdentities: late, passwords: passwords)
     }
 
@@ -160,6 +169,19 @@ struct TLSLoader {
             return try TLSContext(role)
         } catch {
             throw ConfigDiagnostic(position: nil, message: "\(error)")
+        }
+    }
+
+    private mutating func logKeys(of context: TLSContext, to log: TLSWord?) throws(ConfigDiagnostic) {
+        guard let log else { return }
+        do throws(SystemError) {
+            let file = try logFiles.open(log.text, isPrivate: true)
+            keyLogs.insert(log.text)
+            context.logKeys { file.write($0) }
+        } catch {
+            throw ConfigDiagnostic(
+                position: log.position, directive: log.directive,
+                message: "open() \"\(log.text)\" failed (\(error.code): \(error.reason))")
         }
     }
 
@@ -354,7 +376,7 @@ struct TLSLoader {
         return upstreams
     }
 
-    private func makeUpstream(_ settings: ProxyTLSSettings) throws(ConfigDiagnostic) -> TLSUpstream {
+    private mutating func makeUpstream(_ settings: ProxyTLSSettings) throws(ConfigDiagnostic) -> TLSUpstream {
         let context = try makeContext(.client)
         context.allow(TLSVersions(settings.protocols))
         if let ciphers = settings.ciphers {
@@ -393,6 +415,7 @@ struct TLSLoader {
             }
         }
         try TLSFiles.apply(settings.commands, to: context)
+        try logKeys(of: context, to: settings.keyLog)
         return TLSUpstream(settings, context, lateIdentity: late, passwords: passwords)
     }
 }

@@ -9,11 +9,14 @@ package final class TLSSetup: Sendable {
     private let listeners: [TLSListener?]
     /// By settings, of which equal ones share one.
     private let upstreams: [ProxyTLSSettings: TLSUpstream]
+    /// Paths of files that secrets of connections are written to.
+    let keyLogs: Set<String>
 
     init(
         servers: [ObjectIdentifier: TLSServer], listeners: [TLSListener?],
-        upstreams: [ProxyTLSSettings: TLSUpstream]
+        upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>
     ) {
+        self.keyLogs = keyLogs
         self.servers = servers
         self.listeners = listeners
         self.upstreams = upstreams
