@@ -341,6 +341,32 @@ def test_a_certificate_that_was_revoked(proxy, authority, rsa):
     assert "(23:certificate revoked)" in made.log()
 
 
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("change,status", [("same", 200), ("certificate", 200), ("authority", 421), ("depth", 421)])
+def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, rsa, client_certificate, tmp_path, change,
+                                                   status):
+    """nginx ends it instead. What its client was verified by must be what the new configuration says."""
+    trusted, own = tmp_path / "trusted.pem", tmp_path / "own.pem"
+    trusted.write_text(authority.text)
+    own.write_text(rsa.text + rsa.key.read_text())
+    made = proxy(
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name localhost; ssl_certificate {own}; ssl_certificate_key {own};"
+        f"ssl_verify_client on; ssl_client_certificate {trusted}; location / {{ return 200 $ssl_client_verify; }} }}")
+    with open_tls(made.port, context(authority, client_certificate)) as sock:
+        assert ask(sock).text == "SUCCESS"
+        if change == "certificate":
+            other = authority.issue("localhost")
+            own.write_text(other.text + other.key.read_text())
+        elif change == "authority":
+            trusted.write_text(authority.text + stranger.text)
+        elif change == "depth":
+            made.write(made.config_path.read_text().replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;"))
+        made.reload()
+        wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
+        assert ask(sock).status == status
+    assert get(made.port, context(authority, client_certificate)).text == "SUCCESS"
+
+
 def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
     made = proxy(
         named(rsa, "localhost") + named(

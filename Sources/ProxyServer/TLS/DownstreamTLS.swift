@@ -11,6 +11,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     let transport: TLSTransport
     private let listener: TLSListener
     private unowned let worker: Worker
+    /// That of the configuration that the handshake began under.
+    private let generationNumber: Int
     private let serial: UInt64
     /// The server that the handshake is under, and the one whose certificate that is.
     private(set) var server: VirtualServer
@@ -43,6 +45,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         self.serial = serial
         worker = connection.worker
         generation = connection.worker.current
+        generationNumber = connection.worker.current.generation.number
         certificateServer = listener.defaultServer
         server = listener.defaultServer.server
         session = try TLSSession(
@@ -129,7 +132,9 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     func refusal(of exchange: Exchange) -> Int? {
         let asked = exchange.server.tls.verifyClient
         guard asked != .off else { return nil }
-        if exchange.server !== server, wasNamed || server.tls.verifyClient != .off {
+        if exchange.server !== server, wasNamed || server.tls.verifyClient != .off,
+            !stands(for: exchange.server)
+        {
             log("client attempted to request the server name different from the one that was negotiated")
             return 421
         }
@@ -146,6 +151,15 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .failed(let code, let reason):
             return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
         }
+    }
+
+    /// A reload has put `next` in the place of the server that the handshake was under, and clients are verified by the same.
+    private func stands(for next: VirtualServer) -> Bool {
+        let generation = worker.current.generation
+        guard generation.number != generationNumber, let tls = generation.tls.server(next) else {
+            return false
+        }
+        return tls.verification == certificateServer.verification
     }
 
     private func refuse(_ status: Int, _ message: String) -> Int {

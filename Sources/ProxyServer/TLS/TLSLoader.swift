@@ -102,12 +102,16 @@ struct TLSLoader {
                 try context.setParameters(text)
             }
         }
-        try loadSessions(server, into: context, identities.flatMap(\.identity.digest))
+        let verification = try verification(of: server)
+        // A session of one server must not do for another that asks for other certificates.
+        try loadSessions(
+            settings, into: context, name: verification + identities.flatMap(\.identity.digest))
         if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
         try logKeys(of: context, to: settings.keyLog)
-        return TLSServer(server, context, lateIdentities: late, passwords: passwords)
+        return TLSServer(
+            server, context, lateIdentities: late, passwords: passwords, verification: verification)
     }
 
     private static let http1 = Array("http/1.1".utf8)
@@ -315,10 +319,22 @@ struct TLSLoader {
                 cache: settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }))
     }
 
-    private func loadSessions(
-        _ server: VirtualServer, into context: TLSContext, _ digests: [UInt8]
-    ) throws(ConfigDiagnostic) {
+    /// What clients of the server are verified by, and its name.
+    private func verification(of server: VirtualServer) throws(ConfigDiagnostic) -> [UInt8] {
         let settings = server.tls
+        var name = Array("HTTP".utf8) + server.name
+        name += Array("\(settings.verifyClient) \(settings.verifyDepth)".utf8)
+        name += Array(" \(settings.ocsp) \(settings.ocspResponder?.text ?? "")".utf8)
+        for file in [settings.clientCertificate, settings.trustedCertificate, settings.revocationLists] {
+            if let file { name += try files.read(file, "certificate") }
+            name.append(0)
+        }
+        return name
+    }
+
+    private func loadSessions(
+        _ settings: ServerTLSSettings, into context: TLSContext, name: [UInt8]
+    ) throws(ConfigDiagnostic) {
         let caching: TLSContext.SessionCaching =
             switch settings.sessionCache {
             case .off: .off
@@ -338,13 +354,6 @@ struct TLSLoader {
                 keys.append(bytes)
             }
             if !keys.isEmpty { tickets = TLSTicketKeys(files: keys) }
-        }
-        // A session of one server must not do for another that asks for other certificates.
-        var name = Array("HTTP".utf8) + server.name + digests
-        name += Array("\(settings.verifyClient) \(settings.verifyDepth)".utf8)
-        for file in [settings.clientCertificate, settings.trustedCertificate, settings.revocationLists] {
-            if let file { name += try files.read(file, "certificate") }
-            name.append(0)
         }
         context.setSessions(caching, timeout: settings.sessionTimeout, tickets: tickets, contextName: name)
     }

@@ -27,6 +27,9 @@ package final class TLSSetup: Sendable {
         listeners.indices.contains(index) ? listeners[index] : nil
     }
 
+    /// `nil` for a server without TLS.
+    func server(_ server: VirtualServer) -> TLSServer? { servers[ObjectIdentifier(server)] }
+
     func upstream(_ settings: ProxyTLSSettings) -> TLSUpstream? { upstreams[settings] }
 }
 
@@ -40,11 +43,15 @@ final class TLSServer: Sendable {
     /// Pairs with variables, to be read in each handshake.
     let lateIdentities: [LateIdentity]
     let passwords: [[UInt8]]
+    /// Equal for servers of two configurations of which one takes whom the other has verified: the name, and what clients
+    /// are verified by, with the contents of files.
+    let verification: [UInt8]
 
     init(
         _ server: VirtualServer, _ context: TLSContext,
-        lateIdentities: [LateIdentity], passwords: [[UInt8]]
+        lateIdentities: [LateIdentity], passwords: [[UInt8]], verification: [UInt8]
     ) {
+        self.verification = verification
         self.server = server
         self.context = context
         self.lateIdentities = lateIdentities
