@@ -135,7 +135,7 @@ let package = Package(
         tests("DemoBackendTests", ["DemoBackend", "EventLoop", "Wire"]),
         tests("BenchTests", ["switchyard-bench", "EventLoop"]),
         tests("ScriptTestingTests", ["ScriptTesting", "LuaHooks", "ProxyServer", "EventLoop"]),
-        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop"]),
+        tests("ProxyServerTests", ["ProxyServer", "ProxyCore", "Config", "Wire", "EventLoop", "TLS"]),
     ]
 )
 

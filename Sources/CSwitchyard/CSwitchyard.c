@@ -47,8 +47,8 @@ int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length)
 
 const char *sy_error_text(int code, char *buffer, size_t size) { return strerror_r(code, buffer, size); }
 
-int sy_open_append(const char *path) {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+int sy_open_append(const char *path, unsigned mode) {
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, mode);
 }
 
 int sy_open_truncate(const char *path) {

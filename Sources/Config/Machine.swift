@@ -4,7 +4,7 @@ internal import Glibc
 
 extension ConfigurationFiles {
     /// The machine's own files.
-    package static let disk = ConfigurationFiles(read: readFile, glob: expand)
+    package static let disk = ConfigurationFiles(read: readFile, glob: expand, stamp: stampOfFile)
 
     private static func readFile(_ path: String) -> Result<[UInt8], FileFailure> {
         // Holds because: the path is passed as text ended by NUL, alive during the call.
@@ -23,6 +23,15 @@ extension ConfigurationFiles {
                 return .failure(lastFailure())
             }
         }
+    }
+
+    private static func stampOfFile(_ path: String) -> FileStamp? {
+        var information = stat()
+        // Holds because: the path is passed as text ended by NUL, and what is filled outlives the call.
+        guard unsafe stat(path, &information) == 0 else { return nil }
+        return FileStamp(
+            device: UInt64(information.st_dev), inode: UInt64(information.st_ino),
+            seconds: Int64(information.st_mtim.tv_sec), nanoseconds: Int64(information.st_mtim.tv_nsec))
     }
 
     private static func expand(_ pattern: String) -> Result<[String], FileFailure> {

@@ -158,9 +158,10 @@ package struct ConfigurationLoader: Sendable {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
         let addresses = resolveUpstreams(of: configuration, &diagnostics)
-        let setup = TLSLoader.load(configuration, tls, TLSFiles(machine.files), &diagnostics)
-        let logPaths = LogSurvey(configuration).paths
+        let setup = TLSLoader.load(configuration, tls, TLSFiles(machine.files), logFiles, &diagnostics)
+        var logPaths = LogSurvey(configuration).paths
         openLogs(logPaths, prefix: source.prefix, &diagnostics)
+        logPaths.formUnion(setup.keyLogs)
         guard !diagnostics.contains(where: { $0.severity == .error }) else {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }

@@ -398,7 +398,7 @@ final class DownstreamConnection: StreamChannel {
         if http2 == nil { setReadDeadline(after: headRules.timeout) }
     }
 
-    private var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
+    var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
 
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
@@ -697,6 +697,7 @@ final class DownstreamConnection: StreamChannel {
         if case .readingHead(let driver) = phase { worker.giveBack(driver) }
         if case .handshake(let tls) = phase {
             forgetCertificateRequest()
+            tls.statusRequest?.cancel()
             if tls.beganAt != nil { worker.statistics.clientHandshakes.failed.add() }
         }
         count(as: .idle)

@@ -145,18 +145,24 @@ extension ExchangeDriver {
         exchange.attempts.append(consume attempt)
         peers.statistics.attempts.add()
         let tls: TLSTarget?
+        let isHTTP2 = usesHTTP2
         do throws(ProxyFailure) {
-            tls = try tlsTarget(address)
+            let target = try tlsTarget()
+            if isHTTP2 {
+                if let carrier = peers.carrier(to: address, tls: target) {
+                    return connect(over: carrier, peers)
+                }
+            } else if let idle = peers.takeIdle(to: address, tls: target) {
+                peers.statistics.connectionsReused.add()
+                upstream = idle
+                idle.attach(to: self)
+                return connected(reused: true)
+            }
+            tls = try identified(target, at: address)
         } catch {
             return giveUp(error)
         }
-        if usesHTTP2 { return connectOverHTTP2(to: address, tls: tls, peers) }
-        if let idle = peers.takeIdle(to: address, tls: tls) {
-            peers.statistics.connectionsReused.add()
-            upstream = idle
-            idle.attach(to: self)
-            return connected(reused: true)
-        }
+        if isHTTP2 { return connectOverHTTP2(to: address, tls: tls, peers) }
         guard worker.reserveConnection() else {
             return giveUp(ProxyFailure(.connectFailed(24)))  // EMFILE, the nearest to the truth
         }
@@ -181,10 +187,18 @@ extension ExchangeDriver {
     private func connectOverHTTP2(to address: PeerAddress, tls: TLSTarget?, _ peers: UpstreamPeers) {
         do throws(SystemError) {
             guard
-                let carrier = try peers.carrier(
+                let carrier = try peers.makeCarrier(
                     to: address, tls: tls, worker: worker,
                     socketKeepalive: settings.values.proxySocketKeepalive)
             else { return giveUp(ProxyFailure(.connectFailed(24))) }  // EMFILE, the nearest to the truth
+            connect(over: carrier, peers)
+        } catch {
+            attemptFailed(ProxyFailure(.connectFailed(error.code)))
+        }
+    }
+
+    private func connect(over carrier: HTTP2UpstreamConnection, _ peers: UpstreamPeers) {
+        do throws(SystemError) {
             let stream = try carrier.openStream()
             upstream = stream
             stream.attach(to: self)

@@ -8,14 +8,17 @@ internal import Synchronization
 package final class LogFile: Sendable {
     package let path: String?
     let descriptor: Int32
+    /// Nobody but the owner may read it.
+    private let isPrivate: Bool
     /// In place of a descriptor, in tests: what has been written.
     private let memory: Mutex<[UInt8]>?
 
-    /// Opens `path` for appending, creating it if need be.
-    package init(path: String) throws(SystemError) {
+    /// Opens `path` for appending, creating it if need be, for all to read unless `isPrivate`.
+    package init(path: String, isPrivate: Bool = false) throws(SystemError) {
         // The path is passed as a C string for the length of the call.
-        let descriptor = unsafe sy_open_append(path)
+        let descriptor = unsafe sy_open_append(path, isPrivate ? 0o600 : 0o644)
         guard descriptor >= 0 else { throw SystemError("open") }
+        self.isPrivate = isPrivate
         self.path = path
         self.descriptor = descriptor
         memory = nil
@@ -25,12 +28,14 @@ package final class LogFile: Sendable {
     fileprivate init(inMemory path: String?) {
         self.path = path
         descriptor = -1
+        isPrivate = false
         memory = Mutex([])
     }
 
     private init(descriptor: Int32) {
         path = nil
         self.descriptor = descriptor
+        isPrivate = false
         memory = nil
     }
 
@@ -66,7 +71,7 @@ package final class LogFile: Sendable {
     /// Threads that write meanwhile reach one or the other.
     func reopen() throws(SystemError) {
         guard let path, memory == nil else { return }
-        let fresh = try LogFile(path: path)
+        let fresh = try LogFile(path: path, isPrivate: isPrivate)
         guard sy_replace_descriptor(fresh.descriptor, descriptor) == 0 else { throw SystemError("dup3") }
     }
 }
@@ -91,9 +96,14 @@ package final class LogFiles: Sendable {
         standardOutput = LogFile(inMemory: nil)
     }
 
-    package func open(_ path: String) throws(SystemError) -> LogFile {
+    /// - Parameters:
+    ///   - path: a file's.
+    ///   - isPrivate: nobody but its owner may read it, if it is made now.
+    /// - Returns: the same each time.
+    /// - Throws: why it cannot be opened.
+    package func open(_ path: String, isPrivate: Bool = false) throws(SystemError) -> LogFile {
         if let file = files.withLock({ $0[path] }) { return file }
-        let file = try isInMemory ? LogFile(inMemory: path) : LogFile(path: path)
+        let file = try isInMemory ? LogFile(inMemory: path) : LogFile(path: path, isPrivate: isPrivate)
         files.withLock { $0[path] = file }
         return file
     }

@@ -60,20 +60,22 @@ final class UpstreamPeers {
 
     // MARK: HTTP/2
 
-    /// A connection that takes another stream, made if there is none.
-    ///
-    /// - Returns: `nil` where the worker has no room for one.
-    func carrier(
-        to address: PeerAddress, tls: TLSTarget?, worker: Worker, socketKeepalive: Bool
-    ) throws(SystemError) -> HTTP2UpstreamConnection? {
+    /// A connection that takes another stream.
+    func carrier(to address: PeerAddress, tls: TLSTarget?) -> HTTP2UpstreamConnection? {
         let requests = keepalive?.keepaliveRequests ?? .max
         let age = Int64(keepalive?.keepaliveTime ?? 3_600_000)
-        if let known = carriers.first(where: {
+        return carriers.first {
             $0.address == address && $0.tls == tls
                 && $0.takesStream(requests: requests, until: $0.openedAt + age)
-        }) {
-            return known
         }
+    }
+
+    /// Makes a connection for streams.
+    ///
+    /// - Returns: `nil` where the worker has no room for one.
+    func makeCarrier(
+        to address: PeerAddress, tls: TLSTarget?, worker: Worker, socketKeepalive: Bool
+    ) throws(SystemError) -> HTTP2UpstreamConnection? {
         guard worker.reserveConnection() else { return nil }
         do throws(SystemError) {
             let made = try HTTP2UpstreamConnection(

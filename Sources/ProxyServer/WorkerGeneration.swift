@@ -87,21 +87,38 @@ final class WorkerGeneration {
         var upstream: ObjectIdentifier
         var address: [UInt8]
         var name: String
-        /// A session stands for whom the server knows by its certificate.
-        var identity: ObjectIdentifier?
+        /// A session stands for whom the server knows by this certificate.
+        var fingerprint: [UInt8]?
     }
 
     /// More servers than this, and sessions with all of them begin anew.
     private static let maxResumptions = 1024
 
-    private let identities = IdentityCache()
+    private var certificateCaches: [CertificateCaching: CertificateCache] = [:]
 
-    /// Whom to speak TLS with at `address`; `nil` for settings that were not known to be used for that.
+    /// The certificate and key of `pair`, whose names have no variables any more; from the cache that `caching` stands for,
+    /// or read.
     ///
-    /// - Throws: what is wrong with the certificate that is to be shown.
-    func tlsTarget(
-        _ settings: Settings, name: String, address: [UInt8], rendering: (Template) -> [UInt8]
-    ) throws(ConfigDiagnostic) -> TLSTarget? {
+    /// - Throws: what is wrong with the files.
+    func identity(
+        _ pair: LateIdentity, passwords: [[UInt8]], caching: CertificateCaching?
+    ) throws(ConfigDiagnostic) -> TLSIdentity {
+        guard let caching else {
+            return try TLSFiles.disk.identity(pair.certificate, pair.key, passwords: passwords)
+        }
+        let cache: CertificateCache
+        if let known = certificateCaches[caching] {
+            cache = known
+        } else {
+            cache = CertificateCache(caching)
+            certificateCaches[caching] = cache
+        }
+        return try cache.identity(pair.certificate, pair.key, passwords: passwords, now: loop.now)
+    }
+
+    /// Whom to speak TLS with; `nil` for settings that were not known to be used for that. `identified` adds what a new
+    /// connection needs.
+    func tlsTarget(_ settings: Settings, name: String, rendering: (Template) -> [UInt8]) -> TLSTarget? {
         let upstream: TLSUpstream
         if let known = tlsUpstreams[ObjectIdentifier(settings)] {
             upstream = known
@@ -111,18 +128,26 @@ final class WorkerGeneration {
             tlsUpstreams[ObjectIdentifier(settings)] = found
             upstream = found
         }
-        var identity: TLSIdentity?
+        var target = TLSTarget(upstream: upstream, name: name)
         if let late = upstream.lateIdentity {
             let certificate = late.certificate.rendered(by: rendering)
-            if !certificate.isEmpty {
-                identity = try identities.identity(
-                    certificate, late.key.rendered(by: rendering), passwords: upstream.passwords,
-                    now: loop.now)
-            }
+            if !certificate.isEmpty { target.shows = (certificate, late.key.rendered(by: rendering)) }
         }
-        return TLSTarget(
-            upstream: upstream, name: name, identity: identity,
-            resumption: resumption(of: upstream, name: name, address, identity))
+        return target
+    }
+
+    /// `target` with the certificate that it is to be shown, and the last session with it at `address`.
+    ///
+    /// - Throws: what is wrong with the certificate.
+    func identified(_ target: TLSTarget, address: [UInt8]) throws(ConfigDiagnostic) -> TLSTarget {
+        var target = target
+        if let shows = target.shows {
+            target.identity = try identity(
+                shows, passwords: target.upstream.passwords,
+                caching: target.upstream.settings.certificateCache)
+        }
+        target.resumption = resumption(with: target, address)
+        return target
     }
 
     private struct FetchKey: Hashable {
@@ -146,22 +171,19 @@ final class WorkerGeneration {
             }
         }
         guard let upstream = fetchUpstreams[key] else { throw .handshakeFailed("TLS is not set up") }
-        return TLSTarget(
-            upstream: upstream, name: name, identity: nil,
-            resumption: resumption(of: upstream, name: name, address, nil))
+        var target = TLSTarget(upstream: upstream, name: name)
+        target.resumption = resumption(with: target, address)
+        return target
     }
 
-    private func resumption(
-        of upstream: TLSUpstream, name: String, _ address: [UInt8], _ identity: TLSIdentity?
-    ) -> TLSResumption? {
-        guard upstream.settings.reusesSessions else { return nil }
-        // A resumption keeps the identity that it is found by.
+    private func resumption(with target: TLSTarget, _ address: [UInt8]) -> TLSResumption? {
+        guard target.upstream.settings.reusesSessions else { return nil }
         let key = ResumptionKey(
-            upstream: ObjectIdentifier(upstream), address: address, name: name,
-            identity: identity.map { ObjectIdentifier($0) })
+            upstream: ObjectIdentifier(target.upstream), address: address, name: target.name,
+            fingerprint: target.identity?.fingerprint)
         if let known = resumptions[key] { return known }
         if resumptions.count >= Self.maxResumptions { resumptions = [:] }
-        let resumption = TLSResumption(with: identity)
+        let resumption = TLSResumption()
         resumptions[key] = resumption
         return resumption
     }

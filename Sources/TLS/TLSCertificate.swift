@@ -6,6 +6,10 @@ enum TLSCertificate {
         unsafe digest(of: certificate, with: EVP_sha1())
     }
 
+    static func fingerprint(_ certificate: OpaquePointer) -> [UInt8] {
+        unsafe digest(of: certificate, with: EVP_sha256())
+    }
+
     @unsafe private static func digest(of certificate: OpaquePointer, with kind: OpaquePointer?) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var length: UInt32 = 0

@@ -41,9 +41,12 @@ internal import COpenSSL
     /// Handshakes end with the alert `unrecognized_name`.
     package private(set) var rejectsHandshakes = false
     private(set) var clientVerification = ClientVerification.off
+    /// `nil` where clients' certificates are not checked by OCSP.
+    private(set) var ocspRule: OCSPRule?
     /// `nil` where no early data is taken.
     private(set) var earlyData: EarlyDataRegister?
     private var groups: String?
+    private var keyLog: (@Sendable ([UInt8]) -> Void)?
 
     package init(_ role: Role) throws(TLSError) {
         ERR_clear_error()
@@ -168,6 +171,20 @@ internal import COpenSSL
         }
     }
 
+    /// Has the secrets of sessions be written down.
+    ///
+    /// - Parameter log: is given a whole line of NSS's key log format at a time, with its end, by any thread.
+    package func logKeys(to log: @escaping @Sendable ([UInt8]) -> Void) {
+        keyLog = log
+        unsafe SSL_CTX_set_keylog_callback(handle) { ssl, line in
+            guard let ssl = unsafe ssl, let line = unsafe line, let handle = unsafe SSL_get_SSL_CTX(ssl),
+                let context = unsafe TLSContext.of(handle)
+            else { return }
+            // The line is a C string for the length of the call.
+            context.keyLog?(unsafe Array(String(cString: line).utf8) + [UInt8(ascii: "\n")])
+        }
+    }
+
     /// 4 KB to 16 KB; more than TLS allows for one record counts as that.
     package func setRecordSize(_ size: Int) { recordSize = min(max(size, 512), TLSScratch.recordSize) }
 
@@ -282,6 +299,9 @@ internal import COpenSSL
         unsafe SSL_CTX_set_verify(handle, SSL_VERIFY_PEER) { _, _ in 1 }
         unsafe SSL_CTX_set_verify_depth(handle, Int32(clamping: depth))
     }
+
+    /// Has clients' certificates be checked by OCSP, once their handshakes are over.
+    package func checkStatus(_ rule: OCSPRule) { ocspRule = rule }
 
     /// How long a chain of an upstream may be.
     package func setVerifyDepth(_ depth: Int) {

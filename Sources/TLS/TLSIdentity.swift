@@ -1,33 +1,18 @@
 internal import COpenSSL
 
-/// A certificate with the chain above it and its private key.
+/// A certificate with the chain above it.
 // What the handles refer to is never changed once it is made, and OpenSSL counts references atomically.
-@safe package final class TLSIdentity: @unchecked Sendable {
-    /// What is wrong with a certificate or a key, in nginx's order of words: `PEM_read_bio_X509() failed (…)`.
-    package enum Fault: Error {
-        case certificate(TLSError)
-        case key(TLSError)
-    }
-
+@safe package final class TLSChain: @unchecked Sendable {
     /// Owned. The chain is a stack of certificates without the first.
     let certificate: OpaquePointer
     let chain: OpaquePointer
-    let key: OpaquePointer
 
-    /// - Parameters:
-    ///   - certificates: PEM; the first is the identity's own, the others lead up to its issuer.
-    ///   - keyText: PEM.
-    ///   - passwords: tried in turn on an encrypted key.
-    /// - Throws: what is wrong with either.
-    package init(certificates: [UInt8], key keyText: [UInt8], passwords: [[UInt8]] = []) throws(Fault) {
-        let list: [OpaquePointer]
-        do throws(TLSError) {
-            unsafe list = try PEM.certificates(certificates)
-        } catch {
-            throw .certificate(error)
-        }
+    /// - Parameter text: PEM; the first is the certificate, the others lead up to its issuer.
+    /// - Throws: what is wrong with it.
+    package init(_ text: [UInt8]) throws(TLSError) {
+        let list = unsafe try PEM.certificates(text)
         guard let first = unsafe list.first, let stack = unsafe OPENSSL_sk_new_null() else {
-            throw .certificate(TLSError("PEM_read_bio_X509", reason: "no certificate found"))
+            throw TLSError("PEM_read_bio_X509", reason: "no certificate found")
         }
         unsafe certificate = first
         unsafe chain = stack
@@ -35,38 +20,78 @@ internal import COpenSSL
         for index in unsafe list.indices.dropFirst() {
             _ = unsafe OPENSSL_sk_push(stack, UnsafeRawPointer(list[index]))
         }
-        do throws(TLSError) {
-            unsafe key = try PEM.privateKey(keyText, passwords: passwords)
-        } catch {
-            unsafe X509_free(first)
-            for index in unsafe list.indices.dropFirst() { unsafe X509_free(list[index]) }
-            unsafe OPENSSL_sk_free(stack)
-            throw .key(error)
-        }
     }
 
     deinit {
         unsafe X509_free(certificate)
         unsafe OPENSSL_sk_pop_free(chain) { unsafe X509_free(OpaquePointer($0)) }
-        unsafe EVP_PKEY_free(key)
     }
+}
+
+/// The private key of a certificate.
+// As with a chain.
+@safe package final class TLSPrivateKey: @unchecked Sendable {
+    /// Owned.
+    let handle: OpaquePointer
+
+    /// - Parameters:
+    ///   - text: PEM.
+    ///   - passwords: tried in turn on an encrypted key.
+    /// - Throws: what is wrong with it.
+    package init(_ text: [UInt8], passwords: [[UInt8]] = []) throws(TLSError) {
+        unsafe handle = try PEM.privateKey(text, passwords: passwords)
+    }
+
+    deinit { unsafe EVP_PKEY_free(handle) }
+}
+
+/// A certificate with the chain above it and its private key.
+package final class TLSIdentity: Sendable {
+    /// What is wrong with a certificate or a key, in nginx's order of words: `PEM_read_bio_X509() failed (…)`.
+    package enum Fault: Error {
+        case certificate(TLSError)
+        case key(TLSError)
+    }
+
+    private let certificates: TLSChain
+    private let privateKey: TLSPrivateKey
+
+    /// Whether one belongs to the other is found when the identity is used.
+    package init(_ certificates: TLSChain, _ key: TLSPrivateKey) {
+        self.certificates = certificates
+        privateKey = key
+    }
+
+    /// - Parameters:
+    ///   - certificates: PEM; the first is the identity's own, the others lead up to its issuer.
+    ///   - key: PEM.
+    ///   - passwords: tried in turn on an encrypted key.
+    /// - Throws: what is wrong with either.
+    package convenience init(
+        certificates: [UInt8], key: [UInt8], passwords: [[UInt8]] = []
+    ) throws(Fault) {
+        let chain: TLSChain
+        do throws(TLSError) {
+            chain = try TLSChain(certificates)
+        } catch {
+            throw .certificate(error)
+        }
+        do throws(TLSError) {
+            self.init(chain, try TLSPrivateKey(key, passwords: passwords))
+        } catch {
+            throw .key(error)
+        }
+    }
+
+    var certificate: OpaquePointer { unsafe certificates.certificate }
+    var chain: OpaquePointer { unsafe certificates.chain }
+    var key: OpaquePointer { unsafe privateKey.handle }
 
     /// SHA-1 of the certificate, by which session contexts are told apart.
     package var digest: [UInt8] { unsafe TLSCertificate.digest(certificate) }
 
-    /// Whether another has the same certificate, chain and key, whatever these were read from.
-    package func isSame(as other: TLSIdentity) -> Bool {
-        let count = unsafe OPENSSL_sk_num(chain)
-        // All of them are alive as long as the two identities, and are compared alone.
-        guard unsafe X509_cmp(certificate, other.certificate) == 0, unsafe EVP_PKEY_eq(key, other.key) == 1,
-            unsafe OPENSSL_sk_num(other.chain) == count
-        else { return false }
-        return (0..<max(0, count)).allSatisfy { index in
-            unsafe X509_cmp(
-                OpaquePointer(OPENSSL_sk_value(chain, index)),
-                OpaquePointer(OPENSSL_sk_value(other.chain, index))) == 0
-        }
-    }
+    /// SHA-256 of the certificate, which is equal for those whom others take for the same.
+    package var fingerprint: [UInt8] { unsafe TLSCertificate.fingerprint(certificate) }
 }
 
 /// Reading PEM.

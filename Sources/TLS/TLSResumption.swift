@@ -7,10 +7,7 @@ internal import COpenSSL
     /// Owned.
     private var session: OpaquePointer?
 
-    /// What the server was shown, if that is not the context's own.
-    private let identity: TLSIdentity?
-
-    package init(with identity: TLSIdentity? = nil) { self.identity = identity }
+    package init() {}
 
     deinit { forget() }
 

@@ -5,78 +5,27 @@ internal import Synchronization
 /// Sessions of TLS 1.2 (and of 1.3 without tickets) that clients may come back to, shared by all workers and kept
 /// across reloads: nginx's `shared:name:size`.
 package final class TLSSessionCache: Sendable {
-    private struct Entry {
-        var session: [UInt8]
-        var expiresAt: Int
-    }
-
-    private struct State {
-        var entries: [[UInt8]: Entry] = [:]
-        /// Identifiers as they came in; some may have left the table since.
-        var order: [[UInt8]] = []
-        var firstInOrder = 0
-        var bytes = 0
-        var limit: Int
-    }
-
-    /// What an entry costs besides its session and two copies of its identifier.
-    private static let overhead = 160
-
-    private let state: Mutex<State>
+    private let sessions: Mutex<BoundedCache<[UInt8]>>
 
     /// - Parameter size: bytes.
-    package init(size: Int) { state = Mutex(State(limit: size)) }
+    package init(size: Int) { sessions = Mutex(BoundedCache(limit: size)) }
 
     package func resize(to size: Int) {
-        state.withLock { state in
-            state.limit = size
-            Self.makeRoom(&state, for: 0)
+        sessions.withLock { sessions in
+            sessions.limit = size
+            sessions.makeRoom(for: 0)
         }
     }
 
-    package var count: Int { state.withLock { $0.entries.count } }
+    package var count: Int { sessions.withLock { $0.count } }
 
     func put(_ session: [UInt8], id: [UInt8], until expiry: Int) {
-        let cost = session.count + 2 * id.count + Self.overhead
-        state.withLock { state in
-            Self.remove(id, from: &state)
-            guard cost <= state.limit else { return }
-            Self.makeRoom(&state, for: cost)
-            state.entries[id] = Entry(session: session, expiresAt: expiry)
-            state.order.append(id)
-            state.bytes += cost
-        }
+        sessions.withLock { $0.put(session, ofSize: session.count, at: id, until: expiry) }
     }
 
-    func session(id: [UInt8], now: Int) -> [UInt8]? {
-        state.withLock { state in
-            guard let entry = state.entries[id] else { return nil }
-            guard entry.expiresAt > now else {
-                Self.remove(id, from: &state)
-                return nil
-            }
-            return entry.session
-        }
-    }
+    func session(id: [UInt8], now: Int) -> [UInt8]? { sessions.withLock { $0.value(at: id, now: now) } }
 
-    func remove(id: [UInt8]) { state.withLock { Self.remove(id, from: &$0) } }
-
-    private static func remove(_ id: [UInt8], from state: inout State) {
-        guard let entry = state.entries.removeValue(forKey: id) else { return }
-        state.bytes -= entry.session.count + 2 * id.count + overhead
-    }
-
-    private static func makeRoom(_ state: inout State, for cost: Int) {
-        while state.bytes + cost > state.limit, state.firstInOrder < state.order.count {
-            remove(state.order[state.firstInOrder], from: &state)
-            state.firstInOrder += 1
-        }
-        // Identifiers of sessions that were removed by their clients stay behind until their turn comes.
-        if state.firstInOrder > 64, state.firstInOrder * 2 > state.order.count {
-            state.order.removeFirst(state.firstInOrder)
-            state.firstInOrder = 0
-        }
-    }
+    func remove(id: [UInt8]) { sessions.withLock { $0.remove(id) } }
 }
 
 /// What OpenSSL asks of a cache outside it.

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -92,6 +93,84 @@ def test_certificates_by_variables(proxy, authority):
     assert re.search(r"\[error\].*cannot load certificate \"[^\"]*three.example.crt\": No such file", made.log())
 
 
+def by_name(proxy, text="", outer=""):
+    return proxy(
+        outer + "server { listen 127.0.0.1:<port> ssl; ssl_certificate <dir>/$ssl_server_name.crt;"
+        "ssl_certificate_key <dir>/$ssl_server_name.key; " + text + " location / { return 200 ok; } }")
+
+
+def install(made, name, certificate):
+    (made.directory / f"{name}.crt").write_text(certificate.text)
+    (made.directory / f"{name}.key").write_text(certificate.key.read_text())
+
+
+def served(made, authority, name):
+    """The serial of the certificate that a handshake for `name` shows; `None` where it fails."""
+    try:
+        with open_tls(made.port, context(authority), name) as sock:
+            return int(sock.getpeercert()["serialNumber"], 16)
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+def serial(certificate):
+    return int(certificate.show("-serial").split("=")[1], 16)
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("text,outer", [("", ""), ("ssl_certificate_cache off;", "ssl_certificate_cache max=10;")])
+def test_without_a_cache_a_new_certificate_is_seen_at_once(proxy, authority, text, outer):
+    first, second = authority.issue("one.example"), authority.issue("one.example")
+    made = by_name(proxy, text, outer)
+    for certificate in (first, second):
+        install(made, "one.example", certificate)
+        assert served(made, authority, "one.example") == serial(certificate)
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("outer", ["", "ssl_certificate_cache max=10 valid=1s;"])
+def test_a_new_certificate_is_seen_when_the_old_ones_time_is_over(proxy, authority, outer):
+    first, second = authority.issue("one.example"), authority.issue("one.example")
+    made = by_name(proxy, "" if outer else "ssl_certificate_cache max=10 valid=1s;", outer)
+    install(made, "one.example", first)
+    assert served(made, authority, "one.example") == serial(first)
+    began = time.monotonic()
+    install(made, "one.example", second)
+    seen = served(made, authority, "one.example")
+    assert seen == serial(first) or time.monotonic() - began > 0.9
+    wait_for(lambda: served(made, authority, "one.example") == serial(second), 5, "the new certificate")
+    assert time.monotonic() - began > 0.9
+    # A file that is gone is no certificate any more.
+    (made.directory / "one.example.crt").unlink()
+    wait_for(lambda: served(made, authority, "one.example") is None, 5, "no certificate")
+
+
+@pytest.mark.switchyard_only
+def test_the_least_recently_used_certificate_leaves_the_cache(proxy, authority):
+    made = by_name(proxy, "ssl_certificate_cache max=4 inactive=1h valid=1h;")
+    names = ("one.example", "two.example", "three.example")
+    for name in names:
+        install(made, name, authority.issue(name))
+    assert served(made, authority, names[0]) and served(made, authority, names[1]) and served(made, authority, names[0])
+    assert served(made, authority, names[2])
+    for name in names:
+        (made.directory / f"{name}.crt").unlink()
+    # In the order of their places; each that fails leaves the others alone.
+    assert served(made, authority, names[1]) is None
+    assert served(made, authority, names[0]) and served(made, authority, names[2])
+
+
+@pytest.mark.switchyard_only
+def test_certificates_that_scripts_give_are_kept(proxy, authority):
+    certificate = authority.issue("one.example")
+    made = by_name(proxy, "ssl_certificate_cache max=4;"
+                   "certificate_by_lua_block { return { certificate = '<dir>/given.crt', key = '<dir>/given.key' } }")
+    install(made, "given", certificate)
+    assert served(made, authority, "one.example") == serial(certificate)
+    (made.directory / "given.crt").unlink()
+    assert served(made, authority, "one.example") == serial(certificate)
+
+
 def test_certificates_as_data(proxy, authority):
     certificate = authority.issue("data.example")
     quoted = [text.replace("$", "") for text in (certificate.text, certificate.key.read_text())]
@@ -113,6 +192,64 @@ def test_a_key_with_a_password(proxy, authority):
     (made.directory / "passwords").write_text("wrong\nopen sesame\n")
     made.start()
     assert get(made.port, context(authority)).status == 200
+
+
+# Logs of keys
+
+
+def keys(path):
+    """The lines of a log of keys, without comments."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sorted(line for line in lines if line and not line.startswith("#"))
+
+
+LABELS = {
+    V12: ["CLIENT_RANDOM"],
+    V13: ["CLIENT_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0", "EXPORTER_SECRET",
+          "SERVER_HANDSHAKE_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET_0"]}
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_log_of_keys(proxy, authority, rsa, tmp_path, version):
+    made = proxy(
+        named(rsa, "localhost", "ssl_key_log keys.log;") + named(rsa, "backend.example"))
+    mine = context(authority, least=version, most=version)
+    mine.keylog_filename = str(tmp_path / "mine.log")
+    log = made.directory / "keys.log"
+    assert log.stat().st_mode & 0o777 == 0o600
+    for count in (1, 2):
+        assert get(made.port, mine).status == 200
+        # As the client says, line by line.
+        assert keys(log) == keys(tmp_path / "mine.log")
+        assert [line.split()[0] for line in keys(log)] == [label for label in LABELS[version] for _ in range(count)]
+    # What another server's connections have is not written, nor what another name's have.
+    mine.keylog_filename = None
+    mine.check_hostname = False
+    before = keys(log)
+    assert get(made.port, mine, "backend.example").status == 200
+    assert keys(log) == before
+    # After a move and a signal, lines go to a new file.
+    log.rename(made.directory / "old.log")
+    os.kill(made.process.pid, signal.SIGUSR1)
+    wait_for(log.exists, 5, "a new file")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert get(made.port, mine).status == 200
+    assert len(keys(log)) == len(LABELS[version])
+
+
+@pytest.mark.switchyard_only
+def test_a_log_of_keys_goes_on_after_a_reload(proxy, authority, rsa):
+    made = proxy(named(rsa, "localhost", "ssl_key_log keys.log;"))
+    log = made.directory / "keys.log"
+    assert get(made.port, context(authority, most=V12)).status == 200
+    made.reload()
+    wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
+    log.rename(made.directory / "old.log")
+    os.kill(made.process.pid, signal.SIGUSR1)
+    wait_for(log.exists, 5, "a new file")
+    assert get(made.port, context(authority, most=V12)).status == 200
+    assert len(keys(log)) == 1
 
 
 # Certificates of clients
@@ -202,6 +339,32 @@ def test_a_certificate_that_was_revoked(proxy, authority, rsa):
     assert get(made.port, context(authority, good)).text.startswith("SUCCESS|CN=good")
     assert get(made.port, context(authority, bad)).status == 400
     assert "(23:certificate revoked)" in made.log()
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("change,status", [("same", 200), ("certificate", 200), ("authority", 421), ("depth", 421)])
+def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, rsa, client_certificate, tmp_path, change,
+                                                   status):
+    """nginx ends it instead. What its client was verified by must be what the new configuration says."""
+    trusted, own = tmp_path / "trusted.pem", tmp_path / "own.pem"
+    trusted.write_text(authority.text)
+    own.write_text(rsa.text + rsa.key.read_text())
+    made = proxy(
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name localhost; ssl_certificate {own}; ssl_certificate_key {own};"
+        f"ssl_verify_client on; ssl_client_certificate {trusted}; location / {{ return 200 $ssl_client_verify; }} }}")
+    with open_tls(made.port, context(authority, client_certificate)) as sock:
+        assert ask(sock).text == "SUCCESS"
+        if change == "certificate":
+            other = authority.issue("localhost")
+            own.write_text(other.text + other.key.read_text())
+        elif change == "authority":
+            trusted.write_text(authority.text + stranger.text)
+        elif change == "depth":
+            made.write(made.config_path.read_text().replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;"))
+        made.reload()
+        wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
+        assert ask(sock).status == status
+    assert get(made.port, context(authority, client_certificate)).text == "SUCCESS"
 
 
 def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
@@ -529,6 +692,8 @@ def problem(proxy, text, **files):
      r'"ssl_ecdh_curve": SSL_CTX_set1_curves_list\(\) failed'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_conf_command Nonsense on;",
      r'"ssl_conf_command": SSL_CONF_cmd\("Nonsense", "on"\)\(\) failed'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_key_log /nowhere/keys.log;",
+     r'\[emerg\].* open\(\) "/nowhere/keys.log" failed \(2: No such file or directory\)'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_verify_client on;",
      r"no ssl_client_certificate for ssl_verify_client"),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_client_certificate <dir>/junk;",

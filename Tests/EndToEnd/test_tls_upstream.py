@@ -471,6 +471,56 @@ def test_connections_are_kept_by_certificate(proxy, authority, rsa):
         assert made.fetch(asking(alice)).status == 200  # kept in memory
 
 
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("text,kept", [
+    ("", False), ("proxy_ssl_certificate_cache off;", False), ("proxy_ssl_certificate_cache max=2 valid=1h;", True)])
+def test_a_cache_of_certificates(proxy, authority, rsa, text, kept):
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa, clients=authority) as backend:
+        outer = "proxy_ssl_certificate_cache max=100;\n" if text else ""
+        made = proxy(outer + location(BY_NAME + text), values={"backend": backend})
+        pem = alice.text
+        assert made.fetch(asking(alice)).status == 200
+        alice.path.write_text("gone")
+        assert made.fetch(asking(alice)).status == (200 if kept else 500)
+        # Another one takes its place.
+        assert made.fetch(asking(bob)).status == 200
+        assert made.fetch(asking(alice)).status == 500
+        alice.path.write_text(pem)
+        assert made.fetch(asking(alice)).status == 200
+        assert common_name(backend.facts[-1]) == "alice"
+
+
+@pytest.mark.switchyard_only
+def test_a_session_is_resumed_for_the_same_certificate_read_again(proxy, authority, rsa):
+    alice, bob = (authority.issue(subject=f"/O=Clients/CN={name}", kind="ec") for name in ("alice", "bob"))
+    with TLSBackend(rsa, clients=authority) as backend:
+        made = proxy(location(BY_NAME + "proxy_ssl_protocols TLSv1.2;"), values={"backend": backend})
+        for who in (alice, alice, bob, alice):
+            assert made.fetch(asking(who)).status == 200
+        assert [facts["reused"] for facts in backend.facts] == [False, True, False, True]
+        # Another certificate in the same file is another client.
+        alice.path.write_text(bob.text)
+        alice.key.write_text(bob.key.read_text())
+        assert made.fetch(asking(alice)).status == 200
+        assert common_name(backend.facts[-1]) == "bob"
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_log_of_keys(proxy, rsa, tmp_path, version):
+    with TLSBackend(rsa, version=version) as backend:
+        backend.context.keylog_filename = str(tmp_path / "theirs.log")
+        made = proxy(location("proxy_ssl_key_log keys.log;"), values={"backend": backend})
+        assert made.fetch("/").status == 200
+
+        def keys(path):
+            return sorted(line for line in path.read_text().splitlines() if line and not line.startswith("#"))
+
+        assert keys(made.directory / "keys.log") == keys(tmp_path / "theirs.log")
+        assert len(keys(tmp_path / "theirs.log")) == (1 if version == V12 else 5)
+
+
 def test_an_empty_certificate_is_none(proxy, authority, rsa):
     with TLSBackend(rsa) as backend:
         made = proxy(location(BY_NAME), values={"backend": backend})

@@ -39,8 +39,8 @@ int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length)
 /// The GNU strerror_r: the text of an errno value, in `buffer` or static.
 const char *sy_error_text(int code, char *buffer, size_t size);
 
-/// Opens a file for appending, creating it with mode 0644; close-on-exec. -1 and errno on failure.
-int sy_open_append(const char *path);
+/// Opens a file for appending, creating it with `mode`; close-on-exec. -1 and errno on failure.
+int sy_open_append(const char *path, unsigned mode);
 
 /// Opens a file for writing, emptied, creating it with mode 0644; close-on-exec. -1 and errno on failure.
 int sy_open_truncate(const char *path);

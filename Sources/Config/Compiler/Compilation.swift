@@ -51,8 +51,8 @@ final class Compilation {
     var servers: [CompiledServer] = []
     var lua = LuaSettings()
     var scripts = ScriptDrafts()
-    /// Sizes of shared caches of TLS sessions, by name.
-    var sessionCaches: [String: Int] = [:]
+    /// Sizes of what TLS shares between workers, by name.
+    var sharedZones: [String: Int] = [:]
 
     init(environment: CompilationEnvironment, files: ConfigurationFiles, configurationDirectory: String) {
         self.environment = environment

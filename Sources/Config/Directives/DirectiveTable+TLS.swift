@@ -4,7 +4,7 @@ extension DirectiveTable {
         Directive(
             "ssl_certificate", "file | data:…", in: .httpAndServer, takes: .one,
             "A certificate with its chain, in PEM. One for each kind of key; with variables, it is looked for in each "
-                + "handshake.",
+                + "handshake, and kept as ssl_certificate_cache says.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             if call.isFirst { scope.tls.certificates = [] }
@@ -19,6 +19,15 @@ extension DirectiveTable {
                 throw call.failure("found a key of an engine, which Switchyard does not support")
             }
             scope.tls.keys.append(try source(call, scope))
+        },
+        Directive(
+            "ssl_certificate_cache", "off | max=count [inactive=time] [valid=time]", in: .httpAndServer,
+            takes: .between(1, 3), default: "off",
+            "Whether each worker keeps certificates and keys whose names have variables, and those that scripts give: max of "
+                + "them together, the least recently used ones leaving first. After valid (60s) a file is looked at, "
+                + "and read if it has changed; what nobody asked for in inactive (10s) may leave."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.certificateCache = try certificateCaching(call)
         },
         Directive(
             "ssl_password_file", "file", in: .httpAndServer, takes: .one,
@@ -108,6 +117,13 @@ extension DirectiveTable {
             scope.tls.rejectsHandshakes = try call.flag(call.arguments[0])
         },
         Directive(
+            "ssl_key_log", "file", in: .httpAndServer, takes: .one,
+            "A file that the secrets of clients' connections are written to, in the format of SSLKEYLOGFILE: whoever reads it "
+                + "reads these connections."
+        ) { scope, call in
+            scope.tls.keyLog = logPath(call, scope)
+        },
+        Directive(
             "ssl_early_data", "on | off", in: .httpAndServer, takes: .one, default: "off",
             "Whether requests are taken that clients send with the first message of a handshake of TLS 1.3. $ssl_early_data tells "
                 + "them: each is taken once by this process, but one that somebody kept may be sent again to another."
@@ -173,6 +189,36 @@ extension DirectiveTable {
             scope.tls.revocationLists = file(call, scope)
         },
         Directive(
+            "ssl_ocsp", "on | leaf | off", in: .httpAndServer, takes: .one, default: "off",
+            "Whether responders are asked by OCSP for the status of clients' certificates: of the whole chain but its root, or "
+                + "of the client's own certificate alone. The first request waits for the answer, for as long as "
+                + "client_header_timeout says, and is answered by 495 for error_page, which clients see as 400, "
+                + "unless that is good. It needs ssl_verify_client on or optional."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.ocsp = try call.choice(
+                call.arguments[0], ["off": ServerTLSSettings.StatusCheck.off, "on": .on, "leaf": .leaf])
+            scope.tls.ocspAt = scope.tls.ocsp == .off ? nil : call.position
+        },
+        Directive(
+            "ssl_ocsp_responder", "url", in: .httpAndServer, takes: .one,
+            "Whom to ask for the status of clients' certificates, by http://, in place of whom these name."
+        ) { scope, call in
+            scope.tls.ocspResponder = word(call)
+        },
+        Directive(
+            "ssl_ocsp_cache", "off | shared:name:size", in: .httpAndServer, takes: .one, default: "off",
+            "Where answers to ssl_ocsp are kept for as long as they hold. A cache is kept across reloads."
+        ) { scope, call throws(ConfigDiagnostic) in
+            let word = call.arguments[0]
+            if word.text == "off" {
+                scope.tls.ocspCache = nil
+            } else if let zone = word.value(after: "shared:") {
+                scope.tls.ocspCache = try sharedZone(zone, of: word, "OCSP cache", scope, call)
+            } else {
+                throw call.failure(found: word, expected: "\"off\" or \"shared:name:size\"")
+            }
+        },
+        Directive(
             "ssl_stapling", "on | off", in: .httpAndServer, takes: .one, default: "off",
             "Whether handshakes carry an OCSP response for the server's certificate. It is fetched from the responder when "
                 + "the first client asks for it, and again halfway to its end, by the server's resolver; the "
@@ -235,7 +281,7 @@ extension DirectiveTable {
         Directive(
             "proxy_ssl_certificate", "file | data:…", in: .levels, takes: .one,
             "The certificate that upstreams are shown, in PEM. With variables, it is looked for when a connection is made, "
-                + "and kept for a minute; an empty value is none."
+                + "and kept as proxy_ssl_certificate_cache says; an empty value is none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyTLS.certificate = try source(call, scope)
         },
@@ -247,6 +293,13 @@ extension DirectiveTable {
                 throw call.failure("found a key of an engine, which Switchyard does not support")
             }
             scope.settings.proxyTLS.key = try source(call, scope)
+        },
+        Directive(
+            "proxy_ssl_certificate_cache", "off | max=count [inactive=time] [valid=time]", in: .levels,
+            takes: .between(1, 3), default: "off",
+            "As ssl_certificate_cache, of proxy_ssl_certificate and its key."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.certificateCache = try certificateCaching(call)
         },
         Directive(
             "proxy_ssl_password_file", "file", in: .levels, takes: .one,
@@ -274,6 +327,12 @@ extension DirectiveTable {
             if call.isFirst { scope.settings.proxyTLS.commands = [] }
             scope.settings.proxyTLS.commands.append(command(call))
         },
+        Directive(
+            "proxy_ssl_key_log", "file", in: .levels, takes: .one,
+            "As ssl_key_log, of connections to upstreams."
+        ) { scope, call in
+            scope.settings.proxyTLS.keyLog = logPath(call, scope)
+        },
         .flag(
             "proxy_ssl_session_reuse", \.proxyTLS.reusesSessions, default: "on",
             "Whether sessions with upstreams are resumed."),
@@ -284,6 +343,11 @@ extension DirectiveTable {
     private static func word(_ call: Call) -> TLSWord {
         let word = call.arguments[0]
         return TLSWord(word.text, directive: call.name, position: word.position)
+    }
+
+    private static func logPath(_ call: Call, _ scope: Scope) -> TLSWord {
+        let word = call.arguments[0]
+        return TLSWord(scope.compilation.path(word), directive: call.name, position: word.position)
     }
 
     private static func command(_ call: Call) -> TLSCommand {
@@ -314,6 +378,27 @@ extension DirectiveTable {
         return file(call, scope)
     }
 
+    private static func certificateCaching(_ call: Call) throws(ConfigDiagnostic) -> CertificateCaching? {
+        if call.arguments.count == 1, call.arguments[0].text == "off" { return nil }
+        var caching = CertificateCaching(
+            maxElements: 0, inactive: 10_000, valid: 60_000, declaredAt: call.position)
+        for word in call.arguments {
+            if let count = word.value(after: "max=") {
+                caching.maxElements = try call.number(count, in: 1...Int(Int32.max))
+            } else if let time = word.value(after: "inactive=") {
+                caching.inactive = try call.seconds(time) * 1000
+            } else if let time = word.value(after: "valid=") {
+                caching.valid = try call.seconds(time) * 1000
+            } else {
+                throw call.failure(
+                    found: word,
+                    expected: "\"max=count\", \"inactive=time\" or \"valid=time\"; or \"off\" alone")
+            }
+        }
+        guard caching.maxElements > 0 else { throw call.failure("must have the \"max\" parameter") }
+        return caching
+    }
+
     private static func protocols(_ call: Call) throws(ConfigDiagnostic) -> TLSProtocols {
         var protocols: TLSProtocols = []
         for word in call.arguments {
@@ -339,17 +424,7 @@ extension DirectiveTable {
                 let number = try call.number(count, in: 1...Int(Int32.max))
                 if cache == nil { cache = .builtin(number) }
             } else if let zone = word.value(after: "shared:") {
-                let parts = zone.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-                guard parts.count == 2, !parts[0].isEmpty else {
-                    throw call.failure(found: word, expected: "\"shared:name:size\"")
-                }
-                let name = String(decoding: parts[0], as: UTF8.self)
-                let size = try call.size(zone.replacing(Array(parts[1])))
-                guard size >= 32 * 1024 else {
-                    throw call.failure("session cache \"\(name)\" is too small", at: word)
-                }
-                try scope.compilation.noteSessionCache(name, size: size, call, word)
-                cache = .shared(name: name, size: size)
+                cache = .shared(try sharedZone(zone, of: word, "session cache", scope, call))
             } else {
                 throw call.failure(
                     found: word, expected: "\"off\", \"none\", \"builtin[:sessions]\" or \"shared:name:size\""
@@ -358,18 +433,33 @@ extension DirectiveTable {
         }
         if let cache { scope.tls.sessionCache = cache }
     }
+
+    /// What `zone`, which follows `shared:` in `word`, says of something that is `what`.
+    private static func sharedZone(
+        _ zone: Word, of word: Word, _ what: String, _ scope: Scope, _ call: Call
+    ) throws(ConfigDiagnostic) -> ServerTLSSettings.Zone {
+        let parts = zone.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty else {
+            throw call.failure(found: word, expected: "\"shared:name:size\"")
+        }
+        let name = String(decoding: parts[0], as: UTF8.self)
+        let size = try call.size(zone.replacing(Array(parts[1])))
+        guard size >= 32 * 1024 else { throw call.failure("\(what) \"\(name)\" is too small", at: word) }
+        try scope.compilation.noteSharedZone(name, size: size, call, word)
+        return ServerTLSSettings.Zone(name: name, size: size)
+    }
 }
 
 extension Compilation {
-    /// A cache has one size, wherever it is named.
-    fileprivate func noteSessionCache(
+    /// A name has one size, wherever it stands.
+    fileprivate func noteSharedZone(
         _ name: String, size: Int, _ call: Call, _ word: Word
     ) throws(ConfigDiagnostic) {
-        if let known = sessionCaches[name], known != size {
+        if let known = sharedZones[name], known != size {
             throw call.failure(
                 "the size \(size) of shared memory zone \"\(name)\" conflicts with already declared size \(known)",
                 at: word)
         }
-        sessionCaches[name] = size
+        sharedZones[name] = size
     }
 }

@@ -60,8 +60,7 @@ enum ForeignDirectives {
         + "js_header_filter js_var js_preload_object js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone"
 
     private static let tls =
-        "ssl_certificate_cache ssl_certificate_compression ssl_ocsp ssl_ocsp_responder ssl_ocsp_cache "
-        + "ssl_object_cache_inheritable ssl_key_log proxy_ssl_certificate_cache proxy_ssl_key_log proxy_ssl"
+        "ssl_certificate_compression ssl_object_cache_inheritable proxy_ssl"
 
     private static let http2 =
         "spdy_recv_buffer_size spdy_pool_size spdy_max_concurrent_streams "

@@ -1,18 +1,47 @@
+/// How long certificates and keys are kept whose names have variables. Each that was declared stands for one cache, which
+/// levels that inherit it share.
+package struct CertificateCaching: Sendable, Hashable {
+    /// Of certificates and keys together.
+    package var maxElements: Int
+    /// Milliseconds after which one that nobody asked for may leave.
+    package var inactive: Int
+    /// Milliseconds after which a file is looked at again.
+    package var valid: Int
+    package var declaredAt: SourcePosition
+
+    package init(maxElements: Int, inactive: Int, valid: Int, declaredAt: SourcePosition) {
+        self.maxElements = maxElements
+        self.inactive = inactive
+        self.valid = valid
+        self.declaredAt = declaredAt
+    }
+}
+
 /// What the `ssl_…` directives of a server say.
 package struct ServerTLSSettings: Sendable {
     package enum SessionCache: Sendable, Equatable {
         case off, none
         /// In sessions; `nil` for OpenSSL's default.
         case builtin(Int?)
-        /// Shared by all workers: a name, and a size in bytes.
-        case shared(name: String, size: Int)
+        case shared(Zone)
     }
+
+    /// Something that all workers share: a name, and a size in bytes.
+    package struct Zone: Sendable, Equatable {
+        package var name: String
+        package var size: Int
+    }
+
+    /// Which certificates of clients' chains are checked by OCSP.
+    package enum StatusCheck: Sendable { case off, on, leaf }
 
     package enum ClientVerification: Sendable { case off, on, optional, optionalWithoutAuthority }
 
     /// Pairs, in the order written.
     package var certificates: [TLSSource] = []
     package var keys: [TLSSource] = []
+    /// `nil` has those with variables be read in each handshake.
+    package var certificateCache: CertificateCaching?
     package var passwordFile: TLSSource?
     package var protocols: TLSProtocols = [.tls1_2, .tls1_3]
     package var ciphers: TLSWord?
@@ -33,10 +62,18 @@ package struct ServerTLSSettings: Sendable {
     package var clientCertificate: TLSSource?
     package var trustedCertificate: TLSSource?
     package var revocationLists: TLSSource?
+    package var ocsp = StatusCheck.off
+    /// Where that stands.
+    package var ocspAt: SourcePosition?
+    /// In place of those that certificates name.
+    package var ocspResponder: TLSWord?
+    package var ocspCache: Zone?
     package var rejectsHandshakes = false
     package var takesEarlyData = false
     /// By `ssl_alpn`, the one that is liked best first; empty for what `http2` says.
     package var applicationProtocols: [TLSWord] = []
+    /// A whole path.
+    package var keyLog: TLSWord?
     package var stapling = false
     package var staplingFile: TLSSource?
     package var staplingResponder: TLSWord?
@@ -63,11 +100,15 @@ package struct ProxyTLSSettings: Sendable, Hashable {
     package var revocationLists: TLSSource?
     package var certificate: TLSSource?
     package var key: TLSSource?
+    /// `nil` has those with variables be read for each connection.
+    package var certificateCache: CertificateCaching?
     package var passwordFile: TLSSource?
     package var protocols: TLSProtocols = [.tls1, .tls1_1, .tls1_2, .tls1_3]
     package var ciphers: TLSWord?
     package var commands: [TLSCommand] = []
     package var reusesSessions = true
+    /// A whole path.
+    package var keyLog: TLSWord?
 
     package init() {}
 }

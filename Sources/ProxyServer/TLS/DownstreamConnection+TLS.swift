@@ -8,6 +8,8 @@ internal import TLS
 extension DownstreamConnection: Handshaking {
     /// The first bytes of a connection to a listener with `ssl` have come, or more of its handshake.
     func continueHandshake(_ tls: DownstreamTLS) {
+        // What comes meanwhile is read when the answer is there.
+        guard tls.statusRequest == nil else { return }
         if !hasSpoken {
             switch peekByte() {
             case .byte(let first):
@@ -36,15 +38,70 @@ extension DownstreamConnection: Handshaking {
             worker.refresh(staple, for: tls.certificateServer.server)
         }
         switch step {
-        case .done:
-            worker.statistics.clientHandshakes.established(
-                isResumed: tls.session.isResumed, milliseconds: loop.now - (tls.beganAt ?? loop.now))
-            handshakeEnded(tls)
+        case .done: checkStatus(tls)
         case .wantsRead: mayRead = false
         case .wantsIdentity: provideIdentity(tls)
         case .failed(let error): handshakeFailed("\(error)", isOurs: false)
         }
     }
+
+    // MARK: OCSP
+
+    /// The handshake itself is over; by `ssl_ocsp`, the first request waits until responders have said what the client's
+    /// certificate is worth.
+    private func checkStatus(_ tls: DownstreamTLS) {
+        do throws(TLSError) {
+            guard let validation = try tls.session.ocspValidation() else { return established(tls) }
+            take(validation.next(now: worker.unixSeconds), of: validation, tls)
+        } catch {
+            handshakeFailed("\(error)", isOurs: true)
+        }
+    }
+
+    private func take(_ step: OCSPValidation.Step, of validation: OCSPValidation, _ tls: DownstreamTLS) {
+        switch step {
+        case .ended(let status):
+            tls.status = .known(status)
+            established(tls)
+        case .failed(let error): statusFailed(error.summary, responder: nil, tls)
+        case .ask(let query):
+            do throws(FetchFailure) {
+                // As in nginx, no more than the rest of the time for the whole handshake.
+                tls.statusRequest = try worker.ask(
+                    query, for: tls.certificateServer.server, in: tls.generation ?? worker.current,
+                    timeout: Int64(headRules.timeout)
+                ) { [unowned self] outcome in
+                    tls.statusRequest = nil
+                    worker.tick()
+                    switch outcome {
+                    case .answered(let answer, _):
+                        take(
+                            validation.answered(answer, to: query, now: worker.unixSeconds), of: validation,
+                            tls)
+                    case .failed(let reason): statusFailed(reason, responder: query.responder, tls)
+                    }
+                }
+            } catch {
+                statusFailed(error.message, responder: query.responder, tls)
+            }
+        }
+    }
+
+    private func statusFailed(_ reason: String, responder: String?, _ tls: DownstreamTLS) {
+        log(
+            reason, isOurs: true,
+            while: "requesting certificate status" + (responder.map { ", responder: " + $0 } ?? ""))
+        tls.status = .requestFailed
+        established(tls)
+    }
+
+    private func established(_ tls: DownstreamTLS) {
+        worker.statistics.clientHandshakes.established(
+            isResumed: tls.session.isResumed, milliseconds: loop.now - (tls.beganAt ?? loop.now))
+        handshakeEnded(tls)
+    }
+
+    // MARK: Certificates
 
     private func provideIdentity(_ tls: DownstreamTLS) {
         guard let facts = clientFacts, tls.request == nil else { return }
@@ -108,10 +165,14 @@ extension DownstreamConnection: Handshaking {
     }
 
     private func logHandshake(_ reason: String, isOurs: Bool) {
+        log(reason, isOurs: isOurs, while: "SSL handshaking")
+    }
+
+    private func log(_ reason: String, isOurs: Bool, while doing: String) {
         guard let facts = clientFacts, let tls = handshakingTLS else { return }
         worker.current.generation.errorLogger.log(
             isOurs ? .error : .info, connection: facts.serial,
-            "\(reason) while SSL handshaking, client: \(String(decoding: facts.address, as: UTF8.self)), "
+            "\(reason) while \(doing), client: \(String(decoding: facts.address, as: UTF8.self)), "
                 + "server: \(tls.listenerName)")
     }
 }

@@ -11,6 +11,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     let transport: TLSTransport
     private let listener: TLSListener
     private unowned let worker: Worker
+    /// That of the configuration that the handshake began under.
+    private let generationNumber: Int
     private let serial: UInt64
     /// The server that the handshake is under, and the one whose certificate that is.
     private(set) var server: VirtualServer
@@ -21,6 +23,18 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     var beganAt: Int64?
     /// What scripts are being asked.
     var request: CertificateRequest?
+    enum CertificateStatus {
+        /// Nobody was asked.
+        case unchecked
+        case known(OCSPStatus)
+        /// No responder said anything that will do.
+        case requestFailed
+    }
+
+    /// What responders say of the client's certificate and of those above it.
+    var status = CertificateStatus.unchecked
+    /// A responder is being asked.
+    var statusRequest: FetchHandle?
     /// Whose servers these are; until the handshake has ended.
     var generation: WorkerGeneration?
 
@@ -31,6 +45,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         self.serial = serial
         worker = connection.worker
         generation = connection.worker.current
+        generationNumber = connection.worker.current.generation.number
         certificateServer = listener.defaultServer
         server = listener.defaultServer.server
         session = try TLSSession(
@@ -96,8 +111,9 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     /// - Returns: what is wrong with them.
     private func use(_ certificate: TLSSource, _ key: TLSSource) -> String? {
         do throws(ConfigDiagnostic) {
-            let identity = try TLSFiles.disk.identity(
-                certificate, key, passwords: certificateServer.passwords)
+            let identity = try (generation ?? worker.current).identity(
+                (certificate, key), passwords: certificateServer.passwords,
+                caching: certificateServer.server.tls.certificateCache)
             do throws(TLSError) {
                 try session.use(identity)
                 return nil
@@ -116,23 +132,49 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     func refusal(of exchange: Exchange) -> Int? {
         let asked = exchange.server.tls.verifyClient
         guard asked != .off else { return nil }
-        if exchange.server !== server, wasNamed || server.tls.verifyClient != .off {
+        if exchange.server !== server, wasNamed || server.tls.verifyClient != .off,
+            !stands(for: exchange.server)
+        {
             log("client attempted to request the server name different from the one that was negotiated")
             return 421
         }
         switch session.verification {
-        case .passed: return nil
+        case .passed:
+            guard let fault = statusFault else { return nil }
+            return refuse(495, "client SSL certificate verify error: \(fault)")
         case .none:
             guard asked == .on else { return nil }
-            log("client sent no required SSL certificate")
-            return 496
+            return refuse(496, "client sent no required SSL certificate")
         case .unknownAuthority(let code, let reason):
             if asked == .optionalWithoutAuthority { return nil }
-            log("client SSL certificate verify error: (\(code):\(reason))")
-            return 495
+            return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
         case .failed(let code, let reason):
-            log("client SSL certificate verify error: (\(code):\(reason))")
-            return 495
+            return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
+        }
+    }
+
+    /// A reload has put `next` in the place of the server that the handshake was under, and clients are verified by the same.
+    private func stands(for next: VirtualServer) -> Bool {
+        let generation = worker.current.generation
+        guard generation.number != generationNumber, let tls = generation.tls.server(next) else {
+            return false
+        }
+        return tls.verification == certificateServer.verification
+    }
+
+    private func refuse(_ status: Int, _ message: String) -> Int {
+        session.forgetSession()
+        log(message)
+        return status
+    }
+
+    /// In nginx's words.
+    private var statusFault: String? {
+        switch status {
+        case .unchecked, .known(.good): nil
+        case .known(.revoked): "certificate revoked"
+        case .known(.unknown): "certificate status unknown"
+        case .requestFailed: "certificate status request failed"
         }
     }
 
@@ -178,7 +220,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private var verificationText: String {
         switch session.verification {
         case .none: "NONE"
-        case .passed: "SUCCESS"
+        case .passed: statusFault.map { "FAILED:" + $0 } ?? "SUCCESS"
         case .failed(_, let reason), .unknownAuthority(_, let reason): "FAILED:\(reason)"
         }
     }

@@ -4,8 +4,8 @@ internal import ProxyCore
 
 /// TLS with the upstream.
 extension ExchangeDriver {
-    /// Whom to speak TLS with at `address`; `nil` where it is plain HTTP.
-    func tlsTarget(_ address: PeerAddress) throws(ProxyFailure) -> TLSTarget? {
+    /// Whom to speak TLS with; `nil` where it is plain HTTP.
+    func tlsTarget() throws(ProxyFailure) -> TLSTarget? {
         guard exchange.proxyIsTLS else { return nil }
         var name = settings.values.proxyTLS.name.map { exchange.value(of: $0) } ?? exchange.proxyHost
         if name.first == UInt8(ascii: "[") {
@@ -17,15 +17,20 @@ extension ExchangeDriver {
         // A name with NUL would be another one for whoever compares it with a certificate's.
         guard !name.contains(0) else { throw ProxyFailure(.invalidTarget("invalid name for TLS")) }
         let text = String(decoding: name, as: UTF8.self)
+        if let target = generation.tlsTarget(settings, name: text, rendering: { exchange.value(of: $0) }) {
+            return target
+        }
+        throw ProxyFailure(.invalidTarget("TLS is not set up for this location"))
+    }
+
+    /// What a new connection to `address` needs besides.
+    func identified(_ target: TLSTarget?, at address: PeerAddress) throws(ProxyFailure) -> TLSTarget? {
+        guard let target else { return nil }
         do throws(ConfigDiagnostic) {
-            let target = try generation.tlsTarget(settings, name: text, address: address.text) {
-                exchange.value(of: $0)
-            }
-            if let target { return target }
+            return try generation.identified(target, address: address.text)
         } catch {
             throw ProxyFailure(.invalidTarget(error.message))
         }
-        throw ProxyFailure(.invalidTarget("TLS is not set up for this location"))
     }
 
     /// The connection is made: the handshake has as much time again.

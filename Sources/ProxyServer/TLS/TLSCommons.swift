@@ -1,12 +1,13 @@
 internal import Synchronization
 package import TLS
 
-/// What TLS keeps for the life of the process, across reloads: caches of sessions by name, OCSP
-/// responses, the keys of tickets, and what early data was taken.
+/// What TLS keeps for the life of the process, across reloads: caches of sessions and of OCSP
+/// answers by name, OCSP responses, the keys of tickets, and what early data was taken.
 package final class TLSCommons: Sendable {
     package let ticketKeys = TLSTicketKeys()
     package let earlyData = EarlyDataRegister()
     private let caches = Mutex<[String: TLSSessionCache]>([:])
+    private let ocspCaches = Mutex<[String: OCSPCache]>([:])
 
     private let staples = Mutex<[[UInt8]: WeakStaple]>([:])
 
@@ -32,6 +33,19 @@ package final class TLSCommons: Sendable {
                 return known
             }
             let cache = TLSSessionCache(size: size)
+            caches[name] = cache
+            return cache
+        }
+    }
+
+    /// As `cache(named:size:)`.
+    func ocspCache(named name: String, size: Int) -> OCSPCache {
+        ocspCaches.withLock { caches in
+            if let known = caches[name] {
+                known.resize(to: size)
+                return known
+            }
+            let cache = OCSPCache(size: size)
             caches[name] = cache
             return cache
         }

@@ -65,19 +65,31 @@ struct TLSFiles {
     func identity(
         _ certificate: TLSSource, _ key: TLSSource, passwords: [[UInt8]]
     ) throws(ConfigDiagnostic) -> TLSIdentity {
-        let chain = try read(certificate, "certificate")
-        let secret = try read(key, "certificate key")
-        do throws(TLSIdentity.Fault) {
-            return try TLSIdentity(certificates: chain, key: secret, passwords: passwords)
+        TLSIdentity(try chain(certificate), try self.key(key, passwords: passwords))
+    }
+
+    func chain(_ source: TLSSource) throws(ConfigDiagnostic) -> TLSChain {
+        let text = try read(source, "certificate")
+        do throws(TLSError) {
+            return try TLSChain(text)
         } catch {
-            switch error {
-            case .certificate(let error):
-                throw Self.diagnostic(
-                    certificate, "cannot load certificate \"\(certificate.name)\": \(error)")
-            case .key(let error):
-                throw Self.diagnostic(key, "cannot load certificate key \"\(key.name)\": \(error)")
-            }
+            throw Self.diagnostic(source, "cannot load certificate \"\(source.name)\": \(error)")
         }
+    }
+
+    func key(_ source: TLSSource, passwords: [[UInt8]]) throws(ConfigDiagnostic) -> TLSPrivateKey {
+        let text = try read(source, "certificate key")
+        do throws(TLSError) {
+            return try TLSPrivateKey(text, passwords: passwords)
+        } catch {
+            throw Self.diagnostic(source, "cannot load certificate key \"\(source.name)\": \(error)")
+        }
+    }
+
+    /// `nil` for what is no file, and for one that there is not.
+    func stamp(_ source: TLSSource) -> FileStamp? {
+        guard case .file(let path) = source.contents else { return nil }
+        return files.stamp(path)
     }
 }
 

@@ -1,4 +1,5 @@
 internal import Config
+internal import EventLoop
 internal import HTTP2
 internal import ProxyCore
 internal import TLS
@@ -8,13 +9,16 @@ struct TLSLoader {
     private let configuration: Configuration
     private let commons: TLSCommons
     private let files: TLSFiles
+    private let logFiles: LogFiles
+    private var keyLogs: Set<String> = []
     private var diagnostics: [ConfigDiagnostic] = []
 
     static func load(
-        _ configuration: Configuration, _ commons: TLSCommons, _ files: TLSFiles,
+        _ configuration: Configuration, _ commons: TLSCommons, _ files: TLSFiles, _ logFiles: LogFiles,
         _ diagnostics: inout [ConfigDiagnostic]
     ) -> TLSSetup {
-        var loader = TLSLoader(configuration: configuration, commons: commons, files: files)
+        var loader = TLSLoader(
+            configuration: configuration, commons: commons, files: files, logFiles: logFiles)
         let setup = loader.load()
         // Several locations may have inherited one fault.
         for diagnostic in loader.diagnostics where !diagnostics.contains(diagnostic) {
@@ -23,10 +27,13 @@ struct TLSLoader {
         return setup
     }
 
-    private init(configuration: Configuration, commons: TLSCommons, files: TLSFiles) {
+    private init(
+        configuration: Configuration, commons: TLSCommons, files: TLSFiles, logFiles: LogFiles
+    ) {
         self.configuration = configuration
         self.commons = commons
         self.files = files
+        self.logFiles = logFiles
     }
 
     private mutating func load() -> TLSSetup {
@@ -56,7 +63,8 @@ struct TLSLoader {
             guard let first = servers[ObjectIdentifier(listener.defaultServer)] else { return nil }
             return TLSListener(listener, defaultServer: first, servers: servers)
         }
-        return TLSSetup(servers: servers, listeners: listeners, upstreams: loadUpstreams())
+        let upstreams = loadUpstreams()
+        return TLSSetup(servers: servers, listeners: listeners, upstreams: upstreams, keyLogs: keyLogs)
     }
 
     /// As nginx: others may do with the default server's certificate, unless that has none because it rejects.
@@ -79,6 +87,7 @@ struct TLSLoader {
         let passwords = try files.passwords(settings.passwordFile)
         let (late, identities) = try loadIdentities(settings, into: context, passwords)
         try loadAuthorities(settings, into: context)
+        try loadOCSP(settings, into: context)
         try TLSFiles.apply(
             settings.ciphers ?? TLSWord(Self.defaultCiphers, directive: "ssl_ciphers", position: Self.nowhere)
         ) { list throws(TLSError) in
@@ -93,11 +102,16 @@ struct TLSLoader {
                 try context.setParameters(text)
             }
         }
-        try loadSessions(server, into: context, identities.flatMap(\.identity.digest))
+        let verification = try verification(of: server)
+        // A session of one server must not do for another that asks for other certificates.
+        try loadSessions(
+            settings, into: context, name: verification + identities.flatMap(\.identity.digest))
         if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
-        return TLSServer(server, context, lateIdentities: late, passwords: passwords)
+        try logKeys(of: context, to: settings.keyLog)
+        return TLSServer(
+            server, context, lateIdentities: late, passwords: passwords, verification: verification)
     }
 
     private static let http1 = Array("http/1.1".utf8)
@@ -159,6 +173,19 @@ struct TLSLoader {
             return try TLSContext(role)
         } catch {
             throw ConfigDiagnostic(position: nil, message: "\(error)")
+        }
+    }
+
+    private mutating func logKeys(of context: TLSContext, to log: TLSWord?) throws(ConfigDiagnostic) {
+        guard let log else { return }
+        do throws(SystemError) {
+            let file = try logFiles.open(log.text, isPrivate: true)
+            keyLogs.insert(log.text)
+            context.logKeys { file.write($0) }
+        } catch {
+            throw ConfigDiagnostic(
+                position: log.position, directive: log.directive,
+                message: "open() \"\(log.text)\" failed (\(error.code): \(error.reason))")
         }
     }
 
@@ -264,16 +291,56 @@ struct TLSLoader {
         }
     }
 
-    private func loadSessions(
-        _ server: VirtualServer, into context: TLSContext, _ digests: [UInt8]
+    private func loadOCSP(
+        _ settings: ServerTLSSettings, into context: TLSContext
     ) throws(ConfigDiagnostic) {
+        guard settings.ocsp != .off else { return }
+        guard settings.verifyClient != .optionalWithoutAuthority else {
+            throw ConfigDiagnostic(
+                position: settings.ocspAt, directive: "ssl_ocsp",
+                message: "is incompatible with \"ssl_verify_client optional_no_ca\"")
+        }
+        if let responder = settings.ocspResponder {
+            guard OCSPQuery.isURL(responder.text) else {
+                throw ConfigDiagnostic(
+                    position: responder.position, directive: responder.directive,
+                    message: "invalid URL prefix in OCSP responder \"\(responder.text)\"")
+            }
+            do throws(FetchFailure) {
+                _ = try FetchURL(Array(responder.text.utf8))
+            } catch {
+                throw ConfigDiagnostic(
+                    position: responder.position, directive: responder.directive, message: error.message)
+            }
+        }
+        context.checkStatus(
+            OCSPRule(
+                leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text,
+                cache: settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }))
+    }
+
+    /// What clients of the server are verified by, and its name.
+    private func verification(of server: VirtualServer) throws(ConfigDiagnostic) -> [UInt8] {
         let settings = server.tls
+        var name = Array("HTTP".utf8) + server.name
+        name += Array("\(settings.verifyClient) \(settings.verifyDepth)".utf8)
+        name += Array(" \(settings.ocsp) \(settings.ocspResponder?.text ?? "")".utf8)
+        for file in [settings.clientCertificate, settings.trustedCertificate, settings.revocationLists] {
+            if let file { name += try files.read(file, "certificate") }
+            name.append(0)
+        }
+        return name
+    }
+
+    private func loadSessions(
+        _ settings: ServerTLSSettings, into context: TLSContext, name: [UInt8]
+    ) throws(ConfigDiagnostic) {
         let caching: TLSContext.SessionCaching =
             switch settings.sessionCache {
             case .off: .off
             case .none: .none
             case .builtin(let count): .builtin(count)
-            case .shared(let name, let size): .shared(commons.cache(named: name, size: size))
+            case .shared(let zone): .shared(commons.cache(named: zone.name, size: zone.size))
             }
         var tickets: TLSTicketKeys?
         if settings.sessionTickets {
@@ -287,13 +354,6 @@ struct TLSLoader {
                 keys.append(bytes)
             }
             if !keys.isEmpty { tickets = TLSTicketKeys(files: keys) }
-        }
-        // A session of one server must not do for another that asks for other certificates.
-        var name = Array("HTTP".utf8) + server.name + digests
-        name += Array("\(settings.verifyClient) \(settings.verifyDepth)".utf8)
-        for file in [settings.clientCertificate, settings.trustedCertificate, settings.revocationLists] {
-            if let file { name += try files.read(file, "certificate") }
-            name.append(0)
         }
         context.setSessions(caching, timeout: settings.sessionTimeout, tickets: tickets, contextName: name)
     }
@@ -325,7 +385,7 @@ struct TLSLoader {
         return upstreams
     }
 
-    private func makeUpstream(_ settings: ProxyTLSSettings) throws(ConfigDiagnostic) -> TLSUpstream {
+    private mutating func makeUpstream(_ settings: ProxyTLSSettings) throws(ConfigDiagnostic) -> TLSUpstream {
         let context = try makeContext(.client)
         context.allow(TLSVersions(settings.protocols))
         if let ciphers = settings.ciphers {
@@ -364,6 +424,7 @@ struct TLSLoader {
             }
         }
         try TLSFiles.apply(settings.commands, to: context)
+        try logKeys(of: context, to: settings.keyLog)
         return TLSUpstream(settings, context, lateIdentity: late, passwords: passwords)
     }
 }

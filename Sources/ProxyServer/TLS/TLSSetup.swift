@@ -9,11 +9,14 @@ package final class TLSSetup: Sendable {
     private let listeners: [TLSListener?]
     /// By settings, of which equal ones share one.
     private let upstreams: [ProxyTLSSettings: TLSUpstream]
+    /// Paths of files that secrets of connections are written to.
+    let keyLogs: Set<String>
 
     init(
         servers: [ObjectIdentifier: TLSServer], listeners: [TLSListener?],
-        upstreams: [ProxyTLSSettings: TLSUpstream]
+        upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>
     ) {
+        self.keyLogs = keyLogs
         self.servers = servers
         self.listeners = listeners
         self.upstreams = upstreams
@@ -23,6 +26,9 @@ package final class TLSSetup: Sendable {
     func listener(_ index: Int) -> TLSListener? {
         listeners.indices.contains(index) ? listeners[index] : nil
     }
+
+    /// `nil` for a server without TLS.
+    func server(_ server: VirtualServer) -> TLSServer? { servers[ObjectIdentifier(server)] }
 
     func upstream(_ settings: ProxyTLSSettings) -> TLSUpstream? { upstreams[settings] }
 }
@@ -37,11 +43,15 @@ final class TLSServer: Sendable {
     /// Pairs with variables, to be read in each handshake.
     let lateIdentities: [LateIdentity]
     let passwords: [[UInt8]]
+    /// Equal for servers of two configurations of which one takes whom the other has verified: the name, and what clients
+    /// are verified by, with the contents of files.
+    let verification: [UInt8]
 
     init(
         _ server: VirtualServer, _ context: TLSContext,
-        lateIdentities: [LateIdentity], passwords: [[UInt8]]
+        lateIdentities: [LateIdentity], passwords: [[UInt8]], verification: [UInt8]
     ) {
+        self.verification = verification
         self.server = server
         self.context = context
         self.lateIdentities = lateIdentities

@@ -7,13 +7,16 @@ struct TLSTarget: Equatable {
     let upstream: TLSUpstream
     /// What is sent, and what certificates are checked for, without a port.
     let name: String
-    /// What is shown in place of the settings' own certificate, whose name has variables.
-    let identity: TLSIdentity?
-    /// The last session with the target; `nil` where sessions are not resumed.
-    let resumption: TLSResumption?
+    /// What is shown in place of the settings' own certificate, whose name has variables; `nil` where that has none.
+    var shows: LateIdentity?
+    /// What that names; read when a connection is made, and `nil` before.
+    var identity: TLSIdentity?
+    /// The last session with the target; `nil` where sessions are not resumed, and before a connection is made.
+    var resumption: TLSResumption?
 
     static func == (a: TLSTarget, b: TLSTarget) -> Bool {
-        a.upstream === b.upstream && a.name == b.name && a.identity === b.identity
+        a.upstream === b.upstream && a.name == b.name && a.shows?.certificate == b.shows?.certificate
+            && a.shows?.key == b.shows?.key
     }
 }
 

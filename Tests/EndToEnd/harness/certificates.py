@@ -34,14 +34,24 @@ class Certificate:
 
 
 class Authority(Certificate):
-    """An authority of its own, in a directory."""
+    """An authority of its own, in a directory; with `parent`, one that another vouches for."""
 
-    def __init__(self, directory, name="authority"):
+    def __init__(self, directory, name="authority", parent=None, extensions=""):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         super().__init__(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         self.made = 0
         make_key(self.key, "ec")
+        if parent:
+            request = self.directory / f"{name}.csr"
+            openssl("req", "-new", "-key", self.key, "-subj", f"/O=Test/CN={name}", "-out", request)
+            lines = self.directory / f"{name}.ext"
+            lines.write_text(
+                f"basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n{extensions}\n")
+            openssl(
+                "x509", "-req", "-in", request, "-CA", parent.path, "-CAkey", parent.key, "-days", 30, "-set_serial",
+                1000 + sum(map(ord, name)), "-extfile", lines, "-out", self.path)
+            return
         openssl(
             "req", "-x509", "-new", "-key", self.key, "-subj", f"/O=Test/CN={name}", "-days", 30, "-out", self.path,
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
