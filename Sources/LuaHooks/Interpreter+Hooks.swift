@@ -141,6 +141,7 @@ extension Interpreter {
     private func conclusion(_ stage: HookStage, _ state: BodyState) -> StageResult {
         switch stage {
         case .requestBody, .responseBody: .piece(state.result)
+        case .drain: state.grace.map { .grace($0) } ?? .proceed
         default: .proceed
         }
     }
@@ -196,9 +197,13 @@ extension Interpreter {
             switch stage {
             case .requestBody, .responseBody: return takePiece(stack, first, stage, flow, script, &state)
             case .drain:
-                if let seconds = stack.number(first), seconds >= 0, seconds < 1e9 {
-                    return .grace(Int64(seconds * 1000))
+                if stack.kind(first) == .nil { return nil }
+                guard let seconds = stack.number(first), seconds >= 0, seconds < 1e9 else {
+                    let found = stack.number(first).map { "\($0)" } ?? stack.typeName(first)
+                    return fault("found \(found), expected seconds", stage, of: flow, script: script)
                 }
+                // Whoever needs the most time gets it.
+                state.grace = max(state.grace ?? 0, Int64(seconds * 1000))
                 return nil
             default: return nil
             }

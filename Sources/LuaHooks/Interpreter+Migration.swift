@@ -129,22 +129,34 @@ extension Interpreter {
                 return 2
             }
             switch outcome {
-            case .waiting(let call): cancel(call)
-            case .failed(let message):
-                shared.countFailure()
-                report(message, "migrate", script: script, of: flow)
+            case .waiting(let call):
+                cancel(call)
+                migrationFailed("found a function that waits, expected a table", flow, script)
+            case .failed(let message): migrationFailed(message, flow, script)
             case .returned(let call, let results):
+                defer { giveBack(call) }
                 let stack = stack(of: call)
-                if results > 0, stack.kind(-results) == .table {
+                let kind = results > 0 ? stack.kind(-results) : .nil
+                if kind == .table {
                     stack.pushCopy(-results)
                     stack.move(1, to: ours)
-                    setContext(of: flow, script)
+                    return setContext(of: flow, script)
                 }
-                giveBack(call)
+                if kind != .nil {
+                    migrationFailed("found \(stack.typeName(-results)), expected a table", flow, script)
+                }
             }
+            // As it was, or as it was changed in place.
+            ours.push(context)
+            setContext(of: flow, script)
         } else if hasContext {
             setContext(of: flow, script)
         }
+    }
+
+    private func migrationFailed(_ message: String, _ flow: ScriptFlow, _ script: Int) {
+        shared.countFailure()
+        report(message, "migrate", script: script, of: flow)
     }
 
     /// Takes the topmost value.

@@ -486,6 +486,8 @@ struct BodyState {
     var bytes: [UInt8] = []
     var isLast = false
     var result = BodyPiece.unchanged
+    /// Milliseconds that drain hooks have asked for.
+    var grace: Int64?
 }
 
 /// What an interpreter loads.

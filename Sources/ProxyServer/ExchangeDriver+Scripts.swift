@@ -268,7 +268,21 @@ extension ExchangeDriver: FlowOwner {
         }
     }
 
-    func close(code: UInt16, reason: [UInt8]) { if !hasEnded { breakOff() } }
+    /// There is no tunnel to say the code in: a request that has no answer yet gets one.
+    func close(code: UInt16, reason: [UInt8]) {
+        guard !hasEnded else { return }
+        log(.warn, "a script closed the exchange: \(code) \(String(decoding: reason, as: UTF8.self))")
+        guard machine.canRespond, let interpreter else { return breakOff() }
+        interpreter.cancelCalls(of: flow(in: interpreter))
+        script.wait = .none
+        script.requestPiece = nil
+        script.isReadingBody = false
+        script.holdsResponse = false
+        script.held.clear()
+        setStage(.proxying)
+        fail(status: 503)
+        resumed()
+    }
 
     /// Open hooks may send: it goes out once the client has the 101.
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from harness.backend import CLOSE, chunked, reply
+from harness.backend import CLOSE, Backend, chunked, reply
 from harness.websocket import WebSocketServer, frame, handshake
 from harness.wire import Client, wait_for
 
@@ -131,6 +131,57 @@ def test_every_stage_of_a_tunnel(tunnel, every_stage):
     wait_for_note(made, "log")
     assert sorted(notes(made)[:2]) == ["init", "request"]
     assert notes(made)[2:] == ["upgrade", "response", "open", "close", "log"]
+
+
+def test_counts_of_messages_outlive_the_tunnel(tunnel):
+    line = "sy.log.warn(%s, flow.client.messages_in, flow.client.messages_out, flow.upstream.messages_in)"
+    made = tunnel(
+        f"close_by_lua_block {{ {line % repr('closed')} }} log_by_lua_block {{ {line % repr('logged')} }}"
+        "message_by_lua_block { if msg.data == 'b' then return false end }")
+    with made.open() as socket:
+        for word in ("a", "b", "c"):
+            socket.send(word)
+        assert [socket.recv(5), socket.recv(5)] == ["a", "c"]
+    for word in ("closed", "logged"):
+        wait_for(lambda: f"{word} 3 2 2" in made.log() or f"{word}\t3\t2\t2" in made.log(), what=word)
+
+
+@pytest.mark.parametrize("script", [
+    "flow:deadline(sy.now() - 1)", "flow:deadline(sy.now() + 0.1) sy.sleep(5)", "flow:after(0.05, function() flow:close(1008, 'over') end)",
+    "sy.spawn(function() sy.sleep(0.05) flow:close() end)"])
+@pytest.mark.parametrize("stage", ["request", "response"])
+def test_a_request_whose_time_is_over_is_answered(proxy, script, stage):
+    """There is no tunnel to be closed: the client gets a 503, and the log says why."""
+    with Backend(answer=lambda request: [0.7, reply()]) as slow:
+        made = proxy(f"""
+            log_format l '$status'; access_log <dir>/access.log l;
+            server {{
+                listen 127.0.0.1:<port>;
+                location / {{ proxy_pass http://<slow>; {stage}_by_lua_block {{ {script} sy.sleep(0.5) }} }}
+            }}
+        """, values={"slow": slow})
+        with Client(made.port) as client:
+            for _ in range(2):
+                assert client.fetch("/").status == 503
+    assert made.log_lines("access.log", 2) == ["503", "503"]
+    assert "a script closed the exchange: " in made.log()
+
+
+def test_fields_of_an_answer_take_the_place_of_the_proxys_own(proxy):
+    made = proxy("""server { listen 127.0.0.1:<port>; location / {
+        request_by_lua_block { return flow:respond{ headers = { server = "mine", Date = "never" }, body = "x" } } } }""")
+    response = made.fetch("/")
+    assert (response.values("Server"), response.values("Date")) == ([b"mine"], [b"never"])
+
+
+def test_fetch_asks_the_next_server_of_an_upstream(proxy, backend):
+    made = proxy("""
+        upstream half { server 127.0.0.1:1; server <backend>; }
+        server { listen 127.0.0.1:<port>; location / { request_by_lua_block {
+            local answer, reason = sy.fetch{ url = "http://half/" }
+            return flow:respond{ body = answer and tostring(answer.status) or reason } } } }
+    """, values={"backend": backend})
+    assert [made.fetch("/").text for _ in range(4)] == ["200"] * 4
 
 
 @pytest.mark.clocked

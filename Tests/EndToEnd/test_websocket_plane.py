@@ -530,6 +530,22 @@ def test_a_shutdown_within_its_timeout_whatever_hooks_ask_for(tunnel):
     assert made.wait_exit() == 0
 
 
+@pytest.mark.clocked
+def test_every_drain_hook_is_asked_and_the_longest_grace_is_given(tunnel):
+    made = tunnel("""
+        drain_by_lua_block { return 0.1 } drain_by_lua_block { flow.client:send("goodbye") return 0.6 }
+        drain_by_lua_block { return -1 } drain_by_lua_block { return "soon" }
+    """)
+    with made.open() as socket:
+        started = time.monotonic()
+        made.signal(signal.SIGQUIT)
+        assert socket.recv(5) == "goodbye"
+        assert closing(socket) == (1001, "")
+        assert 0.5 < time.monotonic() - started < 3
+    assert made.wait_exit() == 0
+    assert "found -1.0, expected seconds" in made.log() and "found string, expected seconds" in made.log()
+
+
 # Tags
 
 
@@ -729,6 +745,21 @@ def test_open_tunnels_move_to_reloaded_scripts_with_their_context(counted):
         wait_for(lambda: exchange(socket, "e")[0].startswith("newer"), what="the newer script")
         word, number, note, kept = exchange(socket, "f")[0].split()
         assert (note, kept) == ("moved", "kept") and int(number) > 400
+
+
+@pytest.mark.parametrize("body, said", [
+    ("error('no')", "no"), ("sy.sleep(0.01) return {}", "cannot wait while a tunnel moves"),
+    ("return 3", "found number, expected a table"), ("ctx.note = 'changed'", None)])
+def test_a_context_is_not_lost_with_its_migration(counted, body, said):
+    made = counted()
+    with made.open() as socket:
+        exchange(socket, "a", "b")
+        made.change(f"migrate = function(ctx, flow) {body} end")
+        wait_for(lambda: exchange(socket, "c")[0].startswith("new"), what="the new script")
+        word, number, note, kept = exchange(socket, "d")[0].split()
+        assert int(number) >= 4 and kept == "kept"
+        assert note == ("nil" if said else "changed")
+        assert said is None or said in made.log()
 
 
 def test_a_hook_that_waits_comes_to_its_end_before_the_tunnel_moves(counted):

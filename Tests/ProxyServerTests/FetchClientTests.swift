@@ -284,8 +284,7 @@ struct FetchClientTests {
             upstream both { server 127.0.0.1:\(one.port); server 127.0.0.1:\(two.port); }
             upstream down { server 127.0.0.1:1 down; }
             """)
-        var bodies: [String] = []
-        for _ in 0..<4 {
+        func fetch() throws -> Result<FetchResponse, FetchFailure>? {
             var outcome: Result<FetchResponse, FetchFailure>?
             _ = try fixture.client.start(FetchRequest("http://both/"), in: fixture.generation, settings: nil)
             {
@@ -295,15 +294,21 @@ struct FetchClientTests {
                 fixture.worker.loop.turn(wait: false)
                 probe.worker.loop.turn(wait: false)
             }
-            bodies.append(outcome?.bodyText ?? "")
+            return outcome
         }
-        #expect(bodies == ["1", "2", "1", "2"])
+        #expect(try (0..<4).map { _ in try fetch()?.bodyText } == ["1", "2", "1", "2"])
         let group = fixture.generation.peers(ofGroup: 0).group
         #expect(group.peers.allSatisfy { $0.connections == 0 })
+        // Where nobody listens, the next one is asked.
         one.end()
         fixture.client.closeIdle()
-        #expect(fixture.fetch(FetchRequest("http://both/")).failure != nil)
+        #expect(try fetch()?.bodyText == "2")
         #expect(group.peers.map(\.fails) == [1, 0])
+        #expect(try fetch()?.bodyText == "2")
+        two.end()
+        fixture.client.closeIdle()
+        #expect(try fetch()?.failure != nil)
+        #expect(group.peers.allSatisfy { $0.fails > 0 && $0.connections == 0 })
         #expect(fixture.fetch(FetchRequest("http://down/")).failure == .noLivePeers)
     }
 

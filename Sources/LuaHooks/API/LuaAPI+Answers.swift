@@ -89,7 +89,7 @@ extension LuaAPI {
             "close", .method(.flow), "code?: integer, reason?: string",
             "In `open`, `message`, `frame` and `drain` hooks, in timers, and of other exchanges: ends the "
                 + "tunnel, both peers being sent this close code (1000 unless given) and reason (up to 123 "
-                + "bytes)."
+                + "bytes). Where there is no tunnel, a request without a response is answered with 503."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let (code, reason) = try call.closing(2, "close")

@@ -25,7 +25,8 @@ extension LuaAPI {
         LuaFunction(
             "deadline", .method(.flow), "unix_time: number, code?: integer, reason?: string",
             returns: "Timer",
-            "Ends the tunnel at this time, as `flow:close` does; at once when it has passed."
+            "Ends the tunnel at this time, as `flow:close` does; at once when it has passed. A request that "
+                + "has no response by then is answered with 503."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let time = try call.number(2, "deadline")

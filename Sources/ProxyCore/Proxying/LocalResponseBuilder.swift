@@ -48,7 +48,8 @@ package enum LocalResponseBuilder {
         let keepsAlive =
             mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(response.status)
             && KeepAlivePolicy.mayPersist(exchange, settings)
-        let writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
+        var writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
+        for field in response.fields { writer.note(FieldID(field.name.span, 0..<field.name.count)) }
         let reason = ReasonPhrases.phrase(status)
         writer.appendStatusLine(reason: reason.span, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)

@@ -13,6 +13,15 @@ struct ResponseHeadWriter {
     var hasServer = false
     var hasDate = false
 
+    /// A field of the response's own.
+    mutating func note(_ field: FieldID) {
+        switch field {
+        case .server: hasServer = true
+        case .date: hasDate = true
+        default: break
+        }
+    }
+
     func appendStatusLine(reason: Span<UInt8>, to output: inout [UInt8]) {
         output.append(copying: Text.version)
         if status < 1000 {

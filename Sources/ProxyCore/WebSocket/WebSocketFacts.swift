@@ -7,10 +7,10 @@ package struct WebSocketFacts: Sendable {
     /// Microseconds; `nil` where no ping was answered.
     var clientRoundTrip: Int?
     var upstreamRoundTrip: Int?
-    var fromClient: Int
-    var toClient: Int
-    var fromUpstream: Int
-    var toUpstream: Int
+    package var fromClient: Int
+    package var toClient: Int
+    package var fromUpstream: Int
+    package var toUpstream: Int
 
     package init(_ plane: WebSocketPlane) {
         closeCode = plane.endedBy?.code ?? 0
@@ -24,7 +24,7 @@ package struct WebSocketFacts: Sendable {
 }
 
 extension Exchange {
-    fileprivate var currentWebSocketFacts: WebSocketFacts? {
+    package var currentWebSocketFacts: WebSocketFacts? {
         webSocketFacts ?? webSocket.map(WebSocketFacts.init)
     }
 }

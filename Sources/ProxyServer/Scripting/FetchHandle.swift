@@ -77,15 +77,8 @@ final class FetchHandle {
         case .group(let index):
             let peers = generation.peers(ofGroup: index)
             self.peers = peers
-            selection = peers.group.begin(maxTries: 1)
-            guard let position = peers.group.next(&selection, now: loop.now) else {
-                return finish(.failure(.noLivePeers), peer: .passedOver)
-            }
-            peers.statistics.attempts.add()
-            let address = peers.group.peers[position].address
-            origin = address.text
-            addresses = [address]
-            connect()
+            selection = peers.group.begin(maxTries: 0)
+            if !chooseNextPeer(of: peers) { finish(.failure(.noLivePeers), peer: .passedOver) }
         case .address(let address):
             origin = address.text
             addresses = [address]
@@ -97,6 +90,26 @@ final class FetchHandle {
         case .failed(let reason):
             finish(.failure(.invalidRequest(reason)), peer: .passedOver)
         }
+    }
+
+    /// - Returns: false where no peer of the group is left.
+    private func chooseNextPeer(of peers: UpstreamPeers) -> Bool {
+        guard let position = peers.group.next(&selection, now: loop.now) else { return false }
+        peers.statistics.attempts.add()
+        let address = peers.group.peers[position].address
+        origin = address.text
+        addresses = [address]
+        connect()
+        return true
+    }
+
+    /// No connection came about: nothing was sent, and another peer of the group may answer.
+    private func connectFailed(_ failure: FetchFailure) {
+        if let peers {
+            peers.group.finish(&selection, .failed, now: loop.now)
+            if selection.tries > 0, chooseNextPeer(of: peers) { return }
+        }
+        finish(.failure(failure), peer: .failed)
     }
 
     private func resolve(_ name: [UInt8], port: UInt16) {
@@ -175,7 +188,7 @@ final class FetchHandle {
                 failure = .system(error)
             }
         }
-        finish(.failure(failure), peer: .failed)
+        connectFailed(failure)
     }
 
     // MARK: What the connection tells
@@ -187,7 +200,7 @@ final class FetchHandle {
             connection.end()
             // Another address of the same name may answer.
             guard addresses.isEmpty else { return openConnection() }
-            return finish(.failure(.system(SystemError("connect", code: error))), peer: .failed)
+            return connectFailed(.system(SystemError("connect", code: error)))
         }
         exchange(over: connection)
     }

@@ -196,6 +196,9 @@ final class ScriptedEnd: FlowOwner {
             guard let attempt = exchange.attempts.last else { return facts }
             facts.take(attempt)
         }
+        guard let webSocket = exchange.currentWebSocketFacts else { return facts }
+        facts.messagesIn = leg == .client ? webSocket.fromClient : webSocket.fromUpstream
+        facts.messagesOut = leg == .client ? webSocket.toClient : webSocket.toUpstream
         return facts
     }
 }
