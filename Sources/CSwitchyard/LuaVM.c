@@ -401,12 +401,20 @@ int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) 
     return SY_CALL_FAILED;
 }
 
-void sy_vm_cancel(sy_vm *vm, int index) {
+char *sy_vm_cancel(sy_vm *vm, int index, int script) {
     lua_State *state = vm->coroutines[index].state;
-    activation former = enter(vm, state, index, vm->running_script);
-    lua_resetthread(state);
+    activation former = enter(vm, state, index, script);
+    int status = lua_resetthread(state);
     leave(vm, state, former);
+    char *message = NULL;
+    if (status != LUA_OK) {
+        // A value of another type could have a metamethod to be shown by, which nothing would catch an error of.
+        const char *text = lua_type(state, -1) == LUA_TSTRING ? lua_tostring(state, -1) : luaL_typename(state, -1);
+        size_t size = strlen(text) + 1;
+        message = memcpy(sy_must_reallocate(NULL, size), text, size);
+    }
     discard(vm, index);
+    return message;
 }
 
 int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }

@@ -1,6 +1,7 @@
 internal import CSwitchyard
 package import Config
 internal import Digest
+internal import Glibc
 package import ProxyCore
 
 /// One worker's Lua for one configuration: its scripts, their hooks, and the calls that are under way.
@@ -357,7 +358,13 @@ package final class Interpreter: ScriptEngine {
         calls[index].flow = nil
         calls[index].purpose = .none
         operation?.cancel()
-        unsafe sy_vm_cancel(vm, Int32(index))
+        let script = calls[index].script
+        // The text is ours.
+        if let message = unsafe sy_vm_cancel(vm, Int32(index), Int32(script)) {
+            shared.countFailure()
+            report(unsafe String(cString: message), "<close> of a cancelled call", script: script, of: flow)
+            unsafe free(message)
+        }
         if case .variable(let variable) = purpose { abandonVariable(variable.slot, of: flow) }
     }
 

@@ -64,6 +64,28 @@ struct LibraryTests {
         #expect(fixture.host.lines.first?.contains("lua_hook_timeout, 20 ms") == true)
     }
 
+    @Test(
+        "what fails while a cancelled hook's variables are closed is logged",
+        arguments: [
+            ("error('no')", "no"), ("error({})", "table"), ("while true do end", "interrupted: on the CPU"),
+            ("sy.sleep(1)", "cannot wait"),
+        ])
+    func closesCancelled(_ body: String, _ said: String) throws {
+        _ = Interpreter.watchThread()
+        defer { Interpreter.unwatchThread() }
+        var settings = LuaSettings()
+        settings.hookTimeout = 20
+        let text = "local x <close> = setmetatable({}, {__close = function() \(body) end}) sy.sleep(5)"
+        let fixture = try ScriptFixture(.request, text, settings: settings)
+        guard case .waiting = fixture.run() else {
+            Issue.record("does not wait")
+            return
+        }
+        fixture.interpreter.end(fixture.flow)
+        let line = fixture.host.lines.first ?? "nothing"
+        #expect(line.contains("<close> of a cancelled call") && line.contains(said), "\(line)")
+    }
+
     @Test("a coroutine that was interrupted can be closed: what closes its variables is interrupted too")
     func closesInterrupted() throws {
         _ = Interpreter.watchThread()

@@ -91,8 +91,9 @@ sy_lua *sy_vm_state(const sy_vm *vm, int coroutine);
 int sy_vm_resume(sy_vm *vm, int coroutine, int arguments, int script, int *results);
 /// Gives back the coroutine of a call that has returned or failed.
 void sy_vm_give_back(sy_vm *vm, int coroutine);
-/// Ends a call that waits: its pending `<close>` variables are closed, and the coroutine is thrown away.
-void sy_vm_cancel(sy_vm *vm, int coroutine);
+/// Ends a call of `script` that waits: its pending `<close>` variables are closed, and the coroutine is thrown away.
+/// Returns what one of them failed with, to be freed, or NULL.
+char *sy_vm_cancel(sy_vm *vm, int coroutine, int script);
 /// The coroutine that is running, or -1.
 int sy_vm_running(const sy_vm *vm);
 /// The script that is running, or -1.
