@@ -3,7 +3,7 @@ extension DirectiveTable {
         Directive(
             "http2", "on | off", in: .httpAndServer, takes: .one, default: "off",
             "HTTP/2 on the server's listeners, beside HTTP/1.1: by ALPN over TLS, else by the connection's first "
-                + "bytes. A listener's default server decides."
+                + "bytes. Over TLS the server of the name that is asked for decides, else the listener's default server."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.connection.http2.isOn = try call.flag(call.arguments[0])
         },

@@ -157,6 +157,7 @@ extension DirectiveTable {
             "Whether clients are asked for a certificate. A bad or missing one is answered over HTTP, by 495 and 496 for "
                 + "error_page, which clients see as 400."
         ) { scope, call throws(ConfigDiagnostic) in
+            scope.tls.verifyClientPosition = call.position
             scope.tls.verifyClient = try call.choice(
                 call.arguments[0],
                 [

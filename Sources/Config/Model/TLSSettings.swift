@@ -58,6 +58,8 @@ package struct ServerTLSSettings: Sendable {
     /// Bytes of one record.
     package var bufferSize = 16 * 1024
     package var verifyClient = ClientVerification.off
+    /// Where that was said.
+    package var verifyClientPosition: SourcePosition?
     package var verifyDepth = 1
     package var clientCertificate: TLSSource?
     package var trustedCertificate: TLSSource?

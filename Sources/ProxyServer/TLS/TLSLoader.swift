@@ -263,7 +263,7 @@ struct TLSLoader {
                 settings.verifyClient != .optionalWithoutAuthority
             {
                 throw ConfigDiagnostic(
-                    position: settings.certificates.first?.position ?? settings.listensAt,
+                    position: settings.verifyClientPosition ?? settings.listensAt,
                     directive: "ssl_verify_client", message: "no ssl_client_certificate for ssl_verify_client"
                 )
             }
