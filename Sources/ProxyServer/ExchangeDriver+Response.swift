@@ -141,7 +141,7 @@ extension ExchangeDriver {
         let status = exchange.response.status
         if upstream?.isStream == true { exchange.setResponseStatus(status) }
         // To a client that asked by RFC 8441 it would say that its WebSocket is open.
-        if exchange.request.version == .v2, exchange.request.upgradeIndex >= 0, (200..<300).contains(status) {
+        if opensStreamAsWebSocket, (200..<300).contains(status) {
             return attemptFailed(ProxyFailure(.invalidUpgrade(.notSwitched)))
         }
         let nonIdempotent = !RetryPolicy.isIdempotent(exchange.method)

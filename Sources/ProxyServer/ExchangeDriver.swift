@@ -161,6 +161,10 @@ final class ExchangeDriver {
     /// Sends a response of our own and ends the exchange.
     func respond(_ response: LocalResponse) {
         guard let downstream else { return }
+        if opensStreamAsWebSocket, (200..<300).contains(response.status) {
+            log(.warn, "a WebSocket over HTTP/2 cannot be answered with \(response.status), which would open it")
+            return respond(LocalResponse(status: 502))
+        }
         dropUpstream()
         machine.abandoned()
         exchange.bodyIsDiscarded = true
@@ -191,6 +195,9 @@ final class ExchangeDriver {
             complete(.lingeringClose)
         }
     }
+
+    /// A request by RFC 8441, which any 2xx says yes to.
+    var opensStreamAsWebSocket: Bool { exchange.request.version == .v2 && exchange.request.upgradeIndex >= 0 }
 
     /// After an upgrade was asked for and refused, bytes of the client may be of either protocol.
     var isUpgradeInDoubt: Bool {

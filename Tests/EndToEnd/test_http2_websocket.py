@@ -123,10 +123,15 @@ def test_other_protocols_and_no_protocol(recipe):
 
 
 def test_a_page_of_ours_is_no_websocket(recipe):
-    proxy = recipe(server="location = /page { return 200 hello; } location = /gone { return 410; }")
+    proxy = recipe(
+        http="log_format s '$status $uri'; access_log <dir>/access.log s;",
+        server="location = /page { return 200 hello; } location = /gone { return 410; }")
     with HTTP2Client(proxy.port) as client:
-        assert client.response(client.connect("/page")).status == 502
+        got = client.response(client.connect("/page"))
+        assert got.status == 502 and b"hello" not in got.body
         assert client.response(client.connect("/gone")).status == 410
+    assert proxy.log_lines("access.log", 2) == ["502 /page", "410 /gone"]
+    assert "cannot be answered with 200" in proxy.log()
 
 
 def test_upgrade_without_the_recipe(simple):
