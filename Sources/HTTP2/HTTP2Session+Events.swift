@@ -11,6 +11,7 @@ extension HTTP2Session {
 
     private func began(_ id: Int32) {
         let stream = HTTP2Stream(id: id, session: self)
+        stream.beganAt = receivedAt
         streams[id] = stream
         lastFound = stream
         requests &+= 1
@@ -103,7 +104,8 @@ extension HTTP2Session {
 
     /// A request that had begun turned out to be malformed.
     private func malformed(_ stream: HTTP2Stream, _ malformation: HTTP2Malformation) {
-        charge(.reset)
+        // An upstream has no more of them than there are requests of ours.
+        if role == .server { charge(.reset) }
         stream.outcome = .malformed(malformation)
         reset(stream, .protocolError)
         touch(stream, .failed)
@@ -112,33 +114,9 @@ extension HTTP2Session {
     func closed(_ id: Int32, _ code: UInt32) {
         lastFound = nil
         guard let stream = streams.removeValue(forKey: id) else { return }
+        if !stream.wasReset { endsEarly(stream) }
         if stream.sending == .ended { flood.completedStream() }
         end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
-    }
-
-    func charge(_ cost: HTTP2FloodGuard.Cost) {
-        if !flood.spend(cost) { violation = .enhanceYourCalm }
-    }
-
-    /// Frames of unknown types, and content for streams that are gone, are passed over by nghttp2, but not without end.
-    func chargeNoise() {
-        let unit: Int64 = 256
-        let noise = (receivedBytes &- knownBytes &- noiseBytes) / unit
-        guard noise > 0 else { return }
-        noiseBytes &+= noise &* unit
-        if !flood.spend(Int(noise)) { violation = .enhanceYourCalm }
-    }
-
-    func frameBegan(_ type: UInt8, length: Int) {
-        knownBytes &+= Int64(length &+ 9)
-        switch Int(type) {
-        case 0, 1: break
-        case 3: charge(.reset)
-        case 4: charge(.settings)
-        case 6: charge(.ping)
-        case 9: charge(.continuation)
-        default: charge(.frame)
-        }
     }
 
     func settingsReceived() {
@@ -170,6 +148,7 @@ extension HTTP2Session {
         stream.sending = .ended
         if stream.isAbandoned, !stream.sawEnd {
             // RFC 9113 §8.1: the rest of the request is not needed.
+            endsEarly(stream)
             unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
         }
     }
@@ -185,6 +164,7 @@ extension HTTP2Session {
         }
         var endsStream = isLast
         if isLast, let code = stream.resetCode {
+            endsEarly(stream)
             unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
             endsStream = false
         } else if isLast, !stream.responseTrailers.isEmpty {

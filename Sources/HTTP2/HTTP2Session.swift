@@ -51,10 +51,16 @@ package final class HTTP2Session {
     var violation: HTTP2ErrorCode?
     var keyState: (UInt64, UInt64)
     private var isClosed = false
-    /// Of the peer in all; those of frames that are known; and, of the others, those that were charged for.
+    /// Bytes of the peer in all, and those of them that are accounted for.
     var receivedBytes: Int64 = 0
     var knownBytes: Int64 = 0
-    var noiseBytes: Int64 = 0
+    /// When that was last, in milliseconds.
+    var receivedAt: Int64 = 0
+    /// The last stream that the peer has begun.
+    var lastBegun: Int32 = 0
+    /// The peer has acknowledged our settings.
+    var settingsAreKnown = false
+    var refusesStreams = false
 
     /// Requests that have begun in all.
     package internal(set) var requests = 0
@@ -78,20 +84,11 @@ package final class HTTP2Session {
         keyState = keySeed
         requestHead.limits = options.head
         var made: OpaquePointer?
-        var nghttp2Options: OpaquePointer?
-        // Holds because: both are written before they are read, and the options are only read by the call. The session
-        // knows nothing of `self` before `set_user_data`.
-        unsafe nghttp2_option_new(&nghttp2Options)
-        unsafe nghttp2_option_set_no_auto_window_update(nghttp2Options, 1)
-        // Fields are checked by `HTTP2RequestHead`, whose rules are stricter.
-        unsafe nghttp2_option_set_no_http_messaging(nghttp2Options, 1)
-        unsafe nghttp2_option_set_max_outbound_ack(nghttp2Options, 500)
-        unsafe nghttp2_option_set_no_closed_streams(nghttp2Options, 1)
+        // Holds because: it is written before it is read. The session knows nothing of `self` before `set_user_data`.
         let result =
             unsafe role == .server
-            ? nghttp2_session_server_new2(&made, Self.callbacks, nil, nghttp2Options)
-            : nghttp2_session_client_new2(&made, Self.callbacks, nil, nghttp2Options)
-        unsafe nghttp2_option_del(nghttp2Options)
+            ? nghttp2_session_server_new2(&made, Self.callbacks, nil, Self.nghttp2Options)
+            : nghttp2_session_client_new2(&made, Self.callbacks, nil, Self.nghttp2Options)
         guard result == 0, let made = unsafe made else { preconditionFailure("out of memory") }
         unsafe session = made
         // Holds because: the session ends in `deinit`, and calls back only from within calls of this object.
@@ -142,6 +139,7 @@ package final class HTTP2Session {
     package func receive(_ bytes: Span<UInt8>, now: Int64) -> HTTP2ErrorCode? {
         guard !isClosed else { return nil }
         flood.timePassed(now: now)
+        receivedAt = now
         // Holds because: the bytes are valid for the call, which keeps none of them.
         let result = unsafe bytes.withUnsafeBufferPointer {
             unsafe nghttp2_session_mem_recv(session, $0.baseAddress, $0.count)
@@ -149,7 +147,7 @@ package final class HTTP2Session {
         receivedBytes &+= Int64(bytes.count)
         guard result < 0 else {
             chargeNoise()
-            return violation != nil || isSwamped ? .enhanceYourCalm : nil
+            return violation ?? (isSwamped ? .enhanceYourCalm : nil)
         }
         if let violation { return violation }
         switch result {
@@ -198,6 +196,7 @@ package final class HTTP2Session {
 
     /// No streams are taken any more; those that there are end as they would.
     package func refuseStreams() {
+        refusesStreams = true
         unsafe nghttp2_submit_goaway(
             session, 0, nghttp2_session_get_last_proc_stream_id(session), 0, nil, 0)
     }
@@ -437,6 +436,7 @@ package final class HTTP2Session {
     func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         guard !isClosed, !stream.isClosed else { return }
         guard stream.id != 0 else { return forget(stream, code) }
+        endsEarly(stream)
         unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
         streams[stream.id] = nil
         lastFound = nil
@@ -494,7 +494,7 @@ package final class HTTP2Session {
 }
 
 extension Int {
-    fileprivate func multipliedClamping(_ other: Int) -> Int {
+    func multipliedClamping(_ other: Int) -> Int {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? .max : product
     }

@@ -653,6 +653,62 @@ def test_header_list_bomb(plain):
     assert proxy.backend.requests == []
 
 
+@pytest.mark.parametrize("count,size,preread", [(60, 60_000, ""), (1, 1_000_000, "http2_body_preread_size 1m;")])
+def test_uploads_that_are_answered_early_harm_no_others(plain, count, size, preread):
+    """What a client sends before it knows of the answer (RFC 9113 §5.1, "closed"), as far as it was allowed to."""
+    proxy = plain("if ($request_method = POST) { return 413; }", server="client_max_body_size 10; " + preread)
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client:
+        client.wait(lambda: client.has_settings)
+        slow = client.begin("/held")
+        uploads = [client.begin("/", "POST", end=False) for _ in range(count)]
+        client.flush()
+        # Nothing that comes is looked at before all is sent.
+        window = (1 << 20) if preread else 65_535
+        data = b"".join(frame(DATA, 0, stream, b"x" * 10_000) for stream in uploads for _ in range(min(size, window) // 10_000))
+        client.socket.settimeout(10)
+        client.socket.sendall(data)
+        assert [client.head(stream).status for stream in uploads] == [413] * count
+        gate.set()
+        assert client.response(slow).body == b"helloworld"
+        assert client.goaway is None
+        # What was not allowed is a flood.
+        client.raw(frame(DATA, 0, uploads[0], b"x" * 10_000) * 500)
+        client.raw(frame(DATA, 0, uploads[0], b"x" * 10_000) * 500)
+        client.wait_closed(10)
+    assert "http2 flood detected" in proxy.log()
+
+
+def test_a_page_that_is_left(plain):
+    """Its requests are given up together, which is no rapid reset where they were under way for a while."""
+    proxy = plain()
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client:
+        for _ in range(3):
+            streams = [client.begin("/held") for _ in range(100)]
+            for stream in streams:
+                client.head(stream)
+            client.quiet(0.2)
+            for stream in streams:
+                client.reset(stream)
+        assert client.fetch().body == b"ok"
+        assert client.goaway is None
+    gate.set()
+
+
+def test_messages_with_windows_and_pings_for_each(plain):
+    """As some clients measure delays, and give leave for more."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", end=False)
+        for count in range(100, 2100, 100):
+            client.raw((frame(DATA, 0, stream, b"x") + frame(PING, 0, 0, b"12345678")) * 100)
+            client.wait(lambda: len(client.pings) == count)
+        client.raw(frame(DATA, END_STREAM, stream))
+        assert client.response(stream).status == 200
+        assert client.goaway is None
+
+
 # The connection's end
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Connection
-from harness.http2 import GOAWAY, HTTP2Backend, HTTP2Client, StreamSocket, frame
+from harness.http2 import DATA, GOAWAY, HTTP2Backend, HTTP2Client, StreamSocket, frame, headers_frame
 from harness.websocket import switching
 from harness.wire import Client, fetch, wait_for
 
@@ -206,8 +206,6 @@ def test_a_broken_response(upstream):
     [(":status", "200"), (":path", "/")], [(":status", "200"), ("content-length", "1"), ("content-length", "2")],
     [(":status", "200"), ("content-length", "5")]])
 def test_malformed_responses(upstream, fields):
-    from harness.http2 import headers_frame
-
     proxy = upstream()
     proxy.backend.answer = lambda server, request, stream: server.raw(headers_frame(stream, fields))
     assert fetch(proxy.port).status == 502
@@ -228,6 +226,77 @@ def test_a_client_that_leaves_resets_its_stream(upstream):
     proxy.backend.answer = lambda server, request, stream: server.respond(stream)
     assert fetch(proxy.port).body == b"ok"
     assert len(proxy.backend.servers) == 1
+
+
+def left_downloads(proxy, count):
+    """Requests whose clients leave, and one that waits for its answer: its client, its place, and the streams of the others."""
+    held = []
+    proxy.backend.answer = lambda server, request, stream: request.get(":path") == "/slow" and held.append((server, stream))
+    client = Client(proxy.port)
+    client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    for number in range(count):
+        with Client(proxy.port) as leaving:
+            leaving.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for(lambda: len(proxy.backend.requests) == 2 + number, 5, "the request")
+            leaving.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")
+    wait_for(lambda: len(proxy.backend.resets) == count and held, 5, "their resets")
+    assert len(proxy.backend.servers) == 1
+    return client, held[0], [stream for stream, _ in proxy.backend.resets]
+
+
+def test_what_was_under_way_to_clients_that_left_harms_nobody(upstream):
+    """As much as each stream's window had room for (RFC 9113 §5.1, "closed"), and no more than that."""
+    proxy = upstream()
+    client, (server, slow), left = left_downloads(proxy, 12)
+    late = [headers_frame(stream, [(":status", "200")], end=False) + frame(DATA, 0, stream, b"x" * 16_000) * 16 for stream in left]
+    server.tasks.append(lambda server: server.raw(b"".join(late)))
+    server.tasks.append(lambda server: server.respond(slow, b"fine"))
+    assert client.read_response().body == b"fine"
+    assert fetch_from(proxy, b"again") and len(proxy.backend.servers) == 1
+    client.close()
+
+
+def test_who_sends_beyond_the_windows_of_ended_streams_is_left(upstream):
+    proxy = upstream()
+    client, (server, _), left = left_downloads(proxy, 2)
+    server.tasks.append(lambda server: server.raw(frame(DATA, 0, left[0], b"x" * 16_000) * 100))
+    assert client.read_response().status == 502
+    wait_for(lambda: server.closed, 5, "its end")
+    assert fetch_from(proxy, b"again") and len(proxy.backend.servers) == 2
+    client.close()
+
+
+def fetch_from(proxy, body):
+    proxy.backend.answer = lambda server, request, stream: server.respond(stream, body)
+    return fetch(proxy.port).body == body
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_streams_that_the_upstream_resets_harm_no_others(upstream, code):
+    """Be it after an early answer (RFC 9113 §8.1), or because it has too much to do."""
+    proxy = upstream("proxy_request_buffering off;", server="keepalive_requests 10000;", group="keepalive 8; keepalive_requests 10000;")
+    held = []
+
+    def answer(server, request, stream):
+        if request.get(":path") == "/slow":
+            held.append((server, stream))
+        elif code:
+            server.reset(stream, code)
+
+    def early(server, request, stream):
+        if not code and request.get(":path") != "/slow":
+            server.head(stream, 401, [("content-length", "0")], end=True)
+            server.reset(stream, 0)
+
+    proxy.backend.answer, proxy.backend.on_head = answer, early
+    with HTTP2Client(proxy.port) as client:
+        slow = client.begin("/slow")
+        for _ in range(300):
+            stream = client.begin("/", "GET" if code else "POST", end=bool(code))
+            assert client.response(stream).status == (502 if code else 401)
+        assert len(proxy.backend.servers) == 1
+        held[0][0].tasks.append(lambda server: server.respond(held[0][1], b"fine"))
+        assert client.response(slow).body == b"fine"
 
 
 # What is made again
