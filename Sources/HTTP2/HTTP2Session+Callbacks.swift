@@ -11,10 +11,13 @@ extension HTTP2Session {
         // data is the session that makes the call.
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(made) { _, frame, user in
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
+            let head = unsafe frame.pointee.hd
             let category = unsafe frame.pointee.headers.cat
-            unsafe session.beganHeaders(
-                frame.pointee.hd.stream_id, isRequest: category == NGHTTP2_HCAT_REQUEST)
-            return session.verdict
+            let isRead = session.beganHeaders(
+                head.stream_id, isRequest: category == NGHTTP2_HCAT_REQUEST,
+                endsStream: head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
+            // The reset that the latter asks for adds nothing to one that was submitted.
+            return isRead ? session.verdict : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         unsafe nghttp2_session_callbacks_set_on_header_callback(made) {
             _, _, name, nameLength, value, valueLength, _, user in

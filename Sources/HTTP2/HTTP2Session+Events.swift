@@ -9,7 +9,16 @@ extension HTTP2Session {
         return lastFound
     }
 
-    private func began(_ id: Int32) {
+    /// - Returns: false where there are as many streams as there may be.
+    private func began(_ id: Int32, endsStream: Bool) -> Bool {
+        lastBegun = id
+        guard streams.count < options.maxConcurrentStreams else {
+            // RFC 9113 §5.1.2. A stream is refused sooner than a client can reset it, which must not come cheaper.
+            charge(.reset)
+            unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.refusedStream.rawValue)
+            if !endsStream { endedEarly(window: options.streamWindow) }
+            return false
+        }
         let stream = HTTP2Stream(id: id, session: self)
         stream.beganAt = receivedAt
         streams[id] = stream
@@ -20,17 +29,21 @@ extension HTTP2Session {
         var priority = nghttp2_extpri(urgency: 3, inc: 1)
         // Holds because: it is read during the call.
         unsafe nghttp2_session_change_extpri_stream_priority(session, id, &priority, 1)
+        return true
     }
 
-    func beganHeaders(_ id: Int32, isRequest: Bool) {
+    /// - Returns: false where nobody is to read the head.
+    func beganHeaders(_ id: Int32, isRequest: Bool, endsStream: Bool) -> Bool {
         if role == .client {
             responseHead.removeAll()
             trailerLines.removeAll()
             isReadingTrailers = find(id)?.sawFinalHead ?? false
-            return
+            return true
         }
         isReadingTrailers = !isRequest
-        if isRequest { began(id) } else { trailerLines.removeAll() }
+        if isRequest { return began(id, endsStream: endsStream) }
+        trailerLines.removeAll()
+        return true
     }
 
     func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {

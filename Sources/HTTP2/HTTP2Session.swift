@@ -61,6 +61,8 @@ package final class HTTP2Session {
     /// The peer has acknowledged our settings.
     var settingsAreKnown = false
     var refusesStreams = false
+    /// Our settings are still to go out, as the first frame there is.
+    private var announcesLimit: Bool
 
     /// Requests that have begun in all.
     package internal(set) var requests = 0
@@ -82,6 +84,7 @@ package final class HTTP2Session {
         self.role = role
         self.options = options
         keyState = keySeed
+        announcesLimit = role == .server
         requestHead.limits = options.head
         var made: OpaquePointer?
         // Holds because: it is written before it is read. The session knows nothing of `self` before `set_user_data`.
@@ -103,7 +106,7 @@ package final class HTTP2Session {
         var entries: [(Int, Int)] = [(4, options.streamWindow), (6, options.head.maxList)]
         switch role {
         // RFC 8441 §3; RFC 9218 §2.1
-        case .server: entries += [(3, options.maxConcurrentStreams), (8, 1), (9, 1)]
+        case .server: entries += [(3, options.maxConcurrentStreams + Self.streamsToRefuse), (8, 1), (9, 1)]
         // Nothing is to be pushed.
         case .client: entries += [(2, 0)]
         }
@@ -117,6 +120,23 @@ package final class HTTP2Session {
         // Holds because: the array is as long as said, and is copied by the call.
         unsafe nghttp2_submit_settings(session, 0, &settings, settings.count)
         _ = unsafe nghttp2_session_set_local_window_size(session, 0, 0, Int32(window))
+    }
+
+    /// nghttp2 ends the connection over a stream above the limit that it knows of, once the peer has acknowledged it. So it is
+    /// told of one that the flood guard does not let anybody reach, and those above the real one are refused here.
+    private static let streamsToRefuse = 2 * HTTP2FloodGuard.burst
+
+    /// Puts the real limit into the frame with our settings, which starts at `start` of the output.
+    private func announceLimit(from start: Int) {
+        announcesLimit = false
+        let limit = UInt32(clamping: options.maxConcurrentStreams)
+        // RFC 9113 §6.5.1: pairs of an identifier in two bytes and a value in four.
+        for entry in stride(from: start + 9, to: output.count - 5, by: 6)
+        where output[entry] == 0 && output[entry + 1] == 3 {
+            for index in 0..<4 {
+                output[entry + 2 + index] = UInt8(truncatingIfNeeded: limit >> UInt32(24 - 8 * index))
+            }
+        }
     }
 
     // MARK: The connection's side
@@ -173,6 +193,8 @@ package final class HTTP2Session {
             // Holds because: `data` is valid until the next call of the session, and holds as many bytes as the call says.
             let count = unsafe nghttp2_session_mem_send(session, &data)
             guard count > 0 else { return count == 0 }
+            let start = output.count
+            defer { if announcesLimit { announceLimit(from: start) } }
             unsafe output.append(Span(_unsafeStart: data.unsafelyUnwrapped, count: count))
         }
         return true

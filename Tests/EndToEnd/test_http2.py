@@ -679,6 +679,29 @@ def test_uploads_that_are_answered_early_harm_no_others(plain, count, size, prer
     assert "http2 flood detected" in proxy.log()
 
 
+def test_a_stream_above_the_limit_is_refused(plain):
+    """And no other is (RFC 9113 §5.1.2), before and after our settings were acknowledged."""
+    proxy = plain(server="http2_max_concurrent_streams 2;")
+    gate = held(proxy)
+    with HTTP2Client(proxy.port, greet=False) as client:
+        client.socket.sendall(PREFACE + frame(SETTINGS))
+        begin = [headers_frame(stream, client.pseudo("/held"), end=stream != 7) for stream in (1, 3, 5, 7)]
+        client.socket.sendall(begin[0] + begin[1] + begin[2])
+        got = raw_frames(client, lambda frames: any(kind == RST_STREAM for kind, *_ in frames))
+        # The limit that was announced.
+        assert b"\0\3\0\0\0\2" in next(payload for kind, flags, _, payload in got if kind == SETTINGS and not flags)
+        client.socket.sendall(frame(SETTINGS, 1) + begin[3] + frame(DATA, END_STREAM, 7, b"x" * 1000))
+        got += raw_frames(client, lambda frames: any(kind == RST_STREAM for kind, *_ in frames))
+        assert [(stream, payload) for kind, _, stream, payload in got if kind == RST_STREAM] == [
+            (5, b"\0\0\0\7"), (7, b"\0\0\0\7")]
+        gate.set()
+        got += raw_frames(client, lambda frames: sum(kind == DATA and flags & 1 for kind, flags, *_ in frames) == 2)
+        assert {stream for kind, flags, stream, _ in got if kind == DATA and flags & 1} == {1, 3}
+        client.socket.sendall(headers_frame(9, client.pseudo("/")))
+        got = raw_frames(client, lambda frames: any(kind == DATA for kind, *_ in frames))
+        assert any(kind == DATA and stream == 9 for kind, _, stream, _ in got) and not any(kind == 7 for kind, *_ in got)
+
+
 def test_a_page_that_is_left(plain):
     """Its requests are given up together, which is no rapid reset where they were under way for a while."""
     proxy = plain()
