@@ -134,6 +134,7 @@ extension HTTP2Session {
 
     func settingsReceived() {
         hasPeerSettings = true
+        withdrawExcess()
         wakeWaiting()
     }
 

@@ -236,8 +236,11 @@ package final class HTTP2Session {
         guard !isClosed, !hasPeerGoAway, unsafe nghttp2_session_check_request_allowed(session) != 0 else {
             return 0
         }
-        return unsafe Int(
-            nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+        return peerStreams
+    }
+
+    private var peerStreams: Int {
+        unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
     }
 
     /// The peer has said that it takes WebSockets on streams (RFC 8441 §3).
@@ -418,8 +421,13 @@ package final class HTTP2Session {
         buffers.takeBack(&stream.response)
     }
 
-    /// A client's request goes out.
+    /// A client's request goes out, where the peer takes it: nghttp2 would keep it until there is room, while other
+    /// connections have some.
     private func request(_ stream: HTTP2Stream) {
+        guard streams.count < peerStreams else {
+            buffers.takeBack(&stream.response)
+            return end(stream, .refusedStream)
+        }
         let isWhole = stream.endsSending && stream.unsent == 0 && stream.responseTrailers.isEmpty
         stream.sending = .body
         var provider = unsafe nghttp2_data_provider()
@@ -434,6 +442,21 @@ package final class HTTP2Session {
         guard id > 0 else { return end(stream, .refusedStream) }
         stream.id = id
         streams[id] = stream
+    }
+
+    /// The peer has said how many streams it takes: requests beyond, which have not gone out yet, are to go elsewhere.
+    func withdrawExcess() {
+        let excess = streams.count - peerStreams
+        guard role == .client, excess > 0 else { return }
+        let queued = streams.values.filter { !$0.isOpen }.sorted { $0.id > $1.id }
+        for stream in queued.prefix(excess) {
+            let code = HTTP2ErrorCode.refusedStream
+            // It never goes out, as the request does not.
+            unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
+            streams[stream.id] = nil
+            end(stream, code)
+        }
+        lastFound = nil
     }
 
     func abandoned(_ stream: HTTP2Stream, unread: Int, _ code: HTTP2ErrorCode) {

@@ -93,6 +93,24 @@ def test_more_streams_than_the_peer_takes(upstream):
         assert [client.response(stream).status for stream in streams] == [200] * 40
 
 
+@pytest.mark.parametrize("limit", [0, 1])
+def test_no_request_waits_for_a_stream_that_the_peer_does_not_take(upstream, limit):
+    """The peer says how many it takes while requests are at hand already: they go elsewhere, or fail at once."""
+    proxy = upstream("proxy_read_timeout 3s;", settings={3: limit}, enforces=False)
+    proxy.backend.answer = lambda server, request, stream: threading.Timer(
+        0.1, lambda: server.tasks.append(lambda server: server.respond(stream))).start()
+    for _ in range(12):
+        clients = [Client(proxy.port) for _ in range(8)]
+        began = time.monotonic()
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        statuses = {client.read_response().status for client in clients}
+        for client in clients:
+            client.close()
+        assert statuses <= ({200} if limit else {200, 502})
+        assert time.monotonic() - began < 2
+
+
 def test_bodies(upstream):
     proxy = upstream("client_max_body_size 0;")
     proxy.backend.answer = lambda server, request, stream: server.respond(
