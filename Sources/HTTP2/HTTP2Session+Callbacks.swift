@@ -65,6 +65,12 @@ extension HTTP2Session {
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
             let head = unsafe frame.pointee.hd
             if head.type == 1 { session.headersSent(head.stream_id) }
+            if head.type == 7 {
+                let goAway = unsafe frame.pointee.goaway
+                let reason = unsafe UnsafeBufferPointer(
+                    start: goAway.opaque_data, count: goAway.opaque_data_len)
+                unsafe session.sentGoAway(goAway.error_code, reason: reason.span)
+            }
             if head.type <= 1, head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 session.sentEnd(head.stream_id)
             }
@@ -131,9 +137,10 @@ extension HTTP2Session {
                 flood.receivedData()
             }
         case 1: headersReceived(head.stream_id, endsStream: endsStream)
+        case 3: unsafe find(head.stream_id)?.fault = .reset(frame.pointee.rst_stream.error_code)
         case 4: if head.flags & 1 == 0 { settingsReceived() } else { settingsAreKnown = true }
         case 6: if head.flags & 1 != 0 { shutdownIsKnown = true }
-        case 7: hasPeerGoAway = true
+        case 7: unsafe peerGoAway = frame.pointee.goaway.error_code
         case 8: windowOpened(head.stream_id)
         default: break
         }

@@ -74,8 +74,8 @@ extension HTTP2Session {
 
     private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
         switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
-        case .none: return malformed(stream, .invalidFieldValue)
-        case .interim: if endsStream { return malformed(stream, .trailersWithoutEnd) }
+        case .none: return malformed(stream, responseHead.malformation ?? .missingPseudoField)
+        case .interim: if endsStream { return malformed(stream, .interimWithEnd) }
         case .final(let isChunked):
             stream.sawFinalHead = true
             stream.outcome = .request(isChunked ? .chunked : .plain)
@@ -120,6 +120,7 @@ extension HTTP2Session {
         // An upstream has no more of them than there are requests of ours.
         if role == .server { charge(.reset) }
         stream.outcome = .malformed(malformation)
+        stream.fault = .malformed(malformation)
         reset(stream, .protocolError)
         touch(stream, .failed)
     }
@@ -129,6 +130,7 @@ extension HTTP2Session {
         guard let stream = streams.removeValue(forKey: id) else { return }
         if !stream.wasReset { endsEarly(stream) }
         if stream.sending == .ended { flood.completedStream() }
+        if stream.fault == nil, let code = peerGoAway { stream.fault = .goAway(code) }
         end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
     }
 
@@ -154,6 +156,14 @@ extension HTTP2Session {
         if role == .server, stream.sending == .body, stream.unsent == 0, let code = stream.resetCode {
             reset(stream, code)
         }
+    }
+
+    /// nghttp2 has told the peer that it ends the connection, or we have.
+    func sentGoAway(_ code: UInt32, reason: Span<UInt8>) {
+        guard code != 0 else { return }
+        var text: [UInt8] = []
+        text.append(reason)
+        violationOfPeer = .violation(code, String(decoding: text, as: UTF8.self))
     }
 
     /// A frame with END_STREAM has gone out.

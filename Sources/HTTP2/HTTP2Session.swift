@@ -68,7 +68,11 @@ package final class HTTP2Session {
     package internal(set) var requests = 0
     /// The peer answered the PING of `announceShutdown`.
     package internal(set) var shutdownIsKnown = false
-    package internal(set) var hasPeerGoAway = false
+    /// The code of the GOAWAY that the peer sent last.
+    var peerGoAway: UInt32?
+    package var hasPeerGoAway: Bool { peerGoAway != nil }
+    /// What the peer did against the protocol, once that has ended the connection.
+    var violationOfPeer: HTTP2Fault?
     /// The peer has said what its limits are.
     package internal(set) var hasPeerSettings = false
 
@@ -280,11 +284,21 @@ package final class HTTP2Session {
     }
 
     /// The connection is gone: owners are told, when changes are next delivered.
-    package func close() {
+    ///
+    /// - Parameter fault: why, as far as the peer has not said it or nghttp2 found it.
+    package func close(_ fault: HTTP2Fault = .gone("the connection was closed")) {
         guard !isClosed else { return }
         isClosed = true
-        for stream in streams.values { end(stream, .cancel) }
-        for stream in starting where !stream.isClosed { end(stream, .refusedStream) }
+        var cause = violationOfPeer ?? fault
+        if violationOfPeer == nil, let code = peerGoAway, code != 0 { cause = .goAway(code) }
+        for stream in streams.values {
+            stream.fault = stream.fault ?? cause
+            end(stream, .cancel)
+        }
+        for stream in starting where !stream.isClosed {
+            stream.fault = cause
+            end(stream, .refusedStream)
+        }
         streams = [:]
         lastFound = nil
         waiting = []
@@ -426,6 +440,7 @@ package final class HTTP2Session {
     private func request(_ stream: HTTP2Stream) {
         guard streams.count < peerStreams else {
             buffers.takeBack(&stream.response)
+            stream.fault = .tooManyStreams(peerStreams)
             return end(stream, .refusedStream)
         }
         let isWhole = stream.endsSending && stream.unsent == 0 && stream.responseTrailers.isEmpty
@@ -454,6 +469,7 @@ package final class HTTP2Session {
             // It never goes out, as the request does not.
             unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
             streams[stream.id] = nil
+            stream.fault = .tooManyStreams(peerStreams)
             end(stream, code)
         }
         lastFound = nil

@@ -67,6 +67,8 @@ package final class HTTP2Stream {
     /// The stream is gone.
     package internal(set) var isClosed = false
     package internal(set) var closeCode = HTTP2ErrorCode.noError
+    /// What ended it before its time.
+    package internal(set) var fault: HTTP2Fault?
 
     // MARK: Sending
 

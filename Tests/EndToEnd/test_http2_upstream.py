@@ -8,7 +8,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Connection
-from harness.http2 import DATA, GOAWAY, HTTP2Backend, HTTP2Client, StreamSocket, frame, headers_frame
+from harness.http2 import DATA, GOAWAY, RST_STREAM, HTTP2Backend, HTTP2Client, StreamSocket, frame, headers_frame
 from harness.websocket import switching
 from harness.wire import Client, fetch, wait_for
 
@@ -229,6 +229,53 @@ def test_malformed_responses(upstream, fields):
     assert fetch(proxy.port).status == 502
     proxy.backend.answer = lambda server, request, stream: server.respond(stream)
     assert fetch(proxy.port).body == b"ok"
+
+
+@pytest.mark.parametrize("what,message", [
+    ("reset", "upstream sent RST_STREAM with error 2 (INTERNAL_ERROR) while reading response header from upstream"),
+    ("unknown code", "upstream sent RST_STREAM with error 77 while reading response header from upstream"),
+    ("reset in body", "upstream sent RST_STREAM with error 8 (CANCEL) while reading upstream"),
+    ("goaway", "upstream sent GOAWAY with error 11 (ENHANCE_YOUR_CALM) while reading response header from upstream"),
+    ("malformed", "upstream sent a malformed response: a connection-specific field while reading response header"),
+    ("no status", "upstream sent a malformed response: a pseudo-header field missing while reading response header"),
+    ("length", 'upstream sent a malformed response: a body of another length than "content-length" says while reading upstream'),
+    ("protocol", "upstream broke the protocol of HTTP/2 with error 1 (PROTOCOL_ERROR): DATA: stream in idle while reading"),
+    ("closed", "upstream prematurely closed connection while reading response header from upstream"),
+    ("flood", "upstream floods its connection with frames while reading response header from upstream"),
+])
+def test_the_log_says_what_an_upstream_did(upstream, what, message):
+    proxy = upstream()
+
+    def answer(server, request, stream):
+        if what in ("reset", "unknown code"):
+            server.raw(frame(RST_STREAM, 0, stream, (2 if what == "reset" else 77).to_bytes(4, "big")))
+        elif what == "reset in body":
+            server.head(stream)
+            server.data(stream, b"x", end=False)
+            server.reset(stream, 8)
+        elif what == "goaway":
+            server.raw(frame(GOAWAY, 0, 0, stream.to_bytes(4, "big") + b"\0\0\0\x0b"))
+            server.socket.shutdown(1)
+        elif what == "malformed":
+            server.raw(headers_frame(stream, [(":status", "200"), ("connection", "close")]))
+        elif what == "no status":
+            server.raw(headers_frame(stream, [("x", "y")]))
+        elif what == "length":
+            server.raw(headers_frame(stream, [(":status", "200"), ("content-length", "1")], end=False)
+                       + frame(DATA, 1, stream, b"xy"))
+        elif what == "protocol":
+            server.raw(frame(DATA, 1, 99, b"x"))
+        elif what == "closed":
+            server.socket.shutdown(1)
+        elif what == "flood":
+            server.raw(frame(0xbe, 0, 0, b"x" * 10_000) * 100)
+
+    proxy.backend.answer = answer
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin()
+        client.wait(lambda: client.streams[stream].is_over)
+    wait_for(lambda: message in proxy.log(), 5, message)
+    assert "recv() failed" not in proxy.log()
 
 
 def test_a_client_that_leaves_resets_its_stream(upstream):
