@@ -11,7 +11,7 @@ extension HTTP2Session {
 
     /// - Returns: false where there are as many streams as there may be.
     private func began(_ id: Int32, endsStream: Bool) -> Bool {
-        lastBegun = id
+        beginsStream(id)
         guard streams.count < options.maxConcurrentStreams else {
             // RFC 9113 §5.1.2. A stream is refused sooner than a client can reset it, which must not come cheaper.
             charge(.reset)

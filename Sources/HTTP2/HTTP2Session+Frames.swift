@@ -12,7 +12,11 @@ extension HTTP2Session {
         switch Int(type) {
         case 0: break
         case 1: headersBegan(id, flags: flags)
-        case 2, 7: charge(.frame)
+        case 2:
+            // RFC 9113 §6.3. nghttp2 looks at none of them, as our settings say that priorities are not used.
+            if id == 0 { violation = .protocolError }
+            charge(.frame)
+        case 7: charge(.frame)
         case 3: resetBegan(id)
         case 4: charge(.settings)
         case 6: charge(.ping)
@@ -31,6 +35,9 @@ extension HTTP2Session {
                 endedEarly(window: options.streamWindow)
             }
         } else if find(id) == nil {
+            // RFC 9113 §5.1.1: a stream that was passed over was closed by the one above it, and was never there to have
+            // ended.
+            if passedOver.contains(where: { $0.contains(id) }) { violation = .protocolError }
             // A response, or trailers: decoded, but read by nobody.
             chargeLate(.frame)
         } else {
@@ -40,6 +47,19 @@ extension HTTP2Session {
         guard flags & UInt8(NGHTTP2_FLAG_END_HEADERS.rawValue) == 0 else { return }
         for _ in 0..<8 { charge(.continuation) }
     }
+
+    /// A client has begun its stream `id`, and no more begins one below. What it left out since the last is kept in mind, as
+    /// far back as there is room.
+    func beginsStream(_ id: Int32) {
+        let first = lastBegun == 0 ? 1 : lastBegun &+ 2
+        if first < id {
+            if passedOver.count == Self.maxPassedOver { passedOver.removeFirst() }
+            passedOver.append(first..<id)
+        }
+        lastBegun = id
+    }
+
+    private static let maxPassedOver = 8
 
     private func resetBegan(_ id: Int32) {
         guard let stream = find(id) else { return chargeLate(role == .server ? .reset : .frame) }

@@ -58,6 +58,8 @@ package final class HTTP2Session {
     var receivedAt: Int64 = 0
     /// The last stream that the peer has begun.
     var lastBegun: Int32 = 0
+    /// Streams below that which it has never begun.
+    var passedOver: [Range<Int32>] = []
     /// The peer has acknowledged our settings.
     var settingsAreKnown = false
     var refusesStreams = false

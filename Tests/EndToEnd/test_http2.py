@@ -627,6 +627,9 @@ def test_frames_that_break_the_protocol(plain):
     for data in (
             frame(DATA, 0, 1, b"x"), frame(HEADERS, END_HEADERS, 2, literal(":method", "GET")),
             frame(SETTINGS, 0, 1), frame(SETTINGS, 0, 0, b"x"), frame(PING, 0, 0, b"x"), frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\0"),
+            # What was passed over was never there (RFC 9113 §5.1.1).
+            headers_frame(5, [(":method", "POST")], end=False) + headers_frame(3, [(":method", "GET")]),
+            frame(PRIORITY, 0, 0, b"\0\0\0\0\1"),
             frame(RST_STREAM, 0, 7, b"\0\0\0\0"), frame(CONTINUATION, 0, 1, b"x"), frame(5, 0, 1, b"\0\0\0\2"),
             frame(HEADERS, END_HEADERS, 1, b"\xff" * 10), b"\xff\xff\xff" + b"\0" * 6 + b"x" * 100):
         with HTTP2Client(proxy.port) as client:
@@ -639,6 +642,21 @@ def test_frames_that_break_the_protocol(plain):
         while client.sock.recv(1000):
             pass
     assert fetch(proxy.port).status == 200
+
+
+def test_trailers_of_a_stream_that_was_reset_are_passed_over(plain):
+    """Unlike a head below others, of a stream that never was."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        for stream in (1, 7):
+            client.raw(headers_frame(stream, client.pseudo("/", "POST"), end=False) + frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
+            client.raw(headers_frame(stream, [("x", "y")]))
+        client.raw(headers_frame(9, client.pseudo("/")))
+        answer = raw_frames(client, lambda frames: any(kind == DATA for kind, *_ in frames))
+        assert any(kind == DATA and stream == 9 for kind, _, stream, _ in answer), answer
+        client.raw(headers_frame(5, client.pseudo("/")))
+        answer = raw_frames(client, lambda frames: any(kind == 7 for kind, *_ in frames))
+        assert [payload[4:8] for kind, _, _, payload in answer if kind == 7] == [b"\0\0\0\1"]
 
 
 def test_header_list_bomb(plain):

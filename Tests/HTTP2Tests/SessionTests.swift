@@ -368,6 +368,16 @@ struct SessionTests {
         #expect(bench.request() != nil)
     }
 
+    @Test("a stream below others is no new one, and one that never was breaks the protocol")
+    func lowerStreams() throws {
+        let bench = Bench()
+        bench.send(Frame.get(3), Frame.get(9))
+        #expect(bench.send(Frame.reset(3), Frame.headers(3, [("x", "y")])) == nil)
+        #expect(bench.send(Frame.get(7)) == .protocolError)
+        let other = Bench()
+        #expect(other.send(Frame(type: 2, payload: [0, 0, 0, 0, 1])) == .protocolError)
+    }
+
     @Test("a shutdown is announced, known, and then done")
     func shutdown() throws {
         let bench = Bench()
