@@ -450,7 +450,7 @@ struct FloodTests {
             #expect(bench.send(late, late, late, late) == nil)
         }
         var code: HTTP2ErrorCode?
-        for _ in 0..<40 where code == nil { code = bench.send(piece) }
+        for _ in 0..<100 where code == nil { code = bench.send(piece) }
         #expect(code == .enhanceYourCalm)
     }
 
