@@ -1,4 +1,4 @@
-/// What makes a request malformed (RFC 9113 §8.1.1): its stream ends with an error, whatever the request would have
+/// What makes a request, or a response, malformed (RFC 9113 §8.1.1): its stream ends with an error, whatever the request would have
 /// been answered with.
 package enum HTTP2Malformation: String, Sendable, Error, CaseIterable {
     /// RFC 9113 §8.3
@@ -15,6 +15,10 @@ package enum HTTP2Malformation: String, Sendable, Error, CaseIterable {
     /// RFC 8441 §4
     case protocolWithoutConnect, invalidProtocol, contentWithConnect
     case trailersTooLarge, trailersWithoutEnd
+    /// Of responses: RFC 9113 §8.3.2, and §8.1.
+    case invalidStatus, headTooLarge, interimWithEnd
+
+    static let ofResponses: Set = [HTTP2Malformation.invalidStatus, .headTooLarge, .interimWithEnd]
 
     /// For the error log.
     package var message: String {
@@ -43,7 +47,10 @@ package enum HTTP2Malformation: String, Sendable, Error, CaseIterable {
         case .invalidProtocol: "an invalid \":protocol\""
         case .contentWithConnect: "\"content-length\" in a CONNECT request"
         case .trailersTooLarge: "trailers that are too large"
-        case .trailersWithoutEnd: "trailers that do not end the request"
+        case .trailersWithoutEnd: "trailers that do not end the stream"
+        case .invalidStatus: "an invalid \":status\""
+        case .headTooLarge: "a head that is too large"
+        case .interimWithEnd: "an interim head that ends the stream"
         }
     }
 }

@@ -12,7 +12,8 @@ struct HTTP2ResponseHead {
     private var lines: [UInt8] = []
     private var status = 0
     private var sawField = false
-    private var isMalformed = false
+    /// What was wrong, once something was.
+    private(set) var malformation: HTTP2Malformation?
     /// As the response says; -1 when it does not.
     private(set) var contentLength: Int64 = -1
 
@@ -20,44 +21,57 @@ struct HTTP2ResponseHead {
         lines.removeAll(keepingCapacity: true)
         status = 0
         sawField = false
-        isMalformed = false
+        malformation = nil
         contentLength = -1
     }
 
     mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, maxSize: Int) {
-        if !isMalformed { isMalformed = !takes(name, value, maxSize: maxSize) }
+        if malformation == nil { malformation = fault(with: name, value, maxSize: maxSize) }
     }
 
-    private mutating func takes(_ name: Span<UInt8>, _ value: Span<UInt8>, maxSize: Int) -> Bool {
+    private mutating func fault(
+        with name: Span<UInt8>, _ value: Span<UInt8>, maxSize: Int
+    ) -> HTTP2Malformation? {
         if name.count > 0, name[0] == UInt8(ascii: ":") {
             // RFC 9113 §8.3.2: there is no other, and it comes first and once.
-            guard !sawField, status == 0, Names.status.matches(name, 0..<name.count), value.count == 3,
-                let number = ASCII.decimal(value, 0..<3), (100..<600).contains(number), number != 101
-            else { return false }
+            guard Names.status.matches(name, 0..<name.count) else { return .unknownPseudoField }
+            guard status == 0 else { return .repeatedPseudoField }
+            guard !sawField else { return .latePseudoField }
+            guard value.count == 3, let number = ASCII.decimal(value, 0..<3), (100..<600).contains(number),
+                number != 101
+            else { return .invalidStatus }
             status = Int(number)
-            return true
+            return nil
         }
         sawField = true
-        guard lines.count &+ name.count &+ value.count <= maxSize,
-            HTTP2RequestHead.violation(name, value) == nil
-        else { return false }
+        guard lines.count &+ name.count &+ value.count <= maxSize else { return .headTooLarge }
+        if let malformation = HTTP2RequestHead.violation(name, value) { return malformation }
         switch FieldID(name, 0..<name.count) {
-        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te: return false
+        case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .te:
+            return .connectionSpecificField
         case .contentLength:
-            guard contentLength < 0, let length = ASCII.decimal(value, 0..<value.count) else { return false }
+            guard contentLength < 0 else { return .repeatedContentLength }
+            guard let length = ASCII.decimal(value, 0..<value.count) else { return .invalidContentLength }
             contentLength = length
         default: break
         }
         lines.appendFieldLine(name, value)
-        return true
+        return nil
     }
 
-    /// - Returns: what kind of head it was; `nil` when it is malformed.
+    /// - Returns: what kind of head it was; `nil` when it is malformed, and `malformation` says how.
     mutating func finish(endsStream: Bool, toHead: Bool, to output: inout [UInt8]) -> Outcome? {
-        guard !isMalformed, status > 0 else { return nil }
+        guard malformation == nil else { return nil }
+        guard status > 0 else {
+            malformation = .missingPseudoField
+            return nil
+        }
         let hasNoContent = toHead || status < 200 || status == 204 || status == 304
         // RFC 9113 §8.1.1
-        if endsStream, !hasNoContent, contentLength > 0 { return nil }
+        if endsStream, !hasNoContent, contentLength > 0 {
+            malformation = .contentLengthMismatch
+            return nil
+        }
         output.append(contentsOf: Text.version)
         ASCII.appendDecimal(status, to: &output)
         output.append(contentsOf: Text.noReason)

@@ -11,10 +11,13 @@ extension HTTP2Session {
         // data is the session that makes the call.
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(made) { _, frame, user in
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
+            let head = unsafe frame.pointee.hd
             let category = unsafe frame.pointee.headers.cat
-            unsafe session.beganHeaders(
-                frame.pointee.hd.stream_id, isRequest: category == NGHTTP2_HCAT_REQUEST)
-            return session.verdict
+            let isRead = session.beganHeaders(
+                head.stream_id, isRequest: category == NGHTTP2_HCAT_REQUEST,
+                endsStream: head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
+            // The reset that the latter asks for adds nothing to one that was submitted.
+            return isRead ? session.verdict : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         unsafe nghttp2_session_callbacks_set_on_header_callback(made) {
             _, _, name, nameLength, value, valueLength, _, user in
@@ -29,8 +32,13 @@ extension HTTP2Session {
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(made) { _, head, user in
             guard let session = unsafe HTTP2Session.unpack(user), let head = unsafe head else { return 0 }
             unsafe session.frameBegan(
-                head.pointee.type, length: head.pointee.length)
+                head.pointee.type, head.pointee.stream_id, flags: head.pointee.flags,
+                length: head.pointee.length)
             return session.verdict
+        }
+        // Frames of unknown types are not unpacked, but are told of as they begin: see `nghttp2Options`.
+        unsafe nghttp2_session_callbacks_set_unpack_extension_callback(made) { _, _, _, _ in
+            NGHTTP2_ERR_CANCEL.rawValue
         }
         unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(made) { _, frame, user in
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
@@ -57,6 +65,12 @@ extension HTTP2Session {
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
             let head = unsafe frame.pointee.hd
             if head.type == 1 { session.headersSent(head.stream_id) }
+            if head.type == 7 {
+                let goAway = unsafe frame.pointee.goaway
+                let reason = unsafe UnsafeBufferPointer(
+                    start: goAway.opaque_data, count: goAway.opaque_data_len)
+                unsafe session.sentGoAway(goAway.error_code, reason: reason.span)
+            }
             if head.type <= 1, head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
                 session.sentEnd(head.stream_id)
             }
@@ -74,6 +88,23 @@ extension HTTP2Session {
             else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
             return session.output.count >= session.outputLimit ? NGHTTP2_ERR_PAUSE.rawValue : 0
         }
+        return unsafe made
+    }()
+
+    // Holds because: made once, and only read afterwards.
+    nonisolated(unsafe) static let nghttp2Options: OpaquePointer = {
+        var made: OpaquePointer?
+        unsafe nghttp2_option_new(&made)
+        guard let made = unsafe made else { preconditionFailure("out of memory") }
+        unsafe nghttp2_option_set_no_auto_window_update(made, 1)
+        // Fields are checked by `HTTP2RequestHead`, whose rules are stricter.
+        unsafe nghttp2_option_set_no_http_messaging(made, 1)
+        unsafe nghttp2_option_set_max_outbound_ack(made, 500)
+        unsafe nghttp2_option_set_no_closed_streams(made, 1)
+        // How often streams are reset is for `HTTP2FloodGuard` to judge.
+        unsafe nghttp2_option_set_stream_reset_rate_limit(made, 1 << 30, 1 << 30)
+        // So that they are told apart from content which comes late. RFC 9113 §4.1: the first of them is 10.
+        for type in UInt8(10)...255 { unsafe nghttp2_option_set_user_recv_extension_type(made, type) }
         return unsafe made
     }()
 
@@ -102,11 +133,14 @@ extension HTTP2Session {
                 if let stream = find(head.stream_id) { ended(stream) }
             } else if unsafe head.length <= frame.pointee.data.padlen {
                 charge(.sliver)
+            } else if let stream = find(head.stream_id), !stream.isAbandoned {
+                flood.receivedData()
             }
         case 1: headersReceived(head.stream_id, endsStream: endsStream)
-        case 4: if head.flags & 1 == 0 { settingsReceived() }
+        case 3: unsafe find(head.stream_id)?.fault = .reset(frame.pointee.rst_stream.error_code)
+        case 4: if head.flags & 1 == 0 { settingsReceived() } else { settingsAreKnown = true }
         case 6: if head.flags & 1 != 0 { shutdownIsKnown = true }
-        case 7: hasPeerGoAway = true
+        case 7: unsafe peerGoAway = frame.pointee.goaway.error_code
         case 8: windowOpened(head.stream_id)
         default: break
         }

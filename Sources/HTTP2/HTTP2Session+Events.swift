@@ -9,8 +9,18 @@ extension HTTP2Session {
         return lastFound
     }
 
-    private func began(_ id: Int32) {
+    /// - Returns: false where there are as many streams as there may be.
+    private func began(_ id: Int32, endsStream: Bool) -> Bool {
+        beginsStream(id)
+        guard streams.count < options.maxConcurrentStreams else {
+            // RFC 9113 §5.1.2. A stream is refused sooner than a client can reset it, which must not come cheaper.
+            charge(.reset)
+            unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.refusedStream.rawValue)
+            if !endsStream { endedEarly(window: options.streamWindow) }
+            return false
+        }
         let stream = HTTP2Stream(id: id, session: self)
+        stream.beganAt = receivedAt
         streams[id] = stream
         lastFound = stream
         requests &+= 1
@@ -19,17 +29,21 @@ extension HTTP2Session {
         var priority = nghttp2_extpri(urgency: 3, inc: 1)
         // Holds because: it is read during the call.
         unsafe nghttp2_session_change_extpri_stream_priority(session, id, &priority, 1)
+        return true
     }
 
-    func beganHeaders(_ id: Int32, isRequest: Bool) {
+    /// - Returns: false where nobody is to read the head.
+    func beganHeaders(_ id: Int32, isRequest: Bool, endsStream: Bool) -> Bool {
         if role == .client {
             responseHead.removeAll()
             trailerLines.removeAll()
             isReadingTrailers = find(id)?.sawFinalHead ?? false
-            return
+            return true
         }
         isReadingTrailers = !isRequest
-        if isRequest { began(id) } else { trailerLines.removeAll() }
+        if isRequest { return began(id, endsStream: endsStream) }
+        trailerLines.removeAll()
+        return true
     }
 
     func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
@@ -60,8 +74,8 @@ extension HTTP2Session {
 
     private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
         switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
-        case .none: return malformed(stream, .invalidFieldValue)
-        case .interim: if endsStream { return malformed(stream, .trailersWithoutEnd) }
+        case .none: return malformed(stream, responseHead.malformation ?? .missingPseudoField)
+        case .interim: if endsStream { return malformed(stream, .interimWithEnd) }
         case .final(let isChunked):
             stream.sawFinalHead = true
             stream.outcome = .request(isChunked ? .chunked : .plain)
@@ -103,8 +117,10 @@ extension HTTP2Session {
 
     /// A request that had begun turned out to be malformed.
     private func malformed(_ stream: HTTP2Stream, _ malformation: HTTP2Malformation) {
-        charge(.reset)
+        // An upstream has no more of them than there are requests of ours.
+        if role == .server { charge(.reset) }
         stream.outcome = .malformed(malformation)
+        stream.fault = .malformed(malformation)
         reset(stream, .protocolError)
         touch(stream, .failed)
     }
@@ -112,37 +128,15 @@ extension HTTP2Session {
     func closed(_ id: Int32, _ code: UInt32) {
         lastFound = nil
         guard let stream = streams.removeValue(forKey: id) else { return }
+        if !stream.wasReset { endsEarly(stream) }
         if stream.sending == .ended { flood.completedStream() }
+        if stream.fault == nil, let code = peerGoAway { stream.fault = .goAway(code) }
         end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
-    }
-
-    func charge(_ cost: HTTP2FloodGuard.Cost) {
-        if !flood.spend(cost) { violation = .enhanceYourCalm }
-    }
-
-    /// Frames of unknown types, and content for streams that are gone, are passed over by nghttp2, but not without end.
-    func chargeNoise() {
-        let unit: Int64 = 256
-        let noise = (receivedBytes &- knownBytes &- noiseBytes) / unit
-        guard noise > 0 else { return }
-        noiseBytes &+= noise &* unit
-        if !flood.spend(Int(noise)) { violation = .enhanceYourCalm }
-    }
-
-    func frameBegan(_ type: UInt8, length: Int) {
-        knownBytes &+= Int64(length &+ 9)
-        switch Int(type) {
-        case 0, 1: break
-        case 3: charge(.reset)
-        case 4: charge(.settings)
-        case 6: charge(.ping)
-        case 9: charge(.continuation)
-        default: charge(.frame)
-        }
     }
 
     func settingsReceived() {
         hasPeerSettings = true
+        withdrawExcess()
         wakeWaiting()
     }
 
@@ -164,12 +158,21 @@ extension HTTP2Session {
         }
     }
 
+    /// nghttp2 has told the peer that it ends the connection, or we have.
+    func sentGoAway(_ code: UInt32, reason: Span<UInt8>) {
+        guard code != 0 else { return }
+        var text: [UInt8] = []
+        text.append(reason)
+        violationOfPeer = .violation(code, String(decoding: text, as: UTF8.self))
+    }
+
     /// A frame with END_STREAM has gone out.
     func sentEnd(_ id: Int32) {
         guard let stream = find(id) else { return }
         stream.sending = .ended
         if stream.isAbandoned, !stream.sawEnd {
             // RFC 9113 §8.1: the rest of the request is not needed.
+            endsEarly(stream)
             unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
         }
     }
@@ -185,6 +188,7 @@ extension HTTP2Session {
         }
         var endsStream = isLast
         if isLast, let code = stream.resetCode {
+            endsEarly(stream)
             unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
             endsStream = false
         } else if isLast, !stream.responseTrailers.isEmpty {

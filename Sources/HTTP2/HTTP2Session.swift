@@ -51,16 +51,30 @@ package final class HTTP2Session {
     var violation: HTTP2ErrorCode?
     var keyState: (UInt64, UInt64)
     private var isClosed = false
-    /// Of the peer in all; those of frames that are known; and, of the others, those that were charged for.
+    /// Bytes of the peer in all, and those of them that are accounted for.
     var receivedBytes: Int64 = 0
     var knownBytes: Int64 = 0
-    var noiseBytes: Int64 = 0
+    /// When that was last, in milliseconds.
+    var receivedAt: Int64 = 0
+    /// The last stream that the peer has begun.
+    var lastBegun: Int32 = 0
+    /// Streams below that which it has never begun.
+    var passedOver: [Range<Int32>] = []
+    /// The peer has acknowledged our settings.
+    var settingsAreKnown = false
+    var refusesStreams = false
+    /// Our settings are still to go out, as the first frame there is.
+    private var announcesLimit: Bool
 
     /// Requests that have begun in all.
     package internal(set) var requests = 0
     /// The peer answered the PING of `announceShutdown`.
     package internal(set) var shutdownIsKnown = false
-    package internal(set) var hasPeerGoAway = false
+    /// The code of the GOAWAY that the peer sent last.
+    var peerGoAway: UInt32?
+    package var hasPeerGoAway: Bool { peerGoAway != nil }
+    /// What the peer did against the protocol, once that has ended the connection.
+    var violationOfPeer: HTTP2Fault?
     /// The peer has said what its limits are.
     package internal(set) var hasPeerSettings = false
 
@@ -76,22 +90,14 @@ package final class HTTP2Session {
         self.role = role
         self.options = options
         keyState = keySeed
+        announcesLimit = role == .server
         requestHead.limits = options.head
         var made: OpaquePointer?
-        var nghttp2Options: OpaquePointer?
-        // Holds because: both are written before they are read, and the options are only read by the call. The session
-        // knows nothing of `self` before `set_user_data`.
-        unsafe nghttp2_option_new(&nghttp2Options)
-        unsafe nghttp2_option_set_no_auto_window_update(nghttp2Options, 1)
-        // Fields are checked by `HTTP2RequestHead`, whose rules are stricter.
-        unsafe nghttp2_option_set_no_http_messaging(nghttp2Options, 1)
-        unsafe nghttp2_option_set_max_outbound_ack(nghttp2Options, 500)
-        unsafe nghttp2_option_set_no_closed_streams(nghttp2Options, 1)
+        // Holds because: it is written before it is read. The session knows nothing of `self` before `set_user_data`.
         let result =
             unsafe role == .server
-            ? nghttp2_session_server_new2(&made, Self.callbacks, nil, nghttp2Options)
-            : nghttp2_session_client_new2(&made, Self.callbacks, nil, nghttp2Options)
-        unsafe nghttp2_option_del(nghttp2Options)
+            ? nghttp2_session_server_new2(&made, Self.callbacks, nil, Self.nghttp2Options)
+            : nghttp2_session_client_new2(&made, Self.callbacks, nil, Self.nghttp2Options)
         guard result == 0, let made = unsafe made else { preconditionFailure("out of memory") }
         unsafe session = made
         // Holds because: the session ends in `deinit`, and calls back only from within calls of this object.
@@ -106,7 +112,7 @@ package final class HTTP2Session {
         var entries: [(Int, Int)] = [(4, options.streamWindow), (6, options.head.maxList)]
         switch role {
         // RFC 8441 §3; RFC 9218 §2.1
-        case .server: entries += [(3, options.maxConcurrentStreams), (8, 1), (9, 1)]
+        case .server: entries += [(3, options.maxConcurrentStreams + Self.streamsToRefuse), (8, 1), (9, 1)]
         // Nothing is to be pushed.
         case .client: entries += [(2, 0)]
         }
@@ -120,6 +126,23 @@ package final class HTTP2Session {
         // Holds because: the array is as long as said, and is copied by the call.
         unsafe nghttp2_submit_settings(session, 0, &settings, settings.count)
         _ = unsafe nghttp2_session_set_local_window_size(session, 0, 0, Int32(window))
+    }
+
+    /// nghttp2 ends the connection over a stream above the limit that it knows of, once the peer has acknowledged it. So it is
+    /// told of one that the flood guard does not let anybody reach, and those above the real one are refused here.
+    private static let streamsToRefuse = 2 * HTTP2FloodGuard.burst
+
+    /// Puts the real limit into the frame with our settings, which starts at `start` of the output.
+    private func announceLimit(from start: Int) {
+        announcesLimit = false
+        let limit = UInt32(clamping: options.maxConcurrentStreams)
+        // RFC 9113 §6.5.1: pairs of an identifier in two bytes and a value in four.
+        for entry in stride(from: start + 9, to: output.count - 5, by: 6)
+        where output[entry] == 0 && output[entry + 1] == 3 {
+            for index in 0..<4 {
+                output[entry + 2 + index] = UInt8(truncatingIfNeeded: limit >> UInt32(24 - 8 * index))
+            }
+        }
     }
 
     // MARK: The connection's side
@@ -142,6 +165,7 @@ package final class HTTP2Session {
     package func receive(_ bytes: Span<UInt8>, now: Int64) -> HTTP2ErrorCode? {
         guard !isClosed else { return nil }
         flood.timePassed(now: now)
+        receivedAt = now
         // Holds because: the bytes are valid for the call, which keeps none of them.
         let result = unsafe bytes.withUnsafeBufferPointer {
             unsafe nghttp2_session_mem_recv(session, $0.baseAddress, $0.count)
@@ -149,7 +173,7 @@ package final class HTTP2Session {
         receivedBytes &+= Int64(bytes.count)
         guard result < 0 else {
             chargeNoise()
-            return violation != nil || isSwamped ? .enhanceYourCalm : nil
+            return violation ?? (isSwamped ? .enhanceYourCalm : nil)
         }
         if let violation { return violation }
         switch result {
@@ -175,6 +199,8 @@ package final class HTTP2Session {
             // Holds because: `data` is valid until the next call of the session, and holds as many bytes as the call says.
             let count = unsafe nghttp2_session_mem_send(session, &data)
             guard count > 0 else { return count == 0 }
+            let start = output.count
+            defer { if announcesLimit { announceLimit(from: start) } }
             unsafe output.append(Span(_unsafeStart: data.unsafelyUnwrapped, count: count))
         }
         return true
@@ -198,6 +224,7 @@ package final class HTTP2Session {
 
     /// No streams are taken any more; those that there are end as they would.
     package func refuseStreams() {
+        refusesStreams = true
         unsafe nghttp2_submit_goaway(
             session, 0, nghttp2_session_get_last_proc_stream_id(session), 0, nil, 0)
     }
@@ -215,8 +242,11 @@ package final class HTTP2Session {
         guard !isClosed, !hasPeerGoAway, unsafe nghttp2_session_check_request_allowed(session) != 0 else {
             return 0
         }
-        return unsafe Int(
-            nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+        return peerStreams
+    }
+
+    private var peerStreams: Int {
+        unsafe Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
     }
 
     /// The peer has said that it takes WebSockets on streams (RFC 8441 §3).
@@ -256,11 +286,21 @@ package final class HTTP2Session {
     }
 
     /// The connection is gone: owners are told, when changes are next delivered.
-    package func close() {
+    ///
+    /// - Parameter fault: why, as far as the peer has not said it or nghttp2 found it.
+    package func close(_ fault: HTTP2Fault = .gone("the connection was closed")) {
         guard !isClosed else { return }
         isClosed = true
-        for stream in streams.values { end(stream, .cancel) }
-        for stream in starting where !stream.isClosed { end(stream, .refusedStream) }
+        var cause = violationOfPeer ?? fault
+        if violationOfPeer == nil, let code = peerGoAway, code != 0 { cause = .goAway(code) }
+        for stream in streams.values {
+            stream.fault = stream.fault ?? cause
+            end(stream, .cancel)
+        }
+        for stream in starting where !stream.isClosed {
+            stream.fault = cause
+            end(stream, .refusedStream)
+        }
         streams = [:]
         lastFound = nil
         waiting = []
@@ -397,8 +437,14 @@ package final class HTTP2Session {
         buffers.takeBack(&stream.response)
     }
 
-    /// A client's request goes out.
+    /// A client's request goes out, where the peer takes it: nghttp2 would keep it until there is room, while other
+    /// connections have some.
     private func request(_ stream: HTTP2Stream) {
+        guard streams.count < peerStreams else {
+            buffers.takeBack(&stream.response)
+            stream.fault = .tooManyStreams(peerStreams)
+            return end(stream, .refusedStream)
+        }
         let isWhole = stream.endsSending && stream.unsent == 0 && stream.responseTrailers.isEmpty
         stream.sending = .body
         var provider = unsafe nghttp2_data_provider()
@@ -413,6 +459,22 @@ package final class HTTP2Session {
         guard id > 0 else { return end(stream, .refusedStream) }
         stream.id = id
         streams[id] = stream
+    }
+
+    /// The peer has said how many streams it takes: requests beyond, which have not gone out yet, are to go elsewhere.
+    func withdrawExcess() {
+        let excess = streams.count - peerStreams
+        guard role == .client, excess > 0 else { return }
+        let queued = streams.values.filter { !$0.isOpen }.sorted { $0.id > $1.id }
+        for stream in queued.prefix(excess) {
+            let code = HTTP2ErrorCode.refusedStream
+            // It never goes out, as the request does not.
+            unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
+            streams[stream.id] = nil
+            stream.fault = .tooManyStreams(peerStreams)
+            end(stream, code)
+        }
+        lastFound = nil
     }
 
     func abandoned(_ stream: HTTP2Stream, unread: Int, _ code: HTTP2ErrorCode) {
@@ -437,6 +499,7 @@ package final class HTTP2Session {
     func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         guard !isClosed, !stream.isClosed else { return }
         guard stream.id != 0 else { return forget(stream, code) }
+        endsEarly(stream)
         unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
         streams[stream.id] = nil
         lastFound = nil
@@ -494,7 +557,7 @@ package final class HTTP2Session {
 }
 
 extension Int {
-    fileprivate func multipliedClamping(_ other: Int) -> Int {
+    func multipliedClamping(_ other: Int) -> Int {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? .max : product
     }

@@ -58,9 +58,17 @@ package final class HTTP2Stream {
     private var inboxStart = 0
     /// The peer has ended its side; what was received may still wait.
     package internal(set) var sawEnd = false
+    /// The peer has reset it.
+    var wasReset = false
+    /// It has ended here before the peer ended its side, which may not know of that yet.
+    var endedEarly = false
+    /// Of a client's request, in milliseconds.
+    var beganAt: Int64 = 0
     /// The stream is gone.
     package internal(set) var isClosed = false
     package internal(set) var closeCode = HTTP2ErrorCode.noError
+    /// What ended it before its time.
+    package internal(set) var fault: HTTP2Fault?
 
     // MARK: Sending
 

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import Config
 internal import EventLoop
+internal import HTTP2
 internal import ProxyCore
 internal import Wire
 
@@ -31,13 +32,14 @@ extension ExchangeDriver {
         case .wouldBlock: break
         case .end: upstreamEnded()
         case .failed where upstream.wasRefused && !machine.isRelaying:
-            attemptFailed(ProxyFailure(.refusedStream))
+            attemptFailed(ProxyFailure(.refusedStream, detail: upstream.fault?.message))
         case .failed(let error):
             attemptFailed(
                 ProxyFailure(
                     upstreamSendError != 0
                         ? .sendFailed(upstreamSendError)
-                        : .readFailed(error, machine.isRelaying ? .readingBody : .readingHead)))
+                        : .readFailed(error, machine.isRelaying ? .readingBody : .readingHead),
+                    detail: upstream.fault?.message))
         }
     }
 

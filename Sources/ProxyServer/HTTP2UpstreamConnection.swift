@@ -158,11 +158,17 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
                     peers?.knownStreamLimit = session.peerLimit
                 }
                 session.deliverChanges()
-                guard failure == nil else { return finish() }
+                if let failure {
+                    return finish(
+                        failure == .enhanceYourCalm
+                            ? .gone("upstream floods its connection with frames")
+                            : .violation(failure.rawValue, ""))
+                }
                 if session.hasPeerGoAway { peers?.forget(self) }
                 flushSoon()
             case .wouldBlock: break
-            case .end, .failed: return finish()
+            case .end: return finish()
+            case .failed(let error): return finish(Self.fault("recv", error))
             }
         }
     }
@@ -176,7 +182,9 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     func flush() {
         isDirty = false
         guard phase == .open, isOpen else { return }
-        guard sendFrames(of: session, worker) else { return finish() }
+        guard sendFrames(of: session, worker) else {
+            return finish(.violation(HTTP2ErrorCode.internalError.rawValue, ""))
+        }
         guard phase == .open, isOpen else { return }
         if isDrained { session.outputWasTaken() }
         session.deliverChanges()
@@ -189,7 +197,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         if mayRead, isOpen { scheduleRead() }
     }
 
-    override func writeFailed(_ error: Int32) { finish() }
+    override func writeFailed(_ error: Int32) { finish(Self.fault("send", error)) }
 
     /// Idle for too long.
     override func deadlinePassed() { if openStreams == 0 { leave() } }
@@ -204,12 +212,16 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         finish()
     }
 
-    private func finish() {
+    private static func fault(_ call: String, _ error: Int32) -> HTTP2Fault {
+        .gone("\(call)() failed (\(error): \(SystemError.reason(error)))")
+    }
+
+    private func finish(_ fault: HTTP2Fault = .gone("upstream prematurely closed connection")) {
         guard phase != .closed else { return }
         phase = .closed
         peers?.forget(self)
         peers = nil
-        session.close()
+        session.close(fault)
         session.deliverChanges()
         close()
         worker.releaseConnection()

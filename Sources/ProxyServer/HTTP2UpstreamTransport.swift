@@ -18,6 +18,9 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
     /// The upstream did nothing for the request, so that it may be made again (RFC 9113 §8.7).
     var wasRefused: Bool { stream?.closeCode == .refusedStream }
 
+    /// What ended the stream, for the error log.
+    var fault: HTTP2Fault? { stream?.fault }
+
     init(on carrier: HTTP2UpstreamConnection) {
         self.carrier = carrier
         super.init()

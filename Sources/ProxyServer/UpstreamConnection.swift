@@ -1,4 +1,5 @@
 internal import EventLoop
+internal import HTTP2
 internal import ProxyCore
 internal import TLS
 
@@ -57,6 +58,9 @@ final class UpstreamConnection: StreamChannel {
 
     /// Over HTTP/2, where responses have no reasons.
     var isStream: Bool { http2 != nil }
+
+    /// What ended the stream before its time.
+    var fault: HTTP2Fault? { http2?.fault }
 
     /// The peer did nothing for the request.
     var wasRefused: Bool { http2?.wasRefused ?? false }

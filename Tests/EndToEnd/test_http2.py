@@ -646,6 +646,9 @@ def test_frames_that_break_the_protocol(plain):
     for data in (
             frame(DATA, 0, 1, b"x"), frame(HEADERS, END_HEADERS, 2, literal(":method", "GET")),
             frame(SETTINGS, 0, 1), frame(SETTINGS, 0, 0, b"x"), frame(PING, 0, 0, b"x"), frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\0"),
+            # What was passed over was never there (RFC 9113 §5.1.1).
+            headers_frame(5, [(":method", "POST")], end=False) + headers_frame(3, [(":method", "GET")]),
+            frame(PRIORITY, 0, 0, b"\0\0\0\0\1"),
             frame(RST_STREAM, 0, 7, b"\0\0\0\0"), frame(CONTINUATION, 0, 1, b"x"), frame(5, 0, 1, b"\0\0\0\2"),
             frame(HEADERS, END_HEADERS, 1, b"\xff" * 10), b"\xff\xff\xff" + b"\0" * 6 + b"x" * 100):
         with HTTP2Client(proxy.port) as client:
@@ -660,6 +663,21 @@ def test_frames_that_break_the_protocol(plain):
     assert fetch(proxy.port).status == 200
 
 
+def test_trailers_of_a_stream_that_was_reset_are_passed_over(plain):
+    """Unlike a head below others, of a stream that never was."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        for stream in (1, 7):
+            client.raw(headers_frame(stream, client.pseudo("/", "POST"), end=False) + frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
+            client.raw(headers_frame(stream, [("x", "y")]))
+        client.raw(headers_frame(9, client.pseudo("/")))
+        answer = raw_frames(client, lambda frames: any(kind == DATA for kind, *_ in frames))
+        assert any(kind == DATA and stream == 9 for kind, _, stream, _ in answer), answer
+        client.raw(headers_frame(5, client.pseudo("/")))
+        answer = raw_frames(client, lambda frames: any(kind == 7 for kind, *_ in frames))
+        assert [payload[4:8] for kind, _, _, payload in answer if kind == 7] == [b"\0\0\0\1"]
+
+
 def test_header_list_bomb(plain):
     proxy = plain()
     with HTTP2Client(proxy.port) as client:
@@ -670,6 +688,85 @@ def test_header_list_bomb(plain):
         answer = raw_frames(client, lambda frames: any(kind in (HEADERS, RST_STREAM, 7) for kind, *_ in frames))
         assert any(kind in (HEADERS, RST_STREAM) for kind, *_ in answer)
     assert proxy.backend.requests == []
+
+
+@pytest.mark.parametrize("count,size,preread", [(60, 60_000, ""), (1, 1_000_000, "http2_body_preread_size 1m;")])
+def test_uploads_that_are_answered_early_harm_no_others(plain, count, size, preread):
+    """What a client sends before it knows of the answer (RFC 9113 §5.1, "closed"), as far as it was allowed to."""
+    proxy = plain("if ($request_method = POST) { return 413; }", server="client_max_body_size 10; " + preread)
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client:
+        client.wait(lambda: client.has_settings)
+        slow = client.begin("/held")
+        uploads = [client.begin("/", "POST", end=False) for _ in range(count)]
+        client.flush()
+        # Nothing that comes is looked at before all is sent.
+        window = (1 << 20) if preread else 65_535
+        data = b"".join(frame(DATA, 0, stream, b"x" * 10_000) for stream in uploads for _ in range(min(size, window) // 10_000))
+        client.socket.settimeout(10)
+        client.socket.sendall(data)
+        assert [client.head(stream).status for stream in uploads] == [413] * count
+        gate.set()
+        assert client.response(slow).body == b"helloworld"
+        assert client.goaway is None
+        # What was not allowed is a flood.
+        client.raw(frame(DATA, 0, uploads[0], b"x" * 10_000) * 500)
+        client.raw(frame(DATA, 0, uploads[0], b"x" * 10_000) * 500)
+        client.wait_closed(10)
+    assert "http2 flood detected" in proxy.log()
+
+
+def test_a_stream_above_the_limit_is_refused(plain):
+    """And no other is (RFC 9113 §5.1.2), before and after our settings were acknowledged."""
+    proxy = plain(server="http2_max_concurrent_streams 2;")
+    gate = held(proxy)
+    with HTTP2Client(proxy.port, greet=False) as client:
+        client.socket.sendall(PREFACE + frame(SETTINGS))
+        begin = [headers_frame(stream, client.pseudo("/held"), end=stream != 7) for stream in (1, 3, 5, 7)]
+        client.socket.sendall(begin[0] + begin[1] + begin[2])
+        got = raw_frames(client, lambda frames: any(kind == RST_STREAM for kind, *_ in frames))
+        # The limit that was announced.
+        assert b"\0\3\0\0\0\2" in next(payload for kind, flags, _, payload in got if kind == SETTINGS and not flags)
+        client.socket.sendall(frame(SETTINGS, 1) + begin[3] + frame(DATA, END_STREAM, 7, b"x" * 1000))
+        got += raw_frames(client, lambda frames: any(kind == RST_STREAM for kind, *_ in frames))
+        assert [(stream, payload) for kind, _, stream, payload in got if kind == RST_STREAM] == [
+            (5, b"\0\0\0\7"), (7, b"\0\0\0\7")]
+        gate.set()
+        got += raw_frames(client, lambda frames: sum(kind == DATA and flags & 1 for kind, flags, *_ in frames) == 2)
+        assert {stream for kind, flags, stream, _ in got if kind == DATA and flags & 1} == {1, 3}
+        client.socket.sendall(headers_frame(9, client.pseudo("/")))
+        got = raw_frames(client, lambda frames: any(kind == DATA for kind, *_ in frames))
+        assert any(kind == DATA and stream == 9 for kind, _, stream, _ in got) and not any(kind == 7 for kind, *_ in got)
+
+
+def test_a_page_that_is_left(plain):
+    """Its requests are given up together, which is no rapid reset where they were under way for a while."""
+    proxy = plain()
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client:
+        for _ in range(3):
+            streams = [client.begin("/held") for _ in range(100)]
+            for stream in streams:
+                client.head(stream)
+            client.quiet(0.2)
+            for stream in streams:
+                client.reset(stream)
+        assert client.fetch().body == b"ok"
+        assert client.goaway is None
+    gate.set()
+
+
+def test_messages_with_windows_and_pings_for_each(plain):
+    """As some clients measure delays, and give leave for more."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/", "POST", end=False)
+        for count in range(100, 2100, 100):
+            client.raw((frame(DATA, 0, stream, b"x") + frame(PING, 0, 0, b"12345678")) * 100)
+            client.wait(lambda: len(client.pings) == count)
+        client.raw(frame(DATA, END_STREAM, stream))
+        assert client.response(stream).status == 200
+        assert client.goaway is None
 
 
 # The connection's end

@@ -8,7 +8,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Connection
-from harness.http2 import GOAWAY, HTTP2Backend, HTTP2Client, StreamSocket, frame
+from harness.http2 import DATA, GOAWAY, RST_STREAM, HTTP2Backend, HTTP2Client, StreamSocket, frame, headers_frame
 from harness.websocket import switching
 from harness.wire import Client, fetch, wait_for
 
@@ -91,6 +91,24 @@ def test_more_streams_than_the_peer_takes(upstream):
     with HTTP2Client(proxy.port) as client:
         streams = [client.begin(f"/{n}") for n in range(40)]
         assert [client.response(stream).status for stream in streams] == [200] * 40
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_no_request_waits_for_a_stream_that_the_peer_does_not_take(upstream, limit):
+    """The peer says how many it takes while requests are at hand already: they go elsewhere, or fail at once."""
+    proxy = upstream("proxy_read_timeout 3s;", settings={3: limit}, enforces=False)
+    proxy.backend.answer = lambda server, request, stream: threading.Timer(
+        0.1, lambda: server.tasks.append(lambda server: server.respond(stream))).start()
+    for _ in range(12):
+        clients = [Client(proxy.port) for _ in range(8)]
+        began = time.monotonic()
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        statuses = {client.read_response().status for client in clients}
+        for client in clients:
+            client.close()
+        assert statuses <= ({200} if limit else {200, 502})
+        assert time.monotonic() - began < 2
 
 
 def test_bodies(upstream):
@@ -206,13 +224,58 @@ def test_a_broken_response(upstream):
     [(":status", "200"), (":path", "/")], [(":status", "200"), ("content-length", "1"), ("content-length", "2")],
     [(":status", "200"), ("content-length", "5")]])
 def test_malformed_responses(upstream, fields):
-    from harness.http2 import headers_frame
-
     proxy = upstream()
     proxy.backend.answer = lambda server, request, stream: server.raw(headers_frame(stream, fields))
     assert fetch(proxy.port).status == 502
     proxy.backend.answer = lambda server, request, stream: server.respond(stream)
     assert fetch(proxy.port).body == b"ok"
+
+
+@pytest.mark.parametrize("what,message", [
+    ("reset", "upstream sent RST_STREAM with error 2 (INTERNAL_ERROR) while reading response header from upstream"),
+    ("unknown code", "upstream sent RST_STREAM with error 77 while reading response header from upstream"),
+    ("reset in body", "upstream sent RST_STREAM with error 8 (CANCEL) while reading upstream"),
+    ("goaway", "upstream sent GOAWAY with error 11 (ENHANCE_YOUR_CALM) while reading response header from upstream"),
+    ("malformed", "upstream sent a malformed response: a connection-specific field while reading response header"),
+    ("no status", "upstream sent a malformed response: a pseudo-header field missing while reading response header"),
+    ("length", 'upstream sent a malformed response: a body of another length than "content-length" says while reading upstream'),
+    ("protocol", "upstream broke the protocol of HTTP/2 with error 1 (PROTOCOL_ERROR): DATA: stream in idle while reading"),
+    ("closed", "upstream prematurely closed connection while reading response header from upstream"),
+    ("flood", "upstream floods its connection with frames while reading response header from upstream"),
+])
+def test_the_log_says_what_an_upstream_did(upstream, what, message):
+    proxy = upstream()
+
+    def answer(server, request, stream):
+        if what in ("reset", "unknown code"):
+            server.raw(frame(RST_STREAM, 0, stream, (2 if what == "reset" else 77).to_bytes(4, "big")))
+        elif what == "reset in body":
+            server.head(stream)
+            server.data(stream, b"x", end=False)
+            server.reset(stream, 8)
+        elif what == "goaway":
+            server.raw(frame(GOAWAY, 0, 0, stream.to_bytes(4, "big") + b"\0\0\0\x0b"))
+            server.socket.shutdown(1)
+        elif what == "malformed":
+            server.raw(headers_frame(stream, [(":status", "200"), ("connection", "close")]))
+        elif what == "no status":
+            server.raw(headers_frame(stream, [("x", "y")]))
+        elif what == "length":
+            server.raw(headers_frame(stream, [(":status", "200"), ("content-length", "1")], end=False)
+                       + frame(DATA, 1, stream, b"xy"))
+        elif what == "protocol":
+            server.raw(frame(DATA, 1, 99, b"x"))
+        elif what == "closed":
+            server.socket.shutdown(1)
+        elif what == "flood":
+            server.raw(frame(0xbe, 0, 0, b"x" * 10_000) * 100)
+
+    proxy.backend.answer = answer
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin()
+        client.wait(lambda: client.streams[stream].is_over)
+    wait_for(lambda: message in proxy.log(), 5, message)
+    assert "recv() failed" not in proxy.log()
 
 
 def test_a_client_that_leaves_resets_its_stream(upstream):
@@ -228,6 +291,77 @@ def test_a_client_that_leaves_resets_its_stream(upstream):
     proxy.backend.answer = lambda server, request, stream: server.respond(stream)
     assert fetch(proxy.port).body == b"ok"
     assert len(proxy.backend.servers) == 1
+
+
+def left_downloads(proxy, count):
+    """Requests whose clients leave, and one that waits for its answer: its client, its place, and the streams of the others."""
+    held = []
+    proxy.backend.answer = lambda server, request, stream: request.get(":path") == "/slow" and held.append((server, stream))
+    client = Client(proxy.port)
+    client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    for number in range(count):
+        with Client(proxy.port) as leaving:
+            leaving.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for(lambda: len(proxy.backend.requests) == 2 + number, 5, "the request")
+            leaving.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")
+    wait_for(lambda: len(proxy.backend.resets) == count and held, 5, "their resets")
+    assert len(proxy.backend.servers) == 1
+    return client, held[0], [stream for stream, _ in proxy.backend.resets]
+
+
+def test_what_was_under_way_to_clients_that_left_harms_nobody(upstream):
+    """As much as each stream's window had room for (RFC 9113 §5.1, "closed"), and no more than that."""
+    proxy = upstream()
+    client, (server, slow), left = left_downloads(proxy, 12)
+    late = [headers_frame(stream, [(":status", "200")], end=False) + frame(DATA, 0, stream, b"x" * 16_000) * 16 for stream in left]
+    server.tasks.append(lambda server: server.raw(b"".join(late)))
+    server.tasks.append(lambda server: server.respond(slow, b"fine"))
+    assert client.read_response().body == b"fine"
+    assert fetch_from(proxy, b"again") and len(proxy.backend.servers) == 1
+    client.close()
+
+
+def test_who_sends_beyond_the_windows_of_ended_streams_is_left(upstream):
+    proxy = upstream()
+    client, (server, _), left = left_downloads(proxy, 2)
+    server.tasks.append(lambda server: server.raw(frame(DATA, 0, left[0], b"x" * 16_000) * 100))
+    assert client.read_response().status == 502
+    wait_for(lambda: server.closed, 5, "its end")
+    assert fetch_from(proxy, b"again") and len(proxy.backend.servers) == 2
+    client.close()
+
+
+def fetch_from(proxy, body):
+    proxy.backend.answer = lambda server, request, stream: server.respond(stream, body)
+    return fetch(proxy.port).body == body
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_streams_that_the_upstream_resets_harm_no_others(upstream, code):
+    """Be it after an early answer (RFC 9113 §8.1), or because it has too much to do."""
+    proxy = upstream("proxy_request_buffering off;", server="keepalive_requests 10000;", group="keepalive 8; keepalive_requests 10000;")
+    held = []
+
+    def answer(server, request, stream):
+        if request.get(":path") == "/slow":
+            held.append((server, stream))
+        elif code:
+            server.reset(stream, code)
+
+    def early(server, request, stream):
+        if not code and request.get(":path") != "/slow":
+            server.head(stream, 401, [("content-length", "0")], end=True)
+            server.reset(stream, 0)
+
+    proxy.backend.answer, proxy.backend.on_head = answer, early
+    with HTTP2Client(proxy.port) as client:
+        slow = client.begin("/slow")
+        for _ in range(300):
+            stream = client.begin("/", "GET" if code else "POST", end=bool(code))
+            assert client.response(stream).status == (502 if code else 401)
+        assert len(proxy.backend.servers) == 1
+        held[0][0].tasks.append(lambda server: server.respond(held[0][1], b"fine"))
+        assert client.response(slow).body == b"fine"
 
 
 # What is made again

@@ -159,17 +159,45 @@ struct ClientTests {
         #expect(head.lowercased().contains("upgrade: websocket\r\n"))
     }
 
-    @Test("requests above the peer's limit wait for their turn")
+    @Test("a request above the peer's limit is refused at once, to go elsewhere")
     func limit() throws {
         let pair = Pair { $0.maxConcurrentStreams = 1 }
         #expect(pair.client.peerLimit == 1)
         let first = pair.request("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
         let second = pair.request("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(second.isClosed)
+        #expect(second.closeCode == .refusedStream)
         _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n")
         #expect(first.sawEnd)
-        #expect(!second.sawEnd)
+        let third = pair.request("GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
         _ = pair.respond("HTTP/1.1 200 OK\r\n\r\n")
-        #expect(second.sawEnd)
+        #expect(third.sawEnd)
+    }
+
+    @Test("requests that have not gone out when the peer says its limit are refused", arguments: [0, 1, 2])
+    func lateLimit(_ limit: UInt32) throws {
+        let client = HTTP2Session(.client, HTTP2Session.Options(), keySeed: (1, 2))
+        let owner = Pair()
+        let requests = (0..<3).map { _ in client.openStream(owner) }
+        for stream in requests {
+            var block = HTTP2FieldBlock()
+            let head = Array("GET / HTTP/1.1\r\nHost: a\r\n\r\n".utf8)
+            _ = block.readRequest(head.span, scheme: Array("http".utf8))
+            stream.send(block, isFinal: true)
+            stream.endSending()
+        }
+        var bytes: [UInt8] = []
+        // All are submitted, and none goes out.
+        #expect(client.send(to: &bytes, limit: 1))
+        let settings = Frame.settings([(3, limit)]).bytes
+        #expect(client.receive(settings.span, now: 0) == nil)
+        client.deliverChanges()
+        #expect(requests.map(\.isClosed) == [limit < 1, limit < 2, true])
+        #expect(requests.filter(\.isClosed).allSatisfy { $0.closeCode == .refusedStream })
+        bytes = []
+        #expect(client.send(to: &bytes, limit: 1 << 20))
+        #expect(try #require(Frame.read(bytes)).filter { $0.type == 1 }.count == limit)
+        client.close()
     }
 
     @Test("streams that a GOAWAY leaves out are refused")

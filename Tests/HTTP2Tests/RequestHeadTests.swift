@@ -273,7 +273,7 @@ struct RequestHeadTests {
         let elsewhere: Set<HTTP2Malformation> = [
             .pseudoFieldInTrailers, .trailersTooLarge, .trailersWithoutEnd,
         ]
-        let known = Set(Self.malformed.map(\.0)).union(elsewhere)
+        let known = Set(Self.malformed.map(\.0)).union(elsewhere).union(HTTP2Malformation.ofResponses)
         #expect(known == Set(HTTP2Malformation.allCases))
     }
 

@@ -358,11 +358,24 @@ struct SessionTests {
     func tooManyStreams() throws {
         let bench = Bench { $0.maxConcurrentStreams = 2 }
         bench.send(Frame.get(1), Frame.get(3), Frame.get(5))
-        let last = try #require(bench.sent().last)
-        #expect(last.type == rst || last.type == goAway)
+        #expect(bench.sent() == [Frame.reset(5, 7)])
         #expect(bench.request() != nil)
-        #expect(bench.request() != nil)
+        let second = try #require(bench.request())
         #expect(bench.request() == nil)
+        bench.respond(second)
+        _ = bench.sent()
+        bench.send(Frame.get(7))
+        #expect(bench.request() != nil)
+    }
+
+    @Test("a stream below others is no new one, and one that never was breaks the protocol")
+    func lowerStreams() throws {
+        let bench = Bench()
+        bench.send(Frame.get(3), Frame.get(9))
+        #expect(bench.send(Frame.reset(3), Frame.headers(3, [("x", "y")])) == nil)
+        #expect(bench.send(Frame.get(7)) == .protocolError)
+        let other = Bench()
+        #expect(other.send(Frame(type: 2, payload: [0, 0, 0, 0, 1])) == .protocolError)
     }
 
     @Test("a shutdown is announced, known, and then done")
@@ -409,6 +422,36 @@ struct FloodTests {
     func resets() {
         #expect(
             flood { [Frame.get(UInt32($0 * 2 + 1)), Frame.reset(UInt32($0 * 2 + 1))] } == .enhanceYourCalm)
+    }
+
+    @Test("resets that are provoked by streams above the limit")
+    func refused() {
+        let bench = Bench { $0.maxConcurrentStreams = 1 }
+        bench.send(Frame.get(1))
+        var code: HTTP2ErrorCode?
+        for round in 1..<3000 where code == nil {
+            code = bench.send(Frame.get(UInt32(2 * round + 1)))
+            _ = bench.sent()
+        }
+        #expect(code == .enhanceYourCalm)
+    }
+
+    @Test("content for streams that have ended here: as much as was allowed, and no more")
+    func late() throws {
+        let bench = Bench()
+        let piece = Frame.data(1, String(repeating: "x", count: 16_000))
+        for round in 0..<40 {
+            let id = UInt32(2 * round + 1)
+            bench.send(Frame.post(id))
+            try #require(bench.request()).abandon(.noError)
+            _ = bench.sent()
+            var late = piece
+            late.stream = id
+            #expect(bench.send(late, late, late, late) == nil)
+        }
+        var code: HTTP2ErrorCode?
+        for _ in 0..<100 where code == nil { code = bench.send(piece) }
+        #expect(code == .enhanceYourCalm)
     }
 
     @Test("resets that are provoked by malformed heads")

@@ -57,6 +57,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     package var source: Source
     package var kind: Kind
     package var retry: Retry
+    /// What is known beyond the kind, for the error log: of an HTTP/2 stream, what ended it.
+    package private(set) var detail: String?
 
     package init(source: Source, kind: Kind, retry: Retry) {
         self.source = source
@@ -65,8 +67,9 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     }
 
     /// A failure with the source and the retry that its kind implies.
-    package init(_ kind: Kind) {
+    package init(_ kind: Kind, detail: String? = nil) {
         self.kind = kind
+        self.detail = detail
         switch kind {
         case .handshakeFailed, .handshakeTimedOut:
             source = .upstream
@@ -131,6 +134,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         func timedOut(_ phase: Phase) -> String {
             "upstream timed out (\(Self.timedOutCode): \(systemText(Self.timedOutCode))) \(phase.text)"
         }
+        if let detail { return "\(detail) \(phase.text)" }
         switch kind {
         case .connectFailed(let code): return system("connect", code, .connecting)
         case .sendFailed(let code): return system("send", code, .sendingRequest)
@@ -155,6 +159,17 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .invalidTarget(let reason): return reason
         case .clientClosed:
             return "client prematurely closed connection, so upstream connection is closed too"
+        }
+    }
+
+    private var phase: Phase {
+        switch kind {
+        case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase): phase
+        case .connectFailed, .connectTimedOut: .connecting
+        case .handshakeFailed, .handshakeTimedOut: .handshaking
+        case .sendFailed, .sendTimedOut: .sendingRequest
+        case .invalidBody: .readingBody
+        default: .readingHead
         }
     }
 

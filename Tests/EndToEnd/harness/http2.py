@@ -608,6 +608,8 @@ class HTTP2Backend:
 
         def run(self):
             self.connection.initiate_connection()
+            if not self.backend.enforces:
+                self.connection.local_settings = h2.settings.Settings(client=False)
             self.flush()
             self.socket.settimeout(0.02)
             while not self.closed:
@@ -649,10 +651,12 @@ class HTTP2Backend:
             elif isinstance(event, h2.events.ConnectionTerminated):
                 self.closed = True
 
-    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True):
+    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True, enforces=True):
         self.answer = answer or (lambda server, request, stream: server.respond(stream))
         self.on_head = on_head
         self.settings = settings or {}
+        # Whether clients are held to the settings.
+        self.enforces = enforces
         self.acknowledge = acknowledge
         self.requests = []
         self.resets = []
