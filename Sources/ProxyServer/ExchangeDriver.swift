@@ -162,7 +162,9 @@ final class ExchangeDriver {
     func respond(_ response: LocalResponse) {
         guard let downstream else { return }
         if opensStreamAsWebSocket, (200..<300).contains(response.status) {
-            log(.warn, "a WebSocket over HTTP/2 cannot be answered with \(response.status), which would open it")
+            log(
+                .warn,
+                "a WebSocket over HTTP/2 cannot be answered with \(response.status), which would open it")
             return respond(LocalResponse(status: 502))
         }
         dropUpstream()
