@@ -11,8 +11,8 @@ struct BoundedCache<Value> {
     /// What an entry costs besides its value and two copies of its key.
     private static var overhead: Int { 160 }
 
-    /// Bytes, from the next `put` or `makeRoom` on.
-    var limit: Int
+    /// Bytes.
+    private var limit: Int
     private var entries: [[UInt8]: Entry] = [:]
     /// Keys as they came in, with their entries' numbers; some may have left the table since.
     private var order: [(key: [UInt8], number: UInt64)] = []
@@ -62,7 +62,13 @@ struct BoundedCache<Value> {
         }
     }
 
-    mutating func makeRoom(for cost: Int) {
+    /// Changes how many bytes there may be; what came first goes where that is too much.
+    mutating func resize(to limit: Int) {
+        self.limit = limit
+        makeRoom(for: 0)
+    }
+
+    private mutating func makeRoom(for cost: Int) {
         while bytes + cost > limit, firstInOrder < order.count {
             let (key, number) = order[firstInOrder]
             firstInOrder += 1

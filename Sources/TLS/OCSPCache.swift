@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// What responders said of clients' certificates, shared by all workers and kept across reloads: nginx's
 /// `ssl_ocsp_cache shared:name:size`.
-package final class OCSPCache: Sendable {
+package final class OCSPCache: SharedZone {
     /// An answer without an end is kept for this many seconds.
     private static let maxAge = 3600
 
@@ -11,12 +11,7 @@ package final class OCSPCache: Sendable {
     /// - Parameter size: bytes.
     package init(size: Int) { answers = Mutex(BoundedCache(limit: size)) }
 
-    package func resize(to size: Int) {
-        answers.withLock { answers in
-            answers.limit = size
-            answers.makeRoom(for: 0)
-        }
-    }
+    package func resize(to size: Int) { answers.withLock { $0.resize(to: size) } }
 
     package var count: Int { answers.withLock { $0.count } }
 

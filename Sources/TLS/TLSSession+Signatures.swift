@@ -5,29 +5,36 @@ extension TLSSession {
     /// The scheme of the server's signature, seen from the server; empty in resumed sessions, where nothing is signed, and
     /// before TLS 1.2.
     package var signatureScheme: String {
+        // The certificate stays the connection's.
         unsafe withHandle { ssl in
-            var kind: Int32 = 0
-            var digest: Int32 = 0
-            guard unsafe SSL_get_signature_type_nid(ssl, &kind) == 1,
-                unsafe SSL_ctrl(ssl, SSL_CTRL_GET_SIGNATURE_NID, 0, &digest) == 1
-            else { return "" }
-            // The certificate stays the connection's.
-            return unsafe name(ofScheme: kind, with: digest, by: SSL_get_certificate(ssl))
+            unsafe scheme(
+                SSL_get_signature_type_nid, SSL_CTRL_GET_SIGNATURE_NID, of: ssl, by: SSL_get_certificate(ssl))
         }
     }
 
     /// The scheme of the client's signature, seen from the server; empty without a certificate of the client's, in
     /// resumed sessions and before TLS 1.2.
     package var peerSignatureScheme: String {
+        // As above.
         unsafe withHandle { ssl in
-            var kind: Int32 = 0
-            var digest: Int32 = 0
-            guard unsafe SSL_get_peer_signature_type_nid(ssl, &kind) == 1,
-                unsafe SSL_ctrl(ssl, SSL_CTRL_GET_PEER_SIGNATURE_NID, 0, &digest) == 1
-            else { return "" }
-            // As above.
-            return unsafe name(ofScheme: kind, with: digest, by: SSL_get0_peer_certificate(ssl))
+            unsafe scheme(
+                SSL_get_peer_signature_type_nid, SSL_CTRL_GET_PEER_SIGNATURE_NID, of: ssl,
+                by: SSL_get0_peer_certificate(ssl))
         }
+    }
+
+    /// `kindOf` and `digestOf` are how OpenSSL is asked for the two.
+    @unsafe private func scheme(
+        _ kindOf: (OpaquePointer, UnsafeMutablePointer<Int32>) -> Int32, _ digestOf: Int32,
+        of ssl: OpaquePointer,
+        by certificate: OpaquePointer?
+    ) -> String {
+        var kind: Int32 = 0
+        var digest: Int32 = 0
+        guard unsafe kindOf(ssl, &kind) == 1, unsafe SSL_ctrl(ssl, digestOf, 0, &digest) == 1 else {
+            return ""
+        }
+        return unsafe name(ofScheme: kind, with: digest, by: certificate)
     }
 
     /// OpenSSL has names for schemes only since 3.5; before, it tells the kind of signature and the digest.

@@ -4,18 +4,13 @@ internal import Synchronization
 
 /// Sessions of TLS 1.2 (and of 1.3 without tickets) that clients may come back to, shared by all workers and kept
 /// across reloads: nginx's `shared:name:size`.
-package final class TLSSessionCache: Sendable {
+package final class TLSSessionCache: SharedZone {
     private let sessions: Mutex<BoundedCache<[UInt8]>>
 
     /// - Parameter size: bytes.
     package init(size: Int) { sessions = Mutex(BoundedCache(limit: size)) }
 
-    package func resize(to size: Int) {
-        sessions.withLock { sessions in
-            sessions.limit = size
-            sessions.makeRoom(for: 0)
-        }
-    }
+    package func resize(to size: Int) { sessions.withLock { $0.resize(to: size) } }
 
     package var count: Int { sessions.withLock { $0.count } }
 

@@ -27,8 +27,7 @@ struct BoundedCacheTests {
         #expect(get(3, from: &cache) == nil)
         #expect(get(2, from: &cache) == 2)
         #expect(cache.count == 3)
-        cache.limit = 200
-        cache.makeRoom(for: 0)
+        cache.resize(to: 200)
         #expect(cache.count == 1)
     }
 

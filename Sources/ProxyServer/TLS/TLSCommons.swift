@@ -26,28 +26,22 @@ package final class TLSCommons: Sendable {
     }
 
     /// The cache of that name, of that size from now on.
-    func cache(named name: String, size: Int) -> TLSSessionCache {
-        caches.withLock { caches in
-            if let known = caches[name] {
-                known.resize(to: size)
-                return known
-            }
-            let cache = TLSSessionCache(size: size)
-            caches[name] = cache
-            return cache
-        }
-    }
+    func cache(named name: String, size: Int) -> TLSSessionCache { Self.zone(name, size: size, in: caches) }
 
     /// As `cache(named:size:)`.
-    func ocspCache(named name: String, size: Int) -> OCSPCache {
-        ocspCaches.withLock { caches in
-            if let known = caches[name] {
+    func ocspCache(named name: String, size: Int) -> OCSPCache { Self.zone(name, size: size, in: ocspCaches) }
+
+    private static func zone<Zone: SharedZone>(
+        _ name: String, size: Int, in zones: borrowing Mutex<[String: Zone]>
+    ) -> Zone {
+        zones.withLock { zones in
+            if let known = zones[name] {
                 known.resize(to: size)
                 return known
             }
-            let cache = OCSPCache(size: size)
-            caches[name] = cache
-            return cache
+            let zone = Zone(size: size)
+            zones[name] = zone
+            return zone
         }
     }
 }
