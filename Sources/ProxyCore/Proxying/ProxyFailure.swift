@@ -128,33 +128,30 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     /// The beginning of its line in the error log, in nginx's words; `LogContext` appends the rest. `systemText` is
     /// what the system says of errno's number, such as `Connection refused`.
     package func message(systemText: (Int32) -> String) -> String {
-        func system(_ call: String, _ code: Int32, _ phase: Phase) -> String {
-            "\(call)() failed (\(code): \(systemText(code))) \(phase.text)"
+        let reason = detail ?? reason(systemText)
+        return phase.map { "\(reason) \($0.text)" } ?? reason
+    }
+
+    private func reason(_ systemText: (Int32) -> String) -> String {
+        func system(_ call: String, _ code: Int32) -> String {
+            "\(call)() failed (\(code): \(systemText(code)))"
         }
-        func timedOut(_ phase: Phase) -> String {
-            "upstream timed out (\(Self.timedOutCode): \(systemText(Self.timedOutCode))) \(phase.text)"
-        }
-        if let detail { return "\(detail) \(phase.text)" }
         switch kind {
-        case .connectFailed(let code): return system("connect", code, .connecting)
-        case .sendFailed(let code): return system("send", code, .sendingRequest)
-        case .readFailed(let code, let phase): return system("recv", code, phase)
-        case .connectTimedOut: return timedOut(.connecting)
-        case .handshakeFailed(let reason): return "\(reason) \(Phase.handshaking.text)"
-        case .handshakeTimedOut: return timedOut(.handshaking)
-        case .sendTimedOut: return timedOut(.sendingRequest)
-        case .readTimedOut(let phase): return timedOut(phase)
-        case .refusedStream: return "upstream refused the stream \(Phase.readingHead.text)"
-        case .closedEarly(let phase): return "upstream prematurely closed connection \(phase.text)"
-        case .invalidHead(.headTooLarge): return "upstream sent too big header \(Phase.readingHead.text)"
-        case .invalidHead(let violation):
-            return "upstream sent invalid header (\(violation.rawValue)) \(Phase.readingHead.text)"
-        case .invalidBody(let violation):
-            return "upstream sent invalid response body (\(violation.rawValue)) \(Phase.readingBody.text)"
-        case .invalidUpgrade(let refusal): return "\(refusal.message) \(Phase.readingHead.text)"
-        case .unwantedStatus(let status): return "upstream answered \(status) \(Phase.readingHead.text)"
-        case .noLivePeers: return "no live upstreams \(Phase.connecting.text)"
-        case .noResolver: return "no resolver defined to resolve upstream \(Phase.connecting.text)"
+        case .connectFailed(let code): return system("connect", code)
+        case .sendFailed(let code): return system("send", code)
+        case .readFailed(let code, _): return system("recv", code)
+        case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut:
+            return "upstream timed out (\(Self.timedOutCode): \(systemText(Self.timedOutCode)))"
+        case .handshakeFailed(let reason): return reason
+        case .refusedStream: return "upstream refused the stream"
+        case .closedEarly: return "upstream prematurely closed connection"
+        case .invalidHead(.headTooLarge): return "upstream sent too big header"
+        case .invalidHead(let violation): return "upstream sent invalid header (\(violation.rawValue))"
+        case .invalidBody(let violation): return "upstream sent invalid response body (\(violation.rawValue))"
+        case .invalidUpgrade(let refusal): return refusal.message
+        case .unwantedStatus(let status): return "upstream answered \(status)"
+        case .noLivePeers: return "no live upstreams"
+        case .noResolver: return "no resolver defined to resolve upstream"
         case .unresolved(let reason): return "upstream could not be resolved (\(reason))"
         case .invalidTarget(let reason): return reason
         case .clientClosed:
@@ -162,14 +159,16 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         }
     }
 
-    private var phase: Phase {
+    /// What was being done; `nil` where the reason says it.
+    private var phase: Phase? {
         switch kind {
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase): phase
-        case .connectFailed, .connectTimedOut: .connecting
+        case .connectFailed, .connectTimedOut, .noLivePeers, .noResolver: .connecting
         case .handshakeFailed, .handshakeTimedOut: .handshaking
         case .sendFailed, .sendTimedOut: .sendingRequest
+        case .refusedStream, .invalidHead, .invalidUpgrade, .unwantedStatus: .readingHead
         case .invalidBody: .readingBody
-        default: .readingHead
+        case .unresolved, .invalidTarget, .clientClosed: nil
         }
     }
 
