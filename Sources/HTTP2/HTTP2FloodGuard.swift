@@ -72,8 +72,8 @@ struct HTTP2FloodGuard {
             let bytes = Int64(clamping: bytes)
             return bytes &+ bytes / 8 &+ Self.bytesOfUnit
         }
-        let most = withHeads(streamWindow).multipliedReportingOverflow(by: Int64(clamping: streams))
-        lateBytes = min(most.overflow ? .max : most.partialValue, lateBytes &+ withHeads(max(0, window)))
+        let most = withHeads(streamWindow).multipliedClamping(Int64(clamping: streams))
+        lateBytes = min(most, lateBytes &+ withHeads(max(0, window)))
         lateFrames = min(
             Self.lateFramesOfStream.multipliedClamping(streams), lateFrames &+ Self.lateFramesOfStream)
     }

@@ -556,8 +556,9 @@ package final class HTTP2Session {
     }
 }
 
-extension Int {
-    func multipliedClamping(_ other: Int) -> Int {
+extension FixedWidthInteger {
+    /// The product of two that are not negative, or the largest number there is.
+    func multipliedClamping(_ other: Self) -> Self {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? .max : product
     }

@@ -26,7 +26,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// Milliseconds for which a connection lingers, in all and without a byte; nginx's defaults.
-    private static let lingeringTime: Int64 = 30_000
+    static let lingeringTime: Int64 = 30_000
     static let lingeringTimeout = 5_000
     /// Responses of our own wait in memory; more than this many bytes and no further request is begun.
     private static let maxUnsent = 64 * 1024
@@ -102,9 +102,9 @@ final class DownstreamConnection: StreamChannel {
         becomes(readable: true, writable: true)
     }
 
-    /// Whose socket carries the bytes.
     /// Over HTTP/2.
     var isStream: Bool { http2 != nil }
+    /// Whose socket carries the bytes.
     var carrier: StreamChannel { http2?.connection ?? self }
 
     func start() {

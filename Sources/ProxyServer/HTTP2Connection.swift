@@ -22,8 +22,6 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
 
     /// Milliseconds for a client to answer that it knows of the shutdown.
     private static let noticeTime: Int64 = 1000
-    private static let lingeringTime: Int64 = 30_000
-    private static let lingeringTimeout: Int64 = 5_000
     /// A client that floods the proxy is not listened to for long, nor for much.
     private static let lingeringTimeAfterFailure: Int64 = 1_000
     private static let lingeringBytesAfterFailure = 1 << 20
@@ -128,7 +126,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
         case .bytes(let count):
             lingeringBytes -= count
             guard loop.now < end, lingeringBytes > 0 else { return finish() }
-            setReadDeadline(after: Int(Self.lingeringTimeout))
+            setReadDeadline(after: DownstreamConnection.lingeringTimeout)
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end, .failed: finish()
@@ -273,7 +271,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
         session.refuseStreams()
         readDeadline = EventLoop.never
         updateDeadline()
-        if openStreams == 0 { setReadDeadline(after: Int(Self.lingeringTimeout)) }
+        if openStreams == 0 { setReadDeadline(after: DownstreamConnection.lingeringTimeout) }
         flushSoon()
     }
 
@@ -299,13 +297,13 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
         linger(for: Self.lingeringTimeAfterFailure)
     }
 
-    private func linger(for time: Int64 = HTTP2Connection.lingeringTime) {
+    private func linger(for time: Int64 = DownstreamConnection.lingeringTime) {
         guard isLive else { return }
         phase = .lingering(until: loop.now + time)
         endStreams()
         guard isOpen else { return }
         shutdownWhenSent()
-        setReadDeadline(after: Int(Self.lingeringTimeout))
+        setReadDeadline(after: DownstreamConnection.lingeringTimeout)
         mayRead = true
         scheduleRead()
     }
