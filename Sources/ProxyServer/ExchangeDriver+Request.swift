@@ -67,7 +67,6 @@ extension ExchangeDriver {
         log(
             .error,
             "the request's body was sent to another upstream, and is larger than client_body_buffer_size")
-        exchange.bodyIsDiscarded = true
         exchange.errorStatus = 0
         respond(LocalResponse(status: failedStatus))
     }
@@ -221,10 +220,7 @@ extension ExchangeDriver {
         let elapsed = Int(loop.now - lastAttemptStart)
         peers?.statistics.connectSeconds.observe(milliseconds: elapsed)
         connected(reused: false)
-        downstream?.processInbox()
-        flushHead()
-        // Bytes of the body that came meanwhile were left to the kernel.
-        if let downstream, wantsBody, downstream.mayRead { downstream.scheduleRead() }
+        resumed()
     }
 
     var lastAttemptStart: Int64 { exchange.attempts.last?.startedAt.monotonic ?? loop.now }
@@ -579,14 +575,11 @@ extension ExchangeDriver {
         case .retry:
             peers.statistics.retries.add()
             connectNext()
-            downstream?.processInbox()
-            flushHead()
-        case .respond:
-            if !mayMove || !tryNextRoute() { fail(status: failure.status) }
-            resumed()
-        case .abort: breakOff()
-        case .ignore: break
+        case .respond: if !mayMove || !tryNextRoute() { fail(status: failure.status) }
+        case .abort: return breakOff()
+        case .ignore: return
         }
+        resumed()
     }
 
     /// There is no try to be made.

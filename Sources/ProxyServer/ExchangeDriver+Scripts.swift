@@ -180,9 +180,7 @@ extension ExchangeDriver: FlowOwner {
 
     private func give(_ answer: ScriptAnswer) {
         switch answer {
-        case .respond(let response):
-            exchange.bodyIsDiscarded = true
-            respond(LocalResponse(response))
+        case .respond(let response): respond(LocalResponse(response))
         case .internalRedirect(let target):
             leaveLocation()
             perform(Router.redirect(exchange, toEscapedURI: target))
@@ -213,7 +211,7 @@ extension ExchangeDriver: FlowOwner {
         waited()
     }
 
-    /// Goes on with what the client sent while a hook waited.
+    /// Goes on with what the client sent while it had to wait: for a hook, or for an upstream.
     func resumed() {
         guard !hasEnded, let downstream else { return }
         downstream.processInbox()

@@ -17,7 +17,6 @@ extension Router {
         exchange.redirectURL = location
         if let page = findErrorPage(exchange, status) { return send(page, exchange) }
 
-        exchange.bodyIsDiscarded = true
         if (494...497).contains(status) { exchange.errorStatus = 400 }
         // nginx's own statuses keep their pages, though clients see 400.
         var response = LocalResponse(status: status)
@@ -64,7 +63,6 @@ extension Router {
             var status = 302
             if case .fixed(let given) = page.response, redirectStatuses.contains(given) { status = given }
             exchange.errorStatus = status
-            exchange.bodyIsDiscarded = true
             var response = LocalResponse(status: status, location: target)
             response.closes = exchange.closesConnection
             return .respond(response)
@@ -93,7 +91,6 @@ extension Router {
     }
 
     private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
-        exchange.bodyIsDiscarded = true
         var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
         // A redirect that an `error_page` writes the text of stays one.
         response.location = exchange.redirectURL.map { RedirectURL.absolute($0, exchange) }
