@@ -71,12 +71,12 @@ let package = Package(
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
         system("CNGHTTP2", "libnghttp2", apt: "libnghttp2-dev"),
-        system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
+        system("CLua", "lua5.4", apt: "liblua5.4-dev"),
         .target(
             name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
             cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))]
                 + (isForFuzzing ? [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])] : []),
-            linkerSettings: [.linkedLibrary("lua5.4"), .linkedLibrary("lua5.4-cjson")]),
+            linkerSettings: [.linkedLibrary("lua5.4")]),
 
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),

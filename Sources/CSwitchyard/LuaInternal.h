@@ -34,7 +34,12 @@ void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int
 int sy_lua_debug_traceback(lua_State *L);
 
 /// The table of the module `switchyard`, global `sy`, with what comes from libraries in C.
-void sy_lua_open_module(lua_State *L);
+void sy_lua_open_module(lua_State *L, bool sandboxed);
+/// Pushes the table `sy.json`.
+void sy_lua_open_json(lua_State *L, bool sandboxed);
+/// Whether the value is a table that is an array in JSON though it may be empty; and makes it one.
+bool sy_lua_is_array(lua_State *L, int index);
+void sy_lua_mark_array(lua_State *L, int index);
 
 /// lua_memory_limit, in bytes.
 size_t sy_lua_memory_limit(lua_State *L);

@@ -1,7 +1,6 @@
 // Scripts: their text becomes functions, each plugin with globals of its own.
 #include "LuaInternal.h"
 
-#include <lua-cjson.h>
 #include <string.h>
 
 typedef struct {
@@ -174,108 +173,9 @@ void sy_lua_set_require(lua_State *L) {
 
 // MARK: The module
 
-/// In the registry: `decode`, whatever scripts do to the module.
-static const char decode_key = 'd';
-
-/// Makes the value on top of the stack an integer where it is a whole number, and so all that is in a table. The library
-/// knows floating-point numbers only, which Lua shows as `1.0`. Below 2^53 both kinds have the same whole numbers.
-static void make_integers(lua_State *L) {
-    if (lua_type(L, -1) == LUA_TNUMBER) {
-        lua_Number number = lua_tonumber(L, -1);
-        if (!(number > -9007199254740992.0 && number < 9007199254740992.0)) return;
-        lua_Integer whole = (lua_Integer)number;
-        if ((lua_Number)whole != number) return;
-        lua_pop(L, 1);
-        lua_pushinteger(L, whole);
-        return;
-    }
-    if (lua_type(L, -1) != LUA_TTABLE) return;
-    // The library has seen to it that tables are not nested without end.
-    luaL_checkstack(L, 4, "too many nested data structures");
-    int table = lua_gettop(L);
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        make_integers(L);
-        // Giving a field that is there another value is allowed on the way.
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        lua_rawset(L, table);
-    }
-}
-
-/// Upvalue 1: the library's own.
-static int decode_json(lua_State *L) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, 1);
-    make_integers(L);
-    return 1;
-}
-
-/// The library's `encode` gathers its text in memory that no limit is kept for, and cannot be interrupted: a table that
-/// holds another twice, which does the same, thirty times over, would take gigabytes. So this sees first how long the
-/// text becomes, nearly; `room` is what is left for it.
-///
-/// Nesting beyond what the library takes is left to it.
-static void measure_json(lua_State *L, int index, int depth, size_t *room) {
-    sy_lua_poll(L);
-    size_t length = 1;
-    if (lua_type(L, index) == LUA_TSTRING) {
-        const char *text = lua_tolstring(L, index, &length);
-        size_t escaped = 2;
-        for (size_t at = 0; at < length; at++) {
-            unsigned char byte = (unsigned char)text[at];
-            // Escaped as \u0001, as \", or not at all.
-            escaped += byte < 32 || byte == 127 ? 6 : byte == '"' || byte == '\\' || byte == '/' ? 2 : 1;
-        }
-        length = escaped;
-    }
-    if (length > *room) luaL_error(L, "not enough memory");
-    *room -= length;
-    if (lua_type(L, index) != LUA_TTABLE || depth > 1000) return;
-    luaL_checkstack(L, 4, "too many nested data structures");
-    int table = lua_absindex(L, index);
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        if (lua_type(L, -2) == LUA_TSTRING) measure_json(L, -2, depth + 1, room);
-        measure_json(L, -1, depth + 1, room);
-        lua_pop(L, 1);
-    }
-}
-
-/// Upvalue 1: the library's own.
-static int encode_json(lua_State *L) {
-    size_t room = sy_lua_memory_limit(L);
-    if (lua_gettop(L) == 1) measure_json(L, 1, 0, &room);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, 1);
-    return 1;
-}
-
-void sy_lua_open_module(lua_State *L) {
+void sy_lua_open_module(lua_State *L, bool sandboxed) {
     lua_newtable(L);
-    lua_newtable(L);
-    luaopen_cjson(L);
-    lua_getfield(L, -1, "null");
-    lua_setfield(L, -3, "null");
-    lua_getfield(L, -1, "encode");
-    lua_pushcclosure(L, encode_json, 1);
-    lua_setfield(L, -3, "encode");
-    lua_getfield(L, -1, "decode");
-    lua_pushcclosure(L, decode_json, 1);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &decode_key);
-    lua_setfield(L, -3, "decode");
-    lua_pop(L, 1);
+    sy_lua_open_json(L, sandboxed);
     lua_setfield(L, -2, "json");
     lua_setglobal(L, "sy");
-}
-
-bool sy_lua_decode_json(lua_State *L, const void *text, size_t length) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &decode_key);
-    lua_pushlstring(L, text, length);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK) return true;
-    lua_pop(L, 1);
-    return false;
 }

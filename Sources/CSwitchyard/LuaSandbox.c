@@ -156,6 +156,11 @@ static int base_setmetatable(lua_State *L) {
         }
         lua_settop(L, 2);
     }
+    if ((lua_isnil(L, 2) || lua_istable(L, 2)) && sy_lua_is_array(L, 1)) {
+        // What marks an array of JSON's is protected from being changed, not from being taken off.
+        lua_pushnil(L);
+        lua_setmetatable(L, 1);
+    }
     return wrapped(L)(L);
 }
 

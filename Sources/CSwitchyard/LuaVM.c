@@ -462,8 +462,9 @@ static void keep_messages(lua_State *L) {
 
 static int open_everything(lua_State *L) {
     keep_messages(L);
-    sy_lua_open_libraries(L, lua_toboolean(L, 1));
-    sy_lua_open_module(L);
+    bool sandboxed = lua_toboolean(L, 1);
+    sy_lua_open_libraries(L, sandboxed);
+    sy_lua_open_module(L, sandboxed);
     return 0;
 }
 

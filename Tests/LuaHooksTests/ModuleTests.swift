@@ -168,44 +168,5 @@ struct ModuleTests {
         #expect(try lines("print(sy.uuid())") == ["00010203-0405-4607-8809-0a0b0c0d0e0f"])
     }
 
-    // MARK: json
-
-    @Test("json encodes and decodes, null being a value of its own")
-    func json() throws {
-        #expect(
-            try lines(
-                """
-                local v = sy.json.decode('{"a":[1,2.5,"x",null],"b":{}}')
-                print(v.a[1], v.a[2], v.a[3], v.a[4] == sy.json.null, v.a[4] == nil, next(v.b))
-                print(sy.json.encode({1, 'x', true, sy.json.null}), sy.json.encode({}), sy.json.encode('é\\n'))
-                """)
-                == ["1\t2.5\tx\ttrue\tfalse\tnil", "[1,\"x\",true,null]\t{}\t\"é\\n\""])
-    }
-
-    @Test("whole numbers are integers, as far as both kinds tell the same ones apart")
-    func jsonNumbers() throws {
-        #expect(
-            try lines(
-                """
-                local v = sy.json.decode('[1, -2, 1.5, 9007199254740991, 1e300, {"n": {"m": [3]}}, [4]]')
-                print(v[1], v[2], v[3], v[4], v[5], v[6].n.m[1], v[7][1], sy.json.decode('5'))
-                """) == ["1\t-2\t1.5\t9007199254740991\t1e+300\t3\t4\t5"])
-    }
-
-    @Test(
-        "what JSON cannot say is an error",
-        arguments: [
-            ("sy.json.decode('{')", "Expected object key string"),
-            ("sy.json.decode('')", "Expected value"),
-            ("sy.json.decode(string.rep('[', 100000))", "too many nested data structures"),
-            ("sy.json.encode(print)", "type not supported"),
-            ("sy.json.encode(0/0)", "must not be NaN or Inf"),
-            ("sy.json.encode({[1] = 1, [1000000] = 2})", "excessively sparse array"),
-            ("(function() local t = {} t.t = t return sy.json.encode(t) end)()", "excessive nesting (1001)"),
-        ])
-    func jsonFaults(call: String, message: String) throws {
-        #expect(try failure(call).contains(message))
-    }
-
     struct Unexpected: Error {}
 }

@@ -40,6 +40,9 @@ struct ReferenceTests {
             case .library(let module):
                 #expect(types.contains("\(module).\(name)"))
                 #expect(reference.contains("`\(module).\(name)"))
+            case .libraryValue:
+                #expect(types.contains("---@field \(name) \(function.returns) \(function.summary)"))
+                #expect(reference.contains("| `.\(name)`"))
             case .hidden, .metamethod: break
             }
         }
