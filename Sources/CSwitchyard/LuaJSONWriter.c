@@ -1,6 +1,7 @@
 // Values of Lua's to JSON (RFC 8259). What could be read only as something else is refused.
 #include "LuaJSON.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,7 +130,8 @@ static size_t write_float(char *text, double value) {
     bool is_whole = value == floor(value) && fabs(value) < 9007199254740992.0;
     locale_t former = sy_json_enter_locale();
     int length = 0;
-    for (int digits = 15; digits <= 17; digits++) {
+    // The smallest have fewer digits than all others.
+    for (int digits = fabs(value) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         length = is_whole ? snprintf(text, NUMBER, "%.0f", value) : snprintf(text, NUMBER, "%.*g", digits, value);
         if (is_whole || strtod(text, NULL) == value) break;
     }

@@ -120,7 +120,8 @@ struct JSONTests {
                 print(table.concat(w, ' '))
                 """)
                 == [
-                    "false", "none\t3\tfalse\tarray: found a table that has a metatable", "true\tnil", "1 2 3",
+                    "false", "none\t3\tfalse\tarray: found a table that has a metatable", "true\tnil",
+                    "1 2 3",
                 ])
     }
 
