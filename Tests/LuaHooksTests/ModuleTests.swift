@@ -168,5 +168,19 @@ struct ModuleTests {
         #expect(try lines("print(sy.uuid())") == ["00010203-0405-4607-8809-0a0b0c0d0e0f"])
     }
 
+    @Test(
+        "flows takes a tag and nothing else: a slip of the pen does not give every tunnel",
+        arguments: [
+            ("sy.flows{ tags = 'vip' }", "flows: found \"tags\", expected tag"),
+            ("sy.flows{ 'vip' }", "flows: found a number, expected tag"),
+            ("sy.flows{ tag = {} }", "flows: found table, expected a string"),
+            ("sy.flows{ tag = false }", "flows: found boolean, expected a string"),
+            ("sy.flows{ tag = '' }", "tag: found 0 bytes, expected 1 to 255"),
+            ("sy.flows('vip')", "flows: found string, expected a table"),
+        ])
+    func flowOptions(call: String, message: String) throws {
+        #expect(try failure(call) == message)
+    }
+
     struct Unexpected: Error {}
 }
