@@ -76,7 +76,9 @@ void sy_lua_set_table_functions(lua_State *L);
 /// Pushes the library `coroutine`: a lua_CFunction.
 int sy_lua_open_coroutine(lua_State *L);
 
-/// Gives the environment on top of the stack its own `require`.
+bool sy_lua_is_sandboxed(lua_State *L);
+
+/// Gives the environment on top of the stack its own `require` and `package`.
 void sy_lua_set_require(lua_State *L);
 
 /// Replaces a field of the table on top of the stack by a closure over its former value.

@@ -39,10 +39,21 @@ static const char *read_source(lua_State *L, void *context, size_t *size) {
     return from->text;
 }
 
+/// Skips what Lua's own loader of files skips: a byte order mark, and a first line that begins with `#`, but for its end.
+static void skip_first_line(const char **text, size_t *length) {
+    size_t skipped = *length >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    if (skipped < *length && (*text)[skipped] == '#') {
+        while (skipped < *length && (*text)[skipped] != '\n') skipped += 1;
+    }
+    *text += skipped;
+    *length -= skipped;
+}
+
 bool sy_lua_load(
     lua_State *L, int environment, const char *text, size_t length, const char *name, int line,
     const char *parameters) {
     environment = lua_absindex(L, environment);
+    if (line <= 1) skip_first_line(&text, &length);
     source from = {.lines = line > 1 ? line - 1 : 0, .text = text, .length = length};
     if (parameters != NULL) {
         from.pieces[0] = "local ";
@@ -82,92 +93,202 @@ void sy_vm_set_path(sy_vm *vm, const char *path) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &path_key);
 }
 
-/// Opens the first file that the path has for the module, and pushes its name; or adds to the list of those tried.
-static bool find_module(lua_State *L, const char *module, luaL_Buffer *tried) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &path_key);
-    const char *path = lua_tostring(L, -1);
-    if (path == NULL) path = "./?.lua";
-    // The buffer may have a value of its own on the stack: the path stays below by its pointer, held by the registry.
-    lua_pop(L, 1);
-    char name[512];
-    size_t name_length = 0;
-    for (; module[name_length] != '\0' && name_length < sizeof name - 1; name_length++) {
-        name[name_length] = module[name_length] == '.' ? '/' : module[name_length];
-    }
-    name[name_length] = '\0';
+/// Pushes the name of the first file that is there for the name, by the templates of the path; or what was looked for,
+/// each with a comma in front of it.
+static bool find_file(lua_State *L, const char *name, const char *path) {
+    luaL_checkstack(L, 8, NULL);
+    lua_pushliteral(L, "");
     while (*path != '\0') {
         size_t length = strcspn(path, ";");
-        char file[4096];
-        size_t used = 0;
-        for (size_t index = 0; index < length && used < sizeof file - sizeof name; index++) {
-            if (path[index] == '?') {
-                memcpy(file + used, name, name_length);
-                used += name_length;
-            } else {
-                file[used++] = path[index];
+        if (length > 0) {
+            lua_pushlstring(L, path, length);
+            const char *file = luaL_gsub(L, lua_tostring(L, -1), "?", name);
+            lua_remove(L, -2);
+            FILE *opened = fopen(file, "r");
+            if (opened != NULL) {
+                fclose(opened);
+                lua_remove(L, -2);
+                return true;
             }
+            lua_pushfstring(L, ", no file \"%s\"", file);
+            lua_remove(L, -2);
+            lua_concat(L, 2);
         }
-        file[used] = '\0';
         path += length;
         if (*path == ';') path += 1;
-        if (used == 0) continue;
-        FILE *opened = fopen(file, "r");
-        if (opened != NULL) {
-            fclose(opened);
-            lua_pushstring(L, file);
-            return true;
-        }
-        luaL_addstring(tried, "\n\tno file \"");
-        luaL_addstring(tried, file);
-        luaL_addchar(tried, '"');
     }
     return false;
 }
 
-/// `require` of one environment. Upvalue 1: the environment; 2: the modules it has loaded.
+/// Pushes `path` of the table `package`.
+///
+/// In the sandbox it has to be what the configuration says: with another, scripts would learn which files there are,
+/// and something of what is in them.
+static const char *push_path(lua_State *L, int package) {
+    if (lua_getfield(L, package, "path") != LUA_TSTRING) luaL_error(L, "'package.path' must be a string");
+    if (sy_lua_is_sandboxed(L)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &path_key);
+        if (!lua_rawequal(L, -1, -2)) {
+            luaL_error(L, "package.path is not to be changed in the sandbox: lua_package_path says where modules are");
+        }
+        lua_pop(L, 1);
+    }
+    return lua_tostring(L, -1);
+}
+
+/// `package.searchpath`. Upvalue 1: the table `package`.
+static int search_path(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    const char *path = luaL_checkstring(L, 2);
+    const char *separator = luaL_optstring(L, 3, ".");
+    const char *replacement = luaL_optstring(L, 4, "/");
+    lua_settop(L, 4);
+    if (sy_lua_is_sandboxed(L) && strcmp(path, push_path(L, lua_upvalueindex(1))) != 0) {
+        return luaL_error(L, "package.searchpath looks in package.path only, in the sandbox");
+    }
+    if (*separator != '\0') name = luaL_gsub(L, name, separator, replacement);
+    if (find_file(L, name, path)) return 1;
+    luaL_pushfail(L);
+    lua_insert(L, -2);
+    // Without the comma.
+    const char *tried = lua_tostring(L, -1);
+    lua_pushstring(L, *tried == '\0' ? tried : tried + 2);
+    lua_remove(L, -2);
+    return 2;
+}
+
+/// Upvalues of `require`.
+enum { ENVIRONMENT = 1, LOADED, PACKAGE, LOADING };
+/// Bytes of a module's name.
+enum { MAX_NAME = 400 };
+
+/// Upvalue 1: the modules that are being loaded. Argument 1: a table with the name of one, which is no more.
+static int end_loading(lua_State *L) {
+    lua_rawgeti(L, 1, 1);
+    lua_pushnil(L);
+    lua_rawset(L, lua_upvalueindex(1));
+    return 0;
+}
+
+/// Notes that the module is being loaded, until the C function that runs ends, by an error perhaps; with what does that
+/// on top of the stack.
+static void begin_loading(lua_State *L) {
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, lua_upvalueindex(LOADING)) != LUA_TNIL) {
+        luaL_error(L, "module \"%s\" is being loaded already: it requires itself, perhaps by others", lua_tostring(L, 1));
+    }
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, lua_upvalueindex(LOADING));
+    lua_pushcclosure(L, end_loading, 1);
+    lua_setfield(L, -2, "__close");
+    lua_setmetatable(L, -2);
+    lua_toclose(L, -1);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, true);
+    lua_rawset(L, lua_upvalueindex(LOADING));
+}
+
+/// Pushes the function that makes the module, and what it is told besides the module's name.
+static void push_loader(lua_State *L, const char *module) {
+    if (lua_getfield(L, lua_upvalueindex(PACKAGE), "preload") == LUA_TTABLE) {
+        if (lua_getfield(L, -1, module) != LUA_TNIL) {
+            lua_pushliteral(L, ":preload:");
+            return;
+        }
+    }
+    if (strlen(module) > MAX_NAME) luaL_error(L, "module's name too long: over %d bytes", MAX_NAME);
+    const char *path = push_path(L, lua_upvalueindex(PACKAGE));
+    if (!find_file(L, luaL_gsub(L, module, ".", "/"), path)) {
+        luaL_error(
+            L, "module \"%s\" not found: no field package.preload[\"%s\"]%s", module, module, lua_tostring(L, -1));
+    }
+    if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK) lua_error(L);
+    lua_pushvalue(L, lua_upvalueindex(ENVIRONMENT));
+    if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+    lua_insert(L, -2);
+}
+
+/// `require` of one environment.
 ///
 /// Modules have the globals of the script that asks for them, and are loaded for it alone: nothing that one plugin
 /// does to a module is seen by another.
 static int require_module(lua_State *L) {
     const char *module = luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    if (lua_getfield(L, lua_upvalueindex(2), module) != LUA_TNIL) return 1;
+    lua_getfield(L, lua_upvalueindex(LOADED), module);
+    if (lua_toboolean(L, -1)) return 1;
     lua_settop(L, 1);
-    luaL_Buffer tried;
-    luaL_buffinit(L, &tried);
-    if (strlen(module) > 400 || !find_module(L, module, &tried)) {
-        luaL_pushresult(&tried);
-        return luaL_error(L, "module \"%s\" not found:%s", module, lua_tostring(L, -1));
-    }
-    // The buffer may lie below the file's name, where nothing needs it any more.
-    if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK) return lua_error(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+    begin_loading(L);
+    push_loader(L, module);
+    lua_pushvalue(L, -2);
     lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
-    if (lua_isnil(L, -1)) {
+    lua_pushvalue(L, -3);
+    lua_call(L, 2, 1);
+    if (!lua_isnil(L, -1)) {
+        lua_setfield(L, lua_upvalueindex(LOADED), module);
+    } else {
+        lua_pop(L, 1);
+    }
+    // What the module has put there itself counts.
+    if (lua_getfield(L, lua_upvalueindex(LOADED), module) == LUA_TNIL) {
         lua_pop(L, 1);
         lua_pushboolean(L, true);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, lua_upvalueindex(LOADED), module);
     }
-    lua_pushvalue(L, -1);
-    lua_setfield(L, lua_upvalueindex(2), module);
-    return 1;
+    lua_insert(L, -2);
+    return 2;
+}
+
+/// Pushes the table of modules that are there from the beginning.
+static void push_loaded(lua_State *L, int environment) {
+    static const char *const libraries[] = {
+        "string", "table", "math", "utf8", "coroutine", "os", "debug", "io", "package",
+    };
+    lua_newtable(L);
+    for (size_t index = 0; index < sizeof libraries / sizeof *libraries; index++) {
+        lua_getfield(L, environment, libraries[index]);
+        lua_setfield(L, -2, libraries[index]);
+    }
+    lua_getfield(L, environment, "sy");
+    lua_setfield(L, -2, "switchyard");
+    lua_pushvalue(L, environment);
+    lua_setfield(L, -2, LUA_GNAME);
 }
 
 void sy_lua_set_require(lua_State *L) {
     int environment = lua_gettop(L);
-    lua_pushvalue(L, environment);
-    lua_newtable(L);
-    lua_getfield(L, environment, "sy");
-    lua_setfield(L, -2, "switchyard");
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    static const char *const libraries[] = {"string", "table", "math", "utf8", "coroutine", "os"};
-    for (size_t index = 0; index < sizeof libraries / sizeof *libraries; index++) {
-        lua_getfield(L, environment, libraries[index]);
-        lua_setfield(L, -3, libraries[index]);
+    // Outside of the sandbox there is Lua's own, with what else is in it.
+    if (lua_getfield(L, environment, LUA_LOADLIBNAME) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, environment, LUA_LOADLIBNAME);
     }
-    lua_pop(L, 1);
-    lua_pushcclosure(L, require_module, 2);
+    int package = lua_gettop(L);
+    push_loaded(L, environment);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, package, "loaded");
+    lua_newtable(L);
+    lua_setfield(L, package, "preload");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &path_key);
+    lua_setfield(L, package, "path");
+    lua_pushliteral(L, LUA_DIRSEP "\n;\n?\n!\n-\n");
+    lua_setfield(L, package, "config");
+    lua_pushvalue(L, package);
+    lua_pushcclosure(L, search_path, 1);
+    lua_setfield(L, package, "searchpath");
+
+    int loaded = package + 1;
+    lua_pushvalue(L, environment);
+    lua_pushvalue(L, loaded);
+    lua_pushvalue(L, package);
+    lua_newtable(L);
+    lua_pushcclosure(L, require_module, 4);
     lua_setfield(L, environment, "require");
 }
 

@@ -10,7 +10,7 @@
 /// In the registry: whether the interpreter is sandboxed.
 static const char sandbox_key = 's';
 
-static bool is_sandboxed(lua_State *L) {
+bool sy_lua_is_sandboxed(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &sandbox_key);
     bool sandboxed = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -101,7 +101,7 @@ static int finish_load(lua_State *L, int status, int environment) {
 
 /// Upvalue 1: the environment in which what is loaded runs, unless another is given.
 static int base_load(lua_State *L) {
-    bool sandboxed = is_sandboxed(L);
+    bool sandboxed = sy_lua_is_sandboxed(L);
     loaded_text from = {.limit = sandboxed ? MAX_LOADED_TEXT : SIZE_MAX};
     from.text = lua_tolstring(L, 1, &from.length);
     if (from.text == NULL) {
@@ -310,7 +310,7 @@ void sy_lua_push_environment(lua_State *L) {
     lua_remove(L, -2);
     int environment = lua_gettop(L);
     set_closure(L, environment, "load", base_load);
-    if (!is_sandboxed(L)) {
+    if (!sy_lua_is_sandboxed(L)) {
         set_closure(L, environment, "loadfile", base_loadfile);
         set_closure(L, environment, "dofile", base_dofile);
     }

@@ -214,6 +214,103 @@ def test_plugins_require_modules(simple, tmp_path):
         assert made.backend.requests[-1].get("X-Word") == f"hello {count}"
 
 
+def test_a_module_that_requires_itself_is_named(simple, tmp_path):
+    (tmp_path / "one.lua").write_text("local two = require 'two' return {}")
+    (tmp_path / "two.lua").write_text("local one = require 'one' return {}")
+    (tmp_path / "plugin.lua").write_text("#!/usr/bin/env lua\nlocal one = require 'one' return {}")
+    made = simple(http=f'lua_package_path "{tmp_path}/?.lua;;";', location=f"plugin {tmp_path}/plugin.lua;", start=False)
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert 'module "one" is being loaded already' in tested.stderr and "two.lua:1" in tested.stderr
+    (tmp_path / "two.lua").write_text("local three = require 'a.three' return {}")
+    stderr = made.run("-t").stderr
+    assert f'module "a.three" not found: no field package.preload["a.three"], no file "{tmp_path}/a/three.lua"' in stderr
+    # As Lua's own loader: a byte order mark, and a first line that begins with #, are no part of it.
+    (tmp_path / "two.lua").write_text("\ufeff#!/usr/bin/env lua\nreturn {}")
+    assert made.run("-t").returncode == 0
+
+
+# MARK: sy.json, beside Python's
+
+
+def json_value(random, depth):
+    kinds = ["int", "big", "float", "word", "flag", "none"] + (["list", "dict"] if depth < 4 else [])
+    match random.choice(kinds):
+        case "int": return random.randrange(-1000, 1000)
+        case "big": return random.randrange(-(1 << 63), 1 << 63)
+        case "float":
+            value = struct.unpack("d", random.randbytes(8))[0]
+            return value if math.isfinite(value) else random.random()
+        case "word": return "".join(chr(random.choice((random.randrange(128), 0xe9, 0x20ac, 0x1f600))) for _ in range(8))
+        case "flag": return random.random() < 0.5
+        case "none": return None
+        case "list": return [json_value(random, depth + 1) for _ in range(random.randrange(5))]
+        # An empty object is a table like any other.
+        case _: return {f"k{n}": json_value(random, depth + 1) for n in range(random.randrange(5))}
+
+
+def test_json_is_what_python_takes_it_for(simple):
+    made = simple(location="""request_by_lua_block {
+        local ok, value = pcall(sy.json.decode, flow.req:body())
+        return flow:respond{ status = ok and 200 or 422, body = ok and sy.json.encode(value) or value } }""")
+    random = Random(5)
+    with Client(made.port) as client:
+        for number in range(300):
+            value = json_value(random, 0)
+            text = json.dumps(value, ensure_ascii=number % 2 == 0, indent=number % 3 or None)
+            answer = client.fetch("/", "POST", body=text.encode())
+            assert answer.status == 200, (text, answer.text)
+            assert json.loads(answer.body) == value
+
+
+def test_json_that_python_refuses_is_refused(simple):
+    made = simple(location="""request_by_lua_block {
+        local ok, value = pcall(sy.json.decode, flow.req:body())
+        return flow:respond{ status = ok and 200 or 422, body = "" } }""")
+    random = Random(6)
+
+    def refuse(name):
+        raise ValueError(name)
+
+    def is_json(text):
+        try:
+            # Python takes NaN and Infinity, rounds what is too large to them, and takes halves of surrogate pairs.
+            value = json.loads(text.decode(), parse_constant=refuse)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+            return True
+        except ValueError:
+            return False
+
+    seeds = [b'{"a":[1,-2.5e+3,true,false,null,"\\u00e9\\n\xc3\xa9"],"b":{}}', b'[0,-0,1E5,"\\ud83d\\ude00",[[]]]']
+    with Client(made.port) as client:
+        for _ in range(900):
+            text = bytearray(random.choice(seeds))
+            for _ in range(random.randrange(1, 3)):
+                place = random.randrange(len(text))
+                match random.randrange(3):
+                    case 0: text[place] = random.choice(b'0123456789{}[]",:.eE+-\\ \t\n\x00\x1f\x7f\xc3\xff' + bytes([random.randrange(256)]))
+                    case 1: del text[place]
+                    case _: text.insert(place, random.choice(b'0{}[]",:.-\\u\n\x80'))
+            expected = 200 if is_json(bytes(text)) else 422
+            assert client.fetch("/", "POST", body=bytes(text)).status == expected, bytes(text)
+
+
+@pytest.mark.parametrize("stage", ["request", "response"])
+@pytest.mark.parametrize("result", ["403", "false", "{ status = 403 }", "'no'"])
+def test_a_result_that_means_nothing_lets_nothing_pass(simple, stage, result):
+    made = simple(location=f"{stage}_by_lua_block {{ return {result} }}")
+    assert made.fetch("/").status == 500
+    assert f"{stage} hook of" in made.log() and "expected nothing, or the result of flow:respond" in made.log()
+
+
+def test_what_scripts_log_forges_no_line(simple):
+    made = simple(location="""request_by_lua_block { sy.log.error(flow.req.args.a) error(flow.req.args.a) }""")
+    made.fetch("/?a=" + quote("x\n2026 forged\x1b[2J"))
+    lines = wait_for(lambda: [line for line in made.log().splitlines() if "forged" in line], 5, "the lines")
+    assert lines and all(re.match(r"\d{4}/\d\d/\d\d .*(lua:|request)|\t", line) for line in lines)
+    assert "\x1b" not in made.log()
+
+
 def test_plugins_do_not_share_globals(simple):
     made = simple(location="""
         request_by_lua_block { counter = (counter or 0) + 1 flow.req.headers["X-A"] = tostring(counter) }
