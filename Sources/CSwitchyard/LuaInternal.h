@@ -60,6 +60,9 @@ static inline void sy_lua_poll(lua_State *L) {
 /// From the signal handler: does not return where a search is going on.
 void sy_lua_leave_search(void);
 
+/// The clock that stands for the system's; false where none does. See `sy_lua_clock`.
+bool sy_lua_own_clock(lua_State *L, bool monotonic, double *seconds);
+
 /// `print` of scripts: a lua_CFunction.
 int sy_lua_print(lua_State *L);
 

@@ -174,14 +174,44 @@ static int base_collectgarbage(lua_State *L) {
     return wrapped(L)(L);
 }
 
+// MARK: os
+
 enum { MAX_DATE_FORMAT = 1024 };
 
 /// Upvalue 1: Lua's own, which takes some hundred nanoseconds for each two bytes of a format.
 static int os_date(lua_State *L) {
     size_t length;
+    double now;
     luaL_optlstring(L, 1, "", &length);
     luaL_argcheck(L, length <= MAX_DATE_FORMAT, 1, "format too long");
+    if (lua_isnoneornil(L, 2) && sy_lua_own_clock(L, false, &now)) {
+        lua_settop(L, 1);
+        lua_pushinteger(L, (lua_Integer)now);
+    }
     return wrapped(L)(L);
+}
+
+/// Upvalue 1: Lua's own.
+static int os_time(lua_State *L) {
+    double now;
+    if (!lua_isnoneornil(L, 1) || !sy_lua_own_clock(L, false, &now)) return wrapped(L)(L);
+    lua_pushinteger(L, (lua_Integer)now);
+    return 1;
+}
+
+/// Upvalue 1: Lua's own.
+static int os_clock(lua_State *L) {
+    double now;
+    if (!sy_lua_own_clock(L, true, &now)) return wrapped(L)(L);
+    lua_pushnumber(L, now);
+    return 1;
+}
+
+/// Of the library on top of the stack.
+static void set_os_functions(lua_State *L) {
+    sy_lua_wrap_function(L, "date", os_date);
+    sy_lua_wrap_function(L, "time", os_time);
+    sy_lua_wrap_function(L, "clock", os_clock);
 }
 
 // MARK: Opening
@@ -252,7 +282,7 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
     sy_lua_set_utf8_functions(L);
     if (sandboxed) {
         open_some(L, LUA_OSLIBNAME, luaopen_os, left_os);
-        sy_lua_wrap_function(L, "date", os_date);
+        set_os_functions(L);
         open_some(L, LUA_DBLIBNAME, luaopen_debug, left_debug);
         lua_pushcfunction(L, sy_lua_debug_traceback);
         lua_setfield(L, -2, "traceback");
@@ -260,6 +290,7 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
         lua_pop(L, 8);
     } else {
         open_library(L, LUA_OSLIBNAME, luaopen_os);
+        set_os_functions(L);
         open_library(L, LUA_DBLIBNAME, luaopen_debug);
         open_library(L, LUA_IOLIBNAME, luaopen_io);
         open_library(L, LUA_LOADLIBNAME, luaopen_package);
