@@ -1,8 +1,13 @@
 """Scripts in a running proxy: every stage in every form, what they decide, variables, tunnels, reloads, errors."""
 
+import json
+import math
 import re
 import signal
+import struct
 import time
+from random import Random
+from urllib.parse import quote
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus

@@ -10,7 +10,8 @@ enum ModuleCases {
     /// The row as scripts call it; hidden ones have names of their own.
     static func name(of function: LuaFunction) -> String {
         switch function.place {
-        case .module(let module), .library(let module), .libraryValue(let module): "\(module).\(function.name)"
+        case .module(let module), .library(let module), .libraryValue(let module):
+            "\(module).\(function.name)"
         case .hidden: function.name
         default: "\(function.place.type?.name ?? "?"):\(function.name)"
         }

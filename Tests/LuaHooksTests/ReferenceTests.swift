@@ -52,6 +52,18 @@ struct ReferenceTests {
         }
     }
 
+    @Test("no row has a parameter of no name, or a type for a name")
+    func parameters() {
+        for function in LuaAPI.functions + LuaAPI.testFunctions {
+            for parameter in APIDocument.Parameter.list(function.parameters) {
+                #expect(
+                    !["string", "number", "integer", "table", "any", "nil"].contains(parameter.name),
+                    "\(function.name)")
+                #expect(!parameter.name.hasSuffix("?") && !parameter.name.contains(" "), "\(function.name)")
+            }
+        }
+    }
+
     @Test("rows become annotations and paragraphs")
     func rows() {
         let functions = [
