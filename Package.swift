@@ -35,9 +35,20 @@ let hot = strict + [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(confi
 let ordered: [LinkerSetting] = [
     .unsafeFlags(
         [
-            "-use-ld=lld", "-Xlinker", "--no-warn-symbol-ordering", "-Xlinker",
+            "-Xlinker", "--no-warn-symbol-ordering", "-Xlinker",
             "--symbol-ordering-file=\(Context.packageDirectory)/scripts/hot-functions.txt",
         ], .when(configuration: .release))
+]
+
+/// What `scripts/build-lua` makes.
+let lua = "\(Context.packageDirectory)/.build-lua"
+
+/// For libraries in C that scripts load with the sandbox off.
+let exported: [LinkerSetting] = [
+    .unsafeFlags([
+        "-use-ld=lld", "-Xlinker", "--export-dynamic-symbol=lua_*", "-Xlinker",
+        "--export-dynamic-symbol=luaL_*",
+    ])
 ]
 
 func library(_ name: String, _ dependencies: [Target.Dependency], _ settings: [SwiftSetting] = strict)
@@ -71,12 +82,13 @@ let package = Package(
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
         system("CNGHTTP2", "libnghttp2", apt: "libnghttp2-dev"),
-        system("CLua", "lua5.4-cjson", apt: "liblua5.4-dev", "lua-cjson-dev"),
         .target(
-            name: "CSwitchyard", dependencies: ["CLua", "CPCRE2"],
-            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))]
+            name: "CSwitchyard", dependencies: ["CPCRE2"],
+            cSettings: [
+                .unsafeFlags(["-I\(lua)/include"]), .unsafeFlags(["-O2"], .when(configuration: .release)),
+            ]
                 + (isForFuzzing ? [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])] : []),
-            linkerSettings: [.linkedLibrary("lua5.4"), .linkedLibrary("lua5.4-cjson")]),
+            linkerSettings: [.unsafeFlags(["\(lua)/liblua.a"])]),
 
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
@@ -110,7 +122,7 @@ let package = Package(
                 "ProxyServer", "ScriptTesting", "LuaHooks", "DemoBackend", "Config", "ProxyCore",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict, linkerSettings: ordered),
+            swiftSettings: strict, linkerSettings: ordered + exported),
         .executableTarget(
             name: "switchyard-bench",
             dependencies: [

@@ -4,6 +4,9 @@
 
 #include "SwitchyardLua.h"
 
+#if !__has_include(<lua.h>)
+#error "Lua is not there: scripts/setup builds it"
+#endif
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
@@ -34,7 +37,12 @@ void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int
 int sy_lua_debug_traceback(lua_State *L);
 
 /// The table of the module `switchyard`, global `sy`, with what comes from libraries in C.
-void sy_lua_open_module(lua_State *L);
+void sy_lua_open_module(lua_State *L, bool sandboxed);
+/// Pushes the table `sy.json`.
+void sy_lua_open_json(lua_State *L, bool sandboxed);
+/// Whether the value is a table that is an array in JSON though it may be empty; and makes it one.
+bool sy_lua_is_array(lua_State *L, int index);
+void sy_lua_mark_array(lua_State *L, int index);
 
 /// lua_memory_limit, in bytes.
 size_t sy_lua_memory_limit(lua_State *L);
@@ -55,6 +63,9 @@ static inline void sy_lua_poll(lua_State *L) {
 /// From the signal handler: does not return where a search is going on.
 void sy_lua_leave_search(void);
 
+/// The clock that stands for the system's; false where none does. See `sy_lua_clock`.
+bool sy_lua_own_clock(lua_State *L, bool monotonic, double *seconds);
+
 /// `print` of scripts: a lua_CFunction.
 int sy_lua_print(lua_State *L);
 
@@ -71,7 +82,9 @@ void sy_lua_set_table_functions(lua_State *L);
 /// Pushes the library `coroutine`: a lua_CFunction.
 int sy_lua_open_coroutine(lua_State *L);
 
-/// Gives the environment on top of the stack its own `require`.
+bool sy_lua_is_sandboxed(lua_State *L);
+
+/// Gives the environment on top of the stack its own `require` and `package`.
 void sy_lua_set_require(lua_State *L);
 
 /// Replaces a field of the table on top of the stack by a closure over its former value.

@@ -1,7 +1,6 @@
 // Scripts: their text becomes functions, each plugin with globals of its own.
 #include "LuaInternal.h"
 
-#include <lua-cjson.h>
 #include <string.h>
 
 typedef struct {
@@ -40,10 +39,21 @@ static const char *read_source(lua_State *L, void *context, size_t *size) {
     return from->text;
 }
 
+/// Skips what Lua's own loader of files skips: a byte order mark, and a first line that begins with `#`, but for its end.
+static void skip_first_line(const char **text, size_t *length) {
+    size_t skipped = *length >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    if (skipped < *length && (*text)[skipped] == '#') {
+        while (skipped < *length && (*text)[skipped] != '\n') skipped += 1;
+    }
+    *text += skipped;
+    *length -= skipped;
+}
+
 bool sy_lua_load(
     lua_State *L, int environment, const char *text, size_t length, const char *name, int line,
     const char *parameters) {
     environment = lua_absindex(L, environment);
+    if (line <= 1) skip_first_line(&text, &length);
     source from = {.lines = line > 1 ? line - 1 : 0, .text = text, .length = length};
     if (parameters != NULL) {
         from.pieces[0] = "local ";
@@ -83,199 +93,280 @@ void sy_vm_set_path(sy_vm *vm, const char *path) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &path_key);
 }
 
-/// Opens the first file that the path has for the module, and pushes its name; or adds to the list of those tried.
-static bool find_module(lua_State *L, const char *module, luaL_Buffer *tried) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &path_key);
-    const char *path = lua_tostring(L, -1);
-    if (path == NULL) path = "./?.lua";
-    // The buffer may have a value of its own on the stack: the path stays below by its pointer, held by the registry.
-    lua_pop(L, 1);
-    char name[512];
-    size_t name_length = 0;
-    for (; module[name_length] != '\0' && name_length < sizeof name - 1; name_length++) {
-        name[name_length] = module[name_length] == '.' ? '/' : module[name_length];
-    }
-    name[name_length] = '\0';
+/// Pushes the name of the first file that is there for the name, by the templates of the path; or what was looked for,
+/// each with a comma in front of it.
+static bool find_file(lua_State *L, const char *name, const char *path) {
+    luaL_checkstack(L, 8, NULL);
+    lua_pushliteral(L, "");
     while (*path != '\0') {
         size_t length = strcspn(path, ";");
-        char file[4096];
-        size_t used = 0;
-        for (size_t index = 0; index < length && used < sizeof file - sizeof name; index++) {
-            if (path[index] == '?') {
-                memcpy(file + used, name, name_length);
-                used += name_length;
-            } else {
-                file[used++] = path[index];
+        if (length > 0) {
+            lua_pushlstring(L, path, length);
+            const char *file = luaL_gsub(L, lua_tostring(L, -1), "?", name);
+            lua_remove(L, -2);
+            FILE *opened = fopen(file, "r");
+            if (opened != NULL) {
+                fclose(opened);
+                lua_remove(L, -2);
+                return true;
             }
+            lua_pushfstring(L, ", no file \"%s\"", file);
+            lua_remove(L, -2);
+            lua_concat(L, 2);
         }
-        file[used] = '\0';
         path += length;
         if (*path == ';') path += 1;
-        if (used == 0) continue;
-        FILE *opened = fopen(file, "r");
-        if (opened != NULL) {
-            fclose(opened);
-            lua_pushstring(L, file);
-            return true;
-        }
-        luaL_addstring(tried, "\n\tno file \"");
-        luaL_addstring(tried, file);
-        luaL_addchar(tried, '"');
     }
     return false;
 }
 
-/// `require` of one environment. Upvalue 1: the environment; 2: the modules it has loaded.
+/// Pushes `path` of the table `package`.
+///
+/// In the sandbox it has to be what the configuration says: with another, scripts would learn which files there are,
+/// and something of what is in them.
+static const char *push_path(lua_State *L, int package) {
+    if (lua_getfield(L, package, "path") != LUA_TSTRING) luaL_error(L, "'package.path' must be a string");
+    if (sy_lua_is_sandboxed(L)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &path_key);
+        if (!lua_rawequal(L, -1, -2)) {
+            luaL_error(L, "package.path is not to be changed in the sandbox: lua_package_path says where modules are");
+        }
+        lua_pop(L, 1);
+    }
+    return lua_tostring(L, -1);
+}
+
+/// `package.searchpath`. Upvalue 1: the table `package`.
+static int search_path(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    const char *path = luaL_checkstring(L, 2);
+    const char *separator = luaL_optstring(L, 3, ".");
+    const char *replacement = luaL_optstring(L, 4, "/");
+    lua_settop(L, 4);
+    if (sy_lua_is_sandboxed(L) && strcmp(path, push_path(L, lua_upvalueindex(1))) != 0) {
+        return luaL_error(L, "package.searchpath looks in package.path only, in the sandbox");
+    }
+    if (*separator != '\0') name = luaL_gsub(L, name, separator, replacement);
+    if (find_file(L, name, path)) return 1;
+    luaL_pushfail(L);
+    lua_insert(L, -2);
+    // Without the comma.
+    const char *tried = lua_tostring(L, -1);
+    lua_pushstring(L, *tried == '\0' ? tried : tried + 2);
+    lua_remove(L, -2);
+    return 2;
+}
+
+/// Upvalues of `require`.
+enum { ENVIRONMENT = 1, LOADED, PACKAGE, LOADING };
+/// Bytes of a module's name.
+enum { MAX_NAME = 400 };
+
+/// Upvalue 1: the modules that are being loaded. Argument 1: a table with the name of one, which is no more.
+static int end_loading(lua_State *L) {
+    lua_rawgeti(L, 1, 1);
+    lua_pushnil(L);
+    lua_rawset(L, lua_upvalueindex(1));
+    return 0;
+}
+
+/// Notes that the module is being loaded, until the C function that runs ends, by an error perhaps; with what does that
+/// on top of the stack.
+static void begin_loading(lua_State *L) {
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, lua_upvalueindex(LOADING)) != LUA_TNIL) {
+        luaL_error(L, "module \"%s\" is being loaded already: it requires itself, perhaps by others", lua_tostring(L, 1));
+    }
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, lua_upvalueindex(LOADING));
+    lua_pushcclosure(L, end_loading, 1);
+    lua_setfield(L, -2, "__close");
+    lua_setmetatable(L, -2);
+    lua_toclose(L, -1);
+    lua_pushvalue(L, 1);
+    lua_pushboolean(L, true);
+    lua_rawset(L, lua_upvalueindex(LOADING));
+}
+
+/// Pushes the function of a library in C that makes the module, and the library's file, where `package.cpath` leads to
+/// one for `name`: the module's own, or that of the library which holds it. Otherwise adds what was looked for to the
+/// text on top.
+static bool find_library(lua_State *L, const char *module, const char *name) {
+    if (lua_getfield(L, lua_upvalueindex(PACKAGE), "cpath") != LUA_TSTRING) {
+        luaL_error(L, "'package.cpath' must be a string");
+    }
+    bool is_found = find_file(L, name, lua_tostring(L, -1));
+    lua_remove(L, -2);
+    if (!is_found) {
+        lua_concat(L, 2);
+        return false;
+    }
+    lua_getfield(L, lua_upvalueindex(PACKAGE), "loadlib");
+    lua_pushvalue(L, -2);
+    lua_pushliteral(L, "luaopen_");
+    // What is behind a hyphen tells versions of a library apart.
+    lua_pushlstring(L, module, strcspn(module, "-"));
+    luaL_gsub(L, lua_tostring(L, -1), ".", "_");
+    lua_remove(L, -2);
+    lua_concat(L, 2);
+    lua_call(L, 2, 2);
+    if (lua_isnil(L, -2)) {
+        luaL_error(L, "module \"%s\" cannot be loaded from \"%s\": %s", module, lua_tostring(L, -3), lua_tostring(L, -1));
+    }
+    lua_pop(L, 1);
+    lua_insert(L, -2);
+    return true;
+}
+
+/// The same by the functions that scripts have added to `package.searchers`. Lua's own, which are in it, look where
+/// `require` has looked.
+static bool ask_searchers(lua_State *L) {
+    if (lua_getfield(L, lua_upvalueindex(PACKAGE), "searchers") != LUA_TTABLE) {
+        luaL_error(L, "'package.searchers' must be a table");
+    }
+    for (lua_Integer index = 1; lua_rawgeti(L, -1, index) != LUA_TNIL; index++) {
+        if (lua_iscfunction(L, -1)) {
+            lua_pop(L, 1);
+            continue;
+        }
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 2);
+        if (lua_isfunction(L, -2)) return true;
+        lua_pop(L, 1);
+        if (lua_isstring(L, -1)) {
+            // Under the table, to what else was looked for.
+            lua_pushliteral(L, ", ");
+            lua_insert(L, -2);
+            lua_concat(L, 2);
+            lua_insert(L, -2);
+            lua_insert(L, -3);
+            lua_concat(L, 2);
+            lua_insert(L, -2);
+        } else {
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 2);
+    return false;
+}
+
+/// Pushes the function that makes the module, and what it is told besides the module's name.
+static void push_loader(lua_State *L, const char *module) {
+    if (lua_getfield(L, lua_upvalueindex(PACKAGE), "preload") == LUA_TTABLE) {
+        if (lua_getfield(L, -1, module) != LUA_TNIL) {
+            lua_pushliteral(L, ":preload:");
+            return;
+        }
+    }
+    if (strlen(module) > MAX_NAME) luaL_error(L, "module's name too long: over %d bytes", MAX_NAME);
+    const char *path = push_path(L, lua_upvalueindex(PACKAGE));
+    const char *name = luaL_gsub(L, module, ".", "/");
+    if (find_file(L, name, path)) {
+        if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK) lua_error(L);
+        lua_pushvalue(L, lua_upvalueindex(ENVIRONMENT));
+        if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+        lua_insert(L, -2);
+        return;
+    }
+    if (!sy_lua_is_sandboxed(L)) {
+        if (find_library(L, module, name)) return;
+        const char *root = lua_pushlstring(L, module, strcspn(module, "."));
+        lua_insert(L, -2);
+        if (strcmp(root, module) != 0 && find_library(L, module, root)) return;
+        if (ask_searchers(L)) return;
+    }
+    luaL_error(L, "module \"%s\" not found: no field package.preload[\"%s\"]%s", module, module, lua_tostring(L, -1));
+}
+
+/// `require` of one environment.
 ///
 /// Modules have the globals of the script that asks for them, and are loaded for it alone: nothing that one plugin
 /// does to a module is seen by another.
 static int require_module(lua_State *L) {
     const char *module = luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    if (lua_getfield(L, lua_upvalueindex(2), module) != LUA_TNIL) return 1;
+    lua_getfield(L, lua_upvalueindex(LOADED), module);
+    if (lua_toboolean(L, -1)) return 1;
     lua_settop(L, 1);
-    luaL_Buffer tried;
-    luaL_buffinit(L, &tried);
-    if (strlen(module) > 400 || !find_module(L, module, &tried)) {
-        luaL_pushresult(&tried);
-        return luaL_error(L, "module \"%s\" not found:%s", module, lua_tostring(L, -1));
-    }
-    // The buffer may lie below the file's name, where nothing needs it any more.
-    if (luaL_loadfilex(L, lua_tostring(L, -1), "t") != LUA_OK) return lua_error(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+    begin_loading(L);
+    push_loader(L, module);
+    lua_pushvalue(L, -2);
     lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
-    if (lua_isnil(L, -1)) {
+    lua_pushvalue(L, -3);
+    lua_call(L, 2, 1);
+    if (!lua_isnil(L, -1)) {
+        lua_setfield(L, lua_upvalueindex(LOADED), module);
+    } else {
+        lua_pop(L, 1);
+    }
+    // What the module has put there itself counts.
+    if (lua_getfield(L, lua_upvalueindex(LOADED), module) == LUA_TNIL) {
         lua_pop(L, 1);
         lua_pushboolean(L, true);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, lua_upvalueindex(LOADED), module);
     }
-    lua_pushvalue(L, -1);
-    lua_setfield(L, lua_upvalueindex(2), module);
-    return 1;
+    lua_insert(L, -2);
+    return 2;
+}
+
+/// Pushes the table of modules that are there from the beginning.
+static void push_loaded(lua_State *L, int environment) {
+    static const char *const libraries[] = {
+        "string", "table", "math", "utf8", "coroutine", "os", "debug", "io", "package",
+    };
+    lua_newtable(L);
+    for (size_t index = 0; index < sizeof libraries / sizeof *libraries; index++) {
+        lua_getfield(L, environment, libraries[index]);
+        lua_setfield(L, -2, libraries[index]);
+    }
+    lua_getfield(L, environment, "sy");
+    lua_setfield(L, -2, "switchyard");
+    lua_pushvalue(L, environment);
+    lua_setfield(L, -2, LUA_GNAME);
 }
 
 void sy_lua_set_require(lua_State *L) {
     int environment = lua_gettop(L);
-    lua_pushvalue(L, environment);
-    lua_newtable(L);
-    lua_getfield(L, environment, "sy");
-    lua_setfield(L, -2, "switchyard");
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    static const char *const libraries[] = {"string", "table", "math", "utf8", "coroutine", "os"};
-    for (size_t index = 0; index < sizeof libraries / sizeof *libraries; index++) {
-        lua_getfield(L, environment, libraries[index]);
-        lua_setfield(L, -3, libraries[index]);
+    // Outside of the sandbox there is Lua's own, with what else is in it.
+    if (lua_getfield(L, environment, LUA_LOADLIBNAME) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, environment, LUA_LOADLIBNAME);
     }
-    lua_pop(L, 1);
-    lua_pushcclosure(L, require_module, 2);
+    int package = lua_gettop(L);
+    push_loaded(L, environment);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, package, "loaded");
+    lua_newtable(L);
+    lua_setfield(L, package, "preload");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &path_key);
+    lua_setfield(L, package, "path");
+    lua_pushliteral(L, LUA_DIRSEP "\n;\n?\n!\n-\n");
+    lua_setfield(L, package, "config");
+    lua_pushvalue(L, package);
+    lua_pushcclosure(L, search_path, 1);
+    lua_setfield(L, package, "searchpath");
+
+    int loaded = package + 1;
+    lua_pushvalue(L, environment);
+    lua_pushvalue(L, loaded);
+    lua_pushvalue(L, package);
+    lua_newtable(L);
+    lua_pushcclosure(L, require_module, 4);
     lua_setfield(L, environment, "require");
 }
 
 // MARK: The module
 
-/// In the registry: `decode`, whatever scripts do to the module.
-static const char decode_key = 'd';
-
-/// Makes the value on top of the stack an integer where it is a whole number, and so all that is in a table. The library
-/// knows floating-point numbers only, which Lua shows as `1.0`. Below 2^53 both kinds have the same whole numbers.
-static void make_integers(lua_State *L) {
-    if (lua_type(L, -1) == LUA_TNUMBER) {
-        lua_Number number = lua_tonumber(L, -1);
-        if (!(number > -9007199254740992.0 && number < 9007199254740992.0)) return;
-        lua_Integer whole = (lua_Integer)number;
-        if ((lua_Number)whole != number) return;
-        lua_pop(L, 1);
-        lua_pushinteger(L, whole);
-        return;
-    }
-    if (lua_type(L, -1) != LUA_TTABLE) return;
-    // The library has seen to it that tables are not nested without end.
-    luaL_checkstack(L, 4, "too many nested data structures");
-    int table = lua_gettop(L);
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        make_integers(L);
-        // Giving a field that is there another value is allowed on the way.
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2);
-        lua_rawset(L, table);
-    }
-}
-
-/// Upvalue 1: the library's own.
-static int decode_json(lua_State *L) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, 1);
-    make_integers(L);
-    return 1;
-}
-
-/// The library's `encode` gathers its text in memory that no limit is kept for, and cannot be interrupted: a table that
-/// holds another twice, which does the same, thirty times over, would take gigabytes. So this sees first how long the
-/// text becomes, nearly; `room` is what is left for it.
-///
-/// Nesting beyond what the library takes is left to it.
-static void measure_json(lua_State *L, int index, int depth, size_t *room) {
-    sy_lua_poll(L);
-    size_t length = 1;
-    if (lua_type(L, index) == LUA_TSTRING) {
-        const char *text = lua_tolstring(L, index, &length);
-        size_t escaped = 2;
-        for (size_t at = 0; at < length; at++) {
-            unsigned char byte = (unsigned char)text[at];
-            // Escaped as \u0001, as \", or not at all.
-            escaped += byte < 32 || byte == 127 ? 6 : byte == '"' || byte == '\\' || byte == '/' ? 2 : 1;
-        }
-        length = escaped;
-    }
-    if (length > *room) luaL_error(L, "not enough memory");
-    *room -= length;
-    if (lua_type(L, index) != LUA_TTABLE || depth > 1000) return;
-    luaL_checkstack(L, 4, "too many nested data structures");
-    int table = lua_absindex(L, index);
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        if (lua_type(L, -2) == LUA_TSTRING) measure_json(L, -2, depth + 1, room);
-        measure_json(L, -1, depth + 1, room);
-        lua_pop(L, 1);
-    }
-}
-
-/// Upvalue 1: the library's own.
-static int encode_json(lua_State *L) {
-    size_t room = sy_lua_memory_limit(L);
-    if (lua_gettop(L) == 1) measure_json(L, 1, 0, &room);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, 1);
-    return 1;
-}
-
-void sy_lua_open_module(lua_State *L) {
+void sy_lua_open_module(lua_State *L, bool sandboxed) {
     lua_newtable(L);
-    lua_newtable(L);
-    luaopen_cjson(L);
-    lua_getfield(L, -1, "null");
-    lua_setfield(L, -3, "null");
-    lua_getfield(L, -1, "encode");
-    lua_pushcclosure(L, encode_json, 1);
-    lua_setfield(L, -3, "encode");
-    lua_getfield(L, -1, "decode");
-    lua_pushcclosure(L, decode_json, 1);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &decode_key);
-    lua_setfield(L, -3, "decode");
-    lua_pop(L, 1);
+    sy_lua_open_json(L, sandboxed);
     lua_setfield(L, -2, "json");
     lua_setglobal(L, "sy");
-}
-
-bool sy_lua_decode_json(lua_State *L, const void *text, size_t length) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &decode_key);
-    lua_pushlstring(L, text, length);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK) return true;
-    lua_pop(L, 1);
-    return false;
 }

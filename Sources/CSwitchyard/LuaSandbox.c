@@ -10,7 +10,7 @@
 /// In the registry: whether the interpreter is sandboxed.
 static const char sandbox_key = 's';
 
-static bool is_sandboxed(lua_State *L) {
+bool sy_lua_is_sandboxed(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &sandbox_key);
     bool sandboxed = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -101,7 +101,7 @@ static int finish_load(lua_State *L, int status, int environment) {
 
 /// Upvalue 1: the environment in which what is loaded runs, unless another is given.
 static int base_load(lua_State *L) {
-    bool sandboxed = is_sandboxed(L);
+    bool sandboxed = sy_lua_is_sandboxed(L);
     loaded_text from = {.limit = sandboxed ? MAX_LOADED_TEXT : SIZE_MAX};
     from.text = lua_tolstring(L, 1, &from.length);
     if (from.text == NULL) {
@@ -156,6 +156,11 @@ static int base_setmetatable(lua_State *L) {
         }
         lua_settop(L, 2);
     }
+    if ((lua_isnil(L, 2) || lua_istable(L, 2)) && sy_lua_is_array(L, 1)) {
+        // What marks an array of JSON's is protected from being changed, not from being taken off.
+        lua_pushnil(L);
+        lua_setmetatable(L, 1);
+    }
     return wrapped(L)(L);
 }
 
@@ -169,14 +174,44 @@ static int base_collectgarbage(lua_State *L) {
     return wrapped(L)(L);
 }
 
+// MARK: os
+
 enum { MAX_DATE_FORMAT = 1024 };
 
 /// Upvalue 1: Lua's own, which takes some hundred nanoseconds for each two bytes of a format.
 static int os_date(lua_State *L) {
     size_t length;
+    double now;
     luaL_optlstring(L, 1, "", &length);
     luaL_argcheck(L, length <= MAX_DATE_FORMAT, 1, "format too long");
+    if (lua_isnoneornil(L, 2) && sy_lua_own_clock(L, false, &now)) {
+        lua_settop(L, 1);
+        lua_pushinteger(L, (lua_Integer)now);
+    }
     return wrapped(L)(L);
+}
+
+/// Upvalue 1: Lua's own.
+static int os_time(lua_State *L) {
+    double now;
+    if (!lua_isnoneornil(L, 1) || !sy_lua_own_clock(L, false, &now)) return wrapped(L)(L);
+    lua_pushinteger(L, (lua_Integer)now);
+    return 1;
+}
+
+/// Upvalue 1: Lua's own.
+static int os_clock(lua_State *L) {
+    double now;
+    if (!sy_lua_own_clock(L, true, &now)) return wrapped(L)(L);
+    lua_pushnumber(L, now);
+    return 1;
+}
+
+/// Of the library on top of the stack.
+static void set_os_functions(lua_State *L) {
+    sy_lua_wrap_function(L, "date", os_date);
+    sy_lua_wrap_function(L, "time", os_time);
+    sy_lua_wrap_function(L, "clock", os_clock);
 }
 
 // MARK: Opening
@@ -247,7 +282,7 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
     sy_lua_set_utf8_functions(L);
     if (sandboxed) {
         open_some(L, LUA_OSLIBNAME, luaopen_os, left_os);
-        sy_lua_wrap_function(L, "date", os_date);
+        set_os_functions(L);
         open_some(L, LUA_DBLIBNAME, luaopen_debug, left_debug);
         lua_pushcfunction(L, sy_lua_debug_traceback);
         lua_setfield(L, -2, "traceback");
@@ -255,6 +290,7 @@ void sy_lua_open_libraries(lua_State *L, bool sandboxed) {
         lua_pop(L, 8);
     } else {
         open_library(L, LUA_OSLIBNAME, luaopen_os);
+        set_os_functions(L);
         open_library(L, LUA_DBLIBNAME, luaopen_debug);
         open_library(L, LUA_IOLIBNAME, luaopen_io);
         open_library(L, LUA_LOADLIBNAME, luaopen_package);
@@ -305,7 +341,7 @@ void sy_lua_push_environment(lua_State *L) {
     lua_remove(L, -2);
     int environment = lua_gettop(L);
     set_closure(L, environment, "load", base_load);
-    if (!is_sandboxed(L)) {
+    if (!sy_lua_is_sandboxed(L)) {
         set_closure(L, environment, "loadfile", base_loadfile);
         set_closure(L, environment, "dofile", base_dofile);
     }

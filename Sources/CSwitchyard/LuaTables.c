@@ -127,7 +127,7 @@ static bool is_short_list(lua_State *L) {
     if (!lua_istable(L, 1) || lua_rawlen(L, 1) > SHORT_LIST) return false;
     if (lua_getmetatable(L, 1)) {
         lua_pop(L, 1);
-        return false;
+        if (!sy_lua_is_array(L, 1)) return false;
     }
     size_t text = 0;
     lua_Integer count = (lua_Integer)lua_rawlen(L, 1);

@@ -31,6 +31,8 @@ struct sy_vm {
     void *context;
     sy_lua_dispatch dispatch;
     sy_lua_printer printer;
+    /// NULL where the system's clocks are meant.
+    sy_lua_clock clock;
 
     coroutine *coroutines;
     int coroutine_count;
@@ -246,6 +248,13 @@ int sy_lua_trampoline(lua_State *L) {
     }
     if (packed & SY_LUA_JOINED) join(L);
     return sy_lua_call(L, (int)(packed & (SY_LUA_JOINED - 1)));
+}
+
+bool sy_lua_own_clock(lua_State *L, bool monotonic, double *seconds) {
+    sy_vm *vm = sy_vm_of(L);
+    if (vm->clock == NULL) return false;
+    *seconds = vm->clock(vm->context, monotonic);
+    return true;
 }
 
 int sy_lua_print(lua_State *L) {
@@ -470,8 +479,9 @@ static void keep_messages(lua_State *L) {
 
 static int open_everything(lua_State *L) {
     keep_messages(L);
-    sy_lua_open_libraries(L, lua_toboolean(L, 1));
-    sy_lua_open_module(L);
+    bool sandboxed = lua_toboolean(L, 1);
+    sy_lua_open_libraries(L, sandboxed);
+    sy_lua_open_module(L, sandboxed);
     return 0;
 }
 
@@ -480,6 +490,7 @@ sy_vm *sy_vm_create(const sy_vm_options *options) {
     if (vm == NULL) return NULL;
     vm->dispatch = options->dispatch;
     vm->printer = options->printer;
+    vm->clock = options->has_clock ? options->clock : NULL;
     vm->hook_timeout = options->hook_timeout;
     vm->allowed_ticks = (options->hook_timeout + TICK - 1) / TICK;
     if (vm->allowed_ticks < 1) vm->allowed_ticks = 1;

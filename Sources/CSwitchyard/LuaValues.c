@@ -103,7 +103,7 @@ void sy_lua_release(lua_State *L, int reference) { luaL_unref(L, LUA_REGISTRYIND
 
 /// Pushes a copy of what is plain data; false, with nothing pushed, for what is not, or is nested too deeply.
 static bool copy_plain(lua_State *from, int index, lua_State *to, int depth) {
-    if (depth == 0 || !lua_checkstack(from, 3) || !lua_checkstack(to, 3)) return false;
+    if (depth == 0 || !lua_checkstack(from, 4) || !lua_checkstack(to, 4)) return false;
     switch (lua_type(from, index)) {
         case LUA_TBOOLEAN: lua_pushboolean(to, lua_toboolean(from, index)); return true;
         case LUA_TNUMBER:
@@ -122,6 +122,7 @@ static bool copy_plain(lua_State *from, int index, lua_State *to, int depth) {
         case LUA_TTABLE:
             index = lua_absindex(from, index);
             lua_newtable(to);
+            if (sy_lua_is_array(from, index)) sy_lua_mark_array(to, -1);
             lua_pushnil(from);
             while (lua_next(from, index)) {
                 if (copy_plain(from, -2, to, depth - 1)) {

@@ -61,6 +61,8 @@ package final class EventLoop {
     private var isStopping = false
     /// Stands for the system's clocks in tests.
     private let clock: FakeClock?
+    /// A test moves the clocks.
+    package var hasFakeClock: Bool { clock != nil }
 
     /// `scratchSize` bounds one read, in bytes.
     package convenience init(scratchSize: Int = 512 * 1024) throws(SystemError) {

@@ -196,18 +196,36 @@ extension Interpreter {
             let first = -results
             switch stage {
             case .requestBody, .responseBody: return takePiece(stack, first, stage, flow, script, &state)
+            // Nothing is decided there.
+            case .initialise, .certificate, .message, .frame, .close, .log: return nil
             case .drain:
-                if stack.kind(first) == .nil { return nil }
-                guard let seconds = stack.number(first), seconds >= 0, seconds < 1e9 else {
-                    let found = stack.number(first).map { "\($0)" } ?? stack.typeName(first)
-                    return fault("found \(found), expected seconds", stage, of: flow, script: script)
+                if let seconds = stack.number(first), seconds >= 0, seconds < 1e9 {
+                    // Whoever needs the most time gets it.
+                    state.grace = max(state.grace ?? 0, Int64(seconds * 1000))
+                    return nil
                 }
-                // Whoever needs the most time gets it.
-                state.grace = max(state.grace ?? 0, Int64(seconds * 1000))
-                return nil
-            default: return nil
+            // What `flow.client:send` and its like give is no refusal.
+            case .open where stack.kind(first) == .boolean && stack.boolean(first): return nil
+            case .request, .upgrade, .response, .open: break
             }
+            guard stack.kind(first) != .nil else { return nil }
+            return fault(unexpected(stack, first, stage), stage, of: flow, script: script)
         }
+    }
+
+    /// Says what is wrong with the result at `index`. A value that is ignored would let pass what a script means to
+    /// refuse: `return 403`, `return false`.
+    private func unexpected(_ stack: LuaStack, _ index: Int, _ stage: HookStage) -> String {
+        let expected =
+            switch stage {
+            case .request, .upgrade:
+                "nothing, or the result of flow:respond, flow:redirect or flow:internal_redirect"
+            case .response: "nothing, or the result of flow:respond or flow:redirect"
+            case .open: "nothing, or the result of flow:close"
+            default: "nothing, or seconds of grace"
+            }
+        let found = stack.kind(index) == .number ? stack.text(index) ?? "" : stack.typeName(index)
+        return "found \(found), expected \(expected)"
     }
 
     private func takePiece(

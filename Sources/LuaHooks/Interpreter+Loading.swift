@@ -205,7 +205,7 @@ extension Interpreter {
         guard parts.count == 3, let line = Int(parts[1]) else {
             return ScriptFault(message: text, file: file)
         }
-        let isOwn = parts[0] == file || parts[0].hasPrefix("...")
+        let isOwn = parts[0] == file || parts[0].hasPrefix("...") && file.hasSuffix(parts[0].dropFirst(3))
         let rest = String(parts[2].drop { $0 == " " })
         return ScriptFault(message: rest, file: isOwn ? file : String(parts[0]), line: line)
     }

@@ -97,6 +97,13 @@ package final class Interpreter: ScriptEngine {
             let line = unsafe String(decoding: bytes, as: UTF8.self)
             unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().printed(line)
         }
+        unsafe options.clock = { context, isMonotonic in
+            // As above.
+            guard let context = unsafe context else { return 0 }
+            let clock = unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().host.clock.now
+            return Double(isMonotonic ? clock.monotonic : clock.unix) / 1000
+        }
+        options.has_clock = host.hasFakeClock
         guard let vm = unsafe sy_vm_create(&options) else {
             throw ScriptFault(message: "lua_memory_limit is too small for an interpreter")
         }

@@ -85,8 +85,10 @@ struct LuaFunction: Sendable {
         case metamethod(LuaType)
         /// Called by Swift's own means only, such as an iterator.
         case hidden
-        /// A function of a module that a library in C defines: the row is for the reference only.
+        /// A function of a module that is defined in C: the row is for the reference only.
         case library(String)
+        /// A value of a module, likewise; its type is what the row returns.
+        case libraryValue(String)
         /// An object of its own type, for the same exchange.
         case part(of: LuaType, LuaType, position: Int)
         /// A table of the script's own.

@@ -5,6 +5,8 @@ package import ProxyCore
 package protocol ScriptHost: AnyObject {
     /// Kept up to date before scripts run.
     var clock: Clock { get }
+    /// The clock is a test's: `os.time` and its kin follow it.
+    var hasFakeClock: Bool { get }
     /// Writes to the error log. `exchange` says whose it is.
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?)
     /// `Interpreter.timePassed` is to be called at this time at the latest, in milliseconds of the monotonic clock.
@@ -31,6 +33,8 @@ package protocol ScriptHost: AnyObject {
 }
 
 extension ScriptHost {
+    package var hasFakeClock: Bool { false }
+
     package func randomBytes(_ count: Int) -> [UInt8] {
         var generator = SystemRandomNumberGenerator()
         return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }

@@ -99,4 +99,7 @@ extension Exchange {
     func appendCapture(_ group: Int, to out: inout [UInt8]) {
         if let range = captureRange(group) { out.append(contentsOf: captureSubject[range]) }
     }
+
+    /// A group of the last match, as `$1` has it; `nil` when there is none or it took no part.
+    package func capture(_ group: Int) -> [UInt8]? { captureRange(group).map { Array(captureSubject[$0]) } }
 }

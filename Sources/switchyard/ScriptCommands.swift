@@ -8,7 +8,9 @@ struct TestCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "test",
         abstract: "Runs tests of scripts, against the proxy itself on a network in memory.",
-        discussion: "Ends with 0 when all pass, 1 when one fails, 2 when a file cannot be used.")
+        discussion:
+            "Ends with 0 when all pass, 1 when one fails, or there is none to run, 2 when a file cannot be used."
+    )
 
     @Argument(help: ArgumentHelp("Files of tests, by custom NAME_test.lua.", valueName: "file"))
     var files: [String]

@@ -87,6 +87,10 @@ def test_a_filter_leaves_tests_out(chat):
     assert result.returncode == 0
     assert "1 passed, 0 failed, 1 left out" in result.stdout
     assert "two" not in result.stdout
+    none = chat(text, "--filter", "three")
+    assert none.returncode == 1 and 'the filter "three" fits no test' in none.stdout
+    empty = chat("local x = 1\n")
+    assert empty.returncode == 1 and "there is no test in this file" in empty.stdout
 
 
 def test_files_that_cannot_be_used_end_with_2(chat, tmp_path):
@@ -182,7 +186,7 @@ def test_the_types_are_lua_and_name_the_api(tmp_path):
         assert piece in text, piece
     assert run(tmp_path, "lua-types").stdout == text
     # A file of tests that is the types themselves: all of it compiles.
-    (tmp_path / "types_test.lua").write_text("do\n" + text + "\nend")
+    (tmp_path / "types_test.lua").write_text('test("it loads", function() end)\ndo\n' + text + "\nend")
     loaded = run(tmp_path, "test", "types_test.lua")
     assert loaded.returncode == 0, loaded.stdout
 

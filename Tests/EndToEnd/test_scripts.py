@@ -1,8 +1,13 @@
 """Scripts in a running proxy: every stage in every form, what they decide, variables, tunnels, reloads, errors."""
 
+import json
+import math
 import re
 import signal
+import struct
 import time
+from random import Random
+from urllib.parse import quote
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -263,6 +268,135 @@ def test_plugins_require_modules(simple, tmp_path):
     for count in (1, 2):
         made.fetch("/")
         assert made.backend.requests[-1].get("X-Word") == f"hello {count}"
+
+
+def test_a_module_that_requires_itself_is_named(simple, tmp_path):
+    (tmp_path / "one.lua").write_text("local two = require 'two' return {}")
+    (tmp_path / "two.lua").write_text("local one = require 'one' return {}")
+    (tmp_path / "plugin.lua").write_text("#!/usr/bin/env lua\nlocal one = require 'one' return {}")
+    made = simple(http=f'lua_package_path "{tmp_path}/?.lua;;";', location=f"plugin {tmp_path}/plugin.lua;", start=False)
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert 'module "one" is being loaded already' in tested.stderr and "two.lua:1" in tested.stderr
+    (tmp_path / "two.lua").write_text("local three = require 'a.three' return {}")
+    stderr = made.run("-t").stderr
+    assert f'module "a.three" not found: no field package.preload["a.three"], no file "{tmp_path}/a/three.lua"' in stderr
+    # As Lua's own loader: a byte order mark, and a first line that begins with #, are no part of it.
+    (tmp_path / "two.lua").write_text("\ufeff#!/usr/bin/env lua\nreturn {}")
+    assert made.run("-t").returncode == 0
+
+
+def test_libraries_in_c_are_for_scripts_outside_of_the_sandbox(simple):
+    script = "require('cjson').encode({ 1, { 'two' } })"
+    location = f"request_by_lua_block {{ return flow:respond{{ body = {script} }} }}"
+    made = simple(http="lua_sandbox off;", location=location)
+    assert made.fetch("/").body == b'[1,["two"]]'
+    made = simple(location=location)
+    assert made.fetch("/").status == 500
+    assert 'module "cjson" not found: no field package.preload["cjson"]' in made.log()
+
+
+def test_modules_from_elsewhere_outside_of_the_sandbox(simple):
+    made = simple(http="lua_sandbox off;", location="""request_by_lua_block {
+        table.insert(package.searchers, 2, function(name)
+            if name == "made.up" then return function(...) return table.concat({ ... }, " ") end, "here" end
+            return "nothing made up for " .. name
+        end)
+        local lines = { require("made.up"), select(2, require("made.up")) or "-" }
+        for _, name in ipairs({ "cjson.none", "none.at.all", "cjson-2.1" }) do
+            local works, result = pcall(require, name)
+            lines[#lines + 1] = works and type(result.encode) or result
+        end
+        return flow:respond{ body = table.concat(lines, "\\n") }
+    }""")
+    lines = made.fetch("/").body.decode().splitlines()
+    assert lines[:2] == ["made.up here", "-"]
+    # In the library of its first name, but not there.
+    assert "cjson.none" in lines[2] and "cjson.so" in lines[2] and "luaopen_cjson_none" in lines[2]
+    assert "/none/at/all.so" in lines[3] and "/none.so" in lines[3]
+    assert lines[3].endswith(", nothing made up for none.at.all")
+    assert 'no file "' in lines[4] and "/cjson-2/1.so" in lines[4]
+
+
+# MARK: sy.json, beside Python's
+
+
+def json_value(random, depth):
+    kinds = ["int", "big", "float", "word", "flag", "none"] + (["list", "dict"] if depth < 4 else [])
+    match random.choice(kinds):
+        case "int": return random.randrange(-1000, 1000)
+        case "big": return random.randrange(-(1 << 63), 1 << 63)
+        case "float":
+            value = struct.unpack("d", random.randbytes(8))[0]
+            return value if math.isfinite(value) else random.random()
+        case "word": return "".join(chr(random.choice((random.randrange(128), 0xe9, 0x20ac, 0x1f600))) for _ in range(8))
+        case "flag": return random.random() < 0.5
+        case "none": return None
+        case "list": return [json_value(random, depth + 1) for _ in range(random.randrange(5))]
+        # An empty object is a table like any other.
+        case _: return {f"k{n}": json_value(random, depth + 1) for n in range(random.randrange(5))}
+
+
+def test_json_is_what_python_takes_it_for(simple):
+    made = simple(location="""request_by_lua_block {
+        local ok, value = pcall(sy.json.decode, flow.req:body())
+        return flow:respond{ status = ok and 200 or 422, body = ok and sy.json.encode(value) or value } }""")
+    random = Random(5)
+    with Client(made.port) as client:
+        for number in range(300):
+            value = json_value(random, 0)
+            text = json.dumps(value, ensure_ascii=number % 2 == 0, indent=number % 3 or None)
+            answer = client.fetch("/", "POST", body=text.encode())
+            assert answer.status == 200, (text, answer.text)
+            assert json.loads(answer.body) == value
+
+
+def test_json_that_python_refuses_is_refused(simple):
+    made = simple(location="""request_by_lua_block {
+        local ok, value = pcall(sy.json.decode, flow.req:body())
+        return flow:respond{ status = ok and 200 or 422, body = "" } }""")
+    random = Random(6)
+
+    def refuse(name):
+        raise ValueError(name)
+
+    def is_json(text):
+        try:
+            # Python takes NaN and Infinity, rounds what is too large to them, and takes halves of surrogate pairs.
+            value = json.loads(text.decode(), parse_constant=refuse)
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+            return True
+        except ValueError:
+            return False
+
+    seeds = [b'{"a":[1,-2.5e+3,true,false,null,"\\u00e9\\n\xc3\xa9"],"b":{}}', b'[0,-0,1E5,"\\ud83d\\ude00",[[]]]']
+    with Client(made.port) as client:
+        for _ in range(900):
+            text = bytearray(random.choice(seeds))
+            for _ in range(random.randrange(1, 3)):
+                place = random.randrange(len(text))
+                match random.randrange(3):
+                    case 0: text[place] = random.choice(b'0123456789{}[]",:.eE+-\\ \t\n\x00\x1f\x7f\xc3\xff' + bytes([random.randrange(256)]))
+                    case 1: del text[place]
+                    case _: text.insert(place, random.choice(b'0{}[]",:.-\\u\n\x80'))
+            expected = 200 if is_json(bytes(text)) else 422
+            assert client.fetch("/", "POST", body=bytes(text)).status == expected, bytes(text)
+
+
+@pytest.mark.parametrize("stage", ["request", "response"])
+@pytest.mark.parametrize("result", ["403", "false", "{ status = 403 }", "'no'"])
+def test_a_result_that_means_nothing_lets_nothing_pass(simple, stage, result):
+    made = simple(location=f"{stage}_by_lua_block {{ return {result} }}")
+    assert made.fetch("/").status == 500
+    assert f"{stage} hook of" in made.log() and "expected nothing, or the result of flow:respond" in made.log()
+
+
+def test_what_scripts_log_forges_no_line(simple):
+    made = simple(location="""request_by_lua_block { sy.log.error(flow.req.args.a) error(flow.req.args.a) }""")
+    made.fetch("/?a=" + quote("x\n2026 forged\x1b[2J"))
+    lines = wait_for(lambda: [line for line in made.log().splitlines() if "forged" in line], 5, "the lines")
+    assert lines and all(re.match(r"\d{4}/\d\d/\d\d .*(lua:|request)|\t", line) for line in lines)
+    assert "\x1b" not in made.log()
 
 
 def test_plugins_do_not_share_globals(simple):

@@ -127,7 +127,7 @@ struct DigestFunctionTests {
         // Not where it is one only to the eye, either.
         #expect(
             try verify("sign('{\"sub\":\"kim\"}', ' \(key)'), { key = ' \(key)' }").contains(
-                "PEM without a public key"))
+                "PEM without a public key of RSA with 2048 bits or more (RS256), or of P-256 (ES256)"))
     }
 
     @Test("claims are tables as JSON makes them")

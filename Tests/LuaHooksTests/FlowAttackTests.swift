@@ -26,7 +26,7 @@ struct FlowAttackTests {
         case .anyGetter: "return \(object)[\(value)]"
         case .anySetter: "\(object)[\(value)] = \(value)"
         case .metamethod: "for a, b in pairs(\(object)) do end"
-        case .module, .global, .library, .hidden: nil
+        case .module, .global, .library, .libraryValue, .hidden: nil
         }
     }
 

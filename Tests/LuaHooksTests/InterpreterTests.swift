@@ -23,6 +23,68 @@ struct InterpreterTests {
         #expect(line.contains("exchange 00000000000000010000000000000002"))
     }
 
+    @Test(
+        "a result that a stage has no use for is an error: what was to be refused does not pass",
+        arguments: [
+            (
+                HookStage.request, "return 403",
+                "found 403, expected nothing, or the result of flow:respond, flow:redirect"
+            ),
+            (.request, "return false", "found boolean, expected nothing, or the result of"),
+            (.request, "return { status = 403 }", "found table, expected nothing, or the result of"),
+            (.request, "sy.sleep(0.01) return 'no'", "found string, expected nothing, or the result of"),
+            (
+                .upgrade, "return true",
+                "found boolean, expected nothing, or the result of flow:respond, flow:redirect"
+            ),
+            (
+                .response, "return 502",
+                "found 502, expected nothing, or the result of flow:respond or flow:redirect"
+            ),
+            (.open, "return false", "found boolean, expected nothing, or the result of flow:close"),
+        ])
+    func results(stage: HookStage, text: String, message: String) throws {
+        let fixture = try ScriptFixture(stage, text)
+        var result = fixture.run(stage)
+        if case .waiting = result {
+            fixture.advance(milliseconds: 10)
+            result = try #require(fixture.ended.first?.result)
+        }
+        guard case .failed = result else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        #expect(line.contains("[error] lua: \(stage.name) hook of test.lua:1 failed: \(message)"), "\(line)")
+
+        let lenient = try ScriptFixture(stage, "print('ran') " + text, failure: .open)
+        if case .waiting = lenient.run(stage) { lenient.advance(milliseconds: 10) }
+        #expect(lenient.host.lines.last?.contains(message) == true)
+    }
+
+    @Test(
+        "nothing, nil, and what decides an exchange are results of hooks",
+        arguments: [
+            "", "return", "return nil", "return nil, 'why'", "return flow:route('http://127.0.0.1:1')",
+        ])
+    func noResults(text: String) throws {
+        let fixture = try ScriptFixture(.request, text)
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        #expect(fixture.host.lines.isEmpty)
+        for stage in [HookStage.request, .upgrade, .response] {
+            let answering = try ScriptFixture(stage, "return flow:respond{ status = 403 }, 'as well'")
+            guard case .answered = answering.run(stage) else { throw Unexpected() }
+        }
+    }
+
+    @Test(
+        "a drain hook gives seconds, or nothing", arguments: ["return false", "return -1", "return 'soon'"])
+    func graces(text: String) throws {
+        let fixture = try ScriptFixture(.drain, text)
+        guard case .proceed = fixture.run(.drain) else { throw Unexpected() }
+        #expect(fixture.host.lines.first?.contains("expected nothing, or seconds of grace") == true)
+        guard case .grace(1500) = try ScriptFixture(.drain, "return 1.5").run(.drain) else {
+            throw Unexpected()
+        }
+    }
+
     @Test("with lua_on_error open, the exchange goes on after an error")
     func open() throws {
         let fixture = try ScriptFixture(.request, "error({})", failure: .open)

@@ -60,7 +60,7 @@ struct MetricFunctionTests {
             """)
         #expect(
             result.printed == [
-                "10001\ttoo many series of metrics", "true", "nil\tname, help text or label too long",
+                "10017\ttoo many series of metrics", "true", "nil\tname, help text or label too long",
             ])
     }
 

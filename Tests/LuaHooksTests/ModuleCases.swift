@@ -10,7 +10,8 @@ enum ModuleCases {
     /// The row as scripts call it; hidden ones have names of their own.
     static func name(of function: LuaFunction) -> String {
         switch function.place {
-        case .module(let module), .library(let module): "\(module).\(function.name)"
+        case .module(let module), .library(let module), .libraryValue(let module):
+            "\(module).\(function.name)"
         case .hidden: function.name
         default: "\(function.place.type?.name ?? "?"):\(function.name)"
         }
@@ -54,6 +55,11 @@ enum ModuleCases {
         ModuleCase("sy.log.error", "sy.log.error('a', 1)", ["[error] lua: case.lua:1: a\t1"]),
         ModuleCase("sy.json.encode", "print(sy.json.encode({1, 'a', true}))", ["[1,\"a\",true]"]),
         ModuleCase("sy.json.decode", "print(sy.json.decode('{\"a\": [2]}').a[1])", ["2"]),
+        ModuleCase(
+            "sy.json.array", "print(sy.json.encode(sy.json.array()), sy.json.encode(sy.json.array{2}))",
+            ["[]\t[2]"]),
+        ModuleCase("sy.json.null", "print(sy.json.encode({sy.json.null}))", ["[null]"]),
+        ModuleCase("sy.json.empty_array", "print(sy.json.encode({sy.json.empty_array}))", ["[[]]"]),
         ModuleCase(
             "next_pair", "for name, value in pairs(flow.req.headers) do print(name, value) end",
             ["Host\texample.test"]),

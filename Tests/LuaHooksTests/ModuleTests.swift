@@ -25,6 +25,85 @@ struct ModuleTests {
         #expect(try lines("print(require 'switchyard' == sy)") == ["true"])
     }
 
+    @Test("package has what libraries look for, each script its own")
+    func package() throws {
+        #expect(
+            try lines(
+                """
+                print(package.loaded.string == string, package.loaded.switchyard == sy, package.loaded._G == _G)
+                print(package.loaded.package == package, require 'package' == package, require 'debug' == debug)
+                print(package.path, package.config:gsub('\\n', ' '))
+                print(package.loadlib, package.cpath, package.searchers)
+                package.loaded.mine = { n = 7 }
+                print(require('mine').n, pcall(require, 'none.such'))
+                """)
+                == [
+                    "true\ttrue\ttrue", "true\ttrue\ttrue", ";./?.lua;\t/ ; ? ! - \t5", "nil\tnil\tnil",
+                    "7\tfalse\tmodule \"none.such\" not found: no field package.preload[\"none.such\"], "
+                        + "no file \"./none/such.lua\"",
+                ])
+    }
+
+    @Test("require calls what is in package.preload, once, and says when a module requires itself")
+    func preload() throws {
+        #expect(
+            try lines(
+                """
+                package.preload.a = function(...) print(...) return { name = 'a' } end
+                print(require('a').name, require('a') == package.loaded.a, select('#', require('a')))
+                package.preload.b = function() package.loaded.b = 'own' end
+                package.preload.c = function() end
+                print((require 'b'), require 'c')
+                package.preload.d = function() local v = require 'e' return v end
+                package.preload.e = function() local v = require 'd' return v end
+                print(pcall(require, 'd'))
+                package.preload.e = function() return 'now' end
+                print((require 'd'))
+                package.preload.f = function() error('broken') end
+                print(pcall(require, 'f'))
+                print(pcall(require, 'f'))
+                """)
+                == [
+                    "a\t:preload:", "a\ttrue\t1", "own\ttrue\t:preload:",
+                    "false\ttest.lua:7: module \"d\" is being loaded already: it requires itself, perhaps by others",
+                    "now", "false\ttest.lua:11: broken", "false\ttest.lua:11: broken",
+                ])
+    }
+
+    @Test(
+        "where modules are looked for is the configuration's to say in the sandbox, and the script's outside of it"
+    )
+    func packagePath() throws {
+        #expect(
+            try failure("package.searchpath('passwd', '/etc/?')").contains("looks in package.path only"))
+        #expect(
+            try lines("print(package.searchpath('no.such', package.path))") == [
+                "nil\tno file \"./no/such.lua\""
+            ])
+        let change = "package.path = '/etc/?' print(pcall(require, 'passwd'))"
+        #expect(try lines(change).first?.contains("package.path is not to be changed in the sandbox") == true)
+        var settings = LuaSettings.patient
+        settings.sandbox = false
+        #expect(try lines(change, settings: settings).first?.contains("/etc/passwd:1:") == true)
+        #expect(
+            try lines("print(package.searchpath('passwd', '/etc/?'))", settings: settings) == ["/etc/passwd"])
+        #expect(
+            try lines("print(type(package.loadlib), package.loaded.io == io)", settings: settings)
+                == ["function\ttrue"])
+    }
+
+    @Test(
+        "a byte order mark and a line that begins with # are passed over, and lines are counted as in the file"
+    )
+    func firstLine() throws {
+        #expect(try lines("\u{feff}print('mark')") == ["mark"])
+        #expect(
+            try lines("\u{feff}#!/usr/bin/env lua\nprint(select(2, pcall(error, 'x', 1)), debug.traceback())")
+                .first?
+                .contains("test.lua:2: in") == true)
+        #expect(try lines("#") == [])
+    }
+
     @Test("now and monotonic are the worker's clocks, in seconds")
     func time() throws {
         let fixture = try ScriptFixture(.request, "print(sy.now(), sy.monotonic())")
@@ -168,43 +247,18 @@ struct ModuleTests {
         #expect(try lines("print(sy.uuid())") == ["00010203-0405-4607-8809-0a0b0c0d0e0f"])
     }
 
-    // MARK: json
-
-    @Test("json encodes and decodes, null being a value of its own")
-    func json() throws {
-        #expect(
-            try lines(
-                """
-                local v = sy.json.decode('{"a":[1,2.5,"x",null],"b":{}}')
-                print(v.a[1], v.a[2], v.a[3], v.a[4] == sy.json.null, v.a[4] == nil, next(v.b))
-                print(sy.json.encode({1, 'x', true, sy.json.null}), sy.json.encode({}), sy.json.encode('é\\n'))
-                """)
-                == ["1\t2.5\tx\ttrue\tfalse\tnil", "[1,\"x\",true,null]\t{}\t\"é\\n\""])
-    }
-
-    @Test("whole numbers are integers, as far as both kinds tell the same ones apart")
-    func jsonNumbers() throws {
-        #expect(
-            try lines(
-                """
-                local v = sy.json.decode('[1, -2, 1.5, 9007199254740991, 1e300, {"n": {"m": [3]}}, [4]]')
-                print(v[1], v[2], v[3], v[4], v[5], v[6].n.m[1], v[7][1], sy.json.decode('5'))
-                """) == ["1\t-2\t1.5\t9007199254740991\t1e+300\t3\t4\t5"])
-    }
-
     @Test(
-        "what JSON cannot say is an error",
+        "flows takes a tag and nothing else: a slip of the pen does not give every tunnel",
         arguments: [
-            ("sy.json.decode('{')", "Expected object key string"),
-            ("sy.json.decode('')", "Expected value"),
-            ("sy.json.decode(string.rep('[', 100000))", "too many nested data structures"),
-            ("sy.json.encode(print)", "type not supported"),
-            ("sy.json.encode(0/0)", "must not be NaN or Inf"),
-            ("sy.json.encode({[1] = 1, [1000000] = 2})", "excessively sparse array"),
-            ("(function() local t = {} t.t = t return sy.json.encode(t) end)()", "excessive nesting (1001)"),
+            ("sy.flows{ tags = 'vip' }", "flows: found \"tags\", expected tag"),
+            ("sy.flows{ 'vip' }", "flows: found a number, expected tag"),
+            ("sy.flows{ tag = {} }", "flows: found table, expected a string"),
+            ("sy.flows{ tag = false }", "flows: found boolean, expected a string"),
+            ("sy.flows{ tag = '' }", "tag: found 0 bytes, expected 1 to 255"),
+            ("sy.flows('vip')", "flows: found string, expected a table"),
         ])
-    func jsonFaults(call: String, message: String) throws {
-        #expect(try failure(call).contains(message))
+    func flowOptions(call: String, message: String) throws {
+        #expect(try failure(call) == message)
     }
 
     struct Unexpected: Error {}

@@ -40,12 +40,27 @@ struct ReferenceTests {
             case .library(let module):
                 #expect(types.contains("\(module).\(name)"))
                 #expect(reference.contains("`\(module).\(name)"))
+            case .libraryValue:
+                #expect(types.contains("---@field \(name) \(function.returns) \(function.summary)"))
+                #expect(reference.contains("| `.\(name)`"))
             case .hidden, .metamethod: break
             }
         }
         for stage in HookStage.allCases {
             #expect(types.contains("---@field \(stage.name)? fun("))
             #expect(reference.contains("| `\(stage.name)("))
+        }
+    }
+
+    @Test("no row has a parameter of no name, or a type for a name")
+    func parameters() {
+        for function in LuaAPI.functions + LuaAPI.testFunctions {
+            for parameter in APIDocument.Parameter.list(function.parameters) {
+                #expect(
+                    !["string", "number", "integer", "table", "any", "nil"].contains(parameter.name),
+                    "\(function.name)")
+                #expect(!parameter.name.hasSuffix("?") && !parameter.name.contains(" "), "\(function.name)")
+            }
         }
     }
 

@@ -137,12 +137,18 @@ struct ScriptMetricsTests {
     @Test("series, metrics and texts are bounded")
     func limits() throws {
         let counter = try define(.counter, "c")
-        for index in 0..<ScriptMetrics.maxSeries { try metrics.add(counter, labels(("a", "\(index)")), 1) }
+        for index in 0..<(ScriptMetrics.maxSeries + ScriptMetrics.certainSeries) {
+            try metrics.add(counter, labels(("a", "\(index)")), 1)
+        }
         #expect(throws: ScriptMetrics.Failure.tooManySeries) {
             try metrics.add(counter, labels(("a", "more")), 1)
         }
         #expect(throws: Never.self) { try metrics.add(counter, labels(("a", "5")), 1) }
-        for index in 1..<ScriptMetrics.maxMetrics { _ = try define(.counter, "c\(index)") }
+        // One that runs away takes nothing from what others have for certain.
+        let other = try define(.gauge, "other")
+        for index in 0..<ScriptMetrics.certainSeries { try metrics.set(other, labels(("a", "\(index)")), 1) }
+        #expect(throws: ScriptMetrics.Failure.tooManySeries) { try metrics.set(other, labels(("a", "x")), 1) }
+        for index in 2..<ScriptMetrics.maxMetrics { _ = try define(.counter, "c\(index)") }
         #expect(throws: ScriptMetrics.Failure.tooManyMetrics) { try define(.counter, "more") }
         let long = String(repeating: "a", count: ScriptMetrics.maxText + 1)
         #expect(throws: ScriptMetrics.Failure.tooLong) { try define(.counter, long) }

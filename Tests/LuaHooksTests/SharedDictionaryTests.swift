@@ -78,7 +78,11 @@ struct SharedDictionaryTests {
         #expect(
             try dictionary.compareAndSet(bytes("k"), expected: nil, new: .integer(2), lifetime: 10, now: 0))
         #expect(try !dictionary.compareAndSet(bytes("k"), expected: nil, new: .integer(3), now: 0))
-        #expect(try !dictionary.compareAndSet(bytes("k"), expected: .number(2), new: .integer(3), now: 0))
+        #expect(try !dictionary.compareAndSet(bytes("k"), expected: .number(2.5), new: .integer(3), now: 0))
+        #expect(try !dictionary.compareAndSet(bytes("k"), expected: .string(bytes("2")), new: nil, now: 0))
+        // As Lua compares, an integer is the float of the same value, and the other way round.
+        #expect(try dictionary.compareAndSet(bytes("k"), expected: .number(2), new: .number(2), now: 0))
+        #expect(try dictionary.compareAndSet(bytes("k"), expected: .integer(2), new: .integer(2), now: 0))
         #expect(try dictionary.compareAndSet(bytes("k"), expected: .integer(2), new: .integer(3), now: 5))
         #expect(dictionary.lifetime(of: bytes("k"), now: 5) == .milliseconds(5))
         #expect(try dictionary.compareAndSet(bytes("k"), expected: nil, new: .integer(4), now: 10))

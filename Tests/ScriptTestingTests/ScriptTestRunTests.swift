@@ -60,6 +60,40 @@ struct ScriptTestRunTests {
         #expect(run(text, filter: "first").run.exitCode == 0)
     }
 
+    @Test("a run without a test is no success")
+    func nothingToRun() {
+        let text = "test(\"a first\", function() end)"
+        let filtered = run(text, filter: "frist").run
+        #expect(filtered.exitCode == 1)
+        #expect(filtered.summary == "0 passed, 0 failed, 1 left out, the filter \"frist\" fits no test")
+        let empty = run("local x = 1")
+        #expect(empty.run.exitCode == 1)
+        #expect(empty.lines.last == "    there is no test in this file")
+        #expect(empty.run.summary == "0 passed, 0 failed, 1 file without a test")
+    }
+
+    @Test("the clocks of os are those of the test, in its own functions and in the proxy's scripts")
+    func clocks() {
+        let lines = report(
+            """
+            local hook = "request_by_lua_block { return flow:respond{ body = os.time() .. ' ' .. os.date('!%H:%M:%S') "
+              .. ".. ' ' .. os.clock() } }"
+            local p = proxy{ location = hook }
+            local before = { p:request().body, os.time(), os.clock() }
+            expect(os.time()):equals(sy.now() // 1 | 0)
+            expect(os.date("!%H:%M:%S", os.time())):equals(os.date("!%H:%M:%S"))
+            advance(3600)
+            expect(os.time() - before[2]):equals(3600)
+            expect(os.clock() - before[3]):equals(3600.0)
+            local time, shown, clock = p:request().body:match("^(%d+) (%S+) (%S+)$")
+            expect(tonumber(time)):equals(os.time())
+            expect(shown):equals(os.date("!%H:%M:%S"))
+            expect(before[1] ~= p:request().body):equals(true)
+            expect(os.time{ year = 2000, month = 1, day = 2, hour = 12 } - os.time{ year = 2000, month = 1, day = 1, hour = 12 }):equals(86400)
+            """)
+        #expect(lines == ["  ok      it"])
+    }
+
     @Test("a file that does not load is told from tests that fail")
     func unusable() {
         let syntax = run("test(\"a\", function() end)\nlocal = 1")

@@ -31,6 +31,9 @@ typedef int (*sy_lua_dispatch)(void *context, int function, sy_lua *lua);
 /// Writes a line for `print`.
 typedef void (*sy_lua_printer)(void *context, const char *text, size_t length);
 
+/// Seconds since 1970, or on a clock that never goes back.
+typedef double (*sy_lua_clock)(void *context, bool monotonic);
+
 typedef struct {
     /// Bytes that the interpreter may hold.
     size_t memory_limit;
@@ -40,6 +43,9 @@ typedef struct {
     bool sandboxed;
     sy_lua_dispatch dispatch;
     sy_lua_printer printer;
+    sy_lua_clock clock;
+    /// The functions of `os` go by `clock`, not by the system's.
+    bool has_clock;
 } sy_vm_options;
 
 /// A new interpreter with the standard libraries; NULL when there is no memory.

@@ -173,7 +173,9 @@ extension LuaCall {
         // PEM is never a secret: whoever knows a public key could sign with it.
         if text.firstRange(of: Array("-----BEGIN".utf8)) != nil {
             guard let known = VerificationKey(pem: text) else {
-                throw LuaError("jwt.verify: key: found PEM without a public key for RS256 or ES256")
+                throw LuaError(
+                    "jwt.verify: key: found PEM without a public key of RSA with 2048 bits or more (RS256), "
+                        + "or of P-256 (ES256)")
             }
             key = known
         } else {

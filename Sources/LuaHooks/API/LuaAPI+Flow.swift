@@ -20,7 +20,8 @@ extension LuaAPI {
             "What the client's upgrade asks for."),
         LuaFunction(
             "ctx", .ownTable(of: .flow, position: 7), type: "table",
-            "The script's own table for this exchange."),
+            "A table for this exchange, of the script's own: hooks of one plugin share it, other plugins and blocks "
+                + "have theirs."),
         LuaFunction("id", .getter(.flow), "", returns: "string", "The exchange's `$request_id`.") {
             call throws(LuaError) in
             call.push(try call.exchange(.flow).requestIDText)
@@ -71,8 +72,10 @@ extension LuaAPI {
             var tag: [UInt8]?
             if call.isGiven(1) {
                 try call.table(1, "flows")
-                call.stack.pushField("tag", of: 1)
-                tag = call.stack.bytes(-1)
+                try call.checkOptions(1, "flows", ["tag"])
+                if call.stack.pushField("tag", of: 1) != .nil {
+                    tag = try call.tagName(call.stack.top, "flows")
+                }
                 call.stack.pop()
             }
             let flows = call.interpreter.openTunnels(tagged: tag)
@@ -91,7 +94,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "publish", .module("sy"), "tag: string, text: string",
-            "Sends a text message to the client of every open tunnel with this tag, on all workers."
+            "Sends a text message to the client of every open tunnel with this tag, on all workers. An error where the "
+                + "text is not UTF-8, and in a hook that was called for what a script has sent (`injected`)."
         ) { call throws(LuaError) in
             let tag = try call.bytes(1, "publish")
             let text = try call.bytes(2, "publish")
@@ -109,8 +113,8 @@ extension LuaAPI {
 
 extension LuaCall {
     /// The name of a tag.
-    func tagName(_ index: Int) throws(LuaError) -> [UInt8] {
-        let tag = try bytes(index, "tag")
+    func tagName(_ index: Int, _ name: StaticString = "tag") throws(LuaError) -> [UInt8] {
+        let tag = try bytes(index, name)
         guard (1...ScriptFlow.maxTagLength).contains(tag.count) else {
             throw LuaError("tag: found \(tag.count) bytes, expected 1 to \(ScriptFlow.maxTagLength)")
         }

@@ -96,16 +96,36 @@ extension LuaAPI {
         LuaFunction(
             "encode", .library("sy.json"), "value: any", returns: "string",
             """
-            The value as JSON. An empty table becomes `{}`; a function, a number that is not finite, a table that \
-            refers to itself or is nested more than 1000 deep, and an array that is mostly holes are errors.
+            The value as JSON (RFC 8259). A table whose keys are positions is an array, any other an object. Integers \
+            are written exactly, floats with the fewest digits that read back as the same number, whole ones as `1`. \
+            An empty table is `{}`, unless it is a decoded array or came from `sy.json.array`. Errors are a function, a \
+            number that is not finite, a string that is not UTF-8, an array that is mostly holes, a table with both \
+            `1` and `"1"` as keys, and one that refers to itself or is nested more than 1000 deep; the message says \
+            where it stands.
             """
         ) { _ in .none },
         LuaFunction(
             "decode", .library("sy.json"), "text: string", returns: "any",
             """
-            What the JSON says; `null` is `sy.json.null`, which is no `nil`. Text that is no JSON, or is nested more \
-            than 1000 deep, is an error: where it comes from outside, call it by `pcall`.
+            What the JSON says (RFC 8259, strictly); `null` is `sy.json.null`, which is no `nil`. Numbers without \
+            fraction and exponent that fit 64 bits are integers, others floats; of members with the same name the last \
+            one stays. Text that is no JSON, has a number beyond what a float can hold, or is nested more than 1000 \
+            deep is an error that says at which byte: where the text comes from outside, call it by `pcall`.
             """
+        ) { _ in .none },
+        LuaFunction(
+            "array", .library("sy.json"), "list?: table", returns: "table",
+            "The table itself, a new one unless it is given, marked so that it is encoded as `[]` where it is empty. "
+                + "What `decode` makes of arrays is marked already. The mark is a metatable: an error for a table that "
+                + "has another."
+        ) { _ in .none },
+        LuaFunction(
+            "null", .libraryValue("sy.json"), "", returns: "userdata",
+            "The `null` of JSON; true where a condition asks."
+        ) { _ in .none },
+        LuaFunction(
+            "empty_array", .libraryValue("sy.json"), "", returns: "userdata",
+            "Is encoded as `[]`. No table: nothing can be put in."
         ) { _ in .none },
     ]
 }

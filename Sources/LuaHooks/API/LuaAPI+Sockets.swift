@@ -63,7 +63,8 @@ extension LuaAPI {
             """
             Takes so many bytes of what the peer sends, or a line without its end (`*l`, when nothing is asked for), or \
             everything until the peer ends (`*a`), or what is there, at least a byte (`*any`). nil and the reason when \
-            that fails; what had come already is there for the next call.
+            that fails; what had come already is there for the next call. A line of more than \
+            65536 bytes, and more than a megabyte at once, is "too large".
             """
         ) { call throws(LuaError) in
             let handle = try call.socketHandle()

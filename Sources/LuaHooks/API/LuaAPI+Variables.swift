@@ -6,9 +6,13 @@ extension LuaAPI {
         LuaFunction(
             "[name]", .anyGetter(.variables), "name: string", returns: "string?", waits: true,
             "The value of the configuration's variable, which may have to be waited for; nil where "
-                + "it has none. An error for a name that no variable has."
+                + "it has none. An error for a name that no variable has. `flow.var[1]` to `[9]` are the groups of the "
+                + "last regular expression of the configuration that matched."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .variables)
+            if let group = call.group(2) {
+                return call.push(try call.exchange(of: flow).capture(group))
+            }
             let (variable, _) = try call.variable(2, of: try call.exchange(of: flow))
             return try call.interpreter.pushVariable(variable, of: flow, call)
         },
@@ -18,6 +22,7 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .variables)
             let exchange = try call.exchange(of: flow)
+            if let group = call.group(2) { throw LuaError("flow.var: $\(group) cannot be set") }
             let (variable, name) = try call.variable(2, of: exchange)
             guard call.isGiven(3), let value = call.stack.bytes(3) else {
                 throw call.mismatch(3, "flow.var", "a string or a number")
@@ -40,6 +45,14 @@ extension LuaAPI {
 }
 
 extension LuaCall {
+    /// The number of a regular expression's group, where the name at `index` is one: `1` to `9`.
+    fileprivate func group(_ index: Int) -> Int? {
+        guard let name = stack.span(index), name.count == 1, name[0] &- UInt8(ascii: "1") < 9 else {
+            return nil
+        }
+        return Int(name[0] - UInt8(ascii: "0"))
+    }
+
     /// The variable whose name is at `index`, and the name in lower case.
     func variable(_ index: Int, of exchange: Exchange) throws(LuaError) -> (NamedVariable, name: [UInt8]) {
         var name = try bytes(index, "flow.var")

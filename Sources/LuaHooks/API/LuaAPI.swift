@@ -35,7 +35,7 @@ package enum LuaAPI {
             case .anySetter(let type): dynamic[type, default: (0, 0)].setter = number
             case .metamethod(let type):
                 unsafe sy_vm_define_metamethod(vm, Int32(type.rawValue), name, number)
-            case .hidden, .library: break
+            case .hidden, .library, .libraryValue: break
             case .part(let whole, let part, let position):
                 unsafe sy_vm_define_part(
                     vm, Int32(whole.rawValue), name, Int32(part.rawValue), Int32(position))

@@ -78,7 +78,11 @@ struct APIDocument {
         for function in functions {
             guard let module = function.place.module else { continue }
             let index = section(module: module)
-            sections[index].methods.append(Method(function, hasSelf: false))
+            if case .libraryValue = function.place {
+                sections[index].fields.append(Field(function, isDynamic: false))
+            } else {
+                sections[index].methods.append(Method(function, hasSelf: false))
+            }
         }
         sections.removeAll { $0.fields.isEmpty && $0.methods.isEmpty }
     }
@@ -147,13 +151,13 @@ extension LuaFunction.Place {
             .metamethod(let type):
             type
         case .part(let whole, _, _), .ownTable(let whole, _): whole
-        case .module, .global, .library, .hidden: nil
+        case .module, .global, .library, .libraryValue, .hidden: nil
         }
     }
 
     var module: String? {
         switch self {
-        case .module(let name), .library(let name): name
+        case .module(let name), .library(let name), .libraryValue(let name): name
         case .global: ""
         default: nil
         }

@@ -98,6 +98,7 @@ private struct TypesFile {
             let isRoot = !module.name.contains(".")
             if isRoot { comment("Also `require \"switchyard\"`.") }
             line("---@class \(isRoot ? "switchyard" : "switchyard" + module.name.drop { $0 != "." })")
+            for field in module.fields { line("---@field \(field.name) \(field.type) \(field.note)") }
             line("\(module.name) = {}")
             for method in module.methods { append(method, of: module.name, separator: ".") }
         }

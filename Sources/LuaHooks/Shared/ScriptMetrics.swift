@@ -37,8 +37,10 @@ package final class ScriptMetrics: Sendable {
 
     /// Metrics of all scripts.
     package static let maxMetrics = 500
-    /// Combinations of labels, of all metrics together.
+    /// Combinations of labels, of all metrics together, beyond those that each metric has for certain.
     package static let maxSeries = 10_000
+    /// Combinations of labels that each metric has for certain: a label that runs away takes none from others.
+    package static let certainSeries = 16
     package static let maxBounds = 64
     package static let maxLabels = 16
     /// Bytes of a name, a help text or a label's value.
@@ -149,11 +151,14 @@ package final class ScriptMetrics: Sendable {
             let kind = state.families[metric.index].kind
             let key = try Self.rendered(labels, kind)
             let known = state.families[metric.index].series[key]
-            guard known != nil || state.seriesCount < Self.maxSeries else { throw .tooManySeries }
+            let isCertain = state.families[metric.index].series.count < Self.certainSeries
+            guard known != nil || isCertain || state.seriesCount < Self.maxSeries else {
+                throw .tooManySeries
+            }
             var series = known ?? Series()
             try change(Rules(kind: kind, bounds: state.families[metric.index].bounds), &series)
             state.families[metric.index].series[key] = series
-            if known == nil { state.seriesCount += 1 }
+            if known == nil, !isCertain { state.seriesCount += 1 }
         }
     }
 

@@ -12,6 +12,15 @@ package final class SharedDictionary: Sendable {
         case integer(Int64)
         case number(Double)
         case boolean(Bool)
+
+        /// As Lua compares: an integer equals a float of the same value.
+        func equals(_ other: Value) -> Bool {
+            switch (self, other) {
+            case (.integer(let integer), .number(let number)), (.number(let number), .integer(let integer)):
+                Int64(exactly: number) == integer
+            default: self == other
+            }
+        }
     }
 
     package enum Failure: String, Error, Sendable, CaseIterable {
@@ -115,7 +124,11 @@ package final class SharedDictionary: Sendable {
     ) throws(Failure) -> Bool {
         try entries.withLock { table throws(Failure) in
             let old = table.index(of: key, now: now)
-            guard old.map({ table.value($0) }) == expected else { return false }
+            switch (old.map { table.value($0) }, expected) {
+            case (nil, nil): break
+            case (let value?, let expected?) where value.equals(expected): break
+            default: return false
+            }
             guard let new else {
                 if let old { table.remove(old) }
                 return true

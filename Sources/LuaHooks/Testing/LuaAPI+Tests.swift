@@ -121,7 +121,7 @@ extension LuaAPI {
         },
         LuaFunction(
             "on_fetch", .method(.testProxy),
-            "answer: fun(request: { url: string, method: string, headers: Headers, body: string? }): TestMessage?, string?",
+            "answer: fun(request: { url: string, method: string, headers: Headers, body: string? }): (TestMessage?, string?)",
             """
             Answers every `sy.fetch` of the proxy's scripts by what the function returns: a response, or nil and the \
             reason why there is none. Where it returns nothing, the request goes out to the backends.

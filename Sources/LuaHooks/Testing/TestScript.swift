@@ -258,5 +258,6 @@ private final class TestScriptHost: WaitlessHost {
     init(_ bench: any TestBench) { self.bench = bench }
 
     var clock: Clock { bench.clock }
+    var hasFakeClock: Bool { true }
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) { bench.write(text) }
 }

@@ -9,6 +9,8 @@ package struct ScriptTestRun {
         package var failed = 0
         /// Files that could not be read or loaded.
         package var unusable = 0
+        /// Files without a test.
+        package var empty = 0
         /// Tests that the filter left out.
         package var skipped = 0
     }
@@ -53,6 +55,10 @@ package struct ScriptTestRun {
             totals.unusable += 1
             return write(Self.indented(error.message, by: 4))
         }
+        if script.names.isEmpty {
+            totals.empty += 1
+            return write("    there is no test in this file")
+        }
         for (index, test) in script.names.enumerated() {
             if let filter, !"\(name): \(test)".contains(filter) {
                 totals.skipped += 1
@@ -83,11 +89,20 @@ package struct ScriptTestRun {
         if totals.unusable > 0 {
             parts.append("\(totals.unusable) \(totals.unusable == 1 ? "file" : "files") could not be used")
         }
+        if totals.empty > 0 {
+            parts.append("\(totals.empty) \(totals.empty == 1 ? "file" : "files") without a test")
+        }
+        if let filter, ranNothing { parts.append("the filter \"\(filter)\" fits no test") }
         return parts.joined(separator: ", ")
     }
 
-    /// 0 when all passed, 1 when a test failed, 2 when a file could not be used.
-    package var exitCode: Int32 { totals.unusable > 0 ? 2 : totals.failed > 0 ? 1 : 0 }
+    private var ranNothing: Bool { totals.passed + totals.failed == 0 }
+
+    /// 0 when all passed; 1 when a test failed, a file has none, or the filter left none; 2 when a file could not be used.
+    package var exitCode: Int32 {
+        if totals.unusable > 0 { return 2 }
+        return totals.failed > 0 || totals.empty > 0 || ranNothing ? 1 : 0
+    }
 
     private static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return "/" }

@@ -98,6 +98,15 @@ end
 ok, raised = coroutine.close(chain)
 assert(not ok and raised:find("C stack overflow", 1, true))
 
+-- A metamethod during which the stack moves: concatenation goes on with the new one. In Debian's Lua it does not.
+local function deep(levels) return levels == 0 and 0 or 1 + deep(levels - 1) end
+local joined = setmetatable({}, {__concat = function(left, right)
+    return type(left) == "string" and left .. deep(100) or deep(100) .. right
+end})
+for _ = 1, 100 do
+    assert(coroutine.wrap(function() return "[" .. joined .. "]" .. "!" end)() == "[100]!")
+end
+
 -- xpcall.
 assert(select(2, xpcall(error, function(text) return text .. "!" end, "x", 0)) == "x!")
 assert(select(2, xpcall(function(...) return ... end, print, 4)) == 4)

@@ -225,6 +225,7 @@ struct SnippetWriter {
         switch row.place {
         case .module(let module), .library(let module):
             return "\(module).\(row.name)(\(arguments(of: row)))"
+        case .libraryValue(let module): return "\(module).\(row.name)"
         case .method(let type): return "\(receiver(type)):\(row.name)(\(arguments(of: row)))"
         case .getter(let type), .part(let type, _, _), .ownTable(let type, _):
             return "\(receiver(type)).\(row.name)"
