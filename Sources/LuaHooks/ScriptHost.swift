@@ -88,8 +88,9 @@ package protocol FlowOwner: AnyObject {
     func stageEnded(_ stage: HookStage, _ result: StageResult)
     /// A variable for whose value rendering broke off has it now.
     func variableIsReady()
-    /// A script asks for the request's whole body: to be handed over by `Interpreter.bodyReceived`.
-    func readBody()
+    /// A script asks for the request's whole body: to be handed over by `Interpreter.bodyReceived`. Returns false where
+    /// some of it was sent on before, and is not kept.
+    func readBody() -> Bool
     /// A script ends the tunnel, outside of a hook's own result.
     func close(code: UInt16, reason: [UInt8])
     func facts(of leg: FlowLeg) -> LegFacts

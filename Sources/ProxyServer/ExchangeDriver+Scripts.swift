@@ -315,10 +315,10 @@ extension ExchangeDriver: FlowOwner {
     // MARK: The request's body
 
     /// A script asks for the whole of it.
-    func readBody() {
-        guard let interpreter, isInScript, !hasEnded else { return }
+    func readBody() -> Bool {
+        guard let interpreter, isInScript, !hasEnded, isReplayable else { return false }
         let flow = flow(in: interpreter)
-        guard !script.hasReadBody else { return }
+        guard !script.hasReadBody else { return true }
         if requestBody.isComplete {
             // Never within the call that asks.
             let generation = flow.generationNumber
@@ -326,7 +326,7 @@ extension ExchangeDriver: FlowOwner {
                 guard !hasEnded, flow.generationNumber == generation else { return }
                 bodyWasRead()
             }
-            return
+            return true
         }
         script.isReadingBody = true
         worker.postpone { [self] in
@@ -334,6 +334,7 @@ extension ExchangeDriver: FlowOwner {
             sendContinue()
             resumed()
         }
+        return true
     }
 
     func bodyWasRead() {

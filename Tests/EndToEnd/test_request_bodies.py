@@ -102,6 +102,38 @@ def test_a_body_that_was_too_long_to_be_kept(proxy, backend, refusing, method, s
 
 
 @pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2"])
+def test_a_script_does_not_read_the_rest_for_the_whole(proxy, backend, refusing, kind):
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>; http2 on; proxy_http_version 1.1; proxy_intercept_errors on;
+            client_body_buffer_size 20k;
+            location / { proxy_pass http://<refusing>; error_page 503 = @read; }
+            location @read {
+                request_by_lua_block {
+                    local read, body = pcall(flow.req.body, flow.req)
+                    return flow:respond{ body = read and #body .. " bytes" or body }
+                }
+            }
+        }
+    """, values={"backend": backend, "refusing": refusing})
+
+    def answer(body):
+        if kind == "HTTP/2":
+            with HTTP2Client(made.port) as client:
+                return client.fetch("/", method="POST", body=body).body
+        with Client(made.port) as client:
+            head = b"POST / HTTP/1.1\r\nHost: a\r\n"
+            if kind == "chunks":
+                client.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body[:3], body[3:]))
+            else:
+                client.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            return client.read_response("POST").body
+
+    assert answer(b"x" * 19_000) == b"19000 bytes"
+    assert b"not kept" in answer(b"x" * 60_000)
+
+
+@pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2"])
 @pytest.mark.parametrize("script, seen", [
     ('flow.req:set_body("NEW secret")', b"NEW ******"),
     ('flow.req:body() flow.req:set_body("NEW secret")', b"NEW ******"),

@@ -244,7 +244,10 @@ final class ScriptFixture: FlowOwner {
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) { ended.append((stage, result)) }
     func variableIsReady() { variablesReady += 1 }
-    func readBody() { bodyReads += 1 }
+    func readBody() -> Bool {
+        bodyReads += 1
+        return true
+    }
     func close(code: UInt16, reason: [UInt8]) {
         closings.append((code: code, reason: String(decoding: reason, as: UTF8.self)))
     }
@@ -309,7 +312,7 @@ private final class FlowRelay: FlowOwner {
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) { owner?.stageEnded(stage, result) }
     func variableIsReady() { owner?.variableIsReady() }
-    func readBody() { owner?.readBody() }
+    func readBody() -> Bool { owner?.readBody() ?? false }
     func close(code: UInt16, reason: [UInt8]) { owner?.close(code: code, reason: reason) }
     func facts(of leg: FlowLeg) -> LegFacts { owner?.facts(of: leg) ?? LegFacts() }
     func upstreamTLS() -> UpstreamTLSFacts? { owner?.upstreamTLS() }

@@ -161,7 +161,11 @@ extension Interpreter {
         try mayWait(call, for: "flow.req:body")
         guard let owner = flow.owner else { throw LuaError("flow.req:body: nobody is there to read it") }
         if flow.bodyWaiters.isEmpty {
-            owner.readBody()
+            guard owner.readBody() else {
+                throw LuaError(
+                    "flow.req:body: part of the body was sent on before, and more than client_body_buffer_size is not kept"
+                )
+            }
             // It was there already.
             if let body = flow.body { return call.push(body) }
         }

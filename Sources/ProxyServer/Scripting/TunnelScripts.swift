@@ -227,7 +227,7 @@ final class TunnelScripts: FlowOwner {
     }
 
     func variableIsReady() {}
-    func readBody() {}
+    func readBody() -> Bool { false }
 
     func facts(of leg: FlowLeg) -> LegFacts {
         tunnel?.facts(of: leg, exchange) ?? LegFacts()

@@ -184,7 +184,7 @@ final class ScriptedEnd: FlowOwner {
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) { ended?(self, result) }
     func variableIsReady() {}
-    func readBody() {}
+    func readBody() -> Bool { false }
     func close(code: UInt16, reason: [UInt8]) {}
 
     func facts(of leg: FlowLeg) -> LegFacts {
