@@ -686,6 +686,20 @@ def test_a_response_body_is_rewritten_as_it_streams(simple, answer, waits):
             assert client.fetch("/").body == b"ONE TWO THREE!"
 
 
+@pytest.mark.parametrize("script, tags, ranges", [
+    ("response_body_by_lua_block { return chunk:upper() }", {'"one"': 'W/"one"', 'W/"two"': 'W/"two"', "odd": "odd"}, None),
+    ("response_body_by_lua_block { } response_by_lua_block { flow.res.headers.etag = '\"three\"' }", {'"one"': '"three"'}, None),
+    ("response_by_lua_block { }", {'"one"': '"one"'}, "bytes"),
+])
+def test_the_entity_tag_of_a_body_that_scripts_change_is_weak(simple, script, tags, ranges):
+    made = simple(location=script)
+    for tag, seen in tags.items():
+        for method in ("GET", "HEAD"):
+            made.backend.answer = reply(headers=[("ETag", tag), ("Accept-Ranges", "bytes")], body=b"one")
+            response = made.fetch("/", method=method)
+            assert (response.get("ETag"), response.get("Accept-Ranges")) == (seen, ranges)
+
+
 @pytest.mark.parametrize("method, status", [("HEAD", 200), ("GET", 304), ("GET", 204)])
 @pytest.mark.parametrize("wait_call", ["", "sy.sleep(0.01)"])
 def test_a_response_without_a_body_keeps_its_connection(simple, method, status, wait_call):

@@ -225,7 +225,7 @@ def test_a_faulty_hook_ends_its_own_tunnel_alone(tunnel, policy, outcome):
         else:
             assert socket.recv(5) == "bad"
         assert exchange(other, "still here") == ["still here"]
-    assert re.search(r"lua: message hook of .*proxy.conf:\d+ failed: .*: oh\nstack traceback:", made.log())
+    assert re.search(r"lua: message hook of .*proxy.conf:\d+ failed: .*: oh\n\tstack traceback:", made.log())
 
 
 def test_frames_are_seen_as_on_the_wire(tunnel):

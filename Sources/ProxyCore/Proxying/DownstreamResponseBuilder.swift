@@ -209,6 +209,11 @@ package enum DownstreamResponseBuilder {
                 if AddedFields.replaces(field.id, settings.values.addHeaders, status: changes.status) {
                     continue
                 }
+                if field.id == .etag, exchange.responseBodyIsScripted, !field.isEdited {
+                    value = weakened(bytes, field.value)
+                }
+            // Another body has other ranges.
+            case .acceptRanges where exchange.responseBodyIsScripted && !field.isEdited: continue
             default: break
             }
             guard let value else {
@@ -226,6 +231,13 @@ package enum DownstreamResponseBuilder {
         if let cacheControlLine {
             ResponseHeadWriter.append(Text.cacheControl, cacheControlLine, to: &output)
         }
+    }
+
+    /// The entity tag as a weak one: a script may change the bytes that a strong one stands for (RFC 9110 §8.8.1). `nil` when it
+    /// is none that is strong.
+    private static func weakened(_ bytes: [UInt8], _ value: Range<Int>) -> [UInt8]? {
+        guard bytes[value].first == UInt8(ascii: "\"") else { return nil }
+        return Array("W/".utf8) + bytes[value]
     }
 
     /// What `proxy_redirect` makes of the `Location` at `value`; `nil` when it stays as it is.
