@@ -6,11 +6,10 @@ package struct WebSocketClosePayload: Sendable, Equatable {
     package var reason: Range<Int>
 
     package enum Violation: String, Sendable, Error, CaseIterable {
-        /// One byte, which is no code.
-        case tooShort
+        case tooShort = "close frame with one byte of a code"
         /// One that no frame may carry (RFC 6455 §7.4).
-        case invalidCode
-        case reasonNotUTF8
+        case invalidCode = "invalid close code"
+        case reasonNotUTF8 = "close reason is not UTF-8"
 
         package var closeCode: UInt16 {
             switch self {

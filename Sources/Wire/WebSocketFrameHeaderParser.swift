@@ -1,7 +1,15 @@
-/// A breach of the framing rules. All of them close the connection with 1002.
+/// A breach of the framing rules. All of them close the connection with 1002, and their text as the reason.
 package enum WebSocketFrameViolation: String, Sendable, Error, CaseIterable {
-    case reservedBit, reservedOpcode, fragmentedControl, controlTooLong, lengthNotMinimal, lengthTooLarge
-    case missingMask, unexpectedMask, continuationWithoutStart, messageWithinMessage
+    case reservedBit = "reserved bit set"
+    case reservedOpcode = "reserved opcode"
+    case fragmentedControl = "fragmented control frame"
+    case controlTooLong = "control frame longer than 125 bytes"
+    case lengthNotMinimal = "length not in its shortest form"
+    case lengthTooLarge = "length of 2^63 or more"
+    case missingMask = "client's frame without a mask"
+    case unexpectedMask = "server's frame with a mask"
+    case continuationWithoutStart = "continuation of no message"
+    case messageWithinMessage = "message begun within another"
 
     package var closeCode: UInt16 { WebSocketCloseCode.protocolError }
 }

@@ -200,8 +200,8 @@ struct WebSocketPlaneEdgeTests {
                 #expect(try fixture.take(.client).last == .close(1014, "upstream: the connection was lost"))
             } else {
                 fixture.receive([0x83, 0x80], from: .client)
-                #expect(try fixture.take(.client).last == .close(1002, "reservedOpcode"))
-                #expect(try fixture.take(.upstream).last == .close(1002, "reservedOpcode"))
+                #expect(try fixture.take(.client).last == .close(1002, "reserved opcode"))
+                #expect(try fixture.take(.upstream).last == .close(1002, "reserved opcode"))
             }
         }
     }
