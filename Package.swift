@@ -88,7 +88,7 @@ let package = Package(
                 .unsafeFlags(["-I\(lua)/include"]), .unsafeFlags(["-O2"], .when(configuration: .release)),
             ]
                 + (isForFuzzing ? [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])] : []),
-            linkerSettings: [.unsafeFlags(["\(lua)/lua.o"])]),
+            linkerSettings: [.unsafeFlags(["\(lua)/\(isForFuzzing ? "lua-sanitized" : "lua").o"])]),
 
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL"]),
