@@ -261,12 +261,15 @@ package final class Interpreter: ScriptEngine {
 
     private func resume(_ index: Int, _ arguments: Int) -> CallOutcome {
         noteUse()
+        calls[index].isSuspended = false
         var results: Int32 = 0
         let status = unsafe sy_vm_resume(
             vm, Int32(index), Int32(arguments), Int32(calls[index].script), &results)
         switch Int(status) {
         case SY_CALL_RETURNED: return .returned(call: index, results: Int(results))
-        case SY_CALL_WAITS: return .waiting(call: index)
+        case SY_CALL_WAITS:
+            calls[index].isSuspended = true
+            return .waiting(call: index)
         default:
             let message = stack(of: index).text(-1) ?? "unknown error"
             giveBack(index)
@@ -325,11 +328,16 @@ package final class Interpreter: ScriptEngine {
 
     /// Goes on with a call that waits; `results` pushes what the wait came to. One that is over is left alone.
     func resume(_ waiter: Waiter, _ results: (LuaStack) -> Int) {
-        guard isWaiting(waiter) else { return }
+        guard isWaiting(waiter), maySettle(waiter.call) else { return }
         stopWaiting(waiter.call)
         let call = calls[waiter.call]
         let count = results(stack(of: waiter.call))
         settle(call, resume(waiter.call, count))
+    }
+
+    private func maySettle(_ index: Int) -> Bool {
+        assert(calls[index].isSuspended, "a call that runs is to be gone on with or ended")
+        return calls[index].isSuspended
     }
 
     /// Gives up whatever is under way, for an interpreter that is not used any more: nothing of it is called afterwards.
@@ -352,12 +360,12 @@ package final class Interpreter: ScriptEngine {
 
     /// Cancels what waits on behalf of a flow: the client has gone, or the exchange is over.
     package func cancelCalls(of flow: ScriptFlow) {
-        while let index = flow.waiting.last { cancel(index) }
+        while let index = flow.waiting.last(where: { calls[$0].isSuspended }) { cancel(index) }
         if !flow.bodyWaiters.isEmpty { flow.bodyWaiters = [] }
     }
 
     func cancel(_ index: Int) {
-        guard calls[index].isWaiting else { return }
+        guard calls[index].isWaiting, maySettle(index) else { return }
         let operation = calls[index].operation
         let purpose = calls[index].purpose
         let flow = calls[index].flow
@@ -492,6 +500,9 @@ struct HookCall {
     var script = -1
     var generation: UInt32 = 0
     var isWaiting = false
+    /// Its coroutine is suspended. What waits is not until its API function has returned: till then it must neither be gone
+    /// on with nor ended, which would free the stack that it runs on.
+    var isSuspended = false
     var operation: (any ScriptOperation)?
 }
 

@@ -157,20 +157,22 @@ final class WorkerGeneration {
 
     private var fetchUpstreams: [FetchKey: TLSUpstream] = [:]
 
-    /// Whom a script's fetch speaks TLS with. Certificates are those of the system's authorities, or of the location's
-    /// `proxy_ssl_trusted_certificate`.
-    func fetchTarget(
-        _ settings: Settings?, name: String, address: [UInt8], verifies: Bool
-    ) throws(FetchFailure) -> TLSTarget {
+    /// What a script's fetch asks of a server's certificate: to be of one of the system's authorities, or of the location's
+    /// `proxy_ssl_trusted_certificate`. The same object for the same demands.
+    func fetchUpstream(_ settings: Settings?, verifies: Bool) throws(FetchFailure) -> TLSUpstream {
         let key = FetchKey(trusted: settings?.values.proxyTLS.trustedCertificate, verifies: verifies)
-        if fetchUpstreams[key] == nil {
-            do throws(ConfigDiagnostic) {
-                fetchUpstreams[key] = try TLSLoader.fetchUpstream(trusting: key.trusted, verifies: verifies)
-            } catch {
-                throw .handshakeFailed(error.message)
-            }
+        if let known = fetchUpstreams[key] { return known }
+        do throws(ConfigDiagnostic) {
+            let made = try TLSLoader.fetchUpstream(trusting: key.trusted, verifies: verifies)
+            fetchUpstreams[key] = made
+            return made
+        } catch {
+            throw .handshakeFailed(error.message)
         }
-        guard let upstream = fetchUpstreams[key] else { throw .handshakeFailed("TLS is not set up") }
+    }
+
+    /// Whom a script's fetch speaks TLS with.
+    func fetchTarget(_ upstream: TLSUpstream, name: String, address: [UInt8]) -> TLSTarget {
         var target = TLSTarget(upstream: upstream, name: name)
         target.resumption = resumption(with: target, address)
         return target

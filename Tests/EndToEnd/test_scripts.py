@@ -1142,6 +1142,30 @@ def test_a_client_that_vanishes_cancels_hooks_of_a_tunnel(tunnel, stage):
     wait_for_notes(made, "waits", "cancelled", "log")
 
 
+@pytest.mark.parametrize("ping", [
+    "flow.client:ping()", "flow:after(0, function() busy() flow.client:ping() end)",
+    "flow.client:ping('own') flow.client:ping() flow.client:send('x')"])
+def test_a_ping_to_a_client_that_has_gone_harms_nobody(tunnel, ping):
+    # That it has gone is found by sending to it, while the hook runs.
+    made = tunnel("""message_by_lua_block {
+        if msg.data == "ok" or msg.from == "upstream" then return end
+        function busy() local began = os.clock() while os.clock() - began < 0.02 do end end
+        busy() """ + ping + """
+    } close_by_lua_block { sy.sleep(0.001) }""")
+    for _ in range(8):
+        client = Client(made.port)
+        client.send(handshake())
+        assert client.read_response_head().status == 101
+        client.send(frame(b"x", masked=True))
+        time.sleep(0.008)
+        client.reset()
+        with made.open() as other:
+            for _ in range(3):
+                other.send("ok")
+                assert other.recv(5) == "ok"
+    assert "[error]" not in made.log() and "[alert]" not in made.log()
+
+
 @pytest.mark.parametrize("stage", ["request_body", "response_body"])
 def test_a_client_that_vanishes_cancels_hooks_of_a_body(simple, stage):
     made = simple(location=f"""{stage}_by_lua_block {{

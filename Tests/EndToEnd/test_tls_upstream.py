@@ -422,6 +422,26 @@ def test_fetch(proxy, authority, rsa):
 
 
 @pytest.mark.switchyard_only
+def test_a_connection_for_fetches_serves_those_that_ask_the_same_of_it(proxy, authority, stranger, rsa):
+    with TLSBackend(rsa) as backend:
+        made = proxy("""server {
+            listen 127.0.0.1:<port>;
+            request_by_lua_block {
+                local response, problem = sy.fetch{ url = "https://<backend>/", verify = flow.req.args.verify ~= "no" }
+                return flow:respond{ body = response and response.body or problem }
+            }
+            location /good { proxy_ssl_trusted_certificate %s; }
+            location /other { proxy_ssl_trusted_certificate %s; }
+            location /system { }
+        }""" % (authority, stranger), values={"backend": backend})
+        for _ in range(3):
+            assert made.fetch("/good").text == "ok"
+            assert made.fetch("/other?verify=no").text == "ok"
+            for path in ("/other", "/system"):
+                assert "certificate verify error" in made.fetch(path).text
+
+
+@pytest.mark.switchyard_only
 def test_fetch_checks_the_name(proxy, authority):
     with TLSBackend(authority.issue("other.example")) as backend:
         made = proxy(

@@ -207,9 +207,13 @@ extension LuaCall {
     ) throws(LuaError) -> LuaResult {
         guard let owner = flow.owner else { return fail("there is no open WebSocket") }
         try interpreter.mayWait(self, for: "ping")
-        let waiter = try interpreter.wait(self, for: "ping")
         let interpreter = interpreter
+        let ping = SentPing()
         let result = owner.ping(leg, payload: payload) { [weak interpreter] roundTrip in
+            guard let waiter = ping.waiter else {
+                ping.isOver = true
+                return
+            }
             interpreter?.resume(waiter) { stack in
                 guard let roundTrip else {
                     stack.pushNil()
@@ -221,10 +225,15 @@ extension LuaCall {
             }
         }
         switch result {
-        case .success(let operation): interpreter.setOperation(operation, of: waiter)
-        case .failure(let failure): _ = interpreter.addTimer(after: 0, .fail(waiter, failure.message))
+        case .success(let operation):
+            // A peer that has gone is found by sending to it: the tunnel has ended then, and with it perhaps the flow.
+            guard !ping.isOver, flow.owner === owner else { return fail("the WebSocket is closing") }
+            let waiter = try interpreter.wait(self, for: "ping")
+            ping.waiter = waiter
+            interpreter.setOperation(operation, of: waiter)
+            return .waits
+        case .failure(let failure): return fail(failure.message)
         }
-        return .waits
     }
 
     /// What is known of a connection; of the client's, address and port at any time.
@@ -238,4 +247,11 @@ extension LuaCall {
         }
         return facts
     }
+}
+
+/// A ping that a script has sent, and the call that waits for it: none while it is being sent, for the call runs then, and
+/// is not to be gone on with.
+private final class SentPing {
+    var waiter: Waiter?
+    var isOver = false
 }

@@ -10,6 +10,8 @@ final class FetchConnection: StreamChannel {
         case pool
     }
 
+    /// What was asked of the server's certificate; `nil` for plain HTTP.
+    var demands: TLSUpstream? { tls?.upstream }
     /// Whom it leads to, as requests name it.
     let origin: [UInt8]
     let openedAt: Int64

@@ -138,26 +138,32 @@ final class FetchHandle {
     }
 
     private func takeIdle() -> Bool {
-        guard request.keepalive, !isRepeated, let connection = client.takeIdle(to: pooledOrigin) else {
-            return false
-        }
+        guard request.keepalive, !isRepeated,
+            // Where they cannot be had, a new connection says why.
+            let demands = try? demands(),
+            let connection = client.takeIdle(to: pooledOrigin, asking: demands.upstream)
+        else { return false }
         peers?.statistics.connectionsReused.add()
         connection.attach(to: self)
         exchange(over: connection)
         return true
     }
 
-    /// What connections are known by in the pool: those that may stand for each other.
+    /// What connections are known by in the pool. Of those, the ones that the same was asked of may stand for each other.
     private var pooledOrigin: [UInt8] {
         guard let tlsName else { return origin }
-        let kind = request.verifiesCertificate ? "https " : "unverified "
-        return Array((kind + tlsName + " ").utf8) + origin
+        return Array("https \(tlsName) ".utf8) + origin
+    }
+
+    /// What is asked of the server's certificate; nothing for plain HTTP.
+    private func demands() throws(FetchFailure) -> (upstream: TLSUpstream?, name: String) {
+        guard let tlsName else { return (nil, "") }
+        return (try generation.fetchUpstream(settings, verifies: request.verifiesCertificate), tlsName)
     }
 
     private func tlsTarget(_ address: PeerAddress) throws(FetchFailure) -> TLSTarget? {
-        guard let tlsName else { return nil }
-        return try generation.fetchTarget(
-            settings, name: tlsName, address: address.text, verifies: request.verifiesCertificate)
+        let (upstream, name) = try demands()
+        return upstream.map { generation.fetchTarget($0, name: name, address: address.text) }
     }
 
     func handshakeFailed(_ reason: String) {
