@@ -36,6 +36,9 @@ open class StreamTransport {
     /// The peer's end came without whatever announces one: what ends with it may be cut off.
     open var endedImproperly: Bool { false }
 
+    /// The peer's end is what the next read would find.
+    open var isAtEnd: Bool { false }
+
     /// Ends the sending side, after all that was written.
     open func shutdownWrite() {}
 

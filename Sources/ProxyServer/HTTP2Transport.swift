@@ -84,6 +84,8 @@ final class HTTP2Transport: HTTP2StreamTransport {
     /// Content has come and was not read, or may come.
     var hasMore: Bool { !stream.sawEnd || stream.hasUnread || stream.isClosed }
 
+    override var isAtEnd: Bool { stream.isClosed || stream.sawEnd && !stream.hasUnread }
+
     override func read(into buffer: inout MutableSpan<UInt8>) -> Int {
         let count = readMessage(of: stream, inChunks: kind == .chunked, into: &buffer)
         if count > 0 { return count }

@@ -111,7 +111,19 @@ final class Tunnel {
             case .failed: return failed(side)
             }
         }
-        if reads > 0, !isClosing, plane == nil { touch() }
+        if isClosing { return }
+        if let plane {
+            if plane.isPaused(side) { lookForEnd(of: source, side) }
+        } else if reads > 0 {
+            touch()
+        }
+    }
+
+    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. An upstream that has
+    /// ended its side in order may have meant what it said last for the client.
+    private func lookForEnd(of source: StreamChannel, _ side: TunnelStateMachine.Side) {
+        if source.sawFailure { return failed(side) }
+        if side == .client, source.isAtEnd { readEnd(of: side) }
     }
 
     /// Sends what `side` sent on to the other.

@@ -320,6 +320,20 @@ package protocol TLSServerPolicy: AnyObject {
         return filled > 0 ? .bytes(filled) : .wouldBlock
     }
 
+    /// Whether the peer's end is what the next read would find. What else there is stays to be read.
+    package func endIsNext() -> Bool {
+        guard failure == nil, !endedProperly else { return true }
+        if case .coming = earlyData { return false }
+        beginReading(trustsShortReads: false)
+        var byte: UInt8 = 0
+        var count = 0
+        ERR_clear_error()
+        // There is room for the one byte that is asked for.
+        let result = unsafe SSL_peek_ex(ssl, &byte, 1, &count)
+        guard result != 1 else { return false }
+        return unsafe SSL_get_error(ssl, result) != SSL_ERROR_WANT_READ
+    }
+
     /// As `SSL_read_ex`, early data included.
     @unsafe private func readOnce(
         _ start: UnsafeMutablePointer<UInt8>, _ size: Int, _ count: inout Int

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -345,6 +346,27 @@ def test_a_vanished_client_is_told_to_the_upstream(simple, backend):
     upstream = DeafUpstream(backend)
     made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
     raw_tunnel(made).sock.close()
+    assert upstream.ended.wait(5)
+    assert upstream.close_code() == 1011
+
+
+@pytest.mark.parametrize("stage", ["message", "frame"])
+@pytest.mark.parametrize("going", ["reset", "end"])
+def test_a_client_that_goes_ends_the_wait_of_a_hook(simple, backend, stage, going):
+    upstream = DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + f"""{stage}_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() sy.log.warn("<ended>") end }})
+        sy.log.warn("<waits>")
+        sy.sleep(30)
+    }} websocket_close_timeout 300ms;""")
+    with raw_tunnel(made) as client:
+        client.send(frame(b"m", masked=True))
+        wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
+        if going == "reset":
+            client.reset()
+        else:
+            client.sock.shutdown(socket.SHUT_WR)
+        wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
     assert upstream.ended.wait(5)
     assert upstream.close_code() == 1011
 
