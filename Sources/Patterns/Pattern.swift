@@ -82,14 +82,13 @@ package final class Pattern: Sendable {
     /// Matches `subject` and stores where each group begins and ends into `captures` (2 × (groupCount + 1)
     /// offsets; -1 where a group took no part). Leaves `captures` alone when it does not match.
     ///
-    /// - Returns: whether it matched. A match limit that is exceeded counts as no match.
-    package func firstMatch(in subject: Span<UInt8>, captures: inout [Int32]) -> Bool {
+    /// - Returns: whether it matched, or that it was given up.
+    package func firstMatch(in subject: Span<UInt8>, captures: inout [Int32]) -> MatchOutcome {
         // Holds because: it is PCRE2's own function.
-        unsafe find(in: subject, captures: &captures, search: Pattern.search) == .found
+        unsafe find(in: subject, captures: &captures, search: Pattern.search)
     }
 
-    /// As `firstMatch`, from the offset `start` on (what is before it is there for `\b` and for looking behind), and
-    /// telling no match from one that was given up.
+    /// As `firstMatch`, from the offset `start` on (what is before it is there for `\b` and for looking behind).
     package func find(
         in subject: Span<UInt8>, from start: Int = 0, _ mode: MatchMode = [], captures: inout [Int32],
         search: Search
@@ -117,7 +116,7 @@ package final class Pattern: Sendable {
         return .found
     }
 
-    package func firstMatch(in subject: [UInt8], captures: inout [Int32]) -> Bool {
+    package func firstMatch(in subject: [UInt8], captures: inout [Int32]) -> MatchOutcome {
         firstMatch(in: subject.span, captures: &captures)
     }
 

@@ -4,8 +4,19 @@ internal import Patterns
 extension Exchange {
     /// Matches a regular expression; when it matches, its groups become `$1`… and its named groups are assigned.
     /// When it does not, those of the match before stay.
-    func match(_ pattern: Pattern, _ subject: [UInt8], namedGroups: [NamedGroup]) -> Bool {
-        guard pattern.firstMatch(in: subject.span, captures: &captures) else { return false }
+    ///
+    /// - Returns: whether it matches; `nil` where that took too many steps to find out, which is noted for the error log. A
+    ///   client that can have a rule given up must not get past it.
+    func match(_ pattern: Pattern, _ subject: [UInt8], namedGroups: [NamedGroup]) -> Bool? {
+        switch pattern.firstMatch(in: subject.span, captures: &captures) {
+        case .found: break
+        case .notFound: return false
+        case .gaveUp, .invalidText, .interrupted:
+            note(
+                fault: "the regular expression \"\(pattern.source)\" was given up after too many steps, on "
+                    + "\(subject.count) bytes")
+            return nil
+        }
         captureSubject.removeAll(keepingCapacity: true)
         captureSubject.append(contentsOf: subject)
         for named in namedGroups {

@@ -9,7 +9,8 @@ extension RuntimeConfiguration {
         guard let listener = configuration.listeners.first(where: { $0.address == address }) else {
             return nil
         }
-        return listener.names.server(for: exchange) ?? listener.defaultServer
+        guard let named = listener.names.server(for: exchange) else { return nil }
+        return named ?? listener.defaultServer
     }
 }
 

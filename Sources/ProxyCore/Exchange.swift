@@ -57,6 +57,8 @@ package final class Exchange {
     /// Groups of the last regular expression that matched, as offsets into `captureSubject`.
     package var captures: [Int32] = []
     package var captureSubject: [UInt8] = []
+    /// What went wrong in finding out where the request goes, in the words of the error log.
+    private var faults: [String] = []
     /// The status that the response to the client must carry in place of its own, because it is an error page; 0
     /// for no such status.
     package var errorStatus = 0
@@ -223,6 +225,7 @@ package final class Exchange {
     }
 
     private func resetEvaluation() {
+        if !faults.isEmpty { faults.removeAll() }
         assigned.reset(slots: runtime.configuration.assignedSlots)
         mapValues.reset(slots: runtime.configuration.maps.count)
         if !mapsUnderway.isEmpty { mapsUnderway.removeAll(keepingCapacity: true) }
@@ -271,10 +274,28 @@ package final class Exchange {
     }
 
     /// Changes to the server that the listener has for the host, if it has one.
-    func chooseServer() {
-        guard let names = runtime.hosts(ofListener: listener)?.names else { return }
-        if let named = names.server(for: self) { server = named }
+    ///
+    /// - Returns: false where it could not be found out.
+    func chooseServer() -> Bool {
+        guard let names = runtime.hosts(ofListener: listener)?.names else { return true }
+        guard let named = names.server(for: self) else { return false }
+        if let named { server = named }
+        return true
     }
+
+    /// Keeps a fault for the error log, which whoever drives the exchange writes.
+    func note(fault: String) {
+        if faults.count < Self.maxFaults { faults.append(fault) }
+    }
+
+    /// Takes what was noted.
+    package func takeFaults() -> [String] {
+        if faults.isEmpty { return [] }
+        defer { faults.removeAll() }
+        return faults
+    }
+
+    private static let maxFaults = 8
 
     /// `$request_id`, as messages show it.
     package var requestIDText: String {

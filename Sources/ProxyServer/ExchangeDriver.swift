@@ -134,6 +134,7 @@ final class ExchangeDriver {
     }
 
     func perform(_ decision: RouteDecision) {
+        logFaults()
         switch decision {
         case .proxy(let pass): proxy(to: pass)
         case .runHooks: runRequestHooks()
@@ -311,6 +312,7 @@ final class ExchangeDriver {
         worker.statistics.requestSeconds.observe(
             milliseconds: Int(loop.now - exchange.startedAt.monotonic))
         generation.log(exchange, worker: worker)
+        logFaults()
         if exchange.scripts != nil { concludeScripts() }
     }
 
@@ -368,6 +370,11 @@ final class ExchangeDriver {
     }
 
     // MARK: Logs
+
+    /// Writes what was noted of the exchange.
+    func logFaults() {
+        for fault in exchange.takeFaults() { log(.error, fault) }
+    }
 
     func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)

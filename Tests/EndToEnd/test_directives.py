@@ -704,6 +704,54 @@ def run_tool(*command):
     return result.stdout
 
 
+# Regular expressions that are given up
+
+
+@pytest.mark.parametrize("path", ["/location/", "/if/", "/rewrite/", "/not/"])
+def test_a_rule_that_is_given_up_is_not_passed_by(proxy, backend, path):
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>;
+            location ~ ^/location/(a+)+$ { return 403; }
+            location / {
+                if ($uri ~ ^/if/(a+)+$) { return 403; }
+                if ($uri !~ ^(?!/not/)|^/not/(a+)+$) { return 403; }
+                rewrite ^/rewrite/(a+)+$ /elsewhere;
+                proxy_pass http://<backend>;
+            }
+        }
+    """, values={"backend": backend})
+    text = path + "a" * 40
+    assert made.fetch(text + "!").status == 500
+    assert not backend.requests
+    assert made.fetch("/other").status == 200
+    assert made.fetch(text).status == (403 if path in ("/location/", "/if/") else 200)
+
+
+@pytest.mark.switchyard_only
+def test_what_could_not_be_found_out_is_logged(proxy, backend):
+    made = proxy("""
+        map $arg_q $kind { default none; ~^(a+)+$ all; }
+        server {
+            listen 127.0.0.1:<port>;
+            location / { add_header X-Kind $kind; proxy_pass http://<backend>; }
+            location /cycle { rewrite ^ /cycle?again; }
+        }
+        server {
+            listen 127.0.0.1:<port>; server_name ~^(?<all>(b+)+)$;
+            location / { return 200 "$all"; }
+        }
+    """, values={"backend": backend})
+    assert made.fetch("/?q=aa").get("X-Kind") == "all"
+    assert made.fetch("/?q=" + "a" * 40 + "!").get("X-Kind") == "none"
+    wait_for(lambda: 'expression "^(a+)+$" was given up' in made.log(), 2, "the fault of a map in the log")
+    assert made.fetch("/", headers=[("Host", "bb")]).text == "bb"
+    assert made.fetch("/", headers=[("Host", "b" * 40 + "-")]).status == 500
+    assert 'expression "^(?<all>(b+)+)$" was given up' in made.log()
+    assert made.fetch("/cycle").status == 500
+    assert 'redirection cycle while processing "/cycle"' in made.log()
+
+
 def test_curl(tools, tmp_path):
     assert run_tool("curl", "-sSf", tools + "/x", tools + "/y") == "hello\nhello\n"
     upload = tmp_path / "upload"

@@ -5,7 +5,7 @@ import Testing
     private func groups(of pattern: Pattern, in subject: String) -> [String?]? {
         let bytes = Array(subject.utf8)
         var captures: [Int32] = []
-        guard pattern.firstMatch(in: bytes.span, captures: &captures) else { return nil }
+        guard pattern.firstMatch(in: bytes.span, captures: &captures) == .found else { return nil }
         return stride(from: 0, to: captures.count, by: 2).map { index in
             captures[index] < 0
                 ? nil
@@ -25,9 +25,9 @@ import Testing
     func failureLeavesCaptures() throws {
         let pattern = try Pattern("x")
         var captures: [Int32] = [7, 8]
-        #expect(!pattern.firstMatch(in: [0x79], captures: &captures))
+        #expect(pattern.firstMatch(in: [0x79], captures: &captures) == .notFound)
         #expect(captures == [7, 8])
-        #expect(pattern.firstMatch(in: [0x79, 0x78], captures: &captures))
+        #expect(pattern.firstMatch(in: [0x79, 0x78], captures: &captures) == .found)
         #expect(captures == [1, 2])
     }
 
@@ -110,7 +110,7 @@ import Testing
                     let digits = Int32(subject.count - 5)
                     var captures: [Int32] = []
                     return (0..<500).count { _ in
-                        pattern.firstMatch(in: subject, captures: &captures)
+                        pattern.firstMatch(in: subject, captures: &captures) == .found
                             && captures == [0, 5 + digits, 1, 4, 5, 5 + digits]
                     }
                 }

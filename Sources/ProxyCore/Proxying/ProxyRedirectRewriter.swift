@@ -88,7 +88,9 @@ package struct ProxyRedirectRewriter: Sendable {
             // nginx puts the replacement in the place of the whole URL.
             let subject = Array(bytes[range])
             var captures: [Int32] = []
-            guard redirect.pattern.firstMatch(in: subject.span, captures: &captures) else { return false }
+            guard redirect.pattern.firstMatch(in: subject.span, captures: &captures) == .found else {
+                return false
+            }
             let outer = (exchange.captures, exchange.captureSubject)
             exchange.captures = captures
             exchange.captureSubject = subject

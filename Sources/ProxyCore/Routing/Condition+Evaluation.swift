@@ -4,7 +4,9 @@ extension Condition {
     /// Whether the condition of an `if` holds. A match leaves its groups in the exchange, and the lack of one none.
     ///
     /// Where `escapingGroups` is set, groups that are compared or make a path are escaped.
-    func holds(_ exchange: Exchange, escapingGroups: Bool) -> Bool {
+    ///
+    /// - Returns: `nil` where that could not be found out: see `Exchange.match`.
+    func holds(_ exchange: Exchange, escapingGroups: Bool) -> Bool? {
         switch self {
         case .isTrue(let template): return exchange.isTrue(template)
         case .equals(let left, let right): return Self.areEqual(left, right, exchange, escapingGroups)
@@ -14,6 +16,7 @@ extension Condition {
             exchange.render(template, into: &subject)
             let matches = exchange.match(pattern, subject, namedGroups: namedGroups)
             exchange.giveBack(subject)
+            guard let matches else { return nil }
             if !matches { exchange.forgetGroups() }
             return matches != negated
         case .file(let test, let template, let negated):

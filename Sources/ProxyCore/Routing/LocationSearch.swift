@@ -6,6 +6,8 @@ internal import Config
 enum LocationSearch {
     enum Found {
         case location
+        /// An expression was given up: see `Exchange.match`.
+        case unknown
         /// A proxied location's name is the URI with a slash at its end: the client is sent there.
         case slashMissing([UInt8])
     }
@@ -38,9 +40,12 @@ enum LocationSearch {
         }
         if stopsRegexSearch { return false }
         for location in table.regexes {
-            guard case .regex(let pattern, let namedGroups) = location.matcher,
-                exchange.match(pattern, uri, namedGroups: namedGroups)
-            else { continue }
+            guard case .regex(let pattern, let namedGroups) = location.matcher else { continue }
+            guard let matches = exchange.match(pattern, uri, namedGroups: namedGroups) else {
+                found = .unknown
+                return true
+            }
+            guard matches else { continue }
             exchange.location = location
             _ = descend(exchange, location.children, &found)
             return true

@@ -58,7 +58,10 @@ struct RewriteScript {
                 uriChanged = false
                 flow = .stop
             case .when(let condition, let block):
-                guard condition.holds(exchange, escapingGroups: escapesGroups) else { continue }
+                guard let holds = condition.holds(exchange, escapingGroups: escapesGroups) else {
+                    return .decided(Router.fail(exchange, status: 500))
+                }
+                guard holds else { continue }
                 if !ofServer { Router.enterBlock(block, exchange) }
                 flow = run(block.rewrites)
             }
@@ -82,7 +85,10 @@ struct RewriteScript {
     // MARK: rewrite
 
     private mutating func rewrite(_ rule: RewriteRule) -> Flow {
-        guard exchange.match(rule.pattern, exchange.uri, namedGroups: rule.namedGroups) else {
+        guard let matches = exchange.match(rule.pattern, exchange.uri, namedGroups: rule.namedGroups) else {
+            return .decided(Router.fail(exchange, status: 500))
+        }
+        guard matches else {
             exchange.forgetGroups()
             return .goOn
         }
@@ -98,7 +104,10 @@ struct RewriteScript {
             uriChanged = true
         }
         replaceURI(rule)
-        if exchange.uri.isEmpty { return .decided(Router.fail(exchange, status: 500)) }
+        if exchange.uri.isEmpty {
+            exchange.note(fault: "the rewritten URI has a zero length")
+            return .decided(Router.fail(exchange, status: 500))
+        }
         switch rule.flag {
         case .none: return .goOn
         case .last, .break, .redirect, .permanent: return .stop

@@ -76,8 +76,9 @@ package enum Router {
         if let query = parts.query { exchange.arguments.append(contentsOf: exchange.request.bytes[query]) }
 
         guard takeUpHost(exchange, parts.authority) else { return 400 }
-        exchange.chooseServer()
+        let serverIsKnown = exchange.chooseServer()
         exchange.location = exchange.server.root
+        guard serverIsKnown else { return 500 }
         if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
         // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
         // show what the proxy adds to it. Whoever asked for a tunnel may send on what is no request.
@@ -137,7 +138,9 @@ package enum Router {
                 switch RewriteScript.run(instructions, exchange, ofServer: false) {
                 case .decided(let decision): return decision
                 case .ended(uriChanged: true):
-                    guard countURIChange(exchange) else { return fail(exchange, status: 500) }
+                    guard countURIChange(exchange, "processing", exchange.uri) else {
+                        return fail(exchange, status: 500)
+                    }
                     phase = .location
                 case .ended(uriChanged: false):
                     phase = .access
@@ -169,10 +172,13 @@ package enum Router {
         exchange.location === exchange.server.root
     }
 
-    /// - Returns: false when the request has changed its URI too often.
-    static func countURIChange(_ exchange: Exchange) -> Bool {
+    /// - Returns: false when the request has changed its URI too often, which is noted for the error log.
+    static func countURIChange(_ exchange: Exchange, _ doing: StaticString, _ uri: [UInt8]) -> Bool {
         if exchange.remainingURIChanges > 0 { exchange.remainingURIChanges -= 1 }
-        return exchange.remainingURIChanges > 0
+        if exchange.remainingURIChanges > 0 { return true }
+        exchange.note(
+            fault: "rewrite or internal redirection cycle while \(doing) \"\(String(decoding: uri, as: UTF8.self))\"")
+        return false
     }
 
     /// Sets the location for the exchange's URI, or decides at once.
@@ -181,6 +187,10 @@ package enum Router {
         exchange.handler = .none
         exchange.passedRequestHooks = false
         let found = LocationSearch.find(exchange)
+        if case .unknown = found {
+            exchange.location = exchange.server.root
+            return fail(exchange, status: 500)
+        }
         let location = exchange.location
         if location.isInternal, !exchange.isInternal { return fail(exchange, status: 404) }
         exchange.handler = location.handler
@@ -234,9 +244,11 @@ package enum Router {
     static func redirect(
         _ exchange: Exchange, path: ArraySlice<UInt8>, arguments: ArraySlice<UInt8>
     ) -> RouteDecision {
-        guard countURIChange(exchange) else { return fail(exchange, status: 500) }
         // The slices may be of the very arrays that are replaced.
         let path = Array(path)
+        guard countURIChange(exchange, "internally redirecting to", path) else {
+            return fail(exchange, status: 500)
+        }
         let arguments = Array(arguments)
         exchange.uri = path
         exchange.arguments = arguments
@@ -247,9 +259,14 @@ package enum Router {
     }
 
     static func enter(_ exchange: Exchange, named name: [UInt8]) -> RouteDecision {
-        guard countURIChange(exchange), !exchange.uri.isEmpty,
-            let location = exchange.server.namedLocations[name]
-        else { return fail(exchange, status: 500) }
+        guard countURIChange(exchange, "redirecting to the named location", name), !exchange.uri.isEmpty else {
+            return fail(exchange, status: 500)
+        }
+        guard let location = exchange.server.namedLocations[name] else {
+            exchange.note(
+                fault: "could not find named location \"\(String(decoding: name, as: UTF8.self))\"")
+            return fail(exchange, status: 500)
+        }
         exchange.isInternal = true
         exchange.location = location
         exchange.passedRequestHooks = false

@@ -34,8 +34,10 @@ extension Exchange {
     private func find(_ key: inout [UInt8], in maps: [MapTable], _ index: Int) -> Template {
         if maps[index].hasHostnames, key.last == ByteText.dot { key.removeLast() }
         if let value = findLiteral(key, in: maps, index) { return value }
-        for entry in maps[index].regexes where match(entry.pattern, key, namedGroups: entry.namedGroups) {
-            return entry.value
+        for entry in maps[index].regexes {
+            // As in nginx, one that is given up ends the search.
+            guard let matches = match(entry.pattern, key, namedGroups: entry.namedGroups) else { break }
+            if matches { return entry.value }
         }
         return maps[index].defaultValue
     }
