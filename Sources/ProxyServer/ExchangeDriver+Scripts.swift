@@ -143,6 +143,8 @@ extension ExchangeDriver: FlowOwner {
     private func takeUpBody(of flow: ScriptFlow) {
         guard let body = flow.replacementBody else { return }
         flow.replacementBody = nil
+        // To scripts it is the request's from here on.
+        flow.body = body
         script.replacesBody = true
         replacement = body
         if requestBody.isComplete { replaceBody() }

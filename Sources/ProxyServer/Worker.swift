@@ -237,6 +237,7 @@ package final class Worker {
             else { return }
             connection.cutOff()
         }
+        for scripts in scriptRoster.all where scripts.generationNumber < number { scripts.shutDown() }
     }
 
     package func flushLogs() { current.flushLogs() }
@@ -289,7 +290,7 @@ package final class Worker {
     func scriptsEnded() { stopIfDrained() }
 
     private func stopIfDrained() {
-        if isDraining && statistics.active.value == 0, current.scripts?.hasEnds != true { loop.stop() }
+        if isDraining && statistics.active.value == 0, !scriptRoster.all.contains(where: \.hasEnds) { loop.stop() }
     }
 
     // MARK: What is shared

@@ -4,7 +4,7 @@ import pytest
 
 from harness.backend import Backend, chunked, reply
 from harness.http2 import HTTP2Client
-from harness.wire import Client
+from harness.wire import Client, wait_for
 
 BODY = b"my secret"
 MASK = 'request_body_by_lua_block { return (chunk:gsub("secret", "******")) }'
@@ -159,6 +159,28 @@ def test_bodies_of_scripts_go_through_hooks(proxy, backend, kind, script, seen):
     for _ in range(2):
         assert sent(made, "/", kind) == 200
         assert backend.requests[-1].body == seen
+
+
+@pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2", "none"])
+@pytest.mark.parametrize("before, seen", [("", b"NEW"), ("flow.req:body()", b"NEW")])
+def test_a_set_body_is_the_requests_wherever_it_goes(proxy, backend, kind, before, seen):
+    made = proxy(f"""
+        server {{
+            listen 127.0.0.1:<port>; http2 on;
+            location / {{
+                request_by_lua_block {{ {before} flow.req:set_body("NEW") return flow:internal_redirect("/there") }}
+            }}
+            location /there {{
+                request_by_lua_block {{ flow.req.headers["X-Body"] = flow.req:body() }}
+                log_by_lua_block {{ sy.log.info("<" .. flow.req:body() .. ">") }}
+                proxy_pass http://<backend>;
+            }}
+        }}
+    """, values={"backend": backend})
+    for _ in range(2):
+        assert (made.fetch("/").status if kind == "none" else sent(made, "/", kind)) == 200
+        assert (backend.requests[-1].body, backend.requests[-1].get("X-Body")) == (seen, seen.decode())
+    wait_for(lambda: made.log().count("<NEW>") == 2, 5, "what log hooks see")
 
 
 def test_a_body_set_for_a_request_without_one(proxy, backend):

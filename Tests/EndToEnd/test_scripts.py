@@ -1142,6 +1142,29 @@ def test_a_client_that_vanishes_cancels_hooks_of_a_tunnel(tunnel, stage):
     wait_for_notes(made, "waits", "cancelled", "log")
 
 
+@pytest.mark.parametrize("wait", ["sy.sleep(0.3)", "sy.sleep(0.1) sy.sleep(0.2)"])
+def test_log_hooks_that_wait_outlive_reloads(simple, wait):
+    made = simple(http="lua_shared_dict d 32k;", server="location = /count {"
+                  " request_by_lua_block { return flow:respond{ body = tostring(sy.shared.d:get('n')) } } }",
+                  location="request_by_lua_block { return flow:respond{ body = 'ok' } }"
+                  " log_by_lua_block { " + wait + " sy.shared.d:incr('n', 1, 0) }")
+    for round in range(4):
+        with Client(made.port) as client:
+            for _ in range(20):
+                assert client.fetch("/").body == b"ok"
+        made.reload()
+        wait_for(lambda: f"configuration {round + 2} runs" in made.log(), 5, "the next configuration")
+    wait_for(lambda: made.fetch("/count").body == b"80", 5, "80 log hooks")
+    # A shutdown waits for those of former configurations as well.
+    with Client(made.port) as client:
+        assert client.fetch("/").body == b"ok"
+    made.reload()
+    time.sleep(0.1)
+    made.signal(signal.SIGQUIT)
+    made.process.wait(5)
+    assert "[error]" not in made.log()
+
+
 @pytest.mark.parametrize("ping", [
     "flow.client:ping()", "flow:after(0, function() busy() flow.client:ping() end)",
     "flow.client:ping('own') flow.client:ping() flow.client:send('x')"])

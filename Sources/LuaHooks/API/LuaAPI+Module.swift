@@ -37,7 +37,8 @@ extension LuaAPI {
             "spawn", .module("sy"), "fn: fun()",
             """
             Runs a function beside the caller: at once until it first waits, then on its own. It belongs to no \
-            exchange and outlives the one that began it; what goes wrong in it is logged.
+            exchange and outlives the one that began it; what goes wrong in it is logged. It ends with the configuration that \
+            it runs under: in a reload, once no exchange is left of that.
             """
         ) { call throws(LuaError) in
             try call.function(1, "spawn")

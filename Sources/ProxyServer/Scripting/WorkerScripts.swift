@@ -65,6 +65,7 @@ final class WorkerScripts: ScriptHost {
     }
 
     var hasEnds: Bool { !ends.isEmpty }
+    var generationNumber: Int { generation.number }
 
     private func rang() {
         alarmTime = .max
@@ -123,7 +124,10 @@ final class WorkerScripts: ScriptHost {
             interpreter.end(flow)
             return false
         }
-        let end = ScriptedEnd(exchange, flow) { [unowned self] end, _ in ended(end) }
+        // Hooks that wait keep what they run under, where another configuration has taken over.
+        let end = ScriptedEnd(exchange, flow) { [unowned self, generation] end, _ in
+            withExtendedLifetime(generation) { ended(end) }
+        }
         flow.owner = end
         if case .waiting = interpreter.run(.log, of: flow) {
             ends[ObjectIdentifier(end)] = end
