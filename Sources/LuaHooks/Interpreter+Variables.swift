@@ -7,14 +7,18 @@ extension Interpreter {
         guard let variable = definition(slot, for: exchange) else { return false }
         let flow = flow(of: exchange)
         guard flow.variables.indices.contains(slot) else { return false }
+        // Where the request was sent to, a variable of the same name may be another script's.
+        if case .known(_, let script) = flow.variables[slot], script != variable.script {
+            flow.variables[slot] = .unknown
+        }
         switch flow.variables[slot] {
-        case .known(let value): out.append(contentsOf: value)
+        case .known(let value, _): out.append(contentsOf: value)
         case .evaluating: reportCycle(variable, flow, to: &out)
         case .pending: pend(variable, flow, to: &out)
         case .unknown:
             evaluate(variable, flow)
             switch flow.variables[slot] {
-            case .known(let value): out.append(contentsOf: value)
+            case .known(let value, _): out.append(contentsOf: value)
             case .pending: pend(variable, flow, to: &out)
             case .unknown, .evaluating: out.append(contentsOf: variable.fallback)
             }
@@ -44,7 +48,7 @@ extension Interpreter {
         report(
             "it waits, and where it is used that cannot be waited for", "variable", script: variable.script,
             of: flow)
-        flow.variables[variable.slot] = .known(variable.fallback)
+        flow.variables[variable.slot] = .known(variable.fallback, script: variable.script)
         cancel(call)
         out.append(contentsOf: variable.fallback)
     }
@@ -95,7 +99,7 @@ extension Interpreter {
             }
             giveBack(call)
         }
-        flow.variables[variable.slot] = .known(value)
+        flow.variables[variable.slot] = .known(value, script: variable.script)
     }
 
     private func variableName(_ variable: ScriptVariable) -> String {
@@ -109,7 +113,7 @@ extension Interpreter {
             return settleBackground(outcome, script: variable.script, of: flow)
         }
         store(variable, flow, outcome)
-        guard case .known(let value) = flow.variables[variable.slot] else { return }
+        guard case .known(let value, _) = flow.variables[variable.slot] else { return }
         let generation = flow.generation
         for waiter in waiters {
             resume(waiter) { stack in

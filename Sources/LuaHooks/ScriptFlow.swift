@@ -44,13 +44,13 @@ package final class ScriptFlow {
         var bodyWaiters: [Waiter] = []
     }
 
-    /// A variable of a script, computed at most once in an exchange.
+    /// A variable of a script, computed at most once in an exchange for each script that it is of.
     enum VariableState {
         case unknown
         case evaluating
         /// Its function waits; so do these calls.
         case pending(call: Int, waiters: [Waiter])
-        case known([UInt8])
+        case known([UInt8], script: Int)
     }
 
     /// As many tags as one may have, and bytes of each.

@@ -1142,6 +1142,16 @@ def test_a_client_that_vanishes_cancels_hooks_of_a_tunnel(tunnel, stage):
     wait_for_notes(made, "waits", "cancelled", "log")
 
 
+@pytest.mark.parametrize("asks", ["", "local _ = flow.var.x"])
+def test_a_variable_is_that_of_the_location_that_a_request_is_sent_to(simple, asks):
+    made = simple(server="location /b { set_by_lua_block $x { sy.log.info('<<b>>') return 'b' }"
+                  " request_by_lua_block { return flow:respond{ body = flow.var.x .. flow.var.x } } }",
+                  location="set_by_lua_block $x { return 'a' } request_by_lua_block { "
+                  + asks + " return flow:internal_redirect('/b') }")
+    assert made.fetch("/").body == b"bb"
+    assert notes(made) == ["b"]
+
+
 @pytest.mark.parametrize("wait", ["sy.sleep(0.3)", "sy.sleep(0.1) sy.sleep(0.2)"])
 def test_log_hooks_that_wait_outlive_reloads(simple, wait):
     made = simple(http="lua_shared_dict d 32k;", server="location = /count {"
