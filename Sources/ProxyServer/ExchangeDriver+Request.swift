@@ -71,8 +71,12 @@ extension ExchangeDriver {
         respond(LocalResponse(status: failedStatus))
     }
 
-    /// HTTP/1.0 knows no chunks: the length of a body has to be known before the head can go out.
+    /// HTTP/1.0 knows no chunks: the length of a body has to be known before the head can go out. So has what of it is in
+    /// the head.
     private var needsWholeBody: Bool {
+        if let plan, plan.asksForRequestBody, exchange.request.framing.hasBody, !exchange.bodyIsDiscarded {
+            return true
+        }
         guard settings.values.proxyHTTPVersion == .v1_0, settings.values.proxyPassRequestBody,
             settings.values.proxySetBody == nil
         else { return false }

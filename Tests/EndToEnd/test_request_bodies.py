@@ -183,6 +183,27 @@ def test_a_set_body_is_the_requests_wherever_it_goes(proxy, backend, kind, befor
     wait_for(lambda: made.log().count("<NEW>") == 2, 5, "what log hooks see")
 
 
+@pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2"])
+def test_what_is_sent_with_the_body_waits_for_it(proxy, backend, kind):
+    made = proxy("""
+        map $request_body $word { default other; ~secret secret; }
+        map $word $kind { default "<$word>"; }
+        server {
+            listen 127.0.0.1:<port>; http2 on; proxy_http_version 1.1;
+            location / { proxy_pass http://<backend>; proxy_set_header X-Body $request_body; proxy_set_header X-Kind $kind; }
+            location /set { proxy_pass http://<backend>; proxy_set_body '{"w":"$request_body"}'; }
+        }
+    """, values={"backend": backend})
+    for _ in range(2):
+        assert sent(made, "/", kind) == 200
+        assert (backend.requests[-1].get("X-Body"), backend.requests[-1].get("X-Kind")) == ("my secret", "<secret>")
+        assert backend.requests[-1].body == BODY
+        assert sent(made, "/set", kind) == 200
+        assert backend.requests[-1].body == b'{"w":"my secret"}'
+    assert made.fetch("/").status == 200
+    assert (backend.requests[-1].get("X-Body"), backend.requests[-1].get("X-Kind")) == (None, "<other>")
+
+
 def test_a_body_set_for_a_request_without_one(proxy, backend):
     made = proxy(f"""
         server {{

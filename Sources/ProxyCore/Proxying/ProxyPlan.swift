@@ -7,8 +7,11 @@ package final class ProxyPlan: Sendable {
     package let retry: RetryPolicy
     /// Fields of the upstream's response that the configuration keeps from the client.
     let hidden: FieldNameSet
+    /// The request's body is a part of what is written besides it: it is read whole before the head goes out.
+    package let asksForRequestBody: Bool
 
-    package init(_ settings: Settings.Values, pass: ProxyPass) {
+    package init(_ settings: Settings.Values, pass: ProxyPass, asksForRequestBody: Bool = false) {
+        self.asksForRequestBody = asksForRequestBody
         request = ProxyHeaderPlan(settings)
         retry = RetryPolicy(settings)
         redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
@@ -21,6 +24,7 @@ package final class ProxyPlanCache {
     private var plans: [Key: ProxyPlan] = [:]
     private var last: (key: Key, plan: ProxyPlan)?
     private let configuration: Configuration
+    private let bodyVariables: BodyVariables
 
     /// An `if` block inherits the `proxy_pass` of its location but has settings of its own, so both count.
     private struct Key: Hashable {
@@ -29,7 +33,10 @@ package final class ProxyPlanCache {
     }
 
     /// - Parameter configuration: kept, so that what the keys identify cannot go away while they are in use.
-    package init(_ configuration: Configuration) { self.configuration = configuration }
+    package init(_ configuration: Configuration) {
+        self.configuration = configuration
+        bodyVariables = BodyVariables(configuration)
+    }
 
     package func plan(for location: Location, _ pass: ProxyPass) -> ProxyPlan {
         let key = Key(settings: ObjectIdentifier(location.settings), pass: ObjectIdentifier(pass))
@@ -38,7 +45,9 @@ package final class ProxyPlanCache {
         if let known = plans[key] {
             plan = known
         } else {
-            plan = ProxyPlan(location.settings.values, pass: pass)
+            let settings = location.settings.values
+            plan = ProxyPlan(
+                settings, pass: pass, asksForRequestBody: bodyVariables.areMentioned(in: settings, pass))
             plans[key] = plan
         }
         last = (key, plan)

@@ -1,0 +1,48 @@
+internal import Config
+
+/// The variables of a configuration whose values the request's body may be a part of: `$request_body`, and maps that it is
+/// looked up in. What is sent upstream with one of these waits for the body.
+struct BodyVariables: Sendable {
+    private var positions: Set<Int>
+
+    init(_ configuration: Configuration) {
+        let variables = configuration.variables
+        positions = Set(variables.indices.filter { variables[$0].name == "request_body" })
+        guard !positions.isEmpty else { return }
+        // A map may be the key, or a value, of another one.
+        var isGrowing = true
+        while isGrowing {
+            isGrowing = false
+            for index in variables.indices where !positions.contains(index) {
+                guard let map = variables[index].source.map, configuration.maps.indices.contains(map),
+                    configuration.maps[map].templates.contains(where: mentioned)
+                else { continue }
+                positions.insert(index)
+                isGrowing = true
+            }
+        }
+    }
+
+    /// Whether one of them is in what is written besides the body.
+    func areMentioned(in settings: Settings.Values, _ pass: ProxyPass) -> Bool {
+        if positions.isEmpty { return false }
+        var templates = settings.proxySetHeaders.map(\.value)
+        if let body = settings.proxySetBody { templates.append(body) }
+        if case .template(let url) = pass.target { templates.append(url) }
+        return templates.contains(where: mentioned)
+    }
+
+    private func mentioned(in template: Template) -> Bool {
+        template.parts.contains { part in
+            if case .variable(let variable) = part { positions.contains(variable.index) } else { false }
+        }
+    }
+}
+
+extension MapTable {
+    /// Its key and its values.
+    fileprivate var templates: [Template] {
+        [key, defaultValue] + exact.values + regexes.map(\.value) + leadingWildcards.values
+            + trailingWildcards.values
+    }
+}
