@@ -1,8 +1,10 @@
 """TLS with clients, against Python's ssl, curl, and the `openssl` command."""
 
+import contextlib
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -13,7 +15,7 @@ from websockets.sync.client import connect
 
 from harness.backend import Backend, reply
 from harness.tls import V12, V13, ask, context, facts, get, open_tls, server
-from harness.websocket import WebSocketServer
+from harness.websocket import WebSocketServer, frame, handshake
 from harness.wire import wait_for
 
 
@@ -96,6 +98,33 @@ def test_the_recipe_over_wss(proxy, authority, rsa, more):
             for message in ("hello", "", "x" * 70000, b"\0" * 500, os.urandom(3 << 20)):
                 sock.send(message)
                 assert sock.recv(20) == message
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("going", ["end", "end of TLS", "reset"])
+def test_a_client_over_tls_that_goes_ends_the_wait_of_a_hook(proxy, authority, rsa, going):
+    waiting = """message_by_lua_block {
+        local guard <close> = setmetatable({}, { __close = function() sy.log.warn("<ended>") end })
+        sy.log.warn("<waits>") sy.sleep(30)
+    }"""
+    with WebSocketServer(echo) as backend:
+        made = proxy(RECIPE, values={"backend": backend, "certificate": rsa, "key": rsa.key, "more": waiting})
+        sock = open_tls(made.port, context(authority))
+        sock.sendall(handshake())
+        assert b"101 Switching" in sock.recv(4096)
+        sock.sendall(frame(b"m", masked=True))
+        wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
+        if going == "end":
+            sock.shutdown(socket.SHUT_WR)
+        elif going == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        else:
+            sock.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                sock.unwrap()
+            sock.close()
+        wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
 
 
 # Plain HTTP, and what is neither
