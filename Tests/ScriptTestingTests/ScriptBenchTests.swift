@@ -177,6 +177,27 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("what a test answers a fetch with is held to its max_size, as what a server sends is")
+    func fetchedSize() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                request_by_lua_block {
+                    local res, err = sy.fetch{ url = "http://accounts/", max_size = 4 }
+                    return flow:respond{ body = res and res.body or err }
+                }]] }
+            p:on_fetch(function() return { body = "four" } end)
+            expect(p:request().body):equals("four")
+            local function answer() return { body = "fives" } end
+            p:on_fetch(answer)
+            local found = p:request().body
+            expect(found):equals("response too large: its body is over 4 bytes")
+            p:on_fetch(function() end)
+            p:backend("accounts:80", answer)
+            expect(p:request().body):equals(found)
+            """)
+    }
+
     @Test("bodies given as lists arrive piece by piece, in both directions")
     func pieces() {
         passes(
