@@ -300,6 +300,25 @@ struct ProxyUnderTestTests {
         #expect(throws: SystemError.self) { _ = try proxy.connect(port: 81) }
     }
 
+    @Test("a reload says which shared dictionaries begin empty, and why")
+    func dictionaries() throws {
+        func text(_ size: String, _ other: String = "") -> String {
+            "error_log /var/log/e.log notice; events {} http { lua_shared_dict kept 1m; lua_shared_dict rates \(size); "
+                + "\(other) server { listen 80; return 200 one; } }"
+        }
+        let proxy = try ProxyUnderTest(text("1m"))
+        #expect(proxy.takeErrors().isEmpty)
+        try proxy.reload(text("1m", "lua_shared_dict new 1m;"))
+        #expect(proxy.takeErrors().isEmpty)
+        try proxy.reload(text("2m"))
+        #expect(
+            proxy.takeErrors() == [
+                ErrorLine(
+                    "2026/11/23 21:59:44 [notice] 1#1: lua_shared_dict \"rates\" begins empty: its size was 1048576 and "
+                        + "is 2097152 bytes")
+            ])
+    }
+
     @Test("a drain answers what is under way, and then nothing is left")
     func drain() throws {
         let proxy = try proxy()
