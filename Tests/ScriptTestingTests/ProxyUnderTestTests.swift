@@ -282,6 +282,25 @@ struct ProxyUnderTestTests {
             errors.first?.message.contains("could not be resolved (3: Host not found)") == true, "\(errors)")
     }
 
+    @Test(
+        "a name without a resolver is named",
+        arguments: [
+            "proxy_pass http://$arg_host:9000;",
+            "request_by_lua_block { flow:route('http://' .. flow.var.arg_host .. ':9000') } proxy_pass http://127.0.0.1;",
+        ])
+    func noResolver(_ directives: String) throws {
+        let proxy = try proxy("server { listen 80; location / { \(directives) } }")
+        let client = try proxy.connect()
+        client.send(request("/?host=App.test"))
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 502 "))
+        let errors = proxy.takeErrors()
+        #expect(errors.count == 1)
+        #expect(
+            errors.first?.message.hasPrefix("no resolver defined to resolve app.test, client: ") == true,
+            "\(errors)")
+    }
+
     @Test("a reload takes new requests, and a fault in it leaves what runs alone")
     func reload() throws {
         let proxy = try proxy("server { listen 80; return 200 one; }")
