@@ -167,7 +167,7 @@ static void take_digits(reader *from) {
     while (is_digit(*from->at)) from->at += 1;
 }
 
-/// Pushes the number as an integer, if it fits one.
+/// Pushes the number as an integer, if it fits one. A negative zero does not: only floats have that.
 static bool push_integer(reader *from, const unsigned char *at) {
     bool is_negative = *at == '-';
     if (is_negative) at += 1;
@@ -178,6 +178,7 @@ static bool push_integer(reader *from, const unsigned char *at) {
         if (value > (limit - digit) / 10) return false;
         value = value * 10 + digit;
     }
+    if (is_negative && value == 0) return false;
     lua_pushinteger(from->L, (lua_Integer)(is_negative ? 0 - value : value));
     return true;
 }

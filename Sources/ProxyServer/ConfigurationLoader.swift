@@ -61,14 +61,7 @@ package struct LoadedConfiguration: Sendable {
             pid: getpid(), connectionCounts: { registry.connectionCounts })
         environment.version = Array(Product.version.utf8)
         environment.fileTest = Self.fileTest
-        let errorLogger = ErrorLogger(
-            configuration.process.errorLogs.compactMap { log in
-                switch log.destination {
-                case .standardError: ErrorLogger.Output(file: logFiles.standardError, level: log.level)
-                case .file(let path):
-                    (try? logFiles.open(path)).map { ErrorLogger.Output(file: $0, level: log.level) }
-                }
-            })
+        let errorLogger = ErrorLogger(configuration.process.errorLogs, in: logFiles)
         return Generation(
             number: number, runtime: RuntimeConfiguration(configuration, environment: environment),
             addresses: addresses, tls: tls, logFiles: logFiles, errorLogger: errorLogger, registry: registry)

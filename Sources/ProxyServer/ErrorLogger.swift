@@ -22,6 +22,9 @@ package struct ErrorLogger: Sendable {
         lowest = outputs.map(\.level).min() ?? .emerg
     }
 
+    /// Writes to what `logs` name. A file that cannot be opened is left out.
+    init(_ logs: [ErrorLog], in files: LogFiles) { self.init(files.outputs(of: logs)) }
+
     /// Sends what else this process writes to standard error, such as the last words of the runtime, to the first
     /// log; nothing where one of the logs is standard error itself.
     func takeOverStandardError() {

@@ -40,7 +40,9 @@ extension ExchangeDriver {
         }
         if exchange.bodyIsDiscarded { replay.clear() }
         // Read by a script, set by one, or sent to an upstream of another location in vain: these hooks have not seen it.
-        let isUnseen = script.hasRequestBodyHooks && !replay.isEmpty && !script.replacesBody
+        // Nor has an empty one been seen, of which nothing is to come that would tell them of its end.
+        let isUnseen =
+            script.hasRequestBodyHooks && !script.replacesBody && (!replay.isEmpty || isEmptyBody)
         let isAwaited = !requestBody.isComplete && (script.replacesBody || needsWholeBody)
         guard isUnseen || isAwaited else { return chooseTarget(bodyLength: knownBodyLength) }
         setStage(.gatheringBody)
@@ -53,6 +55,15 @@ extension ExchangeDriver {
         sendContinue()
         downstream?.processInbox()
         if let downstream, downstream.mayRead { downstream.scheduleRead() }
+    }
+
+    /// There is a body, and it is whole, without a byte.
+    private var isEmptyBody: Bool {
+        guard requestBody.isComplete, replay.isEmpty, !exchange.bodyIsDiscarded else { return false }
+        switch exchange.request.framing {
+        case .length, .chunked: return true
+        case .none, .untilClose: return script.isBodyReplaced
+        }
     }
 
     /// The body is to go upstream, but was sent to another before, and was too long to be kept.

@@ -343,7 +343,7 @@ final class ExchangeDriver {
     /// Looks `name` up and goes on to its addresses.
     func resolve(_ name: [UInt8], port: UInt16) {
         guard let settings = settings.values.resolver else {
-            return giveUp(ProxyFailure(.noResolver))
+            return giveUp(ProxyFailure(.noResolver(name: String(decoding: name, as: UTF8.self))))
         }
         stage = .resolving
         let serial = exchange.client.serial

@@ -39,16 +39,7 @@ package final class Generation: Sendable {
     /// The logger that a location's `error_log` lines come to. A file that cannot be opened is left out.
     package func errorLogger(for logs: [ErrorLog]) -> ErrorLogger {
         if let known = errorLoggers.withLock({ $0[logs] }) { return known }
-        let logger = ErrorLogger(
-            logs.compactMap { log in
-                switch log.destination {
-                case .standardError:
-                    return ErrorLogger.Output(file: logFiles.standardError, level: log.level)
-                case .file(let path):
-                    guard let file = try? logFiles.open(path) else { return nil }
-                    return ErrorLogger.Output(file: file, level: log.level)
-                }
-            })
+        let logger = ErrorLogger(logs, in: logFiles)
         errorLoggers.withLock { $0[logs] = logger }
         return logger
     }

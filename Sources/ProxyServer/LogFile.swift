@@ -1,5 +1,6 @@
 internal import Bytes
 internal import CSwitchyard
+internal import Config
 package import EventLoop
 internal import Glibc
 internal import Synchronization
@@ -89,7 +90,8 @@ package final class LogFiles: Sendable {
         standardOutput = .standardOutput
     }
 
-    /// No file is opened and the standard streams are left alone, in tests: each log keeps its lines.
+    /// No file is opened and the standard streams are left alone, in tests: each log keeps its lines, and error logs
+    /// are all one with standard error.
     package init(inMemory: Void) {
         isInMemory = true
         standardError = LogFile(inMemory: nil)
@@ -106,6 +108,20 @@ package final class LogFiles: Sendable {
         let file = try isInMemory ? LogFile(inMemory: path) : LogFile(path: path, isPrivate: isPrivate)
         files.withLock { $0[path] = file }
         return file
+    }
+
+    /// What lines of error logs go to; in memory that is one, which has each line once, in the order of all of them.
+    func outputs(of logs: [ErrorLog]) -> [ErrorLogger.Output] {
+        if isInMemory {
+            return logs.map(\.level).min().map { [ErrorLogger.Output(file: standardError, level: $0)] } ?? []
+        }
+        return logs.compactMap { log in
+            switch log.destination {
+            case .standardError: ErrorLogger.Output(file: standardError, level: log.level)
+            case .file(let path):
+                (try? open(path)).map { ErrorLogger.Output(file: $0, level: log.level) }
+            }
+        }
     }
 
     /// A file for a line or two, which this table does not keep.

@@ -1,3 +1,4 @@
+internal import Config
 package import LuaHooks
 internal import Synchronization
 
@@ -62,7 +63,12 @@ package final class ProcessRegistry: Sendable {
 
     /// `isReload` is false for the configuration that the process starts with.
     package func generationBegan(_ generation: Generation, isReload: Bool) {
-        scripts.dictionaries.adopt(generation.dictionaries)
+        for (new, formerSize) in scripts.dictionaries.adopt(generation.dictionaries) {
+            generation.errorLogger.log(
+                .notice,
+                "lua_shared_dict \"\(new.name)\" begins empty: its size was \(formerSize) and is \(new.capacity) bytes"
+            )
+        }
         state.withLock { state in
             state.reloads.generation = generation.number
             if isReload { state.reloads.succeeded += 1 }

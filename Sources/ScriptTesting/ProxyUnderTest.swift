@@ -177,8 +177,7 @@ package final class ProxyUnderTest {
 
     // MARK: Logs
 
-    /// Lines of the error log since the last call: of standard error, where errors go unless the configuration says
-    /// otherwise.
+    /// Lines of the error log since the last call, whichever file the configuration has them go to.
     package func takeErrors() -> [ErrorLine] {
         var errors: [ErrorLine] = []
         for text in Self.lines(logFiles.standardError) {

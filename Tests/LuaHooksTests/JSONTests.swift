@@ -31,7 +31,8 @@ struct JSONTests {
     @Test(
         "a number is the same after it was decoded and encoded",
         arguments: [
-            "0", "-1", "1700000000123456", "1234567890123456789", "100000000000001", "9223372036854775807",
+            "0", "-0", "-1", "1700000000123456", "1234567890123456789", "100000000000001",
+            "9223372036854775807",
             "-9223372036854775808", "3.14159265358979312", "0.1", "-2.5e-07", "1e+300", "5e-324",
             "1.7976931348623157e+308", "0.30000000000000004", "123456789.123",
         ])
@@ -53,11 +54,27 @@ struct JSONTests {
                 end
                 """)
                 == [
-                    "integer\t1\t1", "integer\t0\t0", "integer\t9223372036854775807\t9223372036854775807",
+                    "integer\t1\t1", "float\t-0.0\t-0", "integer\t9223372036854775807\t9223372036854775807",
                     "float\t9.2233720368548e+18\t9.223372036854776e+18", "float\t1.0\t1",
                     "float\t1000.0\t1000", "integer\t-9223372036854775808\t-9223372036854775808",
                     "float\t-9.2233720368548e+18\t-9.223372036854776e+18",
                     "float\t1.2345678901235e+22\t1.2345678901234568e+22",
+                ])
+    }
+
+    @Test("a negative zero stays one, as a float")
+    func negativeZero() throws {
+        #expect(
+            try lines(
+                """
+                for _, text in ipairs{ '-0', '-0.0', '-0e5', '0', sy.json.encode(-0.0) } do
+                  local value = sy.json.decode(text)
+                  print(math.type(value), value, 1 / value, sy.json.encode(value))
+                end
+                """)
+                == [
+                    "float\t-0.0\t-inf\t-0", "float\t-0.0\t-inf\t-0", "float\t-0.0\t-inf\t-0",
+                    "integer\t0\tinf\t0", "float\t-0.0\t-inf\t-0",
                 ])
     }
 

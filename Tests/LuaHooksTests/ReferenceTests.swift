@@ -23,14 +23,22 @@ struct ReferenceTests {
                 #expect(types.contains("function \(type.className):\(name)("))
                 #expect(reference.contains("`:\(name)("))
             case .getter, .part, .ownTable:
-                #expect(
-                    types.contains("---@field \(name) \(function.returns) \(function.summary)"), "\(name)")
+                // What it can be set to may follow its type.
+                let field = types.split(separator: "\n").first {
+                    $0.hasPrefix("---@field \(name) \(function.returns.prefix(while: { $0 != "?" }))")
+                        && $0.contains(" \(function.summary)")
+                }
+                #expect(field != nil, "\(name)")
                 #expect(reference.contains("| `.\(name)`"), "\(name)")
             case .setter, .anySetter:
                 #expect(types.contains("Set: \(function.summary)"), "\(name)")
                 #expect(reference.contains(function.summary), "\(name)")
             case .anyGetter:
-                #expect(types.contains("---@field [string] \(function.returns) \(function.summary)"))
+                let key = APIDocument.Parameter.list(function.parameters)[0].type.prefix { $0 != "|" }
+                let field = types.split(separator: "\n").first {
+                    $0.hasPrefix("---@field [\(key)] ") && $0.contains(" \(function.summary)")
+                }
+                #expect(field != nil, "\(type)")
             case .module(let module):
                 #expect(types.contains("function \(module).\(name)("))
                 #expect(reference.contains("`\(module).\(name)("))
@@ -47,9 +55,55 @@ struct ReferenceTests {
             }
         }
         for stage in HookStage.allCases {
-            #expect(types.contains("---@field \(stage.name)? fun("))
+            let hasTable = stage == .message || stage == .frame
+            #expect(types.contains("---@field \(stage.name)? \(hasTable ? "(" : "")fun("))
             #expect(reference.contains("| `\(stage.name)("))
         }
+    }
+
+    /// The types of a field, as the file of types has them.
+    private func type(of field: String, in owner: String) -> String? {
+        let lines = LuaAPI.typesFile().split(separator: "\n", omittingEmptySubsequences: false)
+        guard let start = lines.firstIndex(of: "---@class \(owner)") else { return nil }
+        let prefix = "---@field \(field) "
+        return lines[start...].prefix { $0.hasPrefix("---@") }.first { $0.hasPrefix(prefix) }
+            .map { String($0.dropFirst(prefix.count)) }
+    }
+
+    @Test(
+        "fields take what setting them does",
+        arguments: [
+            ("Headers", "[string]", "string|number|nil The first"),
+            ("Arguments", "[string]", "string|number|nil The first"),
+            ("Variables", "[string]", "string|number|nil The value"),
+            ("Variables", "[integer]", "string? The value"),
+            (
+                "Request", "args",
+                "Arguments|string|table<string, string|number|boolean|string[]> The arguments"
+            ),
+            ("Request", "method", "string The method"),
+            ("Response", "status", "integer? The status"),
+            ("Offer", "origin", "string? The site"),
+            ("Offer", "subprotocols", "string[]|string|nil The subprotocols"),
+            ("Plugin", "migrate?", "fun(ctx: table, flow: Flow): table? After"),
+            (
+                "Plugin", "message?",
+                "(fun(flow: Flow, msg: Message): string|string[]|false|nil)|MessageHook A whole"
+            ),
+            ("Plugin", "frame?", "(fun(flow: Flow, frame: Frame): string|string[]|false|nil)|FrameHook Each"),
+            ("MessageHook", "run", "fun(flow: Flow, msg: Message): string|string[]|false|nil The"),
+            ("MessageHook", "from", "\"client\"|\"upstream\"|\"both\"|nil Whose"),
+            ("MessageHook", "type", "\"text\"|\"binary\"|nil The"),
+            ("MessageHook", "max_size", "integer? It"),
+            ("FrameHook", "run", "fun(flow: Flow, frame: Frame): string|string[]|false|nil The"),
+            (
+                "FrameHook", "type",
+                "\"continuation\"|\"text\"|\"binary\"|\"close\"|\"ping\"|\"pong\"|nil The"
+            ),
+        ])
+    func widths(_ owner: String, _ field: String, _ expected: String) {
+        let found = type(of: field, in: owner)
+        #expect(found?.hasPrefix(expected) == true, "\(found ?? "no field")")
     }
 
     @Test("no row has a parameter of no name, or a type for a name")

@@ -217,7 +217,7 @@ struct SharedDictionaryTests {
             SharedDictionarySettings(name: "b", bytes: 4096),
         ]
         let first = registry.prepare(settings)
-        registry.adopt(first)
+        #expect(registry.adopt(first).isEmpty)
         try #require(first["a"]).set([1], .integer(1), now: 0)
         let failed = registry.prepare([SharedDictionarySettings(name: "a", bytes: 8192)])
         #expect(failed["a"] !== first["a"])
@@ -225,8 +225,10 @@ struct SharedDictionaryTests {
         let second = registry.prepare([settings[0], SharedDictionarySettings(name: "b", bytes: 8192)])
         #expect(second["a"] === first["a"])
         #expect(second["b"] !== first["b"])
-        registry.adopt(second)
-        registry.adopt(registry.prepare([settings[1]]))
+        let changed = registry.adopt(second)
+        #expect(changed.map(\.new.name) == ["b"])
+        #expect(changed.map(\.formerSize) == [4096])
+        #expect(registry.adopt(registry.prepare([SharedDictionarySettings(name: "b", bytes: 8192)])).isEmpty)
         #expect(registry.prepare([settings[0]])["a"] !== first["a"])
     }
 }

@@ -55,7 +55,7 @@ struct RetryPolicyTests {
             "upstream answered 503 while reading response header from upstream"
         ),
         (.noLivePeers, nil, 502, "no live upstreams while connecting to upstream"),
-        (.noResolver, nil, 502, "no resolver defined to resolve upstream while connecting to upstream"),
+        (.noResolver(name: "app.test"), nil, 502, "no resolver defined to resolve app.test"),
         (.unresolved("gone"), nil, 502, "upstream could not be resolved (gone)"),
         (.invalidTarget("bad"), nil, 500, "bad"),
         (
@@ -81,7 +81,7 @@ struct RetryPolicyTests {
         #expect(ProxyFailure(.closedEarly(.readingBody)).retry == .never)
         #expect(ProxyFailure(.clientClosed).source == .client)
         #expect(ProxyFailure(.clientClosed).logLevel == .info)
-        #expect(ProxyFailure(.noResolver).source == .proxy)
+        #expect(ProxyFailure(.noResolver(name: "")).source == .proxy)
         #expect(ProxyFailure(.noLivePeers).logLevel == .error)
     }
 

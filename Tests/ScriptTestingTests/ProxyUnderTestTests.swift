@@ -282,6 +282,25 @@ struct ProxyUnderTestTests {
             errors.first?.message.contains("could not be resolved (3: Host not found)") == true, "\(errors)")
     }
 
+    @Test(
+        "a name without a resolver is named",
+        arguments: [
+            "proxy_pass http://$arg_host:9000;",
+            "request_by_lua_block { flow:route('http://' .. flow.var.arg_host .. ':9000') } proxy_pass http://127.0.0.1;",
+        ])
+    func noResolver(_ directives: String) throws {
+        let proxy = try proxy("server { listen 80; location / { \(directives) } }")
+        let client = try proxy.connect()
+        client.send(request("/?host=App.test"))
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 502 "))
+        let errors = proxy.takeErrors()
+        #expect(errors.count == 1)
+        #expect(
+            errors.first?.message.hasPrefix("no resolver defined to resolve app.test, client: ") == true,
+            "\(errors)")
+    }
+
     @Test("a reload takes new requests, and a fault in it leaves what runs alone")
     func reload() throws {
         let proxy = try proxy("server { listen 80; return 200 one; }")
@@ -298,6 +317,25 @@ struct ProxyUnderTestTests {
         try proxy.reload("events {} http { server { listen 80; return 200 three; } }")
         #expect(other.sawEnd)
         #expect(throws: SystemError.self) { _ = try proxy.connect(port: 81) }
+    }
+
+    @Test("a reload says which shared dictionaries begin empty, and why")
+    func dictionaries() throws {
+        func text(_ size: String, _ other: String = "") -> String {
+            "error_log /var/log/e.log notice; events {} http { lua_shared_dict kept 1m; lua_shared_dict rates \(size); "
+                + "\(other) server { listen 80; return 200 one; } }"
+        }
+        let proxy = try ProxyUnderTest(text("1m"))
+        #expect(proxy.takeErrors().isEmpty)
+        try proxy.reload(text("1m", "lua_shared_dict new 1m;"))
+        #expect(proxy.takeErrors().isEmpty)
+        try proxy.reload(text("2m"))
+        #expect(
+            proxy.takeErrors() == [
+                ErrorLine(
+                    "2026/11/23 21:59:44 [notice] 1#1: lua_shared_dict \"rates\" begins empty: its size was 1048576 and "
+                        + "is 2097152 bytes")
+            ])
     }
 
     @Test("a drain answers what is under way, and then nothing is left")

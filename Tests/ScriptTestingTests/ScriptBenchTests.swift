@@ -177,6 +177,76 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("hooks see an empty body once, and none where there is no body")
+    func emptyBodies() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                request_by_lua_block {
+                    if flow.req.path:find("set") then flow.req:set_body("") end
+                    if flow.req.path:find("read") then flow.req:body() end
+                }
+                request_body_by_lua_block {
+                    if flow.req.path:find("wait") then sy.sleep(1) end
+                    if flow.req.path:find("fail") then error("no") end
+                    if flow.req.path:find("plain") then return end
+                    return "<" .. chunk .. (last and "." or "") .. ">"
+                }]] }
+            p:backend(function(request)
+                return { body = request.body, headers = { ["X-Length"] = request.headers["Content-Length"] or "none" } }
+            end)
+            local function sent(path, message)
+                message.path = path
+                message.method = message.method or "POST"
+                local client = p:send(message)
+                if path:find("wait") then
+                    expect(client:response()):is_nil()
+                    advance(1)
+                end
+                local res = client:response()
+                return res.status .. " " .. res.body .. " " .. (res.headers["X-Length"] or "")
+            end
+            for _, wait in ipairs{ "/", "/wait/" } do
+                expect(sent(wait, { body = "" })):equals("200 <.> 3")
+                expect(sent(wait, { method = "GET", body = "" })):equals("200 <.> 3")
+                expect(sent(wait .. "read", { body = "" })):equals("200 <.> 3")
+                expect(sent(wait .. "set", { body = "" })):equals("200 <.> 3")
+                expect(sent(wait .. "set", { body = "gone" })):equals("200 <.> 3")
+                expect(sent(wait .. "set", { method = "GET" })):equals("200 <.> 3")
+                expect(sent(wait .. "set/read", { body = "gone" })):equals("200 <.> 3")
+            end
+            expect(sent("/read", { headers = { ["Transfer-Encoding"] = "chunked" }, body = "0\\r\\n\\r\\n" })):equals("200 <.> 3")
+            expect(sent("/", { headers = { ["Transfer-Encoding"] = "chunked" }, body = "0\\r\\n\\r\\n" })):equals("200 <.> none")
+            expect(sent("/", { method = "GET" })):equals("200  none")
+            expect(sent("/read", { method = "GET" })):equals("200  none")
+            expect(sent("/plain", { body = "" })):equals("200  0")
+            expect(sent("/plain/set", { body = "gone" })):equals("200  0")
+            expect(sent("/fail", { body = "" }):sub(1, 4)):equals("500 ")
+            expect(sent("/", { body = "one" })):equals("200 <one><.> none")
+            """)
+    }
+
+    @Test("what a test answers a fetch with is held to its max_size, as what a server sends is")
+    func fetchedSize() {
+        passes(
+            """
+            local p = proxy{ location = [[
+                request_by_lua_block {
+                    local res, err = sy.fetch{ url = "http://accounts/", max_size = 4 }
+                    return flow:respond{ body = res and res.body or err }
+                }]] }
+            p:on_fetch(function() return { body = "four" } end)
+            expect(p:request().body):equals("four")
+            local function answer() return { body = "fives" } end
+            p:on_fetch(answer)
+            local found = p:request().body
+            expect(found):equals("response too large: its body is over 4 bytes")
+            p:on_fetch(function() end)
+            p:backend("accounts:80", answer)
+            expect(p:request().body):equals(found)
+            """)
+    }
+
     @Test("bodies given as lists arrive piece by piece, in both directions")
     func pieces() {
         passes(

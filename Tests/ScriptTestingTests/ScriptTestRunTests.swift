@@ -1,3 +1,4 @@
+import Glibc
 import LuaHooks
 import Testing
 
@@ -180,6 +181,36 @@ struct ScriptTestRunTests {
         #expect(lines[2] == "          error log:")
         #expect(lines[3].hasPrefix("            [error] lua: request hook of "))
         #expect(lines[3].contains("in the hook"))
+    }
+
+    @Test("the error log is shown whichever file the configuration has it go to, and no file is written")
+    func errorLogFiles() throws {
+        let path = "/tmp/switchyard-\(UInt64.random(in: 0 ... .max)).log"
+        let log = "error_log \(path);"
+        for (main, http, server, location) in [
+            (log, "", "", ""), ("", log, "", ""), ("", "", log, ""), ("", "", "", log),
+            // Each line once.
+            ("", "", "", "\(log) error_log \(path).2 info; error_log stderr;"),
+        ] {
+            let lines = report(
+                """
+                local p = proxy{ config = [[\(main) events {} http { \(http) server { listen 80; \(server)
+                    location / { \(location) request_by_lua_block { error('in the hook') } } } }]] }
+                p:request()
+                local log = p:log()
+                expect(#log):equals(1)
+                expect(log[1]):matches("in the hook")
+                expect(#p:log()):equals(0)
+                expect(p:request().status):equals(200)
+                """)
+            try #require(lines.count > 3, "\(lines)")
+            #expect(lines[1].hasSuffix("expected 200, found 500"))
+            #expect(lines[2] == "          error log:")
+            #expect(lines[3].contains("in the hook"))
+        }
+        // The paths are passed as C strings for the length of the call.
+        let written = [path, path + ".2"].filter { (name: String) in unsafe access(name, F_OK) == 0 }
+        #expect(written == [])
     }
 
     @Test("print and sy.log write into the report")

@@ -109,9 +109,10 @@ extension LuaAPI {
             "decode", .library("sy.json"), "text: string", returns: "any",
             """
             What the JSON says (RFC 8259, strictly); `null` is `sy.json.null`, which is no `nil`. Numbers without \
-            fraction and exponent that fit 64 bits are integers, others floats; of members with the same name the last \
-            one stays. Text that is no JSON, has a number beyond what a float can hold, or is nested more than 1000 \
-            deep is an error that says at which byte: where the text comes from outside, call it by `pcall`.
+            fraction and exponent that fit 64 bits are integers, others floats, and so is `-0`, which no integer is; of \
+            members with the same name the last one stays. Text that is no JSON, has a number beyond what a float can \
+            hold, or is nested more than 1000 deep is an error that says at which byte: where the text comes from \
+            outside, call it by `pcall`.
             """
         ) { _ in .none },
         LuaFunction(

@@ -4,7 +4,7 @@ internal import ProxyCore
 extension LuaAPI {
     static let variableFunctions: [LuaFunction] = [
         LuaFunction(
-            "[name]", .anyGetter(.variables), "name: string", returns: "string?", waits: true,
+            "[name]", .anyGetter(.variables), "name: string|integer", returns: "string?", waits: true,
             "The value of the configuration's variable, which may have to be waited for; nil where "
                 + "it has none. An error for a name that no variable has. `flow.var[1]` to `[9]` are the groups of the "
                 + "last regular expression of the configuration that matched."

@@ -1,4 +1,6 @@
 internal import Config
+internal import ProxyCore
+internal import Wire
 
 /// The API as the reference and editors see it: what the rows of `LuaAPI.functions` say, by the object that
 /// each belongs to.
@@ -53,6 +55,11 @@ struct APIDocument {
         var summary: String
         /// What setting it does; empty where it cannot be set.
         var setting: String
+        /// What it can be set to; empty where it cannot be set.
+        var settableType = ""
+        /// The types of its names, where any is a field, and of those that can be set.
+        var keys: [String] = []
+        var settableKeys: [String] = []
         /// Any name is a field.
         var isDynamic: Bool
         /// `pairs` goes through the fields.
@@ -115,6 +122,7 @@ struct APIDocument {
             case .setter, .anySetter:
                 guard let index = section.fields.firstIndex(where: { $0.name == row.name }) else { continue }
                 section.fields[index].setting = row.summary
+                section.fields[index].take(settableBy: APIDocument.Parameter.list(row.parameters))
             case .metamethod where row.name == "__pairs":
                 for index in section.fields.indices where section.fields[index].isDynamic {
                     section.fields[index].isIterable = true
@@ -139,6 +147,43 @@ extension APIDocument.Field {
         self.init(
             name: function.name, type: function.returns, summary: function.summary, setting: "",
             isDynamic: isDynamic, waits: function.waits)
+        if isDynamic {
+            keys = Self.members(APIDocument.Parameter.list(function.parameters).first?.type ?? "string")
+        }
+    }
+
+    /// From the parameters of what sets it: a name where any is a field, and the value.
+    fileprivate mutating func take(settableBy parameters: [APIDocument.Parameter]) {
+        guard let value = parameters.last else { return }
+        settableType = value.isOptional ? value.type + "|nil" : value.type
+        if isDynamic, parameters.count > 1 { settableKeys = Self.members(parameters[0].type) }
+    }
+
+    /// All that it can be: editors have one type for what a field gives and what it takes.
+    var fullType: String {
+        var all = Self.members(type)
+        let further = Self.members(settableType).filter { !all.contains($0) }
+        guard !further.isEmpty else { return type }
+        all += further
+        return (all.filter { $0 != "nil" } + all.filter { $0 == "nil" }.prefix(1)).joined(separator: "|")
+    }
+
+    /// The types of a union: `string?` is `string` and `nil`.
+    private static func members(_ type: String) -> [String] {
+        var parts: [String] = [""]
+        var depth = 0
+        for character in type {
+            switch character {
+            case "(", "{", "[", "<": depth += 1
+            case ")", "}", "]", ">": depth -= 1
+            case "|" where depth == 0:
+                parts.append("")
+                continue
+            default: break
+            }
+            parts[parts.count - 1].append(character)
+        }
+        return parts.flatMap { $0.hasSuffix("?") ? [String($0.dropLast()), "nil"] : $0.isEmpty ? [] : [$0] }
     }
 }
 
@@ -273,6 +318,29 @@ enum HookDocument {
     }
 
     typealias Record = [(name: String, type: String, summary: String)]
+
+    /// What stages have hooks that may be tables, by the name of what such a table is.
+    static let filters: [(stage: HookStage, name: String)] = [
+        (.message, "MessageHook"), (.frame, "FrameHook"),
+    ]
+
+    /// The fields of such a table, with the type of its function.
+    static func filter(_ stage: HookStage, run: String) -> Record {
+        let (kinds, what) =
+            stage == .frame ? (WebSocketOpcode.allCases, "frames") : ([.text, .binary], "messages")
+        return [
+            ("run", run, "The hook itself."),
+            (
+                "from", "\"client\"|\"upstream\"|\"both\"|nil",
+                "Whose \(what) it sees; both sides' unless given."
+            ),
+            (
+                "type", kinds.map { "\"\($0.scriptName)\"|" }.joined() + "nil",
+                "The one kind of \(what) that it sees; all of them unless given."
+            ),
+            ("max_size", "integer?", "It does not see \(what) with more bytes than this."),
+        ]
+    }
 
     /// What `sy.fetch` gives, and tests receive.
     static let fetched: Record = [

@@ -11,6 +11,11 @@ extension LuaAPI {
             "\nFunctions marked ⏸ may suspend the hook that calls them; other traffic goes on meanwhile.\n"
         text += hooksText()
         for section in document.sections { text += sectionText(section) }
+        for hook in HookDocument.hooks where hook.filterName != nil {
+            text += recordText(
+                "A `\(hook.stage.name)` hook as a table",
+                HookDocument.filter(hook.stage, run: hook.functionType))
+        }
         text += recordText("The argument of `flow:respond`", HookDocument.answer)
         text += recordText("`info` of `close` hooks", HookDocument.closeInfo)
         text += recordText("`hello` of `certificate` hooks", HookDocument.hello)

@@ -50,8 +50,13 @@ private struct TypesFile {
         comment(section.paths.map { "`\($0)`" }.joined(separator: ", "))
         line("---@class \(section.name)")
         for field in section.fields {
-            let name = field.isDynamic ? "[string]" : field.name
-            line("---@field \(name) \(field.type) \(field.note)")
+            if !field.isDynamic { line("---@field \(field.name) \(field.fullType) \(field.note)") }
+            for key in field.keys {
+                let isSettable = field.settableKeys.contains(key)
+                line(
+                    "---@field [\(key)] \(isSettable ? field.fullType : field.type) "
+                        + (isSettable ? field.note : field.summary))
+            }
         }
         line("local \(section.name) = {}")
         for method in section.methods { append(method, of: section.name, separator: ":") }
@@ -76,20 +81,25 @@ private struct TypesFile {
     }
 
     mutating func append(hooks: [HookDocument.Hook]) {
+        for hook in hooks {
+            guard let name = hook.filterName else { continue }
+            append(record: name, HookDocument.filter(hook.stage, run: hook.functionType))
+        }
         line()
         comment("What a plugin returns, or the function that it returns.")
         line("---@class Plugin")
         for hook in hooks {
-            let arguments = hook.stage.parameters.map { "\($0): \(HookDocument.types[$0] ?? "any")" }
-            let returns = hook.returns.isEmpty ? "" : ": \(hook.returns)"
-            let function = "fun(\(arguments.joined(separator: ", ")))\(returns)"
-            line("---@field \(hook.stage.name)? \(function) \(hook.note)")
+            let type = hook.filterName.map { "(\(hook.functionType))|\($0)" } ?? hook.functionType
+            line("---@field \(hook.stage.name)? \(type) \(hook.note)")
         }
         line(
             "---@field variables? table<string, fun(flow: Flow): string|number|boolean|nil> "
                 + "Variables by name."
         )
-        line("---@field migrate? fun(old: table): table Takes over `flow.ctx` after a reload.")
+        line(
+            "---@field migrate? fun(ctx: table, flow: Flow): table? After a reload: what `flow.ctx` is from now on; nil "
+                + "leaves it as it is."
+        )
     }
 
     mutating func append(modules: [APIDocument.Section]) {
@@ -112,4 +122,13 @@ extension APIDocument.Field {
 
 extension HookDocument.Hook {
     var note: String { meaning.isEmpty ? summary : "\(summary) \(meaning)" }
+
+    /// What its table is called, where it may be one.
+    var filterName: String? { HookDocument.filters.first { $0.stage == stage }?.name }
+
+    /// The type of its function.
+    var functionType: String {
+        let arguments = stage.parameters.map { "\($0): \(HookDocument.types[$0] ?? "any")" }
+        return "fun(\(arguments.joined(separator: ", ")))" + (returns.isEmpty ? "" : ": \(returns)")
+    }
 }

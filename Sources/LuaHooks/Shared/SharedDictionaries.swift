@@ -24,7 +24,19 @@ package final class SharedDictionaries: Sendable {
 
     /// The dictionaries that were prepared are those in use from now on. Others live on with the generations that
     /// still hold them.
-    package func adopt(_ dictionaries: [String: SharedDictionary]) {
-        current.withLock { $0 = dictionaries }
+    ///
+    /// - Returns: what has taken the place of a dictionary of the same name and another size, by name: it began empty.
+    @discardableResult
+    package func adopt(_ dictionaries: [String: SharedDictionary]) -> [(
+        new: SharedDictionary, formerSize: Int
+    )] {
+        current.withLock { current in
+            let former = current
+            current = dictionaries
+            return dictionaries.sorted { $0.key < $1.key }.compactMap { name, new in
+                guard let old = former[name], old !== new else { return nil }
+                return (new, old.capacity)
+            }
+        }
     }
 }

@@ -124,7 +124,8 @@ extension LuaAPI {
             "answer: fun(request: { url: string, method: string, headers: Headers, body: string? }): (TestMessage?, string?)",
             """
             Answers every `sy.fetch` of the proxy's scripts by what the function returns: a response, or nil and the \
-            reason why there is none. Where it returns nothing, the request goes out to the backends.
+            reason why there is none. A body over the fetch's `max_size` fails it, as from a server. Where it returns \
+            nothing, the request goes out to the backends.
             """
         ) { call throws(LuaError) in
             let tests = try call.tests("on_fetch")
@@ -136,7 +137,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "log", .method(.testProxy), "", returns: "string[]",
-            "The lines that the error log got since the last call: `[error] message`."
+            "The lines that the error log got since the last call, whichever file it is in the configuration: "
+                + "`[error] message`. Each `error_log` takes part, from its level on; no file is written."
         ) { call throws(LuaError) in
             call.push(lines: try call.testProxy().takeErrors())
         },

@@ -47,7 +47,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         /// A status that `proxy_next_upstream` may name.
         case unwantedStatus(Int)
         case noLivePeers
-        case noResolver
+        /// A name is to be looked up, and no `resolver` is there for that.
+        case noResolver(name: String)
         /// The resolver's answer for the name: no such name, no answer in time, …
         case unresolved(String)
         case invalidTarget(String)
@@ -151,7 +152,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .invalidUpgrade(let refusal): return refusal.message
         case .unwantedStatus(let status): return "upstream answered \(status)"
         case .noLivePeers: return "no live upstreams"
-        case .noResolver: return "no resolver defined to resolve upstream"
+        case .noResolver(let name): return "no resolver defined to resolve \(name)"
         case .unresolved(let reason): return "upstream could not be resolved (\(reason))"
         case .invalidTarget(let reason): return reason
         case .clientClosed:
@@ -163,12 +164,12 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     private var phase: Phase? {
         switch kind {
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase): phase
-        case .connectFailed, .connectTimedOut, .noLivePeers, .noResolver: .connecting
+        case .connectFailed, .connectTimedOut, .noLivePeers: .connecting
         case .handshakeFailed, .handshakeTimedOut: .handshaking
         case .sendFailed, .sendTimedOut: .sendingRequest
         case .refusedStream, .invalidHead, .invalidUpgrade, .unwantedStatus: .readingHead
         case .invalidBody: .readingBody
-        case .unresolved, .invalidTarget, .clientClosed: nil
+        case .noResolver, .unresolved, .invalidTarget, .clientClosed: nil
         }
     }
 

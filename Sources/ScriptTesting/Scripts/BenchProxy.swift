@@ -97,6 +97,8 @@ final class BenchProxy: TestProxy {
     func answerFetches(_ handler: @escaping (FetchRequest) -> TestFetchAnswer) {
         proxy.fetchAnswer = { request in
             switch handler(request) {
+            case .response(let response) where response.body.count > request.maxBodyBytes:
+                .failure(.tooLarge(limit: request.maxBodyBytes))
             case .response(let response): .success(response)
             case .failure(let message): .failure(.invalidRequest(message))
             case .network: nil
