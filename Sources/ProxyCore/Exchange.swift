@@ -108,7 +108,8 @@ package final class Exchange {
 
     /// The status sent to the client; 0 before.
     package var status = 0
-    /// The head that was sent to the client, for `$sent_http_*`: lines as written.
+    /// The head that was sent to the client, or what there is of it while it is written, for `$sent_http_*`: lines as
+    /// written.
     package var sentHead: [UInt8] = []
     /// The trailer section that was sent to the client, for `$sent_trailer_*`: lines as written.
     package var sentTrailers: [UInt8] = []

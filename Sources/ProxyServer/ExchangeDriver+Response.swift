@@ -179,6 +179,7 @@ extension ExchangeDriver {
             for: exchange, plan: plan, mayKeepAlive: mayKeepAlive, to: &output)
         exchange.scriptsMayWait = false
         if exchange.scriptIsPending {
+            exchange.sentHead.clear()
             hold(rest)
             return waitForVariable(.head)
         }

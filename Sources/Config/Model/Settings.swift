@@ -158,6 +158,8 @@ package enum Expires: Sendable, Hashable {
     case daily(Int)
     /// A value with variables, of any of the other forms.
     case computed(Template)
+
+    package var isComputed: Bool { if case .computed = self { true } else { false } }
 }
 
 package enum ProxyRedirect: Sendable {

@@ -51,6 +51,7 @@ package enum LocalResponseBuilder {
         var writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
         for field in response.fields { writer.note(FieldID(field.name.span, 0..<field.name.count)) }
         let reason = ReasonPhrases.phrase(status)
+        var preview = HeadPreview(settings, of: exchange, in: output)
         writer.appendStatusLine(reason: reason.span, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if hasContent, let type, !type.isEmpty {
@@ -61,16 +62,20 @@ package enum LocalResponseBuilder {
         }
         writer.appendConnection(settings, to: &output)
         if let location = response.location, !location.isEmpty {
+            preview.update(output, of: exchange)
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
+            preview.update(output, location: URIEscape.controls(location), of: exchange)
         }
         for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
+        if settings.values.expires.isComputed { preview.update(output, of: exchange) }
         if AddedFields.isOrdinary(status),
             let expires = ExpiresPolicy(settings.values.expires, lastModified: nil, exchange: exchange)
         {
             ResponseHeadWriter.append(Text.expires, expires.expires, to: &output)
             ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output)
         }
-        AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
+        AddedFields.append(
+            settings.values.addHeaders, status: status, of: exchange, &preview, to: &output)
         output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
 
         if framing == .chunked {

@@ -20,7 +20,7 @@ extension Router {
         if (494...497).contains(status) { exchange.errorStatus = 400 }
         // nginx's own statuses keep their pages, though clients see 400.
         var response = LocalResponse(status: status)
-        if let location { response.location = RedirectURL.absolute(location, exchange) }
+        response.location = location
         response.closes = exchange.closesConnection
         return .respond(response)
     }
@@ -93,7 +93,7 @@ extension Router {
     private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
         var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
         // A redirect that an `error_page` writes the text of stays one.
-        response.location = exchange.redirectURL.map { RedirectURL.absolute($0, exchange) }
+        response.location = exchange.redirectURL
         response.contentType = exchange.location.settings.values.mediaType(for: exchange.uri)
         response.body = body
         response.closes = exchange.closesConnection

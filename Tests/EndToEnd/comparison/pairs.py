@@ -20,6 +20,8 @@ class Pair:
     data: bytes
     answer: object
     methods: list = field(default_factory=lambda: ["GET"])
+    #: What the other backends answer, where that differs.
+    other: object = None
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Section:
 PLAIN = reply(200, b"ok", [("Content-Type", "text/plain")])
 
 
-def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, version="1.1", host=True):
+def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, version="1.1", host=True, other=None):
     """A well-formed request; `host` True stands for the section's name, None for no Host."""
     lines = [f"{method} {target} HTTP/{version}"]
     if host is not None:
@@ -49,7 +51,7 @@ def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, vers
     sent = {key.lower() for key, _ in headers}
     if body and not sent & {"content-length", "transfer-encoding"}:
         lines.append(f"Content-Length: {len(body)}")
-    return Pair(name, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, answer, [method])
+    return Pair(name, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, answer, [method], other)
 
 
 def raw(name, data, answer=PLAIN, methods=("GET",)):
@@ -273,6 +275,52 @@ SECTIONS = [
         ask("no response at all", answer=[CLOSE]),
         ask("a response that is none", answer=[b"SMTP ready\r\n\r\n", CLOSE]),
     ]),
+    Section("sent", """
+        proxy_http_version 1.1;
+        location / {
+            proxy_pass http://<backend>;
+            expires $sent_age;
+            add_header Content-Security-Policy $sent_policy;
+            add_header X-Seen "$sent_http_content_type|$sent_http_etag|$sent_http_last_modified|$sent_http_x_own";
+            add_header X-More "$sent_http_content_length|$sent_http_location|$sent_http_set_cookie|$sent_http_connection";
+            add_header X-Caching "$sent_http_expires|$sent_http_cache_control";
+            add_header X-Policy-Again $sent_http_content_security_policy;
+        }
+        location /always { proxy_pass http://<backend>; add_header X-Type $sent_http_content_type always; }
+        location /by-own { proxy_pass http://<backend>; expires $sent_http_x_age; }
+        location /by-caching { proxy_pass http://<backend>; expires $sent_by_caching; }
+        location /text {
+            default_type text/html;
+            expires $sent_age;
+            add_header X-Seen "$sent_http_content_type|$sent_http_content_length|$sent_http_cache_control";
+            return 200 "a text";
+        }
+        location /moved { add_header X-Seen "$sent_http_location|$sent_http_content_type"; return 302 /there?a; }
+        location /far { add_header X-Seen "$sent_http_location"; return 302 http://far.test/there; }
+    """, [
+        ask("a page", answer=reply(200, b"ok", [
+            ("Content-Type", "text/html"), ("ETag", '"x"'), ("Last-Modified", "Sat, 01 Jan 2022 00:00:00 GMT"),
+            ("X-Own", "1"), ("Set-Cookie", "a=1")])),
+        ask("an image", answer=reply(200, b"ok", [("Content-Type", "image/png"), ("Cache-Control", "private")])),
+        ask("a type that turns expires off", answer=reply(200, b"ok", [("Content-Type", "text/plain"), ("Expires", "0")])),
+        ask("a redirect of the backend", answer=reply(302, b"", [("Location", "/elsewhere")])),
+        ask("a redirect that is rewritten", answer=reply(302, b"", [("Location", "http://<backend>/elsewhere")])),
+        ask("chunks", answer=reply(
+            200, chunked(b"one"), [("Transfer-Encoding", "chunked"), ("Content-Type", "text/html")], length=False)),
+        ask("HEAD", method="HEAD", answer=reply(
+            200, b"", [("Content-Length", "7"), ("Content-Type", "text/html")], length=False)),
+        ask("an error", "/always", answer=reply(404, b"no", [("Content-Type", "text/plain")])),
+        ask("expires by a field", "/by-own", answer=reply(200, b"ok", [("X-Age", "max"), ("Expires", "0")])),
+        ask("expires without the field", "/by-own", answer=reply(200, b"ok", [("Expires", "0")])),
+        ask("expires by what it replaces", "/by-caching", answer=reply(200, b"ok", [("Cache-Control", "no-store")])),
+        ask("a text", "/text"),
+        ask("a redirect", "/moved"),
+        ask("a redirect to a whole URL", "/far"),
+    ], http="""
+        map $sent_http_content_type $sent_age { default off; ~text/html epoch; ~image/ max; }
+        map $sent_http_content_type $sent_policy { ~text/html "default-src 'self'"; }
+        map $sent_http_cache_control $sent_by_caching { no-store epoch; default max; }
+    """),
     Section("bodies-of-errors", """
         location /dead { proxy_pass http://127.0.0.1:<dead>; error_page 502 = @other; }
         location /dead-page { proxy_pass http://127.0.0.1:<dead>; error_page 502 = /page; }
