@@ -586,7 +586,8 @@ extension ExchangeDriver {
     func giveUp(_ failure: ProxyFailure) {
         log(failure.logLevel, failure.message(systemText: SystemError.reason))
         machine.abandoned()
-        if exchange.attempts.isEmpty || failure.kind == .noLivePeers {
+        // As nginx logs it: of a server that was not found there is nothing to tell.
+        if failure.kind == .noLivePeers {
             var attempt = UpstreamAttempt(
                 address: peers.map { $0.group.group.name } ?? exchange.proxyHost, startedAt: worker.clock.now)
             attempt.status = failure.status

@@ -242,7 +242,11 @@ extension ExchangeDriver {
         case .chunked: chunked = true
         }
         exchange.sentBodyBytes += Int64(payload.count)
-        if chunked { ChunkedEncoding.appendChunkHead(payload.count, to: &output) }
+        if chunked {
+            let start = output.count
+            ChunkedEncoding.appendChunkHead(payload.count, to: &output)
+            exchange.sentBodyBytes += Int64(output.count - start + ChunkedEncoding.chunkEnd.count)
+        }
         if payload.count < Self.directSize {
             output.append(payload)
             if chunked { output.append(contentsOf: ChunkedEncoding.chunkEnd) }
@@ -275,6 +279,7 @@ extension ExchangeDriver {
     ) {
         exchange.responseTrailers = responseBody.trailers
         if case .chunked = clientResponse.framing {
+            let before = output.count
             if clientResponse.sendsTrailers {
                 output.append(contentsOf: Self.lastChunkLine)
                 let start = output.count
@@ -283,6 +288,7 @@ extension ExchangeDriver {
             } else {
                 output.append(contentsOf: ChunkedEncoding.lastChunk)
             }
+            exchange.sentBodyBytes += Int64(output.count - before)
         } else if clientResponse.sendsTrailers {
             sendTrailers(plan: plan, to: downstream)
         }

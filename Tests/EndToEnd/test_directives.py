@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from harness import ports
-from harness.backend import CLOSE, Backend, reply
+from harness.backend import CLOSE, Backend, chunked, reply
 from harness.dns import NameServer
 from harness.proxy import default_kind
 from harness.websocket import handshake, switching
@@ -416,6 +416,51 @@ def test_escapes_of_a_log(simple, escape, expected):
     proxy.fetch(headers=[("X-A", 'a"b\\c'), ("X-B", "ü".encode().decode("latin-1"))])
     [line] = proxy.log_lines("access.log", 1)
     assert line == expected
+
+
+def test_a_log_counts_the_framing_of_chunks(simple):
+    proxy = simple(
+        location="add_trailer X-Late $arg_late;", http="log_format own '$bytes_sent $body_bytes_sent';",
+        server="access_log <dir>/access.log own; location /text { add_trailer X-Late 1; return 200 text; }")
+    proxy.backend.answer = reply(200, chunked(b"one", b"two" * 4000), [("Transfer-Encoding", "chunked")], length=False)
+    for number, target in enumerate(["/", "/?late=more", "/text"], 1):
+        with socket.create_connection(("127.0.0.1", proxy.port), 5) as client:
+            client.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            received = b"".join(iter(lambda: client.recv(65536), b""))
+        body = received.split(b"\r\n\r\n", 1)[1]
+        assert body.endswith(b"0\r\nX-Late: more\r\n\r\n" if "late" in target else b"\r\n\r\n")
+        assert proxy.log_lines("access.log", number)[-1] == f"{len(received)} {len(body)}"
+
+
+def test_a_log_of_a_map_of_what_is_sent(simple):
+    proxy = simple(
+        location="add_header X-Kind $kind;",
+        http="map $sent_http_content_type $kind { default other; ~image/ picture; } log_format own '$kind';",
+        server="access_log <dir>/access.log own;")
+    for number, (media_type, kind) in enumerate([("image/png", "picture"), ("text/plain", "other")], 1):
+        proxy.backend.answer = reply(200, b"", [("Content-Type", media_type)])
+        assert proxy.fetch().get("x-kind") == kind
+        assert proxy.log_lines("access.log", number)[-1] == kind
+
+
+def test_a_log_of_requests_that_no_upstream_was_asked_for(proxy):
+    with NameServer() as server:
+        made = proxy("""
+            log_format own '$uri $status $upstream_addr $upstream_status $upstream_response_time';
+            upstream down { server 127.0.0.1:<dead> down; server 127.0.0.1:<dead> backup down; }
+            server {
+                listen 127.0.0.1:<port>;
+                access_log <dir>/access.log own;
+                location /empty { set $to ""; proxy_pass http://$to; }
+                location /unresolved { set $to absent.test; proxy_pass http://$to; resolver <dns> ipv6=off; }
+                location /no-resolver { set $to absent.test; proxy_pass http://$to; }
+                location /down { proxy_pass http://down; }
+            }""", values={"dns": server, "dead": ports.free_port()})
+        targets = ["/empty", "/unresolved", "/no-resolver", "/down"]
+        statuses = [made.fetch(target).status for target in targets]
+        assert made.log_lines("access.log", 4) == [
+            f"/empty {statuses[0]} - - -", "/unresolved 502 - - -", "/no-resolver 502 - - -",
+            "/down 502 down 502 0.000"]
 
 
 def test_a_log_of_request_bodies(simple):
