@@ -89,6 +89,8 @@ package final class Exchange {
     package var attempts: [UpstreamAttempt] = []
     package var response = ResponseHead()
     package var responseTrailers: TrailerSection?
+    /// What goes with the response of responses that it takes the place of.
+    package var carried = CarriedFields()
     /// `$proxy_host`, `$proxy_port` of the `proxy_pass` in use.
     package var proxyHost: [UInt8] = []
     package var proxyPort: [UInt8] = []
@@ -185,6 +187,7 @@ package final class Exchange {
         if !attempts.isEmpty { attempts.removeAll(keepingCapacity: true) }
         response.removeAll()
         responseTrailers = nil
+        carried = CarriedFields()
         // These are the configuration's: emptied in place they would be copied first.
         proxyHost = []
         proxyPort = []

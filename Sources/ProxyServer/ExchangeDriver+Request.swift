@@ -413,10 +413,12 @@ extension ExchangeDriver {
         if isReplayable {
             // A peer may close a pooled connection before it sees any of this, or refuse a stream: then it is asked
             // again, even where there is no other.
-            // So is another location, where there are error pages, and another upstream of a route.
+            // So is another location, where there are error pages or one that X-Accel-Redirect may name, and another
+            // upstream of a route.
             let mayRepeat =
                 selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
-                || !settings.values.errorPages.isEmpty || script.hasNextRoute
+                || !settings.values.errorPages.isEmpty || !exchange.server.namedLocations.isEmpty
+                || script.hasNextRoute
             let limit = settings.values.clientBodyBufferSize
             if mayRepeat || generation.keepsRequestBody, replay.count + payload.count <= limit {
                 replay.append(payload)

@@ -158,15 +158,25 @@ extension ExchangeDriver {
         if settings.values.proxyInterceptErrors, status >= 300,
             let decision = Router.errorPage(exchange, status: status)
         {
-            peers?.group.finish(&selection, .succeeded, now: loop.now)
-            dropUpstream()
-            failedStatus = status
-            leaveLocation()
-            perform(decision)
-            return resumed()
+            if status == 401 { exchange.carried.takeChallenges(of: exchange.response) }
+            return goOn(to: decision, failedStatus: status)
+        }
+        if settings.values.proxyFollowsAccelRedirect, let target = Router.accelRedirect(exchange) {
+            exchange.carried.takeDescription(of: exchange.response)
+            return goOn(to: Router.followAccelRedirect(exchange, to: target), failedStatus: 502)
         }
         if exchange.scripts != nil, runResponseHooks(rest) { return }
         sendHead(rest)
+    }
+
+    /// The upstream's response is not passed on: what `decision` leads to takes its place.
+    private func goOn(to decision: RouteDecision, failedStatus status: Int) {
+        peers?.group.finish(&selection, .succeeded, now: loop.now)
+        dropUpstream()
+        failedStatus = status
+        leaveLocation()
+        perform(decision)
+        resumed()
     }
 
     /// The response goes to the client: its head, and what of the body came with that.

@@ -463,6 +463,23 @@ def test_a_log_of_requests_that_no_upstream_was_asked_for(proxy):
             "/down 502 down 502 0.000"]
 
 
+def test_a_large_body_does_not_follow_x_accel_redirect(simple):
+    """It was not kept; what asks for it by GET needs none."""
+    if KIND == "nginx":
+        pytest.skip("nginx writes the body to a file first")
+    proxy = simple(server="""
+        location /page { internal; proxy_pass http://<backend>/inner; }
+        location @named { rewrite ^ /inner break; proxy_pass http://<backend>; }""")
+    proxy.backend.answer = lambda request: (
+        reply(200, b"inner") if request.target == "/inner"
+        else reply(200, b"", [("X-Accel-Redirect", request.get("x-to"))]))
+    body = b"x" * 100_000
+    page = proxy.fetch(method="POST", body=body, headers=[("X-To", "/page")])
+    assert (page.status, page.body) == (200, b"inner")
+    assert [request.body for request in proxy.backend.requests] == [body, b""]
+    assert proxy.fetch(method="POST", body=body, headers=[("X-To", "@named")]).status == 502
+
+
 def test_a_log_of_request_bodies(simple):
     proxy = simple(http="log_format own '$request_body|$request_length';",
                    server="access_log <dir>/access.log own;")

@@ -44,6 +44,8 @@ package enum DownstreamResponseBuilder {
         if let type = outline.contentType {
             ResponseHeadWriter.append(
                 bytes.span.extracting(type), as: ResponseHeadWriter.Text.contentType, to: &output)
+        } else if let type = exchange.carried.contentType {
+            ResponseHeadWriter.append(type.span, as: ResponseHeadWriter.Text.contentType, to: &output)
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
@@ -190,6 +192,7 @@ package enum DownstreamResponseBuilder {
         var location = changes.location
         var expiresLine = changes.expires?.expires
         var cacheControlLine = changes.expires?.cacheControl
+        if !exchange.carried.isEmpty { exchange.carried.append(besides: changes.expires, to: &output) }
         var copier = FieldCopier()
         for field in fields {
             if !field.isEdited, plan.hidden.contains(field, of: bytes) { continue }
