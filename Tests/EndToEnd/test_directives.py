@@ -443,6 +443,37 @@ def test_a_log_of_a_map_of_what_is_sent(simple):
         assert proxy.log_lines("access.log", number)[-1] == kind
 
 
+KNOWN = b"Host: a.test\r\nUser-Agent: agent\r\n"
+
+
+@pytest.mark.parametrize("head, logged", [
+    (b"GET /x?y HTTP/1.1\r\n" + KNOWN + b"X-A : 1\r\nX-B: 1\r\n\r\n", "GET /x?y a.test agent - -"),
+    (b"GET /x?y HTTP/1.1\r\n" + KNOWN + b"X-B: 1\r\nHost: b.test\r\n\r\n", "GET /x?y a.test agent 1 -"),
+    (b"\r\nGET /x?y HTTP/1.1\r\nUser-Agent: agent\r\n\r\n", "GET /x?y - agent - -"),
+    (b"POST /x HTTP/1.1\r\n" + KNOWN + b"Content-Length: 3x\r\n\r\n", "POST /x a.test agent - -"),
+    (b"GET /x HTTP/1.1\r\n" + KNOWN + b"X-A: " + b"a" * 9000 + b"\r\n\r\n", "GET /x a.test agent - -"),
+    (b"get /x HTTP/1.1\r\n" + KNOWN + b"\r\n", "- - - - - -")])
+def test_a_log_of_what_is_known_of_refused_requests(simple, head, logged):
+    proxy = simple(
+        http="log_format own '$request_method $request_uri $http_host $http_user_agent $http_x_b $http_x_a"
+        " $connection_requests $status';", server="access_log <dir>/access.log own;")
+    with Client(proxy.port) as client:
+        client.fetch("/")
+        client.send(head)
+        assert client.read_response().status == 400
+    assert proxy.log_lines("access.log", 2)[1] == logged + " 2 400"
+
+
+def test_an_error_page_gets_what_is_known_of_a_refused_request(simple):
+    proxy = simple(server="error_page 400 /bad; location = /bad { proxy_pass http://<backend>/page; }")
+    with Client(proxy.port) as client:
+        client.send(b"POST /x HTTP/1.1\r\n" + KNOWN + b"Connection: X-B\r\nContent-Length: 3\r\nX-B: 1\r\nContent-Length: 4\r\n\r\nabc")
+        assert client.read_response().status == 400
+    [request] = proxy.backend.requests
+    assert (request.target, request.get("user-agent"), request.body) == ("/page", "agent", b"")
+    assert request.get("content-length") in (None, "0") and not request.get("transfer-encoding")
+
+
 def test_a_log_of_requests_that_no_upstream_was_asked_for(proxy):
     with NameServer() as server:
         made = proxy("""
