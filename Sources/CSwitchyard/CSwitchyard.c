@@ -55,6 +55,18 @@ int sy_open_truncate(const char *path) {
     return open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
 }
 
+int sy_test_write(const char *path) {
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (descriptor >= 0) {
+        unlink(path);
+    } else if (errno == EEXIST) {
+        descriptor = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    }
+    if (descriptor < 0) return -1;
+    close(descriptor);
+    return 0;
+}
+
 int sy_replace_descriptor(int source, int target) { return dup3(source, target, O_CLOEXEC) < 0 ? -1 : 0; }
 
 int sy_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 3); }

@@ -66,10 +66,16 @@ extension CompilationEnvironment {
     package static func ofThisMachine(
         prefix: String, builtinVariables: Set<String>
     ) -> CompilationEnvironment {
-        CompilationEnvironment(
+        let isPrivileged = geteuid() == 0
+        var environment = CompilationEnvironment(
             prefix: prefix, builtinVariables: builtinVariables, hostname: hostname(),
-            isPrivileged: geteuid() == 0,
-            addressesOfHost: resolve)
+            isPrivileged: isPrivileged, addressesOfHost: resolve)
+        if isPrivileged {
+            // Holds because: the name is passed as text ended by NUL, and of what is found only that it is there is used.
+            environment.hasUser = { name in unsafe getpwnam(name) != nil }
+            environment.hasGroup = { name in unsafe getgrnam(name) != nil }
+        }
+        return environment
     }
 
     /// In lower case, as nginx's `$hostname`.

@@ -33,7 +33,7 @@ package final class DemoBackendThread {
 
     private static func make(host: String, port: UInt16) throws(SystemError) -> Confined {
         guard let address = SocketAddress(numericHost: host, port: port) else {
-            throw SystemError("inet_pton(\"\(host)\")", code: EINVAL)
+            throw SystemError("inet_pton", on: host, code: EINVAL)
         }
         Threads.ignoreBrokenPipes()
         let loop = try EventLoop()

@@ -443,21 +443,29 @@ private final class WakeChannel: Channel {
 /// A system call that failed.
 public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     package let call: String
+    /// The file or name that the call was about, where that is to be told.
+    package let subject: String?
     package let code: Int32
 
     /// Takes the code from `errno`.
-    package init(_ call: String) {
-        self.call = call
+    package init(_ call: String, on subject: String? = nil) {
+        // Before anything else can change it.
         code = errno
+        self.call = call
+        self.subject = subject
     }
 
-    package init(_ call: String, code: Int32) {
+    package init(_ call: String, on subject: String? = nil, code: Int32) {
         self.call = call
+        self.subject = subject
         self.code = code
     }
 
-    /// As nginx writes it: `bind() failed (98: Address already in use)`.
-    public var description: String { "\(call)() failed (\(code): \(reason))" }
+    /// As nginx writes it: `bind() failed (98: Address already in use)`, `open() "/a.pid" failed (…)`.
+    public var description: String {
+        let subject = subject.map { " \"\($0)\"" } ?? ""
+        return "\(call)()\(subject) failed (\(code): \(reason))"
+    }
 
     package var reason: String { Self.reason(code) }
 

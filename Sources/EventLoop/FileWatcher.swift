@@ -22,7 +22,7 @@ package final class FileWatcher: Channel {
         for directory in directories {
             // The path is passed as a C string for the length of the call.
             guard unsafe inotify_add_watch(descriptor, directory, events) >= 0 else {
-                let error = SystemError("inotify_add_watch(\"\(directory)\")")
+                let error = SystemError("inotify_add_watch", on: directory)
                 close()
                 throw error
             }

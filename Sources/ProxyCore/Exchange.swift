@@ -91,6 +91,8 @@ package final class Exchange {
     package var attempts: [UpstreamAttempt] = []
     package var response = ResponseHead()
     package var responseTrailers: TrailerSection?
+    /// What goes with the response of responses that it takes the place of.
+    package var carried = CarriedFields()
     /// `$proxy_host`, `$proxy_port` of the `proxy_pass` in use.
     package var proxyHost: [UInt8] = []
     package var proxyPort: [UInt8] = []
@@ -110,7 +112,8 @@ package final class Exchange {
 
     /// The status sent to the client; 0 before.
     package var status = 0
-    /// The head that was sent to the client, for `$sent_http_*`: lines as written.
+    /// The head that was sent to the client, or what there is of it while it is written, for `$sent_http_*`: lines as
+    /// written.
     package var sentHead: [UInt8] = []
     /// The trailer section that was sent to the client, for `$sent_trailer_*`: lines as written.
     package var sentTrailers: [UInt8] = []
@@ -186,6 +189,7 @@ package final class Exchange {
         if !attempts.isEmpty { attempts.removeAll(keepingCapacity: true) }
         response.removeAll()
         responseTrailers = nil
+        carried = CarriedFields()
         // These are the configuration's: emptied in place they would be copied first.
         proxyHost = []
         proxyPort = []
@@ -257,20 +261,44 @@ package final class Exchange {
 
     /// As `begin`, for a request whose head was refused or never became whole. To be answered by `Router.fail`.
     ///
-    /// Of what was received, only the first line is kept, for the log: nothing in it is to be trusted.
+    /// Of what was received, the first line is kept for the log. Where that was a request line, so are the fields that
+    /// came before the fault, but for those about the body and the connection: nothing follows from them any more.
     package func beginRefused(
         _ received: [UInt8], listener: Int, client: ClientFacts, startedAt: Moment, random: (UInt64, UInt64)
     ) {
+        let head = request
         request.removeAll()
         let lineEnd = UInt8(ascii: "\n")
         // Empty lines may come before the request line (RFC 9112 §2.2).
         let start = received.firstIndex { $0 != lineEnd && $0 != UInt8(ascii: "\r") } ?? received.endIndex
         let end = received[start...].firstIndex(of: lineEnd) ?? received.endIndex
-        request.bytes.append(contentsOf: received[start..<end])
-        let nameEnd = request.bytes.firstIndex { $0 &- UInt8(ascii: "A") >= 26 } ?? 0
-        if nameEnd > 0, request.bytes[nameEnd] == ByteText.space { request.method = 0..<nameEnd }
+        if parser.hasRequestLine {
+            request.bytes.append(contentsOf: received[start...])
+            takeRefused(head)
+        } else {
+            request.bytes.append(contentsOf: received[start..<end])
+            let nameEnd = request.bytes.firstIndex { $0 &- UInt8(ascii: "A") >= 26 } ?? 0
+            if nameEnd > 0, request.bytes[nameEnd] == ByteText.space { request.method = 0..<nameEnd }
+        }
         begin(listener: listener, client: client, startedAt: startedAt, random: random)
         receivedHeadBytes = Int64(received.count)
+    }
+
+    /// `head` is what the parser made of the bytes, of which `request.bytes` holds no more than the beginning.
+    private func takeRefused(_ head: RequestHead) {
+        let count = request.bytes.count
+        guard head.target.upperBound <= count else { return }
+        request.method = head.method
+        request.version = head.version
+        if request.bytes[head.target].first == ByteText.slash { request.target = head.target }
+        let fields = Array(head.fields.prefix { $0.value.upperBound <= count })
+        var hopByHop = HopByHopFields()
+        hopByHop.prepare(
+            bytes: request.bytes, fields: fields,
+            connectionIndex: head.connectionIndex < fields.count ? head.connectionIndex : -1)
+        for field in fields where !hopByHop.contains(field, in: request.bytes) {
+            if field.id != .contentLength, field.id != .expect { request.fields.append(field) }
+        }
     }
 
     /// Changes to the server that the listener has for the host, if it has one.

@@ -454,6 +454,7 @@ final class DownstreamConnection: StreamChannel {
 
     /// Answers a head that was refused, or did not come in time, and closes.
     private func refuse(_ driver: ExchangeDriver, status: Int, reason: String) {
+        facts?.requests += 1
         guard let facts else { return }
         let exchange = driver.exchange
         let received = exchange.request.bytes
@@ -472,7 +473,6 @@ final class DownstreamConnection: StreamChannel {
     private func refuseStream(_ refusal: HTTP2Transport.Refusal) {
         mayRead = false
         worker.tick()
-        facts?.requests += 1
         worker.statistics.badRequests.add()
         beginHead(isPipelined: false)
         guard case .readingHead(let driver) = phase else { return }

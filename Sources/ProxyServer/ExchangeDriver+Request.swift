@@ -428,10 +428,12 @@ extension ExchangeDriver {
         if isReplayable {
             // A peer may close a pooled connection before it sees any of this, or refuse a stream: then it is asked
             // again, even where there is no other.
-            // So is another location, where there are error pages, and another upstream of a route.
+            // So is another location, where there are error pages or one that X-Accel-Redirect may name, and another
+            // upstream of a route.
             let mayRepeat =
                 selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
-                || !settings.values.errorPages.isEmpty || script.hasNextRoute
+                || !settings.values.errorPages.isEmpty || !exchange.server.namedLocations.isEmpty
+                || script.hasNextRoute
             let limit = settings.values.clientBodyBufferSize
             if mayRepeat || generation.keepsRequestBody, replay.count + payload.count <= limit {
                 replay.append(payload)
@@ -601,7 +603,8 @@ extension ExchangeDriver {
     func giveUp(_ failure: ProxyFailure) {
         log(failure.logLevel, failure.message(systemText: SystemError.reason))
         machine.abandoned()
-        if exchange.attempts.isEmpty || failure.kind == .noLivePeers {
+        // As nginx logs it: of a server that was not found there is nothing to tell.
+        if failure.kind == .noLivePeers {
             var attempt = UpstreamAttempt(
                 address: peers.map { $0.group.group.name } ?? exchange.proxyHost, startedAt: worker.clock.now)
             attempt.status = failure.status

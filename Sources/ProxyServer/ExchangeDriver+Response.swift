@@ -158,15 +158,25 @@ extension ExchangeDriver {
         if settings.values.proxyInterceptErrors, status >= 300,
             let decision = Router.errorPage(exchange, status: status)
         {
-            peers?.group.finish(&selection, .succeeded, now: loop.now)
-            dropUpstream()
-            failedStatus = status
-            leaveLocation()
-            perform(decision)
-            return resumed()
+            if status == 401 { exchange.carried.takeChallenges(of: exchange.response) }
+            return goOn(to: decision, failedStatus: status)
+        }
+        if settings.values.proxyFollowsAccelRedirect, let target = Router.accelRedirect(exchange) {
+            exchange.carried.takeDescription(of: exchange.response)
+            return goOn(to: Router.followAccelRedirect(exchange, to: target), failedStatus: 502)
         }
         if exchange.scripts != nil, runResponseHooks(rest) { return }
         sendHead(rest)
+    }
+
+    /// The upstream's response is not passed on: what `decision` leads to takes its place.
+    private func goOn(to decision: RouteDecision, failedStatus status: Int) {
+        peers?.group.finish(&selection, .succeeded, now: loop.now)
+        dropUpstream()
+        failedStatus = status
+        leaveLocation()
+        perform(decision)
+        resumed()
     }
 
     /// The response goes to the client: its head, and what of the body came with that.
@@ -179,6 +189,7 @@ extension ExchangeDriver {
             for: exchange, plan: plan, mayKeepAlive: mayKeepAlive, to: &output)
         exchange.scriptsMayWait = false
         if exchange.scriptIsPending {
+            exchange.sentHead.clear()
             hold(rest)
             return waitForVariable(.head)
         }
@@ -241,7 +252,11 @@ extension ExchangeDriver {
         case .chunked: chunked = true
         }
         exchange.sentBodyBytes += Int64(payload.count)
-        if chunked { ChunkedEncoding.appendChunkHead(payload.count, to: &output) }
+        if chunked {
+            let start = output.count
+            ChunkedEncoding.appendChunkHead(payload.count, to: &output)
+            exchange.sentBodyBytes += Int64(output.count - start + ChunkedEncoding.chunkEnd.count)
+        }
         if payload.count < Self.directSize {
             output.append(payload)
             if chunked { output.append(contentsOf: ChunkedEncoding.chunkEnd) }
@@ -274,6 +289,7 @@ extension ExchangeDriver {
     ) {
         exchange.responseTrailers = responseBody.trailers
         if case .chunked = clientResponse.framing {
+            let before = output.count
             if clientResponse.sendsTrailers {
                 output.append(contentsOf: Self.lastChunkLine)
                 let start = output.count
@@ -282,6 +298,7 @@ extension ExchangeDriver {
             } else {
                 output.append(contentsOf: ChunkedEncoding.lastChunk)
             }
+            exchange.sentBodyBytes += Int64(output.count - before)
         } else if clientResponse.sendsTrailers {
             sendTrailers(plan: plan, to: downstream)
         }

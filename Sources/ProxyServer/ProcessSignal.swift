@@ -22,9 +22,7 @@ package enum ProcessSignal: String, Sendable, CaseIterable {
             pid = try PidFile(path: pidFile).read()
         } catch {
             switch error {
-            case .unreadable(let error):
-                console.write(
-                    .error, "\(error.call)() \"\(pidFile)\" failed (\(error.code): \(error.reason))")
+            case .unreadable(let error): console.write(.error, "\(error)")
             case .invalid(let text):
                 console.write(.error, "invalid PID number \"\(text)\" in \"\(pidFile)\"")
             }

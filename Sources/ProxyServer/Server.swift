@@ -132,11 +132,7 @@ package final class Server {
 
     private static func writePidFile(_ process: ProcessSettings) throws(SystemError) -> PidFile {
         let file = PidFile(path: process.pidFile)
-        do throws(SystemError) {
-            try file.write()
-        } catch {
-            throw SystemError("\(error.call)(\"\(file.path)\")", code: error.code)
-        }
+        try file.write()
         return file
     }
 
@@ -148,7 +144,7 @@ package final class Server {
         }
         // Both are passed as C strings for the length of the call.
         guard unsafe sy_take_identity(user, process.group) == 0 else {
-            throw SystemError("setuid(\"\(user)\")")
+            throw SystemError("setuid", on: user)
         }
     }
 

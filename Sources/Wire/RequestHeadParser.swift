@@ -32,6 +32,9 @@ package struct RequestHeadParser: Sendable {
 
     package init() {}
 
+    /// The request line was read, so that a head that is refused now holds it, and what fields came before the fault.
+    package var hasRequestLine: Bool { stage == .fields }
+
     package mutating func reset() { self = RequestHeadParser() }
 
     /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its

@@ -102,6 +102,8 @@ struct Fixture: CustomTestStringConvertible, Sendable {
             })
         var environment = CompilationEnvironment(
             prefix: "", builtinVariables: testVariables, hostname: Array("box.example".utf8))
+        environment.hasUser = { $0 != "nobody-here" }
+        environment.hasGroup = { $0 != "nobody-here" }
         environment.scripts = .readingNotes
         return ConfigurationCompiler.compile(
             text: wrapper, name: "root", environment: environment, files: memory)

@@ -104,6 +104,38 @@ def test_t_refuses_a_bad_file(proxy, arguments):
     assert f"{made.config_path}:{5 + (os.geteuid() == 0 and KIND == 'nginx')}" in result.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.parametrize("user", ["nosuchuser", "root nosuchgroup"])
+def test_t_refuses_a_user_that_there_is_none_of(proxy, user):
+    made = proxy(config=f"user {user};\nevents {{}}\n", start=False)
+    result = made.run("-t")
+    assert result.returncode == 1
+    assert user.split()[-1] in result.stderr and f"{made.config_path}:1" in result.stderr
+    assert "test is successful" not in result.stderr
+
+
+def test_t_refuses_a_pid_file_that_cannot_be_written(proxy):
+    made = proxy(config="daemon off;\npid <dir>/absent/proxy.pid;\nevents {}\n", start=False)
+    result = made.run("-t")
+    assert result.returncode == 1
+    message = f'open() "{made.directory}/absent/proxy.pid" failed (2: No such file or directory)'
+    assert message in result.stderr and "test failed" in result.stderr
+    if KIND != "nginx":
+        started = made.run()
+        assert started.returncode == 1 and message in started.stderr
+
+
+@pytest.mark.switchyard_only
+def test_t_leaves_the_pid_file_alone(proxy):
+    made = proxy(config="pid <dir>/proxy.pid;\nevents {}\n", start=False)
+    assert made.run("-t").returncode == 0
+    path = made.directory / "proxy.pid"
+    assert not path.exists()
+    path.write_text("12\n")
+    assert made.run("-t").returncode == 0
+    assert path.read_text() == "12\n"
+
+
 @pytest.mark.switchyard_only
 def test_t_lists_every_error_with_its_place(proxy):
     made = proxy(config="events {}\nhttp {\n    foo on;\n    server {\n  listen 1 2 3;\n  keepalive_timeout x; } }\n",

@@ -80,7 +80,7 @@ final class RoutingBench {
                 "\(text(exchange.method)) \(text(exchange.uri))\(arguments) at \(text(pass.host))\(keeps)\(status)"
         case .respond(let response):
             if let location = response.location {
-                return "\(response.status) -> \(text(location))"
+                return "\(response.status) -> \(text(RedirectURL.absolute(location, exchange)))"
                     + (response.body.map { " " + text($0) } ?? "")
             }
             guard let body = response.body else { return "\(response.status) page" }

@@ -144,7 +144,8 @@ struct VariablesTests {
     @Test(
         "credentials that are none have no user",
         arguments: [
-            ("Basic dXNlcjpwYXNz", "user"), ("basic   dXNlcjpwYXNz", "user"), ("Basic Og==", ""),
+            ("Basic dXNlcjpwYXNz", "user"), ("basic   dXNlcjpwYXNz", "user"), ("Basic Og==", "-"),
+            ("Basic OnB3", "-"),
             ("Basic dXNlcg==", "-"),
             ("Basic !!!!", "-"), ("Bearer dXNlcjpwYXNz", "-"), ("Basic", "-"), ("Basic dTo=", "u"),
         ])

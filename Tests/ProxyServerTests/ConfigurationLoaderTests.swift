@@ -129,7 +129,9 @@ struct ConfigurationLoaderTests {
     func pidFile() throws {
         let path = "/tmp/switchyard-pid-\(getpid())-\(UInt32.random(in: 0 ... .max))"
         let file = PidFile(path: path)
-        #expect(throws: PidFile.ReadFailure.unreadable(SystemError("open", code: ENOENT))) { try file.read() }
+        let absent = SystemError("open", on: path, code: ENOENT)
+        #expect(throws: PidFile.ReadFailure.unreadable(absent)) { try file.read() }
+        #expect("\(absent)" == "open() \"\(path)\" failed (2: No such file or directory)")
         try file.write()
         #expect(try file.read() == getpid())
         try LogFile(path: path).write(Array("x".utf8))

@@ -45,6 +45,9 @@ int sy_open_append(const char *path, unsigned mode);
 /// Opens a file for writing, emptied, creating it with mode 0644; close-on-exec. -1 and errno on failure.
 int sy_open_truncate(const char *path);
 
+/// Whether the file could be written; it is left as it is, or not there. 0, or -1 and errno.
+int sy_test_write(const char *path);
+
 /// dup3: makes `target` another name of `source`, close-on-exec. 0, or -1 and errno.
 int sy_replace_descriptor(int source, int target);
 

@@ -14,6 +14,9 @@ package struct CompilationEnvironment: Sendable {
     package var isPrivileged: Bool
     /// Numeric addresses of a host name, for `listen` and `resolver`.
     package var addressesOfHost: @Sendable (_ name: String) -> [String]
+    /// Whether there is a user, or a group, of the name, for `user`; without root nobody needs to know.
+    package var hasUser: @Sendable (_ name: String) -> Bool = { _ in true }
+    package var hasGroup: @Sendable (_ name: String) -> Bool = { _ in true }
     /// Looks into scripts; accepts all of them unless set.
     package var scripts = ScriptProbe.none
 

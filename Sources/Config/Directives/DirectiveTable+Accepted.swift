@@ -81,9 +81,6 @@ extension DirectiveTable {
             group(
                 "proxy_cache_bypass proxy_no_cache", in: .levels, takes: .atLeast(1),
                 why: "Nothing is cached."),
-            group(
-                "proxy_ignore_headers", in: .levels, takes: .atLeast(1),
-                why: "None of these fields has an effect."),
             group("proxy_send_lowat", in: .levels, why: "The kernel's value is kept."),
         ].flatMap { $0 }
 

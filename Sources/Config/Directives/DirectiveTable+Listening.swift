@@ -53,7 +53,7 @@ extension DirectiveTable {
             let (pattern, groups) = try compilation.pattern(
                 expression, caseInsensitive: ignoresCase, in: call.name)
             return (
-                [ServerNameDraft(form: .regex(pattern, namedGroups: groups), name: word)], expression.bytes
+                [ServerNameDraft(form: .regex(pattern, namedGroups: groups), name: word)], word.bytes
             )
         }
         if word.bytes.lowercased() == Array("$hostname".utf8) {

@@ -29,6 +29,13 @@ extension DirectiveTable {
             "user", "user [group]", in: .main, takes: .between(1, 2),
             "Whom the process becomes when root starts it; the group is the user's own unless given."
         ) { scope, call throws(ConfigDiagnostic) in
+            let environment = scope.compilation.environment
+            guard environment.hasUser(call.arguments[0].text) else {
+                throw call.failure(found: call.arguments[0], expected: "a user of this machine")
+            }
+            if call.arguments.count > 1, !environment.hasGroup(call.arguments[1].text) {
+                throw call.failure(found: call.arguments[1], expected: "a group of this machine")
+            }
             scope.compilation.process.user = call.arguments[0].text
             scope.compilation.process.group = call.arguments.count > 1 ? call.arguments[1].text : nil
         },

@@ -106,6 +106,15 @@ extension DirectiveTable {
         .flag(
             "proxy_intercept_errors", \.proxyInterceptErrors, default: "off",
             "Whether error_page applies to responses of upstreams."),
+        Directive(
+            "proxy_ignore_headers", "field …", in: .levels, takes: .atLeast(1),
+            "Fields of upstreams that have no effect: X-Accel-Redirect. That of the others, there is none.",
+            repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            for word in call.arguments where try ignoredField(word, call) == "X-Accel-Redirect" {
+                scope.settings.proxyFollowsAccelRedirect = false
+            }
+        },
         .flag(
             "proxy_ignore_client_abort", \.proxyIgnoreClientAbort, default: "off",
             "Whether a request goes on upstream when the client went away."),
@@ -177,6 +186,19 @@ extension DirectiveTable {
         if case .template = pass.target {
             throw call.failure("found \"default\" with a \"proxy_pass\" that has variables")
         }
+    }
+
+    /// The field's name as nginx writes it, of those that it can ignore.
+    private static func ignoredField(_ word: Word, _ call: Call) throws(ConfigDiagnostic) -> String {
+        let names = [
+            "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering",
+            "X-Accel-Charset", "Expires", "Cache-Control", "Set-Cookie", "Vary",
+        ]
+        let given = word.text.lowercased()
+        guard let name = names.first(where: { $0.lowercased() == given }) else {
+            throw call.failure(found: word, expected: Call.listing(names))
+        }
+        return name
     }
 
     private static func upgradeProtocols(_ call: Call) throws(ConfigDiagnostic) -> UpgradeProtocols {

@@ -66,6 +66,8 @@ package final class Settings: Sendable {
         package var proxyBuffersSize = 4096
         package var proxyBusyBuffersSize: Int?
         package var proxyInterceptErrors = false
+        /// `X-Accel-Redirect` is followed: it is not in `proxy_ignore_headers`.
+        package var proxyFollowsAccelRedirect = true
         package var proxyIgnoreClientAbort = false
         package var proxySocketKeepalive = false
         package var proxyNextUpstream: NextUpstream = [.error, .timeout]
@@ -158,6 +160,8 @@ package enum Expires: Sendable, Hashable {
     case daily(Int)
     /// A value with variables, of any of the other forms.
     case computed(Template)
+
+    package var isComputed: Bool { if case .computed = self { true } else { false } }
 }
 
 package enum ProxyRedirect: Sendable {

@@ -11,22 +11,40 @@ enum AddedFields {
         }
     }
 
-    static func append(_ headers: [AddedHeader], status: Int, of exchange: Exchange, to output: inout [UInt8])
-    {
+    /// Appends the fields of a head, each of which sees those before it in `$sent_http_*`.
+    static func append(
+        _ headers: [AddedHeader], status: Int, of exchange: Exchange, _ preview: inout HeadPreview,
+        to output: inout [UInt8]
+    ) {
         let isOrdinary = isOrdinary(status)
         for header in headers where isOrdinary || header.always {
-            let start = output.count
-            output.append(copying: header.name)
-            output.append(copying: ResponseHeadWriter.Text.colonSpace)
-            let valueStart = output.count
-            exchange.render(header.value, into: &output)
-            guard output.count > valueStart else {
-                output.removeLast(valueStart - start)
-                continue
-            }
-            Octets.neutraliseLineEnds(in: &output, from: valueStart)
-            output.append(copying: ResponseHeadWriter.Text.lineEnd)
+            if header.value.constant == nil { preview.update(output, of: exchange) }
+            append(header, of: exchange, to: &output)
         }
+    }
+
+    /// Appends the fields of a trailer section, which comes after the head was sent.
+    static func append(
+        trailers: [AddedHeader], status: Int, of exchange: Exchange, to output: inout [UInt8]
+    ) {
+        let isOrdinary = isOrdinary(status)
+        for trailer in trailers where isOrdinary || trailer.always {
+            append(trailer, of: exchange, to: &output)
+        }
+    }
+
+    private static func append(_ header: AddedHeader, of exchange: Exchange, to output: inout [UInt8]) {
+        let start = output.count
+        output.append(copying: header.name)
+        output.append(copying: ResponseHeadWriter.Text.colonSpace)
+        let valueStart = output.count
+        exchange.render(header.value, into: &output)
+        guard output.count > valueStart else {
+            output.removeLast(valueStart - start)
+            return
+        }
+        Octets.neutraliseLineEnds(in: &output, from: valueStart)
+        output.append(copying: ResponseHeadWriter.Text.lineEnd)
     }
 
     /// Whether a field of the response gives way to an `add_header` of the same name, as nginx has it for these.

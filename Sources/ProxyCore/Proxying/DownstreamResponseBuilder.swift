@@ -32,6 +32,7 @@ package enum DownstreamResponseBuilder {
         let writer = ResponseHeadWriter(
             status: status, framing: framing, keepsAlive: keepsAlive, hasServer: outline.hasServer,
             hasDate: outline.hasDate)
+        var preview = HeadPreview(settings, of: exchange, in: output)
 
         if isErrorPage || exchange.reasonIsOurs {
             let reason = ReasonPhrases.phrase(status)
@@ -43,6 +44,8 @@ package enum DownstreamResponseBuilder {
         if let type = outline.contentType {
             ResponseHeadWriter.append(
                 bytes.span.extracting(type), as: ResponseHeadWriter.Text.contentType, to: &output)
+        } else if let type = exchange.carried.contentType {
+            ResponseHeadWriter.append(type.span, as: ResponseHeadWriter.Text.contentType, to: &output)
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
@@ -58,18 +61,31 @@ package enum DownstreamResponseBuilder {
         }
         let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
         if let location, isAbsolute {
+            preview.update(output, of: exchange)
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
+            preview.update(output, location: location, of: exchange)
         }
         writer.appendConnection(settings, to: &output)
-        appendFields(
-            fields, of: bytes, exchange, settings, plan,
-            FieldChanges(
-                location: location, dropsLocation: isAbsolute,
-                expires: ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified),
-                keepsUpgrade: status == 101 || status == 426, keepsTrailer: sendsTrailers, status: status),
-            to: &output)
+        var changes = FieldChanges(
+            location: location, dropsLocation: isAbsolute, keepsUpgrade: status == 101 || status == 426,
+            keepsTrailer: sendsTrailers, status: status)
+        if settings.values.expires.isComputed, AddedFields.isOrdinary(status) {
+            // Its variables see the fields that it may be about to replace.
+            preview.update(output, of: exchange)
+            var whole = preview
+            let start = output.count
+            appendFields(fields, of: bytes, exchange, settings, plan, changes, to: &output)
+            whole.update(output, of: exchange)
+            changes.expires = ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified)
+            output.removeLast(output.count - start)
+            preview.resume(of: exchange)
+        } else {
+            changes.expires = ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified)
+        }
+        appendFields(fields, of: bytes, exchange, settings, plan, changes, to: &output)
         if !settings.values.addHeaders.isEmpty {
-            AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
+            AddedFields.append(
+                settings.values.addHeaders, status: status, of: exchange, &preview, to: &output)
         }
         output.append(copying: ResponseHeadWriter.Text.lineEnd)
         return DownstreamResponse(
@@ -107,7 +123,7 @@ package enum DownstreamResponseBuilder {
             copier.flush(trailers.bytes, to: &output)
         }
         let added = exchange.location.settings.values.addTrailers
-        AddedFields.append(added, status: exchange.status, of: exchange, to: &output)
+        AddedFields.append(trailers: added, status: exchange.status, of: exchange, to: &output)
         output.append(copying: ResponseHeadWriter.Text.lineEnd)
     }
 
@@ -176,6 +192,7 @@ package enum DownstreamResponseBuilder {
         var location = changes.location
         var expiresLine = changes.expires?.expires
         var cacheControlLine = changes.expires?.cacheControl
+        if !exchange.carried.isEmpty { exchange.carried.append(besides: changes.expires, to: &output) }
         var copier = FieldCopier()
         for field in fields {
             if !field.isEdited, plan.hidden.contains(field, of: bytes) { continue }

@@ -15,7 +15,8 @@ package enum LocalResponseBuilder {
         _ response: LocalResponse, for exchange: Exchange, mayKeepAlive: Bool, to output: inout [UInt8]
     ) -> DownstreamResponse {
         let settings = exchange.location.settings
-        let status = ReasonPhrases.visible(response.status)
+        // A text may have any status; that of a built-in page may be one of nginx's own.
+        let status = response.body == nil ? ReasonPhrases.visible(response.status) : response.status
         exchange.status = status
 
         var page: [UInt8] = []
@@ -46,11 +47,13 @@ package enum LocalResponseBuilder {
                 sendsTrailers && exchange.request.version != .v2 ? .chunked : .length(Int64(body.count))
         }
         let keepsAlive =
-            mayKeepAlive && !response.closes && !exchange.closesConnection && !closesAfter(response.status)
+            mayKeepAlive && !response.closes && !exchange.closesConnection
+            && (response.body != nil || !closesAfter(response.status))
             && KeepAlivePolicy.mayPersist(exchange, settings)
         var writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
         for field in response.fields { writer.note(FieldID(field.name.span, 0..<field.name.count)) }
         let reason = ReasonPhrases.phrase(status)
+        var preview = HeadPreview(settings, of: exchange, in: output)
         writer.appendStatusLine(reason: reason.span, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         if hasContent, let type, !type.isEmpty {
@@ -61,16 +64,19 @@ package enum LocalResponseBuilder {
         }
         writer.appendConnection(settings, to: &output)
         if let location = response.location, !location.isEmpty {
+            preview.update(output, of: exchange)
             ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
+            preview.update(output, location: URIEscape.controls(location), of: exchange)
         }
+        let expires = expires(for: response, status: status, of: exchange, preview, &output)
+        exchange.carried.append(besides: expires, to: &output)
         for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
-        if AddedFields.isOrdinary(status),
-            let expires = ExpiresPolicy(settings.values.expires, lastModified: nil, exchange: exchange)
-        {
+        if let expires {
             ResponseHeadWriter.append(Text.expires, expires.expires, to: &output)
             ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output)
         }
-        AddedFields.append(settings.values.addHeaders, status: status, of: exchange, to: &output)
+        AddedFields.append(
+            settings.values.addHeaders, status: status, of: exchange, &preview, to: &output)
         output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
 
         if framing == .chunked {
@@ -108,7 +114,30 @@ package enum LocalResponseBuilder {
 
     // MARK: Parts
 
-    /// Statuses after which the state of the connection is not to be relied on.
+    /// What `expires` comes to, whose variables see the fields that it may be about to replace. They are not left in
+    /// `output`.
+    private static func expires(
+        for response: LocalResponse, status: Int, of exchange: Exchange, _ preview: HeadPreview,
+        _ output: inout [UInt8]
+    ) -> ExpiresPolicy? {
+        guard AddedFields.isOrdinary(status) else { return nil }
+        let setting = exchange.location.settings.values.expires
+        guard setting.isComputed else {
+            return ExpiresPolicy(setting, lastModified: nil, exchange: exchange)
+        }
+        let start = output.count
+        exchange.carried.append(besides: nil, to: &output)
+        for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
+        var whole = preview
+        whole.update(output, of: exchange)
+        defer {
+            output.removeLast(output.count - start)
+            preview.resume(of: exchange)
+        }
+        return ExpiresPolicy(setting, lastModified: nil, exchange: exchange)
+    }
+
+    /// Statuses of built-in pages after which the state of the connection is not to be relied on.
     private static func closesAfter(_ status: Int) -> Bool {
         switch status {
         case 400, 408, 413, 414, 494...497, 500, 501: true

@@ -16,7 +16,7 @@ package enum RouteDecision {
 /// A response that the proxy makes itself.
 package struct LocalResponse {
     package var status: Int
-    /// `Location`, for redirects.
+    /// `Location`, for redirects; one that begins with a slash is completed when it is written.
     package var location: [UInt8]?
     package var contentType: [UInt8]?
     /// `nil`: the built-in page of the status.

@@ -20,7 +20,7 @@ extension Router {
         if (494...497).contains(status) { exchange.errorStatus = 400 }
         // nginx's own statuses keep their pages, though clients see 400.
         var response = LocalResponse(status: status)
-        if let location { response.location = RedirectURL.absolute(location, exchange) }
+        response.location = location
         response.closes = exchange.closesConnection
         return .respond(response)
     }
@@ -49,7 +49,7 @@ extension Router {
 
     private static func send(_ page: ErrorPage, _ exchange: Exchange) -> RouteDecision {
         switch page.response {
-        case .unchanged: break
+        case .unchanged: if (494...497).contains(page.status) { exchange.errorStatus = 400 }
         case .fixed(let status): exchange.errorStatus = status
         case .fromPage: exchange.errorStatus = 0
         }
@@ -82,19 +82,28 @@ extension Router {
             if redirectStatuses.contains(status) { return fail(exchange, status: status, location: []) }
             return status < 400 ? respond(exchange, status, body: []) : fail(exchange, status: status)
         case .redirect(let status, let url):
-            return fail(exchange, status: status, location: exchange.value(of: url))
+            return fail(exchange, status: status, location: value(of: url, status: status, exchange))
         case .text(let status, let text):
-            let body = exchange.value(of: text)
+            let body = value(of: text, status: status, exchange)
             if redirectStatuses.contains(status) { return fail(exchange, status: status, location: body) }
             return respond(exchange, status, body: body)
         }
     }
 
+    /// What the template comes to where `$status` is that of the response it is for.
+    private static func value(of template: Template, status: Int, _ exchange: Exchange) -> [UInt8] {
+        let before = exchange.status
+        exchange.status = exchange.errorStatus > 0 ? exchange.errorStatus : status
+        defer { exchange.status = before }
+        return exchange.value(of: template)
+    }
+
     private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
         var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
         // A redirect that an `error_page` writes the text of stays one.
-        response.location = exchange.redirectURL.map { RedirectURL.absolute($0, exchange) }
-        response.contentType = exchange.location.settings.values.mediaType(for: exchange.uri)
+        response.location = exchange.redirectURL
+        response.contentType =
+            exchange.carried.contentType ?? exchange.location.settings.values.mediaType(for: exchange.uri)
         response.body = body
         response.closes = exchange.closesConnection
         return .respond(response)

@@ -4,7 +4,8 @@ internal import Wire
 enum BasicCredentials {
     private static let scheme = Array("basic ".utf8)
 
-    /// Appends the user's name, or returns false where the request carries none that can be read.
+    /// Appends the user's name, or returns false where the request carries none that can be read, or an empty one, as
+    /// nginx has it.
     static func appendUser(of request: RequestHead, to out: inout [UInt8]) -> Bool {
         guard let index = request.firstIndex(of: .authorization) else { return false }
         let field = request.fields[index]
@@ -16,7 +17,7 @@ enum BasicCredentials {
 
         var decoded: [UInt8] = []
         guard position < end, decodeBase64(request.bytes[position..<end], into: &decoded),
-            let colon = decoded.firstIndex(of: ByteText.colon)
+            let colon = decoded.firstIndex(of: ByteText.colon), colon > 0
         else { return false }
         out.append(contentsOf: decoded[..<colon])
         return true

@@ -20,6 +20,8 @@ class Pair:
     data: bytes
     answer: object
     methods: list = field(default_factory=lambda: ["GET"])
+    #: What the other backends answer, where that differs.
+    other: object = None
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Section:
 PLAIN = reply(200, b"ok", [("Content-Type", "text/plain")])
 
 
-def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, version="1.1", host=True):
+def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, version="1.1", host=True, other=None):
     """A well-formed request; `host` True stands for the section's name, None for no Host."""
     lines = [f"{method} {target} HTTP/{version}"]
     if host is not None:
@@ -49,7 +51,7 @@ def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, vers
     sent = {key.lower() for key, _ in headers}
     if body and not sent & {"content-length", "transfer-encoding"}:
         lines.append(f"Content-Length: {len(body)}")
-    return Pair(name, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, answer, [method])
+    return Pair(name, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, answer, [method], other)
 
 
 def raw(name, data, answer=PLAIN, methods=("GET",)):
@@ -69,6 +71,14 @@ SWITCHING = [
     (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {ACCEPT}\r\nX-From: backend\r\n\r\n").encode(), CLOSE]
+
+
+def accel(name, *arguments, **further):
+    """A request whose answer leads to the other backend, which answers by a page of its own."""
+    return ask(name, *arguments, other=PAGE, **further)
+
+
+PAGE = reply(203, b"page", [("Content-Type", "text/x-page"), ("Cache-Control", "public"), ("X-Page", "1")])
 CHUNKED = reply(200, chunked(b"one", b"two"), [("Transfer-Encoding", "chunked")], length=False)
 BROWSER = [
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"), ("Accept", "text/html,*/*;q=0.8"),
@@ -273,6 +283,120 @@ SECTIONS = [
         ask("no response at all", answer=[CLOSE]),
         ask("a response that is none", answer=[b"SMTP ready\r\n\r\n", CLOSE]),
     ]),
+    Section("sent", """
+        proxy_http_version 1.1;
+        location / {
+            proxy_pass http://<backend>;
+            expires $sent_age;
+            add_header Content-Security-Policy $sent_policy;
+            add_header X-Seen "$sent_http_content_type|$sent_http_etag|$sent_http_last_modified|$sent_http_x_own";
+            add_header X-More "$sent_http_content_length|$sent_http_location|$sent_http_set_cookie|$sent_http_connection";
+            add_header X-Caching "$sent_http_expires|$sent_http_cache_control";
+            add_header X-Policy-Again $sent_http_content_security_policy;
+        }
+        location /always { proxy_pass http://<backend>; add_header X-Type $sent_http_content_type always; }
+        location /by-own { proxy_pass http://<backend>; expires $sent_http_x_age; }
+        location /by-caching { proxy_pass http://<backend>; expires $sent_by_caching; }
+        location /text {
+            default_type text/html;
+            expires $sent_age;
+            add_header X-Seen "$sent_http_content_type|$sent_http_content_length|$sent_http_cache_control";
+            return 200 "a text";
+        }
+        location /moved { add_header X-Seen "$sent_http_location|$sent_http_content_type"; return 302 /there?a; }
+        location /far { add_header X-Seen "$sent_http_location"; return 302 http://far.test/there; }
+    """, [
+        ask("a page", answer=reply(200, b"ok", [
+            ("Content-Type", "text/html"), ("ETag", '"x"'), ("Last-Modified", "Sat, 01 Jan 2022 00:00:00 GMT"),
+            ("X-Own", "1"), ("Set-Cookie", "a=1")])),
+        ask("an image", answer=reply(200, b"ok", [("Content-Type", "image/png"), ("Cache-Control", "private")])),
+        ask("a type that turns expires off", answer=reply(200, b"ok", [("Content-Type", "text/plain"), ("Expires", "0")])),
+        ask("a redirect of the backend", answer=reply(302, b"", [("Location", "/elsewhere")])),
+        ask("a redirect that is rewritten", answer=reply(302, b"", [("Location", "http://<backend>/elsewhere")])),
+        ask("chunks", answer=reply(
+            200, chunked(b"one"), [("Transfer-Encoding", "chunked"), ("Content-Type", "text/html")], length=False)),
+        ask("HEAD", method="HEAD", answer=reply(
+            200, b"", [("Content-Length", "7"), ("Content-Type", "text/html")], length=False)),
+        ask("an error", "/always", answer=reply(404, b"no", [("Content-Type", "text/plain")])),
+        ask("expires by a field", "/by-own", answer=reply(200, b"ok", [("X-Age", "max"), ("Expires", "0")])),
+        ask("expires without the field", "/by-own", answer=reply(200, b"ok", [("Expires", "0")])),
+        ask("expires by what it replaces", "/by-caching", answer=reply(200, b"ok", [("Cache-Control", "no-store")])),
+        ask("a text", "/text"),
+        ask("a redirect", "/moved"),
+        ask("a redirect to a whole URL", "/far"),
+    ], http="""
+        map $sent_http_content_type $sent_age { default off; ~text/html epoch; ~image/ max; }
+        map $sent_http_content_type $sent_policy { ~text/html "default-src 'self'"; }
+        map $sent_http_cache_control $sent_by_caching { no-store epoch; default max; }
+    """),
+    Section("challenge", """
+        proxy_http_version 1.1;
+        proxy_intercept_errors on;
+        error_page 404 /page-text;
+        location /page { proxy_pass http://<backend>; error_page 401 /page-text; }
+        location /proxied { proxy_pass http://<backend>; error_page 401 /page-proxied; }
+        location /named { proxy_pass http://<backend>; error_page 401 @named; }
+        location /as-named { proxy_pass http://<backend>; error_page 401 = @named; }
+        location /as-200 { proxy_pass http://<backend>; error_page 401 =200 /page-text; }
+        location /away { proxy_pass http://<backend>; error_page 401 http://login.test/; }
+        location /other-status { proxy_pass http://<backend>; error_page 403 /page-text; }
+        location /hidden { proxy_pass http://<backend>; proxy_hide_header WWW-Authenticate; error_page 401 /page-text; }
+        location = /page-text { return 200 "log in"; }
+        location = /page-proxied { proxy_pass http://<other>; }
+        location @named { proxy_pass http://<other>; }
+    """, [
+        ask(f"{status} {path}", f"/{path}", answer=reply(status, b"own", [
+            ("WWW-Authenticate", 'Basic realm="here"'), ("X-Own", "1")]))
+        for path in ("page", "proxied", "named", "as-named", "as-200", "away", "hidden")
+        for status in (401, 403)
+    ] + [ask("another status that is intercepted", "/other-status", answer=reply(403, b"own", [
+        ("WWW-Authenticate", 'Basic realm="here"')]))]),
+    Section("accel", """
+        proxy_http_version 1.1;
+        location / { proxy_pass http://<backend>; }
+        location /ignored { proxy_pass http://<backend>; proxy_ignore_headers X-Accel-Redirect; }
+        location /shown { proxy_pass http://<backend>; proxy_pass_header X-Accel-Redirect; }
+        location /hidden { proxy_pass http://<backend>; proxy_hide_header Set-Cookie; proxy_hide_header Content-Type; }
+        location /intercepted { proxy_pass http://<backend>; proxy_intercept_errors on; error_page 403 /inside/page; }
+        location /inside/ { internal; add_header X-Uri "$uri?$args"; return 200 "inside $request_method $status"; }
+        location /deep/ { internal; proxy_pass http://<other>/files/; }
+        location @named { proxy_pass http://<other>; add_header X-Uri "$uri?$args"; }
+        location /stray { internal; error_page 404 /inside/missing; return 404; }
+    """, [
+        accel("a text", "/a?b", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/x?y=%20z")])),
+        accel("a backend", "/a?b", answer=reply(200, b"own", [("X-Accel-Redirect", "/deep/x?y=z")])),
+        accel("a named location", "/a?b", answer=reply(200, b"own", [("X-Accel-Redirect", "@named")])),
+        accel("a POST", "/a?b", [], "POST", b"body", answer=reply(200, b"own", [("X-Accel-Redirect", "/deep/x")])),
+        accel("a POST to a named location", "/a", [], "POST", b"body",
+            answer=reply(200, b"own", [("X-Accel-Redirect", "@named")])),
+        accel("HEAD", "/a", method="HEAD", answer=reply(200, b"", [("X-Accel-Redirect", "/deep/x")])),
+        accel("fields that are carried over", answer=reply(200, b"own", [
+            ("X-Accel-Redirect", "/inside/x"), ("Content-Type", "text/x-own"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"),
+            ("Content-Disposition", "attachment"), ("Cache-Control", "no-store"), ("Expires", "0"),
+            ("Accept-Ranges", "bytes"), ("ETag", '"own"'), ("Last-Modified", "Sat, 01 Jan 2022 00:00:00 GMT"),
+            ("X-Own", "1"), ("Vary", "X"), ("WWW-Authenticate", "Basic"), ("Location", "/x"), ("Link", "y")])),
+        accel("fields that are carried over to a backend's", answer=reply(200, b"own", [
+            ("X-Accel-Redirect", "/deep/x"), ("Content-Type", "text/x-own"), ("Set-Cookie", "a=1"),
+            ("Content-Disposition", "attachment"), ("Cache-Control", "no-store")])),
+        accel("fields that are hidden", "/hidden", answer=reply(200, b"own", [
+            ("X-Accel-Redirect", "/inside/x"), ("Content-Type", "text/x-own"), ("Set-Cookie", "a=1")])),
+        accel("an error's status is not kept", answer=reply(404, b"own", [("X-Accel-Redirect", "/inside/x")])),
+        accel("an intercepted error goes first", "/intercepted",
+            answer=reply(403, b"own", [("X-Accel-Redirect", "/inside/x")])),
+        accel("escapes in the path", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/a%20b%3Fc?d")])),
+        accel("dots in the path", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/../x")])),
+        accel("escaped dots in the path", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/%2e%2e/x")])),
+        accel("two slashes", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside//x")])),
+        accel("an empty path", answer=reply(200, b"own", [("X-Accel-Redirect", "")])),
+        accel("a bad escape", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/%zz")])),
+        accel("a named location that there is none of", answer=reply(200, b"own", [("X-Accel-Redirect", "@none")])),
+        accel("a loop", answer=reply(200, b"own", [("X-Accel-Redirect", "/again")])),
+        accel("a location that fails", answer=reply(200, b"own", [("X-Accel-Redirect", "/stray")])),
+        accel("ignored", "/ignored", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/x")])),
+        accel("shown", "/shown", answer=reply(200, b"own", [("X-Accel-Redirect", "/inside/x")])),
+        accel("a body in chunks", answer=reply(
+            200, chunked(b"one"), [("Transfer-Encoding", "chunked"), ("X-Accel-Redirect", "/inside/x")], length=False)),
+    ]),
     Section("bodies-of-errors", """
         location /dead { proxy_pass http://127.0.0.1:<dead>; error_page 502 = @other; }
         location /dead-page { proxy_pass http://127.0.0.1:<dead>; error_page 502 = /page; }
@@ -311,7 +435,54 @@ SECTIONS = [
         location /limited { limit_except GET { deny all; } proxy_pass http://<backend>; }
         location /small { client_max_body_size 5; proxy_pass http://<backend>; }
         location /unnamed { return 404 ""; }
+        location /status { return 203 "$status $sent_http_content_type"; }
+        location /status-moved { return 302 /to-$status; }
+        location /status-alone { return "http://new.test/$status"; }
+        location /status-page { error_page 404 /status-inside; return 404; }
+        location /status-as { error_page 404 =202 /status-inside; return 404; }
+        location /status-from { error_page 404 = /status-inside; return 404; }
+        location = /status-inside { return 206 "$status"; }
+        location /bare-301 { return 301; }
+        location /bare-302 { return 302; }
+        location /bare-303 { return 303; }
+        location /bare-307 { return 307; }
+        location /bare-308 { return 308; }
+        location /bare-408 { return 408; }
+        location /bare-494 { return 494; }
+        location /bare-500 { return 500; }
+        location /caught-400 { error_page 400 /caught-page; return 400; }
+        location /caught-494 { error_page 494 /caught-page; return 494; }
+        location /caught-500 { error_page 500 /caught-page; return 500; }
+        location = /caught-page { return 200 caught; }
+        location /text-400 { return 400 "text 400"; }
+        location /text-402 { return 402 "text 402"; }
+        location /text-408 { return 408 "text 408"; }
+        location /text-413 { return 413 "text 413"; }
+        location /text-414 { return 414 "text 414"; }
+        location /text-416 { return 416 "text 416"; }
+        location /text-494 { return 494 "text 494"; }
+        location /text-495 { return 495 "text 495"; }
+        location /text-496 { return 496 "text 496"; }
+        location /text-497 { return 497 "text 497"; }
+        location /text-499 { return 499 "text 499"; }
+        location /text-500 { return 500 "text 500"; }
+        location /text-501 { return 501 "text 501"; }
+        location /text-502 { return 502 "text 502"; }
+        location /text-503 { return 503 "text 503"; }
+        location /text-504 { return 504 "text 504"; }
+        location /text-507 { return 507 "text 507"; }
     """, [
+        ask("$status in a text", "/status"),
+        ask("$status in a redirect", "/status-moved"),
+        ask("$status in a URL alone", "/status-alone"),
+        ask("$status in the text of an error page", "/status-page"),
+        ask("$status in the text of an error page with another status", "/status-as"),
+        ask("$status in the text of an error page with its own status", "/status-from"),
+        *(ask(f"return {code} alone", f"/bare-{code}") for code in (301, 302, 303, 307, 308, 408, 494, 500)),
+        *(ask(f"an error page for {code}", f"/caught-{code}") for code in (400, 494, 500)),
+        *(raw(f"return {code} with a text keeps the connection", f"GET /text-{code} HTTP/1.1\r\nHost: HOST\r\n\r\n".encode() * 2,
+              methods=("GET", "GET"))
+          for code in (400, 402, 408, 413, 414, 416, 494, 495, 496, 497, 499, 500, 501, 502, 503, 504, 507)),
         ask("return a text", "/text?a=%20b"),
         ask("return a typed text", "/typed"),
         ask("return 301", "/moved?x=1"),
@@ -457,6 +628,9 @@ SECTIONS = [
         ask("a leading wildcard", host="any.wild.names.test"),
         ask("a trailing wildcard", host="trail.anything"),
         ask("a pattern", host="user7.names.test"),
+        ask("a pattern that is the first name", host="first8.names.test"),
+        ask("a name with a dot before it", host="sub.dotted.names.test"),
+        ask("a name with an asterisk before it", host="sub.starred.names.test"),
         ask("HTTP/1.0 without a name", host=None, version="1.0"),
         ask("an empty name", host=""),
         ask("an IPv6 address as name", host="[::1]:80"),
@@ -465,6 +639,9 @@ SECTIONS = [
         server { listen 127.0.0.1:<port>; server_name *.wild.names.test; location / { return 200 wild; } }
         server { listen 127.0.0.1:<port>; server_name trail.*; location / { return 200 trail; } }
         server { listen 127.0.0.1:<port>; server_name ~^user(?<n>\\d+)\\.names\\.test$; location / { return 200 user-$n; } }
+        server { listen 127.0.0.1:<port>; server_name ~^first(\\d+)\\.names\\.test$; return 200 $server_name; }
+        server { listen 127.0.0.1:<port>; server_name .dotted.names.test; return 200 $server_name; }
+        server { listen 127.0.0.1:<port>; server_name *.starred.names.test; return 200 $server_name; }
         server { listen 127.0.0.1:<port>; server_name ""; location / { return 200 nameless; } }
     """),
     Section("upstreams", """

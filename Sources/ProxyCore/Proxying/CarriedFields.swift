@@ -1,0 +1,52 @@
+internal import Config
+package import Wire
+
+/// Fields of an upstream's response that does not reach the client, which go with the one in its place.
+///
+/// They go with every response from then on, as in nginx: beside fields of the same names that it has itself.
+package struct CarriedFields {
+    /// For a response without a type of its own.
+    private(set) var contentType: [UInt8]?
+    private var lines: [(id: FieldID, name: [UInt8], value: [UInt8])] = []
+
+    var isEmpty: Bool { lines.isEmpty }
+
+    /// How to log in, of a 401 that an `error_page` takes the place of.
+    package mutating func takeChallenges(of response: borrowing ResponseHead) {
+        for field in response.fields where field.id == .other {
+            let name = response.bytes.span.extracting(field.name)
+            if ASCII.equalIgnoringCase(name, Self.challenge.span) { take(field, of: response.bytes) }
+        }
+    }
+
+    /// What nginx has go with the response that `X-Accel-Redirect` leads to. Whether the client may see these fields
+    /// of the upstream, `proxy_hide_header`, has no say in it.
+    package mutating func takeDescription(of response: borrowing ResponseHead) {
+        for field in response.fields {
+            switch field.id {
+            case .contentType: contentType = Array(response.bytes[field.value])
+            case .setCookie, .cacheControl, .expires, .acceptRanges: take(field, of: response.bytes)
+            case .other:
+                let name = response.bytes.span.extracting(field.name)
+                if ASCII.equalIgnoringCase(name, Self.disposition.span) { take(field, of: response.bytes) }
+            default: break
+            }
+        }
+        if contentType?.isEmpty ?? false { contentType = nil }
+    }
+
+    private mutating func take(_ field: FieldLine, of bytes: [UInt8]) {
+        lines.append((field.id, Array(bytes[field.name]), Array(bytes[field.value])))
+    }
+
+    /// Appends the lines; without those that `expires` writes itself, if it does.
+    func append(besides expires: ExpiresPolicy?, to output: inout [UInt8]) {
+        for line in lines {
+            if expires != nil, line.id == .expires || line.id == .cacheControl { continue }
+            ResponseHeadWriter.append(line.name[...], line.value, to: &output)
+        }
+    }
+
+    private static let challenge = Array("www-authenticate".utf8)
+    private static let disposition = Array("content-disposition".utf8)
+}

@@ -1,0 +1,51 @@
+internal import Config
+internal import Wire
+
+/// Shows a head that is being written to `$sent_http_*`, for the variables in `expires` and `add_header`.
+///
+/// What is shown lies in `exchange.sentHead`, where the whole head will be once it is sent. Nothing is copied for
+/// a configuration in which these directives hold no variables.
+struct HeadPreview {
+    private let isWanted: Bool
+    /// Everything before this place in the output has been shown, or was passed over.
+    private var position: Int
+    /// How much of `exchange.sentHead` shows it.
+    private var shown = 0
+
+    /// For a head that begins where the output ends now.
+    init(_ settings: Settings, of exchange: Exchange, in output: [UInt8]) {
+        isWanted =
+            settings.values.expires.isComputed
+            || settings.values.addHeaders.contains { $0.value.constant == nil }
+        position = output.count
+        if isWanted { exchange.sentHead.clear() }
+    }
+
+    /// Shows what was written since.
+    mutating func update(_ output: [UInt8], of exchange: Exchange) {
+        guard isWanted, position < output.count else { return }
+        exchange.sentHead.append(contentsOf: output[position...])
+        noteShown(output, of: exchange)
+    }
+
+    /// Shows a `Location` as the response came with it, in place of the absolute one that was just written, as nginx
+    /// completes the URL last.
+    mutating func update(_ output: [UInt8], location: [UInt8], of exchange: Exchange) {
+        guard isWanted else { return }
+        ResponseHeadWriter.append(Self.location, location, to: &exchange.sentHead)
+        noteShown(output, of: exchange)
+    }
+
+    /// Takes back what a copy of this showed since it was made.
+    func resume(of exchange: Exchange) {
+        guard isWanted, exchange.sentHead.count > shown else { return }
+        exchange.sentHead.removeLast(exchange.sentHead.count - shown)
+    }
+
+    private mutating func noteShown(_ output: [UInt8], of exchange: Exchange) {
+        position = output.count
+        shown = exchange.sentHead.count
+    }
+
+    private static let location = Array("Location".utf8)[...]
+}
