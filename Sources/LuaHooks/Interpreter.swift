@@ -278,6 +278,7 @@ package final class Interpreter: ScriptEngine {
     func giveBack(_ index: Int) {
         calls[index].flow = nil
         calls[index].purpose = .none
+        if calls[index].closing != nil { calls[index].closing = nil }
         unsafe sy_vm_give_back(vm, Int32(index))
     }
 
@@ -493,6 +494,8 @@ struct HookCall {
     var generation: UInt32 = 0
     var isWaiting = false
     var operation: (any ScriptOperation)?
+    /// A hook for messages or frames has ended its tunnel with this: several may run for one flow.
+    var closing: (code: UInt16, reason: [UInt8])?
 }
 
 /// A piece of a body on its way through the hooks.
