@@ -55,7 +55,7 @@ struct WebSocketPlaneLimitTests {
         }
         #expect(fixture.plane.endedBy?.code == 1009)
         // 16m for the message twice, and 64k.
-        #expect(32 << 20 ..< 33 << 20 ~= held)
+        #expect(32 << 20..<33 << 20 ~= held)
     }
 
     @Test("a message of the longest size in frames of six bytes is none too many")
@@ -88,7 +88,7 @@ struct WebSocketPlaneLimitTests {
     @Test("a long frame that no hook asks for takes over the beginning that was left out")
     func unwantedRest() throws {
         let fixture = try PlaneFixture(frames: { _ in WebSocketInterest(WebSocketOpcode.allCases, maxSize: 10)
-            })
+        })
         fixture.verdict = { item, _ in item.opcode == .text ? .drop : .pass }
         fixture.receive([.text("left out", isFinal: false)].bytes(from: .client), from: .client)
         let rest = PlaneFrame.more(String(repeating: "x", count: 500)).bytes(from: .client)
