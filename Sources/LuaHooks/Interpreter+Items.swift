@@ -58,11 +58,9 @@ extension Interpreter {
         case .failed(let message): return fault(message, stage, of: flow, script: script)
         case .returned(let call, let results):
             let stack = stack(of: call)
+            let closing = calls[call].closing
             defer { giveBack(call) }
-            if let answer = flow.answer {
-                flow.answer = nil
-                if case .close(let code, let reason) = answer { return .close(code: code, reason: reason) }
-            }
+            if let closing { return .close(code: closing.code, reason: closing.reason) }
             if let replacement = item.replacement.take() {
                 item.data = replacement
                 item.isChanged = true
@@ -101,12 +99,19 @@ extension Interpreter {
                 let found = stack.typeName(-1)
                 return fault("found \(found) in the list, expected strings", stage, of: flow, script: script)
             }
-            if let problem = item.problem(with: bytes.span) {
+            // Those of a frame are frames of one message, whose characters may be cut.
+            if stage == .message || item.opcode.isControl, let problem = item.problem(with: bytes.span) {
                 return fault(problem, stage, of: flow, script: script)
             }
             pieces.append(bytes)
         }
         guard !pieces.isEmpty else { return .drop }
+        if stage == .frame, item.opcode == .text {
+            let text = pieces.reduce(into: []) { $0.append(copying: $1) }
+            if let problem = item.problem(with: text.span) {
+                return fault(problem, stage, of: flow, script: script)
+            }
+        }
         return stage == .message ? .split(pieces, position: position + 1) : .replace(pieces)
     }
 
@@ -115,7 +120,6 @@ extension Interpreter {
     ) -> WebSocketVerdict? {
         report(message, "\(stage.name) hook", script: script, of: flow)
         shared.countFailure()
-        flow.answer = nil
         guard flow.settings?.values.luaFailure != .open else { return nil }
         return .close(code: WebSocketCloseCode.internalError, reason: [])
     }
@@ -163,9 +167,18 @@ extension Interpreter {
 extension WebSocketItem {
     /// Why this cannot take the place of its payload.
     func problem(with bytes: Span<UInt8>) -> String? {
-        if opcode == .text, kind == .message, !UTF8Validator.accepts(bytes) { return "the text is not UTF-8" }
+        if opcode == .text, !isCoded {
+            var validator = UTF8Validator()
+            // The last character of a frame that is not the last may be cut.
+            guard validator.validate(bytes), validator.isAtBoundary || !isFinal else {
+                return "the text is not UTF-8"
+            }
+        }
         if opcode.isControl, bytes.count > Int(WebSocketFrameHeader.maxControlPayload) {
             return "found \(bytes.count) bytes for a control frame, expected at most 125"
+        }
+        if opcode == .close, case .failure(let violation) = WebSocketClosePayload.parse(bytes) {
+            return "found what no close frame may say: \(violation.rawValue)"
         }
         return nil
     }

@@ -21,6 +21,10 @@ extension Interpreter {
 
     /// Sends to the clients of the tunnels with this tag.
     package func deliver(_ message: ScriptMessage, tagged tag: [UInt8]) {
-        for flow in openTunnels(tagged: tag) { _ = flow.owner?.send(message, to: .client) }
+        var message = message
+        for flow in openTunnels(tagged: tag) {
+            (message.firstMessageHook, message.firstFrameHook) = hooks(after: message.sender, of: flow)
+            _ = flow.owner?.send(message, to: .client)
+        }
     }
 }

@@ -281,6 +281,7 @@ package final class Interpreter: ScriptEngine {
     func giveBack(_ index: Int) {
         calls[index].flow = nil
         calls[index].purpose = .none
+        if calls[index].closing != nil { calls[index].closing = nil }
         unsafe sy_vm_give_back(vm, Int32(index))
     }
 
@@ -504,6 +505,8 @@ struct HookCall {
     /// on with nor ended, which would free the stack that it runs on.
     var isSuspended = false
     var operation: (any ScriptOperation)?
+    /// A hook for messages or frames has ended its tunnel with this: several may run for one flow.
+    var closing: (code: UInt16, reason: [UInt8])?
 }
 
 /// A piece of a body on its way through the hooks.

@@ -142,6 +142,8 @@ package struct ScriptMessage: Sendable {
     /// The first hooks that see it.
     package var firstMessageHook: Int
     package var firstFrameHook: Int
+    /// Of what goes to several tunnels: who sends it, by which these are found.
+    var sender: TunnelOrder.Sender?
 
     package init(isText: Bool, payload: [UInt8], firstMessageHook: Int = 0, firstFrameHook: Int = 0) {
         self.isText = isText

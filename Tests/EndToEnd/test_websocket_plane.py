@@ -202,6 +202,56 @@ def test_what_is_sent_is_marked_for_later_hooks_alone(tunnel, tmp_path):
         "first own false", "second own false", "second extra true"]
 
 
+def test_what_is_published_is_seen_by_later_hooks_alone(tunnel, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.lua").write_text(f"""
+            return {{
+                open = function(flow) flow:tag("all") end,
+                message = function(flow, msg)
+                    if msg.injected then sy.log.info("<<{name} " .. msg.data .. " " .. msg.from .. ">>") end
+                    if "{name}" == "first" then sy.publish("all", "extra") end
+                end,
+            }}""")
+    made = tunnel(f"plugin {tmp_path}/first.lua; plugin {tmp_path}/second.lua;")
+    with made.open() as socket, made.open() as other:
+        socket.send("own")
+        assert sorted(socket.recv(5) for _ in range(3)) == ["extra", "extra", "own"]
+        assert [other.recv(5) for _ in range(2)] == ["extra", "extra"]
+    assert re.findall("<<(.*?)>>", made.log()) == ["second extra upstream"] * 4
+
+
+def test_a_later_hook_that_waits_with_what_was_sent_keeps_the_order(tunnel, tmp_path):
+    (tmp_path / "first.lua").write_text("""
+        return { message = { from = "client", run = function(flow, msg)
+            flow.upstream:send("before " .. msg.data)
+            if msg.data == "b" then sy.sleep(0.01) end
+            return { msg.data, msg.data .. "!" }
+        end } }""")
+    (tmp_path / "second.lua").write_text("""
+        return { message = { from = "client", run = function(flow, msg)
+            if msg.injected then sy.sleep(0.05) end
+        end } }""")
+    made = tunnel(f"plugin {tmp_path}/first.lua; plugin {tmp_path}/second.lua;")
+    with made.open() as socket:
+        for text in "abc":
+            socket.send(text)
+        assert [socket.recv(5) for _ in range(9)] == [
+            "before a", "a", "a!", "before b", "b", "b!", "before c", "c", "c!"]
+
+
+@pytest.mark.parametrize("policy, end", [("closed", "return"), ("open", "error('b')")])
+def test_a_close_is_that_of_the_hook_that_asked_for_it(tunnel, policy, end):
+    made = tunnel(f"""lua_on_error {policy}; message_by_lua_block {{
+        if msg.from == "upstream" then sy.sleep(0.2) {end} end
+        if msg.data == "stop" then flow:close(4001, "x") sy.sleep(0.6) end
+    }}""")
+    with made.open() as socket:
+        socket.send("late")
+        socket.send("stop")
+        assert socket.recv(5) == "late"
+        assert closing(socket) == (4001, "x")
+
+
 def test_a_hook_closes_both_sides(tunnel):
     made = tunnel("message_by_lua_block { return flow:close(4003, 'enough') }")
     with made.open() as socket:
@@ -246,6 +296,33 @@ def test_frames_are_seen_as_on_the_wire(tunnel):
                         "client continuation true 0 nil"]
     assert "client ping true 1 nil" in seen and "upstream pong true 1 nil" in seen
     assert "client close true 6 4000" in seen
+
+
+@pytest.mark.parametrize("result", [r"'\xff\xfe'", r"{ '\xe2', '\x82' }"])
+def test_a_text_frame_that_a_hook_spoils_is_the_hooks_error(tunnel, result):
+    made = tunnel(f"frame_by_lua_block {{ if frame.type == 'text' and frame.from == 'client' then return {result} end }}")
+    with made.open() as socket:
+        socket.send("x")
+        assert closing(socket) == (1011, "")
+    assert re.search(r"lua: frame hook of .*proxy.conf:\d+ failed: the text is not UTF-8", made.log())
+
+
+def test_a_character_may_be_cut_between_the_frames_that_a_hook_returns(tunnel):
+    made = tunnel(r"frame_by_lua_block { if frame.from == 'client' and frame.data == 'euro' then return { '\xe2\x82', '\xac' } end }")
+    with made.open() as socket:
+        assert exchange(socket, "euro") == ["€"]
+        socket.send(["eu", "ro"])
+        assert socket.recv(5) == "euro"
+
+
+def test_a_close_frame_that_a_hook_spoils_is_the_hooks_error(tunnel):
+    made = tunnel("frame_by_lua_block { if frame.type == 'close' and frame.from == 'client' then return 'bye' end }")
+    with made.open() as socket:
+        socket.close(1000)
+        assert socket.protocol.close_rcvd.code == 1011
+    assert re.search(
+        r"lua: frame hook of .*proxy.conf:\d+ failed: found what no close frame may say: invalid close code",
+        made.log())
 
 
 # Liveness

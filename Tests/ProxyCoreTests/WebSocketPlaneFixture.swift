@@ -34,6 +34,8 @@ final class PlaneFixture: WebSocketPlaneOwner {
     var verdict: (WebSocketItem, Int) -> WebSocketVerdict = { _, _ in .pass }
     var waiting: [WebSocketItem] = []
     var pings: [(token: Int, roundTrip: Int?)] = []
+    /// Goes on as whoever waited for the answer does.
+    var pingAnswered: ((Int) -> Void)?
     var blocked: Set<Side> = []
     var shut: [Side] = []
     var endings = 0
@@ -94,7 +96,10 @@ final class PlaneFixture: WebSocketPlaneOwner {
         waiting.removeAll { $0 === item }
     }
 
-    func pingEnded(_ token: Int, roundTrip: Int?) { pings.append((token, roundTrip)) }
+    func pingEnded(_ token: Int, roundTrip: Int?) {
+        pings.append((token, roundTrip))
+        pingAnswered?(token)
+    }
     func isBlocked(_ side: Side) -> Bool { blocked.contains(side) }
     func deadlineMoved() {}
     func finishSending(to side: Side) { shut.append(side) }

@@ -102,7 +102,7 @@ extension LuaAPI {
                 return .none
             }
             try call.expect(flow, in: [.open, .message, .frame, .drain], "flow:close")
-            flow.answer = .close(code: code, reason: reason)
+            call.setClosing(code, reason, of: flow)
             return .none
         },
     ]
@@ -113,6 +113,15 @@ extension LuaAPI {
 }
 
 extension LuaCall {
+    /// The running hook ends the flow's tunnel once it has come to its end.
+    fileprivate func setClosing(_ code: UInt16, _ reason: [UInt8], of flow: ScriptFlow) {
+        let index = interpreter.runningIndex
+        guard interpreter.calls.indices.contains(index), case .item = interpreter.calls[index].purpose else {
+            return flow.answer = .close(code: code, reason: reason)
+        }
+        interpreter.calls[index].closing = (code, reason)
+    }
+
     /// The call is not made by a hook or variable of the flow, which have results of their own: by a timer,
     /// by what was spawned, or on behalf of another exchange.
     func isBackground(of flow: ScriptFlow) -> Bool {

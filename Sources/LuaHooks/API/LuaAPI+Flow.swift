@@ -94,8 +94,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "publish", .module("sy"), "tag: string, text: string",
-            "Sends a text message to the client of every open tunnel with this tag, on all workers. An error where the "
-                + "text is not UTF-8, and in a hook that was called for what a script has sent (`injected`)."
+            "Sends a text message to the client of every open tunnel with this tag, on all workers. Hooks of scripts further "
+                + "on see it, as what `send` sends. An error where the text is not UTF-8, and in a hook that was called for what a script has sent (`injected`)."
         ) { call throws(LuaError) in
             let tag = try call.bytes(1, "publish")
             let text = try call.bytes(2, "publish")
@@ -105,7 +105,9 @@ extension LuaAPI {
             guard call.interpreter.injectionDepth == 0 else {
                 throw LuaError("publish: not by a hook that sees what a script has sent")
             }
-            call.interpreter.host.publish(tag, ScriptMessage(isText: true, payload: text))
+            var message = ScriptMessage(isText: true, payload: text)
+            message.sender = call.interpreter.sender
+            call.interpreter.host.publish(tag, message)
             return .none
         },
     ]

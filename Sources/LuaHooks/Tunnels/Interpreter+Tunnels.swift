@@ -51,7 +51,7 @@ extension Interpreter {
     }
 
     /// As `hooksAfterRunningScript`, for a script of another interpreter.
-    private func hooks(
+    func hooks(
         after sender: TunnelOrder.Sender?, of flow: ScriptFlow
     ) -> (message: Int, frame: Int) {
         guard let sender, let plan = flow.settings?.values.scriptPlan, set.plans.indices.contains(plan) else {

@@ -14,6 +14,8 @@ package final class WebSocketCodec {
     /// How to compress once that is the case.
     private let takeOver: (() -> WebSocketDeflater?)?
     private let minimumSize: Int
+    /// A message went by that others may refer to, so that none that is compressed can be inflated any more.
+    private(set) var hasLostTrack = false
 
     /// For peers that compress from end to end, by `parameters`.
     package init(
@@ -72,6 +74,16 @@ package final class WebSocketCodec {
     /// Whether a message goes on as it came, when nothing changes it.
     func passesVerbatim(isCompressed: Bool) -> Bool {
         !isTerminated && !(isCompressed && hasTakenOver)
+    }
+
+    /// A compressed message is to go by that cannot be inflated, since another extension has changed it.
+    ///
+    /// - Returns: whether it can.
+    func passesUnseen() -> Bool {
+        // What comes compressed is not compressed that way any more where it goes to.
+        guard !isTerminated, !hasTakenOver else { return false }
+        if dropsNeedTakeover { hasLostTrack = true }
+        return true
     }
 
     /// Appends the frame of a whole message. `wasCompressed` is of the message that it stands for, and counts where the

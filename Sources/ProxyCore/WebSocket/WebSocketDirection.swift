@@ -30,6 +30,12 @@ struct WebSocketDirection {
         set { flags = newValue ? flags | 4 : flags & ~4 }
     }
 
+    /// Answers to pings are looked for in what is held, further up.
+    var isTakingPongs: Bool {
+        get { flags & 8 != 0 }
+        set { flags = newValue ? flags | 8 : flags & ~8 }
+    }
+
     init(receivedBy role: WebSocketRole, allowedReserved: UInt8) {
         frames = WebSocketFrameStream(role: role, allowedReserved: allowedReserved)
     }
@@ -82,6 +88,8 @@ struct WebSocketAssembly {
 struct WebSocketWait {
     let item: WebSocketItem
     var what: What
+    /// What they have decided, where something that goes before it waits for its own hooks.
+    var verdict: WebSocketVerdict?
 
     enum What {
         /// A message that came; its frames as they were.

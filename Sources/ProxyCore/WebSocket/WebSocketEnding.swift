@@ -182,7 +182,7 @@ extension WebSocketPlane {
         guard let busy = self[side].busy else { return }
         for wait in [busy.waiting.take(), busy.waitingJob.take()] {
             guard let wait else { continue }
-            owner.cancel(wait.item)
+            if wait.verdict == nil { owner.cancel(wait.item) }
             commons.items.giveBack(wait.item)
         }
         if let assembly = busy.assembly.take() { commons.items.giveBack(assembly.item) }

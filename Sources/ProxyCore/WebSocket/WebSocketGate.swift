@@ -46,34 +46,50 @@ extension WebSocketPlane {
                 broke(side, violation.closeCode, violation.rawValue)
                 return 0
             }
-            guard header.payloadLength <= Int64(rules.assembledLimit) else {
-                broke(side, WebSocketCloseCode.messageTooBig, "message too big")
-                return 0
+            let size = Int(clamping: header.payloadLength)
+            let isWanted =
+                rules.frames(from: side).includes(header.opcode, size: size) && !isMute(side.other)
+            if !header.opcode.isControl {
+                liveness.noteActivity(from: side)
+                guard isWanted else {
+                    // As much as there is: the rest goes the way of one that began without hooks.
+                    let end = size > bytes.count &- start ? bytes.count : start &+ size
+                    passAsIs(bytes.extracting(0..<end), header, side, &batch)
+                    return end
+                }
+                guard size <= rules.assembledLimit else {
+                    broke(side, WebSocketCloseCode.messageTooBig, "message too big")
+                    return 0
+                }
             }
-            let end = start &+ Int(header.payloadLength)
+            let end = start &+ size
             guard end <= bytes.count else {
                 busy(side).needed = end
                 return 0
             }
             let raw = bytes.extracting(0..<end)
-            guard rules.frames(from: side).includes(header.opcode, size: end &- start), !isMute(side.other)
-            else {
+            guard isWanted else {
                 passAsIs(raw, header, side, &batch)
                 return end
             }
-            let item = commons.items.take(.frame, header.opcode, from: side, isFinal: header.isFinal)
+            let item = commons.items.take(
+                .frame, header.opcode, from: side, isFinal: header.isFinal, isCoded: header.reserved != 0)
             if let key = header.maskKey {
                 key.append(masking: bytes.extracting(start..<end), to: &item.data)
             } else {
                 item.data.append(copying: bytes, start..<end)
             }
+            // An answer to a ping of ours is no sign of life of the peers' own.
+            if !rules.countsMessages, header.opcode != .pong || !isOurs(item.data, from: side) {
+                liveness.noteActivity(from: side)
+            }
             let verdict = owner.judge(item, from: 0)
             // What the hook has sent by itself goes before the frame that it was called for.
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
-            if case .waiting = verdict {
+            if hasToWait(verdict, side) {
                 var held: [UInt8] = []
                 held.append(copying: raw, raw.indices)
-                wait(item, .frame(raw: held, reserved: header.reserved), side)
+                wait(item, .frame(raw: held, reserved: header.reserved), side, verdict)
             } else {
                 take(verdict, item, raw, header.reserved, side, &batch)
             }

@@ -14,6 +14,8 @@ package final class WebSocketItem {
     package fileprivate(set) var opcode = WebSocketOpcode.text
     /// Of a frame: the last of its message.
     package fileprivate(set) var isFinal = true
+    /// Of a frame: an extension has its hand in the payload, which is then no text, whatever the type says.
+    package fileprivate(set) var isCoded = false
     /// A script has sent it.
     package fileprivate(set) var isInjected = false
     /// The payload, without its mask and inflated; a frame's is as on the wire but for the mask.
@@ -55,7 +57,7 @@ package final class WebSocketItemPool {
 
     package func take(
         _ kind: WebSocketItem.Kind, _ opcode: WebSocketOpcode, from side: TunnelStateMachine.Side,
-        isFinal: Bool = true, isInjected: Bool = false
+        isFinal: Bool = true, isCoded: Bool = false, isInjected: Bool = false
     ) -> WebSocketItem {
         let item = idle.popLast() ?? WebSocketItem(slot: items.count)
         if item.slot == items.count { items.append(item) }
@@ -63,6 +65,7 @@ package final class WebSocketItemPool {
         item.opcode = opcode
         item.side = side
         item.isFinal = isFinal
+        item.isCoded = isCoded
         item.isInjected = isInjected
         return item
     }

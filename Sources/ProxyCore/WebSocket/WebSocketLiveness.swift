@@ -33,6 +33,11 @@ struct WebSocketLiveness {
         take(rules, now: now)
     }
 
+    /// What came last from a side puts `websocket_idle_timeout` off.
+    mutating func noteActivity(from side: TunnelStateMachine.Side) {
+        lastActive = max(lastActive, self[side].lastReceived)
+    }
+
     /// What `proxy_read_timeout` counts from.
     var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
 
@@ -231,11 +236,24 @@ extension WebSocketPlane {
     }
 
     /// Takes answers to pings of ours out of what is held behind a hook that waits, which may be for one of them.
-    func takePongs(_ busy: WebSocketBusy, from side: Side) {
+    ///
+    /// Hooks may go on by each, and with them what is held: whoever holds something anew by that is looked at here.
+    func takePongs(from side: Side) {
+        guard !self[side].isTakingPongs else { return }
+        self[side].isTakingPongs = true
         // The rest of a message that is put together may be what is held.
-        guard waitsForPong(of: side), self[side].frames.isAtFrameBoundary else {
-            return
+        while let busy = self[side].busy, busy.isWaiting, waitsForPong(of: side),
+            self[side].frames.isAtFrameBoundary, let pong = removePong(busy, from: side)
+        {
+            _ = takePong(pong, from: side)
         }
+        self[side].isTakingPongs = false
+    }
+
+    /// Removes the first answer to a ping of ours from what is held.
+    ///
+    /// - Returns: its payload.
+    private func removePong(_ busy: WebSocketBusy, from side: Side) -> [UInt8]? {
         let role: WebSocketRole = side == .client ? .server : .client
         let reserved = self[side].frames.allowedReserved
         let held = busy.held
@@ -251,13 +269,13 @@ extension WebSocketPlane {
             offset = end
             guard header.opcode == .pong, isOurs(payload, from: side) else { continue }
             busy.held.removeSubrange(frame)
-            // The hook may go on by this, and what is held with it: the rest is looked at with the next bytes.
-            _ = takePong(payload, from: side)
-            return
+            return payload
         }
+        return nil
     }
 
-    private func isOurs(_ payload: [UInt8], from side: Side) -> Bool {
+    /// Whether a pong with this payload answers a ping of ours.
+    func isOurs(_ payload: [UInt8], from side: Side) -> Bool {
         liveness.sentTime(ofPing: payload) != nil
             || scriptPings.contains { $0.side == side && $0.payload == payload }
     }

@@ -111,7 +111,7 @@ package final class WebSocketPlane {
     /// Bytes that scripts may have waiting to be sent in one direction.
     package static let maxQueued = 1 << 20
 
-    /// `reservedBits` are those that the peers' extensions use, where `codecs` says nothing of them.
+    /// `reservedBits` are those that the peers' extensions use, besides what `codecs` says of its own.
     package init(
         _ rules: WebSocketRules, codecs: WebSocketCodecs? = nil, reservedBits: UInt8 = 0,
         owner: any WebSocketPlaneOwner
@@ -120,12 +120,20 @@ package final class WebSocketPlane {
         self.owner = owner
         directions = [
             WebSocketDirection(
-                receivedBy: .server, allowedReserved: codecs?.reservedBits(from: .client) ?? reservedBits),
+                receivedBy: .server,
+                allowedReserved: Self.allowedReserved(codecs, .client, others: reservedBits)),
             WebSocketDirection(
-                receivedBy: .client, allowedReserved: codecs?.reservedBits(from: .upstream) ?? reservedBits),
+                receivedBy: .client,
+                allowedReserved: Self.allowedReserved(codecs, .upstream, others: reservedBits)),
         ]
         liveness = WebSocketLiveness(rules, now: owner.now, random: rules.commons.random())
         if let codecs { needed.codecs = codecs }
+    }
+
+    /// The bits of other extensions stay theirs beside ours, whose own bit is then for us to allow (RFC 7692 §6).
+    private static func allowedReserved(_ codecs: WebSocketCodecs?, _ side: Side, others: UInt8) -> UInt8 {
+        guard let codecs else { return others }
+        return codecs.reservedBits(from: side) | others & ~WebSocketFrameHeader.reserved1
     }
 
     subscript(side: Side) -> WebSocketDirection {
@@ -191,8 +199,12 @@ package final class WebSocketPlane {
             return run(bytes, from: side)
         }
         busy.held.append(copying: bytes, bytes.indices)
-        guard !busy.isWaiting else { return takePongs(busy, from: side) }
-        if busy.held.count >= busy.needed { runHeld(side) }
+        guard !busy.isWaiting else { return takePongs(from: side) }
+        guard busy.held.count < busy.needed else { return runHeld(side) }
+        // More of a frame that is held until it is whole; control frames are looked at then.
+        if let first = busy.held.first, WebSocketOpcode(rawValue: first & 15)?.isControl == false {
+            liveness.noteActivity(from: side)
+        }
     }
 
     /// Goes on with what was held.
@@ -209,6 +221,7 @@ package final class WebSocketPlane {
         guard taken < bytes.count, !self[side].isDeaf else { return settle(side) }
         let busy = busy(side)
         busy.held.append(copying: bytes, taken..<bytes.count)
+        if busy.isWaiting { takePongs(from: side) }
         settle(side)
     }
 
@@ -287,9 +300,7 @@ package final class WebSocketPlane {
                 fail(WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, offset, &batch)
             }
         }
-        if offset > (rules.countsMessages ? controlBytes : answerBytes) {
-            liveness.lastActive = liveness[side].lastReceived
-        }
+        if offset > (rules.countsMessages ? controlBytes : answerBytes) { liveness.noteActivity(from: side) }
         return offset
     }
 
@@ -343,6 +354,10 @@ package final class WebSocketPlane {
         _ side: Side, _ batch: inout WebSocketBatch
     ) {
         if self[side].isCollecting, let busy = self[side].busy {
+            if let assembly = busy.assembly, isTooLongForHooks(assembly, with: header.payloadLength, side) {
+                batch.gather(bytes, upTo: start, for: self, side)
+                return letGo(assembly, busy, side, &batch)
+            }
             batch.exclude(start..<offset, bytes, for: self, side)
             addFrame(header, bytes.extracting(start..<offset), busy, side)
             // An empty frame has no payload that would be collected.
@@ -352,13 +367,22 @@ package final class WebSocketPlane {
         // The rest of a message that goes by, or what nobody will see.
         if case .continuation = header.opcode { return }
         if isMute(side.other) { return }
-        let isCompressed = header.reserved == WebSocketFrameHeader.reserved1 && codecs != nil
         let codec = codecs?[side]
+        // What other extensions have had their hands in is theirs, and goes by.
+        if header.reserved & ~WebSocketFrameHeader.reserved1 != 0 || header.reserved != 0 && codec == nil {
+            guard header.reserved & WebSocketFrameHeader.reserved1 == 0 || codec?.passesUnseen() != false
+            else {
+                self[side].isCollecting = true
+                return fail(
+                    WebSocketCloseCode.protocolError, "compressed message of another extension", from: side,
+                    bytes, start, &batch)
+            }
+            return
+        }
+        let isCompressed = header.reserved != 0
+        if isCompressed, codec?.hasLostTrack == true { return }
         let size = Int(clamping: header.payloadLength)
-        let interest = rules.messages(from: side)
-        let isWanted =
-            interest.includes(header.opcode, size: isCompressed || !header.isFinal ? 0 : size)
-            && (header.reserved == 0 || isCompressed)
+        let isWanted = rules.messages(from: side).includes(header.opcode, size: isCompressed ? 0 : size)
         let isTransformed = codec.map { $0.isTerminated || isCompressed } ?? false
         guard isWanted || isTransformed else { return }
         guard size <= rules.assembledLimit else {
@@ -404,13 +428,14 @@ package final class WebSocketPlane {
             batch.gather(bytes, upTo: start, for: self, side)
             sendWaiting(side, into: &batch)
         }
-        switch verdict {
-        case .pass: commons.items.giveBack(item)
-        case .waiting:
+        if hasToWait(verdict, side) {
             var raw: [UInt8] = []
             raw.append(copying: bytes, start..<payload.upperBound)
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
-            wait(item, .message(raw: raw, isCompressed: false), side)
+            return wait(item, .message(raw: raw, isCompressed: false), side, verdict)
+        }
+        switch verdict {
+        case .pass, .waiting: commons.items.giveBack(item)
         case .drop, .rewritten, .replace, .split, .close:
             batch.exclude(start..<payload.upperBound, bytes, for: self, side)
             batch.prepare(commons)
@@ -435,19 +460,11 @@ package final class WebSocketPlane {
         let range = self[side].frames.take(.max, of: bytes, &offset)
         batch.exclude(range, bytes, for: self, side)
         guard var assembly = busy.assembly.take() else { return }
-        if let breach = assembly.take(bytes.extracting(range), codecs?[side], limit: rules.assembledLimit) {
+        if let breach = assembly.take(bytes.extracting(range), codecs?[side], rules) {
             commons.items.giveBack(assembly.item)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
         guard self[side].frames.isAtFrameBoundary, assembly.isLastFrame else {
-            // Only what is not compressed can be let go of half-way.
-            let tooLong = assembly.item.data.count > rules.messages(from: side).maxSize
-            if tooLong, assembly.isWanted, codecs?[side] == nil {
-                self[side].isCollecting = false
-                if !isMute(side.other) { batch.out.append(copying: assembly.raw) }
-                commons.items.giveBack(assembly.item)
-                return
-            }
             busy.assembly = assembly
             return
         }
@@ -463,9 +480,10 @@ package final class WebSocketPlane {
         {
             verdict = owner.judge(item, from: 0)
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
-        }
-        if case .waiting = verdict {
-            return wait(item, .message(raw: assembly.raw, isCompressed: assembly.isCompressed), side)
+            if hasToWait(verdict, side) {
+                return wait(
+                    item, .message(raw: assembly.raw, isCompressed: assembly.isCompressed), side, verdict)
+            }
         }
         let passes = if case .pass = verdict { true } else { false }
         if passes, assembly.keepsRaw, !isMute(side.other), batch.out.isEmpty {
@@ -479,6 +497,25 @@ package final class WebSocketPlane {
                 into: &batch.out)
         }
         commons.giveBack(&assembly.raw)
+    }
+
+    /// Whether a message will have more than its hooks look at; only what is not compressed tells, and can be let go of
+    /// half-way.
+    private func isTooLongForHooks(_ assembly: WebSocketAssembly, with more: Int64, _ side: Side) -> Bool {
+        guard assembly.keepsRaw, !assembly.isCompressed else { return false }
+        let (size, overflows) = assembly.item.data.count.addingReportingOverflow(Int(clamping: more))
+        return overflows || !rules.messages(from: side).includes(assembly.opcode, size: size)
+    }
+
+    /// Sends what was held of a message on, whose rest goes by.
+    private func letGo(
+        _ assembly: WebSocketAssembly, _ busy: WebSocketBusy, _ side: Side, _ batch: inout WebSocketBatch
+    ) {
+        busy.assembly = nil
+        self[side].isCollecting = false
+        batch.prepare(commons)
+        if !isMute(side.other) { batch.out.append(copying: assembly.raw) }
+        commons.items.giveBack(assembly.item)
     }
 
     /// Does what a message's hooks have decided, and gives its item back. `raw` is its frames as they came.
@@ -550,51 +587,79 @@ package final class WebSocketPlane {
 
     // MARK: Waits
 
-    /// Keeps what hooks wait with until `resume`.
-    func wait(_ item: WebSocketItem, _ what: WebSocketWait.What, _ side: Side) {
+    /// Whether what its hooks have decided of something cannot be done yet: they wait, or what they have sent goes before
+    /// it, and waits for the hooks behind them.
+    func hasToWait(_ verdict: WebSocketVerdict, _ side: Side) -> Bool {
+        if case .waiting = verdict { return true }
+        return self[side].busy?.waitingJob != nil
+    }
+
+    /// Keeps what hooks wait with until `resume`; or, with another verdict than that, until what goes before it is sent.
+    func wait(
+        _ item: WebSocketItem, _ what: WebSocketWait.What, _ side: Side,
+        _ verdict: WebSocketVerdict = .waiting
+    ) {
+        let isDecided = if case .waiting = verdict { false } else { true }
         // Its side was lost while they ran.
         guard !self[side].isDeaf else {
-            owner.cancel(item)
+            if !isDecided { owner.cancel(item) }
             return commons.items.giveBack(item)
         }
-        if case .job = what {
-            busy(side).waitingJob = WebSocketWait(item: item, what: what)
-        } else {
-            busy(side).waiting = WebSocketWait(item: item, what: what)
-        }
+        let wait = WebSocketWait(item: item, what: what, verdict: isDecided ? verdict : nil)
+        if case .job = what { busy(side).waitingJob = wait } else { busy(side).waiting = wait }
     }
 
     /// The hooks of an item that waited have come to their end.
     package func resume(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {
         let side = item.side
         guard let busy = self[side].busy else { return }
+        if case .waiting = verdict { return }
         let wait: WebSocketWait
-        if let waiting = busy.waiting, waiting.item === item {
+        if let waiting = busy.waiting, waiting.item === item, waiting.verdict == nil {
+            guard busy.waitingJob == nil else {
+                busy.waiting?.verdict = verdict
+                return
+            }
+            busy.waiting = nil
             wait = waiting
         } else if let waiting = busy.waitingJob, waiting.item === item {
+            busy.waitingJob = nil
             wait = waiting
         } else {
             return
         }
-        if case .waiting = verdict { return }
-        if case .job = wait.what { busy.waitingJob = nil } else { busy.waiting = nil }
         var batch = WebSocketBatch(commons)
         self[side].isProcessing = true
         sendControls(side, into: &batch.out)
-        switch wait.what {
-        case .message(let raw, let isCompressed):
-            apply(verdict, item, isCompressed: isCompressed, raw: raw.span, side, into: &batch.out)
-        case .frame(let raw, let reserved):
-            take(verdict, item, raw.span, reserved, side, &batch)
-        case .job(let job):
-            finish(job, verdict, item, side, into: &batch.out)
-        }
+        take(verdict, wait, side, &batch)
         if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
+        // What these went before.
+        if let busy = self[side].busy, busy.waitingJob == nil, let decided = busy.waiting,
+            let verdict = decided.verdict
+        {
+            busy.waiting = nil
+            take(verdict, decided, side, &batch)
+            if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
+        }
         goOnWithGated(side, &batch)
         batch.finish(Span(), upTo: 0, for: self, side)
         self[side].isProcessing = false
         if self[side].frames.stopsAtFrames { flushWaiting(side) }
         goOn(side)
+    }
+
+    /// Does what was decided of something that waited.
+    private func take(
+        _ verdict: WebSocketVerdict, _ wait: WebSocketWait, _ side: Side, _ batch: inout WebSocketBatch
+    ) {
+        switch wait.what {
+        case .message(let raw, let isCompressed):
+            apply(verdict, wait.item, isCompressed: isCompressed, raw: raw.span, side, into: &batch.out)
+        case .frame(let raw, let reserved):
+            take(verdict, wait.item, raw.span, reserved, side, &batch)
+        case .job(let job):
+            finish(job, verdict, wait.item, side, into: &batch.out)
+        }
     }
 
     /// Goes on with what is held, if nothing waits any more.
@@ -640,8 +705,12 @@ extension WebSocketAssembly {
     }
 
     /// Adds the next piece of the current frame's payload.
-    mutating func take(_ payload: Span<UInt8>, _ codec: WebSocketCodec?, limit: Int) -> Breach? {
-        if keepsRaw { raw.append(copying: payload, payload.indices) }
+    mutating func take(_ payload: Span<UInt8>, _ codec: WebSocketCodec?, _ rules: WebSocketRules) -> Breach? {
+        let limit = rules.assembledLimit
+        if keepsRaw {
+            guard payload.count <= rules.heldLimit &- raw.count else { return .tooBig }
+            raw.append(copying: payload, payload.indices)
+        }
         let before = item.data.count
         if isCompressed {
             var plain: [UInt8] = []

@@ -8,6 +8,9 @@ package final class WebSocketRules {
     package let limits: WebSocketLimits
     /// Bytes that a message may have where it is put together.
     package let assembledLimit: Int
+    /// Bytes that the frames of such a message may have on the wire, headers and what is compressed included, where they
+    /// are held until it is whole. Room for frames of six bytes; what is above it are frames with next to nothing in them.
+    let heldLimit: Int
     /// `proxy_read_timeout`, in milliseconds.
     package let readTimeout: Int64
     /// What is no message does not put `websocket_idle_timeout` off.
@@ -33,11 +36,15 @@ package final class WebSocketRules {
             maxMessage: maxMessage > 0 ? Int64(maxMessage) : .max,
             maxFragments: maxFragments > 0 ? UInt32(clamping: maxFragments) : .max)
         assembledLimit = maxMessage > 0 ? maxMessage : WebSocketSettings.defaultMaxMessage
+        let (twice, overflows) = assembledLimit.multipliedReportingOverflow(by: 2)
+        heldLimit = overflows || twice > .max - Self.heldOverhead ? .max : twice + Self.heldOverhead
         messagesFromClient = messages(.client)
         messagesFromUpstream = messages(.upstream)
         framesFromClient = frames(.client)
         framesFromUpstream = frames(.upstream)
     }
+
+    private static let heldOverhead = 64 * 1024
 
     @inline(__always)
     func messages(from side: TunnelStateMachine.Side) -> WebSocketInterest {
@@ -60,24 +67,38 @@ package final class WebSocketRules {
 }
 
 /// Which messages, or frames, hooks are to see.
-package struct WebSocketInterest: Sendable, Equatable {
+package struct WebSocketInterest: Sendable {
     /// A bit for each opcode.
     private var opcodes: UInt16 = 0
-    /// Bytes of payload; of longer ones nothing is seen.
-    package private(set) var maxSize = 0
+    /// Bytes of payload, for each opcode, those of control frames last; of longer ones nothing is seen.
+    private var maxSizes: [6 of Int] = [-1, -1, -1, -1, -1, -1]
 
     package static let none = WebSocketInterest()
 
     package init() {}
 
     package init(_ opcodes: [WebSocketOpcode], maxSize: Int = .max) {
-        for opcode in opcodes { self.opcodes |= 1 &<< UInt16(opcode.rawValue) }
-        self.maxSize = maxSize
+        for opcode in opcodes {
+            self.opcodes |= 1 &<< UInt16(opcode.rawValue)
+            maxSizes[Self.place(opcode)] = maxSize
+        }
+    }
+
+    @inline(__always)
+    private static func place(_ opcode: WebSocketOpcode) -> Int {
+        switch opcode {
+        case .continuation: 0
+        case .text: 1
+        case .binary: 2
+        case .close: 3
+        case .ping: 4
+        case .pong: 5
+        }
     }
 
     package mutating func add(_ other: WebSocketInterest) {
         opcodes |= other.opcodes
-        maxSize = max(maxSize, other.maxSize)
+        for index in maxSizes.indices { maxSizes[index] = max(maxSizes[index], other.maxSizes[index]) }
     }
 
     @inline(__always)
@@ -88,6 +109,6 @@ package struct WebSocketInterest: Sendable, Equatable {
 
     @inline(__always)
     package func includes(_ opcode: WebSocketOpcode, size: Int) -> Bool {
-        includes(opcode) && size <= maxSize
+        includes(opcode) && size <= maxSizes[Self.place(opcode)]
     }
 }

@@ -1,0 +1,180 @@
+import ProxyCore
+import Testing
+import Wire
+
+private let all = WebSocketInterest([.text, .binary])
+private let allFrames = WebSocketInterest(WebSocketOpcode.allCases)
+
+/// What goes before what, where hooks wait; and what counts as a sign of life where hooks look at frames.
+@Suite("A WebSocket's plane: order and life")
+struct WebSocketPlaneOrderTests {
+    /// The first of two hooks sends a message, for which the second waits.
+    private func fixture(
+        frames: Bool = false, _ verdict: WebSocketVerdict, when isDue: @escaping ([UInt8]) -> Bool
+    ) throws -> PlaneFixture {
+        let fixture = try PlaneFixture(
+            messages: { _ in frames ? .none : all }, frames: { _ in frames ? allFrames : .none })
+        fixture.verdict = { [unowned fixture] item, _ in
+            if item.isInjected { return .waiting }
+            guard isDue(item.data) else { return .pass }
+            #expect(
+                fixture.plane.inject(
+                    .text, Array("before".utf8), to: .upstream, firstMessageHook: 1, firstFrameHook: 1))
+            return verdict
+        }
+        return fixture
+    }
+
+    @Test("what a hook sends goes before what it was called for, though a later hook waits with it")
+    func sentBefore() throws {
+        let verdicts: [(WebSocketVerdict, [PlaneFrame])] = [
+            (.pass, [.text("it")]), (.drop, []), (.replace([Array("odd".utf8)]), [.text("odd")]),
+            (.split([Array("x".utf8), Array("y".utf8)], position: 2), [.text("x"), .text("y")]),
+            (.close(code: 4001, reason: []), [.close(4001)]),
+        ]
+        for isFrame in [false, true] {
+            for (verdict, expected) in verdicts {
+                let fixture = try fixture(frames: isFrame, verdict) { $0 == Array("it".utf8) }
+                fixture.receive([.text("a"), .text("it"), .text("b")].bytes(from: .client), from: .client)
+                #expect(try fixture.take(.upstream) == [.text("a")])
+                let item = try #require(fixture.waiting.first)
+                fixture.plane.resume(item, .pass)
+                var rest = [PlaneFrame.text("before")]
+                // A frame that is cut is one message still.
+                if isFrame, case .split = verdict {
+                    rest += [.text("x", isFinal: false), .more("y")]
+                } else {
+                    rest += expected
+                }
+                if case .close = verdict {} else { rest.append(.text("b")) }
+                #expect(try fixture.take(.upstream) == rest)
+                #expect(fixture.plane.endedBy != nil || fixture.isIdle)
+            }
+        }
+    }
+
+    @Test("as above, where the message came in frames")
+    func sentBeforeFragments() throws {
+        let fixture = try fixture(.pass) { $0 == Array("it is".utf8) }
+        let frames = [PlaneFrame.text("it ", isFinal: false), .more("is")]
+        fixture.receive(frames.bytes(from: .client), from: .client)
+        #expect(try fixture.take(.upstream) == [])
+        fixture.plane.resume(try #require(fixture.waiting.first), .pass)
+        #expect(try fixture.take(.upstream) == [.text("before")] + frames)
+        #expect(fixture.isIdle)
+    }
+
+    @Test("as above, where the hook that sends waits too", arguments: [false, true])
+    func sentBeforeByOneThatWaits(_ isFrame: Bool) throws {
+        let fixture = try fixture(frames: isFrame, .waiting) { _ in true }
+        fixture.receive([.text("it")].bytes(from: .client), from: .client)
+        #expect(fixture.waiting.count == 2)
+        let item = try #require(fixture.waiting.first { !$0.isInjected })
+        let sent = try #require(fixture.waiting.first { $0.isInjected })
+        fixture.plane.resume(item, .pass)
+        #expect(try fixture.take(.upstream) == [])
+        fixture.plane.resume(sent, .pass)
+        #expect(try fixture.take(.upstream) == [.text("before"), .text("it")])
+        #expect(fixture.isIdle)
+    }
+
+    @Test("what was decided is given up with its side; no hook is")
+    func lostWithDecision() throws {
+        let fixture = try fixture(.pass) { _ in true }
+        fixture.receive([.text("it")].bytes(from: .client), from: .client)
+        fixture.plane.lost(.client)
+        #expect(fixture.cancelled == 1)
+        #expect(fixture.commons.items.openCount == 0)
+    }
+
+    // MARK: Answers to pings
+
+    @Test("each answer that lies behind a hook that waits is found", arguments: [false, true])
+    func answersBehindHook(_ isTogether: Bool) throws {
+        let fixture = try PlaneFixture(messages: { _ in all })
+        #expect(fixture.plane.ping(.client, payload: [1], token: 1))
+        #expect(fixture.plane.ping(.client, payload: [2], token: 2))
+        fixture.verdict = { [unowned fixture] _, _ in
+            #expect(fixture.plane.ping(.client, payload: [3], token: 3))
+            return .waiting
+        }
+        let message = [PlaneFrame.text("m")].bytes(from: .client)
+        let answers = [PlaneFrame.pong([1]), .pong([2]), .pong([9]), .pong([3])].bytes(from: .client)
+        if isTogether {
+            fixture.receive(message + answers, from: .client)
+        } else {
+            fixture.receive(message, from: .client)
+            fixture.receive(answers, from: .client)
+        }
+        #expect(fixture.pings.map(\.token) == [1, 2, 3])
+        fixture.plane.resume(try #require(fixture.waiting.first), .pass)
+        #expect(try fixture.take(.upstream) == [.text("m"), .pong([9])])
+        #expect(fixture.isIdle)
+    }
+
+    @Test("answers that hooks go on by, thousands at once")
+    func manyAnswers() throws {
+        let fixture = try PlaneFixture(messages: { _ in all })
+        fixture.verdict = { [unowned fixture] _, _ in
+            #expect(fixture.plane.ping(.client, payload: [1], token: 1))
+            return .waiting
+        }
+        fixture.pingAnswered = { [unowned fixture] _ in
+            guard !fixture.waiting.isEmpty else { return }
+            fixture.plane.resume(fixture.waiting.removeFirst(), .pass)
+        }
+        let count = 5000
+        let pair = [PlaneFrame.text("m"), .pong([1])].bytes(from: .client)
+        fixture.receive((0..<count).flatMap { _ in pair }, from: .client)
+        #expect(fixture.pings.count == count)
+        #expect(try fixture.take(.upstream).count == count)
+        #expect(fixture.isIdle)
+    }
+
+    // MARK: Idle
+
+    @Test("what hooks for frames leave out puts the idle timeout off all the same")
+    func idleDropped() throws {
+        for mode in ["messages", "data"] {
+            for (frame, isMessage) in [(PlaneFrame.text("m"), true), (.ping("p"), false)] {
+                let fixture = try PlaneFixture(
+                    "websocket_idle_timeout 1s \(mode);", frames: { _ in allFrames })
+                fixture.verdict = { _, _ in .drop }
+                for _ in 0..<10 {
+                    fixture.receive([frame].bytes(from: .client), from: .client)
+                    fixture.advance(400)
+                }
+                #expect((fixture.plane.endedBy == nil) == (isMessage || mode == "data"))
+            }
+        }
+    }
+
+    @Test(
+        "a frame that comes slowly puts the idle timeout off where it is held",
+        arguments: ["messages", "data"])
+    func idleSlow(_ mode: String) throws {
+        let fixture = try PlaneFixture("websocket_idle_timeout 1s \(mode);", frames: { _ in allFrames })
+        let bytes = PlaneFrame.text(String(repeating: "x", count: 1000)).bytes(from: .client)
+        for start in stride(from: 0, to: bytes.count, by: 100) {
+            fixture.receive(Array(bytes[start..<min(start + 100, bytes.count)]), from: .client)
+            fixture.advance(400)
+        }
+        #expect(fixture.plane.endedBy == nil)
+        #expect(try fixture.take(.upstream).count == 1)
+    }
+
+    @Test("answers to our pings do not put it off, whoever looks at them")
+    func idleAnswers() throws {
+        let fixture = try PlaneFixture(
+            "websocket_idle_timeout 2s data; websocket_ping_interval 1s; websocket_ping_to client;",
+            frames: { _ in allFrames })
+        for _ in 0..<10 {
+            fixture.advance(300)
+            for ping in try fixture.take(.client) where ping.opcode == 9 {
+                fixture.receive([.pong(ping.payload)].bytes(from: .client), from: .client)
+            }
+        }
+        #expect(fixture.plane.endedBy?.code == 1001)
+        #expect(fixture.plane.endedBy.map { String(decoding: $0.reason, as: UTF8.self) } == "idle")
+    }
+}
