@@ -290,7 +290,9 @@ package final class Worker {
     func scriptsEnded() { stopIfDrained() }
 
     private func stopIfDrained() {
-        if isDraining && statistics.active.value == 0, !scriptRoster.all.contains(where: \.hasEnds) { loop.stop() }
+        if isDraining && statistics.active.value == 0, !scriptRoster.all.contains(where: \.hasEnds) {
+            loop.stop()
+        }
     }
 
     // MARK: What is shared

@@ -177,7 +177,9 @@ package enum Router {
         if exchange.remainingURIChanges > 0 { exchange.remainingURIChanges -= 1 }
         if exchange.remainingURIChanges > 0 { return true }
         exchange.note(
-            fault: "rewrite or internal redirection cycle while \(doing) \"\(String(decoding: uri, as: UTF8.self))\"")
+            fault:
+                "rewrite or internal redirection cycle while \(doing) \"\(String(decoding: uri, as: UTF8.self))\""
+        )
         return false
     }
 
@@ -259,7 +261,8 @@ package enum Router {
     }
 
     static func enter(_ exchange: Exchange, named name: [UInt8]) -> RouteDecision {
-        guard countURIChange(exchange, "redirecting to the named location", name), !exchange.uri.isEmpty else {
+        guard countURIChange(exchange, "redirecting to the named location", name), !exchange.uri.isEmpty
+        else {
             return fail(exchange, status: 500)
         }
         guard let location = exchange.server.namedLocations[name] else {

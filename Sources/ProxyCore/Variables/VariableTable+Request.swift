@@ -64,7 +64,10 @@ extension VariableTable {
         VariableRow("remote_user", "user name of Basic authentication") { exchange, out in
             BasicCredentials.appendUser(of: exchange.request, to: &out)
         },
-        VariableRow("request_body", "body of the request, once it was read whole; what is sent upstream with it waits for that") {
+        VariableRow(
+            "request_body",
+            "body of the request, once it was read whole; what is sent upstream with it waits for that"
+        ) {
             exchange, out in
             guard let body = exchange.requestBody else { return false }
             out.append(contentsOf: body)

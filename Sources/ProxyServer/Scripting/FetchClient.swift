@@ -51,9 +51,11 @@ final class FetchClient {
     /// Connections that wait for a request.
     var idleCount: Int { idle.count }
 
-    /// - Parameter demands: what has to have been asked of the server's certificate; `nil` for plain HTTP.
+    /// An idle connection that the same was asked of: `demands` of the server's certificate, `nil` for plain HTTP.
     func takeIdle(to origin: [UInt8], asking demands: TLSUpstream?) -> FetchConnection? {
-        guard let index = idle.lastIndex(where: { $0.origin == origin && $0.demands === demands }) else { return nil }
+        guard let index = idle.lastIndex(where: { $0.origin == origin && $0.demands === demands }) else {
+            return nil
+        }
         let connection = idle.remove(at: index)
         connection.leavePool()
         return connection

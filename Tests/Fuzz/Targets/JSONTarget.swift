@@ -10,7 +10,8 @@ enum JSONTarget {
         // Holds because: libFuzzer tries one input after the other, on one thread.
         let proxy = unsafe shared
         guard let client = try? proxy.connect() else { return check(false, "the proxy takes no connection") }
-        client.send("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: \(input.count)\r\n\r\n")
+        client.send(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: \(input.count)\r\n\r\n")
         client.send(input)
         _ = proxy.loop.runUntilIdle(turns: 500)
         let response = client.receive()
@@ -24,7 +25,8 @@ enum JSONTarget {
         check(head.status == 200 || head.status == 400, "\(head.status): \(proxy.takeErrors())")
         if head.status == 400 {
             check(
-                body.starts(with: Array("decode: ".utf8)) || body.starts(with: Array("not enough memory".utf8)),
+                body.starts(with: Array("decode: ".utf8))
+                    || body.starts(with: Array("not enough memory".utf8)),
                 "\([UInt8](body).text)")
         }
     }
