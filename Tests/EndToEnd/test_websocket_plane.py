@@ -225,7 +225,7 @@ def test_a_later_hook_that_waits_with_what_was_sent_keeps_the_order(tunnel, tmp_
         return { message = { from = "client", run = function(flow, msg)
             flow.upstream:send("before " .. msg.data)
             if msg.data == "b" then sy.sleep(0.01) end
-            return { msg.data, msg.data .. "!" }
+            if msg.data == "c" then return { "c", "c!" } end
         end } }""")
     (tmp_path / "second.lua").write_text("""
         return { message = { from = "client", run = function(flow, msg)
@@ -235,8 +235,8 @@ def test_a_later_hook_that_waits_with_what_was_sent_keeps_the_order(tunnel, tmp_
     with made.open() as socket:
         for text in "abc":
             socket.send(text)
-        assert [socket.recv(5) for _ in range(9)] == [
-            "before a", "a", "a!", "before b", "b", "b!", "before c", "c", "c!"]
+        assert [socket.recv(5) for _ in range(7)] == [
+            "before a", "a", "before b", "b", "before c", "c", "c!"]
 
 
 @pytest.mark.parametrize("policy, end", [("closed", "return"), ("open", "error('b')")])
