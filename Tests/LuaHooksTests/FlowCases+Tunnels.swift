@@ -150,7 +150,7 @@ extension FlowCases {
                 ["waits", "ping to \(leg)", "ping cancelled"]),
             FlowCase(
                 in: .open, "print(flow.\(leg):ping())", then: [.advance(milliseconds: 1)],
-                ["waiting", "nil\tthere is no open WebSocket"]),
+                ["nil\tthere is no open WebSocket"]),
             FlowCase(
                 tunnel: [(.message, "flow.\(leg):ping(('x'):rep(126))")],
                 [.item(.message, .text, from: .client, "x")],
