@@ -111,17 +111,14 @@ final class Tunnel {
             case .failed: return failed(side)
             }
         }
-        if isClosing { return }
-        if let plane {
-            if plane.isPaused(side) { lookForEnd(of: source, side) }
-        } else if reads > 0 {
-            touch()
-        }
+        if reads > 0, !isClosing, plane == nil { touch() }
+        if reads == 0 || source.sawHangup { lookForEnd(of: source, side) }
     }
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. An upstream that has
     /// ended its side in order may have meant what it said last for the client.
     private func lookForEnd(of source: StreamChannel, _ side: TunnelStateMachine.Side) {
+        guard !isClosing, let plane, plane.isPaused(side) else { return }
         if source.sawFailure { return failed(side) }
         if side == .client, source.isAtEnd { readEnd(of: side) }
     }

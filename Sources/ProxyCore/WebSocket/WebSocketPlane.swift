@@ -591,7 +591,9 @@ package final class WebSocketPlane {
     /// it, and waits for the hooks behind them.
     func hasToWait(_ verdict: WebSocketVerdict, _ side: Side) -> Bool {
         if case .waiting = verdict { return true }
-        return self[side].busy?.waitingJob != nil
+        // Copied: reading through the subscript any longer takes a frame on the heap.
+        guard let busy = self[side].busy else { return false }
+        return busy.waitingJob != nil
     }
 
     /// Keeps what hooks wait with until `resume`; or, with another verdict than that, until what goes before it is sent.
