@@ -72,4 +72,11 @@ package enum ASCII {
         let letter = (byte | 0x20) &- 0x61
         return letter < 6 ? letter &+ 10 : nil
     }
+
+    /// The byte that two hexadecimal digits stand for, or `nil`.
+    @inline(__always)
+    package static func hexadecimalByte(_ high: UInt8, _ low: UInt8) -> UInt8? {
+        guard let high = hexadecimalDigit(high), let low = hexadecimalDigit(low) else { return nil }
+        return high << 4 | low
+    }
 }

@@ -35,8 +35,8 @@ package enum Authority {
             if ByteSet.hostName.contains(byte) {
                 if byte == UInt8(ascii: "."), position &+ 1 < end, bytes[position &+ 1] == byte { return nil }
             } else if byte == UInt8(ascii: "%") {
-                guard position &+ 2 < end, ASCII.hexadecimalDigit(bytes[position &+ 1]) != nil,
-                    ASCII.hexadecimalDigit(bytes[position &+ 2]) != nil
+                guard position &+ 2 < end,
+                    ASCII.hexadecimalByte(bytes[position &+ 1], bytes[position &+ 2]) != nil
                 else { return nil }
                 position &+= 2
             } else {

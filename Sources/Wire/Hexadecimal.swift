@@ -22,10 +22,8 @@ package enum Hexadecimal {
         output.reserveCapacity(text.count / 2)
         var position = 0
         while position < text.count {
-            guard let high = ASCII.hexadecimalDigit(text[position]),
-                let low = ASCII.hexadecimalDigit(text[position + 1])
-            else { return nil }
-            output.append(high << 4 | low)
+            guard let byte = ASCII.hexadecimalByte(text[position], text[position + 1]) else { return nil }
+            output.append(byte)
             position += 2
         }
         return output

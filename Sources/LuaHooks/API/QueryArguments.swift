@@ -64,11 +64,10 @@ enum QueryArguments {
     private static func decode(_ query: Span<UInt8>, _ position: inout Int, _ end: Int) -> UInt8 {
         let byte = query[position]
         if byte == UInt8(ascii: "%"), position + 2 < end,
-            let high = ASCII.hexadecimalDigit(query[position + 1]),
-            let low = ASCII.hexadecimalDigit(query[position + 2])
+            let decoded = ASCII.hexadecimalByte(query[position + 1], query[position + 2])
         {
             position += 3
-            return high << 4 | low
+            return decoded
         }
         position += 1
         return byte == UInt8(ascii: "+") ? UInt8(ascii: " ") : byte

@@ -7,8 +7,12 @@ extension Router {
         // Not the response itself, which would be copied with all it holds.
         let bytes = exchange.response.bytes
         let fields = exchange.response.fields
-        let index = FieldLookup.index(of: fieldName.span, in: fields, bytes, from: 0, plainOnly: false)
-        return index.map { Array(bytes[fields[$0].value]) }
+        // Few responses have a field of which more than that has to be looked at.
+        let found = fields.first { field in
+            field.id == .xAccel
+                && ASCII.equalIgnoringCase(bytes.span.extracting(field.name), fieldName.span)
+        }
+        return found.map { Array(bytes[$0.value]) }
     }
 
     /// Goes on where an upstream's `X-Accel-Redirect` says: at a named location, which gets the request as it is, or
@@ -33,10 +37,10 @@ extension Router {
             var byte = escaped[position]
             position += 1
             if byte == UInt8(ascii: "%") {
-                guard position + 1 < escaped.endIndex, let high = ASCII.hexadecimalDigit(escaped[position]),
-                    let low = ASCII.hexadecimalDigit(escaped[position + 1])
+                guard position + 1 < escaped.endIndex,
+                    let decoded = ASCII.hexadecimalByte(escaped[position], escaped[position + 1])
                 else { return nil }
-                byte = high << 4 | low
+                byte = decoded
                 position += 2
             }
             guard byte != 0 else { return nil }

@@ -60,17 +60,14 @@ package enum URIEscape {
             let byte = url[read]
             if byte == ByteText.question { break }
             if byte == ByteText.percent, read + 2 < url.count,
-                let high = ASCII.hexadecimalDigit(url[read + 1]),
-                let low = ASCII.hexadecimalDigit(url[read + 2])
+                let decoded = ASCII.hexadecimalByte(url[read + 1], url[read + 2]),
+                decoded > ByteText.percent, decoded < 0x7f
             {
-                let decoded = high << 4 | low
-                if decoded > ByteText.percent, decoded < 0x7f {
-                    url[write] = decoded
-                    write += 1
-                    read += 3
-                    if decoded == ByteText.question { break }
-                    continue
-                }
+                url[write] = decoded
+                write += 1
+                read += 3
+                if decoded == ByteText.question { break }
+                continue
             }
             url[write] = byte
             write += 1

@@ -51,12 +51,12 @@ struct URINormalizer {
             var byte = path[index]
             index += 1
             if byte == ByteText.percent {
-                guard index + 1 < path.endIndex, let high = ASCII.hexadecimalDigit(path[index]),
-                    let low = ASCII.hexadecimalDigit(path[index + 1])
+                guard index + 1 < path.endIndex,
+                    let decoded = ASCII.hexadecimalByte(path[index], path[index + 1])
                 else { return false }
                 index += 2
                 hadEscapes = true
-                byte = high << 4 | low
+                byte = decoded
                 if byte == 0 { return false }
             }
             switch (byte, state) {

@@ -1,3 +1,5 @@
+internal import ProxyCore
+
 /// What scripts write to the error log, which may have come from clients: nothing of it is to look like a line of the
 /// log's own, or reach a terminal.
 enum ScriptLogText {
@@ -12,7 +14,8 @@ enum ScriptLogText {
             if byte >= 32 && byte != 127 || byte == tab || byte == lineFeed {
                 output.append(byte)
             } else {
-                output += [UInt8(ascii: "\\"), UInt8(ascii: "x"), digit(byte >> 4), digit(byte & 15)]
+                output += [UInt8(ascii: "\\"), UInt8(ascii: "x")]
+                ByteText.appendHex(byte, uppercase: true, to: &output)
             }
         }
         return String(decoding: output, as: UTF8.self)
@@ -20,8 +23,4 @@ enum ScriptLogText {
 
     private static let tab: UInt8 = 9
     private static let lineFeed: UInt8 = 10
-
-    private static func digit(_ value: UInt8) -> UInt8 {
-        value + (value < 10 ? UInt8(ascii: "0") : UInt8(ascii: "A") - 10)
-    }
 }
