@@ -72,13 +72,11 @@ package enum DownstreamResponseBuilder {
         if settings.values.expires.isComputed, AddedFields.isOrdinary(status) {
             // Its variables see the fields that it may be about to replace.
             preview.update(output, of: exchange)
-            var whole = preview
-            let start = output.count
-            appendFields(fields, of: bytes, exchange, settings, plan, changes, to: &output)
-            whole.update(output, of: exchange)
-            changes.expires = ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified)
-            output.removeLast(output.count - start)
-            preview.resume(of: exchange)
+            changes.expires = preview.showing(&output, of: exchange) { output in
+                appendFields(fields, of: bytes, exchange, settings, plan, changes, to: &output)
+            } _: {
+                ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified)
+            }
         } else {
             changes.expires = ExpiresPolicy(of: exchange, settings, status: status, outline.lastModified)
         }

@@ -36,10 +36,21 @@ struct HeadPreview {
         noteShown(output, of: exchange)
     }
 
-    /// Takes back what a copy of this showed since it was made.
-    func resume(of exchange: Exchange) {
-        guard isWanted, exchange.sentHead.count > shown else { return }
-        exchange.sentHead.removeLast(exchange.sentHead.count - shown)
+    /// What `value` comes to while fields are shown that are yet to be written, or replaced by it: those that `write`
+    /// appends, of which nothing stays.
+    func showing<Value>(
+        _ output: inout [UInt8], of exchange: Exchange, _ write: (inout [UInt8]) -> Void, _ value: () -> Value
+    ) -> Value {
+        let start = output.count
+        write(&output)
+        var whole = self
+        whole.update(output, of: exchange)
+        let result = value()
+        output.removeLast(output.count - start)
+        if isWanted, exchange.sentHead.count > shown {
+            exchange.sentHead.removeLast(exchange.sentHead.count - shown)
+        }
+        return result
     }
 
     private mutating func noteShown(_ output: [UInt8], of exchange: Exchange) {

@@ -125,16 +125,14 @@ package enum LocalResponseBuilder {
         guard setting.isComputed else {
             return ExpiresPolicy(setting, lastModified: nil, exchange: exchange)
         }
-        let start = output.count
-        exchange.carried.append(besides: nil, to: &output)
-        for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
-        var whole = preview
-        whole.update(output, of: exchange)
-        defer {
-            output.removeLast(output.count - start)
-            preview.resume(of: exchange)
+        return preview.showing(&output, of: exchange) { output in
+            exchange.carried.append(besides: nil, to: &output)
+            for field in response.fields {
+                ResponseHeadWriter.append(field.name[...], field.value, to: &output)
+            }
+        } _: {
+            ExpiresPolicy(setting, lastModified: nil, exchange: exchange)
         }
-        return ExpiresPolicy(setting, lastModified: nil, exchange: exchange)
     }
 
     /// Statuses of built-in pages after which the state of the connection is not to be relied on.
