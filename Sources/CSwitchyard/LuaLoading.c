@@ -225,32 +225,26 @@ static bool find_library(lua_State *L, const char *module, const char *name) {
 /// The same by the functions that scripts have added to `package.searchers`. Lua's own, which are in it, look where
 /// `require` has looked.
 static bool ask_searchers(lua_State *L) {
+    int tried = lua_gettop(L);
     if (lua_getfield(L, lua_upvalueindex(PACKAGE), "searchers") != LUA_TTABLE) {
         luaL_error(L, "'package.searchers' must be a table");
     }
-    for (lua_Integer index = 1; lua_rawgeti(L, -1, index) != LUA_TNIL; index++) {
-        if (lua_iscfunction(L, -1)) {
-            lua_pop(L, 1);
-            continue;
+    for (lua_Integer index = 1; lua_rawgeti(L, tried + 1, index) != LUA_TNIL; index++) {
+        if (!lua_iscfunction(L, -1)) {
+            lua_pushvalue(L, 1);
+            lua_call(L, 1, 2);
+            if (lua_isfunction(L, -2)) return true;
+            if (lua_isstring(L, -2)) {
+                lua_pushvalue(L, tried);
+                lua_pushliteral(L, ", ");
+                lua_pushvalue(L, tried + 2);
+                lua_concat(L, 3);
+                lua_replace(L, tried);
+            }
         }
-        lua_pushvalue(L, 1);
-        lua_call(L, 1, 2);
-        if (lua_isfunction(L, -2)) return true;
-        lua_pop(L, 1);
-        if (lua_isstring(L, -1)) {
-            // Under the table, to what else was looked for.
-            lua_pushliteral(L, ", ");
-            lua_insert(L, -2);
-            lua_concat(L, 2);
-            lua_insert(L, -2);
-            lua_insert(L, -3);
-            lua_concat(L, 2);
-            lua_insert(L, -2);
-        } else {
-            lua_pop(L, 1);
-        }
+        lua_settop(L, tried + 1);
     }
-    lua_pop(L, 2);
+    lua_settop(L, tried);
     return false;
 }
 

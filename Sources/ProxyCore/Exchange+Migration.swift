@@ -9,8 +9,11 @@ extension RuntimeConfiguration {
         guard let listener = configuration.listeners.first(where: { $0.address == address }) else {
             return nil
         }
-        guard let named = listener.names.server(for: exchange) else { return nil }
-        return named ?? listener.defaultServer
+        switch listener.names.server(for: exchange) {
+        case .server(let named): return named
+        case .none: return listener.defaultServer
+        case .unknown: return nil
+        }
     }
 }
 

@@ -189,7 +189,7 @@ package final class Exchange {
         if !attempts.isEmpty { attempts.removeAll(keepingCapacity: true) }
         response.removeAll()
         responseTrailers = nil
-        carried = CarriedFields()
+        if !carried.isEmpty { carried = CarriedFields() }
         // These are the configuration's: emptied in place they would be copied first.
         proxyHost = []
         proxyPort = []
@@ -306,8 +306,11 @@ package final class Exchange {
     /// - Returns: false where it could not be found out.
     func chooseServer() -> Bool {
         guard let names = runtime.hosts(ofListener: listener)?.names else { return true }
-        guard let named = names.server(for: self) else { return false }
-        if let named { server = named }
+        switch names.server(for: self) {
+        case .server(let named): server = named
+        case .none: break
+        case .unknown: return false
+        }
         return true
     }
 

@@ -9,7 +9,7 @@ package struct CarriedFields {
     private(set) var contentType: [UInt8]?
     private var lines: [(id: FieldID, name: [UInt8], value: [UInt8])] = []
 
-    var isEmpty: Bool { lines.isEmpty }
+    var isEmpty: Bool { contentType == nil && lines.isEmpty }
 
     /// How to log in, of a 401 that an `error_page` takes the place of.
     package mutating func takeChallenges(of response: borrowing ResponseHead) {

@@ -13,22 +13,26 @@ extension ServerNameTable {
         return regexes.first { $0.pattern.matches(host) }?.server
     }
 
-    /// The server whose name fits the exchange's host best, or none. A regular expression leaves its groups in the
-    /// exchange.
-    ///
-    /// - Returns: `nil` where that could not be found out: see `Exchange.match`.
-    func server(for exchange: Exchange) -> VirtualServer?? {
+    /// What the names say of a host.
+    enum Match {
+        case server(VirtualServer)
+        case none
+        /// An expression was given up: see `Exchange.match`.
+        case unknown
+    }
+
+    /// The server whose name fits the exchange's host best. A regular expression leaves its groups in the exchange.
+    func server(for exchange: Exchange) -> Match {
         let host = exchange.host
-        if let server = exact[host] { return server }
-        if let server = HostWildcards.find(host, leading: leadingWildcards) { return server }
-        if let server = HostWildcards.find(host, trailing: trailingWildcards) { return server }
+        if let server = exact[host] { return .server(server) }
+        if let server = HostWildcards.find(host, leading: leadingWildcards) { return .server(server) }
+        if let server = HostWildcards.find(host, trailing: trailingWildcards) { return .server(server) }
         for entry in regexes {
-            switch exchange.match(entry.pattern, host, namedGroups: entry.namedGroups) {
-            case true?: return entry.server
-            case false?: continue
-            case nil: return nil
+            guard let matches = exchange.match(entry.pattern, host, namedGroups: entry.namedGroups) else {
+                return .unknown
             }
+            if matches { return .server(entry.server) }
         }
-        return .some(nil)
+        return .none
     }
 }

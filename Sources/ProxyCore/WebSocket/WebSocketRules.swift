@@ -36,8 +36,7 @@ package final class WebSocketRules {
             maxMessage: maxMessage > 0 ? Int64(maxMessage) : .max,
             maxFragments: maxFragments > 0 ? UInt32(clamping: maxFragments) : .max)
         assembledLimit = maxMessage > 0 ? maxMessage : WebSocketSettings.defaultMaxMessage
-        let (twice, overflows) = assembledLimit.multipliedReportingOverflow(by: 2)
-        heldLimit = overflows || twice > .max - Self.heldOverhead ? .max : twice + Self.heldOverhead
+        heldLimit = min(assembledLimit, (.max - Self.heldOverhead) / 2) * 2 + Self.heldOverhead
         messagesFromClient = messages(.client)
         messagesFromUpstream = messages(.upstream)
         framesFromClient = frames(.client)
