@@ -508,7 +508,7 @@ class Bridge:
                     return
         except OSError:
             with self.lock:
-                if not stream.is_over and not client.closed:
+                if not stream.is_over and not client.closed and client.socket.fileno() >= 0:  # not ended by `stop`
                     client.reset(number)
 
     @staticmethod
