@@ -11,13 +11,79 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "LuaMemory.h"
+
+/// A kind of object; see LuaTypes.c.
+typedef struct {
+    /// Its metatable, as a reference in the registry.
+    int metatable;
+    /// How many other objects are kept in one.
+    int parts;
+    bool is_value;
+    /// The functions for fields without a definition, and of a value the one behind `__pairs`; 0 for none.
+    int getter;
+    int setter;
+    int pairs;
+} sy_type;
+
+/// Types are numbers from 1 up to this, this not included.
+enum { SY_LUA_TYPES = 32 };
+
+typedef struct {
+    lua_State *state;
+    /// Keeps the coroutine in the registry; LUA_NOREF when there is none.
+    int reference;
+    /// It has been started and waits: what is resumed is no new call.
+    bool waits;
+} sy_coroutine;
+
+/// Idle coroutines beyond this are thrown away, so that a burst of waiting hooks leaves little behind.
+enum { SY_MAX_IDLE = 64 };
+
+struct sy_vm {
+    lua_State *main;
+    sy_memory memory;
+    void *context;
+    sy_lua_dispatch dispatch;
+    sy_lua_printer printer;
+    /// NULL where the system's clocks are meant.
+    sy_lua_clock clock;
+
+    sy_coroutine *coroutines;
+    int coroutine_count;
+    int coroutine_capacity;
+    /// Coroutines that exist, whether in use or not.
+    int live_coroutines;
+    /// Positions of those that exist and are not in use, the one used last at the end.
+    int idle[SY_MAX_IDLE];
+    int idle_count;
+    /// Positions where there is none.
+    int *vacant;
+    int vacant_count;
+
+    /// What runs: a hook's coroutine or one that the script made; NULL outside of calls. Read by the signal handler.
+    lua_State *volatile running;
+    int running_index;
+    int running_script;
+    /// The body that has just ended did so by an error.
+    bool failed;
+
+    /// Grows with each outermost resume, so that the signal handler knows one from the next.
+    volatile unsigned serial;
+    unsigned seen_serial;
+    int ticks;
+    int allowed_ticks;
+    int hook_timeout;
+    volatile bool interrupted;
+    /// See `set_pause` in LuaVM.c.
+    bool is_small;
+    sy_type types[SY_LUA_TYPES];
+};
+
+static inline sy_type *sy_type_of(sy_vm *vm, int type) { return &vm->types[type & (SY_LUA_TYPES - 1)]; }
+
 /// The main thread's extra space holds the interpreter, and each new coroutine copies it.
 static inline sy_vm *sy_vm_of(lua_State *L) { return *(sy_vm **)lua_getextraspace(L); }
-
-/// How many other objects are kept in one of this type.
-unsigned char *sy_parts_of(sy_vm *vm, int type);
-/// The reference of this type's metatable in the registry.
-int *sy_metatable_of(sy_vm *vm, int type);
 
 /// Calls the API function of this number with what is on the stack: as a lua_CFunction's body.
 int sy_lua_call(lua_State *L, int function);

@@ -4,14 +4,18 @@
 #include <string.h>
 
 typedef struct {
-    /// Line ends to come, so that Lua counts lines as the file that the text is from does.
-    int lines;
-    /// What stands before the text in its first line.
-    const char *pieces[3];
-    int piece;
     const char *text;
     size_t length;
-    bool is_done;
+} piece;
+
+/// What stands before the text in its first line, the text, and what stands behind it.
+enum { PIECES = 5 };
+
+typedef struct {
+    /// Line ends to come, so that Lua counts lines as the file that the text is from does.
+    int lines;
+    int next;
+    piece pieces[PIECES];
 } source;
 
 static const char *read_source(lua_State *L, void *context, size_t *size) {
@@ -24,19 +28,27 @@ static const char *read_source(lua_State *L, void *context, size_t *size) {
         *size = (size_t)count;
         return line_ends;
     }
-    while (from->piece < 3) {
-        const char *piece = from->pieces[from->piece++];
-        if (piece == NULL) continue;
-        *size = strlen(piece);
-        return piece;
+    while (from->next < PIECES) {
+        piece found = from->pieces[from->next++];
+        if (found.length == 0) continue;
+        *size = found.length;
+        return found.text;
     }
-    if (from->is_done || from->length == 0) {
-        *size = 0;
-        return NULL;
-    }
-    from->is_done = true;
-    *size = from->length;
-    return from->text;
+    *size = 0;
+    return NULL;
+}
+
+static piece piece_of(const char *text) { return (piece){text, text == NULL ? 0 : strlen(text)}; }
+
+/// Pushes the function that the text of a script or a block is, or a message.
+static bool load(
+    lua_State *L, const char *name, int line, const char *before, const char *parameters, const char *between,
+    piece text, const char *behind) {
+    source from = {
+        .lines = line > 1 ? line - 1 : 0,
+        .pieces = {piece_of(before), piece_of(parameters), piece_of(between), text, piece_of(behind)},
+    };
+    return lua_load(L, read_source, &from, name, "t") == LUA_OK;
 }
 
 /// Skips what Lua's own loader of files skips: a byte order mark, and a first line that begins with `#`, but for its end.
@@ -54,21 +66,22 @@ bool sy_lua_load(
     const char *parameters) {
     environment = lua_absindex(L, environment);
     if (line <= 1) skip_first_line(&text, &length);
-    source from = {.lines = line > 1 ? line - 1 : 0, .text = text, .length = length};
-    if (parameters != NULL) {
-        from.pieces[0] = "local ";
-        from.pieces[1] = parameters;
-        from.pieces[2] = " = ... ";
-    }
-    if (lua_load(L, read_source, &from, name, "t") != LUA_OK) {
+    piece body = {text, length};
+    const char *before = parameters == NULL ? NULL : "local ", *between = parameters == NULL ? NULL : " = ... ";
+    if (!load(L, name, line, before, parameters, between, body, NULL)) {
         if (lua_type(L, -1) != LUA_TSTRING) {
             lua_pop(L, 1);
             lua_pushliteral(L, "cannot be loaded");
         }
         return false;
     }
+    // As a function with parameters a block costs less to call. What is valid above is so in here, but for `...`; and only
+    // what is valid above: `end`, say, does not end the function.
+    bool is_function = parameters != NULL && load(L, name, line, "return function(", parameters, ") ", body, "\nend");
+    if (parameters != NULL) lua_remove(L, is_function ? -2 : -1);
     lua_pushvalue(L, environment);
     if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+    if (is_function) lua_call(L, 0, 1);
     return true;
 }
 

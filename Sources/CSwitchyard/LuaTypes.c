@@ -1,15 +1,23 @@
 // Objects of the API: `flow`, its parts, timers, sockets. An object is a number of a slot and the slot's generation,
 // which Swift checks with every use: one that is kept after its exchange refers to nothing.
+//
+// What comes by the million, messages and most parts of a flow, is a value: the same numbers within a pointer that points
+// to nothing, so that nothing is allocated for one, and nothing collected.
 #include "LuaInternal.h"
 
 #include <string.h>
 
+/// What stands for an object, whichever way it is kept.
 typedef struct {
-    /// Tells our objects from every other kind of userdata.
-    sy_vm *owner;
     int type;
     uint32_t slot;
     uint32_t generation;
+} identity;
+
+typedef struct {
+    /// Tells our objects from every other kind of userdata.
+    sy_vm *owner;
+    identity is;
 } object;
 
 /// A tunnel that is not the interpreter's own, or a part of it. What tells it from the next one of its slot is
@@ -26,27 +34,55 @@ static lua_Integer encode_part(int type, int part) { return -(((lua_Integer)type
 
 /// An object that may have more parts keeps them in another one, which is made with the first of them: Lua has 16 bytes
 /// for each part of an object from the start, and `flow` is kept for each open tunnel.
-enum { PARTS_INSIDE = 4 };
+enum { PARTS_INSIDE = 2 };
+
+// MARK: Values
+
+/// A value, from its highest bit down: 6 of the type, 26 of the slot, 32 of the generation. No pointer to anything has one
+/// of the first six bits set, by which values are told from the pointers of libraries in C, and from `sy.json.null`.
+enum { TYPE_SHIFT = 58, SLOT_BITS = 26 };
+_Static_assert(sizeof(void *) == 8, "a value takes 64 bits");
+_Static_assert(SY_LUA_TYPES <= 1 << (64 - TYPE_SHIFT), "a type takes 6 bits");
+
+static void push_value(lua_State *L, int type, uint32_t slot, uint32_t generation) {
+    // So many exchanges or messages do not fit in memory.
+    if (slot >> SLOT_BITS != 0) {
+        lua_pushnil(L);
+        return;
+    }
+    uintptr_t value = (uintptr_t)type << TYPE_SHIFT | (uintptr_t)slot << 32 | generation;
+    lua_pushlightuserdata(L, (void *)value);
+}
+
+/// 0 for what is no value of ours.
+static int type_of_value(lua_State *L, int index) {
+    // Of a full userdata it is a pointer to its block.
+    return (int)((uintptr_t)lua_touserdata(L, index) >> TYPE_SHIFT);
+}
+
+// MARK: Objects
 
 static void push_metatable(lua_State *L, int type) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, *sy_metatable_of(sy_vm_of(L), type));
+    lua_rawgeti(L, LUA_REGISTRYINDEX, sy_type_of(sy_vm_of(L), type)->metatable);
 }
 
 static object *push_sized_object(lua_State *L, size_t size, int type, uint32_t slot, uint32_t generation) {
     sy_vm *vm = sy_vm_of(L);
-    int parts = *sy_parts_of(vm, type);
+    int parts = sy_type_of(vm, type)->parts;
     object *made = lua_newuserdatauv(L, size, parts > PARTS_INSIDE ? 1 : parts);
     made->owner = vm;
-    made->type = type;
-    made->slot = slot;
-    made->generation = generation;
+    made->is = (identity){type, slot, generation};
     push_metatable(L, type);
     lua_setmetatable(L, -2);
     return made;
 }
 
 static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
-    push_sized_object(L, sizeof(object), type, slot, generation);
+    if (sy_type_of(sy_vm_of(L), type)->is_value) {
+        push_value(L, type, slot, generation);
+    } else {
+        push_sized_object(L, sizeof(object), type, slot, generation);
+    }
 }
 
 static void push_far_object(
@@ -58,18 +94,31 @@ static void push_far_object(
 
 static bool is_far(lua_State *L, int index) { return lua_rawlen(L, index) == sizeof(far_object); }
 
-static object *to_object(lua_State *L, int index) {
+static const object *to_object(lua_State *L, int index) {
     if (lua_type(L, index) != LUA_TUSERDATA) return NULL;
     size_t size = lua_rawlen(L, index);
     if (size != sizeof(object) && size != sizeof(far_object)) return NULL;
-    object *found = lua_touserdata(L, index);
+    const object *found = lua_touserdata(L, index);
     return found->owner == sy_vm_of(L) ? found : NULL;
+}
+
+static bool identify(lua_State *L, int index, identity *found) {
+    uintptr_t value = (uintptr_t)lua_touserdata(L, index);
+    if (value >> TYPE_SHIFT != 0) {
+        uint32_t slot = (uint32_t)(value >> 32) & ((1u << SLOT_BITS) - 1);
+        *found = (identity){(int)(value >> TYPE_SHIFT), slot, (uint32_t)value};
+        return true;
+    }
+    const object *kept = to_object(L, index);
+    if (kept == NULL) return false;
+    *found = kept->is;
+    return true;
 }
 
 /// Pushes what keeps the parts of the object at `index`, if that is not the object itself: nil where it is not there yet,
 /// unless `makes`. Returns where it is.
-static int push_keeper(lua_State *L, const object *whole, int index, bool makes) {
-    int parts = *sy_parts_of(whole->owner, whole->type);
+static int push_keeper(lua_State *L, int type, int index, bool makes) {
+    int parts = sy_type_of(sy_vm_of(L), type)->parts;
     if (parts <= PARTS_INSIDE) return index;
     if (lua_getiuservalue(L, index, 1) == LUA_TNIL && makes) {
         lua_pop(L, 1);
@@ -81,21 +130,23 @@ static int push_keeper(lua_State *L, const object *whole, int index, bool makes)
 }
 
 /// Pushes the part of the object at 1, which is made when it is first asked for.
-static int push_part(lua_State *L, const object *whole, lua_Integer code) {
+static int push_part(lua_State *L, identity whole, lua_Integer code) {
     int type = (int)((-code - 1) >> 8);
     int part = (int)((-code - 1) & 0xff);
-    int keeper = push_keeper(L, whole, 1, true);
+    if (type != OWN_TABLE && sy_type_of(sy_vm_of(L), type)->is_value) {
+        push_value(L, type, whole.slot, whole.generation);
+        return 1;
+    }
+    int keeper = push_keeper(L, whole.type, 1, true);
     if (lua_getiuservalue(L, keeper, part) == LUA_TNIL) {
         lua_pop(L, 1);
         if (type == OWN_TABLE) {
             lua_newtable(L);
+        } else if (is_far(L, 1)) {
+            const far_object *far = lua_touserdata(L, 1);
+            push_far_object(L, type, whole.slot, whole.generation, far->id[0], far->id[1]);
         } else {
-            if (is_far(L, 1)) {
-                const far_object *far = lua_touserdata(L, 1);
-                push_far_object(L, type, whole->slot, whole->generation, far->id[0], far->id[1]);
-            } else {
-                push_object(L, type, whole->slot, whole->generation);
-            }
+            push_object(L, type, whole.slot, whole.generation);
         }
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, keeper, part);
@@ -111,44 +162,56 @@ static int push_part(lua_State *L, const object *whole, lua_Integer code) {
     return 1;
 }
 
-/// `__index`. Upvalue 1: the members; 2: the dynamic getter's number, or nil. Called by Lua, with the object and the key, or
-/// by a script that has `debug`, with anything.
+// MARK: Members
+
+/// `__index` of objects and values, whose metatable is that of all light userdata. Its upvalues are the members of the types.
+/// Called by Lua, with the object and the key, or by a script that has `debug`, with anything.
 static int get_member(lua_State *L) {
-    const object *whole = to_object(L, 1);
-    if (whole == NULL) return luaL_error(L, "the fields of an object are read from the object itself");
+    identity whole;
+    if (!identify(L, 1, &whole)) return luaL_error(L, "attempt to index a userdata value");
     lua_pushvalue(L, 2);
-    switch (lua_rawget(L, lua_upvalueindex(1))) {
+    lua_Integer code;
+    switch (lua_rawget(L, lua_upvalueindex(whole.type))) {
         case LUA_TNIL:
-            lua_pop(L, 1);
-            if (lua_isnil(L, lua_upvalueindex(2))) {
-                lua_pushnil(L);
-                return 1;
-            }
-            return sy_lua_call(L, (int)lua_tointeger(L, lua_upvalueindex(2)));
-        case LUA_TNUMBER: {
-            lua_Integer code = lua_tointeger(L, -1);
+            code = sy_type_of(sy_vm_of(L), whole.type)->getter;
+            if (code == 0) return 1;
+            break;
+        case LUA_TNUMBER:
+            code = lua_tointeger(L, -1);
             if (code < 0) return push_part(L, whole, code);
-            lua_settop(L, 2);
-            return sy_lua_call(L, (int)code);
-        }
+            break;
         default: return 1;
     }
+    lua_settop(L, 2);
+    return sy_lua_call(L, (int)code);
 }
 
-/// `__newindex`. Upvalue 1: numbers of setters by name; 2: the dynamic setter's number, or nil.
+/// `__newindex`, likewise; its upvalues are the numbers of setters by name.
 static int set_member(lua_State *L) {
-    if (to_object(L, 1) == NULL) return luaL_error(L, "the fields of an object are set on the object itself");
+    identity whole;
+    if (!identify(L, 1, &whole)) return luaL_error(L, "attempt to index a userdata value");
     lua_settop(L, 3);
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER) {
-        int setter = (int)lua_tointeger(L, 4);
-        lua_settop(L, 3);
-        return sy_lua_call(L, setter);
-    }
+    bool is_defined = lua_rawget(L, lua_upvalueindex(whole.type)) == LUA_TNUMBER;
+    int function = is_defined ? (int)lua_tointeger(L, 4) : sy_type_of(sy_vm_of(L), whole.type)->setter;
     lua_settop(L, 3);
-    if (!lua_isnil(L, lua_upvalueindex(2))) return sy_lua_call(L, (int)lua_tointeger(L, lua_upvalueindex(2)));
+    if (function != 0) return sy_lua_call(L, function);
     luaL_tolstring(L, 2, NULL);
     return luaL_error(L, "the field \"%s\" cannot be set", lua_tostring(L, -1));
+}
+
+/// `__pairs` of values.
+static int iterate_value(lua_State *L) {
+    int function = sy_type_of(sy_vm_of(L), type_of_value(L, 1))->pairs;
+    if (function != 0) return sy_lua_call(L, function);
+    // What `next` says.
+    return luaL_error(L, "bad argument #1 to 'for iterator' (table expected, got %s)", sy_lua_type_name(L, 1));
+}
+
+/// `__tostring` of values: what Lua makes of other userdata.
+static int show_value(lua_State *L) {
+    lua_pushfstring(L, "%s: %p", sy_lua_type_name(L, 1), lua_topointer(L, 1));
+    return 1;
 }
 
 void sy_lua_push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
@@ -163,49 +226,102 @@ void sy_lua_push_far_object(
 bool sy_lua_far_object(
     lua_State *L, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second) {
     const object *found = to_object(L, index);
-    if (found == NULL || found->type != type || !is_far(L, index)) return false;
+    if (found == NULL || found->is.type != type || !is_far(L, index)) return false;
     const far_object *far = (const far_object *)found;
-    *slot = found->slot;
-    *list = found->generation;
+    *slot = found->is.slot;
+    *list = found->is.generation;
     *first = far->id[0];
     *second = far->id[1];
     return true;
 }
 
-bool sy_lua_object(lua_State *L, int index, int type, uint32_t *slot, uint32_t *generation) {
-    const object *found = to_object(L, index);
-    if (found == NULL || found->type != type) return false;
-    *slot = found->slot;
-    *generation = found->generation;
-    return true;
+int64_t sy_lua_object(lua_State *L, int index, int type) {
+    identity found;
+    if (!identify(L, index, &found) || found.type != type) return -1;
+    return (int64_t)found.slot << 32 | found.generation;
+}
+
+int sy_lua_type(lua_State *L, int index) {
+    int type = lua_type(L, index);
+    switch (type) {
+        case LUA_TUSERDATA: return SY_LUA_OBJECT;
+        case LUA_TLIGHTUSERDATA: return type_of_value(L, index) != 0 ? SY_LUA_OBJECT : type;
+        default: return type;
+    }
+}
+
+const char *sy_lua_type_name(lua_State *L, int index) {
+    int type = type_of_value(L, index);
+    if (type != 0) {
+        push_metatable(L, type);
+        lua_getfield(L, -1, "__name");
+        lua_remove(L, -2);
+    } else if (lua_type(L, index) != LUA_TUSERDATA || luaL_getmetafield(L, index, "__name") == LUA_TNIL) {
+        return luaL_typename(L, index);
+    }
+    // The metatable keeps it.
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "userdata";
+    lua_pop(L, 1);
+    return name;
 }
 
 // MARK: Definitions
 
-void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts) {
+/// Pushes the metatable that all light userdata have, from which those of objects have their functions.
+static void push_metatable_of_values(lua_State *L) {
+    lua_pushlightuserdata(L, NULL);
+    if (!lua_getmetatable(L, -1)) {
+        static const luaL_Reg functions[] = {
+            {"__index", get_member},
+            {"__newindex", set_member},
+            {"__pairs", iterate_value},
+            {"__tostring", show_value},
+            {NULL, NULL},
+        };
+        luaL_checkstack(L, SY_LUA_TYPES, NULL);
+        lua_createtable(L, 0, 6);
+        for (const luaL_Reg *function = functions; function->name != NULL; function++) {
+            for (int type = 1; type < SY_LUA_TYPES; type++) lua_pushnil(L);
+            lua_pushcclosure(L, function->func, SY_LUA_TYPES - 1);
+            lua_setfield(L, -2, function->name);
+        }
+        lua_pushliteral(L, "userdata");
+        lua_setfield(L, -2, "__name");
+        lua_pushboolean(L, false);
+        lua_setfield(L, -2, "__metatable");
+        lua_pushvalue(L, -1);
+        lua_setmetatable(L, -3);
+    }
+    lua_remove(L, -2);
+}
+
+void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts, bool is_value) {
     lua_State *L = sy_vm_main(vm);
-    *sy_parts_of(vm, type) = (unsigned char)parts;
+    sy_type *defined = sy_type_of(vm, type);
+    defined->parts = parts;
+    defined->is_value = is_value;
     lua_createtable(L, 0, 6);
     lua_pushstring(L, name);
     lua_setfield(L, -2, "__name");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
-    lua_newtable(L);
-    lua_pushnil(L);
-    lua_pushcclosure(L, get_member, 2);
-    lua_setfield(L, -2, "__index");
-    lua_newtable(L);
-    lua_pushnil(L);
-    lua_pushcclosure(L, set_member, 2);
-    lua_setfield(L, -2, "__newindex");
-    *sy_metatable_of(vm, type) = luaL_ref(L, LUA_REGISTRYINDEX);
+    push_metatable_of_values(L);
+    static const char *const events[] = {"__index", "__newindex"};
+    for (int event = 0; event < 2; event++) {
+        lua_getfield(L, -1, events[event]);
+        lua_newtable(L);
+        lua_setupvalue(L, -2, type);
+        lua_setfield(L, -3, events[event]);
+    }
+    lua_pop(L, 1);
+    defined->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 /// Pushes the table of members, or of setters, above the two values that led there.
 static void push_members(lua_State *L, int type, const char *event) {
     push_metatable(L, type);
     lua_getfield(L, -1, event);
-    lua_getupvalue(L, -1, 1);
+    lua_getupvalue(L, -1, type);
 }
 
 static void set_number(sy_vm *vm, int type, const char *event, const char *name, lua_Integer number) {
@@ -240,21 +356,16 @@ void sy_vm_define_own_table(sy_vm *vm, int type, const char *name, int part) {
     set_number(vm, type, "__index", name, encode_part(OWN_TABLE, part));
 }
 
-static void set_dynamic(lua_State *L, int type, const char *event, int function) {
-    if (function == 0) return;
-    push_metatable(L, type);
-    lua_getfield(L, -1, event);
-    lua_pushinteger(L, function);
-    lua_setupvalue(L, -2, 2);
-    lua_pop(L, 2);
-}
-
 void sy_vm_define_dynamic(sy_vm *vm, int type, int getter, int setter) {
-    set_dynamic(sy_vm_main(vm), type, "__index", getter);
-    set_dynamic(sy_vm_main(vm), type, "__newindex", setter);
+    sy_type_of(vm, type)->getter = getter;
+    sy_type_of(vm, type)->setter = setter;
 }
 
 void sy_vm_define_metamethod(sy_vm *vm, int type, const char *name, int function) {
+    if (sy_type_of(vm, type)->is_value) {
+        sy_type_of(vm, type)->pairs = function;
+        return;
+    }
     lua_State *L = sy_vm_main(vm);
     push_metatable(L, type);
     sy_lua_push_trampoline(L, function);
@@ -289,7 +400,7 @@ void sy_vm_define_function(sy_vm *vm, const char *module, const char *name, int 
 void sy_lua_push_own_table(lua_State *L, int index, int part, int script) {
     const object *whole = lua_touserdata(L, index);
     int top = lua_gettop(L);
-    int keeper = push_keeper(L, whole, lua_absindex(L, index), false);
+    int keeper = push_keeper(L, whole->is.type, lua_absindex(L, index), false);
     if (lua_isnil(L, keeper)) return;
     if (lua_getiuservalue(L, keeper, part) == LUA_TTABLE) {
         lua_rawgeti(L, -1, script + 1);
@@ -303,7 +414,7 @@ void sy_lua_push_own_table(lua_State *L, int index, int part, int script) {
 void sy_lua_set_own_table(lua_State *L, int index, int part, int script) {
     const object *whole = lua_touserdata(L, index);
     int top = lua_gettop(L);
-    int keeper = push_keeper(L, whole, lua_absindex(L, index), true);
+    int keeper = push_keeper(L, whole->is.type, lua_absindex(L, index), true);
     if (lua_getiuservalue(L, keeper, part) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_newtable(L);

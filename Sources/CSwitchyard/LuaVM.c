@@ -12,60 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "LuaMemory.h"
-
-typedef struct {
-    lua_State *state;
-    /// Keeps the coroutine in the registry; LUA_NOREF when there is none.
-    int reference;
-    /// It has been started and waits: what is resumed is no new call.
-    bool waits;
-} coroutine;
-
-/// Idle coroutines beyond this are thrown away, so that a burst of waiting hooks leaves little behind.
-enum { MAX_IDLE = 64 };
-
-struct sy_vm {
-    lua_State *main;
-    sy_memory memory;
-    void *context;
-    sy_lua_dispatch dispatch;
-    sy_lua_printer printer;
-    /// NULL where the system's clocks are meant.
-    sy_lua_clock clock;
-
-    coroutine *coroutines;
-    int coroutine_count;
-    int coroutine_capacity;
-    /// Coroutines that exist, whether in use or not.
-    int live_coroutines;
-    /// Positions of those that exist and are not in use, the one used last at the end.
-    int idle[MAX_IDLE];
-    int idle_count;
-    /// Positions where there is none.
-    int *vacant;
-    int vacant_count;
-
-    /// What runs: a hook's coroutine or one that the script made; NULL outside of calls. Read by the signal handler.
-    lua_State *volatile running;
-    int running_index;
-    int running_script;
-    /// The body that has just ended did so by an error.
-    bool failed;
-
-    /// Grows with each outermost resume, so that the signal handler knows one from the next.
-    volatile unsigned serial;
-    unsigned seen_serial;
-    int ticks;
-    int allowed_ticks;
-    int hook_timeout;
-    volatile bool interrupted;
-    /// By type: see `sy_parts_of`.
-    unsigned char parts[256];
-    /// By type, as references.
-    int metatables[256];
-};
-
 // MARK: Time
 
 /// Milliseconds of a thread's CPU time between two looks at what it does. A hook's timeout is measured in these.
@@ -304,14 +250,14 @@ static int take_vacant(sy_vm *vm) {
         vm->vacant = sy_must_reallocate(vm->vacant, (size_t)capacity * sizeof *vm->vacant);
         vm->coroutine_capacity = capacity;
     }
-    vm->coroutines[vm->coroutine_count] = (coroutine){.reference = LUA_NOREF};
+    vm->coroutines[vm->coroutine_count] = (sy_coroutine){.reference = LUA_NOREF};
     return vm->coroutine_count++;
 }
 
 int sy_vm_take(sy_vm *vm) {
     bool makes = vm->idle_count == 0;
     int index = makes ? take_vacant(vm) : vm->idle[--vm->idle_count];
-    coroutine *taken = &vm->coroutines[index];
+    sy_coroutine *taken = &vm->coroutines[index];
     if (makes) {
         taken->state = lua_newthread(vm->main);
         taken->reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
@@ -325,7 +271,7 @@ int sy_vm_take(sy_vm *vm) {
 lua_State *sy_vm_state(const sy_vm *vm, int index) { return vm->coroutines[index].state; }
 
 static void discard(sy_vm *vm, int index) {
-    coroutine *taken = &vm->coroutines[index];
+    sy_coroutine *taken = &vm->coroutines[index];
     luaL_unref(vm->main, LUA_REGISTRYINDEX, taken->reference);
     taken->reference = LUA_NOREF;
     taken->state = NULL;
@@ -335,11 +281,11 @@ static void discard(sy_vm *vm, int index) {
 }
 
 void sy_vm_give_back(sy_vm *vm, int index) {
-    if (vm->idle_count == MAX_IDLE) {
+    if (vm->idle_count == SY_MAX_IDLE) {
         discard(vm, index);
         return;
     }
-    coroutine *taken = &vm->coroutines[index];
+    sy_coroutine *taken = &vm->coroutines[index];
     lua_settop(taken->state, 0);
     taken->waits = false;
     vm->idle[vm->idle_count++] = index;
@@ -384,6 +330,18 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     }
 }
 
+/// Below this, in bytes, memory may grow to four times what is in use before garbage is collected, not to twice as much: a
+/// round that finds little garbage looks at all that is in use all the same.
+enum { SMALL = 1 << 20 };
+
+/// To be called now and then: it holds from the next round on.
+static void set_pause(sy_vm *vm) {
+    bool is_small = vm->memory.used < SMALL && vm->memory.used < vm->memory.limit / 8;
+    if (is_small == vm->is_small) return;
+    vm->is_small = is_small;
+    lua_gc(vm->main, LUA_GCINC, is_small ? 400 : 200, 0, 0);
+}
+
 int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) {
     lua_State *state = vm->coroutines[index].state;
     // What `sy_vm_take` has put below, but for the body itself.
@@ -393,8 +351,9 @@ int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) 
     vm->failed = false;
     int status = lua_resume(state, from, arguments, results);
     leave(vm, state, former);
+    if (vm->serial % 128 == 0) set_pause(vm);
     // Reallocated by a call within this one, perhaps.
-    coroutine *taken = &vm->coroutines[index];
+    sy_coroutine *taken = &vm->coroutines[index];
     taken->waits = status == LUA_YIELD;
     if (status == LUA_YIELD) return SY_CALL_WAITS;
     if (status == LUA_OK) return vm->failed ? SY_CALL_FAILED : SY_CALL_RETURNED;
@@ -427,8 +386,6 @@ char *sy_vm_cancel(sy_vm *vm, int index, int script) {
 }
 
 int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }
-unsigned char *sy_parts_of(sy_vm *vm, int type) { return &vm->parts[type & 0xff]; }
-int *sy_metatable_of(sy_vm *vm, int type) { return &vm->metatables[type & 0xff]; }
 
 int sy_lua_running_script(lua_State *L) { return sy_vm_script(sy_vm_of(L)); }
 int sy_vm_script(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_script; }

@@ -5,21 +5,6 @@ int sy_lua_top(lua_State *L) { return lua_gettop(L); }
 void sy_lua_set_top(lua_State *L, int top) { lua_settop(L, top); }
 bool sy_lua_reserve(lua_State *L, int count) { return lua_checkstack(L, count) != 0; }
 
-int sy_lua_type(lua_State *L, int index) {
-    int type = lua_type(L, index);
-    return type == LUA_TUSERDATA ? SY_LUA_OBJECT : type;
-}
-
-const char *sy_lua_type_name(lua_State *L, int index) {
-    if (lua_type(L, index) != LUA_TUSERDATA || luaL_getmetafield(L, index, "__name") == LUA_TNIL) {
-        return luaL_typename(L, index);
-    }
-    // The metatable keeps it.
-    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "userdata";
-    lua_pop(L, 1);
-    return name;
-}
-
 bool sy_lua_boolean(lua_State *L, int index) { return lua_toboolean(L, index) != 0; }
 
 bool sy_lua_number(lua_State *L, int index, double *value) {

@@ -68,10 +68,11 @@ extension Interpreter {
         var position = first
         while position < entries.count {
             let entry = entries[position]
-            let outcome = call(
-                entry.function, .certificate(position: position, request), of: nil, script: entry.script
-            ) { push(request.hello, on: $0) }
+            let outcome = call(entry.function, .certificate, of: nil, script: entry.script) {
+                push(request.hello, on: $0)
+            }
             if case .waiting(let call) = outcome {
+                calls[call].continuation = .certificate(position: position, request)
                 request.waitingCall = call
                 return
             }

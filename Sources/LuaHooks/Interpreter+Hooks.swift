@@ -16,6 +16,9 @@ final class HookPlan {
     /// Where each stage's begin, and behind them where the last end.
     private let starts: [Int]
     let stages: HookStages
+    /// Where the hooks for messages, and for frames, are in the list.
+    let messages: Range<Int>
+    let frames: Range<Int>
 
     init(_ lists: [HookStage: [HookEntry]]) {
         var entries: [HookEntry] = []
@@ -28,14 +31,20 @@ final class HookPlan {
             stages.insert(HookStages(of: stage))
         }
         self.entries = entries
-        self.starts = starts + [entries.count]
+        starts.append(entries.count)
+        self.starts = starts
         self.stages = stages
+        messages = starts[HookStage.message.rawValue]..<starts[HookStage.message.rawValue + 1]
+        frames = starts[HookStage.frame.rawValue]..<starts[HookStage.frame.rawValue + 1]
     }
 
     func count(of stage: HookStage) -> Int { starts[stage.rawValue + 1] - starts[stage.rawValue] }
     func entry(_ position: Int, of stage: HookStage) -> HookEntry {
         entries[starts[stage.rawValue] + position]
     }
+
+    /// The entry at a place in the whole list.
+    subscript(place: Int) -> HookEntry { entries[place] }
 
     subscript(stage: HookStage) -> ArraySlice<HookEntry> {
         entries[starts[stage.rawValue]..<starts[stage.rawValue + 1]]
@@ -98,7 +107,7 @@ extension Interpreter {
         for (index, script) in scripts.enumerated() {
             guard let function = script.hooks[.initialise] else { continue }
             let outcome = call(
-                function, .hook(.initialise, position: 0, piece: BodyState()), of: nil, script: index
+                function, .hook(.initialise), of: nil, script: index
             ) { _ in 0 }
             switch outcome {
             case .returned(let call, _): giveBack(call)
@@ -111,7 +120,7 @@ extension Interpreter {
     /// Whether init hooks have come to their ends.
     package var isInitialised: Bool {
         !calls.contains { call in
-            if case .hook(.initialise, _, _) = call.purpose { call.isWaiting } else { false }
+            if case .hook(.initialise) = call.purpose { call.isWaiting } else { false }
         }
     }
 
@@ -128,16 +137,20 @@ extension Interpreter {
         var position = first
         while position < plan.count(of: stage) {
             let entry = plan.entry(position, of: stage)
-            let outcome = call(
-                entry.function, .hook(stage, position: position, piece: state), of: flow, script: entry.script
-            ) { push(arguments: stage, flow, state, on: $0) }
-            if case .waiting = outcome { return .waiting }
+            let outcome = call(entry.function, .hook(stage), of: flow, script: entry.script) {
+                push(arguments: stage, flow, state, on: $0)
+            }
+            if case .waiting(let call) = outcome {
+                calls[call].continuation = .hook(stage, position: position, state)
+                return .waiting
+            }
             if let result = take(outcome, stage, of: flow, script: entry.script, &state) { return result }
             position += 1
         }
         return conclusion(stage, state)
     }
 
+    /// What a stage comes to where every hook lets it go on.
     private func conclusion(_ stage: HookStage, _ state: BodyState) -> StageResult {
         switch stage {
         case .requestBody, .responseBody: .piece(state.result)
@@ -266,14 +279,7 @@ extension Interpreter {
     /// A call that waited has gone on: to its end, or to the next wait. `call` is what it was before.
     func settle(_ call: HookCall, _ outcome: CallOutcome) {
         if case .waiting = outcome { return }
-        switch call.purpose {
-        case .hook(.initialise, _, _):
-            switch outcome {
-            case .returned(let index, _): giveBack(index)
-            case .failed(let message): report(message, "init hook", script: call.script, of: nil)
-            case .waiting: break
-            }
-            if isInitialised { host.scriptsAreInitialised() }
+        switch call.continuation {
         case .hook(let stage, let position, var state):
             guard let flow = call.flow else { return settleBackground(outcome, script: call.script, of: nil) }
             let result =
@@ -285,8 +291,16 @@ extension Interpreter {
             settleCertificate(request, position: position, outcome, script: call.script)
         case .variable(let variable): settleVariable(variable, of: call.flow, outcome)
         case .item(let stage, let position, let item): settleItem(stage, position, item, call, outcome)
-        case .none, .load, .timer, .spawned, .test, .migration:
-            settleBackground(outcome, script: call.script, of: call.flow)
+        case nil:
+            guard case .hook(.initialise) = call.purpose else {
+                return settleBackground(outcome, script: call.script, of: call.flow)
+            }
+            switch outcome {
+            case .returned(let index, _): giveBack(index)
+            case .failed(let message): report(message, "init hook", script: call.script, of: nil)
+            case .waiting: break
+            }
+            if isInitialised { host.scriptsAreInitialised() }
         }
     }
 }

@@ -15,29 +15,31 @@ extension Interpreter {
     }
 
     private func advance(_ item: WebSocketItem, of flow: ScriptFlow, from first: Int) -> WebSocketVerdict {
-        let stage: HookStage = item.kind == .message ? .message : .frame
         guard let settings = flow.settings, plans.indices.contains(settings.values.scriptPlan) else {
             return .pass
         }
         let plan = plans[settings.values.scriptPlan]
-        let count = plan.count(of: stage)
+        let isMessage = if case .message = item.kind { true } else { false }
+        let stage: HookStage = isMessage ? .message : .frame
+        let places = isMessage ? plan.messages : plan.frames
         var position = first
-        while position < count {
-            let entry = plan.entry(position, of: stage)
+        while position < places.count {
+            let entry = plan[places.lowerBound + position]
             guard entry.filter.matches(item) else {
                 position += 1
                 continue
             }
-            let outcome = call(
-                entry.function, .item(stage, position: position, item), of: flow, script: entry.script
-            ) { stack in
+            let outcome = call(entry.function, .item(stage), of: flow, script: entry.script) { stack in
                 push(flow, on: stack)
                 stack.push(
-                    stage == .message ? LuaType.message : .frame,
+                    isMessage ? .message : .frame,
                     ObjectHandle(slot: UInt32(item.slot), generation: item.generation))
                 return 2
             }
-            if case .waiting = outcome { return .waiting }
+            if case .waiting(let call) = outcome {
+                calls[call].continuation = .item(stage, position: position, item)
+                return .waiting
+            }
             if let verdict = take(outcome, stage, position, item, of: flow, script: entry.script) {
                 return verdict
             }
@@ -139,7 +141,7 @@ extension Interpreter {
     /// Gives up the hook that waits with this item.
     package func cancel(_ item: WebSocketItem, of flow: ScriptFlow) {
         let waiting = flow.waiting.first { index in
-            if case .item(_, _, let other) = calls[index].purpose { other === item } else { false }
+            if case .item(_, _, let other)? = calls[index].continuation { other === item } else { false }
         }
         if let waiting { cancel(waiting) }
     }

@@ -94,9 +94,6 @@ extension Interpreter {
         return new
     }
 
-    /// `ctx` among the parts of a flow: see `LuaAPI.flowFunctions`.
-    private static let contextPart = 7
-
     private func moveContext(
         of flow: ScriptFlow, _ script: Int, in old: Interpreter, to new: ScriptFlow, _ heir: Int
     ) {
@@ -111,7 +108,7 @@ extension Interpreter {
             return migrate(new, heir, hasContext: false)
         }
         theirs.push(object)
-        theirs.pushOwnTable(of: -1, part: Self.contextPart, script: script)
+        theirs.pushOwnTable(of: -1, part: LuaType.contextPart, script: script)
         let hasContext = theirs.kind(-1) == .table && theirs.copyPlain(-1, to: ours)
         migrate(new, heir, hasContext: hasContext)
     }
@@ -164,6 +161,6 @@ extension Interpreter {
         let ours = mainStack
         push(flow, on: ours)
         ours.insert(-2)
-        ours.setOwnTable(of: -2, part: Self.contextPart, script: script)
+        ours.setOwnTable(of: -2, part: LuaType.contextPart, script: script)
     }
 }

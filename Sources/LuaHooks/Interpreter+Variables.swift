@@ -56,7 +56,7 @@ extension Interpreter {
     private func evaluate(_ variable: ScriptVariable, _ flow: ScriptFlow) {
         guard let function = scripts[variable.script].function(of: variable) else { return }
         flow.variables[variable.slot] = .evaluating
-        let outcome = call(function, .variable(variable), of: flow, script: variable.script) { stack in
+        let outcome = call(function, .variable, of: flow, script: variable.script) { stack in
             guard variable.name.isEmpty else {
                 push(flow, on: stack)
                 return 1
@@ -70,6 +70,7 @@ extension Interpreter {
             return 2
         }
         if case .waiting(let call) = outcome {
+            calls[call].continuation = .variable(variable)
             flow.variables[variable.slot] = .pending(call: call, waiters: [])
             return
         }

@@ -18,12 +18,7 @@ package final class Interpreter: ScriptEngine {
     // The interpreter's own from `init` to `deinit`, and used by its thread alone.
     private let vm: OpaquePointer
     private let main: LuaStack
-    /// In a box each: an array of functions has one that calls them in its own way around each.
-    private let bodies: [BoxedBody]
-
-    private struct BoxedBody {
-        let run: LuaFunction.Body
-    }
+    private let bodies: [LuaFunction.BoxedBody]
 
     var scripts: [LoadedScript] = []
     /// By the positions of `set.plans`.
@@ -63,13 +58,13 @@ package final class Interpreter: ScriptEngine {
     package convenience init(
         _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons
     ) throws(ScriptFault) {
-        try self.init(set, host: host, shared: shared, bodies: LuaAPI.functions.map(\.body))
+        try self.init(set, host: host, shared: shared, bodies: LuaAPI.functions.map(\.boxedBody))
     }
 
     /// With other bodies for the functions of the API: a test sees what becomes of a script where one does nothing.
     /// `tests` are functions for tests of scripts, which come after the others.
     init(
-        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.Body],
+        _ set: ScriptSet, host: any ScriptHost, shared: ScriptCommons, bodies: [LuaFunction.BoxedBody],
         tests: [LuaFunction] = []
     ) throws(ScriptFault) {
         self.set = set
@@ -79,7 +74,7 @@ package final class Interpreter: ScriptEngine {
         dictionaries = set.settings.sharedDictionaries.map { row in
             set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
         }
-        self.bodies = (bodies + tests.map(\.body)).map(BoxedBody.init)
+        self.bodies = bodies + tests.map(\.boxedBody)
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
@@ -201,6 +196,12 @@ package final class Interpreter: ScriptEngine {
         idleFlows.append(flow)
     }
 
+    /// Ends the flow of an exchange, where there is one.
+    package func endFlow(of exchange: Exchange) {
+        guard flows.indices.contains(exchange.scriptFlow) else { return }
+        end(flows[exchange.scriptFlow])
+    }
+
     /// Ends every flow: exchanges and their interpreter refer to each other until then.
     package func endAllFlows() {
         for flow in flows where flow.isOpen { end(flow) }
@@ -281,6 +282,7 @@ package final class Interpreter: ScriptEngine {
     func giveBack(_ index: Int) {
         calls[index].flow = nil
         calls[index].purpose = .none
+        if calls[index].continuation != nil { calls[index].continuation = nil }
         if calls[index].closing != nil { calls[index].closing = nil }
         unsafe sy_vm_give_back(vm, Int32(index))
     }
@@ -368,11 +370,12 @@ package final class Interpreter: ScriptEngine {
     func cancel(_ index: Int) {
         guard calls[index].isWaiting, maySettle(index) else { return }
         let operation = calls[index].operation
-        let purpose = calls[index].purpose
+        let continuation = calls[index].continuation
         let flow = calls[index].flow
         stopWaiting(index)
         calls[index].flow = nil
         calls[index].purpose = .none
+        calls[index].continuation = nil
         operation?.cancel()
         let script = calls[index].script
         // The text is ours.
@@ -381,7 +384,7 @@ package final class Interpreter: ScriptEngine {
             report(unsafe String(cString: message), "<close> of a cancelled call", script: script, of: flow)
             unsafe free(message)
         }
-        if case .variable(let variable) = purpose { abandonVariable(variable.slot, of: flow) }
+        if case .variable(let variable)? = continuation { abandonVariable(variable.slot, of: flow) }
     }
 
     // MARK: Time
@@ -471,12 +474,12 @@ struct HookCall {
         case none
         /// A script is being loaded.
         case load
-        case hook(HookStage, position: Int, piece: BodyState)
+        case hook(HookStage)
         /// A hook that is asked for a certificate.
-        case certificate(position: Int, CertificateRequest)
+        case certificate
         /// A hook for messages or frames.
-        case item(HookStage, position: Int, WebSocketItem)
-        case variable(ScriptVariable)
+        case item(HookStage)
+        case variable
         case timer
         /// `sy.spawn`.
         case spawned
@@ -496,7 +499,17 @@ struct HookCall {
         }
     }
 
+    /// What a call that waits leads to once it has come to its end.
+    enum Continuation {
+        case hook(HookStage, position: Int, BodyState)
+        case certificate(position: Int, CertificateRequest)
+        case item(HookStage, position: Int, WebSocketItem)
+        case variable(ScriptVariable)
+    }
+
     var purpose = Purpose.none
+    /// Of a call that waits, unless it leads to nothing. It is not there before: most calls do not wait.
+    var continuation: Continuation?
     var flow: ScriptFlow?
     var script = -1
     var generation: UInt32 = 0
@@ -509,7 +522,7 @@ struct HookCall {
     var closing: (code: UInt16, reason: [UInt8])?
 }
 
-/// A piece of a body on its way through the hooks.
+/// What is handed from hook to hook of a stage: a piece of a body on its way.
 struct BodyState {
     var bytes: [UInt8] = []
     var isLast = false

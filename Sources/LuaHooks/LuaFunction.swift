@@ -2,7 +2,7 @@
 enum LuaType: Int, CaseIterable {
     case flow = 1
     case request, response, requestHeaders, responseHeaders, arguments, cookies, variables
-    case client, upstream, offer, upgradeHeaders
+    case client, upstream, offer
     case timer, socket, dictionary, counter, gauge, histogram, message, frame
     case remoteFlow, remoteClient, remoteUpstream
     case testProxy, testClient, testBackend, testRequest, testWebSocket, expectation
@@ -21,7 +21,6 @@ enum LuaType: Int, CaseIterable {
         case .client: "flow.client"
         case .upstream: "flow.upstream"
         case .offer: "flow.offer"
-        case .upgradeHeaders: "headers"
         case .timer: "timer"
         case .socket: "socket"
         case .dictionary: "sy.shared.NAME"
@@ -48,11 +47,23 @@ enum LuaType: Int, CaseIterable {
     /// How many parts are kept in one: see `LuaFunction.Place.part`.
     var parts: Int {
         switch self {
-        case .flow: 8
-        case .request: 3
-        case .response: 1
+        case .flow: 3
         case .remoteFlow: 2
         default: 0
+        }
+    }
+
+    /// Of `flow.ctx` among the parts of a flow.
+    static let contextPart = 3
+
+    /// Is a value that takes no memory, rather than an object: see `LuaTypes.c`. Not what scripts may have reason to use as
+    /// a weak key.
+    var isValue: Bool {
+        switch self {
+        case .request, .response, .requestHeaders, .responseHeaders, .arguments, .cookies, .variables, .offer,
+            .message, .frame:
+            true
+        default: false
         }
     }
 }
@@ -67,6 +78,12 @@ struct LuaError: Error {
 /// A row of the API: one function, method or field, with what the reference says about it.
 struct LuaFunction: Sendable {
     typealias Body = @Sendable (borrowing LuaCall) throws(LuaError) -> LuaResult
+
+    /// A function within an array is called through another, which passes its arguments in memory, and through a third
+    /// where it is taken out to be kept: one in a box is called as it is.
+    struct BoxedBody: Sendable {
+        let run: Body
+    }
 
     enum Place: Sendable {
         /// A function of a module: `sy`, `sy.log`.
@@ -89,8 +106,8 @@ struct LuaFunction: Sendable {
         case library(String)
         /// A value of a module, likewise; its type is what the row returns.
         case libraryValue(String)
-        /// An object of its own type, for the same exchange.
-        case part(of: LuaType, LuaType, position: Int)
+        /// An object of its own type, for the same exchange. It is kept at a position from 1 on, unless it is a value.
+        case part(of: LuaType, LuaType, position: Int = 0)
         /// A table of the script's own.
         case ownTable(of: LuaType, position: Int)
     }
@@ -107,6 +124,8 @@ struct LuaFunction: Sendable {
     /// The arguments arrive as one string, joined as `print` joins them; only for functions of a module.
     let joinsArguments: Bool
     let body: Body
+
+    var boxedBody: BoxedBody { BoxedBody(run: body) }
 
     init(
         _ name: String, _ place: Place, _ parameters: String, returns: String = "", waits: Bool = false,

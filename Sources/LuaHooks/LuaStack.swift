@@ -72,10 +72,10 @@ struct LuaStack {
     func text(_ index: Int) -> String? { bytes(index).map { String(decoding: $0, as: UTF8.self) } }
 
     func object(_ index: Int, _ type: LuaType) -> ObjectHandle? {
-        var handle = ObjectHandle(slot: 0, generation: 0)
-        let isFound = unsafe sy_lua_object(
-            lua, Int32(index), Int32(type.rawValue), &handle.slot, &handle.generation)
-        return isFound ? handle : nil
+        let found = unsafe sy_lua_object(lua, Int32(index), Int32(type.rawValue))
+        guard found >= 0 else { return nil }
+        return ObjectHandle(
+            slot: UInt32(truncatingIfNeeded: found >> 32), generation: UInt32(truncatingIfNeeded: found))
     }
 
     /// A tunnel of another interpreter, by an object of this type that stands for it or a part of it.

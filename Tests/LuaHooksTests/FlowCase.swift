@@ -111,7 +111,7 @@ struct FlowCase {
     }
 
     /// What can be seen, line by line. With `freezes`, the exchange is frozen before each step.
-    func outcome(bodies: [LuaFunction.Body]? = nil, freezes: Bool = false) throws -> [String] {
+    func outcome(bodies: [LuaFunction.BoxedBody]? = nil, freezes: Bool = false) throws -> [String] {
         let scripts = hooks.map { hook in
             Script.test(.hook(hook.stage, ScriptText(text: Array(hook.text.utf8), file: "case.lua", line: 1)))
         }

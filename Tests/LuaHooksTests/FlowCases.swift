@@ -52,6 +52,33 @@ enum FlowCases {
         FlowCase("print(flow.id)", ["00000000000000010000000000000002"]),
         FlowCase("print(flow.location, flow.started)", ["/\t1704067200.0"]),
         FlowCase("flow.started = 1", ["failed", "error: the field \"started\" cannot be set"]),
+        // Parts of a flow are values within pointers: equal to each other, and told from the pointers of others.
+        FlowCase(
+            """
+            local head = flow.req.headers
+            print(head == flow.req.headers, head == flow.res.headers, ({[head] = 1})[flow.req.headers], type(head))
+            print((tostring(head):gsub('0x%x+', 'ADDRESS')), getmetatable(head), pcall(string.rep, head, 2))
+            print(flow.req.nothing, pcall(function() flow.req.nothing = 1 end))
+            print(pcall(pairs, flow.var))
+            """,
+            [
+                "true\tfalse\t1\tuserdata",
+                "flow.req.headers: ADDRESS\tfalse\tfalse\tbad argument #1 to 'string.rep' (string expected, got userdata)",
+                "nil\tfalse\tcase.lua:4: the field \"nothing\" cannot be set",
+                "false\tbad argument #1 to 'for iterator' (table expected, got flow.var)",
+            ]),
+        FlowCase(
+            """
+            local null = sy.json.null
+            print(tostring(null):match('^userdata: ') ~= nil, pcall(function() return null.x end))
+            print(pcall(function() null.x = 1 end))
+            print(pcall(pairs, null))
+            """,
+            [
+                "true\tfalse\tcase.lua:2: attempt to index a userdata value",
+                "false\tcase.lua:3: attempt to index a userdata value",
+                "false\tbad argument #1 to 'for iterator' (table expected, got userdata)",
+            ]),
         FlowCase(
             "print(flow.location)", request: "GET /exact HTTP/1.1\nHost: a\n\n", configuration: servers,
             ["= /exact"]),

@@ -74,8 +74,8 @@ struct FlowTests {
         case .part, .ownTable: return
         default: break
         }
-        var bodies = LuaAPI.functions.map { $0.body }
-        bodies[number] = { _ in .none }
+        var bodies = LuaAPI.functions.map(\.boxedBody)
+        bodies[number] = LuaFunction.BoxedBody { _ in .none }
         let isMentioned = Self.mention(of: function)
         let isNoticed = try FlowCases.all.contains { row in
             guard row.hooks.contains(where: { isMentioned($0.text[...]) }) else { return false }

@@ -24,7 +24,7 @@ struct ModuleCase: Sendable {
         self.world = world
     }
 
-    func outcome(bodies: [LuaFunction.Body]? = nil) throws -> [String] {
+    func outcome(bodies: [LuaFunction.BoxedBody]? = nil) throws -> [String] {
         var settings = LuaSettings.patient
         settings.sharedDictionaries = [SharedDictionarySettings(name: "d", bytes: 10_000)]
         let script = ScriptText(text: Array(text.utf8), file: "case.lua", line: 1)

@@ -33,8 +33,8 @@ struct ModuleCaseTests {
         case .library, .libraryValue, .part: return
         default: break
         }
-        var bodies = LuaAPI.functions.map { $0.body }
-        bodies[number] = { _ in .none }
+        var bodies = LuaAPI.functions.map(\.boxedBody)
+        bodies[number] = LuaFunction.BoxedBody { _ in .none }
         let name = ModuleCases.name(of: function)
         let isNoticed = try ModuleCases.all.contains { row in
             guard row.row == name else { return false }

@@ -141,7 +141,7 @@ final class ScriptFixture: FlowOwner {
         _ scripts: [Script], variables: [ScriptVariable] = [], settings: LuaSettings = .patient,
         failure: ScriptFailurePolicy = .closed,
         request: String = "GET /a/b?x=1&y=2 HTTP/1.1\nHost: example.test\n\n",
-        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.Body]? = nil,
+        configuration text: String = ScriptFixture.configuration, bodies: [LuaFunction.BoxedBody]? = nil,
         shared: ScriptCommons = ScriptCommons()
     ) throws {
         var values = Settings.Values()
@@ -156,7 +156,7 @@ final class ScriptFixture: FlowOwner {
         set.slots = variables.count
         set.settings = settings
         interpreter = try Interpreter(
-            set, host: host, shared: shared, bodies: bodies ?? LuaAPI.functions.map { $0.body })
+            set, host: host, shared: shared, bodies: bodies ?? LuaAPI.functions.map(\.boxedBody))
         let runtime = RuntimeConfiguration(
             configuration,
             environment: Environment(hostname: Array("here".utf8), pid: 1) { ConnectionCounts() })

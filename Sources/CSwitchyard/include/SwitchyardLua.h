@@ -132,8 +132,11 @@ int sy_lua_search(
 /// Makes the function of this number a global's field: `module.name`, or the global `name` where `module` is NULL.
 /// `module` may be `a.b`.
 void sy_vm_define_function(sy_vm *vm, const char *module, const char *name, int function);
-/// A kind of object: `parts` other objects can be kept in each.
-void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts);
+/// A kind of object, by a number from 1 to 31: `parts` other objects can be kept in each.
+///
+/// One that is a value takes no memory and has no parts of its own; two that stand for the same are equal, and as a weak key
+/// of a table it is never collected.
+void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts, bool is_value);
 void sy_vm_define_method(sy_vm *vm, int type, const char *name, int function);
 void sy_vm_define_getter(sy_vm *vm, int type, const char *name, int function);
 void sy_vm_define_setter(sy_vm *vm, int type, const char *name, int function);
@@ -143,7 +146,7 @@ void sy_vm_define_part(sy_vm *vm, int type, const char *name, int part_type, int
 void sy_vm_define_own_table(sy_vm *vm, int type, const char *name, int part);
 /// What reads and writes fields that have no definition; 0 for none.
 void sy_vm_define_dynamic(sy_vm *vm, int type, int getter, int setter);
-/// A metamethod such as `__pairs`.
+/// A metamethod: of a value it is `__pairs`.
 void sy_vm_define_metamethod(sy_vm *vm, int type, const char *name, int function);
 
 // MARK: Loading
@@ -187,8 +190,9 @@ bool sy_lua_integer(sy_lua *lua, int index, int64_t *value);
 bool sy_lua_is_integer(sy_lua *lua, int index);
 /// A string, or a number as its text (which replaces it on the stack); else NULL. It lives as long as it is on the stack.
 const char *sy_lua_string(sy_lua *lua, int index, size_t *length);
-/// The slot and generation of an object of this type.
-bool sy_lua_object(sy_lua *lua, int index, int type, uint32_t *slot, uint32_t *generation);
+/// Of an object of this type the generation, and above its 32 bits the slot, of which there are fewer than 2³¹; -1 for
+/// anything else.
+int64_t sy_lua_object(sy_lua *lua, int index, int type);
 /// Where a tunnel of another interpreter is listed, and the two halves of its identifier.
 bool sy_lua_far_object(
     sy_lua *lua, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second);
@@ -198,6 +202,7 @@ void sy_lua_push_boolean(sy_lua *lua, bool value);
 void sy_lua_push_integer(sy_lua *lua, int64_t value);
 void sy_lua_push_number(sy_lua *lua, double value);
 void sy_lua_push_string(sy_lua *lua, const void *bytes, size_t length);
+/// Pushes nil for a value whose slot has more than 26 bits.
 void sy_lua_push_object(sy_lua *lua, int type, uint32_t slot, uint32_t generation);
 void sy_lua_push_far_object(
     sy_lua *lua, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second);

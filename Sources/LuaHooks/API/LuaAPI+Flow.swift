@@ -4,22 +4,22 @@ internal import Wire
 
 extension LuaAPI {
     static let flowFunctions: [LuaFunction] = [
-        LuaFunction("req", .part(of: .flow, .request, position: 1), type: "Request", "The client's request."),
+        LuaFunction("req", .part(of: .flow, .request), type: "Request", "The client's request."),
         LuaFunction(
-            "res", .part(of: .flow, .response, position: 2), type: "Response",
+            "res", .part(of: .flow, .response), type: "Response",
             "The response on its way to the client."),
         LuaFunction(
-            "var", .part(of: .flow, .variables, position: 3), type: "Variables",
+            "var", .part(of: .flow, .variables), type: "Variables",
             "Every variable of the configuration."),
         LuaFunction(
-            "client", .part(of: .flow, .client, position: 4), type: "Leg", "The client's connection."),
+            "client", .part(of: .flow, .client, position: 1), type: "Leg", "The client's connection."),
         LuaFunction(
-            "upstream", .part(of: .flow, .upstream, position: 5), type: "Leg", "The upstream's connection."),
+            "upstream", .part(of: .flow, .upstream, position: 2), type: "Leg", "The upstream's connection."),
         LuaFunction(
-            "offer", .part(of: .flow, .offer, position: 6), type: "Offer",
+            "offer", .part(of: .flow, .offer), type: "Offer",
             "What the client's upgrade asks for."),
         LuaFunction(
-            "ctx", .ownTable(of: .flow, position: 7), type: "table",
+            "ctx", .ownTable(of: .flow, position: LuaType.contextPart), type: "table",
             "A table for this exchange, of the script's own: hooks of one plugin share it, other plugins and blocks "
                 + "have theirs."),
         LuaFunction("id", .getter(.flow), "", returns: "string", "The exchange's `$request_id`.") {

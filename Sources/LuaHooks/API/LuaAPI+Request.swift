@@ -5,13 +5,13 @@ internal import Wire
 extension LuaAPI {
     static let requestFunctions: [LuaFunction] = [
         LuaFunction(
-            "headers", .part(of: .request, .requestHeaders, position: 1), type: "Headers",
+            "headers", .part(of: .request, .requestHeaders), type: "Headers",
             "The request's headers; what is set in `request` and `upgrade` hooks goes upstream."),
         LuaFunction(
-            "args", .part(of: .request, .arguments, position: 2), type: "Arguments",
+            "args", .part(of: .request, .arguments), type: "Arguments",
             "The arguments of the query; what is set in `request` and `upgrade` hooks goes upstream."),
         LuaFunction(
-            "cookies", .part(of: .request, .cookies, position: 3), type: "Cookies", "The request's cookies."),
+            "cookies", .part(of: .request, .cookies), type: "Cookies", "The request's cookies."),
 
         LuaFunction("method", .getter(.request), "", returns: "string", "The method.") {
             call throws(LuaError) in

@@ -5,7 +5,7 @@ internal import Wire
 extension LuaAPI {
     static let responseFunctions: [LuaFunction] = [
         LuaFunction(
-            "headers", .part(of: .response, .responseHeaders, position: 1), type: "Headers",
+            "headers", .part(of: .response, .responseHeaders), type: "Headers",
             "The headers of the upstream's response; what is set in `response` hooks goes to the client."),
         LuaFunction(
             "status", .getter(.response), "", returns: "integer?",

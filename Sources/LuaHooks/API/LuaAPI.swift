@@ -17,7 +17,8 @@ package enum LuaAPI {
     /// Makes everything known to an interpreter.
     static func define(in vm: OpaquePointer, tests: [LuaFunction] = []) {
         for type in LuaType.allCases where !type.isOfTests || !tests.isEmpty {
-            unsafe sy_vm_define_type(vm, Int32(type.rawValue), type.name, Int32(type.parts))
+            unsafe sy_vm_define_type(
+                vm, Int32(type.rawValue), type.name, Int32(type.parts), type.isValue)
         }
         var dynamic: [LuaType: (getter: Int32, setter: Int32)] = [:]
         for (index, function) in (tests.isEmpty ? functions : functions + tests).enumerated() {

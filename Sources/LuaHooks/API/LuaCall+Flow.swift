@@ -56,7 +56,7 @@ extension HookCall.Purpose {
     /// The stage whose hook it is.
     var stage: HookStage? {
         switch self {
-        case .hook(let stage, _, _), .item(let stage, _, _): stage
+        case .hook(let stage), .item(let stage): stage
         case .certificate: .certificate
         case .none, .load, .variable, .timer, .spawned, .test, .migration: nil
         }
@@ -67,7 +67,7 @@ extension HookCall.Purpose {
         switch self {
         case .none: "here"
         case .load: "while a script is being loaded"
-        case .hook(let stage, _, _), .item(let stage, _, _): "in a \(stage.name) hook"
+        case .hook(let stage), .item(let stage): "in a \(stage.name) hook"
         case .certificate: "in a certificate hook"
         case .variable: "while a variable is being computed"
         case .timer: "in a timer's function"

@@ -216,7 +216,7 @@ extension LuaType {
         case .flow: "Flow"
         case .request: "Request"
         case .response: "Response"
-        case .requestHeaders, .responseHeaders, .upgradeHeaders: "Headers"
+        case .requestHeaders, .responseHeaders: "Headers"
         case .arguments: "Arguments"
         case .cookies: "Cookies"
         case .variables: "Variables"

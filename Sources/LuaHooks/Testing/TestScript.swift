@@ -73,7 +73,7 @@ package final class TestScript {
         do throws(ScriptFault) {
             interpreter = try Interpreter(
                 ScriptSet(settings: settings), host: host, shared: ScriptCommons(),
-                bodies: LuaAPI.functions.map(\.body), tests: LuaAPI.testFunctions)
+                bodies: LuaAPI.functions.map(\.boxedBody), tests: LuaAPI.testFunctions)
         } catch {
             throw TestFault(error.message)
         }

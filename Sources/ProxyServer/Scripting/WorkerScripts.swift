@@ -116,14 +116,12 @@ final class WorkerScripts: ScriptHost {
     ///
     /// - Returns: whether the exchange is still needed; it is given back when it no longer is.
     func conclude(_ exchange: Exchange, generation: WorkerGeneration) -> Bool {
-        let hasHooks = interpreter.has(.log, in: exchange.location.settings)
-        guard hasHooks || exchange.scriptFlow >= 0 else { return false }
-        let flow = interpreter.flow(of: exchange)
-        interpreter.cancelCalls(of: flow)
-        guard hasHooks else {
-            interpreter.end(flow)
+        guard interpreter.has(.log, in: exchange.location.settings) else {
+            interpreter.endFlow(of: exchange)
             return false
         }
+        let flow = interpreter.flow(of: exchange)
+        interpreter.cancelCalls(of: flow)
         // Hooks that wait keep what they run under, where another configuration has taken over.
         let end = ScriptedEnd(exchange, flow) { [unowned self, generation] end, _ in
             withExtendedLifetime(generation) { ended(end) }

@@ -88,8 +88,8 @@ final class ScriptFuzzer {
             SharedDictionarySettings(name: "small", bytes: 4096),
             SharedDictionarySettings(name: "large", bytes: 1 << 20),
         ]
-        let bodies = LuaAPI.functions.enumerated().map { number, function -> LuaFunction.Body in
-            { call throws(LuaError) in
+        let bodies = LuaAPI.functions.enumerated().map { number, function in
+            LuaFunction.BoxedBody { call throws(LuaError) in
                 do throws(LuaError) {
                     let result = try function.body(call)
                     coverage.count(number, hasFailed: false)

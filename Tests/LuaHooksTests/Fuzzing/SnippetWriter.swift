@@ -311,7 +311,6 @@ struct SnippetWriter {
                 .variables,
                 .client, .upstream, .offer:
                 type.name
-            case .upgradeHeaders: "flow.req.headers"
             case .timer: "flow:after(\(number()), function() end)"
             case .socket: "(KEEP.socket or connect())"
             case .dictionary: "sy.shared.\(random.pick(["small", "large"]))"
