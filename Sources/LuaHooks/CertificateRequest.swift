@@ -62,12 +62,10 @@ extension Interpreter {
     }
 
     private func advance(_ request: CertificateRequest, from first: Int) {
-        let index = request.settings.values.scriptPlan
-        guard plans.indices.contains(index) else { return request.end(.configured) }
-        let entries = plans[index][.certificate]
+        let places = hookPlaces(ofPlan: request.settings.values.scriptPlan, .certificate)
         var position = first
-        while position < entries.count {
-            let entry = entries[position]
+        while position < places.count {
+            let entry = hookEntries[places.lowerBound + position]
             let outcome = call(entry.function, .certificate, of: nil, script: entry.script) {
                 push(request.hello, on: $0)
             }

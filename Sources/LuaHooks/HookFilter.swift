@@ -75,8 +75,7 @@ extension Interpreter {
         _ stage: HookStage, from side: TunnelStateMachine.Side, in settings: Settings
     ) -> WebSocketInterest {
         var interest = WebSocketInterest.none
-        guard plans.indices.contains(settings.values.scriptPlan) else { return interest }
-        for entry in plans[settings.values.scriptPlan][stage]
+        for entry in hooks(ofPlan: settings.values.scriptPlan, stage)
         where entry.filter.side == nil || entry.filter.side == side {
             interest.add(entry.filter.interest)
         }

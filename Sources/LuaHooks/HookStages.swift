@@ -14,9 +14,11 @@ package struct HookStages: Sendable, OptionSet {
 
     package init(rawValue: UInt16) { self.rawValue = rawValue }
 
-    init(of stage: HookStage) { rawValue = 1 << UInt16(stage.rawValue) }
+    init(of stage: HookStage) { rawValue = 1 &<< UInt16(truncatingIfNeeded: stage.rawValue) }
 
-    package func contains(_ stage: HookStage) -> Bool { rawValue >> UInt16(stage.rawValue) & 1 != 0 }
+    package func contains(_ stage: HookStage) -> Bool {
+        rawValue &>> UInt16(truncatingIfNeeded: stage.rawValue) & 1 != 0
+    }
 
     /// `request and upgrade`.
     var names: String {

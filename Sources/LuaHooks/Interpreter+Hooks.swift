@@ -1,56 +1,6 @@
 package import Config
 internal import ProxyCore
 
-/// A function of a script that runs at a stage.
-struct HookEntry {
-    var function: LuaReference
-    var script: Int
-    var filter: HookFilter
-}
-
-/// The hooks of a location, in the order of their stages, and in each in that in which they run.
-///
-/// One list that never changes, so that whoever holds the plan reads an entry without a reference being counted.
-final class HookPlan {
-    private let entries: [HookEntry]
-    /// Where each stage's begin, and behind them where the last end.
-    private let starts: [Int]
-    let stages: HookStages
-    /// Where the hooks for messages, and for frames, are in the list.
-    let messages: Range<Int>
-    let frames: Range<Int>
-
-    init(_ lists: [HookStage: [HookEntry]]) {
-        var entries: [HookEntry] = []
-        var starts: [Int] = []
-        var stages = HookStages(rawValue: 0)
-        for stage in HookStage.allCases {
-            starts.append(entries.count)
-            guard let list = lists[stage], !list.isEmpty else { continue }
-            entries += list
-            stages.insert(HookStages(of: stage))
-        }
-        self.entries = entries
-        starts.append(entries.count)
-        self.starts = starts
-        self.stages = stages
-        messages = starts[HookStage.message.rawValue]..<starts[HookStage.message.rawValue + 1]
-        frames = starts[HookStage.frame.rawValue]..<starts[HookStage.frame.rawValue + 1]
-    }
-
-    func count(of stage: HookStage) -> Int { starts[stage.rawValue + 1] - starts[stage.rawValue] }
-    func entry(_ position: Int, of stage: HookStage) -> HookEntry {
-        entries[starts[stage.rawValue] + position]
-    }
-
-    /// The entry at a place in the whole list.
-    subscript(place: Int) -> HookEntry { entries[place] }
-
-    subscript(stage: HookStage) -> ArraySlice<HookEntry> {
-        entries[starts[stage.rawValue]..<starts[stage.rawValue + 1]]
-    }
-}
-
 /// Stages: the hooks of a location, one after the other, until one decides otherwise.
 extension Interpreter {
     /// Whether a location has hooks for the stage.
@@ -129,14 +79,11 @@ extension Interpreter {
     private func advance(
         _ stage: HookStage, of flow: ScriptFlow, from first: Int, _ state: BodyState
     ) -> StageResult {
-        guard let settings = flow.settings ?? flow.exchange?.location.settings,
-            plans.indices.contains(settings.values.scriptPlan)
-        else { return conclusion(stage, state) }
-        let plan = plans[settings.values.scriptPlan]
+        let places = hookPlaces(ofPlan: plan(of: flow), stage)
         var state = state
         var position = first
-        while position < plan.count(of: stage) {
-            let entry = plan.entry(position, of: stage)
+        while position < places.count {
+            let entry = hookEntries[places.lowerBound + position]
             let outcome = call(entry.function, .hook(stage), of: flow, script: entry.script) {
                 push(arguments: stage, flow, state, on: $0)
             }
@@ -148,6 +95,11 @@ extension Interpreter {
             position += 1
         }
         return conclusion(stage, state)
+    }
+
+    /// The position of the hooks of the location that the flow is in.
+    private func plan(of flow: ScriptFlow) -> Int {
+        flow.settings == nil ? flow.exchange?.location.settings.values.scriptPlan ?? -1 : Int(flow.plan)
     }
 
     /// What a stage comes to where every hook lets it go on.

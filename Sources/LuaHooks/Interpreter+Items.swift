@@ -15,16 +15,12 @@ extension Interpreter {
     }
 
     private func advance(_ item: WebSocketItem, of flow: ScriptFlow, from first: Int) -> WebSocketVerdict {
-        guard let settings = flow.settings, plans.indices.contains(settings.values.scriptPlan) else {
-            return .pass
-        }
-        let plan = plans[settings.values.scriptPlan]
         let isMessage = if case .message = item.kind { true } else { false }
         let stage: HookStage = isMessage ? .message : .frame
-        let places = isMessage ? plan.messages : plan.frames
+        let places = hookPlaces(ofPlan: Int(flow.plan), stage)
         var position = first
         while position < places.count {
-            let entry = plan[places.lowerBound + position]
+            let entry = hookEntries[places.lowerBound + position]
             guard entry.filter.matches(item) else {
                 position += 1
                 continue
@@ -154,12 +150,13 @@ extension Interpreter {
 
     /// As above, for a script by its number.
     func hooks(afterScript script: Int, of flow: ScriptFlow) -> (message: Int, frame: Int) {
-        guard let plan = flow.settings?.values.scriptPlan, plans.indices.contains(plan) else { return (0, 0) }
+        let plan = Int(flow.plan)
+        guard set.plans.indices.contains(plan) else { return (0, 0) }
         func position(_ stage: HookStage) -> Int {
             let list = set.plans[plan]
             guard let place = list.lastIndex(of: script) else { return 0 }
             let before = Set(list[...place])
-            let hooks = plans[plan][stage]
+            let hooks = hooks(ofPlan: plan, stage)
             return hooks.lastIndex { before.contains($0.script) }.map { $0 - hooks.startIndex + 1 } ?? 0
         }
         return (position(.message), position(.frame))

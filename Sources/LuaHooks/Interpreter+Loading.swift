@@ -36,9 +36,7 @@ extension Interpreter {
                             filter: scripts[script].filters[stage] ?? HookFilter(stage)))
                 }
             }
-            let plan = HookPlan(lists)
-            plans.append(plan)
-            planStages.append(plan.stages)
+            add(lists)
         }
     }
 

@@ -21,9 +21,14 @@ package final class Interpreter: ScriptEngine {
     private let bodies: [LuaFunction.BoxedBody]
 
     var scripts: [LoadedScript] = []
-    /// By the positions of `set.plans`.
-    var plans: [HookPlan] = []
+    /// The hooks of all plans, by the positions of `set.plans`: for each its stages' one after the other, each in the order in
+    /// which they run.
+    var hookEntries: [HookEntry] = []
+    /// Where the hooks of each plan and stage begin, and behind them where the last end.
+    var hookStarts = [0]
+    /// The stages for which each plan has hooks.
     var planStages: [HookStages] = []
+    static let stageCount = HookStage.allCases.count
     /// By the numbers of their coroutines.
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0

@@ -19,7 +19,11 @@ package final class ScriptFlow {
     /// Where its open tunnel is in the worker's `TunnelList`. It stands here where it takes no room of its own.
     var listing = TunnelList.nowhere
     /// Of the location that its tunnel is in, once there is one.
-    package var settings: Settings?
+    package var settings: Settings? {
+        didSet { plan = Int32(truncatingIfNeeded: settings?.values.scriptPlan ?? -1) }
+    }
+    /// The position of the hooks of that location, or -1: read for each message, without a reference to the settings.
+    private(set) var plan: Int32 = -1
     /// Held until the flow ends: a weak reference would slow down every count of the owner's references. Thaws the
     /// exchange if it is frozen.
     package var owner: (any FlowOwner)?

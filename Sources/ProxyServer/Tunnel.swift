@@ -127,6 +127,7 @@ final class Tunnel {
     func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) {
         received(bytes.count, from: side)
         if let plane {
+            if scripts != nil { downstream.worker.tick() }
             plane.receive(bytes, from: side)
             if scripts?.successor != nil { moveToSuccessor() }
             return

@@ -11,7 +11,7 @@ extension LuaAPI {
             LuaFunction(
                 "from", .getter(type), "", returns: "\"client\"|\"upstream\"", "The side that it came from."
             ) { call throws(LuaError) in
-                call.push(try call.item(type).side == .client ? "client" : "upstream")
+                call.push(try call.item().side == .client ? "client" : "upstream")
             },
             LuaFunction(
                 "type", .getter(type), "",
@@ -20,7 +20,7 @@ extension LuaAPI {
                     : "\"text\"|\"binary\"|\"continuation\"|\"ping\"|\"pong\"|\"close\"",
                 "What it holds."
             ) { call throws(LuaError) in
-                call.push(try call.item(type).opcode.scriptName)
+                call.push(try call.item().opcode.scriptName)
             },
             LuaFunction(
                 "data", .getter(type), "", returns: "string",
@@ -28,7 +28,7 @@ extension LuaAPI {
                     ? "The message, whole and inflated. The string is made when it is asked for."
                     : "The payload as on the wire, without its mask."
             ) { call throws(LuaError) in
-                let item = try call.item(type)
+                let item = try call.item()
                 if let replacement = item.replacement { return call.push(replacement) }
                 return call.push(item.data)
             },
@@ -36,7 +36,7 @@ extension LuaAPI {
                 "data", .setter(type), "value: string",
                 "What is sent instead, as if the hook had returned it."
             ) { call throws(LuaError) in
-                let item = try call.item(type)
+                let item = try call.item()
                 let bytes = try call.bytes(3, "data")
                 if let problem = item.problem(with: bytes.span) { throw LuaError("data: \(problem)") }
                 item.replacement = bytes
@@ -44,12 +44,12 @@ extension LuaAPI {
             },
             LuaFunction("size", .getter(type), "", returns: "integer", "The length of `data` in bytes.") {
                 call throws(LuaError) in
-                let item = try call.item(type)
+                let item = try call.item()
                 return call.push(item.replacement?.count ?? item.data.count)
             },
             LuaFunction("injected", .getter(type), "", returns: "boolean", "Whether a script has sent it.") {
                 call throws(LuaError) in
-                call.push(try call.item(type).isInjected)
+                call.push(try call.item().isInjected)
             },
         ]
     }
@@ -58,7 +58,7 @@ extension LuaAPI {
         LuaFunction(
             "fin", .getter(.frame), "", returns: "boolean", "Whether it is the last frame of its message."
         ) { call throws(LuaError) in
-            call.push(try call.item(.frame).isFinal)
+            call.push(try call.item().isFinal)
         },
         LuaFunction("code", .getter(.frame), "", returns: "integer?", "Of a close frame that has one.") {
             call throws(LuaError) in
@@ -74,20 +74,22 @@ extension LuaAPI {
 
 extension LuaCall {
     /// The message or frame at 1, while its hooks run.
+    ///
+    /// Which of the two it is goes without saying, and a body that is told would be a closure with a reference to be counted.
     @inline(__always)
-    func item(_ type: LuaType) throws(LuaError) -> WebSocketItem {
-        guard let handle = stack.object(1, type) else {
+    func item() throws(LuaError) -> WebSocketItem {
+        guard let handle = stack.object(1, .message) ?? stack.object(1, .frame) else {
             let found = stack.kind(1) == .none ? "nothing" : stack.typeName(1)
-            throw LuaError("found \(found), expected \(type.name)")
+            throw LuaError("found \(found), expected msg or frame")
         }
         guard let item = interpreter.items.item(Int(handle.slot), generation: handle.generation) else {
-            throw LuaError("\(type.name) cannot be used any more: its hook has ended")
+            throw LuaError("\(stack.typeName(1)) cannot be used any more: its hook has ended")
         }
         return item
     }
 
     fileprivate func closePayload() throws(LuaError) -> (code: UInt16, reason: [UInt8])? {
-        let item = try item(.frame)
+        let item = try item()
         guard item.opcode == .close, item.data.count >= 2 else { return nil }
         return (UInt16(item.data[0]) << 8 | UInt16(item.data[1]), Array(item.data[2...]))
     }

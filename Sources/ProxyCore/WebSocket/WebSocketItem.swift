@@ -47,20 +47,21 @@ package final class WebSocketItem {
 package final class WebSocketItemPool {
     private var items: [WebSocketItem] = []
     private var idle: [WebSocketItem] = []
+    /// The one that is used next, where most messages are looked at one after the other.
+    private var next: WebSocketItem?
     /// Bytes of payload that an item at rest keeps room for: a few of them much, the others little.
     private static let keptRoom = (few: 1 << 20, many: 4096)
 
     package init() {}
 
     /// Those that are under way.
-    package var openCount: Int { items.count - idle.count }
+    package var openCount: Int { items.count - idle.count - (next == nil ? 0 : 1) }
 
     package func take(
         _ kind: WebSocketItem.Kind, _ opcode: WebSocketOpcode, from side: TunnelStateMachine.Side,
         isFinal: Bool = true, isCoded: Bool = false, isInjected: Bool = false
     ) -> WebSocketItem {
-        let item = idle.popLast() ?? WebSocketItem(slot: items.count)
-        if item.slot == items.count { items.append(item) }
+        let item = next.take() ?? idle.popLast() ?? makeItem()
         item.kind = kind
         item.opcode = opcode
         item.side = side
@@ -70,13 +71,19 @@ package final class WebSocketItemPool {
         return item
     }
 
+    private func makeItem() -> WebSocketItem {
+        let item = WebSocketItem(slot: items.count)
+        items.append(item)
+        return item
+    }
+
     package func giveBack(_ item: WebSocketItem) {
         item.generation &+= 1
         let room = idle.count < 4 ? Self.keptRoom.few : Self.keptRoom.many
         if item.data.capacity > room { item.data = [] } else { item.data.clear() }
         if item.replacement != nil { item.replacement = nil }
         item.isChanged = false
-        idle.append(item)
+        if next == nil { next = item } else { idle.append(item) }
     }
 
     package func item(_ slot: Int, generation: UInt32) -> WebSocketItem? {

@@ -104,8 +104,7 @@ final class TunnelScripts: FlowOwner {
     // MARK: Messages and frames
 
     func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict {
-        worker.tick()
-        return interpreter.run(item, of: flow, from: position)
+        interpreter.run(item, of: flow, from: position)
     }
 
     func cancel(_ item: WebSocketItem) { interpreter.cancel(item, of: flow) }
