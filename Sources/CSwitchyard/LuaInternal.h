@@ -75,8 +75,6 @@ struct sy_vm {
     int allowed_ticks;
     int hook_timeout;
     volatile bool interrupted;
-    /// See `set_pause` in LuaVM.c.
-    bool is_small;
     sy_type types[SY_LUA_TYPES];
 };
 

@@ -330,18 +330,6 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     }
 }
 
-/// Below this, in bytes, memory may grow to four times what is in use before garbage is collected, not to twice as much: a
-/// round that finds little garbage looks at all that is in use all the same.
-enum { SMALL = 1 << 20 };
-
-/// To be called now and then: it holds from the next round on.
-static void set_pause(sy_vm *vm) {
-    bool is_small = vm->memory.used < SMALL && vm->memory.used < vm->memory.limit / 8;
-    if (is_small == vm->is_small) return;
-    vm->is_small = is_small;
-    lua_gc(vm->main, LUA_GCINC, is_small ? 400 : 200, 0, 0);
-}
-
 int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) {
     lua_State *state = vm->coroutines[index].state;
     // What `sy_vm_take` has put below, but for the body itself.
@@ -351,7 +339,6 @@ int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) 
     vm->failed = false;
     int status = lua_resume(state, from, arguments, results);
     leave(vm, state, former);
-    if (vm->serial % 128 == 0) set_pause(vm);
     // Reallocated by a call within this one, perhaps.
     sy_coroutine *taken = &vm->coroutines[index];
     taken->waits = status == LUA_YIELD;

@@ -104,10 +104,10 @@ extension Interpreter {
             theirs.top = theirTop
             ours.top = ourTop
         }
-        guard flow.hasObject, let object = flow.objectPlace else {
+        guard flow.hasObject else {
             return migrate(new, heir, hasContext: false)
         }
-        theirs.push(object)
+        theirs.push(flow.objectPlace)
         theirs.pushOwnTable(of: -1, part: LuaType.contextPart, script: script)
         let hasContext = theirs.kind(-1) == .table && theirs.copyPlain(-1, to: ours)
         migrate(new, heir, hasContext: hasContext)

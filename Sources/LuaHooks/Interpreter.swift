@@ -193,8 +193,8 @@ package final class Interpreter: ScriptEngine {
         closeSockets(of: flow)
         takeOffList(flow)
         if !flow.tags.isEmpty { untag(flow) }
-        if flow.hasObject, let place = flow.objectPlace {
-            main.forget(place)
+        if flow.hasObject {
+            main.forget(flow.objectPlace)
             flow.hasObject = false
         }
         flow.end()
@@ -222,10 +222,14 @@ package final class Interpreter: ScriptEngine {
 
     /// Pushes the `flow` object.
     func push(_ flow: ScriptFlow, on stack: LuaStack) {
-        if flow.hasObject, let place = flow.objectPlace { return stack.push(place) }
+        if flow.hasObject { return stack.push(flow.objectPlace) }
         stack.push(LuaType.flow, flow.handle)
         stack.pushCopy(-1)
-        if let place = flow.objectPlace { stack.keep(at: place) } else { flow.objectPlace = stack.keep() }
+        if flow.objectPlace == .none {
+            flow.objectPlace = stack.keep()
+        } else {
+            stack.keep(at: flow.objectPlace)
+        }
         flow.hasObject = true
     }
 

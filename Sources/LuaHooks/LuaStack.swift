@@ -280,6 +280,9 @@ struct LuaStack {
 /// A value that Lua keeps for Swift, until `LuaStack.release`.
 struct LuaReference: Hashable {
     fileprivate let number: Int32
+
+    /// No value is kept there.
+    static let none = LuaReference(number: -1)
 }
 
 /// Which of the objects of its type one is; see `LuaTypes.c`.

@@ -16,21 +16,21 @@ package final class ScriptFlow {
     private(set) var isOpen = false
     /// The exchange was asked for. For whoever freezes it, to be reset.
     package var usedExchange = false
+    /// There is an object of this exchange.
+    var hasObject = false
     /// Where its open tunnel is in the worker's `TunnelList`. It stands here where it takes no room of its own.
     var listing = TunnelList.nowhere
     /// Of the location that its tunnel is in, once there is one.
     package var settings: Settings? {
         didSet { plan = Int32(truncatingIfNeeded: settings?.values.scriptPlan ?? -1) }
     }
-    /// The position of the hooks of that location, or -1: read for each message, without a reference to the settings.
-    private(set) var plan: Int32 = -1
     /// Held until the flow ends: a weak reference would slow down every count of the owner's references. Thaws the
     /// exchange if it is frozen.
     package var owner: (any FlowOwner)?
-    /// Where Lua keeps the `flow` objects of this slot, one after the other.
-    var objectPlace: LuaReference?
-    /// There is one of this exchange.
-    var hasObject = false
+    /// Where Lua keeps the `flow` objects of this slot, one after the other; `.none` before the first.
+    var objectPlace = LuaReference.none
+    /// The position of the hooks of the location in `settings`, or -1: read for each message, without a reference to those.
+    private(set) var plan: Int32 = -1
     var variables: [VariableState] = []
     private var extras: Extras?
 
