@@ -403,13 +403,15 @@ final class DownstreamConnection: StreamChannel {
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
         let exchange = driver.exchange
-        switch exchange.parser.parse(bytes.raw, limits: headRules.limits, into: &exchange.request) {
+        let limits = headRules.limits
+        switch exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request) {
         case .incomplete:
             return nil
         case .invalid(let violation):
             worker.statistics.badRequests.add()
             var received: [UInt8] = []
-            received.append(bytes.extracting(..<min(bytes.count, 4096)))
+            let kept = violation == .requestLineTooLong ? limits.maxRequestLine : limits.maxHead
+            received.append(bytes.extracting(..<min(bytes.count, kept)))
             exchange.request.bytes = received
             refuse(
                 driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")

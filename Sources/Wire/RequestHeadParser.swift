@@ -66,7 +66,10 @@ package struct RequestHeadParser: Sendable {
                 return octets.count < maxHead ? .incomplete : .invalid(.headTooLarge)
             case .field(let field):
                 guard head.fields.count < limits.maxFields else { return .invalid(.headTooLarge) }
-                if let violation = note(field, octets, into: &head) { return .invalid(violation) }
+                if let violation = note(field, octets, into: &head) {
+                    keep(field, for: violation, in: &head)
+                    return .invalid(violation)
+                }
                 head.fields.append(field)
             case .end:
                 if let violation = finish(&head) { return .invalid(violation) }
@@ -272,6 +275,14 @@ package struct RequestHeadParser: Sendable {
             break
         }
         return nil
+    }
+
+    /// Logs may show a value that a head is refused for.
+    private func keep(_ field: FieldLine, for violation: RequestViolation, in head: inout RequestHead) {
+        guard violation == .invalidHost || violation == .invalidContentLength,
+            head.firstIndex(of: field.id) == nil
+        else { return }
+        head.fields.append(field)
     }
 
     private func finish(_ head: inout RequestHead) -> RequestViolation? {
