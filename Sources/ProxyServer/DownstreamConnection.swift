@@ -207,7 +207,9 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .handshake: handshakeFailed("client timed out (110: Connection timed out)", isOurs: false)
         case .idle, .lingering: finish()
-        case .readingHead(let driver): refuse(driver, status: 408, reason: "client timed out")
+        case .readingHead(let driver):
+            driver.exchange.request.bytes = inbox
+            refuse(driver, status: 408, reason: "client timed out")
         case .exchange(let driver):
             // Where the upstream takes nothing, the client is not waited for.
             if driver.wantsBody { driver.clientBodyTimedOut() } else { expectBody(of: driver) }

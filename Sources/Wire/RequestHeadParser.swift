@@ -35,6 +35,9 @@ package struct RequestHeadParser: Sendable {
     /// The request line was read, so that a head that is refused now holds it, and what fields came before the fault.
     package var hasRequestLine: Bool { stage == .fields }
 
+    /// A head that is refused has come to its end, and lacks something, or has what does not go together.
+    package private(set) var sawEnd = false
+
     package mutating func reset() { self = RequestHeadParser() }
 
     /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its
@@ -72,7 +75,10 @@ package struct RequestHeadParser: Sendable {
                 }
                 head.fields.append(field)
             case .end:
-                if let violation = finish(&head) { return .invalid(violation) }
+                if let violation = finish(&head) {
+                    sawEnd = true
+                    return .invalid(violation)
+                }
                 head.bytes.append(copying: octets, start..<fields.cursor)
                 return .complete(length: fields.cursor)
             case .invalid(let violation):

@@ -65,13 +65,14 @@ package enum Router {
     /// Takes up what there is of a head that was refused behind its request line. What is wrong with the parts makes no
     /// difference any more: it is then as if they had not come.
     static func takeUpRefused(_ exchange: Exchange) {
-        if takeUpURI(exchange) != nil { return }
+        guard !exchange.request.target.isEmpty, takeUpURI(exchange) == nil else { return }
         guard takeUpHost(exchange) else {
             exchange.host.clear()
             exchange.hostIsGiven = false
             return
         }
-        guard exchange.hostIsGiven else { return }
+        // One that might have come yet leaves the first server; none at all is a name of its own.
+        guard exchange.hostIsGiven || exchange.parser.sawEnd else { return }
         let first = exchange.server
         // The pages of a server are not for clients that it does not know.
         if !exchange.chooseServer() || exchange.client.tls?.refusal(of: exchange) != nil {
