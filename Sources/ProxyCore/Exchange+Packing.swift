@@ -117,5 +117,6 @@ extension WebSocketDeflateTerms {
         pack.pack(&upstream, new: none) { $1.pack(&$0) }
         pack.pack(&passed, new: none) { $1.pack(&$0) }
         pack.pack(&hasOthers)
+        pack.pack(&hasUnshared)
     }
 }

@@ -262,7 +262,8 @@ package final class Exchange {
     /// As `begin`, for a request whose head was refused or never became whole. To be answered by `Router.fail`.
     ///
     /// Of what was received, the first line is kept for the log. Where that was a request line, so are the fields that
-    /// came before the fault, but for those about the body and the connection: nothing follows from them any more.
+    /// came before the fault, but for those about the connection: nothing follows from them any more. The URI, the host
+    /// and its server are known then as far as these say, so that logs and error pages are that server's, as in nginx.
     package func beginRefused(
         _ received: [UInt8], listener: Int, client: ClientFacts, startedAt: Moment, random: (UInt64, UInt64)
     ) {
@@ -282,6 +283,13 @@ package final class Exchange {
         }
         begin(listener: listener, client: client, startedAt: startedAt, random: random)
         receivedHeadBytes = Int64(received.count)
+        if parser.hasRequestLine {
+            Router.takeUpRefused(self)
+        } else {
+            // That no body answers a HEAD holds all the same.
+            if !request.isMethod(.head) { method.clear() }
+            request.version = .v0_9
+        }
     }
 
     /// `head` is what the parser made of the bytes, of which `request.bytes` holds no more than the beginning.
@@ -290,14 +298,18 @@ package final class Exchange {
         guard head.target.upperBound <= count else { return }
         request.method = head.method
         request.version = head.version
-        if request.bytes[head.target].first == ByteText.slash { request.target = head.target }
+        if head.targetParts.form == .origin || head.targetParts.form == .absolute {
+            request.target = head.target
+            request.targetParts = head.targetParts
+        }
         let fields = Array(head.fields.prefix { $0.value.upperBound <= count })
         var hopByHop = HopByHopFields()
         hopByHop.prepare(
             bytes: request.bytes, fields: fields,
             connectionIndex: head.connectionIndex < fields.count ? head.connectionIndex : -1)
         for field in fields where !hopByHop.contains(field, in: request.bytes) {
-            if field.id != .contentLength, field.id != .expect { request.fields.append(field) }
+            if field.id == .host, head.hostIndex >= 0 { request.hostIndex = request.fields.count }
+            if field.id != .expect { request.fields.append(field) }
         }
     }
 

@@ -207,7 +207,9 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .handshake: handshakeFailed("client timed out (110: Connection timed out)", isOurs: false)
         case .idle, .lingering: finish()
-        case .readingHead(let driver): refuse(driver, status: 408, reason: "client timed out")
+        case .readingHead(let driver):
+            driver.exchange.request.bytes = inbox
+            refuse(driver, status: 408, reason: "client timed out")
         case .exchange(let driver):
             // Where the upstream takes nothing, the client is not waited for.
             if driver.wantsBody { driver.clientBodyTimedOut() } else { expectBody(of: driver) }
@@ -403,13 +405,15 @@ final class DownstreamConnection: StreamChannel {
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
         let exchange = driver.exchange
-        switch exchange.parser.parse(bytes.raw, limits: headRules.limits, into: &exchange.request) {
+        let limits = headRules.limits
+        switch exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request) {
         case .incomplete:
             return nil
         case .invalid(let violation):
             worker.statistics.badRequests.add()
             var received: [UInt8] = []
-            received.append(bytes.extracting(..<min(bytes.count, 4096)))
+            let kept = violation == .requestLineTooLong ? limits.maxRequestLine : limits.maxHead
+            received.append(bytes.extracting(..<min(bytes.count, kept)))
             exchange.request.bytes = received
             refuse(
                 driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")

@@ -118,9 +118,12 @@ extension ExchangeDriver {
             target = ProxyTarget.resolve(route: route, for: exchange, uri: &uri)
         }
         upstreamHead.clear()
+        let hooksLookInside =
+            upgrade == .offered(webSocket: true) && exchange.scripts != nil
+            && generation.webSocketRules(settings, on: worker).looksInside
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
-            to: &upstreamHead)
+            hooksLookInside: hooksLookInside, to: &upstreamHead)
         exchange.scriptsMayWait = false
         if exchange.scriptIsPending { return waitForVariable(.target(bodyLength: bodyLength)) }
         if let rejection = upstreamRequest.rejection {

@@ -109,21 +109,25 @@ extension ExchangeDriver {
         case .verifyUpgrade:
             switch UpgradePolicy.verify(exchange.response, decision: upgrade, sent: upstreamRequest.upgrade) {
             case .accepted(let isWebSocket):
-                guard !isWebSocket || exchange.settleWebSocket() else {
-                    worker.statistics.upgradesRefused.add()
-                    attemptFailed(ProxyFailure(.invalidUpgrade(.deflateNotOffered)))
+                do {
+                    if isWebSocket { try exchange.settleWebSocket() }
+                } catch {
+                    refuseUpgrade(error)
                     break
                 }
                 opensWebSocket = isWebSocket
                 openTunnel(rest)
-            case .refused(let refusal):
-                worker.statistics.upgradesRefused.add()
-                attemptFailed(ProxyFailure(.invalidUpgrade(refusal)))
+            case .refused(let refusal): refuseUpgrade(refusal)
             }
         case .final:
             finalHeadReceived(rest)
         }
         return false
+    }
+
+    private func refuseUpgrade(_ refusal: UpgradeRefusal) {
+        worker.statistics.upgradesRefused.add()
+        attemptFailed(ProxyFailure(.invalidUpgrade(refusal)))
     }
 
     private func recordHead() {

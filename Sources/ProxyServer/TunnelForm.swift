@@ -28,6 +28,7 @@ struct TunnelForm {
         followsFrames =
             isWebSocket
             && (isScripted || generation.logsWebSockets || exchange.webSocketDeflate.isTerminated
+                || exchange.webSocketDeflate.hasUnshared
                 || generation.webSocketRules(settings, on: worker).followsFrames)
     }
 }

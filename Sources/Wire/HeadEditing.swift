@@ -191,7 +191,10 @@ extension RequestHead: MessageHead {
     }
 
     package mutating func willStrike(_ field: FieldLine) {
-        if field.id == .connection || field.id == .upgrade { struckFields.append(field) }
+        switch field.id {
+        case .connection, .upgrade, .secWebSocketProtocol, .secWebSocketExtensions: struckFields.append(field)
+        default: break
+        }
     }
 
     package mutating func fieldsChanged() {
@@ -215,10 +218,11 @@ extension RequestHead: MessageHead {
             }
         }
         for field in struckFields {
-            if field.id == .upgrade {
-                upgrade.note(isReceived: true, isCurrent: false)
-            } else if hasUpgradeOption(field) {
-                option.note(isReceived: true, isCurrent: false)
+            switch field.id {
+            case .upgrade: upgrade.note(isReceived: true, isCurrent: false)
+            case .connection:
+                if hasUpgradeOption(field) { option.note(isReceived: true, isCurrent: false) }
+            default: break
             }
         }
         // A client that asked for nothing must not be led into a protocol that it does not expect.

@@ -47,7 +47,7 @@ package enum PermessageDeflate {
         /// Messages go as they are.
         case none
         case parameters(Parameters)
-        /// It accepted what was not offered: the connection has to be failed (RFC 7692 §5.1).
+        /// It accepted what was not offered, or nothing that is valid: the connection has to be failed (RFC 7692 §5.1).
         case violation
     }
 
@@ -55,7 +55,8 @@ package enum PermessageDeflate {
 
     // MARK: As a server
 
-    /// The first offer of the request's that can be accepted, and the value of the field that accepts it.
+    /// The first offer of the client's that can be accepted, and the value of the field that accepts it. A script may
+    /// have taken the offers out of the request, but not put others in their place.
     ///
     /// The answer has what the offer and the policy demand, whichever is less. A client that cannot be held to the
     /// policy's window, since its offer does not have `client_max_window_bits`, is to keep no context instead: so
@@ -63,8 +64,9 @@ package enum PermessageDeflate {
     package static func accept(
         offersIn request: RequestHead, _ policy: Policy
     ) -> (parameters: Parameters, value: [UInt8])? {
+        guard offers(in: request) else { return nil }
         let octets = request.bytes.span
-        for field in request.fields where field.id == .secWebSocketExtensions {
+        for field in request.receivedFields(.secWebSocketExtensions) {
             var offers = ListElements(field)
             while let offer = offers.next(octets) {
                 guard isExactlyOurs(offer, in: octets), let offered = Element(offer, in: octets),
@@ -151,26 +153,50 @@ package enum PermessageDeflate {
 
     // MARK: In between
 
-    /// What two ends have agreed on by `response`; `nil` where it is not the extension, or nothing that is valid.
-    package static func passed(in response: ResponseHead) -> Parameters? {
+    /// What two ends have agreed on by `response`, which the client of `request` is to take for an answer to its own
+    /// offers.
+    package static func passed(in response: ResponseHead, to request: RequestHead) -> Agreement {
         let octets = response.bytes.span
-        var found: Parameters?
+        var found: Element?
         for field in response.fields where field.id == .secWebSocketExtensions {
             var elements = ListElements(field)
             while let element = elements.next(octets) {
                 guard isOurs(element, in: octets) else { continue }
-                guard found == nil, let parameters = Element(element, in: octets)?.parameters
-                else { return nil }
-                found = parameters
+                guard found == nil, let accepted = Element(element, in: octets) else { return .violation }
+                found = accepted
             }
         }
-        return found
+        guard let found else { return .none }
+        guard let parameters = found.parameters, answersOffer(found, of: request) else { return .violation }
+        return .parameters(parameters)
+    }
+
+    /// Whether the client has made an offer that it can take `answer` for an acceptance of.
+    private static func answersOffer(_ answer: Element, of request: RequestHead) -> Bool {
+        let octets = request.bytes.span
+        for field in request.receivedFields(.secWebSocketExtensions) {
+            var elements = ListElements(field)
+            while let element = elements.next(octets) {
+                guard isOurs(element, in: octets), let offer = Element(element, in: octets) else { continue }
+                if answer.accepts(offer) { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether the response accepts the extension, in whatever way.
+    package static func isAccepted(in response: ResponseHead) -> Bool {
+        isListed(in: response.fields, of: response.bytes)
     }
 
     /// Whether the request offers the extension, in whatever way.
     package static func offers(in request: RequestHead) -> Bool {
-        let octets = request.bytes.span
-        for field in request.fields where field.id == .secWebSocketExtensions {
+        isListed(in: request.fields, of: request.bytes)
+    }
+
+    private static func isListed(in fields: [FieldLine], of bytes: [UInt8]) -> Bool {
+        let octets = bytes.span
+        for field in fields where field.id == .secWebSocketExtensions {
             var elements = ListElements(field)
             while let element = elements.next(octets) {
                 if isOurs(element, in: octets) { return true }
@@ -179,26 +205,14 @@ package enum PermessageDeflate {
         return false
     }
 
-    /// Appends the list of extensions `value` without this one. Appends nothing when no other is in it.
-    package static func appendWithout(_ value: Span<UInt8>, to output: inout [UInt8]) {
-        var elements = ListElements(0..<value.count)
-        var isFirst = true
-        while let element = elements.next(value) {
-            if isOurs(element, in: value) { continue }
-            if !isFirst {
-                output.append(UInt8(ascii: ","))
-                output.append(UInt8(ascii: " "))
-            }
-            isFirst = false
-            output.append(copying: value, element)
-        }
-    }
-
     private static let keyword: Keyword = "permessage-deflate"
 
-    /// Without case: an end that reads names so must not come to use what was meant to be kept from it.
+    /// Whether an extension's name is this one's; without case, since an end that reads names so must not come to use what
+    /// was meant to be kept from it.
+    package static func isNamed(_ name: Span<UInt8>) -> Bool { keyword.matches(name, 0..<name.count) }
+
     private static func isOurs(_ element: Range<Int>, in bytes: Span<UInt8>) -> Bool {
-        keyword.matches(bytes, ListElements.name(of: element, in: bytes))
+        isNamed(bytes.extracting(ListElements.name(of: element, in: bytes)))
     }
 
     /// With case, as the handshake compares names of extensions.
@@ -295,6 +309,17 @@ extension PermessageDeflate {
                 clientNoContextTakeover: clientNoContextTakeover,
                 serverMaxWindowBits: serverMaxWindowBits.value ?? 15,
                 clientMaxWindowBits: clientMaxWindowBits.value ?? 15)
+        }
+
+        /// Whether this can answer `offer`: it confirms what was asked of the server, and tells the client's window to
+        /// none that cannot be told (RFC 7692 §7.1.1.1, §7.1.2.1, §7.1.2.2).
+        func accepts(_ offer: Element) -> Bool {
+            if offer.serverNoContextTakeover, !serverNoContextTakeover { return false }
+            if let limit = offer.serverMaxWindowBits.value {
+                guard let bits = serverMaxWindowBits.value, bits <= limit else { return false }
+            }
+            guard let bits = clientMaxWindowBits.value else { return true }
+            return offer.clientMaxWindowBits != .absent && bits <= offer.clientMaxWindowBits.value ?? 15
         }
 
         var text: [UInt8] {

@@ -26,7 +26,8 @@ package struct RequestHead: Sendable {
     /// is recorded all the same. After an edit, the client has sent it and it still stands.
     package var connectionHasUpgrade = false
     package var editsStart = -1
-    /// Fields `Connection` and `Upgrade` that were received and are no longer among `fields`.
+    /// Fields `Connection` and `Upgrade`, and those in which a WebSocket's client makes its offers, that were received
+    /// and are no longer among `fields`.
     package internal(set) var struckFields: [FieldLine] = []
 
     package init() {}
@@ -52,6 +53,14 @@ package struct RequestHead: Sendable {
     /// The first field with `id`, `id` not being `.other`.
     @inline(__always)
     package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
+
+    /// The fields with `id` as the client sent them, in its order; `id` is one of those that `struckFields` has.
+    package func receivedFields(_ id: FieldID) -> [FieldLine] {
+        var received = fields.filter { $0.id == id && !$0.isEdited }
+        for field in struckFields where field.id == id { received.append(field) }
+        if received.count > 1, !struckFields.isEmpty { received.sort { $0.nameStart < $1.nameStart } }
+        return received
+    }
 
     /// Whether the method is `name`.
     @inline(__always)

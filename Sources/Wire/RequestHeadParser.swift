@@ -35,6 +35,9 @@ package struct RequestHeadParser: Sendable {
     /// The request line was read, so that a head that is refused now holds it, and what fields came before the fault.
     package var hasRequestLine: Bool { stage == .fields }
 
+    /// A head that is refused has come to its end, and lacks something, or has what does not go together.
+    package private(set) var sawEnd = false
+
     package mutating func reset() { self = RequestHeadParser() }
 
     /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its
@@ -66,10 +69,16 @@ package struct RequestHeadParser: Sendable {
                 return octets.count < maxHead ? .incomplete : .invalid(.headTooLarge)
             case .field(let field):
                 guard head.fields.count < limits.maxFields else { return .invalid(.headTooLarge) }
-                if let violation = note(field, octets, into: &head) { return .invalid(violation) }
+                if let violation = note(field, octets, into: &head) {
+                    keep(field, for: violation, in: &head)
+                    return .invalid(violation)
+                }
                 head.fields.append(field)
             case .end:
-                if let violation = finish(&head) { return .invalid(violation) }
+                if let violation = finish(&head) {
+                    sawEnd = true
+                    return .invalid(violation)
+                }
                 head.bytes.append(copying: octets, start..<fields.cursor)
                 return .complete(length: fields.cursor)
             case .invalid(let violation):
@@ -272,6 +281,14 @@ package struct RequestHeadParser: Sendable {
             break
         }
         return nil
+    }
+
+    /// Logs may show a value that a head is refused for.
+    private func keep(_ field: FieldLine, for violation: RequestViolation, in head: inout RequestHead) {
+        guard violation == .invalidHost || violation == .invalidContentLength,
+            head.firstIndex(of: field.id) == nil
+        else { return }
+        head.fields.append(field)
     }
 
     private func finish(_ head: inout RequestHead) -> RequestViolation? {

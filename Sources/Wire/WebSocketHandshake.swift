@@ -109,7 +109,8 @@ package enum WebSocketHandshake {
         guard let chosen = single(.secWebSocketProtocol, in: response.fields), isToken(octets, chosen) else {
             return false
         }
-        return offers(octets.extracting(chosen), as: .secWebSocketProtocol, in: request)
+        return lists(
+            octets.extracting(chosen), as: .secWebSocketProtocol, in: request.fields, of: request.bytes)
     }
 
     /// Whether the request offered each extension that the response accepts, parameters not being compared.
@@ -119,17 +120,27 @@ package enum WebSocketHandshake {
             var accepted = ListElements(field)
             while let element = accepted.next(octets) {
                 let name = octets.extracting(ListElements.name(of: element, in: octets))
-                guard offers(name, as: .secWebSocketExtensions, in: request) else { return false }
+                guard
+                    lists(name, as: .secWebSocketExtensions, in: request.fields, of: request.bytes)
+                else { return false }
             }
         }
         return true
     }
 
-    /// Whether the request's list fields with `id` have an element named `name`, case counting: nothing in
-    /// RFC 6455 makes subprotocols and extensions insensitive to it.
-    package static func offers(_ name: Span<UInt8>, as id: FieldID, in request: RequestHead) -> Bool {
-        let octets = request.bytes.span
-        for field in request.fields where field.id == id {
+    /// Whether the client itself offers `name`, whatever a script has made of its request since: it takes nothing else
+    /// for an answer (RFC 6455 §4.1).
+    package static func clientOffers(_ name: Span<UInt8>, as id: FieldID, in request: RequestHead) -> Bool {
+        lists(name, as: id, in: request.receivedFields(id), of: request.bytes)
+    }
+
+    /// Whether the list fields with `id` have an element named `name`, case counting: nothing in RFC 6455 makes
+    /// subprotocols and extensions insensitive to it.
+    private static func lists(
+        _ name: Span<UInt8>, as id: FieldID, in fields: [FieldLine], of bytes: [UInt8]
+    ) -> Bool {
+        let octets = bytes.span
+        for field in fields where field.id == id {
             var offered = ListElements(field)
             while let element = offered.next(octets) {
                 if isEqual(octets, ListElements.name(of: element, in: octets), name) { return true }

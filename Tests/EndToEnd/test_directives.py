@@ -137,6 +137,27 @@ def test_client_header_timeout(simple):
     assert proxy.backend.requests == []
 
 
+def test_what_came_of_a_head_in_time_is_in_the_log(proxy):
+    made = proxy("""
+        log_format l '$status|$request|$request_method|$uri|$args|$host|$server_name|$server_protocol|$http_x';
+        access_log <dir>/a.log l;
+        client_header_timeout 1s;
+        server { listen 127.0.0.1:<port>; server_name first; }
+        server { listen 127.0.0.1:<port>; server_name second; }
+    """)
+    heads = [b"GE", b"GET /a%20?b HTTP/1.1\r\nHost: sec", b"GET /a%20?b HTTP/1.1\r\nHost: second\r\nX: y\r\nY"]
+    for number, head in enumerate(heads):
+        with Client(made.port) as client:
+            client.send(head)
+            client.read_rest()
+        made.log_lines("a.log", number + 1)
+    assert made.log("a.log").splitlines() == [
+        "408|GE|-|-|-|first|first|-|-",
+        "408|GET /a%20?b HTTP/1.1|GET|/a |b|first|first|HTTP/1.1|-",
+        "408|GET /a%20?b HTTP/1.1|GET|/a |b|second|second|HTTP/1.1|y",
+    ]
+
+
 @pytest.mark.clocked
 def test_client_body_timeout(simple):
     proxy = simple(server="client_body_timeout 1s;")

@@ -66,6 +66,7 @@ struct FrozenExchangeTests {
         exchange.webSocketDeflate.passed = .init(clientMaxWindowBits: 10)
         exchange.webSocketDeflate.value = Array("permessage-deflate".utf8)
         exchange.webSocketDeflate.hasOthers = true
+        exchange.webSocketDeflate.hasUnshared = true
         exchange.sentHead = bytes
         exchange.sentTrailers = Array("Sum: abc\r\n".utf8)
         exchange.sentHeadBytes = Int64(bytes.count)

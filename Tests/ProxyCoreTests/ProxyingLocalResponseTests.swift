@@ -105,9 +105,12 @@ struct ProxyingLocalResponseTests {
             name: "204 has neither type nor length", location: "return 204;", line: "204 No Content",
             fields: "Connection: keep-alive\n", body: ""),
         Case(
-            name: "304 has neither, though nginx gives both", location: "return 304;",
+            name: "304 says what a 200 would", location: "return 304 hello;",
             line: "304 Not Modified",
-            fields: "Connection: keep-alive\n", body: ""),
+            fields: "Content-Type: text/plain\nContent-Length: 5\nConnection: keep-alive\n", body: ""),
+        Case(
+            name: "304 without a text, of nothing", location: "return 304;", line: "304 Not Modified",
+            fields: "Content-Type: text/plain\nContent-Length: 0\nConnection: keep-alive\n", body: ""),
         Case(
             name: "a status without a page is empty", location: "return 418;", line: "418 ",
             fields: "Content-Length: 0\nConnection: keep-alive\n", body: ""),

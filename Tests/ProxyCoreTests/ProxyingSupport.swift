@@ -68,7 +68,9 @@ struct ProxyingFixture {
     // MARK: Upstream
 
     /// The head sent upstream, CRLF shown as LF, and what is known of it.
-    func upstream(bodyLength: Int64? = 0) throws -> (head: String, facts: UpstreamRequest) {
+    func upstream(
+        bodyLength: Int64? = 0, hooksLookInside: Bool = false
+    ) throws -> (head: String, facts: UpstreamRequest) {
         let pass = try pass()
         var uri: [UInt8] = []
         _ = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
@@ -77,7 +79,7 @@ struct ProxyingFixture {
         let facts = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: ProxyPlan(settings, pass: pass).request,
             upgrade: UpgradePolicy.examine(exchange.request, allowed: settings.upgradeProtocols),
-            bodyLength: bodyLength, to: &head)
+            bodyLength: bodyLength, hooksLookInside: hooksLookInside, to: &head)
         return (try head.textWithPlainLineEnds(), facts)
     }
 
@@ -104,6 +106,11 @@ struct ProxyingFixture {
         head: String, facts: DownstreamResponse
     ) {
         try receive(response, toMethod: method)
+        return try downstream(mayKeepAlive: mayKeepAlive)
+    }
+
+    /// The head sent to the client for the one that was received.
+    func downstream(mayKeepAlive: Bool = true) throws -> (head: String, facts: DownstreamResponse) {
         let plan = ProxyPlan(exchange.location.settings.values, pass: try pass())
         var head: [UInt8] = []
         let facts = DownstreamResponseBuilder.append(

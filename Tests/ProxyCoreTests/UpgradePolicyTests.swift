@@ -231,4 +231,200 @@ struct UpgradePolicyTests {
         let right = Self.answered(Self.accept, "ICX+Yqv66kxgM0FcWaLWlFLwTAI=")
         #expect(try verdict(fixture, right, facts) == .accepted(webSocket: true))
     }
+
+    // MARK: What the client is told
+
+    /// What the two sides come to know of each other's offers, the client's being those of `handshake`.
+    struct Introduction: Sendable, CustomTestStringConvertible {
+        var name: String
+        var request = handshake
+        /// Directives, and fields that a script writes into the request and the response; no value removes one.
+        var location = ""
+        var requestEdits: [(String, String?)] = []
+        var hooksLookInside = false
+        /// The offers that the upstream gets, by field, in the order of the head.
+        var offers: [String]
+        /// Lines of the 101.
+        var answer: [String]
+        var responseEdits: [(String, String?)] = []
+        /// Lines that reach the client, or why none do.
+        var told: [String] = []
+        var refusal: UpgradeRefusal?
+        var testDescription: String { name }
+    }
+
+    private static let protocols = "Sec-WebSocket-Protocol: chat, superchat"
+    private static let deflate = "permessage-deflate; client_max_window_bits"
+    private static let plain = changed(
+        "Sec-WebSocket-Protocol: chat, superchat\nSec-WebSocket-Protocol: other\n", ""
+    )
+    .replacing("Sec-WebSocket-Extensions: \(deflate), x-webkit\n", with: "")
+
+    static let introductions = [
+        Introduction(
+            name: "what the client offers, and the upstream takes, is known to both",
+            offers: [
+                protocols, "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: \(deflate), x-webkit",
+            ],
+            answer: [
+                "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: x-webkit, permessage-deflate",
+            ],
+            told: ["Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: x-webkit, permessage-deflate"]),
+        // Subprotocols
+        Introduction(
+            name: "a subprotocol that a script offers stays between it and the upstream",
+            requestEdits: [("Sec-WebSocket-Protocol", "chat.v2"), ("Sec-WebSocket-Extensions", nil)],
+            offers: ["Sec-WebSocket-Protocol: chat.v2"], answer: ["Sec-WebSocket-Protocol: chat.v2"]),
+        Introduction(
+            name: "so does one for a client that offers none", request: plain,
+            requestEdits: [("Sec-WebSocket-Protocol", "chat")],
+            offers: ["Sec-WebSocket-Protocol: chat"], answer: ["Sec-WebSocket-Protocol: chat"]),
+        Introduction(
+            name: "and one of the configuration's", request: plain,
+            location: "proxy_set_header Sec-WebSocket-Protocol chat.v2;",
+            offers: ["Sec-WebSocket-Protocol: chat.v2"], answer: ["Sec-WebSocket-Protocol: chat.v2"]),
+        Introduction(
+            name: "one of the client's that a script leaves is the client's",
+            requestEdits: [("Sec-WebSocket-Protocol", "superchat"), ("Sec-WebSocket-Extensions", nil)],
+            offers: ["Sec-WebSocket-Protocol: superchat"], answer: ["Sec-WebSocket-Protocol: superchat"],
+            told: ["Sec-WebSocket-Protocol: superchat"]),
+        Introduction(
+            name: "what a script answers is the script's",
+            requestEdits: [("Sec-WebSocket-Protocol", "chat.v2"), ("Sec-WebSocket-Extensions", nil)],
+            offers: ["Sec-WebSocket-Protocol: chat.v2"], answer: ["Sec-WebSocket-Protocol: chat.v2"],
+            responseEdits: [("Sec-WebSocket-Protocol", "chat")], told: ["Sec-WebSocket-Protocol: chat"]),
+        Introduction(
+            name: "also where it is what the client did not offer", request: plain, offers: [], answer: [],
+            responseEdits: [("Sec-WebSocket-Protocol", "x"), ("Sec-WebSocket-Extensions", "y")],
+            told: ["Sec-WebSocket-Protocol: x", "Sec-WebSocket-Extensions: y"]),
+        // Other extensions
+        Introduction(
+            name: "an extension that a script offers stays between it and the upstream",
+            requestEdits: [
+                ("Sec-WebSocket-Extensions", "x-a; b=1, x-webkit"), ("Sec-WebSocket-Protocol", nil),
+            ],
+            offers: ["Sec-WebSocket-Extensions: x-a; b=1, x-webkit"],
+            answer: ["Sec-WebSocket-Extensions: x-a, x-webkit; c", "Sec-WebSocket-Extensions: x-a"],
+            told: ["Sec-WebSocket-Extensions: x-webkit; c"]),
+        Introduction(
+            name: "and one of the configuration's", request: plain,
+            location: "proxy_set_header Sec-WebSocket-Extensions x-a;",
+            offers: ["Sec-WebSocket-Extensions: x-a"], answer: ["Sec-WebSocket-Extensions: x-a"]),
+        Introduction(
+            name: "none of the client's is offered where hooks are to see what is in it",
+            hooksLookInside: true,
+            offers: [protocols, "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: \(deflate)"],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate"],
+            told: ["Sec-WebSocket-Extensions: permessage-deflate"]),
+        Introduction(
+            name: "nor what a script has left of it, but what it offers itself",
+            requestEdits: [("Sec-WebSocket-Extensions", "x-webkit, x-a"), ("Sec-WebSocket-Protocol", nil)],
+            hooksLookInside: true, offers: ["Sec-WebSocket-Extensions: x-a"],
+            answer: ["Sec-WebSocket-Extensions: x-a"]),
+        Introduction(
+            name: "nor is it taken by an upstream that was not offered it", hooksLookInside: true,
+            offers: [protocols, "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: \(deflate)"],
+            answer: ["Sec-WebSocket-Extensions: x-webkit"], refusal: .handshake(.extensionNotOffered)),
+        // permessage-deflate
+        Introduction(
+            name: "compression that the client does not know is no WebSocket of its", request: plain,
+            location: "proxy_set_header Sec-WebSocket-Extensions permessage-deflate;",
+            offers: ["Sec-WebSocket-Extensions: permessage-deflate"],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate"], refusal: .deflateNotOfferedByClient),
+        Introduction(
+            name: "nor is one that it does not know so",
+            request: changed("; client_max_window_bits", ""),
+            requestEdits: [("Sec-WebSocket-Extensions", deflate), ("Sec-WebSocket-Protocol", nil)],
+            offers: ["Sec-WebSocket-Extensions: \(deflate)"],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10"],
+            refusal: .deflateNotOfferedByClient),
+        Introduction(
+            name: "nor one that is invalid",
+            offers: [
+                protocols, "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: \(deflate), x-webkit",
+            ],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=16"],
+            refusal: .deflateNotOfferedByClient),
+        Introduction(
+            name: "the legs are told of their own",
+            location: "websocket_deflate on client window_bits=10; websocket_deflate on upstream;",
+            offers: [protocols, "Sec-WebSocket-Protocol: other", "Sec-WebSocket-Extensions: \(deflate)"],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate"],
+            told: [
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10; client_max_window_bits=10"
+            ]),
+        Introduction(
+            name: "a leg's compression needs no client that knows it", request: plain,
+            location: "websocket_deflate on;", offers: ["Sec-WebSocket-Extensions: \(deflate)"],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate"]),
+        Introduction(
+            name: "a script cannot offer the proxy in the client's name", request: plain,
+            location: "websocket_deflate on;",
+            requestEdits: [("Sec-WebSocket-Extensions", "permessage-deflate")],
+            offers: ["Sec-WebSocket-Extensions: \(deflate)"], answer: []),
+        Introduction(
+            name: "the configuration cannot offer what nobody is an end of",
+            location:
+                "websocket_deflate on client; proxy_set_header Sec-WebSocket-Extensions permessage-deflate;",
+            offers: [
+                "Sec-WebSocket-Extensions: permessage-deflate", protocols, "Sec-WebSocket-Protocol: other",
+            ],
+            answer: ["Sec-WebSocket-Extensions: permessage-deflate"], refusal: .deflateNotOffered),
+    ]
+
+    @Test("each side is told what it can take", arguments: introductions)
+    func introduce(_ test: Introduction) throws {
+        let fixture = try ProxyingFixture(Self.recipe + test.location, http: Self.map, request: test.request)
+        for (name, value) in test.requestEdits {
+            if let value {
+                try fixture.exchange.request.set([UInt8](name.utf8).span, [UInt8](value.utf8).span)
+            } else {
+                try fixture.exchange.request.remove([UInt8](name.utf8).span)
+            }
+        }
+        let (sent, facts) = try fixture.upstream(hooksLookInside: test.hooksLookInside)
+        #expect(Self.offers(sent) == test.offers)
+        let lines = test.answer.map { "\n\($0)" }.joined()
+        let verdict = try verdict(
+            fixture, Self.answered("Upgrade: websocket", "Upgrade: websocket\(lines)"), facts)
+        var refusal: UpgradeRefusal?
+        if case .refused(let refused) = verdict { refusal = refused }
+        do {
+            if refusal == nil { try fixture.exchange.settleWebSocket() }
+        } catch {
+            refusal = error
+        }
+        #expect(refusal == test.refusal)
+        guard refusal == nil else { return }
+        for (name, value) in test.responseEdits {
+            try fixture.exchange.response.set(
+                [UInt8](name.utf8).span, [UInt8](try #require(value).utf8).span)
+        }
+        #expect(Self.offers(try fixture.downstream().head) == test.told)
+    }
+
+    private static func offers(_ head: String) -> [String] {
+        head.split(separator: "\n").map(String.init).filter {
+            $0.hasPrefix("Sec-WebSocket-Protocol") || $0.hasPrefix("Sec-WebSocket-Extensions")
+        }
+    }
+
+    @Test("bits of frames mean nothing to a client that was not told of their extension")
+    func unshared() throws {
+        let location =
+            Self.recipe + "proxy_set_header Sec-WebSocket-Extensions '$http_sec_websocket_extensions, x-a';"
+        func terms(_ accepted: String) throws -> WebSocketDeflateTerms {
+            let fixture = try ProxyingFixture(location, http: Self.map, request: Self.handshake)
+            let facts = try fixture.upstream().facts
+            let answer = Self.adding("Sec-WebSocket-Extensions: \(accepted)")
+            #expect(try verdict(fixture, answer, facts) == .accepted(webSocket: true))
+            try fixture.exchange.settleWebSocket()
+            return fixture.exchange.webSocketDeflate
+        }
+        #expect(try terms("x-a").reservedBits == 0)
+        #expect(try terms("x-a").hasUnshared)
+        #expect(try terms("x-a, permessage-deflate").reservedBits == 4)
+        #expect(try terms("x-a, x-webkit").reservedBits == 7)
+        #expect(try !terms("x-webkit").hasUnshared)
+    }
 }

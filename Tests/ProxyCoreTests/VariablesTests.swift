@@ -203,16 +203,17 @@ struct VariablesTests {
     }
 
     @Test(
-        "of a refused head, only its first line and method are known",
+        "of a head that was refused without a request line, only what stands for that is known",
         arguments: [
-            ("GET /a b c HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a b c HTTP/1.1", "GET"),
-            ("\r\n\nPUT /", "PUT /", "PUT"),
+            ("GET /a b c HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a b c HTTP/1.1", "-"),
+            ("\r\n\nPUT /", "PUT /", "-"), ("HEAD / x", "HEAD / x", "HEAD"),
             ("G", "G", "-"), ("", "-", "-"), ("\u{1}\u{2}\n", "\u{1}\u{2}", "-"), ("\r\n", "-", "-"),
             ("get /\n", "get /", "-"),
         ])
     func refused(input: String, line: String, method: String) throws {
         let names = [
             "request", "request_method", "uri", "args", "http_host", "host", "request_uri", "request_length",
+            "server_protocol",
         ]
         let bench = try bench(names)
         let exchange = Exchange(runtime: bench.runtime, clock: bench.clock)
@@ -220,7 +221,82 @@ struct VariablesTests {
             Array(input.utf8), listener: 0, client: bench.client, startedAt: Moment(), random: (0, 0))
         #expect(bench.describe(Router.fail(exchange, status: 400), exchange) == "400 page")
         let found = try values(names, of: exchange)
-        #expect(found == [line, method, "-", "-", "-", "s.test", "-", String(input.utf8.count)])
+        #expect(found == [line, method, "-", "-", "-", "s.test", "-", String(input.utf8.count), "-"])
+    }
+
+    struct Unrefused: Error { var progress: String }
+
+    struct Refused: Sendable, CustomTestStringConvertible {
+        var head: String
+        /// `$request_method $request_uri $uri $args $host $server_name $server_protocol $http_host $http_x
+        /// $content_length`
+        var values: String
+        /// How much of it is kept.
+        var kept = Int.max
+        var testDescription: String { head }
+    }
+
+    @Test(
+        "of a head that was refused behind its request line, what came before the fault is known",
+        arguments: [
+            Refused(
+                head: "GET /a%41?b HTTP/1.1\r\nHost: Other.test:80\r\nX: y\r\nBad : 1\r\n",
+                values: "GET /a%41?b /aA b other.test other.test HTTP/1.1 Other.test:80 y -"),
+            Refused(
+                head: "GET /a%41?b HTTP/1.0\r\nX: y\r\nBad : 1\r\nHost: other.test\r\n\r\n",
+                values: "GET /a%41?b /aA b s.test s.test HTTP/1.0 - y -"),
+            Refused(
+                head: "GET http://other.test/x?b HTTP/1.1\r\nX: y\r\n\r\n",
+                values: "GET /x?b /x b other.test other.test HTTP/1.1 - y -"),
+            Refused(
+                head: "GET / HTTP/1.1\r\nX: y\r\nHost: a b\r\nX: z\r\n\r\n",
+                values: "GET / / - s.test s.test HTTP/1.1 a b y -"),
+            Refused(
+                head: "GET / HTTP/1.1\r\nHost: other.test\r\nHost: other.test\r\n\r\n",
+                values: "GET / / - other.test other.test HTTP/1.1 other.test - -"),
+            Refused(
+                head: "GET / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 5x\r\n\r\n",
+                values: "GET / / - nobody.test s.test HTTP/1.1 nobody.test - 5x"),
+            // The server without a name is for requests without a host, if there is none in the end.
+            Refused(
+                head: "GET /a?b HTTP/1.1\r\nX: y\r\n\r\n", values: "GET /a?b /a b   HTTP/1.1 - y -"),
+            Refused(
+                head: "GET /a?b HTTP/1.1\r\nX: y\r\n : z\r\n\r\n",
+                values: "GET /a?b /a b s.test s.test HTTP/1.1 - y -"),
+            // What cannot be taken up.
+            Refused(
+                head: "GET /%zz?b HTTP/1.1\r\nHost: other.test\r\nBad : 1\r\n",
+                values: "GET /%zz?b - - s.test s.test HTTP/1.1 other.test - -"),
+            Refused(
+                head: "OPTIONS * HTTP/1.1\r\nHost: other.test\r\nBad : 1\r\n",
+                values: "OPTIONS - - - s.test s.test HTTP/1.1 other.test - -"),
+            Refused(
+                head: "GET /a?b HTTP/1.1\r\nHost: other.test\r\nX: y\r\nBad : 1\r\n",
+                values: "GET /a?b /a b other.test other.test HTTP/1.1 other.test - -", kept: 40),
+            Refused(
+                head: "GET /a?b HTTP/1.1\r\nHost: other.test\r\nX: y\r\nBad : 1\r\n",
+                values: "- - - - s.test s.test HTTP/1.1 - - -", kept: 4),
+        ])
+    func refusedLate(_ test: Refused) throws {
+        let names = [
+            "request_method", "request_uri", "uri", "args", "host", "server_name", "server_protocol",
+            "http_host", "http_x", "content_length",
+        ]
+        let bench = try RoutingBench(
+            """
+            server { listen 80; server_name s.test; location / { return 200 "\(names.map { "$\($0)" }.joined())"; } }
+            server { listen 80; server_name other.test; }
+            server { listen 80; }
+            """)
+        let exchange = Exchange(runtime: bench.runtime, clock: bench.clock)
+        let bytes = Array(test.head.utf8)
+        let progress = exchange.parser.parse(
+            RawSpan(_elements: bytes.span), limits: .init(), into: &exchange.request)
+        guard case .invalid = progress else { throw Unrefused(progress: "\(progress)") }
+        exchange.beginRefused(
+            Array(bytes.prefix(test.kept)), listener: 0, client: bench.client, startedAt: Moment(),
+            random: (0, 0))
+        #expect(try values(names, of: exchange).joined(separator: " ") == test.values)
     }
 
     @Test("groups of the last match are kept until another expression matches, or a condition fails to match")

@@ -92,7 +92,10 @@ struct PermessageDeflateTests {
         #expect(accepted.value.text == offer.answer)
         #expect(accepted.parameters == offer.parameters)
         // What is answered is what an end in between reads.
-        #expect(PermessageDeflate.passed(in: try Self.response([accepted.value.text])) == offer.parameters)
+        let response = try Self.response([accepted.value.text])
+        #expect(
+            PermessageDeflate.passed(in: response, to: try Self.request(offer.values))
+                == .parameters(offer.parameters))
     }
 
     @Test(
@@ -228,21 +231,113 @@ struct PermessageDeflateTests {
 
     // MARK: In between
 
-    @Test("between two others, and read from the answer")
-    func passed() throws {
-        #expect(PermessageDeflate.passed(in: try Self.response([])) == nil)
-        #expect(PermessageDeflate.passed(in: try Self.response(["x-a"])) == nil)
-        #expect(PermessageDeflate.passed(in: try Self.response(["permessage-deflate; x"])) == nil)
+    struct Passing: Sendable, CustomTestStringConvertible {
+        var offers: [String]
+        var answers: [String]
+        var agreement: PermessageDeflate.Agreement
+        var testDescription: String { "\(answers) to \(offers)" }
+
+        init(
+            _ answers: String..., to offers: [String] = ["permessage-deflate; client_max_window_bits"],
+            is agreement: PermessageDeflate.Agreement
+        ) {
+            self.offers = offers
+            self.answers = answers
+            self.agreement = agreement
+        }
+    }
+
+    private static let strict = [
+        "x-a, permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=12"
+    ]
+
+    @Test(
+        "between two others, and read from the answer, which the client has to be able to take",
+        arguments: [
+            Passing(is: .none), Passing("", is: .none), Passing("x-a", is: .none),
+            Passing("x-permessage-deflate", is: .none),
+            Passing("permessage-deflate", is: .parameters(.init())),
+            Passing(
+                "x-a, permessage-deflate; client_no_context_takeover",
+                is: .parameters(.init(clientNoContextTakeover: true))),
+            Passing(
+                "permessage-deflate; server_max_window_bits=8; client_max_window_bits=\"9\"",
+                is: .parameters(.init(serverMaxWindowBits: 8, clientMaxWindowBits: 9))),
+            Passing(
+                "permessage-deflate; server_max_window_bits=9; server_no_context_takeover", to: strict,
+                is: .parameters(.init(serverNoContextTakeover: true, serverMaxWindowBits: 9))),
+            Passing(
+                "permessage-deflate; server_max_window_bits=10; server_no_context_takeover; "
+                    + "client_max_window_bits=12", to: strict,
+                is: .parameters(
+                    .init(serverNoContextTakeover: true, serverMaxWindowBits: 10, clientMaxWindowBits: 12))),
+            // The second offer.
+            Passing("permessage-deflate", to: strict + ["permessage-deflate"], is: .parameters(.init())),
+            // Invalid, whatever was offered.
+            Passing("permessage-deflate; x", is: .violation), Passing("permessage-deflate;", is: .violation),
+            Passing("permessage-deflate; client_max_window_bits", is: .violation),
+            Passing("permessage-deflate; client_max_window_bits=16", is: .violation),
+            Passing("permessage-deflate; client_max_window_bits=7", is: .violation),
+            Passing("permessage-deflate; server_max_window_bits", is: .violation),
+            Passing("permessage-deflate; server_max_window_bits=0", is: .violation),
+            Passing("permessage-deflate; server_max_window_bits=09", is: .violation),
+            Passing("permessage-deflate; server_no_context_takeover=1", is: .violation),
+            Passing(
+                "permessage-deflate; server_no_context_takeover; server_no_context_takeover", is: .violation),
+            Passing(
+                "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9", is: .violation),
+            Passing("permessage-deflate", "permessage-deflate", is: .violation),
+            Passing("permessage-deflate, permessage-deflate", is: .violation),
+            Passing("permessage-deflate, Permessage-Deflate", is: .violation),
+            // Not what was offered.
+            Passing("permessage-deflate", to: [], is: .violation),
+            Passing("permessage-deflate", to: ["x-a"], is: .violation),
+            Passing("permessage-deflate", to: ["permessage-deflate; x"], is: .violation),
+            Passing("permessage-deflate", to: strict, is: .violation),
+            Passing("permessage-deflate; server_no_context_takeover", to: strict, is: .violation),
+            Passing("permessage-deflate; server_max_window_bits=10", to: strict, is: .violation),
+            Passing(
+                "permessage-deflate; server_max_window_bits=11; server_no_context_takeover", to: strict,
+                is: .violation),
+            Passing(
+                "permessage-deflate; server_max_window_bits=10; server_no_context_takeover; "
+                    + "client_max_window_bits=13", to: strict, is: .violation),
+            Passing(
+                "permessage-deflate; client_max_window_bits=15", to: ["permessage-deflate"], is: .violation),
+        ])
+    func passes(_ test: Passing) throws {
+        let response = try Self.response(test.answers)
         #expect(
-            PermessageDeflate.passed(in: try Self.response(["permessage-deflate; client_max_window_bits"]))
-                == nil)
+            PermessageDeflate.passed(in: response, to: try Self.request(test.offers)) == test.agreement)
+        #expect(PermessageDeflate.isAccepted(in: response) == (test.agreement != .none))
+    }
+
+    @Test("by what the client has sent, whatever a script has made of it")
+    func scripted() throws {
+        let name = [UInt8]("Sec-WebSocket-Extensions")
+        let answer = try Self.response(["permessage-deflate; client_max_window_bits=10"])
+        var request = try Self.request(["permessage-deflate; client_max_window_bits"])
+        try request.set(name.span, [UInt8]("permessage-deflate; client_no_context_takeover").span)
         #expect(
-            PermessageDeflate.passed(in: try Self.response(["permessage-deflate", "permessage-deflate"]))
-                == nil)
+            PermessageDeflate.passed(in: answer, to: request) == .parameters(.init(clientMaxWindowBits: 10)))
         #expect(
-            PermessageDeflate.passed(
-                in: try Self.response(["x-a, permessage-deflate; client_no_context_takeover"]))
-                == Parameters(clientNoContextTakeover: true))
+            PermessageDeflate.accept(offersIn: request, Policy(windowBits: 10))?.parameters
+                .clientMaxWindowBits == 10)
+        // Taken out, it is not accepted by the proxy, though the client could take it.
+        try request.remove(name.span)
+        #expect(PermessageDeflate.accept(offersIn: request, Policy()) == nil)
+        #expect(
+            PermessageDeflate.passed(in: answer, to: request) == .parameters(.init(clientMaxWindowBits: 10)))
+        // Put in by the script alone, it is nobody's.
+        var other = try Self.request([])
+        try other.set(name.span, [UInt8]("permessage-deflate; client_max_window_bits").span)
+        #expect(PermessageDeflate.offers(in: other))
+        #expect(PermessageDeflate.accept(offersIn: other, Policy()) == nil)
+        #expect(PermessageDeflate.passed(in: answer, to: other) == .violation)
+    }
+
+    @Test("in directions, which the roles say")
+    func directions() {
         let parameters = Parameters(serverNoContextTakeover: true, clientMaxWindowBits: 9)
         #expect(parameters.direction(from: .server) == (15, false))
         #expect(parameters.direction(from: .client) == (9, true))
@@ -263,7 +358,7 @@ struct PermessageDeflateTests {
         ])
     func without(value: String, kept: String) throws {
         var output: [UInt8] = [1]
-        PermessageDeflate.appendWithout([UInt8](value).span, to: &output)
+        WebSocketExtensions.append([UInt8](value).span, to: &output) { !PermessageDeflate.isNamed($0) }
         #expect(Array(output.dropFirst()).text == kept)
         #expect(!PermessageDeflate.offers(in: try Self.request([kept])))
         let isOffered = value.lowercased().split(separator: ",").contains {
@@ -296,7 +391,7 @@ struct PermessageDeflateTests {
             guard case .complete = outcome else { continue }
             let policy = Self.policies.randomElement(using: &random) ?? Policy()
             var rest: [UInt8] = []
-            PermessageDeflate.appendWithout([UInt8](value).span, to: &rest)
+            WebSocketExtensions.append([UInt8](value).span, to: &rest) { !PermessageDeflate.isNamed($0) }
             guard let (parameters, answer) = PermessageDeflate.accept(offersIn: request, policy) else {
                 continue
             }
@@ -308,7 +403,8 @@ struct PermessageDeflateTests {
             #expect(Set(names).count == names.count)
             // RFC 7692 §7.1.2.2
             #expect(!names.contains(" client_max_window_bits") || value.contains("client_max_window_bits"))
-            #expect(PermessageDeflate.passed(in: try Self.response([answer.text])) == parameters)
+            let response = try Self.response([answer.text])
+            #expect(PermessageDeflate.passed(in: response, to: request) == .parameters(parameters))
         }
         #expect(accepted > 20)
     }

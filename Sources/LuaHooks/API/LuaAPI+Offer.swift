@@ -46,7 +46,8 @@ extension LuaAPI {
         },
         LuaFunction(
             "subprotocols", .setter(.offer), "value?: string|string[]",
-            "In `upgrade` hooks: the upstream is offered these; none by nil or an empty list."
+            "In `upgrade` hooks: the upstream is offered these; none by nil or an empty list. The client is told "
+                + "what the upstream chooses where that is among its own, or by what a `response` hook sets."
         ) { call throws(LuaError) in
             let exchange = try call.offer("flow.offer.subprotocols")
             var names: [[UInt8]] = []

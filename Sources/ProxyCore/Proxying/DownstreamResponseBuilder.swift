@@ -201,10 +201,17 @@ package enum DownstreamResponseBuilder {
             var value: [UInt8]?
             switch field.id {
             case .contentType, .contentLength: continue
+            case .secWebSocketProtocol where changes.status == 101 && !field.isEdited:
+                let name = bytes.span.extracting(field.value)
+                guard WebSocketHandshake.clientOffers(name, as: field.id, in: exchange.request) else {
+                    continue
+                }
             case .secWebSocketExtensions
-            where changes.status == 101 && exchange.webSocketDeflate.isTerminated:
+            where changes.status == 101 && exchange.webSocketDeflate.changesAnswer:
                 copier.flush(bytes, to: &output)
-                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output)
+                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
+                    exchange.webSocketDeflate.tellsClient($0, isEdited: field.isEdited, exchange.request)
+                }
                 continue
             case .trailer where !changes.keepsTrailer: continue
             case .location where location != nil:

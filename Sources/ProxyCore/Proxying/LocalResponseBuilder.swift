@@ -56,11 +56,15 @@ package enum LocalResponseBuilder {
         var preview = HeadPreview(settings, of: exchange, in: output)
         writer.appendStatusLine(reason: reason.span, to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
-        if hasContent, let type, !type.isEmpty {
+        // Of the text that a 304 leaves out it says what a 200 with it would.
+        let unsent = status == 304 ? response.body : nil
+        if hasContent || unsent != nil, let type, !type.isEmpty {
             ResponseHeadWriter.append(Text.contentType, type, to: &output)
         }
         if case .length(let length) = framing {
             ResponseHeadWriter.append(contentLength: length, to: &output)
+        } else if let unsent {
+            ResponseHeadWriter.append(contentLength: Int64(unsent.count), to: &output)
         }
         writer.appendConnection(settings, to: &output)
         if let location = response.location, !location.isEmpty {

@@ -119,10 +119,13 @@ enum ServerField {
 }
 
 extension ResponseHeadWriter {
-    /// Appends a list of WebSocket extensions without permessage-deflate; nothing where there is no other in it.
-    static func append(extensions field: FieldLine, of bytes: [UInt8], to output: inout [UInt8]) {
+    /// Appends those of a list of WebSocket extensions that are kept; nothing where there are none.
+    static func append(
+        extensions field: FieldLine, of bytes: [UInt8], to output: inout [UInt8],
+        where isKept: (_ name: Span<UInt8>) -> Bool
+    ) {
         var rest: [UInt8] = []
-        PermessageDeflate.appendWithout(bytes.span.extracting(field.value), to: &rest)
+        WebSocketExtensions.append(bytes.span.extracting(field.value), to: &rest, where: isKept)
         if !rest.isEmpty { append(bytes[field.name], rest, to: &output) }
     }
 }

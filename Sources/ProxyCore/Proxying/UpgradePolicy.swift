@@ -109,12 +109,14 @@ package enum UpgradeVerdict: Sendable, Equatable {
 }
 
 /// Why a 101 is not believed.
-package enum UpgradeRefusal: Sendable, Equatable {
+package enum UpgradeRefusal: Error, Sendable, Equatable {
     case notAsked, noConnectionOption, noProtocol, otherProtocol
     /// A 2xx where only a 101 can mean success.
     case notSwitched
     /// permessage-deflate, by the proxy's own offer, with parameters that this did not have (RFC 7692 §5.1).
     case deflateNotOffered
+    /// permessage-deflate between the peers, with parameters that are invalid or answer no offer of the client's.
+    case deflateNotOfferedByClient
     case handshake(WebSocketHandshake.ResponseViolation)
 
     /// For the error log.
@@ -124,6 +126,8 @@ package enum UpgradeRefusal: Sendable, Equatable {
         case .noConnectionOption, .handshake(.noUpgradeOption):
             "upstream sent 101 without \"Connection: upgrade\""
         case .deflateNotOffered: "upstream accepted permessage-deflate in a way that was not offered"
+        case .deflateNotOfferedByClient:
+            "upstream accepted permessage-deflate in a way that the client did not offer"
         case .notSwitched: "upstream answered a WebSocket handshake without switching to WebSocket"
         case .noProtocol: "upstream sent 101 without \"Upgrade\""
         case .otherProtocol, .handshake(.notWebSocket): "upstream switched to a protocol that was not offered"

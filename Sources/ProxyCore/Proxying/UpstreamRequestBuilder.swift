@@ -13,11 +13,12 @@ package enum UpstreamRequestBuilder {
     ///   - bodyLength: the length of the request's body where it is known (also that of a body that came
     ///     chunked and was read whole, which HTTP/1.0 upstreams need); `nil` when it is not, and it goes out
     ///     chunked. 0 with a request that has no body.
+    ///   - hooksLookInside: scripts are to see messages or frames of the WebSocket that may come of it.
     ///   - output: where the head goes.
     /// - Returns: what the driver must know of what was written.
     package static func append(
         for exchange: Exchange, uri: [UInt8], plan: ProxyHeaderPlan, upgrade: UpgradeDecision,
-        bodyLength: Int64?, to output: inout [UInt8]
+        bodyLength: Int64?, hooksLookInside: Bool = false, to output: inout [UInt8]
     ) -> UpstreamRequest {
         let start = output.count
         let settings = exchange.location.settings
@@ -74,7 +75,11 @@ package enum UpstreamRequestBuilder {
             sendsUpgrade = sendsUpgrade || sent
         }
         if settings.values.proxyPassRequestHeaders {
-            appendClientFields(of: exchange, plan, upgrade, to: &output)
+            let webSocket = exchange.location.settings.values.webSocket
+            let terms: OfferTerms? =
+                upgrade == .offered(webSocket: true)
+                ? OfferTerms(webSocket, hooksLookInside: hooksLookInside) : nil
+            appendClientFields(of: exchange, plan, terms, to: &output)
         }
         if upgrade == .offered(webSocket: true),
             let offer = WebSocketDeflateTerms.offer(settings.values.webSocket)
@@ -250,11 +255,8 @@ package enum UpstreamRequestBuilder {
     // MARK: The client's fields
 
     private static func appendClientFields(
-        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ upgrade: UpgradeDecision, to output: inout [UInt8]
+        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ terms: OfferTerms?, to output: inout [UInt8]
     ) {
-        let stripsDeflate =
-            upgrade == .offered(webSocket: true)
-            && WebSocketDeflateTerms.stripsOffer(exchange.location.settings.values.webSocket)
         // Two arrays, where the head itself would be copied with all it holds.
         let bytes = exchange.request.bytes
         let fields = exchange.request.fields
@@ -268,14 +270,38 @@ package enum UpstreamRequestBuilder {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) { continue }
-            if stripsDeflate, field.id == .secWebSocketExtensions {
+            if field.id == .secWebSocketExtensions, let terms, terms.changesOffer {
                 copier.flush(bytes, to: &output)
-                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output)
+                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
+                    terms.passes($0, of: exchange.request)
+                }
                 continue
             }
             copier.append(field, of: bytes, to: &output)
         }
         copier.flush(bytes, to: &output)
+    }
+
+    /// Which of the client's offers of WebSocket extensions the upstream gets to see.
+    private struct OfferTerms {
+        private let passesDeflate: Bool
+        private let passesOthers: Bool
+
+        init(_ settings: WebSocketSettings, hooksLookInside: Bool) {
+            passesDeflate = !WebSocketDeflateTerms.stripsOffer(settings)
+            // RFC 6455 §5.4: nobody in between may change how messages are cut into frames where an extension is in
+            // use that it does not know. And what uses its bits would go past the hooks.
+            passesOthers = !hooksLookInside && !WebSocketDeflateTerms.isTerminated(settings)
+        }
+
+        var changesOffer: Bool { !passesDeflate || !passesOthers }
+
+        /// Whether the extension is offered to the upstream as well. What a script offers on its own is its own affair.
+        func passes(_ name: Span<UInt8>, of request: RequestHead) -> Bool {
+            if PermessageDeflate.isNamed(name) { return passesDeflate }
+            return passesOthers
+                || !WebSocketHandshake.clientOffers(name, as: .secWebSocketExtensions, in: request)
+        }
     }
 
     private enum Text {

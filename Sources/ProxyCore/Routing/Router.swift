@@ -49,6 +49,40 @@ package enum Router {
 
     /// - Returns: the status to refuse the request with, or `nil`.
     private static func takeUp(_ exchange: Exchange) -> Int? {
+        if let status = takeUpURI(exchange) { return status }
+        guard takeUpHost(exchange) else { return 400 }
+        let serverIsKnown = exchange.chooseServer()
+        exchange.location = exchange.server.root
+        guard serverIsKnown else { return 500 }
+        if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
+        // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
+        // show what the proxy adds to it. Whoever asked for a tunnel may send on what is no request.
+        guard exchange.method == connectMethod || exchange.method == traceMethod else { return nil }
+        exchange.closesConnection = true
+        return 405
+    }
+
+    /// Takes up what there is of a head that was refused behind its request line. What is wrong with the parts makes no
+    /// difference any more: it is then as if they had not come.
+    static func takeUpRefused(_ exchange: Exchange) {
+        guard !exchange.request.target.isEmpty, takeUpURI(exchange) == nil else { return }
+        guard takeUpHost(exchange) else {
+            exchange.host.clear()
+            exchange.hostIsGiven = false
+            return
+        }
+        // One that might have come yet leaves the first server; none at all is a name of its own.
+        guard exchange.hostIsGiven || exchange.parser.sawEnd else { return }
+        let first = exchange.server
+        // The pages of a server are not for clients that it does not know.
+        if !exchange.chooseServer() || exchange.client.tls?.refusal(of: exchange) != nil {
+            exchange.server = first
+        }
+        exchange.location = exchange.server.root
+    }
+
+    /// - Returns: the status to refuse the request with, or `nil`.
+    private static func takeUpURI(_ exchange: Exchange) -> Int? {
         let parts = exchange.request.targetParts
         switch parts.form {
         case .origin: break
@@ -74,17 +108,7 @@ package enum Router {
             exchange.pathHadPlus = normalizer.hadPlus
         }
         if let query = parts.query { exchange.arguments.append(contentsOf: exchange.request.bytes[query]) }
-
-        guard takeUpHost(exchange, parts.authority) else { return 400 }
-        let serverIsKnown = exchange.chooseServer()
-        exchange.location = exchange.server.root
-        guard serverIsKnown else { return 500 }
-        if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
-        // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
-        // show what the proxy adds to it. Whoever asked for a tunnel may send on what is no request.
-        guard exchange.method == connectMethod || exchange.method == traceMethod else { return nil }
-        exchange.closesConnection = true
-        return 405
+        return nil
     }
 
     private static func tlsRefusal(_ exchange: Exchange) -> Int? {
@@ -101,8 +125,8 @@ package enum Router {
     }
 
     /// The host of an absolute target comes before the Host field (RFC 9112 §3.2.2).
-    private static func takeUpHost(_ exchange: Exchange, _ authority: Range<Int>) -> Bool {
-        var text = authority
+    private static func takeUpHost(_ exchange: Exchange) -> Bool {
+        var text = exchange.request.targetParts.authority
         if text.isEmpty {
             let index = exchange.request.hostIndex
             guard exchange.request.fields.indices.contains(index) else { return true }

@@ -14,12 +14,20 @@ package struct WebSocketDeflateTerms: Sendable, Equatable {
     package var passed: PermessageDeflate.Parameters?
     /// Some other extension is in use, whose bits in frames mean something to the peers alone.
     package var hasOthers = false
+    /// The upstream has accepted another extension that was offered to it by a script or the configuration, not by the
+    /// client. The client is not told, and cannot read what makes use of it.
+    package var hasUnshared = false
 
     package init() {}
 
     /// Whether what the client offers is kept from the upstream.
     static func stripsOffer(_ settings: WebSocketSettings) -> Bool {
         settings.clientDeflate != .pass || settings.upstreamDeflate != .pass
+    }
+
+    /// Whether the proxy may come to be an end of the extension, and writes messages anew.
+    static func isTerminated(_ settings: WebSocketSettings) -> Bool {
+        settings.clientDeflate.policy != nil || settings.upstreamDeflate.policy != nil
     }
 
     /// What the upstream is offered by the proxy itself.
@@ -29,14 +37,19 @@ package struct WebSocketDeflateTerms: Sendable, Equatable {
 
     /// Settles what holds once the upstream has accepted the WebSocket.
     ///
-    /// - Returns: `nil` where the upstream accepts what it was not offered, which fails the connection (RFC 7692 §5.1).
-    package init?(_ exchange: Exchange) {
+    /// - Throws: where the upstream accepts what it was not offered, or the client cannot take for an answer, which fails
+    ///   the connection (RFC 7692 §5.1).
+    package init(_ exchange: Exchange) throws(UpgradeRefusal) {
         let settings = exchange.location.settings.values.webSocket
         let clientPolicy = settings.clientDeflate.policy
         let upstreamPolicy = settings.upstreamDeflate.policy
-        hasOthers = Self.hasOthers(exchange.response)
+        findOthers(exchange.response, exchange.request)
         guard clientPolicy != nil || upstreamPolicy != nil else {
-            passed = PermessageDeflate.passed(in: exchange.response)
+            switch PermessageDeflate.passed(in: exchange.response, to: exchange.request) {
+            case .none: break
+            case .parameters(let parameters): passed = parameters
+            case .violation: throw .deflateNotOfferedByClient
+            }
             return
         }
         isTerminated = true
@@ -44,8 +57,11 @@ package struct WebSocketDeflateTerms: Sendable, Equatable {
             switch PermessageDeflate.agreed(in: exchange.response, to: upstreamPolicy, besideOthers: true) {
             case .none: break
             case .parameters(let parameters): upstream = parameters
-            case .violation: return nil
+            case .violation: throw .deflateNotOffered
             }
+        } else if PermessageDeflate.isAccepted(in: exchange.response) {
+            // Offered by `proxy_set_header`, where no end of it is to be here.
+            throw .deflateNotOffered
         }
         if let clientPolicy, let answer = PermessageDeflate.accept(offersIn: exchange.request, clientPolicy) {
             client = answer.parameters
@@ -53,13 +69,30 @@ package struct WebSocketDeflateTerms: Sendable, Equatable {
         }
     }
 
-    private static func hasOthers(_ response: ResponseHead) -> Bool {
+    private mutating func findOthers(_ response: ResponseHead, _ request: RequestHead) {
+        let octets = response.bytes.span
         for field in response.fields where field.id == .secWebSocketExtensions {
-            var rest: [UInt8] = []
-            PermessageDeflate.appendWithout(response.bytes.span.extracting(field.value), to: &rest)
-            if !rest.isEmpty { return true }
+            var accepted = ListElements(field)
+            while let element = accepted.next(octets) {
+                let name = octets.extracting(ListElements.name(of: element, in: octets))
+                if PermessageDeflate.isNamed(name) { continue }
+                if WebSocketHandshake.clientOffers(name, as: .secWebSocketExtensions, in: request) {
+                    hasOthers = true
+                } else {
+                    hasUnshared = true
+                }
+            }
         }
-        return false
+    }
+
+    /// The client is not told all that the upstream has accepted.
+    var changesAnswer: Bool { isTerminated || hasUnshared }
+
+    /// Whether the client is told of an extension called `name` in the upstream's answer, or in what a script has put in
+    /// its place.
+    func tellsClient(_ name: Span<UInt8>, isEdited: Bool, _ request: RequestHead) -> Bool {
+        if PermessageDeflate.isNamed(name) { return !isTerminated }
+        return isEdited || WebSocketHandshake.clientOffers(name, as: .secWebSocketExtensions, in: request)
     }
 
     /// The reserved bits that may be set in frames, where the plane does not look into compressed messages.
@@ -103,10 +136,8 @@ extension WebSocketDeflate {
 extension Exchange {
     /// Settles what the legs of a new WebSocket have agreed on.
     ///
-    /// - Returns: false where the upstream accepted a compression that it was not offered.
-    package func settleWebSocket() -> Bool {
-        guard let terms = WebSocketDeflateTerms(self) else { return false }
-        webSocketDeflate = terms
-        return true
+    /// - Throws: where the upstream accepted a compression that it may not accept.
+    package func settleWebSocket() throws(UpgradeRefusal) {
+        webSocketDeflate = try WebSocketDeflateTerms(self)
     }
 }

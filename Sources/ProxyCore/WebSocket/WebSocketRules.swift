@@ -63,6 +63,11 @@ package final class WebSocketRules {
 
     /// Some hook is to see messages.
     package var looksAtMessages: Bool { !messagesFromClient.isEmpty || !messagesFromUpstream.isEmpty }
+
+    /// Some hook is to see messages or frames, and may change them.
+    package var looksInside: Bool {
+        looksAtMessages || !framesFromClient.isEmpty || !framesFromUpstream.isEmpty
+    }
 }
 
 /// Which messages, or frames, hooks are to see.

@@ -131,13 +131,13 @@ final class TunnelScripts: FlowOwner {
             let found = interpreter.destination(
                 of: exchange, in: next.generation.runtime, from: self.interpreter, settings)
         else { return nil }
-        // Compressed messages that nobody has looked at from the first on cannot be looked at.
-        let looks = next.webSocketRules(found.location.settings, on: worker).looksAtMessages
-        if looks, !generation.webSocketRules(settings, on: worker).looksAtMessages,
-            exchange.webSocketDeflate.passed != nil
-        {
-            return nil
-        }
+        let rules = generation.webSocketRules(settings, on: worker)
+        let nextRules = next.webSocketRules(found.location.settings, on: worker)
+        // Compressed messages that nobody has looked at from the first on cannot be looked at. Nor can those of an
+        // extension that was agreed on because nobody would look.
+        let terms = exchange.webSocketDeflate
+        if nextRules.looksAtMessages, !rules.looksAtMessages, terms.passed != nil { return nil }
+        if nextRules.looksInside, !rules.looksInside, terms.hasOthers { return nil }
         return found
     }
 

@@ -26,13 +26,15 @@ class Pair:
 
 @dataclass
 class Section:
-    """`server` is the text of its server block, `http` stands before it."""
+    """`server` is the text of its server block, `http` stands before it. With `logs`, what the access log says of each
+    pair is compared as well."""
 
     name: str
     server: str
     pairs: list
     http: str = ""
     listen: str = ""
+    logs: bool = False
 
     @property
     def text(self):
@@ -57,6 +59,13 @@ def ask(name, target="/", headers=(), method="GET", body=b"", answer=PLAIN, vers
 def raw(name, data, answer=PLAIN, methods=("GET",)):
     """Bytes as they are; `HOST` becomes the section's name."""
     return Pair(name, data, answer, list(methods))
+
+
+def refused(name, fault, method=b"GET", target=b"/a%20b?q=1", version=b"1.1", host=b"HOST"):
+    """A request with a faulty line behind good ones."""
+    head = b"%s %s HTTP/%s\r\nHost: %s\r\nUser-Agent: ua\r\nReferer: r\r\nCookie: c=d\r\n" % (
+        method, target, version, host)
+    return raw(name, head + fault + b"\r\n", methods=[method.decode()])
 
 
 def upgrade(name, target="/", answer=None, headers=(), version="13", connection="Upgrade"):
@@ -431,6 +440,17 @@ SECTIONS = [
         location /gone { return 410; }
         location /teapot { return 418 "short and stout"; }
         location /late { return 503; }
+        location /not-modified { return 304; }
+        location /not-modified-text { return 304 "text"; }
+        location /not-modified-as { error_page 404 =304 /caught-page; return 404; }
+        location /not-modified-added { return 304; add_header X-A b; add_header Last-Modified x; expires epoch; default_type text/css; }
+        location /plain-http { error_page 497 =497 /caught-page; return 497; }
+        location /plain-http-text { error_page 497 =497 /caught-page; return 497 "text"; }
+        location /plain-http-named { error_page 497 =497 @plain-http; return 497; }
+        location @plain-http { return 200 "$status $uri"; }
+        location /plain-http-moved { error_page 497 =301 https://$host$request_uri; return 497; }
+        location /plain-http-away { error_page 497 =497 https://$host/; return 497; }
+        location /plain-http-400 { error_page 400 =497 /caught-page; return 400; }
         location /denied { deny all; proxy_pass http://<backend>; }
         location /limited { limit_except GET { deny all; } proxy_pass http://<backend>; }
         location /small { client_max_body_size 5; proxy_pass http://<backend>; }
@@ -494,6 +514,18 @@ SECTIONS = [
         ask("return 410 with its page", "/gone"),
         ask("return a status nobody knows", "/teapot"),
         ask("return 503 with its page", "/late"),
+        ask("return 304", "/not-modified"),
+        ask("return 304 to HEAD", "/not-modified", method="HEAD"),
+        ask("return 304 with a text", "/not-modified-text"),
+        ask("return 304 with fields of its own", "/not-modified-added"),
+        ask("304 in place of an error", "/not-modified-as"),
+        ask("497 as itself", "/plain-http"),
+        ask("497 as itself for HEAD", "/plain-http", method="HEAD"),
+        ask("497 with a text, which is no error", "/plain-http-text"),
+        ask("497 as itself from a named location", "/plain-http-named"),
+        ask("497 as a redirect", "/plain-http-moved"),
+        ask("497 as itself to another place", "/plain-http-away"),
+        ask("400 as 497", "/plain-http-400"),
         ask("return a text for HEAD", "/text?a=1", method="HEAD"),
         ask("return for a POST whose body is skipped", "/text", [], "POST", b"ignored"),
         ask("return an empty text", "/unnamed"),
@@ -682,8 +714,50 @@ SECTIONS = [
         raw("a space before the colon", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A : 1\r\n\r\n"),
         raw("a folded field", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: 1\r\n 2\r\n\r\n"),
         raw("NUL in a field", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: 1\0\r\n\r\n"),
-    ]),
+    ], logs=True),
+    # What was known of a request when it was found to be none: in the error's page, and in the log.
+    Section("refused-late", """
+        error_page 400 501 /page;
+        location = /page { return 200 "$request_method $host $server_name $uri $args $server_protocol"; }
+    """, [
+        refused("a name with a control", b"X\x01: 1\r\n"),
+        refused("a space before the colon, behind other fields", b"X : 1\r\n"),
+        refused("NUL in a value", b"X: a\0b\r\n"),
+        refused("a second Host", b"Host: refused.test\r\n"),
+        refused("a carriage return alone", b"X: a\rb\r\n"),
+        refused("a length that is none, with arguments", b"Content-Length: 1x\r\n"),
+        refused("two lengths, with arguments", b"Content-Length: 1\r\nContent-Length: 2\r\n"),
+        refused("a length and a coding", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
+        refused("a coding that is unknown", b"Transfer-Encoding: gzip\r\n"),
+        refused("chunks in HTTP/1.0", b"Transfer-Encoding: chunked\r\n", version=b"1.0"),
+        refused("a field above the limit", b"X: " + b"x" * 2100 + b"\r\n"),
+        refused("a head above the limit", b"".join(b"X%d: " % n + b"x" * 1800 + b"\r\n" for n in range(6))),
+        refused("a HEAD with a faulty field", b"X : 1\r\n", method=b"HEAD"),
+        refused("an absolute target and a faulty field", b"X : 1\r\n", target=b"http://refused.test/x%41?q=1"),
+        refused("a Host that is none, with arguments", b"", host=b"a/b"),
+        refused("a Host of two words", b"", host=b"a b"),
+        refused("a host that nobody has, and a faulty field", b"X : 1\r\n", host=b"other.test"),
+        raw("no Host, with arguments", b"GET /a%20b?q=1 HTTP/1.1\r\nUser-Agent: ua\r\nCookie: c=d\r\n\r\n"),
+        raw("an absolute target and no Host", b"GET http://HOST/x%41?q=1 HTTP/1.1\r\nUser-Agent: ua\r\n\r\n"),
+        raw("a method in lower case, with arguments", b"get /a?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target of two words", b"GET /a b?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a control in the target", b"GET /a\x01?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a request line of one word", b"GET\r\n\r\n"),
+        raw("no text at all", b"\x16\x03\x01\x02\0\x01\r\n\r\n"),
+        raw("a request line of four words", b"GET /a?q=1 HTTP/1.1 x\r\nHost: HOST\r\n\r\n"),
+        raw("a version that is none", b"GET /a?q=1 HTTP/x.1\r\nHost: HOST\r\n\r\n"),
+        raw("HTTP/2.0 by its request line", b"GET /a?q=1 HTTP/2.0\r\nHost: HOST\r\n\r\n"),
+        raw("a request line above the limit", b"GET /" + b"a" * 3000 + b"?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a method above the limit", b"G" * 2100 + b" / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("an escape that is none", b"GET /a%zz?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a path above the root", b"GET /../a?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+    ], logs=True),
 ]
+
+# What is compared of the log, a name and a value each; tabs in values are escaped.
+LOGGED = (
+    "status request request_method request_uri uri args is_args arg_q host server_name server_protocol http_host "
+    "http_user_agent http_referer cookie_c content_length http_x").split()
 
 CONFIGURATION = """\
 daemon off;
@@ -693,7 +767,8 @@ worker_processes 1;
 events { worker_connections 512; }
 http {
     include <dir>/paths.conf;
-    access_log off;
+    log_format pairs '$remote_port	%s';
+    access_log <dir>/pairs.log pairs;
     server_tokens off;
     large_client_header_buffers 4 2k;
     proxy_connect_timeout 2s;
@@ -705,4 +780,5 @@ http {
 
 def configuration():
     """The file that both proxies run."""
-    return CONFIGURATION % "\n".join(section.text for section in SECTIONS)
+    log_format = "\t".join(f"{name} ${name}" for name in LOGGED)
+    return CONFIGURATION % (log_format, "\n".join(section.text for section in SECTIONS))

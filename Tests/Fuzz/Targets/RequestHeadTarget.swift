@@ -73,9 +73,9 @@ enum RequestHeadTarget {
         for field in head.fields where field.id == .secWebSocketExtensions {
             var rest: [UInt8] = []
             let value = Array(head.bytes[field.value])
-            PermessageDeflate.appendWithout(value.span, to: &rest)
+            WebSocketExtensions.append(value.span, to: &rest) { !PermessageDeflate.isNamed($0) }
             var again: [UInt8] = []
-            PermessageDeflate.appendWithout(rest.span, to: &again)
+            WebSocketExtensions.append(rest.span, to: &again) { !PermessageDeflate.isNamed($0) }
             check(again == rest, "taken out, it is still there: \(rest.text)")
         }
     }

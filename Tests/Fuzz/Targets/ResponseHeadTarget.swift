@@ -17,7 +17,10 @@ enum ResponseHeadTarget {
         check(Heads.arePlaced(head.fields, in: head.bytes), "fields outside of their head")
         check((100...999).contains(head.status), "a status of \(head.status)")
         written(head, isHead)
-        if let agreed = PermessageDeflate.passed(in: head) {
+        for request in offers {
+            guard case .parameters(let agreed) = PermessageDeflate.passed(in: head, to: request) else {
+                continue
+            }
             check((8...15).contains(agreed.serverMaxWindowBits), "a window of \(agreed.serverMaxWindowBits)")
             check((8...15).contains(agreed.clientMaxWindowBits), "a window of \(agreed.clientMaxWindowBits)")
         }
@@ -58,6 +61,12 @@ enum ResponseHeadTarget {
                 && Heads.haveSameText(head.fields, in: head.bytes, again.fields, in: again.bytes),
             "written anew it is another head: \(tidy.text)")
     }
+
+    private static let offers =
+        ["", "; client_max_window_bits", "; server_max_window_bits=10; server_no_context_takeover"].map {
+            let offer = "Sec-WebSocket-Extensions: permessage-deflate\($0)\r\n"
+            return Heads.parseRequest([UInt8]("GET / HTTP/1.1\r\nHost: a\r\n\(offer)\r\n")).head
+        }
 
     private static let requests: [(get: RequestHead, head: RequestHead)] =
         ["HTTP/1.1\r\nHost: a\r\n", "HTTP/1.0\r\nConnection: keep-alive\r\n"].map { rest in
