@@ -118,9 +118,10 @@ extension ExchangeDriver {
             target = ProxyTarget.resolve(route: route, for: exchange, uri: &uri)
         }
         upstreamHead.clear()
-        let hooksLookInside =
-            upgrade == .offered(webSocket: true) && exchange.scripts != nil
-            && generation.webSocketRules(settings, on: worker).looksInside
+        var hooksLookInside = false
+        if case .offered(webSocket: true) = upgrade, exchange.scripts != nil {
+            hooksLookInside = generation.webSocketRules(settings, on: worker).looksInside
+        }
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
             hooksLookInside: hooksLookInside, to: &upstreamHead)

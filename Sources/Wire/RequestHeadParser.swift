@@ -69,11 +69,7 @@ package struct RequestHeadParser: Sendable {
                 return octets.count < maxHead ? .incomplete : .invalid(.headTooLarge)
             case .field(let field):
                 guard head.fields.count < limits.maxFields else { return .invalid(.headTooLarge) }
-                if let violation = note(field, octets, into: &head) {
-                    keep(field, for: violation, in: &head)
-                    return .invalid(violation)
-                }
-                head.fields.append(field)
+                if let violation = add(field, octets, into: &head) { return .invalid(violation) }
             case .end:
                 if let violation = finish(&head) {
                     sawEnd = true
@@ -119,9 +115,8 @@ package struct RequestHeadParser: Sendable {
         for index in 0..<lines.count {
             let line = lines[index]
             guard Int(line.nameStart) == end, line.value.upperBound &- end <= limits.maxFieldLine,
-                note(line, octets, into: &head) == nil
+                add(line, octets, into: &head) == nil
             else { return false }
-            head.fields.append(line)
             end = line.value.upperBound &+ 2
         }
         return end &+ 2 == octets.count && finish(&head) == nil
@@ -262,33 +257,34 @@ package struct RequestHeadParser: Sendable {
     // MARK: Fields
 
     @inline(__always)
-    private mutating func note(
+    /// A field that a head is refused for is among its fields, too, unless there is another of its name: logs may show its
+    /// value.
+    private mutating func add(
         _ field: FieldLine, _ input: Span<UInt8>, into head: inout RequestHead
     ) -> RequestViolation? {
+        let index = head.fields.count
+        head.fields.append(field)
         switch field.id {
         case .host:
-            guard head.hostIndex < 0 else { return .repeatedHost }
+            guard head.hostIndex < 0 else {
+                head.fields.removeLast()
+                return .repeatedHost
+            }
             guard Authority.isValid(input, field.value.shifted(by: start)) else { return .invalidHost }
-            head.hostIndex = head.fields.count
+            head.hostIndex = index
         case .upgrade:
-            if head.upgradeIndex < 0 { head.upgradeIndex = head.fields.count }
+            if head.upgradeIndex < 0 { head.upgradeIndex = index }
         case .expect:
             if Names.continue100.matches(input, field.value.shifted(by: start)) { hasExpectation = true }
         case .contentLength, .transferEncoding, .connection:
-            if field.id == .connection, head.connectionIndex < 0 { head.connectionIndex = head.fields.count }
-            return framing.note(field, input, base: start).map(RequestViolation.init)
+            if field.id == .connection, head.connectionIndex < 0 { head.connectionIndex = index }
+            guard let violation = framing.note(field, input, base: start) else { return nil }
+            if head.firstIndex(of: field.id) != index { head.fields.removeLast() }
+            return RequestViolation(violation)
         default:
             break
         }
         return nil
-    }
-
-    /// Logs may show a value that a head is refused for.
-    private func keep(_ field: FieldLine, for violation: RequestViolation, in head: inout RequestHead) {
-        guard violation == .invalidHost || violation == .invalidContentLength,
-            head.firstIndex(of: field.id) == nil
-        else { return }
-        head.fields.append(field)
     }
 
     private func finish(_ head: inout RequestHead) -> RequestViolation? {

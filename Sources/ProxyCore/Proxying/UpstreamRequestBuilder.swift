@@ -75,10 +75,11 @@ package enum UpstreamRequestBuilder {
             sendsUpgrade = sendsUpgrade || sent
         }
         if settings.values.proxyPassRequestHeaders {
-            let webSocket = exchange.location.settings.values.webSocket
-            let terms: OfferTerms? =
-                upgrade == .offered(webSocket: true)
-                ? OfferTerms(webSocket, hooksLookInside: hooksLookInside) : nil
+            var terms: OfferTerms?
+            if case .offered(webSocket: true) = upgrade {
+                terms = OfferTerms(
+                    exchange.location.settings.values.webSocket, hooksLookInside: hooksLookInside)
+            }
             appendClientFields(of: exchange, plan, terms, to: &output)
         }
         if upgrade == .offered(webSocket: true),
@@ -270,7 +271,7 @@ package enum UpstreamRequestBuilder {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) { continue }
-            if field.id == .secWebSocketExtensions, let terms, terms.changesOffer {
+            if let terms, field.id == .secWebSocketExtensions {
                 copier.flush(bytes, to: &output)
                 ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
                     terms.passes($0, of: exchange.request)
@@ -287,14 +288,14 @@ package enum UpstreamRequestBuilder {
         private let passesDeflate: Bool
         private let passesOthers: Bool
 
-        init(_ settings: WebSocketSettings, hooksLookInside: Bool) {
+        /// - Returns: `nil` where it gets to see all of them.
+        init?(_ settings: WebSocketSettings, hooksLookInside: Bool) {
             passesDeflate = !WebSocketDeflateTerms.stripsOffer(settings)
             // RFC 6455 §5.4: nobody in between may change how messages are cut into frames where an extension is in
             // use that it does not know. And what uses its bits would go past the hooks.
             passesOthers = !hooksLookInside && !WebSocketDeflateTerms.isTerminated(settings)
+            if passesDeflate, passesOthers { return nil }
         }
-
-        var changesOffer: Bool { !passesDeflate || !passesOthers }
 
         /// Whether the extension is offered to the upstream as well. What a script offers on its own is its own affair.
         func passes(_ name: Span<UInt8>, of request: RequestHead) -> Bool {
