@@ -82,8 +82,12 @@ package struct HTTP2FieldBlock {
     /// - Parameters:
     ///   - head: from its first byte on; more may follow it.
     ///   - scheme: `http` or `https`.
+    ///   - host: the authority of a request without `Host`, or with an empty one: HTTP/1.0 has such, HTTP/2 does not (RFC 9113
+    ///     §8.3.1).
     /// - Returns: what there is to know of it, or `nil` when it is not whole.
-    package mutating func readRequest(_ head: Span<UInt8>, scheme: [UInt8]) -> Request? {
+    package mutating func readRequest(
+        _ head: Span<UInt8>, scheme: [UInt8], host: [UInt8] = []
+    ) -> Request? {
         guard let lineEnd = Self.lineEnd(head, from: 0) else { return nil }
         var methodEnd = 0
         while methodEnd < lineEnd, head[methodEnd] != 0x20 { methodEnd &+= 1 }
@@ -92,12 +96,15 @@ package struct HTTP2FieldBlock {
         guard targetEnd < lineEnd else { return nil }
         let method = 0..<methodEnd
         add(name: Text.method, value: head.extracting(method))
-        add(name: Text.scheme, value: scheme.span)
-        add(name: Text.path, value: head.extracting((methodEnd &+ 1)..<targetEnd))
+        // RFC 9113 §8.5: a CONNECT has neither.
+        if !Self.connect.equals(head, method) {
+            add(name: Text.scheme, value: scheme.span)
+            add(name: Text.path, value: head.extracting((methodEnd &+ 1)..<targetEnd))
+        }
         request = Request(length: 0, isHead: Method.head.equals(head, method), framing: .none)
         isRequest = true
         // With the others of its kind, before all other fields.
-        addAuthority(head, from: lineEnd)
+        addAuthority(head, from: lineEnd, else: host)
         guard let length = readLines(head, from: lineEnd, isUpgrade: false) else { return nil }
         request.length = length
         return request
@@ -130,17 +137,19 @@ package struct HTTP2FieldBlock {
         package var framing: BodyFraming
     }
 
-    private mutating func addAuthority(_ head: Span<UInt8>, from start: Int) {
+    private mutating func addAuthority(_ head: Span<UInt8>, from start: Int, else host: [UInt8]) {
         var position = start
         while let next = Self.lineEnd(head, from: position) {
             var colon = position
             while colon < next, head[colon] != UInt8(ascii: ":") { colon &+= 1 }
             if colon < next, Names.host.matches(head, position..<colon) {
                 let value = Self.trimmed(head, (colon &+ 1)..<(next &- 1))
+                if value.isEmpty { break }
                 return add(name: Text.authority, value: head.extracting(value))
             }
             position = next
         }
+        if !host.isEmpty { add(name: Text.authority, value: host.span) }
     }
 
     /// Without the blanks around it, and a CR.
@@ -211,6 +220,7 @@ package struct HTTP2FieldBlock {
             request.framing = .chunked
             return
         case .connection, .keepAlive, .proxyConnection, .upgrade: return
+        case .te: if !Names.trailers.matches(head, value) { return }
         case .host where isRequest: return
         case .secWebSocketAccept where isUpgrade: return
         case .contentLength where isRequest:
@@ -241,8 +251,11 @@ package struct HTTP2FieldBlock {
                 valueLength: value.count))
     }
 
+    private static let connect = Method("CONNECT")
+
     private enum Names {
         static let host: Keyword = "host"
+        static let trailers: Keyword = "trailers"
     }
 
     private enum Text {

@@ -4,6 +4,9 @@
 /// back. Rapid resets (CVE-2023-44487), resets that the peer provokes, floods of PING, SETTINGS, PRIORITY, empty
 /// frames and CONTINUATION, and windows that are opened a byte at a time all come down to it.
 ///
+/// Content that goes out is answered by frames that are no use by themselves: windows are opened, and PINGs measure how
+/// fast it came. Those are paid for by that content, however small its pieces.
+///
 /// What a peer may have sent before it knew that a stream has ended here costs nothing (RFC 9113 §5.1, "closed"): as much
 /// content as the stream's window had room for, and a few frames beside that. To pass it over is the least that content
 /// can cause, and each such stream was begun by a request.
@@ -26,7 +29,15 @@ struct HTTP2FloodGuard {
     /// Given back in each second.
     static let rate: Int64 = 150
 
+    /// Of a frame of content that went out: a window of the stream and one of the connection are opened, and one PING at a time
+    /// is on its way.
+    private static let answersToData = 2 * Cost.frame.rawValue + Cost.ping.rawValue
+    /// What goes out in a window of the usual size as pieces of a few bytes.
+    private static let maxAnswers = 16_384 * answersToData
+
     private var budget = HTTP2FloodGuard.burst
+    /// What answers to content may still cost.
+    private var answers = 0
     private var filledAt: Int64 = 0
     /// Bytes of content, and frames of other kinds, that may still come for streams that have ended here.
     private var lateBytes: Int64 = 0
@@ -49,8 +60,17 @@ struct HTTP2FloodGuard {
         return budget >= 0
     }
 
-    /// Two windows are opened for a frame of data, at most.
-    mutating func sentData() { budget = min(Self.burst, budget &+ 2) }
+    /// A WINDOW_UPDATE or a PING: false where it is no answer to content, and costs as others do.
+    mutating func spendAnswer(_ cost: Cost) -> Bool {
+        guard answers >= cost.rawValue else { return false }
+        answers &-= cost.rawValue
+        return true
+    }
+
+    mutating func sentData() {
+        budget = min(Self.burst, budget &+ 2)
+        answers = min(Self.maxAnswers, answers &+ Self.answersToData)
+    }
     /// Such as the message that is answered by another.
     mutating func receivedData() { budget = min(Self.burst, budget &+ 2) }
     mutating func completedStream() { budget = min(Self.burst, budget &+ 4) }

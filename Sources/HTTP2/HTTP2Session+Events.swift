@@ -119,7 +119,7 @@ extension HTTP2Session {
     private func malformed(_ stream: HTTP2Stream, _ malformation: HTTP2Malformation) {
         // An upstream has no more of them than there are requests of ours.
         if role == .server { charge(.reset) }
-        stream.outcome = .malformed(malformation)
+        // `outcome` stays what the head said: what came before is to be read as that.
         stream.fault = .malformed(malformation)
         reset(stream, .protocolError)
         touch(stream, .failed)
@@ -201,7 +201,7 @@ extension HTTP2Session {
         guard let stream = find(id), stream.unsent >= count else { return false }
         output.append(frameHead)
         // A frame that the peer's window cut short gives no leave to open it by another byte.
-        if count >= 1024 || count == stream.unsent && !stream.isWaiting { flood.sentData() }
+        if count >= min(1024, stream.chunkSize) || count == stream.unsent && !stream.isWaiting { flood.sentData() }
         stream.moveUnsent(count, to: &output)
         queuedBytes &-= count
         return true

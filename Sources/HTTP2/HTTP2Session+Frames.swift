@@ -19,7 +19,8 @@ extension HTTP2Session {
         case 7: charge(.frame)
         case 3: resetBegan(id)
         case 4: charge(.settings)
-        case 6: charge(.ping)
+        case 6: if !flood.spendAnswer(.ping) { charge(.ping) }
+        case 8 where flood.spendAnswer(.frame): break
         case 8: if id == 0 || find(id) != nil { charge(.frame) } else { chargeLate(.frame) }
         case 9: charge(.continuation)
         default: if !flood.spendUnknown(length) { violation = .enhanceYourCalm }

@@ -16,8 +16,10 @@ package final class HTTP2Session {
         /// Bytes of a stream that may come before any are read.
         package var streamWindow = 65_536
         package var head = HTTP2RequestHead.Limits()
-        /// Bytes that a stream takes ahead of the connection.
+        /// Bytes that a stream takes ahead of the connection, as long as others have not taken much.
         package var maxQueued = 128 * 1024
+        /// Bytes that streams take together, but for a few frames of each.
+        package var maxQueuedInAll = 512 * 1024
 
         package init() {}
     }
@@ -222,6 +224,9 @@ package final class HTTP2Session {
         unsafe nghttp2_submit_ping(session, 0, nil)
     }
 
+    /// Asks the peer for a sign of life.
+    package func ping() { unsafe nghttp2_submit_ping(session, 0, nil) }
+
     /// No streams are taken any more; those that there are end as they would.
     package func refuseStreams() {
         refusesStreams = true
@@ -335,14 +340,22 @@ package final class HTTP2Session {
         guard count > 0, !isClosed else { return 0 }
         let own = window(of: stream) - stream.unsent
         let all = unsafe Int(nghttp2_session_get_remote_window_size(session)) - queuedBytes
-        let most = min(count, own, all, options.maxQueued - stream.unsent, stream.share)
+        let most = min(count, own, all, maxQueued - stream.unsent, stream.share)
         // With others before it, a stream takes no more than a few frames.
         return max(0, waiting.isEmpty ? most : min(most, Self.turn))
+    }
+
+    /// Bytes that each stream may have queued now: less, the more there are of others, so that a client which asks for
+    /// much and reads nothing costs little.
+    private var maxQueued: Int {
+        max(Self.turn, min(options.maxQueued, (options.maxQueuedInAll - queuedBytes) / 4))
     }
 
     /// A few times as many bytes as the peer takes of a stream's content unasked, and those of a frame at least.
     var sendSize: Int {
         guard !isClosed else { return Self.turn }
+        // What there is no room for stays with the owner.
+        guard maxQueued > Self.turn else { return Self.turn / 2 }
         let window = unsafe Int(
             nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE))
         return max(Self.turn, 4 * window)

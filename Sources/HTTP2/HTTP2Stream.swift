@@ -33,6 +33,7 @@ package final class HTTP2Stream {
 
     // MARK: The request
 
+    /// Of the head, whatever has come behind it since.
     package internal(set) var outcome = HTTP2RequestHead.Outcome.request(.plain)
     /// As over HTTP/1.1; for the owner to take.
     package var head: [UInt8] = []

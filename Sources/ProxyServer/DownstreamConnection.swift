@@ -151,7 +151,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     func handshakeEnded(_ tls: DownstreamTLS) {
-        tls.generation = nil
+        tls.handshakeEnded()
         phase = .idle
         if tls.session.applicationProtocol == HTTP2Preface.applicationProtocol {
             // Some server of the listener speaks it, if not the one whose rules are the listener's.
@@ -400,12 +400,20 @@ final class DownstreamConnection: StreamChannel {
         if http2 == nil { setReadDeadline(after: headRules.timeout) }
     }
 
-    var headRules: HeadRules { worker.current.headRules(forListener: listenerIndex) }
+    /// Of a connection; streams have `headLimits` only.
+    var headRules: HeadRules {
+        if let tls = facts?.tls as? DownstreamTLS, let rules = tls.headRules { return rules }
+        return worker.current.headRules(forListener: listenerIndex)
+    }
+
+    private var headLimits: RequestHeadParser.Limits {
+        http2?.connection.headLimits ?? headRules.limits
+    }
 
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
         let exchange = driver.exchange
-        let limits = headRules.limits
+        let limits = headLimits
         switch exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request) {
         case .incomplete:
             return nil
@@ -494,7 +502,7 @@ final class DownstreamConnection: StreamChannel {
         worker.tick()
         beginHead(isPipelined: false)
         guard case .readingHead(let driver) = phase,
-            let length = http2.takeHead(of: driver.exchange, limits: headRules.limits)
+            let length = http2.takeHead(of: driver.exchange, limits: http2.connection.headLimits)
         else { return false }
         isProcessing = true
         begin(driver, headLength: length)
@@ -506,9 +514,11 @@ final class DownstreamConnection: StreamChannel {
         return true
     }
 
-    /// Whether the connection turns out to speak HTTP/2 with its first bytes (RFC 9113 §3.3).
+    /// Whether the connection turns out to speak HTTP/2 with its first bytes (RFC 9113 §3.3). Over TLS, that was settled by ALPN
+    /// (RFC 9113 §3.2).
     private func matchPreface(_ bytes: Span<UInt8>) -> HTTP2Preface.Match {
-        guard http2 == nil, let facts, facts.requests == 0, !facts.isPlainOnTLSPort, headRules.http2 != nil
+        guard http2 == nil, let facts, facts.requests == 0, facts.tls == nil, !facts.isPlainOnTLSPort,
+            headRules.http2 != nil
         else { return .no }
         return HTTP2Preface.match(bytes)
     }

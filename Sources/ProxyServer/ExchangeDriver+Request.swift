@@ -217,7 +217,7 @@ extension ExchangeDriver {
 
     private func connect(over carrier: HTTP2UpstreamConnection, _ peers: UpstreamPeers) {
         do throws(SystemError) {
-            let stream = try carrier.openStream()
+            let stream = try carrier.openStream(host: exchange.proxyHost)
             upstream = stream
             stream.attach(to: self)
             if carrier.isReady {
@@ -534,13 +534,17 @@ extension ExchangeDriver {
             return attemptFailed(
                 ProxyFailure(upstream.isHandshaking ? .handshakeTimedOut : .connectTimedOut))
         }
-        if !upstream.isDrained { return attemptFailed(ProxyFailure(.sendTimedOut)) }
+        if !upstream.isDrained {
+            upstream.timedOut(after: settings.values.proxySendTimeout)
+            return attemptFailed(ProxyFailure(.sendTimedOut))
+        }
         guard let downstream else { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the
         // upstream's fault.
         if !downstream.isDrained || machine.isAwaitingHead && !requestBody.isComplete {
             return armUpstreamDeadline()
         }
+        upstream.timedOut(after: settings.values.proxyReadTimeout)
         attemptFailed(ProxyFailure(.readTimedOut(machine.isRelaying ? .readingBody : .readingHead)))
     }
 

@@ -259,13 +259,14 @@ final class ExchangeDriver {
     }
 
     /// The client cannot be reached any more.
-    func clientGone(reason: String) {
+    /// The client's connection failed, or its stream; `status` is what the log says of it.
+    func clientGone(reason: String, status: Int = 499) {
         guard !hasEnded else { return }
         worker.statistics.clientAborts.add()
         log(
             .info,
             reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
-        if exchange.status == 0 { exchange.status = 499 }
+        if exchange.status == 0 { exchange.status = status }
         breakOff()
     }
 

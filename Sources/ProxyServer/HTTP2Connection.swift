@@ -3,6 +3,7 @@ internal import Config
 internal import EventLoop
 internal import HTTP2
 internal import ProxyCore
+internal import Wire
 
 /// A client's connection that speaks HTTP/2: moves bytes between its socket and its session, and makes each stream a
 /// `DownstreamConnection` of its own.
@@ -50,7 +51,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     ///   - descriptor: the connection's socket.
     ///   - transport: what stands before that, such as TLS.
     ///   - facts: of the connection.
-    ///   - rules: of the listener.
+    ///   - rules: of the listener, or of the server that the client named.
     ///   - received: bytes that have come already.
     init(
         worker: Worker, listener: ListeningSocket, descriptor: Int32, transport: StreamTransport?,
@@ -82,6 +83,9 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
         mayRead = true
         scheduleRead()
     }
+
+    /// For the heads that requests become.
+    var headLimits: RequestHeadParser.Limits { rules.headLimits }
 
     // MARK: Reading
 

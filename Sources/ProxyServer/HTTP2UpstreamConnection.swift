@@ -34,6 +34,12 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     /// While that is under way.
     private var handshake: UpstreamTLS?
     private var awaitsHandshakeTurn = false
+    /// When the peer was last heard, in milliseconds of the loop's clock; as long as it was not, when connecting began.
+    private var heardAt: Int64
+    /// When the peer was asked whether it is still there; `nil` once it was heard.
+    private var askedAt: Int64?
+    /// A stream has had its answer since that was last asked. Some servers take more PINGs than that amiss.
+    private var mayAsk = true
 
     /// Begins to connect.
     ///
@@ -47,6 +53,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         self.peers = peers
         self.worker = worker
         openedAt = worker.loop.now
+        heardAt = openedAt
         var options = HTTP2Session.Options()
         options.streamWindow = Self.streamWindow
         options.maxConcurrentStreams = Self.maxStreams
@@ -63,7 +70,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         case .connecting, .handshaking: openStreams < expectedLimit
         case .open:
             openStreams < min(session.hasPeerSettings ? Self.maxStreams : expectedLimit, session.peerLimit)
-                && session.requests < requests && loop.now < until
+                && session.requests < requests && loop.now < until && !isSilent
         case .closed: false
         }
     }
@@ -79,8 +86,10 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     private var isBeginning: Bool { phase == .connecting || phase == .handshaking }
 
     /// A stream, as a connection of its own.
-    func openStream() throws(SystemError) -> UpstreamConnection {
-        let transport = HTTP2UpstreamTransport(on: self)
+    ///
+    /// - Parameter host: whom to ask where the request does not say.
+    func openStream(host: [UInt8]) throws(SystemError) -> UpstreamConnection {
+        let transport = HTTP2UpstreamTransport(on: self, host: host)
         let connection = try UpstreamConnection(stream: transport, to: address, worker: worker)
         transport.attach(connection, session)
         openStreams += 1
@@ -89,8 +98,12 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         return connection
     }
 
-    func streamEnded(_ transport: HTTP2UpstreamTransport) {
+    /// - Parameters:
+    ///   - transport: of the stream.
+    ///   - givenUp: its answer was not whole, and it was not the peer who ended it.
+    func streamEnded(_ transport: HTTP2UpstreamTransport, givenUp: Bool) {
         openStreams -= 1
+        if givenUp { doubt(since: transport.beganAt) } else { mayAsk = true }
         waiting.removeAll { $0 === transport }
         if isBeginning { peers?.forget(self) }
         flushSoon()
@@ -101,6 +114,34 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         }
         setDeadline(loop.now + time)
     }
+
+    // MARK: A peer that is gone
+
+    /// Milliseconds for a peer to answer that it is still there.
+    private static let answerTime: Int64 = 1000
+
+    /// A stream waited for so many milliseconds without anything coming or going on it. Where nothing came on others either,
+    /// the connection is as good as gone, which TCP may take long to notice: others have their streams to their ends,
+    /// and no more are begun.
+    func timedOut(after milliseconds: Int) {
+        if heardAt <= loop.now - Int64(milliseconds) { peers?.forget(self) }
+    }
+
+    /// A stream was given up. Where nothing has come since it was begun, the peer is asked whether it is there (RFC 9113
+    /// §6.7), since clients may be less patient than the timeouts of the proxy.
+    private func doubt(since beganAt: Int64) {
+        guard phase == .open, heardAt <= beganAt else { return }
+        if mayAsk {
+            mayAsk = false
+            askedAt = loop.now
+            session.ping()
+        } else if askedAt == nil {
+            timedOut(after: Int(Self.answerTime))
+        }
+    }
+
+    /// The peer owes an answer for too long.
+    private var isSilent: Bool { askedAt.map { loop.now - $0 >= Self.answerTime } ?? false }
 
     // MARK: Events
 
@@ -152,6 +193,8 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             switch read() {
             case .bytes(let count):
                 let loop = loop
+                heardAt = loop.now
+                askedAt = nil
                 let failure = session.receive(loop.received(count), now: loop.now)
                 // Before any stream hears of its end, upon which others are begun.
                 if session.hasPeerSettings, session.peerLimit > 0 {

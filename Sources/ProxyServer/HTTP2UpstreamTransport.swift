@@ -9,6 +9,10 @@ internal import Wire
 final class HTTP2UpstreamTransport: HTTP2StreamTransport {
     private var stream: HTTP2Stream?
     let carrier: HTTP2UpstreamConnection
+    /// In milliseconds of the loop's clock.
+    let beganAt: Int64
+    /// For a request without one.
+    private let host: [UInt8]
     private var expectsHead = true
     /// Finds the end of the request's body, and what of it is payload.
     private var body = BodyDecoder(.none)
@@ -21,8 +25,10 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
     /// What ended the stream, for the error log.
     var fault: HTTP2Fault? { stream?.fault }
 
-    init(on carrier: HTTP2UpstreamConnection) {
+    init(on carrier: HTTP2UpstreamConnection, host: [UInt8]) {
         self.carrier = carrier
+        self.host = host
+        beganAt = carrier.loop.now
         super.init()
     }
 
@@ -49,7 +55,7 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
             // Heads are ours, and written whole.
             guard
                 let request = block.readRequest(
-                    bytes, scheme: carrier.tls == nil ? Text.plainScheme : Text.secureScheme)
+                    bytes, scheme: carrier.tls == nil ? Text.plainScheme : Text.secureScheme, host: host)
             else {
                 stream.reset(.internalError)
                 return -1
@@ -113,8 +119,9 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
 
     override func close(withReset: Bool) {
         channel = nil
+        let isGivenUp = stream.map { !$0.isClosed && !$0.sawEnd } ?? false
         stream?.abandon(.cancel)
-        carrier.streamEnded(self)
+        carrier.streamEnded(self, givenUp: isGivenUp)
     }
 
     private enum Text {

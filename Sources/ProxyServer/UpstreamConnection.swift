@@ -85,6 +85,9 @@ final class UpstreamConnection: StreamChannel {
     func attach(to driver: ExchangeDriver) { owner = .exchange(driver) }
     func attach(to tunnel: Tunnel) { owner = .tunnel(tunnel) }
 
+    /// The owner has waited for the peer for so many milliseconds, and gives up.
+    func timedOut(after milliseconds: Int) { http2?.carrier.timedOut(after: milliseconds) }
+
     /// Closes without telling the owner.
     func end() {
         owner = .none

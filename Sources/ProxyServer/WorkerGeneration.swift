@@ -278,7 +278,8 @@ final class WorkerGeneration {
     func flushLogs() { for writer in writers.values { writer.flush() } }
 }
 
-/// What bounds the reading of a request head: the listener's default server decides, the name being unknown yet.
+/// What bounds the reading of a request head: the listener's default server decides as long as the name is unknown; over TLS,
+/// the server that the client named in the handshake.
 struct HeadRules {
     let limits: RequestHeadParser.Limits
     /// Milliseconds.
@@ -307,9 +308,12 @@ struct HeadRules {
     }
 }
 
-/// How HTTP/2 is spoken on a listener, by its default server.
+/// How HTTP/2 is spoken on a connection, by the server that `HeadRules` are of.
 struct HTTP2Rules {
     var options = HTTP2Session.Options()
+    /// For the heads that streams' requests become. Their fields were held to limits of their own before, so that what one
+    /// line of HTTP/1.1 is made of may be longer: a cookie, of its crumbs.
+    let headLimits: RequestHeadParser.Limits
     /// Milliseconds.
     let headTimeout: Int
     let keepaliveTimeout: Int
@@ -324,6 +328,10 @@ struct HTTP2Rules {
         options.head.maxFieldLine = limits.maxFieldLine
         options.head.maxList = limits.maxHead
         options.head.maxFields = limits.maxFields
+        var headLimits = limits
+        headLimits.maxRequestLine = limits.maxHead
+        headLimits.maxFieldLine = limits.maxHead
+        self.headLimits = headLimits
         headTimeout = connection.clientHeaderTimeout
         keepaliveTimeout = values.keepaliveTimeout
         keepaliveTime = values.keepaliveTime

@@ -80,7 +80,10 @@ package enum UpstreamRequestBuilder {
                 terms = OfferTerms(
                     exchange.location.settings.values.webSocket, hooksLookInside: hooksLookInside)
             }
-            appendClientFields(of: exchange, plan, terms, to: &output)
+            // An upgrade goes over HTTP/1.1.
+            let isHTTP2 =
+                if case .offered = upgrade { false } else { settings.values.proxyHTTPVersion == .v2 }
+            appendClientFields(of: exchange, plan, terms, isHTTP2: isHTTP2, to: &output)
         }
         if upgrade == .offered(webSocket: true),
             let offer = WebSocketDeflateTerms.offer(settings.values.webSocket)
@@ -256,12 +259,14 @@ package enum UpstreamRequestBuilder {
     // MARK: The client's fields
 
     private static func appendClientFields(
-        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ terms: OfferTerms?, to output: inout [UInt8]
+        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ terms: OfferTerms?, isHTTP2: Bool,
+        to output: inout [UInt8]
     ) {
         // Two arrays, where the head itself would be copied with all it holds.
         let bytes = exchange.request.bytes
         let fields = exchange.request.fields
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
+        var mayTakeTrailers = isHTTP2
         var hopByHop = HopByHopFields()
         hopByHop.prepare(
             bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex,
@@ -270,7 +275,15 @@ package enum UpstreamRequestBuilder {
         for field in fields {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
-            if hopByHop.contains(field, in: bytes) { continue }
+            if hopByHop.contains(field, in: bytes) {
+                // There it says nothing but that trailers are taken, which they are here (RFC 9113 §8.2.2).
+                if field.id == .te, mayTakeTrailers, takesTrailers(field, bytes.span) {
+                    mayTakeTrailers = false
+                    copier.flush(bytes, to: &output)
+                    output.append(copying: Text.takesTrailers)
+                }
+                continue
+            }
             if let terms, field.id == .secWebSocketExtensions {
                 copier.flush(bytes, to: &output)
                 ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
@@ -305,7 +318,20 @@ package enum UpstreamRequestBuilder {
         }
     }
 
+    private static func takesTrailers(_ field: FieldLine, _ octets: Span<UInt8>) -> Bool {
+        var codings = ListElements(field)
+        while let coding = codings.next(octets) {
+            if Names.trailers.matches(octets, coding) { return true }
+        }
+        return false
+    }
+
+    private enum Names {
+        static let trailers: Keyword = "trailers"
+    }
+
     private enum Text {
+        static let takesTrailers = Array("TE: trailers\r\n".utf8)
         static let extensions = Array("Sec-WebSocket-Extensions".utf8)[...]
         static let http1_0 = Array(" HTTP/1.0\r\n".utf8)
         static let http1_1 = Array(" HTTP/1.1\r\n".utf8)

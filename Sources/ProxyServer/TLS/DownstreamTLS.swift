@@ -19,6 +19,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private(set) var certificateServer: TLSServer
     /// The client's name led to it.
     private var wasNamed = false
+    /// How heads are read by the server that the client named, once the handshake is over; `nil` where it named none.
+    private(set) var headRules: HeadRules?
     /// When the handshake began, in milliseconds of the loop's clock; `nil` before its first byte.
     var beganAt: Int64?
     /// What scripts are being asked.
@@ -123,6 +125,11 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         } catch {
             return error.message
         }
+    }
+
+    func handshakeEnded() {
+        generation = nil
+        if wasNamed { headRules = HeadRules(server.connection, server.settings.values) }
     }
 
     // MARK: Requests
