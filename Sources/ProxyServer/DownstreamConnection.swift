@@ -260,8 +260,7 @@ final class DownstreamConnection: StreamChannel {
 
     private func readDuringExchange(_ driver: ExchangeDriver) {
         if sawFailure && !driver.ignoresClientAbort {
-            worker.tick()
-            return driver.clientGone(reason: "client prematurely closed connection")
+            return clientGone(driver)
         }
         guard inbox.isEmpty, driver.wantsBody || driver.watchesForEnd else { return }
         switch read(limit: driver.bodyReadSize) {
@@ -272,10 +271,17 @@ final class DownstreamConnection: StreamChannel {
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end: endOfInput()
-        case .failed:
-            worker.tick()
-            driver.clientGone(reason: "client prematurely closed connection")
+        case .failed: clientGone(driver)
         }
+    }
+
+    private func clientGone(_ driver: ExchangeDriver) {
+        worker.tick()
+        guard case .malformed(let malformation)? = http2?.stream.fault else {
+            return driver.clientGone(reason: "client prematurely closed connection")
+        }
+        worker.statistics.badRequests.add()
+        driver.clientGone(reason: "client sent malformed request: \(malformation.message)", status: 400)
     }
 
     private func endOfInput() {
@@ -422,6 +428,7 @@ final class DownstreamConnection: StreamChannel {
             var received: [UInt8] = []
             let kept = violation == .requestLineTooLong ? limits.maxRequestLine : limits.maxHead
             received.append(bytes.extracting(..<min(bytes.count, kept)))
+            http2?.adaptLine(of: &received)
             exchange.request.bytes = received
             refuse(
                 driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")

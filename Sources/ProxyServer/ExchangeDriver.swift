@@ -258,8 +258,7 @@ final class ExchangeDriver {
         fail(status: 408)
     }
 
-    /// The client cannot be reached any more.
-    /// The client's connection failed, or its stream; `status` is what the log says of it.
+    /// The client cannot be reached any more; `status` is what the log says of the request, if it was not answered.
     func clientGone(reason: String, status: Int = 499) {
         guard !hasEnded else { return }
         worker.statistics.clientAborts.add()

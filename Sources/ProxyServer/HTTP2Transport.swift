@@ -70,6 +70,16 @@ final class HTTP2Transport: HTTP2StreamTransport {
         if kind == .chunked { request.fields.removeAll { $0.id == .transferEncoding } }
     }
 
+    /// As `adapt`, for a head that was refused: a log is to show the request line as one of HTTP/2.
+    func adaptLine(of head: inout [UInt8]) {
+        guard let lineEnd = head.firstIndex(of: 0x0d), lineEnd >= Text.version.count else { return }
+        let start = lineEnd - Text.version.count
+        let version = Text.version
+        guard head[start..<lineEnd].elementsEqual(Text.http1_1) else { return }
+        var bytes = head.mutableSpan
+        bytes.store(version.span, at: start)
+    }
+
     // MARK: Reading
 
     /// Reads the request's head at once, if it is such that it needs no parsing; as `RequestHeadParser.parse` else.
@@ -142,5 +152,6 @@ final class HTTP2Transport: HTTP2StreamTransport {
 
     private enum Text {
         static let version = Array("HTTP/2.0".utf8)
+        static let http1_1 = Array("HTTP/1.1".utf8)
     }
 }

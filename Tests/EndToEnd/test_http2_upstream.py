@@ -1,6 +1,7 @@
 """HTTP/2 towards upstreams (`proxy_http_version 2`), before python h2: requests, bodies, trailers, flow control, shared
 connections, and what is made again elsewhere. Clients speak HTTP/1.1 or HTTP/2."""
 
+import select
 import threading
 import time
 
@@ -109,6 +110,42 @@ def test_no_request_waits_for_a_stream_that_the_peer_does_not_take(upstream, lim
             client.close()
         assert statuses <= ({200} if limit else {200, 502})
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("location", [
+    "proxy_set_header Host $http_host;", 'proxy_set_header Host "";', "proxy_set_header Host $nothing;"])
+def test_every_request_has_an_authority(upstream, location):
+    """RFC 9113 §8.3.1, whatever its client or the configuration left out."""
+    proxy = upstream(location, http="map a $nothing { b c; }")
+    with Client(proxy.port) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.read_response().body == b"ok"
+    assert proxy.backend.requests[0].get(":authority") == "two"
+    assert len(proxy.backend.servers) == 1
+
+
+@pytest.mark.parametrize("location,fields,sent", [
+    ("", [("te", "trailers")], "trailers"), ("", [("TE", "trailers, deflate;q=0.5"), ("Connection", "TE")], "trailers"),
+    ("", [("TE", "deflate"), ("Connection", "TE")], None), ("", [], None),
+    ("proxy_set_header TE gzip;", [], None), ("proxy_set_header TE trailers;", [], "trailers"),
+    ('proxy_set_header TE "";', [("te", "trailers")], None)])
+def test_te_says_nothing_but_trailers(upstream, location, fields, sent):
+    """RFC 9113 §8.2.2; that much is what gRPC asks for."""
+    proxy = upstream(location)
+    assert fetch(proxy.port, headers=fields).status == 200
+    assert proxy.backend.requests[0].get("te") == sent
+    if fields == [("te", "trailers")]:
+        with HTTP2Client(proxy.port) as client:
+            assert client.fetch(headers=fields).status == 200
+        assert proxy.backend.requests[1].get("te") == sent
+
+
+def test_connect_names_nothing_but_an_authority(upstream):
+    """RFC 9113 §8.5."""
+    proxy = upstream("proxy_method CONNECT;")
+    assert fetch(proxy.port).status == 200
+    assert proxy.backend.requests[0].headers[:2] == [(":method", "CONNECT"), (":authority", "two")]
+    assert proxy.backend.requests[0].get(":path") is None and proxy.backend.requests[0].get(":scheme") is None
 
 
 def test_bodies(upstream):
@@ -229,6 +266,38 @@ def test_malformed_responses(upstream, fields):
     assert fetch(proxy.port).status == 502
     proxy.backend.answer = lambda server, request, stream: server.respond(stream)
     assert fetch(proxy.port).body == b"ok"
+
+
+@pytest.mark.parametrize("trailers", [
+    [(":status", "200")], [("x", "a" * 9000)], [("x", str(n)) for n in range(101)], "no end"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_content_before_malformed_trailers_is_content(upstream, trailers, at_once):
+    """And no framing of its own, whatever it looks like: the response is cut (RFC 9113 §8.1.1)."""
+    proxy = upstream(enforces=False)
+    content = b"5\r\nHELLO\r\n0\r\n\r\n"
+
+    def answer(server, request, stream):
+        end = trailers != "no end"
+        pieces = [headers_frame(stream, [(":status", "200")], end=False), frame(DATA, 0, stream, content),
+                  headers_frame(stream, trailers if end else [("x", "y")], end=end)]
+        if at_once:
+            return server.raw(b"".join(pieces))
+        for piece in pieces:
+            server.raw(piece)
+            time.sleep(0.1)
+
+    proxy.backend.answer = answer
+    with HTTP2Client(proxy.port) as client:
+        got = client.fetch()
+        assert (got.ended, got.reset) == (False, 2)
+        assert content.startswith(got.body)
+    with Client(proxy.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = client.read_to_the_end()
+        assert not answer.endswith(b"0\r\n\r\n") or answer.endswith(content + b"\r\n"), answer
+        assert b"\r\n\r\n5\r\nHELLO" not in answer
+    wait_for(lambda: proxy.log().count("upstream sent a malformed response: ") == 2, 5, "the log")
+    assert "invalid response body" not in proxy.log()
 
 
 @pytest.mark.parametrize("what,message", [
@@ -449,6 +518,117 @@ def test_a_connection_that_was_closed_is_replaced(upstream):
     wait_for(lambda: proxy.backend.servers[0].closed, 5, "its end")
     for _ in range(3):
         assert fetch(proxy.port).body == b"ok"
+
+
+class Deaf:
+    """Answers until it is told to hear nothing more, on connections that it keeps open; others are answered."""
+
+    def __init__(self, backend):
+        self.backend = backend
+        backend.answer = lambda server, request, stream: server.respond(stream)
+        # Held until the end, when threads that hear nothing are let go.
+        self.gate = threading.Event()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.gate.set()
+
+    def turn(self):
+        """Those that there are hear nothing from now on."""
+        for server in self.backend.servers:
+            server.tasks.append(lambda server: self.gate.wait(60))
+        time.sleep(0.1)
+
+
+@pytest.mark.clocked
+def test_a_connection_that_went_deaf_is_left_after_a_timeout(upstream):
+    """Its host may be lost without a FIN, and TCP takes long to say so."""
+    proxy = upstream("proxy_read_timeout 500ms;")
+    with Deaf(proxy.backend) as deaf:
+        assert fetch(proxy.port).status == 200
+        deaf.turn()
+        assert [fetch(proxy.port).status for _ in range(4)] == [504, 200, 200, 200]
+        assert len(proxy.backend.servers) == 2
+        wait_for(lambda: has_ended(proxy.backend.servers[0]), 5, "its end")
+
+
+def has_ended(server):
+    """The other side of a connection that is not read any more has closed it."""
+    poll = select.poll()
+    poll.register(server.socket, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+@pytest.mark.clocked
+def test_a_timeout_leaves_other_streams_alone(upstream):
+    """One whose connection has been quiet for as long, since its own time is longer."""
+    proxy = upstream("proxy_read_timeout 500ms;", server="location /slow { proxy_pass http://two; proxy_http_version 2; }")
+    held = []
+    proxy.backend.answer = lambda server, request, stream: (
+        server.respond(stream) if request.get(":path") == "/" else held.append((server, stream)))
+    with HTTP2Client(proxy.port) as client:
+        slow = client.begin("/slow")
+        wait_for(lambda: held, 5, "the request")
+        # Nothing but that is under way any more.
+        client.quiet(0.2)
+        assert client.fetch("/dead").status == 504
+        assert client.fetch("/").status == 200
+        assert len(proxy.backend.servers) == 2
+        server, stream = held[0]
+        server.tasks.append(lambda server: server.respond(stream, b"late"))
+        assert client.response(slow).body == b"late"
+        wait_for(lambda: server.closed, 5, "the end of the first connection")
+
+
+@pytest.mark.clocked
+def test_a_timeout_on_a_connection_that_speaks_is_the_streams_own(upstream):
+    proxy = upstream("proxy_read_timeout 600ms;")
+    proxy.backend.answer = lambda server, request, stream: request.get(":path") != "/dead" and server.respond(stream)
+    with HTTP2Client(proxy.port) as client:
+        dead = client.begin("/dead")
+        while not client.streams[dead].is_over:
+            assert client.fetch("/").status == 200
+            client.quiet(0.05)
+        assert client.streams[dead].status == 504
+        assert client.fetch("/").status == 200
+    assert len(proxy.backend.servers) == 1
+
+
+@pytest.mark.clocked
+def test_a_connection_that_went_deaf_is_left_though_clients_do_not_wait(upstream):
+    """For a timeout of the proxy's that is longer than their patience: it asks by PING, and once."""
+    proxy = upstream()
+
+    def impatient():
+        with Client(proxy.port, timeout=0.4) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            try:
+                return client.read_response().status
+            except TimeoutError:
+                client.reset()
+                return None
+
+    with Deaf(proxy.backend) as deaf:
+        assert impatient() == 200
+        deaf.turn()
+        answers = [impatient() for _ in range(8)]
+        assert answers[0] is None and answers[-3:] == [200, 200, 200], answers
+        assert len(proxy.backend.servers) == 2
+
+
+@pytest.mark.clocked
+def test_clients_that_leave_have_a_living_connection_kept(upstream):
+    proxy = upstream()
+    proxy.backend.answer = lambda server, request, stream: request.get(":path") != "/slow" and server.respond(stream)
+    for _ in range(5):
+        with Client(proxy.port) as client:
+            client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.3)
+            client.reset()
+        assert fetch(proxy.port).status == 200
+    assert len(proxy.backend.servers) == 1
 
 
 def test_the_next_peer_is_tried(upstream):

@@ -199,6 +199,29 @@ struct SessionTests {
         #expect(stream.sendSize == 16_384)
     }
 
+    @Test("many streams that a connection does not take hold little each, and few hold much")
+    func queues() throws {
+        let bench = Bench(greets: false)
+        bench.send(Frame.preface + Frame.settings([(4, 1 << 24)]).bytes + Frame.window(0, 1 << 30).bytes)
+        let bytes = [UInt8](repeating: 120, count: 1 << 20)
+        var taken: [Int] = []
+        for round in 0..<100 {
+            bench.send(Frame.get(UInt32(2 * round + 1)))
+            let stream = try #require(bench.request())
+            bench.respond(stream, ends: false)
+            #expect(stream.sendSize >= 8192)
+            taken.append(bench.write(bytes, on: stream))
+        }
+        #expect(taken[0] == bench.session.options.maxQueued)
+        #expect(taken.allSatisfy { $0 > 0 })
+        #expect(taken.reduce(0, +) < 100 * 16_384 + bench.session.options.maxQueuedInAll)
+        // All of it goes out, and then there is room again.
+        let sent = bench.sent().filter { $0.type == data }.reduce(0) { $0 + $1.payload.count }
+        #expect(sent == taken.reduce(0, +))
+        bench.session.deliverChanges()
+        #expect(bench.changes.filter { $0.contains(.writable) }.count == 100)
+    }
+
     @Test("the connection's window is shared by turns")
     func connectionWindow() throws {
         let bench = Bench(greets: false)
@@ -556,6 +579,56 @@ struct FloodTests {
                 if frame.flags == 0 { #expect(bench.send(Frame.window(id, count)) == nil) }
             }
         }
+    }
+
+    @Test("a client that measures by a PING how fast small pieces come, and opens windows for each, is no flood")
+    func measuring() throws {
+        let bench = Bench()
+        bench.send(Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.respond(stream, ends: false)
+        let piece = [UInt8](repeating: 120, count: 50)
+        for _ in 0..<5000 {
+            #expect(bench.write(piece, on: stream) == piece.count)
+            for frame in bench.sent() where frame.type == data {
+                #expect(bench.send(Frame.window(0, 50), Frame.window(1, 50), Frame.ping) == nil)
+            }
+        }
+    }
+
+    @Test("a client that answers late, and much at a time, is no flood")
+    func answeringLate() throws {
+        let bench = Bench(greets: false)
+        bench.send(Frame.preface + Frame.settings([(4, 1 << 20)]).bytes + Frame.window(0, 1 << 20).bytes)
+        bench.send(Frame.settingsAck, Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.respond(stream, ends: false)
+        var pieces = 0
+        for _ in 0..<5000 {
+            _ = bench.write([120], on: stream)
+            pieces += bench.sent().filter { $0.type == data }.count
+        }
+        #expect(pieces == 5000)
+        for _ in 0..<pieces {
+            #expect(bench.send(Frame.window(0, 1), Frame.window(1, 1)) == nil)
+            _ = bench.sent()
+        }
+    }
+
+    @Test("PINGs that nothing was sent for are a flood, whatever else was sent before")
+    func pingsAfterContent() throws {
+        let bench = Bench()
+        for round in 0..<100 {
+            bench.send(Frame.get(UInt32(2 * round + 1)))
+            bench.respond(try #require(bench.request()), "x")
+            _ = bench.sent()
+        }
+        var code: HTTP2ErrorCode?
+        for _ in 0..<3000 where code == nil {
+            code = bench.send(Frame.ping)
+            _ = bench.sent()
+        }
+        #expect(code == .enhanceYourCalm)
     }
 
     @Test("noise of any kind neither traps nor hangs")

@@ -126,7 +126,8 @@ private struct Compiler {
             }
         }
         passesEditedUpgrade = !names.contains(Array("upgrade".utf8))
-        for name in ["te", "keep-alive", "expect", "upgrade"] {
+        // `TE`, which nginx has here, too, ends at the proxy in any case, and is left to who writes the request.
+        for name in ["keep-alive", "expect", "upgrade"] {
             let lowercase = Array(name.utf8)
             if !names.contains(lowercase) { names.append(lowercase) }
         }

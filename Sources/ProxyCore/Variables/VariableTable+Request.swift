@@ -45,7 +45,8 @@ extension VariableTable {
         },
         VariableRow("http2", "`h2` over TLS or `h2c` without it, for a request over HTTP/2; else empty") {
             exchange, out in
-            guard exchange.request.version == .v2 else { return false }
+            // As in nginx, empty rather than absent.
+            guard exchange.request.version == .v2 else { return true }
             out.append(contentsOf: (exchange.client.tls == nil ? "h2c" : "h2").utf8)
             return true
         },

@@ -209,7 +209,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .applicationProtocol: session.applicationProtocol
         case .sessionID: session.sessionID.flatMap(Self.hexadecimal)
         case .sessionReused: [UInt8(ascii: session.isResumed ? "r" : ".")]
-        case .earlyData: session.isEarly ? [UInt8(ascii: "1")] : []
+        case .earlyData: session.isEarly ? [UInt8(ascii: "1")] : nil
         case .verification: Array(verificationText.utf8)
         case .certificate: session.peerCertificate(.pem)
         case .subject: session.peerCertificate(.subject)
