@@ -68,6 +68,19 @@ def test_get(plain):
     assert proxy.log_lines("access.log", 1) == ["200 GET /a?b=c HTTP/2.0 h2c 1 [GET /a?b=c HTTP/2.0] OK"]
 
 
+def test_a_cookie_of_many_crumbs(plain):
+    """Each field may be as long as a line of HTTP/1.1, and all of them as a head."""
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        for count, status in ((9, 200), (20, 200), (40, 400)):
+            got = client.fetch(headers=[("cookie", f"c{n}=" + "v" * 1000) for n in range(count)])
+            assert got.status == status, count
+        assert client.fetch(headers=[("cookie", "v" * 9000)]).status == 400
+    whole = "; ".join(f"c{n}=" + "v" * 1000 for n in range(20))
+    assert proxy.backend.requests[1].get("cookie") == whole
+    assert len(proxy.backend.requests) == 2
+
+
 def test_curl(plain):
     proxy = plain()
     assert curl(proxy, "-w", "%{http_version} %{http_code}") == b"ok2 200"
@@ -443,6 +456,22 @@ def test_tiny_windows_hold_little_memory(plain):
         assert watch.private_bytes(proxy.pid) - before < 99 * 48 * 1024
 
 
+def test_downloads_that_are_not_read_hold_little_memory(plain):
+    """Whatever windows their client gives, and however many there are of them on its connection."""
+    proxy = plain()
+    proxy.backend.answer = reply(200, b"x" * 4_000_000)
+    with HTTP2Client(proxy.port, settings={4: 2**31 - 1}, acknowledge=False) as client:
+        client.open_windows(None, 2**31 - 1 - 65_535)
+        client.fetch("/first")
+        before = watch.private_bytes(proxy.pid)
+        for _ in range(100):
+            client.begin()
+        proxy.backend.wait_requests(101)
+        # Nothing is read meanwhile: what comes stands in the socket, and then in the proxy.
+        time.sleep(1)
+        assert watch.private_bytes(proxy.pid) - before < 5 << 20
+
+
 def test_window_change_by_settings(plain):
     proxy = plain()
     proxy.backend.answer = reply(200, b"x" * 50_000)
@@ -545,10 +574,15 @@ def test_content_length_mismatch(plain, length, body):
     proxy = plain("proxy_request_buffering off;")
     with HTTP2Client(proxy.port) as client:
         stream = client.begin("/", "POST", [("content-length", str(length))], end=False)
+        # It is under way before it turns out to be malformed.
+        client.quiet(0.2)
         client.write(stream, body, end=True)
         got = client.response(stream)
         assert (got.reset, got.headers) == (1, None)
         assert client.fetch("/fine").status == 200
+    # Its client has not left.
+    assert proxy.log_lines("access.log", 2)[0].startswith("400 ")
+    assert "client sent malformed request: " in proxy.log()
     # No request that is whole ever gets there.
     assert [request.target for request in proxy.backend.requests] == ["/fine"]
 

@@ -10,9 +10,9 @@ import pytest
 
 from harness.backend import reply
 from harness.browser import Browser
-from harness.http2 import HTTP2Client, StreamSocket
-from harness.tls import context, open_tls
-from harness.wire import Client, wait_for
+from harness.http2 import PREFACE, SETTINGS, HTTP2Client, StreamSocket, frame, headers_frame
+from harness.tls import ask, context, open_tls
+from harness.wire import Client, Reader, wait_for
 from harness.websocket import WebSocketServer, echoing
 from test_browser import chat, serve_page
 
@@ -102,6 +102,49 @@ def test_the_name_decides_who_offers_it(proxy, authority, rsa, backend):
     with HTTP2Client(made.port, tls=context(authority), name="backend.example") as client:
         client.authority = "backend.example"
         assert client.fetch().body == b"h2"
+
+
+@pytest.mark.parametrize("offered", [["http/1.1"], None])
+@pytest.mark.parametrize("name", ["localhost", "off.example", "one.example"])
+def test_what_alpn_chose_is_what_is_spoken(secure, authority, rsa, offered, name):
+    """RFC 9113 §3.2: prior knowledge is for connections without TLS."""
+    others = "".join(
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name {other}; {text} ssl_certificate {rsa};"
+        f"ssl_certificate_key {rsa.key}; return 200 $server_protocol; }}\n"
+        for other, text in (("off.example", "http2 off;"), ("one.example", "http2 on; ssl_alpn http/1.1;")))
+    client = context(authority, protocols=offered)
+    client.check_hostname = False
+    with open_tls(secure(more=others).port, client, name) as sock:
+        sock.sendall(PREFACE + frame(SETTINGS) + headers_frame(1, [
+            (":method", "GET"), (":scheme", "https"), (":authority", name), (":path", "/")]))
+        assert Reader(sock).read_response().status == 505
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_settings_of_connections_are_those_of_the_name(proxy, authority, rsa, outer):
+    """And not those of the listener's default server, which holds for whoever names none or another."""
+    certificate = f"listen 127.0.0.1:<port> ssl; http2 on; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"
+    one = "http2_max_concurrent_streams 10; http2_body_preread_size 10000; keepalive_requests 3; large_client_header_buffers 4 1k; client_header_buffer_size 1k;"
+    two = "http2_max_concurrent_streams 50; http2_body_preread_size 20000; keepalive_requests 8; large_client_header_buffers 4 16k; client_header_buffer_size 4k;"
+    if outer:
+        one, two = two, one
+    made = proxy(f"""
+        server {{ {certificate} {one} return 200 default; }}
+        server {{ {certificate} {two} server_name backend.example; return 200 named; }}""")
+    larger, smaller = (50, 20_000, 8, 200), (10, 10_000, 3, 400)
+    for name, expected in (("localhost", larger if outer else smaller), ("backend.example", smaller if outer else larger)):
+        with HTTP2Client(made.port, tls=context(authority), name=name) as client:
+            client.authority = name
+            client.wait(lambda: client.has_settings)
+            known = {int(key): value for key, value in client.connection.remote_settings.items()}
+            requests = [client.fetch(headers=[("x", "v" * 5000)]).status]
+            while not client.goaways:
+                requests.append(client.fetch().status)
+                client.quiet(0.05)
+            assert (known[3], known[4], len(requests), requests[0]) == expected, name
+        # A head that is too large ends the connection over HTTP/1.1.
+        with open_tls(made.port, context(authority), name) as sock:
+            assert ask(sock, host=name, extra=f"X: {'v' * 5000}\r\n").status == expected[3]
 
 
 def test_plain_http2_is_refused_on_a_port_of_tls(secure):
