@@ -198,6 +198,9 @@ def test_refused_by_http(plain):
         assert big.status == 400 and b"Too Large" in big.body
         assert client.fetch("/" + "x" * 9000).status == 414
         assert client.fetch().status == 200
+    requests = [re.search(r"\[(.*)\]", line)[1] for line in proxy.log_lines("access.log", 8)]
+    assert requests[1] == "GET /a#b HTTP/2.0"
+    assert not any("HTTP/1.1" in request for request in requests), requests
     assert not [r for r in proxy.backend.requests if b"x" * 100 in r.raw]
 
 
