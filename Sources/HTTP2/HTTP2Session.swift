@@ -340,25 +340,25 @@ package final class HTTP2Session {
         guard count > 0, !isClosed else { return 0 }
         let own = window(of: stream) - stream.unsent
         let all = unsafe Int(nghttp2_session_get_remote_window_size(session)) - queuedBytes
-        let most = min(count, own, all, maxQueued - stream.unsent, stream.share)
+        let most = min(count, own, all, maxQueued(on: stream) - stream.unsent, stream.share)
         // With others before it, a stream takes no more than a few frames.
         return max(0, waiting.isEmpty ? most : min(most, Self.turn))
     }
 
-    /// Bytes that each stream may have queued now: less, the more there are of others, so that a client which asks for
-    /// much and reads nothing costs little.
-    private var maxQueued: Int {
-        max(Self.turn, min(options.maxQueued, (options.maxQueuedInAll - queuedBytes) / 4))
+    /// Bytes that a stream may have queued: less, the more there are of others, so that a client which asks for much and
+    /// reads nothing costs little.
+    private func maxQueued(on stream: HTTP2Stream) -> Int {
+        let left = options.maxQueuedInAll - (queuedBytes - stream.unsent)
+        return max(Self.crowdedTurn, min(options.maxQueued, left / 4))
     }
 
     /// A few times as many bytes as the peer takes of a stream's content unasked, and those of a frame at least.
-    var sendSize: Int {
+    func sendSize(of stream: HTTP2Stream) -> Int {
         guard !isClosed else { return Self.turn }
-        // What there is no room for stays with the owner.
-        guard maxQueued > Self.turn else { return Self.turn / 2 }
         let window = unsafe Int(
             nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE))
-        return max(Self.turn, 4 * window)
+        // What there is no room for stays with the owner.
+        return min(max(Self.turn, 4 * window), maxQueued(on: stream))
     }
 
     func window(of stream: HTTP2Stream) -> Int {
@@ -402,6 +402,8 @@ package final class HTTP2Session {
 
     /// Bytes that a stream takes at least, when it is its turn.
     static let turn = 16_384
+    /// Bytes that a stream may have queued at least.
+    static let crowdedTurn = 8192
     /// Bytes below which it is not worth letting a stream go on that has more to send.
     static let sliver = 64
 

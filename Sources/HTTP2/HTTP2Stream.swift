@@ -211,7 +211,7 @@ package final class HTTP2Stream {
     }
 
     /// How many bytes of content it makes sense to have at once for `send`; what there is no room for stays with the owner.
-    package var sendSize: Int { session?.sendSize ?? HTTP2Session.turn }
+    package var sendSize: Int { session?.sendSize(of: self) ?? HTTP2Session.turn }
 
     /// Lines that are to follow the content, when it ends.
     package func setTrailers(_ lines: Span<UInt8>) {

@@ -214,7 +214,7 @@ struct SessionTests {
         }
         #expect(taken[0] == bench.session.options.maxQueued)
         #expect(taken.allSatisfy { $0 > 0 })
-        #expect(taken.reduce(0, +) < 100 * 16_384 + bench.session.options.maxQueuedInAll)
+        #expect(taken.reduce(0, +) < 100 * 8192 + bench.session.options.maxQueuedInAll)
         // All of it goes out, and then there is room again.
         var sent = 0
         while bench.session.wantsToSend {
