@@ -201,7 +201,9 @@ extension HTTP2Session {
         guard let stream = find(id), stream.unsent >= count else { return false }
         output.append(frameHead)
         // A frame that the peer's window cut short gives no leave to open it by another byte.
-        if count >= min(1024, stream.chunkSize) || count == stream.unsent && !stream.isWaiting { flood.sentData() }
+        if count >= min(1024, stream.chunkSize) || count == stream.unsent && !stream.isWaiting {
+            flood.sentData()
+        }
         stream.moveUnsent(count, to: &output)
         queuedBytes &-= count
         return true

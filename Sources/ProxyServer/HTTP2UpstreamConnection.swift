@@ -88,6 +88,8 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     /// A stream, as a connection of its own.
     ///
     /// - Parameter host: whom to ask where the request does not say.
+    /// - Returns: what the stream's exchange knows it by.
+    /// - Throws: never, as no descriptor is watched.
     func openStream(host: [UInt8]) throws(SystemError) -> UpstreamConnection {
         let transport = HTTP2UpstreamTransport(on: self, host: host)
         let connection = try UpstreamConnection(stream: transport, to: address, worker: worker)

@@ -120,6 +120,17 @@ def test_what_alpn_chose_is_what_is_spoken(secure, authority, rsa, offered, name
         assert Reader(sock).read_response().status == 505
 
 
+def test_what_a_log_has_of_facts_that_are_not(proxy, authority, rsa):
+    """As in nginx: the one is known to be empty, the other is not there."""
+    made = proxy(f"""
+        log_format l '$status $http2|$ssl_early_data';
+        server {{ listen 127.0.0.1:<port> ssl; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};
+                  access_log <dir>/access.log l; return 200 ok; }}""")
+    with open_tls(made.port, context(authority)) as sock:
+        assert ask(sock).status == 200
+    assert made.log_lines("access.log", 1) == ["200 |-"]
+
+
 @pytest.mark.parametrize("outer", [True, False])
 def test_settings_of_connections_are_those_of_the_name(proxy, authority, rsa, outer):
     """And not those of the listener's default server, which holds for whoever names none or another."""
