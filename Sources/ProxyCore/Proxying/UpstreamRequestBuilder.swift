@@ -81,8 +81,9 @@ package enum UpstreamRequestBuilder {
                     exchange.location.settings.values.webSocket, hooksLookInside: hooksLookInside)
             }
             // An upgrade goes over HTTP/1.1.
-            let isHTTP2 =
-                if case .offered = upgrade { false } else { settings.values.proxyHTTPVersion == .v2 }
+            var isHTTP2 = false
+            if case .v2 = settings.values.proxyHTTPVersion { isHTTP2 = true }
+            if case .offered = upgrade { isHTTP2 = false }
             appendClientFields(of: exchange, plan, terms, isHTTP2: isHTTP2, to: &output)
         }
         if upgrade == .offered(webSocket: true),
@@ -266,34 +267,48 @@ package enum UpstreamRequestBuilder {
         let bytes = exchange.request.bytes
         let fields = exchange.request.fields
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
-        var mayTakeTrailers = isHTTP2
         var hopByHop = HopByHopFields()
         hopByHop.prepare(
             bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex,
             struck: exchange.request.struckFields)
+        // Behind the others: whatever the loop does is done for each field of each request.
+        let changesOffers = terms != nil
         var copier = FieldCopier()
         for field in fields {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
-            if hopByHop.contains(field, in: bytes) {
-                // There it says nothing but that trailers are taken, which they are here (RFC 9113 §8.2.2).
-                if field.id == .te, mayTakeTrailers, takesTrailers(field, bytes.span) {
-                    mayTakeTrailers = false
-                    copier.flush(bytes, to: &output)
-                    output.append(copying: Text.takesTrailers)
-                }
-                continue
-            }
-            if let terms, field.id == .secWebSocketExtensions {
-                copier.flush(bytes, to: &output)
-                ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
-                    terms.passes($0, of: exchange.request)
-                }
-                continue
-            }
+            if hopByHop.contains(field, in: bytes) { continue }
+            if changesOffers, field.id == .secWebSocketExtensions { continue }
             copier.append(field, of: bytes, to: &output)
         }
         copier.flush(bytes, to: &output)
+        if let terms { append(offersOf: exchange, terms, plan, hopByHop, to: &output) }
+        if isHTTP2 { appendTE(of: exchange, plan, to: &output) }
+    }
+
+    /// Appends those of the client's offers of extensions that the upstream gets to see.
+    private static func append(
+        offersOf exchange: Exchange, _ terms: OfferTerms, _ plan: ProxyHeaderPlan, _ hopByHop: HopByHopFields,
+        to output: inout [UInt8]
+    ) {
+        let bytes = exchange.request.bytes
+        for field in exchange.request.fields where field.id == .secWebSocketExtensions {
+            if plan.replaced.contains(field, of: bytes) || hopByHop.contains(field, in: bytes) { continue }
+            ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
+                terms.passes($0, of: exchange.request)
+            }
+        }
+    }
+
+    /// Over HTTP/2 it says nothing but that trailers are taken, which they are here (RFC 9113 §8.2.2).
+    private static func appendTE(
+        of exchange: Exchange, _ plan: ProxyHeaderPlan, to output: inout [UInt8]
+    ) {
+        let bytes = exchange.request.bytes
+        for field in exchange.request.fields where field.id == .te && takesTrailers(field, bytes.span) {
+            if plan.replaced.contains(field, of: bytes) { continue }
+            return output.append(copying: Text.takesTrailers)
+        }
     }
 
     /// Which of the client's offers of WebSocket extensions the upstream gets to see.
