@@ -80,10 +80,11 @@ package enum UpstreamRequestBuilder {
                 terms = OfferTerms(
                     exchange.location.settings.values.webSocket, hooksLookInside: hooksLookInside)
             }
-            // An upgrade goes over HTTP/1.1.
-            let isHTTP2 =
-                if case .offered = upgrade { false } else { settings.values.proxyHTTPVersion == .v2 }
-            appendClientFields(of: exchange, plan, terms, isHTTP2: isHTTP2, to: &output)
+            appendClientFields(of: exchange, plan, terms, to: &output)
+            if settings.values.proxyHTTPVersion == .v2 {
+                // An upgrade goes over HTTP/1.1.
+                if case .offered = upgrade {} else { appendTE(of: exchange.request, plan, to: &output) }
+            }
         }
         if upgrade == .offered(webSocket: true),
             let offer = WebSocketDeflateTerms.offer(settings.values.webSocket)
@@ -259,14 +260,12 @@ package enum UpstreamRequestBuilder {
     // MARK: The client's fields
 
     private static func appendClientFields(
-        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ terms: OfferTerms?, isHTTP2: Bool,
-        to output: inout [UInt8]
+        of exchange: Exchange, _ plan: ProxyHeaderPlan, _ terms: OfferTerms?, to output: inout [UInt8]
     ) {
         // Two arrays, where the head itself would be copied with all it holds.
         let bytes = exchange.request.bytes
         let fields = exchange.request.fields
         let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
-        var mayTakeTrailers = isHTTP2
         var hopByHop = HopByHopFields()
         hopByHop.prepare(
             bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex,
@@ -275,15 +274,7 @@ package enum UpstreamRequestBuilder {
         for field in fields {
             if dropsInvalid, !field.hasPlainName { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
-            if hopByHop.contains(field, in: bytes) {
-                // There it says nothing but that trailers are taken, which they are here (RFC 9113 §8.2.2).
-                if field.id == .te, mayTakeTrailers, takesTrailers(field, bytes.span) {
-                    mayTakeTrailers = false
-                    copier.flush(bytes, to: &output)
-                    output.append(copying: Text.takesTrailers)
-                }
-                continue
-            }
+            if hopByHop.contains(field, in: bytes) { continue }
             if let terms, field.id == .secWebSocketExtensions {
                 copier.flush(bytes, to: &output)
                 ResponseHeadWriter.append(extensions: field, of: bytes, to: &output) {
@@ -315,6 +306,15 @@ package enum UpstreamRequestBuilder {
             if PermessageDeflate.isNamed(name) { return passesDeflate }
             return passesOthers
                 || !WebSocketHandshake.clientOffers(name, as: .secWebSocketExtensions, in: request)
+        }
+    }
+
+    /// Towards HTTP/2 `TE` says nothing but that trailers are taken (RFC 9113 §8.2.2), which they are here.
+    private static func appendTE(of request: RequestHead, _ plan: ProxyHeaderPlan, to output: inout [UInt8]) {
+        for field in request.fields where field.id == .te {
+            if plan.replaced.contains(field, of: request.bytes) { return }
+            guard takesTrailers(field, request.bytes.span) else { continue }
+            return output.append(copying: Text.takesTrailers)
         }
     }
 
