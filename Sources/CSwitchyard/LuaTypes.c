@@ -39,7 +39,8 @@ enum { PARTS_INSIDE = 2 };
 // MARK: Values
 
 /// A value, from its highest bit down: 6 of the type, 26 of the slot, 32 of the generation. No pointer to anything has one
-/// of the first six bits set, by which values are told from the pointers of libraries in C, and from `sy.json.null`.
+/// of the first six bits set, by which values are told from the pointers of libraries in C, and from `sy.json.null`. What
+/// is no pointer to anything, like -1, is told by its type, which none of ours is a value of.
 enum { TYPE_SHIFT = 58, SLOT_BITS = 26 };
 _Static_assert(sizeof(void *) == 8, "a value takes 64 bits");
 _Static_assert(SY_LUA_TYPES <= 1 << (64 - TYPE_SHIFT), "a type takes 6 bits");
@@ -54,10 +55,14 @@ static void push_value(lua_State *L, int type, uint32_t slot, uint32_t generatio
     lua_pushlightuserdata(L, (void *)value);
 }
 
-/// 0 for what is no value of ours.
+static bool is_value_type(lua_State *L, uintptr_t type) {
+    return type < SY_LUA_TYPES && sy_type_of(sy_vm_of(L), (int)type)->is_value;
+}
+
+/// 0 for what is no value of ours: another pointer, such as -1, and that of a full userdata to its block.
 static int type_of_value(lua_State *L, int index) {
-    // Of a full userdata it is a pointer to its block.
-    return (int)((uintptr_t)lua_touserdata(L, index) >> TYPE_SHIFT);
+    uintptr_t type = (uintptr_t)lua_touserdata(L, index) >> TYPE_SHIFT;
+    return is_value_type(L, type) ? (int)type : 0;
 }
 
 // MARK: Objects
@@ -105,6 +110,7 @@ static const object *to_object(lua_State *L, int index) {
 static bool identify(lua_State *L, int index, identity *found) {
     uintptr_t value = (uintptr_t)lua_touserdata(L, index);
     if (value >> TYPE_SHIFT != 0) {
+        if (!is_value_type(L, value >> TYPE_SHIFT)) return false;
         uint32_t slot = (uint32_t)(value >> 32) & ((1u << SLOT_BITS) - 1);
         *found = (identity){(int)(value >> TYPE_SHIFT), slot, (uint32_t)value};
         return true;

@@ -2,9 +2,12 @@
 
 import json
 import math
+import pathlib
 import re
+import shutil
 import signal
 import struct
+import subprocess
 import time
 from random import Random
 from urllib.parse import quote
@@ -14,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from harness.backend import CLOSE, Backend, chunked, reply
+from harness.proxy import ROOT
 from harness.websocket import WebSocketServer, frame, handshake
 from harness.wire import Client, wait_for
 
@@ -294,6 +298,48 @@ def test_libraries_in_c_are_for_scripts_outside_of_the_sandbox(simple):
     made = simple(location=location)
     assert made.fetch("/").status == 500
     assert 'module "cjson" not found: no field package.preload["cjson"]' in made.log()
+
+
+def test_what_libraries_in_c_make_is_no_object_of_ours(simple, tmp_path):
+    """Parts of a flow are numbers within pointers: others of that kind are told from them."""
+    (tmp_path / "pointers.c").write_text("""
+        #include <lua.h>
+        static int values(lua_State *L) {
+            unsigned long long flow = 1, none = 31;
+            lua_pushlightuserdata(L, (void *)-1);
+            lua_pushlightuserdata(L, (void *)(flow << 58));
+            lua_pushlightuserdata(L, (void *)(none << 58));
+            return 3;
+        }
+        int luaopen_pointers(lua_State *L) {
+            lua_pushcfunction(L, values);
+            return 1;
+        }""")
+    compiler = pathlib.Path(shutil.which("swift")).resolve().parent / "clang"
+    subprocess.run([compiler, "-shared", "-fPIC", "-I", ROOT / ".build-lua" / "include", "-o", tmp_path / "pointers.so",
+                    tmp_path / "pointers.c"], check=True)
+    made = simple(http="lua_sandbox off;", location=f"""request_by_lua_block {{
+        package.cpath = "{tmp_path}/?.so"
+        local lines = {{}}
+        local function note(...) lines[#lines + 1] = table.concat({{ ... }}, " ") end
+        for _, value in ipairs({{ require("pointers")() }}) do
+            note(type(value), tostring(value):match("^%a+"))
+            note(select(2, pcall(function() return value.headers end)))
+            note(select(2, pcall(function() value.headers = 1 end)))
+            note(select(2, pcall(pairs, value)))
+            note(select(2, pcall(flow.req.body, value)))
+        end
+        return flow:respond{{ body = table.concat(lines, "\\n") }}
+    }}""")
+    lines = made.fetch("/").text.splitlines()
+    assert len(lines) == 15
+    for first in (0, 5, 10):
+        assert lines[first] == "userdata userdata"
+        assert lines[first + 1].endswith("attempt to index a userdata value")
+        assert lines[first + 2].endswith("attempt to index a userdata value")
+        assert lines[first + 3].endswith("(table expected, got userdata)")
+        assert "found userdata, expected flow.req" in lines[first + 4]
+    assert made.process.poll() is None
 
 
 def test_modules_from_elsewhere_outside_of_the_sandbox(simple):
