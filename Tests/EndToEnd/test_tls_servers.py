@@ -363,6 +363,9 @@ def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, r
             made.write(made.config_path.read_text().replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;"))
         made.reload()
         wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
+        # The worker takes it up a moment later.
+        if status == 421:
+            wait_for(lambda: ask(sock).status == 421, 5, "the connection to be refused")
         assert ask(sock).status == status
     assert get(made.port, context(authority, client_certificate)).text == "SUCCESS"
 
