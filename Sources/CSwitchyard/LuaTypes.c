@@ -82,7 +82,7 @@ static object *push_sized_object(lua_State *L, size_t size, int type, uint32_t s
     return made;
 }
 
-static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
+void sy_lua_push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
     if (sy_type_of(sy_vm_of(L), type)->is_value) {
         push_value(L, type, slot, generation);
     } else {
@@ -90,7 +90,7 @@ static void push_object(lua_State *L, int type, uint32_t slot, uint32_t generati
     }
 }
 
-static void push_far_object(
+void sy_lua_push_far_object(
     lua_State *L, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second) {
     far_object *made = (far_object *)push_sized_object(L, sizeof *made, type, slot, list);
     made->id[0] = first;
@@ -150,9 +150,9 @@ static int push_part(lua_State *L, identity whole, lua_Integer code) {
             lua_newtable(L);
         } else if (is_far(L, 1)) {
             const far_object *far = lua_touserdata(L, 1);
-            push_far_object(L, type, whole.slot, whole.generation, far->id[0], far->id[1]);
+            sy_lua_push_far_object(L, type, whole.slot, whole.generation, far->id[0], far->id[1]);
         } else {
-            push_object(L, type, whole.slot, whole.generation);
+            sy_lua_push_object(L, type, whole.slot, whole.generation);
         }
         lua_pushvalue(L, -1);
         lua_setiuservalue(L, keeper, part);
@@ -220,15 +220,6 @@ static int show_value(lua_State *L) {
     return 1;
 }
 
-void sy_lua_push_object(lua_State *L, int type, uint32_t slot, uint32_t generation) {
-    push_object(L, type, slot, generation);
-}
-
-void sy_lua_push_far_object(
-    lua_State *L, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second) {
-    push_far_object(L, type, slot, list, first, second);
-}
-
 bool sy_lua_far_object(
     lua_State *L, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second) {
     const object *found = to_object(L, index);
@@ -273,24 +264,24 @@ const char *sy_lua_type_name(lua_State *L, int index) {
 
 // MARK: Definitions
 
+/// The events whose functions have each type's members as upvalues.
+static const luaL_Reg member_events[] = {{"__index", get_member}, {"__newindex", set_member}, {NULL, NULL}};
+
 /// Pushes the metatable that all light userdata have, from which those of objects have their functions.
 static void push_metatable_of_values(lua_State *L) {
     lua_pushlightuserdata(L, NULL);
     if (!lua_getmetatable(L, -1)) {
-        static const luaL_Reg functions[] = {
-            {"__index", get_member},
-            {"__newindex", set_member},
-            {"__pairs", iterate_value},
-            {"__tostring", show_value},
-            {NULL, NULL},
-        };
         luaL_checkstack(L, SY_LUA_TYPES, NULL);
         lua_createtable(L, 0, 6);
-        for (const luaL_Reg *function = functions; function->name != NULL; function++) {
+        for (const luaL_Reg *event = member_events; event->name != NULL; event++) {
             for (int type = 1; type < SY_LUA_TYPES; type++) lua_pushnil(L);
-            lua_pushcclosure(L, function->func, SY_LUA_TYPES - 1);
-            lua_setfield(L, -2, function->name);
+            lua_pushcclosure(L, event->func, SY_LUA_TYPES - 1);
+            lua_setfield(L, -2, event->name);
         }
+        lua_pushcfunction(L, iterate_value);
+        lua_setfield(L, -2, "__pairs");
+        lua_pushcfunction(L, show_value);
+        lua_setfield(L, -2, "__tostring");
         lua_pushliteral(L, "userdata");
         lua_setfield(L, -2, "__name");
         lua_pushboolean(L, false);
@@ -312,12 +303,11 @@ void sy_vm_define_type(sy_vm *vm, int type, const char *name, int parts, bool is
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     push_metatable_of_values(L);
-    static const char *const events[] = {"__index", "__newindex"};
-    for (int event = 0; event < 2; event++) {
-        lua_getfield(L, -1, events[event]);
+    for (const luaL_Reg *event = member_events; event->name != NULL; event++) {
+        lua_getfield(L, -1, event->name);
         lua_newtable(L);
         lua_setupvalue(L, -2, type);
-        lua_setfield(L, -3, events[event]);
+        lua_setfield(L, -3, event->name);
     }
     lua_pop(L, 1);
     defined->metatable = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -97,7 +97,7 @@ package struct HTTP2FieldBlock {
         let method = 0..<methodEnd
         add(name: Text.method, value: head.extracting(method))
         // RFC 9113 §8.5: a CONNECT has neither.
-        if !Self.connect.equals(head, method) {
+        if !Method.connect.equals(head, method) {
             add(name: Text.scheme, value: scheme.span)
             add(name: Text.path, value: head.extracting((methodEnd &+ 1)..<targetEnd))
         }
@@ -220,7 +220,7 @@ package struct HTTP2FieldBlock {
             request.framing = .chunked
             return
         case .connection, .keepAlive, .proxyConnection, .upgrade: return
-        case .te: if !Names.trailers.matches(head, value) { return }
+        case .te: if !Keyword.trailers.matches(head, value) { return }
         case .host where isRequest: return
         case .secWebSocketAccept where isUpgrade: return
         case .contentLength where isRequest:
@@ -251,11 +251,8 @@ package struct HTTP2FieldBlock {
                 valueLength: value.count))
     }
 
-    private static let connect = Method("CONNECT")
-
     private enum Names {
         static let host: Keyword = "host"
-        static let trailers: Keyword = "trailers"
     }
 
     private enum Text {

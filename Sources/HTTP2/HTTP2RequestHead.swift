@@ -161,7 +161,7 @@ package struct HTTP2RequestHead {
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
             return .connectionSpecificField
         case .te:
-            if !Names.trailers.matches(value, 0..<value.count) { return .invalidTE }
+            if !Keyword.trailers.matches(value, 0..<value.count) { return .invalidTE }
         case .contentLength:
             guard contentLength < 0 else { return .repeatedContentLength }
             guard let length = ASCII.decimal(value, 0..<value.count) else { return .invalidContentLength }
@@ -259,7 +259,7 @@ package struct HTTP2RequestHead {
         }
         let start = output.count
         appendRequestLine(method: text.span.extracting(method), to: &output)
-        let isChunked = !endsStream && contentLength < 0 && !Self.connect.equals(text.span, method)
+        let isChunked = !endsStream && contentLength < 0 && !Method.connect.equals(text.span, method)
         if isChunked { output.append(contentsOf: Text.chunked) }
         let linesStart = output.count
         appendLines(to: &output)
@@ -299,11 +299,11 @@ package struct HTTP2RequestHead {
         guard let method else { return .missingPseudoField }
         guard !method.isEmpty, FieldSyntax.isName(text.span.extracting(method)) else { return .invalidMethod }
         if let protocolName {
-            guard Self.connect.equals(text.span, method) else { return .protocolWithoutConnect }
+            guard Method.connect.equals(text.span, method) else { return .protocolWithoutConnect }
             guard FieldSyntax.isName(text.span.extracting(protocolName)) else { return .invalidProtocol }
             guard authority != nil else { return .missingPseudoField }
             if contentLength >= 0 { return .contentWithConnect }
-        } else if Self.connect.equals(text.span, method) {
+        } else if Method.connect.equals(text.span, method) {
             // RFC 9113 §8.5
             if scheme != nil || path != nil { return .pseudoFieldWithConnect }
             guard authority != nil else { return .missingPseudoField }
@@ -393,7 +393,6 @@ package struct HTTP2RequestHead {
         return bytes
     }
 
-    private static let connect = Method("CONNECT")
     private static let options = Method("OPTIONS")
 
     private enum Names {
@@ -402,7 +401,6 @@ package struct HTTP2RequestHead {
         static let path: Keyword = ":path"
         static let authority: Keyword = ":authority"
         static let `protocol`: Keyword = ":protocol"
-        static let trailers: Keyword = "trailers"
         static let webSocket: Keyword = "websocket"
         static let http: Keyword = "http"
         static let https: Keyword = "https"

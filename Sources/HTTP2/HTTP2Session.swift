@@ -221,7 +221,7 @@ package final class HTTP2Session {
     /// Tells the peer to begin no more streams here (RFC 9113 §6.8), and asks it to say that it knows.
     package func announceShutdown() {
         unsafe nghttp2_submit_shutdown_notice(session)
-        unsafe nghttp2_submit_ping(session, 0, nil)
+        ping()
     }
 
     /// Asks the peer for a sign of life.

@@ -27,7 +27,7 @@ extension Interpreter {
     @inline(__always)
     func hookPlaces(ofPlan plan: Int, _ stage: HookStage) -> Range<Int> {
         guard plan >= 0, plan < planStages.count else { return 0..<0 }
-        let first = plan &* Self.stageCount &+ stage.rawValue
+        let first = plan &* stageCount &+ stage.rawValue
         return hookStarts[first]..<hookStarts[first &+ 1]
     }
 

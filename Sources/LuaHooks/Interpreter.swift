@@ -28,7 +28,7 @@ package final class Interpreter: ScriptEngine {
     var hookStarts = [0]
     /// The stages for which each plan has hooks.
     var planStages: [HookStages] = []
-    static let stageCount = HookStage.allCases.count
+    let stageCount = HookStage.allCases.count
     /// By the numbers of their coroutines.
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0

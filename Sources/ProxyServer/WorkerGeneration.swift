@@ -22,6 +22,7 @@ final class WorkerGeneration {
     /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
     let keepsRequestBody: Bool
     private var webSocketRules: [ObjectIdentifier: WebSocketRules] = [:]
+    private var headRulesOfServers: [ObjectIdentifier: HeadRules] = [:]
     /// Some access log has variables in it that are found out by following frames.
     let logsWebSockets: Bool
     /// A later generation took over: connections are not kept any more.
@@ -216,6 +217,15 @@ final class WorkerGeneration {
     func headRules(forListener index: Int) -> HeadRules {
         headRules.indices.contains(index)
             ? headRules[index] : HeadRules(ConnectionSettings(), Settings.Values())
+    }
+
+    /// How heads are read from a client that has named the server.
+    func headRules(of server: VirtualServer) -> HeadRules {
+        if let known = headRulesOfServers[ObjectIdentifier(server)] { return known }
+        let rules = HeadRules(server.connection, server.settings.values)
+        // The configuration holds the server, so the identifier stays its own.
+        headRulesOfServers[ObjectIdentifier(server)] = rules
+        return rules
     }
 
     /// What the WebSockets of a location have in common.

@@ -59,4 +59,7 @@ package struct Keyword: Sendable, Hashable, ExpressibleByStringLiteral {
     }
 
     package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+
+    /// What `TE` may hold besides codings (RFC 9110 §10.1.4).
+    package static let trailers: Keyword = "trailers"
 }

@@ -39,6 +39,20 @@ package struct ListElements: Sendable {
     package static func name(of element: Range<Int>, in bytes: Span<UInt8>) -> Range<Int> {
         bytes.trimmed(element.lowerBound..<bytes.first(UInt8(ascii: ";"), in: element))
     }
+
+    /// Whether the fields with `id` list an element whose name `fits`.
+    static func list(
+        in fields: [FieldLine], _ id: FieldID, of bytes: [UInt8], where fits: (_ name: Span<UInt8>) -> Bool
+    ) -> Bool {
+        let octets = bytes.span
+        for field in fields where field.id == id {
+            var elements = ListElements(field)
+            while let element = elements.next(octets) {
+                if fits(octets.extracting(name(of: element, in: octets))) { return true }
+            }
+        }
+        return false
+    }
 }
 
 /// Whether a range of bytes is a token (RFC 9110 §5.6.2): at least one character, all of them of the set.

@@ -18,4 +18,5 @@ package struct Method: Sendable {
 
     package static let get = Method("GET")
     package static let head = Method("HEAD")
+    package static let connect = Method("CONNECT")
 }

@@ -195,14 +195,7 @@ package enum PermessageDeflate {
     }
 
     private static func isListed(in fields: [FieldLine], of bytes: [UInt8]) -> Bool {
-        let octets = bytes.span
-        for field in fields where field.id == .secWebSocketExtensions {
-            var elements = ListElements(field)
-            while let element = elements.next(octets) {
-                if isOurs(element, in: octets) { return true }
-            }
-        }
-        return false
+        ListElements.list(in: fields, .secWebSocketExtensions, of: bytes, where: isNamed)
     }
 
     private static let keyword: Keyword = "permessage-deflate"

@@ -256,9 +256,9 @@ package struct RequestHeadParser: Sendable {
 
     // MARK: Fields
 
-    @inline(__always)
     /// A field that a head is refused for is among its fields, too, unless there is another of its name: logs may show its
     /// value.
+    @inline(__always)
     private mutating func add(
         _ field: FieldLine, _ input: Span<UInt8>, into head: inout RequestHead
     ) -> RequestViolation? {

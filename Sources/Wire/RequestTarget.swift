@@ -34,7 +34,7 @@ package struct RequestTarget: Sendable {
         } else if first == UInt8(ascii: "*") {
             guard range.count == 1, Self.options.equals(bytes, method) else { return nil }
             form = .asterisk
-        } else if Self.connect.equals(bytes, method) {
+        } else if Method.connect.equals(bytes, method) {
             // RFC 9112 §3.2.3: host and port, neither left out.
             guard Authority.isValid(bytes, range, requiresPort: true) else { return nil }
             form = .authority
@@ -84,5 +84,4 @@ package struct RequestTarget: Sendable {
     private static let http: Keyword = "http"
     private static let https: Keyword = "https"
     private static let options = Method("OPTIONS")
-    private static let connect = Method("CONNECT")
 }

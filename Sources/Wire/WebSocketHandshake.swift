@@ -139,14 +139,7 @@ package enum WebSocketHandshake {
     private static func lists(
         _ name: Span<UInt8>, as id: FieldID, in fields: [FieldLine], of bytes: [UInt8]
     ) -> Bool {
-        let octets = bytes.span
-        for field in fields where field.id == id {
-            var offered = ListElements(field)
-            while let element = offered.next(octets) {
-                if isEqual(octets, ListElements.name(of: element, in: octets), name) { return true }
-            }
-        }
-        return false
+        ListElements.list(in: fields, id, of: bytes) { isEqual($0, 0..<$0.count, name) }
     }
 
     // MARK: Helpers

@@ -54,9 +54,8 @@ extension Interpreter {
     func hooks(
         after sender: TunnelOrder.Sender?, of flow: ScriptFlow
     ) -> (message: Int, frame: Int) {
-        guard let sender, let plan = flow.settings?.values.scriptPlan, set.plans.indices.contains(plan) else {
-            return (0, 0)
-        }
+        let plan = Int(flow.plan)
+        guard let sender, set.plans.indices.contains(plan) else { return (0, 0) }
         // Of several with one source, the very one, unless this is another configuration.
         let heirs = set.plans[plan].filter { source(ofScript: $0) == sender.source }
         guard let heir = heirs.contains(sender.number) ? sender.number : heirs.last else { return (0, 0) }

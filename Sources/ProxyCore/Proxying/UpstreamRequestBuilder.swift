@@ -77,8 +77,7 @@ package enum UpstreamRequestBuilder {
         if settings.values.proxyPassRequestHeaders {
             var terms: OfferTerms?
             if case .offered(webSocket: true) = upgrade {
-                terms = OfferTerms(
-                    exchange.location.settings.values.webSocket, hooksLookInside: hooksLookInside)
+                terms = OfferTerms(settings.values.webSocket, hooksLookInside: hooksLookInside)
             }
             // An upgrade goes over HTTP/1.1.
             var isHTTP2 = false
@@ -336,13 +335,9 @@ package enum UpstreamRequestBuilder {
     private static func takesTrailers(_ field: FieldLine, _ octets: Span<UInt8>) -> Bool {
         var codings = ListElements(field)
         while let coding = codings.next(octets) {
-            if Names.trailers.matches(octets, coding) { return true }
+            if Keyword.trailers.matches(octets, coding) { return true }
         }
         return false
-    }
-
-    private enum Names {
-        static let trailers: Keyword = "trailers"
     }
 
     private enum Text {

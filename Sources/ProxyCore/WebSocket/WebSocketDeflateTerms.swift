@@ -44,7 +44,7 @@ package struct WebSocketDeflateTerms: Sendable, Equatable {
         let clientPolicy = settings.clientDeflate.policy
         let upstreamPolicy = settings.upstreamDeflate.policy
         findOthers(exchange.response, exchange.request)
-        guard clientPolicy != nil || upstreamPolicy != nil else {
+        guard Self.isTerminated(settings) else {
             switch PermessageDeflate.passed(in: exchange.response, to: exchange.request) {
             case .none: break
             case .parameters(let parameters): passed = parameters

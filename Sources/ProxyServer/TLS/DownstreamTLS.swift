@@ -128,8 +128,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     }
 
     func handshakeEnded() {
+        if wasNamed { headRules = generation?.headRules(of: server) }
         generation = nil
-        if wasNamed { headRules = HeadRules(server.connection, server.settings.values) }
     }
 
     // MARK: Requests
