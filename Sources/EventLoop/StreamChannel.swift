@@ -19,6 +19,7 @@ open class StreamChannel: Channel {
     /// What stands between this channel and its socket, if anything. Set before the first read or write.
     package final var transport: StreamTransport?
     private var unsent: [UInt8] = []
+    /// Where that begins which is still to be sent; once a write has failed, minus the bytes that were lost by it.
     private var unsentStart = 0
     /// After what is unsent, the sending side is shut down.
     private var shutsDownWhenSent = false
@@ -39,7 +40,7 @@ open class StreamChannel: Channel {
         return takesLargePieces ? .max : Self.usualReadSize
     }
 
-    /// Bytes that the kernel has not taken yet.
+    /// Bytes that the kernel has not taken yet, or, once a write has failed, did not take.
     package final var unsentBytes: Int { unsent.count - unsentStart }
     package final var isDrained: Bool { unsent.isEmpty }
 
@@ -172,7 +173,7 @@ open class StreamChannel: Channel {
                 takesLargePieces = false
                 return 0
             default:
-                fail(errno)
+                fail(errno, losing: total)
                 return 0
             }
         }
@@ -181,12 +182,13 @@ open class StreamChannel: Channel {
     private func write(
         _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>, to transport: StreamTransport
     ) -> Int {
+        let total = first.count + second.count + third.count
         let count = transport.write(first, second, third)
         if count >= 0 {
-            if count < first.count + second.count + third.count { mayWrite = false }
+            if count < total { mayWrite = false }
             return count
         }
-        if -count == Int(EAGAIN) { mayWrite = false } else { fail(Int32(-count)) }
+        if -count == Int(EAGAIN) { mayWrite = false } else { fail(Int32(-count), losing: total) }
         return 0
     }
 
@@ -220,10 +222,10 @@ open class StreamChannel: Channel {
         unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
     }
 
-    private func fail(_ error: Int32) {
+    private func fail(_ error: Int32, losing count: Int) {
         writeError = error
         unsent = []
-        unsentStart = 0
+        unsentStart = -count
         mayWrite = false
         writeFailed(error)
     }

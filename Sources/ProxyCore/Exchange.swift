@@ -326,6 +326,15 @@ package final class Exchange {
         return true
     }
 
+    /// Takes back what was counted as sent to the client, which the connection had taken and the system never did.
+    ///
+    /// - Parameter unsent: in bytes, the last of what was counted.
+    package func discount(unsent: Int) {
+        let ofBody = min(Int64(unsent), sentBodyBytes)
+        sentBodyBytes -= ofBody
+        sentHeadBytes -= min(Int64(unsent) - ofBody, sentHeadBytes)
+    }
+
     /// Keeps a fault for the error log, which whoever drives the exchange writes.
     func note(fault: String) {
         if faults.count < Self.maxFaults { faults.append(fault) }

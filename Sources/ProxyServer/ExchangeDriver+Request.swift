@@ -555,6 +555,8 @@ extension ExchangeDriver {
         if let peers { peers.group.finish(&selection, .passedOver, now: loop.now) }
         guard let upstream else { return }
         recordAttemptEnd()
+        let unsent = Int64(upstream.unsentBytes)
+        if unsent > 0 { updateAttempt { $0.bytesSent -= unsent } }
         self.upstream = nil
         upstream.end()
     }

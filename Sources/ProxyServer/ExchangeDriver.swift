@@ -279,8 +279,9 @@ final class ExchangeDriver {
         let endsWithConnection = !machine.canRespond && clientResponse.framing == .untilClose
         machine.abandoned()
         dropUpstream()
-        conclude()
         let downstream = downstream
+        exchange.discount(unsent: downstream?.unsentBytes ?? 0)
+        conclude()
         release()
         downstream?.abort(withReset: endsWithConnection)
     }

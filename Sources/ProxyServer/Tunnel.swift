@@ -350,10 +350,11 @@ final class Tunnel {
         exchange.webSocketFacts = plane.map(WebSocketFacts.init)
         exchange.webSocket = nil
         exchange.sentBodyBytes += sent(to: .client)
+        exchange.discount(unsent: downstream.unsentBytes)
         exchange.receivedBodyBytes += fromClient
         exchange.isComplete = true
         if let last = exchange.attempts.indices.last {
-            exchange.attempts[last].bytesSent += sent(to: .upstream)
+            exchange.attempts[last].bytesSent += sent(to: .upstream) - Int64(upstream.unsentBytes)
             exchange.attempts[last].bytesReceived += fromUpstream
             exchange.attempts[last].responseLength += fromUpstream
             exchange.attempts[last].responseTime = Int(

@@ -453,6 +453,35 @@ def test_a_log_counts_the_framing_of_chunks(simple):
         assert proxy.log_lines("access.log", number)[-1] == f"{len(received)} {len(body)}"
 
 
+def test_a_log_counts_what_the_system_took_of_a_response(simple):
+    proxy = simple(http="log_format own '$status $bytes_sent $body_bytes_sent $upstream_response_length';",
+                   server="access_log <dir>/access.log own;")
+    sent = []
+
+    def program(connection):
+        connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 << 20))
+        # Until the client has gone.
+        while True:
+            connection.send(b"x" * 65536)
+            sent.append(65536)
+
+    def is_stalled():
+        before = len(sent)
+        time.sleep(0.3)
+        return before == len(sent) > 0
+
+    proxy.backend.program = program
+    with Client(proxy.port, receive_buffer=65536, timeout=30) as client:
+        client.request()
+        head = len(client.read_response_head().raw)
+        wait_for(is_stalled, what="a response that nobody takes")
+    [line] = proxy.log_lines("access.log", 1)
+    status, all_bytes, body, received = map(int, line.split())
+    # The rest was read of the upstream, but never taken by the system.
+    assert status == 200 and 0 < body < received and all_bytes == head + body
+
+
 def test_a_log_of_a_map_of_what_is_sent(simple):
     proxy = simple(
         location="add_header X-Kind $kind;",
