@@ -66,9 +66,9 @@ package enum Sockets {
             unsafe try address.withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) == 0 }
         }
         if try attempt() { return openToAll(address) }
-        guard errno == EADDRINUSE, case .unix(let path) = address, !isListening(address) else {
-            throw SystemError("bind")
-        }
+        let error = SystemError("bind")
+        guard error.code == EADDRINUSE, case .unix(let path) = address, isSocket(path), !isListening(address)
+        else { throw error }
         // The path is passed as a C string for the length of the call.
         _ = unsafe unlink(path)
         guard try attempt() else { throw SystemError("bind") }
@@ -80,6 +80,12 @@ package enum Sockets {
         guard case .unix(let path) = address else { return }
         // The path is passed as a C string for the length of the call.
         _ = unsafe chmod(path, 0o666)
+    }
+
+    /// What is no socket has not been left behind by a server that ended, and is nobody's to remove.
+    private static func isSocket(_ path: String) -> Bool {
+        var facts = stat()
+        return unsafe lstat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFSOCK
     }
 
     /// Whether somebody accepts connections on a UNIX socket.

@@ -173,7 +173,7 @@ package final class ListenerSet {
 
 extension ListenerSet {
     /// Whether the sockets of a configuration could be had, as `-t` asks; those in use are taken for those of
-    /// the process that runs. UNIX sockets are left alone.
+    /// the process that runs. UNIX sockets are not made: it is enough that there is a place for them.
     ///
     /// - Throws: without diagnostics, since `failed` was told.
     package static func test(
@@ -181,8 +181,11 @@ extension ListenerSet {
     ) throws(LoadFailure) {
         var isUsable = true
         for socket in ListenPlan(configuration.listeners).sockets {
-            if case .unix = socket.address { continue }
             do throws(SystemError) {
+                if case .unix(let path) = socket.address {
+                    try testPlace(of: path)
+                    continue
+                }
                 close(try Sockets.listen(on: socket.address, options: Sockets.ListenOptions(socket.options)))
             } catch  where error.code != EADDRINUSE {
                 failed(Failure(address: socket.name, error: error))
@@ -190,5 +193,10 @@ extension ListenerSet {
             } catch {}
         }
         guard isUsable else { throw LoadFailure.told }
+    }
+
+    private static func testPlace(of path: String) throws(SystemError) {
+        // The path is passed as a C string for the length of the call.
+        guard unsafe access(Paths.directory(of: path), W_OK | X_OK) == 0 else { throw SystemError("bind") }
     }
 }

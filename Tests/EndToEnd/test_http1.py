@@ -776,6 +776,15 @@ def test_listening_on_a_unix_socket(proxy, backend):
     assert backend.requests[0].get("x-addr") == f"unix: unix:{path}"
 
 
+def test_what_is_no_socket_is_left_where_one_is_to_be(proxy):
+    made = proxy("server { listen unix:<dir>/notes.txt; }", start=False)
+    path = made.directory / "notes.txt"
+    path.write_text("precious")
+    result = made.run()
+    assert result.returncode == 1 and "98: Address already in use" in result.stderr
+    assert path.read_text() == "precious"
+
+
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
 def test_listening_and_connecting_over_ipv6(proxy):
     with Backend(host="::1") as backend:

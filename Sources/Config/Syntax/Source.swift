@@ -93,15 +93,15 @@ package struct FileFailure: Error, Sendable, Equatable {
     package init(reason: String) { self.reason = reason }
 }
 
-enum Paths {
+package enum Paths {
     /// `path` itself when it is absolute, else `path` under `directory`.
-    static func path(_ path: String, under directory: String) -> String {
+    package static func path(_ path: String, under directory: String) -> String {
         guard !path.hasPrefix("/"), !directory.isEmpty else { return path }
         return directory.hasSuffix("/") ? directory + path : directory + "/" + path
     }
 
     /// What comes before the last `/`; `.` for a bare file name.
-    static func directory(of path: String) -> String {
+    package static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
