@@ -110,20 +110,13 @@ package final class Interpreter: ScriptEngine {
         unsafe self.vm = vm
         main = unsafe LuaStack(sy_vm_main(vm))
         unsafe sy_vm_set_context(vm, Unmanaged.passUnretained(self).toOpaque())
-        unsafe sy_vm_set_path(vm, Self.path(set.settings.packagePath))
+        unsafe sy_vm_set_path(vm, set.settings.packagePath)
         unsafe LuaAPI.define(in: vm, tests: tests)
         defineSharedDictionaries()
         try load()
     }
 
     deinit { unsafe sy_vm_destroy(vm) }
-
-    /// `;;` stands for the default: modules beside the configuration.
-    private static func path(_ configured: String) -> String {
-        var path = configured
-        while let range = path.firstRange(of: ";;") { path.replaceSubrange(range, with: ";./?.lua;") }
-        return path
-    }
 
     // MARK: What it holds
 

@@ -1,3 +1,5 @@
+internal import Config
+
 /// The configuration that the command line's quick mode stands for: one server that proxies everything.
 package struct QuickConfiguration: Sendable {
     package struct Invalid: Error, Equatable, CustomStringConvertible {
@@ -46,6 +48,14 @@ package struct QuickConfiguration: Sendable {
     }
 
     package var text: String {
+        // Each finds the modules beside it.
+        var directories: [String] = []
+        for script in scripts {
+            let directory = Paths.directory(of: script)
+            if !directories.contains(directory) { directories.append(directory) }
+        }
+        let path = directories.map { $0 + "/?.lua;" }.joined() + ";"
+        let modules = scripts.isEmpty ? "" : "    lua_package_path \(Self.quoted(path));\n"
         let plugins = scripts.map { "        plugin \(Self.quoted($0));\n" }.joined()
         return """
             daemon off;
@@ -59,7 +69,7 @@ package struct QuickConfiguration: Sendable {
 
             http {
                 access_log /dev/stdout;
-
+            \(modules)
                 # Requests that ask for an upgrade, such as WebSocket handshakes, are passed on as such.
                 map $http_upgrade $connection_upgrade {
                     default upgrade;

@@ -51,7 +51,11 @@ import Testing
                 "/abs/b.lua:1 within 7", "/c/a.lua:1 within 7", "/c/a.lua:1 within 7", "/c/x.conf:1 within 7",
                 "/c/x.conf:7 within 7",
             ])
-        #expect(result.configuration?.lua.packagePath == "/c/lib/?.lua;;")
+        #expect(
+            result.configuration?.lua.packagePath
+                == "/c/lib/?.lua;/c/?.lua;/c/?/init.lua;/usr/local/share/lua/5.4/?.lua;"
+                + "/usr/local/share/lua/5.4/?/init.lua;/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua"
+        )
     }
 
     @Test("every hook has its two directives")

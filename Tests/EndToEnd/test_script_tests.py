@@ -261,6 +261,19 @@ def watched(tmp_path, backend):
     made.stop()
 
 
+def test_a_script_finds_the_modules_beside_it(tmp_path, backend):
+    backend.program = echo_backend
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "room.lua").write_text("local name = require 'name'\n" + saying("first").replace('"first"', "name"))
+    (scripts / "name.lua").write_text('return "of a module"\n')
+    made = Watched(tmp_path, backend, "scripts/room.lua")
+    try:
+        assert made.room() == "of a module"
+    finally:
+        made.stop()
+
+
 def test_a_script_that_is_saved_runs_from_then_on_and_tunnels_survive(watched):
     assert watched.room() == "first"
     with Client(watched.port, timeout=20) as tunnel:

@@ -38,7 +38,7 @@ struct ModuleTests {
                 print(require('mine').n, pcall(require, 'none.such'))
                 """)
                 == [
-                    "true\ttrue\ttrue", "true\ttrue\ttrue", ";./?.lua;\t/ ; ? ! - \t5", "nil\tnil\tnil",
+                    "true\ttrue\ttrue", "true\ttrue\ttrue", "./?.lua\t/ ; ? ! - \t5", "nil\tnil\tnil",
                     "7\tfalse\tmodule \"none.such\" not found: no field package.preload[\"none.such\"], "
                         + "no file \"./none/such.lua\"",
                 ])

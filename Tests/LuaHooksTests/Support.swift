@@ -341,6 +341,7 @@ extension LuaSettings {
     static let patient: LuaSettings = {
         var settings = LuaSettings()
         settings.hookTimeout = 60_000
+        settings.packagePath = "./?.lua"
         return settings
     }()
 }

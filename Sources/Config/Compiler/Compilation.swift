@@ -61,6 +61,7 @@ final class Compilation {
         self.environment = environment
         self.files = files
         self.configurationDirectory = configurationDirectory
+        lua.packagePath = LuaSettings.packagePath(";;", under: configurationDirectory)
         variables = VariableRegistry(builtins: environment.builtinVariables)
     }
 

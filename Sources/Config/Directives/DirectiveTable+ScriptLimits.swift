@@ -14,11 +14,11 @@ extension DirectiveTable {
         Directive(
             "lua_package_path", "path", in: mainAndHTTP, takes: .one, default: ";;",
             "Where require looks: templates with ?, separated by semicolons, relative ones under the "
-                + "configuration's directory; ;; stands for Lua's default path.",
+                + "configuration's directory; ;; stands for that directory and those that the system has for Lua 5.4.",
             phase: .names
         ) { scope, call in
-            scope.compilation.lua.packagePath = packagePath(
-                call.arguments[0], under: scope.compilation.configurationDirectory)
+            scope.compilation.lua.packagePath = LuaSettings.packagePath(
+                call.arguments[0].text, under: scope.compilation.configurationDirectory)
         },
         Directive(
             "lua_shared_dict", "name size", in: mainAndHTTP, takes: .two,
@@ -73,10 +73,4 @@ extension DirectiveTable {
     /// Bytes; the libraries alone take a part of it.
     private static let leastInterpreter = 1 << 20
 
-    /// Relative templates made absolute; the empty entry of `;;` stays, for the interpreter to replace.
-    private static func packagePath(_ word: Word, under directory: String) -> String {
-        word.text.split(separator: ";", omittingEmptySubsequences: false)
-            .map { $0.isEmpty ? "" : Paths.path(String($0), under: directory) }
-            .joined(separator: ";")
-    }
 }

@@ -129,9 +129,8 @@ package enum ScriptFailurePolicy: Sendable, Hashable {
 
 /// What holds for every interpreter of a configuration.
 package struct LuaSettings: Sendable, Hashable {
-    /// Templates separated by `;` as in Lua's `package.path`, the relative ones already under the configuration's
-    /// directory. `;;` stands for the interpreter's default path.
-    package var packagePath = ";;"
+    /// Templates separated by `;` as in Lua's `package.path`, from `packagePath(_:under:)`.
+    package var packagePath = ""
     package var sharedDictionaries: [SharedDictionarySettings] = []
     /// Milliseconds on the CPU that one resume may take; at least 1.
     package var hookTimeout = 50
@@ -142,6 +141,24 @@ package struct LuaSettings: Sendable, Hashable {
     package var sandbox = true
 
     package init() {}
+
+    /// What `lua_package_path` comes to.
+    ///
+    /// - Parameters:
+    ///   - text: templates separated by `;`. `;;` stands for the default: modules beside the configuration, then those
+    ///     that the system has for Lua 5.4.
+    ///   - directory: of the configuration; relative templates are under it.
+    package static func packagePath(_ text: String, under directory: String) -> String {
+        text.replacing(";;", with: ";" + defaultTemplates.joined(separator: ";") + ";")
+            .split(separator: ";")
+            .map { Paths.path(String($0), under: directory) }
+            .joined(separator: ";")
+    }
+
+    /// The latter are where Lua itself looks, and Debian's packages put theirs.
+    private static let defaultTemplates =
+        ["?.lua", "?/init.lua"]
+        + ["/usr/local/share/lua/5.4", "/usr/share/lua/5.4"].flatMap { ["\($0)/?.lua", "\($0)/?/init.lua"] }
 }
 
 /// A `lua_shared_dict`.

@@ -56,12 +56,12 @@ package final class TestScript {
     /// - Parameters:
     ///   - text: what is in it.
     ///   - name: the file as messages call it.
-    ///   - packagePath: where `require` looks, as `lua_package_path`.
+    ///   - directory: where `require` looks first.
     ///   - timeout: milliseconds on the CPU that a test may take, on a thread that is watched.
     ///   - bench: has what the tests use; it outlives the script.
     /// - Throws: what is wrong with the text, or went wrong while it was run.
     package init(
-        _ text: [UInt8], name: String, packagePath: String = ";;", timeout: Int = TestScript.timeout,
+        _ text: [UInt8], name: String, directory: String, timeout: Int = TestScript.timeout,
         bench: any TestBench
     ) throws(TestFault) {
         self.bench = bench
@@ -69,7 +69,7 @@ package final class TestScript {
         var settings = LuaSettings()
         settings.hookTimeout = timeout
         settings.memoryLimit = Self.memoryLimit
-        settings.packagePath = packagePath
+        settings.packagePath = LuaSettings.packagePath(";;", under: directory)
         do throws(ScriptFault) {
             interpreter = try Interpreter(
                 ScriptSet(settings: settings), host: host, shared: ScriptCommons(),

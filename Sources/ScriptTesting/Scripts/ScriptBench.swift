@@ -95,7 +95,6 @@ extension TestSetup {
         return """
             events {}
             http {
-                lua_package_path "?.lua;;";
                 resolver 127.0.0.1;
                 map $http_upgrade $connection_upgrade { default upgrade; '' close; }
                 \(http)

@@ -50,7 +50,7 @@ package struct ScriptTestRun {
         let script: TestScript
         do throws(TestFault) {
             script = try TestScript(
-                text, name: name, packagePath: "\(directory)/?.lua;;", timeout: timeout, bench: bench)
+                text, name: name, directory: directory, timeout: timeout, bench: bench)
         } catch {
             totals.unusable += 1
             return write(Self.indented(error.message, by: 4))
