@@ -247,6 +247,8 @@ int sy_lua_type(lua_State *L, int index) {
     }
 }
 
+const void *sy_lua_identity(lua_State *L, int index) { return lua_topointer(L, index); }
+
 const char *sy_lua_type_name(lua_State *L, int index) {
     int type = type_of_value(L, index);
     if (type != 0) {

@@ -35,6 +35,9 @@ struct LuaStack {
     /// As Lua's `type` says, or a type's own name.
     func typeName(_ index: Int) -> String { unsafe String(cString: sy_lua_type_name(lua, Int32(index))) }
 
+    /// What tells a table, a function or an object from the others of its kind, for as long as it lives.
+    func identity(_ index: Int) -> UInt { UInt(bitPattern: unsafe sy_lua_identity(lua, Int32(index))) }
+
     // MARK: Reading
 
     func boolean(_ index: Int) -> Bool { unsafe sy_lua_boolean(lua, Int32(index)) }

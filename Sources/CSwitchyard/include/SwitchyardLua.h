@@ -179,6 +179,8 @@ int sy_lua_top(sy_lua *lua);
 void sy_lua_set_top(sy_lua *lua, int top);
 int sy_lua_type(sy_lua *lua, int index);
 const char *sy_lua_type_name(sy_lua *lua, int index);
+/// What tells a table, a function or an object from the others of its kind; NULL for other values.
+const void *sy_lua_identity(sy_lua *lua, int index);
 /// Room for this many values more.
 bool sy_lua_reserve(sy_lua *lua, int count);
 bool sy_lua_boolean(sy_lua *lua, int index);

@@ -89,6 +89,8 @@ extension LuaValue {
         where max(expected.count, actual.count) > 40 || expected.contains(10) || actual.contains(10):
             let common = zip(expected, actual).prefix { $0.0 == $0.1 }.count
             return "expected \(self),\n  found  \(found),\n  which differs from byte \(common + 1) on"
+        case (.other(let kind, _), .other(let other, _)) where kind == other:
+            return "expected a \(kind), found another one"
         default: return "expected \(self), found \(found)"
         }
     }
@@ -120,7 +122,7 @@ extension LuaCall {
         var texts: [[UInt8]] = []
         switch found {
         case .string(let text): texts = [text]
-        case .table(let entries):
+        case .table(let entries, _):
             for case .string(let text) in entries.map(\.value) { texts.append(text) }
         default: break
         }

@@ -7,9 +7,10 @@ indirect enum LuaValue {
     case integer(Int64)
     case number(Double)
     case string([UInt8])
-    case table([Entry])
+    /// The entries are in order.
+    case table([Entry], identity: UInt)
     /// A function, an object, or what is nested too deeply: its kind.
-    case other(String)
+    case other(String, identity: UInt)
 
     struct Entry {
         var key: LuaValue
@@ -41,22 +42,25 @@ indirect enum LuaValue {
                         value: LuaValue(stack, -1, depth: depth + 1)))
                 stack.pop()
             }
-            self = .table(entries.sorted { $0.key.precedes($1.key) })
-        case .table: self = .other("a deeply nested table")
-        case .function, .object, .other: self = .other(stack.typeName(index))
+            self = .table(entries.sorted { $0.key.precedes($1.key) }, identity: stack.identity(index))
+        case .table: self = .other("a deeply nested table", identity: stack.identity(index))
+        case .function, .object, .other:
+            self = .other(stack.typeName(index), identity: stack.identity(index))
         }
     }
 
-    /// As Lua's `==` for what has no parts, and part by part for tables. Functions and objects equal nothing.
+    /// As Lua's `==` for what has no parts, and part by part for tables that are not the same one.
     func equals(_ other: LuaValue) -> Bool {
         switch (self, other) {
         case (.nil, .nil): true
         case (.boolean(let a), .boolean(let b)): a == b
         case (.integer(let a), .integer(let b)): a == b
         case (.number(let a), .number(let b)): a == b
-        case (.integer(let a), .number(let b)), (.number(let b), .integer(let a)): Double(a) == b
+        case (.integer(let a), .number(let b)), (.number(let b), .integer(let a)):
+            Int64(exactly: b) == a
         case (.string(let a), .string(let b)): a == b
-        case (.table, .table): differences(to: other, at: "").isEmpty
+        case (.table(_, let a), .table(_, let b)): a == b || differences(to: other, at: "").isEmpty
+        case (.other(let a, let one), .other(let b, let another)): one == another && a == b
         default: false
         }
     }
@@ -68,23 +72,35 @@ indirect enum LuaValue {
         case (.integer, _): true
         case (_, .integer): false
         case (.string(let a), .string(let b)): a.lexicographicallyPrecedes(b)
+        case (.string, _): true
+        case (_, .string): false
         default: description < other.description
         }
     }
 
     private subscript(key: LuaValue) -> LuaValue {
-        guard case .table(let entries) = self else { return .nil }
-        return entries.first { $0.key.equals(key) }?.value ?? .nil
+        guard case .table(let entries, _) = self else { return .nil }
+        switch key {
+        case .integer, .string:
+            var (low, high) = (0, entries.count)
+            while low < high {
+                let middle = (low + high) / 2
+                if entries[middle].key.precedes(key) { low = middle + 1 } else { high = middle }
+            }
+            return low < entries.count && entries[low].key.equals(key) ? entries[low].value : .nil
+        default: return entries.first { $0.key.equals(key) }?.value ?? .nil
+        }
     }
 
     // MARK: Differences
 
     /// A line for each part in which `found`, a table as this is, is not as expected.
     func differences(to found: LuaValue, at path: String) -> [String] {
-        guard case .table(let expected) = self, case .table(let actual) = found else {
+        guard case .table(let expected, let one) = self, case .table(let actual, let another) = found else {
             return equals(found) ? [] : ["\(path): expected \(self), found \(found)"]
         }
         var lines: [String] = []
+        if one == another { return lines }
         for entry in expected {
             lines += entry.value.differences(to: found[entry.key], at: path + entry.key.step)
         }
@@ -124,8 +140,8 @@ extension LuaValue: CustomStringConvertible {
         case .integer(let value): return String(value)
         case .number(let value): return String(value)
         case .string(let bytes): return Self.quoted(bytes)
-        case .other(let kind): return kind
-        case .table(let entries):
+        case .other(let kind, _): return kind
+        case .table(let entries, _):
             if entries.isEmpty { return "{}" }
             var parts: [String] = []
             var length = 0
