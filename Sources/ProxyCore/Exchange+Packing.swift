@@ -23,7 +23,6 @@ extension Exchange {
         pack.pack(&sentTrailers)
         pack.pack(&isPipelined)
         mapValues.pack(&pack)
-        pack.pack(&foundMapCycle)
     }
 
     /// Times and counters, which go on changing.

@@ -141,8 +141,6 @@ package final class Exchange {
     var mapValues = SlotValues()
     /// Maps whose evaluation is under way, so that one that depends on itself is noticed.
     var mapsUnderway: [Bool] = []
-    /// A map's value depended on itself; it was taken to be empty.
-    package internal(set) var foundMapCycle = false
     /// The values that a frozen exchange kept, while this one is thawed from it.
     var thawed: ThawedValues?
     private var spareBuffers: [[UInt8]] = []
@@ -234,7 +232,6 @@ package final class Exchange {
         mapValues.reset(slots: runtime.configuration.maps.count)
         if !mapsUnderway.isEmpty { mapsUnderway.removeAll(keepingCapacity: true) }
         for _ in runtime.configuration.maps { mapsUnderway.append(false) }
-        foundMapCycle = false
         thawed = nil
     }
 
@@ -335,9 +332,9 @@ package final class Exchange {
         sentHeadBytes -= min(Int64(unsent) - ofBody, sentHeadBytes)
     }
 
-    /// Keeps a fault for the error log, which whoever drives the exchange writes.
+    /// Keeps a fault for the error log, which whoever drives the exchange writes. One that comes again is told once.
     func note(fault: String) {
-        if faults.count < Self.maxFaults { faults.append(fault) }
+        if faults.count < Self.maxFaults, !faults.contains(fault) { faults.append(fault) }
     }
 
     /// Takes what was noted.

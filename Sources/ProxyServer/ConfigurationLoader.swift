@@ -208,7 +208,11 @@ package struct ConfigurationLoader: Sendable {
                     servers.append(addresses)
                 } catch {
                     known[server.endpoint] = []
-                    diagnostics.append(Self.notFound(server.endpoint, error))
+                    var fault = Self.notFound(server, error)
+                    if group.isImplicit, let near = Self.block(like: server, in: configuration) {
+                        fault.message += ", did you mean the upstream \"\(near)\"?"
+                    }
+                    diagnostics.append(fault)
                     servers.append([])
                 }
             }
@@ -218,15 +222,23 @@ package struct ConfigurationLoader: Sendable {
     }
 
     private static func notFound(
-        _ endpoint: UpstreamEndpoint, _ failure: NameResolver.Failure
+        _ server: UpstreamServer, _ failure: NameResolver.Failure
     ) -> ConfigDiagnostic {
         let name =
-            switch endpoint {
+            switch server.endpoint {
             case .host(let host, let port): "\(host):\(port)"
             case .unix(let path): "unix:\(path)"
             }
         let reason = failure == .notFound ? "" : " (\(failure.reason))"
-        return ConfigDiagnostic(position: nil, message: "host not found in upstream \"\(name)\"\(reason)")
+        return ConfigDiagnostic(
+            position: server.position, message: "host not found in upstream \"\(name)\"\(reason)")
+    }
+
+    /// The name of the `upstream` block that a `proxy_pass` was probably meant to name.
+    private static func block(like server: UpstreamServer, in configuration: Configuration) -> String? {
+        guard case .host(let host, _) = server.endpoint else { return nil }
+        let blocks = configuration.upstreams.filter { !$0.isImplicit }
+        return Spelling.nearest(to: host, among: blocks.map { String(decoding: $0.name, as: UTF8.self) })
     }
 
     private func resolved(_ endpoint: UpstreamEndpoint) throws(NameResolver.Failure) -> [PeerAddress] {

@@ -2,7 +2,7 @@ internal import COpenSSL
 
 /// A call of OpenSSL that failed, with what its queue of errors said.
 package struct TLSError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// As messages name it: `SSL_do_handshake`.
+    /// As messages name it: `SSL_do_handshake`, or with its arguments.
     package let call: String
     /// Each error as OpenSSL writes it: `error:0A000086:SSL routines::certificate verify failed`. Empty where the
     /// queue was.
@@ -21,8 +21,9 @@ package struct TLSError: Error, Equatable, Sendable, CustomStringConvertible {
 
     /// As nginx writes it: `SSL_do_handshake() failed (SSL: error:…)`.
     package var description: String {
-        if !details.isEmpty { return "\(call)() failed (SSL: \(details))" }
-        return reason.isEmpty ? "\(call)() failed" : "\(call)() failed (\(reason))"
+        let call = call.hasSuffix(")") ? call : call + "()"
+        if !details.isEmpty { return "\(call) failed (SSL: \(details))" }
+        return reason.isEmpty ? "\(call) failed" : "\(call) failed (\(reason))"
     }
 
     /// The reason alone where no call of OpenSSL's failed.

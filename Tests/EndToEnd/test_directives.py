@@ -453,6 +453,13 @@ def test_a_log_counts_the_framing_of_chunks(simple):
         assert proxy.log_lines("access.log", number)[-1] == f"{len(received)} {len(body)}"
 
 
+def test_a_cycle_of_maps_is_logged(simple):
+    proxy = simple(http="map $one $two { default $one; } map $two $one { default $two; }",
+                   server="location = /cycle { return 200 [$one]; }")
+    assert proxy.fetch("/cycle").body == b"[]"
+    wait_for(lambda: 'cycle while evaluating variable "one"' in proxy.log(), 5, "a message")
+
+
 def test_a_log_counts_what_the_system_took_of_a_response(simple):
     proxy = simple(http="log_format own '$status $bytes_sent $body_bytes_sent $upstream_response_length';",
                    server="access_log <dir>/access.log own;")

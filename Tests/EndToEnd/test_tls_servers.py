@@ -694,7 +694,7 @@ def problem(proxy, text, **files):
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_ecdh_curve nonsense;",
      r'"ssl_ecdh_curve": SSL_CTX_set1_curves_list\(\) failed'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_conf_command Nonsense on;",
-     r'"ssl_conf_command": SSL_CONF_cmd\("Nonsense", "on"\)\(\) failed'),
+     r'"ssl_conf_command": SSL_CONF_cmd\("Nonsense", "on"\) failed'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_key_log /nowhere/keys.log;",
      r'\[emerg\].* open\(\) "/nowhere/keys.log" failed \(2: No such file or directory\)'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>;\nssl_verify_client on;",
@@ -760,6 +760,15 @@ def test_a_script_gives_certificates(proxy, authority, version, wait, form):
     made.start()
     for name in ("one.example", "two.example"):
         assert get(made.port, context(authority, least=version, most=version), name).text == name
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_certificate_of_a_script_stands_for_those_of_all_kinds(proxy, authority, rsa, ecdsa, version):
+    made = proxy(hooked(
+        f"return {{ certificate = '{rsa}', key = '{rsa.key}' }}", f"ssl_certificate {ecdsa}; ssl_certificate_key {ecdsa.key};"))
+    with open_tls(made.port, context(authority, least=version, most=version)) as sock:
+        assert sock.getpeercert(True) == ssl.PEM_cert_to_DER_cert(rsa.text)
 
 
 @pytest.mark.switchyard_only

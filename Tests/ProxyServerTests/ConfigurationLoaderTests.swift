@@ -46,11 +46,16 @@ struct ConfigurationLoaderTests {
     func unresolved() {
         let text = """
             upstream u { server one.test:81; server one.test:81; server two.test; }
-            server { listen 127.0.0.1:8000; location / { proxy_pass http://u; } }
+            upstream backend { server 127.0.0.1:1; }
+            server { listen 127.0.0.1:8000; location / { proxy_pass http://u; }
+                     location /b { proxy_pass http://backnd; } location /c { proxy_pass http://else.test; } }
             """
         #expect(
             failure(ConfigurationLoader(resolve: noNames), source(text)) == [
-                "host not found in upstream \"one.test:81\"", "host not found in upstream \"two.test:80\"",
+                "test.conf:1:72: host not found in upstream \"one.test:81\"",
+                "test.conf:1:112: host not found in upstream \"two.test:80\"",
+                "test.conf:4:35: host not found in upstream \"backnd:80\", did you mean the upstream \"backend\"?",
+                "test.conf:4:77: host not found in upstream \"else.test:80\"",
             ])
     }
 

@@ -36,12 +36,16 @@ struct UpstreamDrafts {
     }
 
     /// The group that stands for one server written in a `proxy_pass`.
-    mutating func implicit(_ endpoint: UpstreamEndpoint, name: [UInt8]) -> Int {
+    mutating func implicit(
+        _ endpoint: UpstreamEndpoint, name: [UInt8], at position: SourcePosition
+    ) -> Int {
         let key = name.lowercased()
         if let known = positions[key] { return known }
         positions[key] = groups.count
         groups.append(
-            UpstreamGroup(name: name, servers: [UpstreamServer(endpoint: endpoint)], isImplicit: true))
+            UpstreamGroup(
+                name: name, servers: [UpstreamServer(endpoint: endpoint, position: position)],
+                isImplicit: true))
         return groups.count - 1
     }
 }

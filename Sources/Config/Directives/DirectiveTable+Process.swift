@@ -41,7 +41,7 @@ extension DirectiveTable {
         },
         Directive(
             "worker_shutdown_timeout", "time", in: .main, takes: .one,
-            "How long a graceful shutdown waits for requests and tunnels; without it, to their end."
+            "How long a graceful shutdown, or a reload, waits for requests and tunnels of before; without it, to their end."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.compilation.process.workerShutdownTimeout = try call.time(call.arguments[0])
         },

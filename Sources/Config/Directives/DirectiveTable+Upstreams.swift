@@ -56,7 +56,8 @@ extension DirectiveTable {
     ]
 
     private static func upstreamServer(_ call: Call) throws(ConfigDiagnostic) -> UpstreamServer {
-        var server = UpstreamServer(endpoint: try endpoint(call.arguments[0], call))
+        var server = UpstreamServer(
+            endpoint: try endpoint(call.arguments[0], call), position: call.arguments[0].position)
         for word in call.arguments.dropFirst() {
             if let value = word.value(after: "weight=") {
                 server.weight = try call.number(value, in: 1...1_000_000)

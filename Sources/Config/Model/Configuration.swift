@@ -266,8 +266,13 @@ package struct UpstreamServer: Sendable, Hashable {
     package var maxConnections = 0
     package var isBackup = false
     package var isDown = false
+    /// Where the configuration names it.
+    package var position: SourcePosition?
 
-    package init(endpoint: UpstreamEndpoint) { self.endpoint = endpoint }
+    package init(endpoint: UpstreamEndpoint, position: SourcePosition? = nil) {
+        self.endpoint = endpoint
+        self.position = position
+    }
 }
 
 package enum UpstreamEndpoint: Sendable, Hashable {

@@ -60,7 +60,7 @@ enum ProxyPassParser {
         let portText = Array(String(port).utf8)
         let written = address.urlHost + [UInt8(ascii: ":")] + portText
         let endpoint = UpstreamEndpoint.host(String(decoding: address.host, as: UTF8.self), port: port)
-        let group = compilation.upstreams.implicit(endpoint, name: written)
+        let group = compilation.upstreams.implicit(endpoint, name: written, at: word.position)
         return Target(
             group: group, host: port == defaultPort ? address.urlHost : written, port: portText, uri: uri)
     }
@@ -77,7 +77,8 @@ enum ProxyPassParser {
                 found: word, expected: "\"http://unix:\", a path of 1 to 107 bytes, and \":/uri\"")
         }
         let endpoint = UpstreamEndpoint.unix(path: String(decoding: path, as: UTF8.self))
-        let group = compilation.upstreams.implicit(endpoint, name: Array("unix:".utf8) + path)
+        let group = compilation.upstreams.implicit(
+            endpoint, name: Array("unix:".utf8) + path, at: word.position)
         return Target(
             group: group, host: Array("localhost".utf8), port: [], uri: uri.isEmpty ? nil : Array(uri))
     }

@@ -1,7 +1,7 @@
 /// Finds the known word that a misspelt one was probably meant to be.
-enum Spelling {
+package enum Spelling {
     /// The nearest word that at most a third of the letters separate from `word`, or `nil`.
-    static func nearest(to word: String, among known: [String]) -> String? {
+    package static func nearest(to word: String, among known: [String]) -> String? {
         let letters = Array(word.utf8)
         let most = min(3, letters.count / 3)
         guard most > 0 else { return nil }

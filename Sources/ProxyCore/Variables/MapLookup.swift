@@ -4,13 +4,13 @@ internal import Wire
 extension Exchange {
     /// Appends the value of the map at `index`, which is looked up once in an exchange unless it is volatile.
     ///
-    /// A map that needs its own value to find its value gets an empty one there, and `foundMapCycle` is set.
+    /// A map that needs its own value to find its value gets an empty one there, and the error log is told.
     func appendMap(_ index: Int, to out: inout [UInt8]) -> Bool {
         let maps = runtime.configuration.maps
         guard maps.indices.contains(index), mapsUnderway.indices.contains(index) else { return false }
         if mapValues.append(index, to: &out) { return true }
         guard !mapsUnderway[index] else {
-            foundMapCycle = true
+            note(fault: "cycle while evaluating variable \"\(maps[index].name)\"")
             return false
         }
         mapsUnderway[index] = true
