@@ -24,14 +24,22 @@ struct ProxyCommand: ParsableCommand {
     @Flag(help: "Print the configuration that this stands for, and do not run it.")
     var printConfig = false
 
-    func run() throws {
-        let quick: QuickConfiguration
-        let scripts = script.map { FilePath.absolute($0) }
+    private var scripts: [String] { script.map { FilePath.absolute($0) } }
+
+    private func quickConfiguration() throws(QuickConfiguration.Invalid) -> QuickConfiguration {
+        try QuickConfiguration(listen: listen, target: to, scripts: scripts)
+    }
+
+    func validate() throws {
         do throws(QuickConfiguration.Invalid) {
-            quick = try QuickConfiguration(listen: listen, target: to, scripts: scripts)
+            _ = try quickConfiguration()
         } catch {
             throw ValidationError(error.description)
         }
+    }
+
+    func run() throws {
+        let quick = try quickConfiguration()
         if printConfig { return StandardOutput.write(Array(quick.text.utf8)) }
         var options = Server.Options(quick)
         if watch { options.watchedFiles = scripts }
@@ -52,6 +60,20 @@ struct DemoCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Where the proxy listens.", valueName: "[address:]port"))
     var listen = "8080"
 
+    private func quickConfiguration(
+        backendPort: UInt16
+    ) throws(QuickConfiguration.Invalid) -> QuickConfiguration {
+        try QuickConfiguration(listen: listen, target: "http://127.0.0.1:\(backendPort)")
+    }
+
+    func validate() throws {
+        do throws(QuickConfiguration.Invalid) {
+            _ = try quickConfiguration(backendPort: 1)
+        } catch {
+            throw ValidationError(error.description)
+        }
+    }
+
     func run() throws {
         let backend: DemoBackendThread
         do {
@@ -60,12 +82,7 @@ struct DemoCommand: ParsableCommand {
             Console().write(.emerg, "\(error)")
             throw ExitCode(1)
         }
-        var quick: QuickConfiguration
-        do throws(QuickConfiguration.Invalid) {
-            quick = try QuickConfiguration(listen: listen, target: "http://127.0.0.1:\(backend.port)")
-        } catch {
-            throw ValidationError(error.description)
-        }
+        var quick = try quickConfiguration(backendPort: backend.port)
         quick.serverText = Self.hooks
         defer { backend.stop() }
         try RunOptions.serve(Server.Options(quick)) { server in
@@ -118,6 +135,8 @@ struct EchoCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("Where to listen.", valueName: "[address:]port"))
     var listen: String
+
+    func validate() throws { _ = try Self.parse(listen) }
 
     func run() throws {
         let (host, port) = try Self.parse(listen)

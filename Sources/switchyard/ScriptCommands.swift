@@ -63,8 +63,10 @@ struct NewPluginCommand: ParsableCommand {
     @Argument(help: "The plugin's name, perhaps with a directory in front of it.")
     var name: String
 
-    func run() throws {
-        let base = name.split(separator: "/").last.map(String.init) ?? ""
+    /// Without a directory.
+    private var base: String { name.split(separator: "/").last.map(String.init) ?? "" }
+
+    func validate() throws {
         let isPlain = base.utf8.allSatisfy { byte in
             byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_") || (48...57).contains(byte)
                 || (97...122).contains(byte | 32)
@@ -72,6 +74,9 @@ struct NewPluginCommand: ParsableCommand {
         guard !base.isEmpty, isPlain, !name.hasSuffix("/") else {
             throw ValidationError("invalid name \"\(name)\": letters, digits, - and _ make one")
         }
+    }
+
+    func run() throws {
         let files = [
             (path: name + ".lua", text: PluginTemplate.plugin(base)),
             (path: name + "_test.lua", text: PluginTemplate.test(base)),

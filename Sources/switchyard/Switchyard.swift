@@ -30,8 +30,12 @@ struct Switchyard: ParsableCommand {
     /// Wrong use ends with status 1, as nginx's.
     static func main() {
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(NginxArguments.separated(CommandLine.arguments.dropFirst()))
             try command.run()
+            if let failure = StandardOutput.failure {
+                Console().line("\(Product.name): \(failure)")
+                exit(withError: ExitCode(1))
+            }
         } catch {
             let code = exitCode(for: error)
             guard !code.isSuccess, !(error is ExitCode) else { exit(withError: error) }
