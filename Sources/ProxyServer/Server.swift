@@ -212,7 +212,7 @@ package final class Server {
         listeners.closeAll()
         leaving += workers
         workers = []
-        for worker in leaving { worker.drain() }
+        for worker in leaving { worker.drain(endsTunnels: true) }
         if let time = generation.configuration.process.workerShutdownTimeout {
             timeouts?.after(milliseconds: time) { [unowned self] in stop() }
         }
@@ -278,26 +278,38 @@ package final class Server {
             if !options.watchedFiles.isEmpty { showSources(of: error.diagnostics) }
             return registry.reloadFailed()
         }
+        let process = loaded.configuration.process
+        let moved: PidFile?
+        do throws(SystemError) {
+            moved = try movedPidFile(process)
+        } catch {
+            report(.emerg, error.description)
+            return registry.reloadFailed()
+        }
         do throws(ListenerSet.Failure) {
-            let count = Self.workerCount(loaded.configuration.process)
+            let count = Self.workerCount(process)
             sockets = try listeners.prepare(loaded.configuration, workerCount: count) { failure in
                 report(.emerg, failure.description)
             }
         } catch {
             if error.error.code == EADDRINUSE { report(.emerg, "still could not bind()") }
+            if let moved { try? moved.remove() }
             return registry.reloadFailed()
         }
+        if let moved { replacePidFile(by: moved) }
         listeners.commit(sockets)
         take(loaded, sockets)
     }
 
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
         generation = loaded.generation(number: generation.number + 1, registry: registry)
-        for worker in workers.dropFirst(Self.workerCount(loaded.configuration.process)) {
+        let process = loaded.configuration.process
+        let count = Self.workerCount(process)
+        for worker in workers.dropFirst(count) {
             leaving.append(worker)
-            worker.drain()
+            worker.drain(endsTunnels: process.workerShutdownTimeout != nil)
         }
-        workers = Array(workers.prefix(Self.workerCount(loaded.configuration.process)))
+        workers = Array(workers.prefix(count))
         do throws(SystemError) {
             for worker in workers {
                 worker.adopt(generation, listeners: try listeners.assignments(sockets, worker: worker.index))
@@ -309,8 +321,7 @@ package final class Server {
         }
         registry.generationBegan(generation, isReload: true)
         logFiles.closeUnused(keeping: loaded.logPaths)
-        movePidFile(loaded.configuration.process)
-        if let time = loaded.configuration.process.workerShutdownTimeout {
+        if let time = process.workerShutdownTimeout {
             let number = generation.number
             timeouts?.after(milliseconds: time) { [unowned self] in
                 for worker in workers + leaving { worker.closeGenerations(before: number) }
@@ -319,14 +330,19 @@ package final class Server {
         generation.errorLogger.log(.notice, "configuration \(generation.number) runs")
     }
 
-    private func movePidFile(_ process: ProcessSettings) {
-        guard let old = pidFile, old.path != process.pidFile else { return }
+    /// Writes the file of another configuration, if that has it elsewhere.
+    private func movedPidFile(_ process: ProcessSettings) throws(SystemError) -> PidFile? {
+        guard let pidFile, pidFile.path != process.pidFile else { return nil }
+        return try Self.writePidFile(process)
+    }
+
+    private func replacePidFile(by moved: PidFile) {
         do throws(SystemError) {
-            pidFile = try Self.writePidFile(process)
-            try old.remove()
+            try pidFile?.remove()
         } catch {
             generation.errorLogger.log(.alert, "\(error)")
         }
+        pidFile = moved
     }
 
     private func report(_ diagnostics: [ConfigDiagnostic]) {

@@ -215,16 +215,21 @@ package final class Worker {
         loop.forEachChannel { ($0 as? DownstreamConnection)?.askToEnd(besides: next) }
     }
 
-    package func drain() {
-        guard !isDraining else { return }
-        isDraining = true
-        for listener in listeners.values { listener.end() }
-        listeners = [:]
-        loop.forEachChannel {
-            ($0 as? DownstreamConnection)?.closeIfIdle()
-            ($0 as? HTTP2Connection)?.goAway()
+    /// Ends once all that is under way has ended.
+    ///
+    /// - Parameter endsTunnels: tunnels are asked to end as well, where they would otherwise go on for as long as
+    ///   they like. It may be said later.
+    package func drain(endsTunnels: Bool) {
+        if !isDraining {
+            isDraining = true
+            for listener in listeners.values { listener.end() }
+            listeners = [:]
+            loop.forEachChannel {
+                ($0 as? DownstreamConnection)?.closeIfIdle()
+                ($0 as? HTTP2Connection)?.goAway()
+            }
         }
-        askTunnelsToEnd(besides: nil)
+        if endsTunnels { askTunnelsToEnd(besides: nil) }
         stopIfDrained()
     }
 

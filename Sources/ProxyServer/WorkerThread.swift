@@ -58,7 +58,7 @@ package final class WorkerThread: Sendable {
     }
 
     /// Stops listening, lets exchanges and tunnels end, and then ends the thread.
-    package func drain() { post { $0.drain() } }
+    package func drain(endsTunnels: Bool) { post { $0.drain(endsTunnels: endsTunnels) } }
 
     /// Ends the thread; connections are closed as they are.
     package func stop() { post { $0.stop() } }

@@ -119,7 +119,7 @@ package final class ProxyUnderTest {
 
     /// Stops listening and lets what is under way come to its end, as after SIGQUIT.
     package func drain() {
-        worker.drain()
+        worker.drain(endsTunnels: true)
         run()
     }
 

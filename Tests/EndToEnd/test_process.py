@@ -125,6 +125,31 @@ def test_t_refuses_a_pid_file_that_cannot_be_written(proxy):
         assert started.returncode == 1 and message in started.stderr
 
 
+def test_t_refuses_a_unix_socket_that_has_no_place(proxy):
+    made = proxy("server { listen unix:<dir>/absent/x.sock; }", start=False)
+    result = made.run("-t")
+    assert result.returncode == 1
+    assert f"bind() to unix:{made.directory}/absent/x.sock failed (2: No such file or directory)" in result.stderr
+
+
+def test_values_of_options_may_follow_at_once(proxy):
+    made = proxy(config="pid <dir>/proxy.pid;\nevents {}\n", start=False)
+    path = made.config_path
+    for arguments in (["-t", f"-c{path}"], [f"-tqc{path}"], ["-tq", f"-p{path.parent}/", f"-c{path.name}"]):
+        result = subprocess.run([binary(KIND), *arguments], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+    result = subprocess.run([binary(KIND), f"-c{path}", "-sreload"], capture_output=True, text=True)
+    assert result.returncode == 1 and "proxy.pid" in result.stderr
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("command", ["lua-types", "directives", "lua-reference"])
+def test_what_cannot_be_written_is_told(command):
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run([binary(KIND), command], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1 and "28: No space left on device" in result.stderr
+
+
 @pytest.mark.switchyard_only
 def test_t_leaves_the_pid_file_alone(proxy):
     made = proxy(config="pid <dir>/proxy.pid;\nevents {}\n", start=False)
@@ -259,6 +284,19 @@ def test_the_pid_file_lives_as_long_as_the_process(proxy):
     wait_for(lambda: made.log("proxy.pid") == f"{made.pid}\n", what="the pid file")
     assert made.stop() == 0
     assert not (made.directory / "proxy.pid").exists()
+
+
+def test_a_reload_moves_the_pid_file_or_changes_nothing(proxy):
+    made = proxy(**serving("a"))
+    wait_for(lambda: made.log("proxy.pid"), what="the pid file")
+    text = TEXT.replace("<word>", "b")
+    made.reload(text.replace("<dir>/proxy.pid", "<dir>/absent/proxy.pid"))
+    wait_for(lambda: "/absent/proxy.pid\" failed (2: No such file or directory)" in made.log(), what="a message")
+    assert served(made) == "a" and made.log("proxy.pid") == f"{made.pid}\n"
+    made.reload(text.replace("<dir>/proxy.pid", "<dir>/moved.pid"))
+    wait_for(lambda: served(made) == "b", what="the new configuration")
+    assert made.log("moved.pid") == f"{made.pid}\n"
+    wait_for(lambda: not made.log("proxy.pid"), what="the end of the old file")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -539,6 +577,25 @@ def test_no_connection_is_lost_while_the_number_of_workers_changes(proxy, backen
             thread.join(15)
     assert not failures
     assert sum(done) > 300
+
+
+def test_tunnels_of_workers_that_a_reload_does_without_go_on(proxy, backend):
+    backend.program = echo_backend
+    text = TEXT.replace("daemon off;", "daemon off;\nworker_processes <workers>;").replace(
+        'return 200 "<word>";', "proxy_pass http://<backend>; add_header X-Word <word>;" + RECIPE).replace(
+        "http {", "http {" + MAP, 1)
+    made = proxy(config=text, values={"word": "0", "workers": 4, "backend": backend})
+    tunnels = [open_tunnel(made) for _ in range(40)]
+    try:
+        made.values.update(word="1", workers=1)
+        made.reload(text)
+        wait_for(lambda: made.fetch("/").get("x-word") == "1", 10, "the new configuration")
+        assert all(echoes(tunnel, b"still here") for tunnel in tunnels)
+        made.signal(signal.SIGTERM)
+        assert made.wait_exit() == 0
+    finally:
+        for tunnel in tunnels:
+            tunnel.close()
 
 
 def test_five_hundred_tunnels_across_ten_reloads(proxy, backend):

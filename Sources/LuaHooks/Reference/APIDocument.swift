@@ -310,7 +310,9 @@ enum HookDocument {
             Hook(stage: stage, summary: "The tunnel has ended.", returns: "", meaning: "")
         case .drain:
             Hook(
-                stage: stage, summary: "A reload or a shutdown asks the tunnel to end.", returns: "number?",
+                stage: stage,
+                summary: "A shutdown, or a reload with worker_shutdown_timeout, asks the tunnel to end.",
+                returns: "number?",
                 meaning: "Seconds of grace.")
         case .log:
             Hook(stage: stage, summary: "The exchange is over.", returns: "", meaning: "")
