@@ -148,6 +148,7 @@ package struct LuaSettings: Sendable, Hashable {
     ///   - text: templates separated by `;`. `;;` stands for the default: modules beside the configuration, then those
     ///     that the system has for Lua 5.4.
     ///   - directory: of the configuration; relative templates are under it.
+    /// - Returns: templates as in Lua's `package.path`, all of them absolute.
     package static func packagePath(_ text: String, under directory: String) -> String {
         text.replacing(";;", with: ";" + defaultTemplates.joined(separator: ";") + ";")
             .split(separator: ";")
