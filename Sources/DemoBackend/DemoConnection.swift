@@ -60,8 +60,7 @@ final class DemoConnection: StreamChannel {
             switch read() {
             case .bytes(let count):
                 if case .closing = phase { continue }
-                let received = loop.received(count)
-                input.append(copying: received, 0..<count)
+                loop.withReceived(count) { input.append(copying: $0, 0..<count) }
                 process()
             case .wouldBlock: break
             case .end:

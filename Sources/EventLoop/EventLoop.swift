@@ -38,7 +38,10 @@ package final class EventLoop {
     /// Called after each turn's channels, before waiting: for work that is best done once a turn.
     package var afterTurn: (() -> Void)?
     /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
-    private let scratch: ScratchBuffer
+    /// What is read into; behind the first, those for reads while what is in the ones before is being looked at.
+    private var scratch: [ScratchBuffer]
+    /// How many of them are being looked at.
+    private var lent = 0
 
     /// What this loop has in place of the kernel's sockets, in tests; `nil` otherwise.
     let memory: MemoryNetwork?
@@ -76,7 +79,7 @@ package final class EventLoop {
         memory = network
         epoll = -1
         mailbox = Mailbox(descriptor: -1)
-        scratch = ScratchBuffer(size: scratchSize)
+        scratch = [ScratchBuffer(size: scratchSize)]
         readClocks()
     }
 
@@ -87,7 +90,7 @@ package final class EventLoop {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
         mailbox = try Mailbox.waking()
-        scratch = ScratchBuffer(size: scratchSize)
+        scratch = [ScratchBuffer(size: scratchSize)]
         readClocks()
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
@@ -202,22 +205,37 @@ package final class EventLoop {
     /// Reads from `descriptor` into the scratch buffer, at most `limit` bytes.
     func read(_ descriptor: Int32, limit: Int) -> Int {
         if let memory {
-            return memory.read(descriptor, limit: min(limit, scratch.size)) { scratch.fill(from: $0) }
+            return memory.read(descriptor, limit: min(limit, scratchSize)) { free.fill(from: $0) }
         }
-        return scratch.fill(from: descriptor, limit: limit)
+        return free.fill(from: descriptor, limit: limit)
+    }
+
+    private var free: ScratchBuffer {
+        if lent == scratch.count { scratch.append(ScratchBuffer(size: scratchSize)) }
+        return scratch[lent]
     }
 
     /// As above, from what a channel has in place of its socket; an `errno` value below zero on failure.
-    func read(_ transport: StreamTransport, limit: Int) -> Int { scratch.fill(from: transport, limit: limit) }
+    func read(_ transport: StreamTransport, limit: Int) -> Int { free.fill(from: transport, limit: limit) }
 
-    /// What the last read left in the scratch buffer. Valid until the next read of any channel of this loop.
-    @_lifetime(borrow self)
-    package func received(_ count: Int) -> Span<UInt8> {
-        // The buffer lives as long as this loop.
-        unsafe _overrideLifetime(scratch.bytes(count), borrowing: self)
+    /// Lends what the last read of any channel of this loop has left in the scratch buffer.
+    ///
+    /// Reads that come of looking at it, of whichever channel, go to a buffer of their own: nobody is given bytes of
+    /// another peer for those that they hold.
+    ///
+    /// - Parameters:
+    ///   - count: as the read returned.
+    ///   - look: is given the bytes.
+    @inline(__always)
+    package func withReceived<Result>(_ count: Int, _ look: (Span<UInt8>) -> Result) -> Result {
+        // It lives as long as this loop.
+        let bytes = unsafe _overrideLifetime(scratch[lent].bytes(count), borrowing: self)
+        lent += 1
+        defer { lent -= 1 }
+        return look(bytes)
     }
 
-    package var scratchSize: Int { scratch.size }
+    package var scratchSize: Int { scratch[0].size }
 
     func add(_ channel: Channel, levelTriggered: Bool) throws(SystemError) -> ChannelKey {
         let slot: UInt32

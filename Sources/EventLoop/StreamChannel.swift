@@ -7,7 +7,7 @@ internal import Glibc
 /// has gone out.
 open class StreamChannel: Channel {
     package enum ReadResult: Equatable, Sendable {
-        /// This many bytes stand in the loop's scratch buffer: `loop.received(count)`.
+        /// This many bytes stand in the loop's scratch buffer: `loop.withReceived(count)`.
         case bytes(Int)
         /// Nothing now; `readable` will be called.
         case wouldBlock

@@ -402,6 +402,11 @@ package final class Interpreter: ScriptEngine {
             switch purpose {
             case .wake(let waiter): resume(waiter) { _ in 0 }
             case .fail(let waiter, let message): resume(waiter, failed: message)
+            case .answer(let waiter, let number):
+                resume(waiter) { stack in
+                    stack.push(number)
+                    return 1
+                }
             case .run(let function, let flow, let script, let interval):
                 runTimer(id, function, flow, script, interval, now)
             case .close(let flow, let code, let reason):

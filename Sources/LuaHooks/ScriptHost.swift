@@ -102,12 +102,12 @@ package protocol FlowOwner: AnyObject {
     ///
     /// - Returns: why it cannot be sent, else `nil`.
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String?
-    /// A script asks for a round trip to a peer; `done` is called once with microseconds, or with `nil` where no answer
-    /// came in time; never once it was cancelled.
+    /// A script asks for a round trip to a peer; `done` is called once, unless it was cancelled, perhaps while bytes of
+    /// the tunnel, or of another, are being looked at.
     ///
     /// - Returns: what is under way, or why it cannot be.
     func ping(
-        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (WebSocketPingOutcome) -> Void
     ) -> Result<any ScriptOperation, TunnelFailure>
     /// A script ends the tunnel, with this for the one peer.
     func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8])
@@ -128,7 +128,7 @@ extension FlowOwner {
     package func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) {}
     package func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? { "there is no open WebSocket" }
     package func ping(
-        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (WebSocketPingOutcome) -> Void
     ) -> Result<any ScriptOperation, TunnelFailure> { .failure(TunnelFailure("there is no open WebSocket")) }
     package func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) { close(code: code, reason: reason) }
     package var isOpenTunnel: Bool { false }

@@ -8,6 +8,8 @@ struct ScriptTimers {
         case wake(Waiter)
         /// What a hook waits for cannot be: its results are nil and the message.
         case fail(Waiter, String)
+        /// What a hook waits for has come to this number.
+        case answer(Waiter, Double)
         /// `flow:after`, `flow:every`, and `sy.after`: the function, whose flow and script it is of, and milliseconds
         /// until it runs again (0: never).
         case run(LuaReference, flow: ScriptFlow?, script: Int, interval: Int64)
@@ -16,7 +18,7 @@ struct ScriptTimers {
 
         var flow: ScriptFlow? {
             switch self {
-            case .wake, .fail: nil
+            case .wake, .fail, .answer: nil
             case .run(_, let flow, _, _): flow
             case .close(let flow, _, _): flow
             }

@@ -249,8 +249,7 @@ final class DownstreamConnection: StreamChannel {
         switch read() {
         case .bytes(let count):
             worker.tick()
-            let loop = loop
-            process(loop.received(count))
+            loop.withReceived(count) { process($0) }
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end: endOfInput()
@@ -266,8 +265,7 @@ final class DownstreamConnection: StreamChannel {
         switch read(limit: driver.bodyReadSize) {
         case .bytes(let count):
             worker.tick()
-            let loop = loop
-            process(loop.received(count))
+            loop.withReceived(count) { process($0) }
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end: endOfInput()

@@ -26,8 +26,7 @@ extension ExchangeDriver {
             peers?.statistics.bytesReceived.add(count)
             updateAttempt { $0.bytesReceived += Int64(count) }
             armUpstreamDeadline()
-            let loop = loop
-            received(loop.received(count))
+            loop.withReceived(count) { received($0) }
             if let upstream = self.upstream, upstream.mayRead { upstream.scheduleRead() }
         case .wouldBlock: break
         case .end: upstreamEnded()

@@ -109,8 +109,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
             reads += 1
             switch read() {
             case .bytes(let count):
-                let loop = loop
-                receive(loop.received(count))
+                loop.withReceived(count) { receive($0) }
                 if session.hasArrivals { return scheduleRead() }
             case .wouldBlock: break
             case .end, .failed: return finish()

@@ -197,7 +197,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
                 let loop = loop
                 heardAt = loop.now
                 askedAt = nil
-                let failure = session.receive(loop.received(count), now: loop.now)
+                let failure = loop.withReceived(count) { session.receive($0, now: loop.now) }
                 // Before any stream hears of its end, upon which others are begun.
                 if session.hasPeerSettings, session.peerLimit > 0 {
                     peers?.knownStreamLimit = session.peerLimit

@@ -92,6 +92,14 @@ final class Tunnel {
         }
     }
 
+    /// Has a peer be read later in this turn.
+    func scheduleRead(of side: TunnelStateMachine.Side) {
+        switch side {
+        case .client: downstream.scheduleRead()
+        case .upstream: upstream.scheduleRead()
+        }
+    }
+
     private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelStateMachine.Side) {
         guard machine.accepts(from: side) else { return }
         let loop = downstream.worker.loop
@@ -105,7 +113,7 @@ final class Tunnel {
             }
             reads += 1
             switch source.read(limit: target.relaySize) {
-            case .bytes(let count): relay(loop.received(count), from: side)
+            case .bytes(let count): loop.withReceived(count) { relay($0, from: side) }
             case .wouldBlock: break
             case .end: return readEnd(of: side)
             case .failed: return failed(side)
@@ -383,7 +391,7 @@ extension Tunnel: WebSocketPlaneOwner {
     }
 
     func cancel(_ item: WebSocketItem) { scripts?.cancel(item) }
-    func pingEnded(_ token: Int, roundTrip: Int?) { scripts?.pingEnded(token, roundTrip: roundTrip) }
+    func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) { scripts?.pingEnded(token, outcome) }
 
     func isBlocked(_ side: TunnelStateMachine.Side) -> Bool {
         side == .client ? !upstream.isDrained : !downstream.isDrained

@@ -68,8 +68,7 @@ final class BackendConnection: StreamChannel {
             switch read() {
             case .bytes(let count):
                 shared.output.removeAll(keepingCapacity: true)
-                let received = loop.received(count)
-                take(received)
+                loop.withReceived(count) { take($0) }
                 if !shared.output.isEmpty { send(shared.output) }
                 if case .closing = mode { shutdownWhenSent() }
             case .wouldBlock: return

@@ -57,7 +57,7 @@ final class BenchHTTP2Connection: StreamChannel {
         while isOpen, mayRead {
             switch read() {
             case .bytes(let count):
-                let failure = session.receive(loop.received(count), now: loop.now)
+                let failure = loop.withReceived(count) { session.receive($0, now: loop.now) }
                 deliver()
                 if let failure { return finish("HTTP/2: \(failure)") }
             case .wouldBlock: break

@@ -149,8 +149,7 @@ class BenchWebSocket: StreamChannel {
         while isOpen, mayRead {
             switch read() {
             case .bytes(let count):
-                let received = loop.received(count)
-                take(received)
+                loop.withReceived(count) { take($0) }
             case .wouldBlock: return
             case .end: return finish("the connection was closed")
             case .failed(let error): return finish(SystemError("read", code: error).description)

@@ -74,8 +74,7 @@ final class HTTPLoadConnection: StreamChannel {
         while isOpen, mayRead {
             switch read() {
             case .bytes(let count):
-                let received = loop.received(count)
-                take(received)
+                loop.withReceived(count) { take($0) }
             case .wouldBlock: return
             case .end: return connectionEnded()
             case .failed(let error): return ended(SystemError("read", code: error).description)

@@ -86,8 +86,7 @@ final class DemoClient: StreamChannel {
         while isOpen, mayRead, readsOn {
             switch read() {
             case .bytes(let count):
-                let bytes = loop.received(count)
-                received.append(copying: bytes, 0..<count)
+                loop.withReceived(count) { received.append(copying: $0, 0..<count) }
             case .wouldBlock: return
             case .end, .failed:
                 hasEnded = true

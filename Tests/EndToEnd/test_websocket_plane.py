@@ -500,6 +500,101 @@ def test_a_script_measures_the_round_trip(tunnel):
         assert exchange(socket, "measure") == ["true true"]
 
 
+class HeldUpstream:
+    """Switches protocols, and leaves each connection, by its target, to the test; answers what asks for no upgrade."""
+
+    def __init__(self, backend, answer=b""):
+        self.connections = {}
+        self.answer = answer
+        self.over = threading.Event()
+        backend.program = self.serve
+
+    def serve(self, connection):
+        request = connection.next_request()
+        if "sec-websocket-key" not in request:
+            return connection.send(self.answer)
+        connection.send(switching(request.get("sec-websocket-key")))
+        self.connections[request.target] = connection
+        self.over.wait(20)
+
+    def read(self, target):
+        """The next frame's payload."""
+        connection = self.connections[target]
+        _, second = connection.read_exactly(2)
+        key, length = None, second & 127
+        if length == 126:
+            length = int.from_bytes(connection.read_exactly(2), "big")
+        key = connection.read_exactly(4)
+        return bytes(byte ^ key[index % 4] for index, byte in enumerate(connection.read_exactly(length)))
+
+
+WAITS_FOR_A_PONG = """
+    open_by_lua_block { if flow.req.path == "/b" then flow:tag("b") end }
+    message_by_lua_block {
+        if msg.data == "wait" then flow.upstream:ping("p") end
+        if msg.data == "close" then for _, other in ipairs(sy.flows{ tag = "b" }) do other:close(4000) end end
+    }
+    response_by_lua_block {
+        if flow.req.path == "/http" then for _, other in ipairs(sy.flows{ tag = "b" }) do other:close(4000) end end
+    }"""
+
+
+@pytest.fixture
+def held(simple, backend):
+    upstream = HeldUpstream(backend, b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n" + b"y" * 60)
+    made = simple(location=WEBSOCKET + WAITS_FOR_A_PONG)
+    clients = []
+
+    def open_at(target):
+        client = Client(made.client_port, timeout=10)
+        clients.append(client)
+        client.send(handshake(target))
+        assert client.read_response_head().status == 101
+        wait_for(lambda: target in upstream.connections, what="the upstream's side")
+        return client
+
+    yield made, upstream, open_at
+    upstream.over.set()
+    for client in clients:
+        client.close()
+
+
+def test_what_lies_unread_behind_a_hook_is_read_by_nobody_else(held):
+    """The answer to a hook's ping comes with messages of its side, while the client's wait for the hook."""
+    made, upstream, open_at = held
+    client = open_at("/a")
+    client.send(frame(b"wait", masked=True))
+    assert upstream.read("/a") == b"p"
+    client.send(frame(b"of the client", masked=True))
+    time.sleep(0.1)
+    upstream.connections["/a"].send(frame(b"p", opcode=10) + frame(b"first") + frame(b"second"))
+    assert [read_frame(client), read_frame(client)] == [(1, b"first"), (1, b"second")]
+    assert [upstream.read("/a"), upstream.read("/a")] == [b"wait", b"of the client"]
+
+
+def test_a_tunnel_that_another_closes_leaves_its_bytes_to_itself(held):
+    made, upstream, open_at = held
+    one, other = open_at("/a"), open_at("/b")
+    other.send(frame(b"wait", masked=True))
+    assert upstream.read("/b") == b"p"
+    other.send(frame(b"secret of b", masked=True) * 2)
+    time.sleep(0.1)
+    one.send(frame(b"close", masked=True) + frame(b"hello of a ", masked=True))
+    assert [upstream.read("/a"), upstream.read("/a")] == [b"close", b"hello of a "]
+    assert read_close(other)[0] == 4000
+
+
+def test_a_response_whose_hook_closes_a_tunnel_has_none_of_its_bytes(held):
+    made, upstream, open_at = held
+    other = open_at("/b")
+    other.send(frame(b"wait", masked=True))
+    assert upstream.read("/b") == b"p"
+    other.send(frame(b"secret of b" * 30, masked=True))
+    time.sleep(0.1)
+    assert made.fetch("/http").body == b"y" * 60
+    assert read_close(other)[0] == 4000
+
+
 def test_a_session_ends_when_its_token_does(tunnel):
     made = tunnel("open_by_lua_block { flow:deadline(sy.now() + 0.3, 4001, 'token expired') }")
     with made.open() as socket:

@@ -51,9 +51,8 @@ func readAvailable(_ descriptor: Int32, limit: Int = 1 << 20) -> [UInt8]? {
 extension EventLoop {
     /// A copy of what the last read left.
     func copyReceived(_ count: Int) -> [UInt8] {
-        let bytes = received(count)
         var copy: [UInt8] = []
-        for index in bytes.indices { copy.append(bytes[index]) }
+        withReceived(count) { bytes in for index in bytes.indices { copy.append(bytes[index]) } }
         return copy
     }
 }

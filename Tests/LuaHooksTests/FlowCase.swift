@@ -169,7 +169,10 @@ struct FlowCase {
             lines.append(Self.text(of: verdict, item.data))
             if case .waiting = verdict { return }
             fixture.interpreter.items.giveBack(item)
-        case .pong(let time): if !fixture.pings.isEmpty { fixture.pings.removeFirst().finish(time) }
+        case .pong(let time):
+            guard !fixture.pings.isEmpty else { break }
+            fixture.pings.removeFirst().finish(time.map { .answered($0) } ?? .timedOut)
+            fixture.interpreter.timePassed()
         case .sent(let status): fixture.thawExchange()?.status = status
         case .respond(let head):
             _ = fixture.thawExchange()

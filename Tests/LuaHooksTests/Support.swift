@@ -272,7 +272,7 @@ final class ScriptFixture: FlowOwner {
     var events: [String] = []
     var judged: [(payload: [UInt8], verdict: WebSocketVerdict)] = []
     /// The next ping's answer; `nil` while there is none.
-    var pings: [FakeOperation<Int?>] = []
+    var pings: [FakeOperation<WebSocketPingOutcome>] = []
     /// Why nothing can be sent.
     var failure: String?
 
@@ -290,7 +290,7 @@ final class ScriptFixture: FlowOwner {
     }
 
     func ping(
-        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (WebSocketPingOutcome) -> Void
     ) -> Result<any ScriptOperation, TunnelFailure> {
         guard isOpenTunnel else { return .failure(TunnelFailure("there is no open WebSocket")) }
         events.append("ping to \(leg)" + (payload.map { ": " + String(decoding: $0, as: UTF8.self) } ?? ""))
@@ -319,7 +319,7 @@ private final class FlowRelay: FlowOwner {
     func itemJudged(_ item: WebSocketItem, _ verdict: WebSocketVerdict) { owner?.itemJudged(item, verdict) }
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? { owner?.send(message, to: leg) }
     func ping(
-        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (WebSocketPingOutcome) -> Void
     ) -> Result<any ScriptOperation, TunnelFailure> {
         owner?.ping(leg, payload: payload, done: done) ?? .failure(TunnelFailure("gone"))
     }

@@ -96,8 +96,12 @@ final class PlaneFixture: WebSocketPlaneOwner {
         waiting.removeAll { $0 === item }
     }
 
-    func pingEnded(_ token: Int, roundTrip: Int?) {
-        pings.append((token, roundTrip))
+    func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) {
+        if case .answered(let roundTrip) = outcome {
+            pings.append((token, roundTrip))
+        } else {
+            pings.append((token, nil))
+        }
         pingAnswered?(token)
     }
     func isBlocked(_ side: Side) -> Bool { blocked.contains(side) }

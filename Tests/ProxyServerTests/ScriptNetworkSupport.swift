@@ -155,8 +155,9 @@ final class ScriptedConnection: StreamChannel {
             switch read() {
             case .bytes(let count):
                 if discards { continue }
-                let bytes = loop.received(count)
-                for index in bytes.indices { received.append(bytes[index]) }
+                loop.withReceived(count) { bytes in
+                    for index in bytes.indices { received.append(bytes[index]) }
+                }
                 takeRequest()
             case .wouldBlock: return
             case .end, .failed:

@@ -91,6 +91,16 @@ struct WebSocketLiveness {
     }
 }
 
+/// What came of a ping that a script sent.
+package enum WebSocketPingOutcome: Sendable, Equatable {
+    /// After this many microseconds; at least 1.
+    case answered(Int)
+    /// Not within `websocket_pong_timeout`.
+    case timedOut
+    /// The WebSocket began to end before.
+    case closing
+}
+
 /// A ping that a script waits for the answer of.
 struct WebSocketScriptPing {
     var side: TunnelStateMachine.Side
@@ -145,7 +155,7 @@ extension WebSocketPlane {
         }
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
         while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.due }) {
-            if let token = forgetPing(at: index) { owner.pingEnded(token, roundTrip: nil) }
+            if let token = forgetPing(at: index) { owner.pingEnded(token, .timedOut) }
         }
     }
 
@@ -230,7 +240,7 @@ extension WebSocketPlane {
             guard let token = ping.token else { continue }
             let roundTrip = max(1, microseconds &- ping.sentAt)
             liveness[side].roundTrip = UInt32(clamping: roundTrip)
-            owner.pingEnded(token, roundTrip: Int(roundTrip))
+            owner.pingEnded(token, .answered(Int(roundTrip)))
         }
         return true
     }
@@ -287,7 +297,7 @@ extension WebSocketPlane {
 
     func forgetScriptPings() {
         while let index = scriptPings.firstIndex(where: { $0.token != nil }) {
-            if let token = forgetPing(at: index) { owner.pingEnded(token, roundTrip: nil) }
+            if let token = forgetPing(at: index) { owner.pingEnded(token, .closing) }
         }
     }
 }

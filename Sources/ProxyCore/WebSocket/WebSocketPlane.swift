@@ -9,8 +9,8 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict
     /// Gives up the hooks of an item that they wait with.
     func cancel(_ item: WebSocketItem)
-    /// The answer to a ping of a script's; `nil` when there was none in time. Microseconds.
-    func pingEnded(_ token: Int, roundTrip: Int?)
+    /// A script waits no longer for the answer to its ping. What goes on by that goes on later: bytes are being looked at.
+    func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome)
     /// What the plane would have to look at is not read from this side at present, or is not taken by it.
     func isBlocked(_ side: TunnelStateMachine.Side) -> Bool
     /// `WebSocketPlane.endedBy` is there from now on.

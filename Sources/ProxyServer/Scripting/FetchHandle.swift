@@ -228,7 +228,7 @@ final class FetchHandle {
         case .bytes(let count):
             peers?.statistics.bytesReceived.add(count)
             let loop = loop
-            proceed(reader.received(loop.received(count)), connection)
+            proceed(loop.withReceived(count) { reader.received($0) }, connection)
             if case .exchanging = stage, connection.mayRead { connection.scheduleRead() }
         case .wouldBlock: break
         case .end: proceed(reader.connectionEnded(), connection)

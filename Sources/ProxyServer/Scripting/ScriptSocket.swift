@@ -241,8 +241,7 @@ final class ScriptSocket {
         guard case .needsMore(let limit) = take(pending.pattern) else { return settleReceive() }
         switch channel.read(limit: limit) {
         case .bytes(let count):
-            let loop = worker.loop
-            received.append(loop.received(count))
+            worker.loop.withReceived(count) { received.append($0) }
         case .wouldBlock: return
         case .end: sawEnd = true
         case .failed(let error): readError = SystemError("recv", code: error)

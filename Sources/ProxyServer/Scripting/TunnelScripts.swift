@@ -23,7 +23,7 @@ final class TunnelScripts: FlowOwner {
         /// What the close hooks run for, while they wait.
         var closingEnd: ScriptedEnd?
         /// Whoever waits for the answer to a ping.
-        var pings: [Int: (Int?) -> Void] = [:]
+        var pings: [Int: (WebSocketPingOutcome) -> Void] = [:]
         var lastPing = 0
         var isDraining = false
     }
@@ -115,7 +115,8 @@ final class TunnelScripts: FlowOwner {
         plane.resume(item, verdict)
         guard !tunnel.isClosing else { return }
         tunnel.moveToSuccessor()
-        tunnel.readable(side)
+        // Not now: whoever led here may be in the middle of what it has read.
+        tunnel.scheduleRead(of: side)
     }
 
     // MARK: Reloads
@@ -180,7 +181,7 @@ final class TunnelScripts: FlowOwner {
     }
 
     func ping(
-        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (Int?) -> Void
+        _ leg: FlowLeg, payload: [UInt8]?, done: @escaping (WebSocketPingOutcome) -> Void
     ) -> Result<any ScriptOperation, TunnelFailure> {
         guard let plane else { return .failure(TunnelFailure("there is no open WebSocket")) }
         let extras = needed
@@ -195,8 +196,8 @@ final class TunnelScripts: FlowOwner {
         return .success(ScriptedPing(self, token))
     }
 
-    func pingEnded(_ token: Int, roundTrip: Int?) {
-        extras?.pings.removeValue(forKey: token)?(roundTrip)
+    func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) {
+        extras?.pings.removeValue(forKey: token)?(outcome)
     }
 
     fileprivate func forgetPing(_ token: Int) {

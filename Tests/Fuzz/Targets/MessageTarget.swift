@@ -173,7 +173,7 @@ enum MessageTarget {
         }
 
         func cancel(_ item: WebSocketItem) { waiting.removeAll { $0 === item } }
-        func pingEnded(_ token: Int, roundTrip: Int?) {}
+        func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) {}
         func isBlocked(_ side: Side) -> Bool { false }
         func deadlineMoved() {}
         func finishSending(to side: Side) { shut.append(side) }

@@ -222,7 +222,7 @@ final class ScriptFuzzer {
         switch random.below(10) {
         case 9:
             guard !fixture.pings.isEmpty else { return }
-            fixture.pings.removeFirst().finish(random.oneIn(3) ? nil : 1500)
+            fixture.pings.removeFirst().finish(random.pick([.timedOut, .closing, .answered(1500)]))
         case 0, 1: fixture.advance(milliseconds: Int64(random.pick([0, 1, 20, 1000, 60_000])))
         case 2:
             guard !fixture.host.fetches.isEmpty else { return }
