@@ -33,7 +33,7 @@ extension ExchangeDriver {
     func prepareBody() {
         if isBodyLost {
             // A page that is fetched by GET needs none.
-            guard [Router.getMethod, Router.headMethod].contains(exchange.method) else {
+            guard Method.get.equals(exchange.method) || Method.head.equals(exchange.method) else {
                 return refuseWithoutBody()
             }
             exchange.bodyIsDiscarded = true

@@ -1,4 +1,5 @@
 package import Config
+internal import Wire
 
 /// Whether a failed try is followed by one at another peer: `proxy_next_upstream` and its kin.
 ///
@@ -19,9 +20,7 @@ package struct RetryPolicy: Sendable, Equatable {
 
     /// POST, LOCK and PATCH: sending them twice may do twice what they ask for.
     package static func isIdempotent(_ method: [UInt8]) -> Bool {
-        // The lengths of the three.
-        guard method.count == 4 || method.count == 5 else { return true }
-        return !nonIdempotent.contains { Octets.equal(method, 0..<method.count, exactly: $0) }
+        !(Method.post.equals(method) || Method.patch.equals(method) || Method.lock.equals(method))
     }
 
     /// Whether another try may follow `failure`, once `PeerGroup.finish` has recorded it.
@@ -73,6 +72,4 @@ package struct RetryPolicy: Sendable, Equatable {
         default: .failed
         }
     }
-
-    private static let nonIdempotent = ["POST", "LOCK", "PATCH"].map { Array($0.utf8) }
 }

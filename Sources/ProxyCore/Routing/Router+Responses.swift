@@ -56,7 +56,7 @@ extension Router {
         let target = exchange.value(of: page.target)
         switch target.first {
         case ByteText.slash:
-            if exchange.method != headMethod { exchange.method = getMethod }
+            asksByGet(exchange)
             return redirect(exchange, toURI: target)
         case UInt8(ascii: "@"): return enter(exchange, named: target)
         default:
