@@ -580,11 +580,9 @@ extension ExchangeDriver {
             reused = freeTries <= Self.maxFreeTries
         }
         recordAttemptEnd()
-        if case .unwantedStatus = failure.kind {
-        } else {
-            updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
-        }
-        peers.group.finish(&selection, RetryPolicy.outcome(of: failure, reused: reused), now: loop.now)
+        updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
+        let outcome = RetryPolicy.outcome(of: failure, reused: reused)
+        if peers.group.finish(&selection, outcome, now: loop.now) { log(.warn, failure.disablingMessage) }
         isConnecting = false
         isHeadPending = false
         upstream?.end()

@@ -68,7 +68,7 @@ package struct RetryPolicy: Sendable, Equatable {
             .closedEarly(.readingHead),
             .closedEarly(.sendingRequest):
             reused ? .stale : .failed
-        case .clientClosed, .noLivePeers, .noResolver, .unresolved, .invalidTarget: .passedOver
+        case .noLivePeers, .noResolver, .unresolved, .invalidTarget: .passedOver
         default: .failed
         }
     }
