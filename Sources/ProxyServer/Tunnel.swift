@@ -17,7 +17,7 @@ final class Tunnel {
     private(set) var scripts: TunnelScripts?
     /// `nil` where nobody looks at frames.
     private(set) var plane: WebSocketPlane?
-    private let onEnd: UpstreamUse
+    private let use: UpstreamUse
     private let startedAt: Int64
     private var fromClient: Int64 = 0
     private var fromUpstream: Int64 = 0
@@ -34,7 +34,7 @@ final class Tunnel {
         self.generation = generation
         self.downstream = downstream
         self.upstream = upstream
-        onEnd = use
+        self.use = use
         frozen = form.isScripted ? nil : exchange.freeze()
         startedAt = downstream.worker.loop.now
         if form.isScripted {
@@ -293,22 +293,22 @@ final class Tunnel {
     }
 
     func facts(of leg: FlowLeg, _ exchange: Exchange) -> LegFacts {
-        var facts = LegFacts()
+        var facts: LegFacts
         switch leg {
         case .client:
-            facts.address = exchange.client.address
-            facts.port = exchange.client.port
-            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes + fromClient
-            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes + sent(to: .client)
+            facts = LegFacts(clientOf: exchange)
+            facts.bytesIn += fromClient
+            facts.bytesOut += sent(to: .client)
             facts.read(from: downstream)
         case .upstream:
+            facts = LegFacts()
             facts.take(upstream.address)
             facts.bytesIn = (exchange.attempts.last?.bytesReceived ?? 0) + fromUpstream
             facts.bytesOut = (exchange.attempts.last?.bytesSent ?? 0) + sent(to: .upstream)
             facts.read(from: upstream)
         }
         guard let plane else { return facts }
-        let side: TunnelStateMachine.Side = leg == .client ? .client : .upstream
+        let side = leg.side
         facts.messagesIn = plane.messages(from: side)
         facts.messagesOut = plane.messages(to: side)
         facts.buffered += plane.queuedBytes(to: side)
@@ -329,7 +329,7 @@ final class Tunnel {
         let seconds = worker.loop.now - startedAt
         worker.statistics.tunnels.add(-1)
         worker.statistics.tunnelSeconds.observe(milliseconds: Int(seconds))
-        onEnd.end(.succeeded, now: worker.loop.now)
+        use.end(.succeeded, now: worker.loop.now)
         if let scripts {
             note(on: scripts.exchange)
             downstream.finish()

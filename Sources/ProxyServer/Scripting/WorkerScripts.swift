@@ -190,16 +190,12 @@ final class ScriptedEnd: FlowOwner {
     func close(code: UInt16, reason: [UInt8]) {}
 
     func facts(of leg: FlowLeg) -> LegFacts {
-        var facts = LegFacts()
+        var facts: LegFacts
         switch leg {
-        case .client:
-            facts.address = exchange.client.address
-            facts.port = exchange.client.port
-            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes
-            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes
+        case .client: facts = LegFacts(clientOf: exchange)
         case .upstream:
-            guard let attempt = exchange.attempts.last else { return facts }
-            facts.take(attempt)
+            guard let attempt = exchange.attempts.last else { return LegFacts() }
+            facts = LegFacts(attempt)
         }
         guard let webSocket = exchange.currentWebSocketFacts else { return facts }
         facts.messagesIn = leg == .client ? webSocket.fromClient : webSocket.fromUpstream
