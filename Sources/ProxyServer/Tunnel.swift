@@ -85,14 +85,14 @@ final class Tunnel {
 
     // MARK: Bytes
 
-    func readable(_ side: TunnelStateMachine.Side) {
+    func readable(_ side: TunnelSide) {
         switch side {
         case .client: pump(from: downstream, to: upstream, side)
         case .upstream: pump(from: upstream, to: downstream, side)
         }
     }
 
-    private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelStateMachine.Side) {
+    private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelSide) {
         guard machine.accepts(from: side) else { return }
         let loop = downstream.worker.loop
         var reads = 0
@@ -117,14 +117,14 @@ final class Tunnel {
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. An upstream that has
     /// ended its side in order may have meant what it said last for the client.
-    private func lookForEnd(of source: StreamChannel, _ side: TunnelStateMachine.Side) {
+    private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side) else { return }
         if source.sawFailure { return failed(side) }
         if side == .client, source.isAtEnd { readEnd(of: side) }
     }
 
     /// Sends what `side` sent on to the other.
-    func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) {
+    func relay(_ bytes: Span<UInt8>, from side: TunnelSide) {
         received(bytes.count, from: side)
         if let plane {
             if scripts != nil { downstream.worker.tick() }
@@ -140,7 +140,7 @@ final class Tunnel {
         }
     }
 
-    private func received(_ count: Int, from side: TunnelStateMachine.Side) {
+    private func received(_ count: Int, from side: TunnelSide) {
         switch side {
         case .client:
             fromClient += Int64(count)
@@ -161,7 +161,7 @@ final class Tunnel {
             downstream.worker.loop.now + Int64(settings.values.proxyReadTimeout))
     }
 
-    func drained(_ side: TunnelStateMachine.Side) {
+    func drained(_ side: TunnelSide) {
         if isClosing {
             if downstream.isDrained && upstream.isDrained { finish() }
             return
@@ -171,19 +171,19 @@ final class Tunnel {
 
     // MARK: The end
 
-    private func readEnd(of side: TunnelStateMachine.Side) {
+    private func readEnd(of side: TunnelSide) {
         let action = machine.ended(side)
         if let plane { plane.lost(side) } else { perform(action) }
     }
 
-    func failed(_ side: TunnelStateMachine.Side) {
+    func failed(_ side: TunnelSide) {
         guard let plane else { return perform(machine.failed(side), atOnce: side) }
         _ = machine.ended(side)
         if isClosing { finish() } else { plane.lost(side) }
     }
 
     private func perform(
-        _ action: TunnelStateMachine.EndAction, atOnce broken: TunnelStateMachine.Side? = nil
+        _ action: TunnelStateMachine.EndAction, atOnce broken: TunnelSide? = nil
     ) {
         switch action {
         case .ignore: break
@@ -198,7 +198,7 @@ final class Tunnel {
         }
     }
 
-    func timedOut(_ side: TunnelStateMachine.Side) {
+    func timedOut(_ side: TunnelSide) {
         downstream.worker.tick()
         if side == .upstream, !isClosing, let plane {
             if plane.deadline <= now { plane.timePassed() }
@@ -315,7 +315,7 @@ final class Tunnel {
         return facts
     }
 
-    private func sent(to side: TunnelStateMachine.Side) -> Int64 {
+    private func sent(to side: TunnelSide) -> Int64 {
         plane?.bytesSent(to: side) ?? (side == .client ? fromUpstream : fromClient)
     }
 
@@ -367,7 +367,7 @@ extension Tunnel: WebSocketPlaneOwner {
     var now: Int64 { downstream.worker.loop.now }
     var microseconds: Int64 { downstream.worker.loop.microseconds }
 
-    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelStateMachine.Side) {
+    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelSide) {
         switch side {
         case .client:
             downstream.send(first, then: second, then: Span())
@@ -384,11 +384,11 @@ extension Tunnel: WebSocketPlaneOwner {
     func cancel(_ item: WebSocketItem) { scripts?.cancel(item) }
     func pingEnded(_ token: Int, roundTrip: Int?) { scripts?.pingEnded(token, roundTrip: roundTrip) }
 
-    func isBlocked(_ side: TunnelStateMachine.Side) -> Bool {
+    func isBlocked(_ side: TunnelSide) -> Bool {
         side == .client ? !upstream.isDrained : !downstream.isDrained
     }
 
-    func finishSending(to side: TunnelStateMachine.Side) {
+    func finishSending(to side: TunnelSide) {
         switch side {
         case .client: downstream.shutdownWhenSent()
         case .upstream: upstream.shutdownWhenSent()

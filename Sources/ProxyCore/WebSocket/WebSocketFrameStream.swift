@@ -108,16 +108,13 @@ package struct WebSocketFrameStream: Sendable {
 
     /// The order of frames (RFC 6455 §5.4), and how much the message has by now.
     private mutating func follow(_ header: WebSocketFrameHeader) -> WebSocketFrameViolation? {
-        // A pattern: an operator would look for the raw values by way of a witness.
+        if let violation = header.orderViolation(isWithinMessage: isWithinMessage) { return violation }
+        // A pattern, as there.
         if case .continuation = header.opcode {
-            guard isWithinMessage else { return .continuationWithoutStart }
-            // RFC 7692 §6.1: the bit stands on the first frame only.
-            guard header.reserved & WebSocketFrameHeader.reserved1 == 0 else { return .reservedBit }
             fragments &+= 1
             let (size, overflows) = messageSize.addingReportingOverflow(header.payloadLength)
             messageSize = overflows ? .max : size
         } else {
-            guard !isWithinMessage else { return .messageWithinMessage }
             messages &+= 1
             fragments = 1
             messageSize = header.payloadLength
