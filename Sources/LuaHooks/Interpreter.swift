@@ -11,6 +11,7 @@ package import ProxyCore
 @safe
 package final class Interpreter: ScriptEngine {
     package let set: ScriptSet
+    // The host holds the interpreter, and nothing else runs its scripts.
     package unowned let host: any ScriptHost
     package let shared: ScriptCommons
     /// Tells it from the interpreters of other workers and configurations.

@@ -6,11 +6,13 @@ internal import ProxyCore
 /// A generation's scripts on one worker: the interpreter, and the worker as the interpreter's host.
 final class WorkerScripts: ScriptHost {
     private var loaded: Interpreter?
+    // It holds its generations, which hold this; connections and tunnels, which do besides, hold the worker, too.
     unowned let worker: Worker
     private let generation: Generation
     private let roster: ScriptRoster
     let tunnels: TunnelList?
     /// The generation as the worker runs it, which holds this object.
+    // Hooks run for exchanges and tunnels, which hold their generation, or for the worker, which holds the current one.
     unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
     private var alarmTime = Int64.max
