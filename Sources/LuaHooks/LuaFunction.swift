@@ -209,10 +209,6 @@ struct LuaCall: ~Copyable {
         return number
     }
 
-    func optionalNumber(_ index: Int, _ name: StaticString) throws(LuaError) -> Double? {
-        isGiven(index) ? try number(index, name) : nil
-    }
-
     func integer(_ index: Int, _ name: StaticString) throws(LuaError) -> Int {
         guard let integer = stack.integer(index) else { throw mismatch(index, name, "an integer") }
         return Int(integer)

@@ -215,8 +215,6 @@ struct LuaStack {
     func setElement(_ position: Int, of table: Int) {
         unsafe sy_lua_set_index(lua, Int32(table), Int64(position))
     }
-    /// Takes the two topmost values as a key and its value.
-    func setPair(of table: Int) { unsafe sy_lua_set_pair(lua, Int32(table)) }
     /// Takes the topmost value, a table, as the metatable.
     func setMetatable(of table: Int) { unsafe sy_lua_set_metatable(lua, Int32(table)) }
     func length(ofTable table: Int) -> Int { Int(unsafe sy_lua_length(lua, Int32(table))) }

@@ -234,8 +234,6 @@ void sy_lua_set_field(sy_lua *lua, int table, const char *name, size_t length);
 void sy_lua_push_global(sy_lua *lua, const char *name);
 int sy_lua_get_index(sy_lua *lua, int table, int64_t index);
 void sy_lua_set_index(sy_lua *lua, int table, int64_t index);
-/// Takes the two topmost values as key and value.
-void sy_lua_set_pair(sy_lua *lua, int table);
 int64_t sy_lua_length(sy_lua *lua, int table);
 /// Takes the key on top of the stack, and pushes the next key and its value; false, and nothing pushed, at the end. The
 /// table must not change on the way.
