@@ -23,7 +23,7 @@ extension Interpreter {
         advance(stage, of: flow, from: 0, BodyState())
     }
 
-    /// Runs `requestBody` or `responseBody` for a piece; `last` comes once, with an empty piece.
+    /// Runs `requestBody` or `responseBody` for a piece; `isLast` comes once, with an empty piece.
     package func run(
         _ stage: HookStage, of flow: ScriptFlow, piece: [UInt8], isLast: Bool
     ) -> StageResult {

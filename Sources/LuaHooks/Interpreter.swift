@@ -96,7 +96,7 @@ package final class Interpreter: ScriptEngine {
             guard let context = unsafe context, let text = unsafe text else { return }
             let bytes = unsafe UnsafeRawBufferPointer(start: text, count: length)
             let line = unsafe String(decoding: bytes, as: UTF8.self)
-            unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().printed(line)
+            unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().log(.notice, line)
         }
         unsafe options.clock = { context, isMonotonic in
             // As above.
@@ -159,10 +159,6 @@ package final class Interpreter: ScriptEngine {
             stack.push(place + error.message)
             return Int32(SY_LUA_RAISE)
         }
-    }
-
-    private func printed(_ line: String) {
-        host.log(.notice, "lua: " + line, of: currentCall?.flow?.exchange)
     }
 
     /// The call that is running: a hook, a timer or a variable's function.

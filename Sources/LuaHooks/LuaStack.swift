@@ -81,7 +81,7 @@ struct LuaStack {
     /// A tunnel of another interpreter, by an object of this type that stands for it or a part of it.
     func remoteTunnel(_ index: Int, _ type: LuaType) -> RemoteTunnel? {
         var tunnel = RemoteTunnel(list: 0, slot: 0, id: TunnelID(first: 0, second: 0))
-        let isFound = unsafe sy_lua_far_object(
+        let isFound = unsafe sy_lua_remote_object(
             lua, Int32(index), Int32(type.rawValue), &tunnel.slot, &tunnel.list, &tunnel.id.first,
             &tunnel.id.second)
         return isFound ? tunnel : nil
@@ -126,7 +126,7 @@ struct LuaStack {
     }
 
     func push(_ tunnel: RemoteTunnel) {
-        unsafe sy_lua_push_far_object(
+        unsafe sy_lua_push_remote_object(
             lua, Int32(LuaType.remoteFlow.rawValue), tunnel.slot, tunnel.list, tunnel.id.first,
             tunnel.id.second)
     }

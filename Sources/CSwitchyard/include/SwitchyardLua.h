@@ -194,7 +194,7 @@ const char *sy_lua_string(sy_lua *lua, int index, size_t *length);
 /// anything else.
 int64_t sy_lua_object(sy_lua *lua, int index, int type);
 /// Where a tunnel of another interpreter is listed, and the two halves of its identifier.
-bool sy_lua_far_object(
+bool sy_lua_remote_object(
     sy_lua *lua, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second);
 
 void sy_lua_push_nil(sy_lua *lua);
@@ -204,7 +204,7 @@ void sy_lua_push_number(sy_lua *lua, double value);
 void sy_lua_push_string(sy_lua *lua, const void *bytes, size_t length);
 /// Pushes nil for a value whose slot has more than 26 bits.
 void sy_lua_push_object(sy_lua *lua, int type, uint32_t slot, uint32_t generation);
-void sy_lua_push_far_object(
+void sy_lua_push_remote_object(
     sy_lua *lua, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second);
 /// Pushes the table that the object at `index` keeps for a script as this part, or nil when there is none yet.
 void sy_lua_push_own_table(sy_lua *lua, int index, int part, int script);
