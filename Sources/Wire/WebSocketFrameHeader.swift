@@ -47,17 +47,14 @@ package struct WebSocketFrameHeader: Sendable, Equatable {
 
     /// What the frame breaks by where it stands (RFC 6455 §5.4): frames of a message come in a row, control frames may
     /// stand between them. The reserved bits are those that the header's parser was told to allow.
-    @inline(__always)
     package func orderViolation(isWithinMessage: Bool) -> WebSocketFrameViolation? {
-        // Patterns: an operator would look for the raw values by way of a witness.
-        switch opcode {
-        case .close, .ping, .pong: return nil
-        case .continuation:
+        // A pattern: an operator would look for the raw values by way of a witness.
+        if case .continuation = opcode {
             guard isWithinMessage else { return .continuationWithoutStart }
             // RFC 7692 §6.1: the bit stands on the first frame only.
             return reserved & Self.reserved1 == 0 ? nil : .reservedBit
-        case .text, .binary: return isWithinMessage ? .messageWithinMessage : nil
         }
+        return isWithinMessage && !opcode.isControl ? .messageWithinMessage : nil
     }
 
     /// The length of the header itself, 2...14.

@@ -20,7 +20,9 @@ package struct RetryPolicy: Sendable, Equatable {
 
     /// POST, LOCK and PATCH: sending them twice may do twice what they ask for.
     package static func isIdempotent(_ method: [UInt8]) -> Bool {
-        !(Method.post.equals(method) || Method.patch.equals(method) || Method.lock.equals(method))
+        // The lengths of the three.
+        guard method.count == 4 || method.count == 5 else { return true }
+        return !(Method.post.equals(method) || Method.patch.equals(method) || Method.lock.equals(method))
     }
 
     /// Whether another try may follow `failure`, once `PeerGroup.finish` has recorded it.

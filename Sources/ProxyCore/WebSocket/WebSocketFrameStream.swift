@@ -108,13 +108,15 @@ package struct WebSocketFrameStream: Sendable {
 
     /// The order of frames (RFC 6455 §5.4), and how much the message has by now.
     private mutating func follow(_ header: WebSocketFrameHeader) -> WebSocketFrameViolation? {
-        if let violation = header.orderViolation(isWithinMessage: isWithinMessage) { return violation }
-        // A pattern, as there.
+        // A pattern: an operator would look for the raw values by way of a witness.
         if case .continuation = header.opcode {
+            if let violation = header.orderViolation(isWithinMessage: isWithinMessage) { return violation }
             fragments &+= 1
             let (size, overflows) = messageSize.addingReportingOverflow(header.payloadLength)
             messageSize = overflows ? .max : size
         } else {
+            // Most frames begin a message where none is under way, and are spared the call.
+            if isWithinMessage { return header.orderViolation(isWithinMessage: true) }
             messages &+= 1
             fragments = 1
             messageSize = header.payloadLength
