@@ -25,7 +25,7 @@ typedef struct {
 typedef struct {
     object base;
     uint64_t id[2];
-} far_object;
+} remote_object;
 
 /// Members are kept in one table for each type. A function is a method, a number ≥ 0 is that of a getter; a number
 /// below 0 is one of these, with its part.
@@ -90,19 +90,19 @@ void sy_lua_push_object(lua_State *L, int type, uint32_t slot, uint32_t generati
     }
 }
 
-void sy_lua_push_far_object(
+void sy_lua_push_remote_object(
     lua_State *L, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second) {
-    far_object *made = (far_object *)push_sized_object(L, sizeof *made, type, slot, list);
+    remote_object *made = (remote_object *)push_sized_object(L, sizeof *made, type, slot, list);
     made->id[0] = first;
     made->id[1] = second;
 }
 
-static bool is_far(lua_State *L, int index) { return lua_rawlen(L, index) == sizeof(far_object); }
+static bool is_remote(lua_State *L, int index) { return lua_rawlen(L, index) == sizeof(remote_object); }
 
 static const object *to_object(lua_State *L, int index) {
     if (lua_type(L, index) != LUA_TUSERDATA) return NULL;
     size_t size = lua_rawlen(L, index);
-    if (size != sizeof(object) && size != sizeof(far_object)) return NULL;
+    if (size != sizeof(object) && size != sizeof(remote_object)) return NULL;
     const object *found = lua_touserdata(L, index);
     return found->owner == sy_vm_of(L) ? found : NULL;
 }
@@ -148,9 +148,9 @@ static int push_part(lua_State *L, identity whole, lua_Integer code) {
         lua_pop(L, 1);
         if (type == OWN_TABLE) {
             lua_newtable(L);
-        } else if (is_far(L, 1)) {
-            const far_object *far = lua_touserdata(L, 1);
-            sy_lua_push_far_object(L, type, whole.slot, whole.generation, far->id[0], far->id[1]);
+        } else if (is_remote(L, 1)) {
+            const remote_object *remote = lua_touserdata(L, 1);
+            sy_lua_push_remote_object(L, type, whole.slot, whole.generation, remote->id[0], remote->id[1]);
         } else {
             sy_lua_push_object(L, type, whole.slot, whole.generation);
         }
@@ -220,15 +220,15 @@ static int show_value(lua_State *L) {
     return 1;
 }
 
-bool sy_lua_far_object(
+bool sy_lua_remote_object(
     lua_State *L, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second) {
     const object *found = to_object(L, index);
-    if (found == NULL || found->is.type != type || !is_far(L, index)) return false;
-    const far_object *far = (const far_object *)found;
+    if (found == NULL || found->is.type != type || !is_remote(L, index)) return false;
+    const remote_object *remote = (const remote_object *)found;
     *slot = found->is.slot;
     *list = found->is.generation;
-    *first = far->id[0];
-    *second = far->id[1];
+    *first = remote->id[0];
+    *second = remote->id[1];
     return true;
 }
 

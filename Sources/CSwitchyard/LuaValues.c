@@ -69,7 +69,6 @@ int sy_lua_get_index(lua_State *L, int table, int64_t index) {
 }
 
 void sy_lua_set_index(lua_State *L, int table, int64_t index) { lua_rawseti(L, table, index); }
-void sy_lua_set_pair(lua_State *L, int table) { lua_rawset(L, table); }
 int64_t sy_lua_length(lua_State *L, int table) { return (int64_t)lua_rawlen(L, table); }
 void sy_lua_set_metatable(lua_State *L, int table) { lua_setmetatable(L, table); }
 bool sy_lua_next(lua_State *L, int table) { return lua_next(L, table) != 0; }

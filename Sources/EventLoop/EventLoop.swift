@@ -226,6 +226,7 @@ package final class EventLoop {
     /// - Parameters:
     ///   - count: as the read returned.
     ///   - look: is given the bytes.
+    /// - Returns: what `look` does.
     @inline(__always)
     package func withReceived<Result>(_ count: Int, _ look: (Span<UInt8>) -> Result) -> Result {
         // It lives as long as this loop.

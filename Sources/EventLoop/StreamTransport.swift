@@ -42,6 +42,6 @@ open class StreamTransport {
     /// Ends the sending side, after all that was written.
     open func shutdownWrite() {}
 
-    /// The channel closes; with `reset`, what was sent is not to look whole. The descriptor is the channel's to close.
+    /// The channel closes; with `withReset`, what was sent is not to look whole. The descriptor is the channel's to close.
     open func close(withReset: Bool) {}
 }

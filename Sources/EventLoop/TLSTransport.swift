@@ -8,6 +8,7 @@ package import TLS
 /// order to write, once the handshake is over, as renegotiation is off.
 package final class TLSTransport: StreamTransport {
     package let session: TLSSession
+    // The channel holds it, and passes it on with `move` to the one that takes its place.
     private unowned var channel: StreamChannel
     private var endsWhenSent = false
     /// The peer ended the connection without the alert that says so.

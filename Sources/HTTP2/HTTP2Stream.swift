@@ -94,7 +94,6 @@ package final class HTTP2Stream {
 
     var change: Change = []
     var isTouched = false
-    var isNew = true
 
     init(id: Int32, session: HTTP2Session) {
         self.id = id

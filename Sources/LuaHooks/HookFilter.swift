@@ -5,7 +5,7 @@ internal import Wire
 /// Which messages, or frames, a hook is to see.
 struct HookFilter {
     /// `nil` for both sides.
-    var side: TunnelStateMachine.Side?
+    var side: TunnelSide?
     var interest: WebSocketInterest
 
     /// All of them.
@@ -72,7 +72,7 @@ extension Interpreter {
 
     /// Which messages, or frames, from a side some hook of a location is to see.
     package func interest(
-        _ stage: HookStage, from side: TunnelStateMachine.Side, in settings: Settings
+        _ stage: HookStage, from side: TunnelSide, in settings: Settings
     ) -> WebSocketInterest {
         var interest = WebSocketInterest.none
         for entry in hooks(ofPlan: settings.values.scriptPlan, stage)

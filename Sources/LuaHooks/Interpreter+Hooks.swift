@@ -1,5 +1,5 @@
 package import Config
-internal import ProxyCore
+package import ProxyCore
 
 /// Stages: the hooks of a location, one after the other, until one decides otherwise.
 extension Interpreter {
@@ -23,7 +23,7 @@ extension Interpreter {
         advance(stage, of: flow, from: 0, BodyState())
     }
 
-    /// Runs `requestBody` or `responseBody` for a piece; `last` comes once, with an empty piece.
+    /// Runs `requestBody` or `responseBody` for a piece; `isLast` comes once, with an empty piece.
     package func run(
         _ stage: HookStage, of flow: ScriptFlow, piece: [UInt8], isLast: Bool
     ) -> StageResult {
@@ -32,14 +32,13 @@ extension Interpreter {
 
     /// How a tunnel ended, for the close hooks.
     package struct CloseInfo: Sendable {
-        package enum Party: String, Sendable { case client, upstream, proxy }
         package var code: UInt16
         package var reason: [UInt8]
-        package var by: Party
+        package var by: TunnelParty
         /// Both sides had said goodbye by close frames.
         package var isClean: Bool
 
-        package init(code: UInt16, reason: [UInt8] = [], by: Party, isClean: Bool) {
+        package init(code: UInt16, reason: [UInt8] = [], by: TunnelParty, isClean: Bool) {
             self.code = code
             self.reason = reason
             self.by = by

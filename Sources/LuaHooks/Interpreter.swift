@@ -11,6 +11,7 @@ package import ProxyCore
 @safe
 package final class Interpreter: ScriptEngine {
     package let set: ScriptSet
+    // The host holds the interpreter, and nothing else runs its scripts.
     package unowned let host: any ScriptHost
     package let shared: ScriptCommons
     /// Tells it from the interpreters of other workers and configurations.
@@ -95,7 +96,7 @@ package final class Interpreter: ScriptEngine {
             guard let context = unsafe context, let text = unsafe text else { return }
             let bytes = unsafe UnsafeRawBufferPointer(start: text, count: length)
             let line = unsafe String(decoding: bytes, as: UTF8.self)
-            unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().printed(line)
+            unsafe Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().log(.notice, line)
         }
         unsafe options.clock = { context, isMonotonic in
             // As above.
@@ -151,10 +152,6 @@ package final class Interpreter: ScriptEngine {
             stack.push(place + error.message)
             return Int32(SY_LUA_RAISE)
         }
-    }
-
-    private func printed(_ line: String) {
-        host.log(.notice, "lua: " + line, of: currentCall?.flow?.exchange)
     }
 
     /// The call that is running: a hook, a timer or a variable's function.
@@ -264,14 +261,13 @@ package final class Interpreter: ScriptEngine {
 
     private func resume(_ index: Int, _ arguments: Int) -> CallOutcome {
         noteUse()
-        calls[index].isSuspended = false
         var results: Int32 = 0
         let status = unsafe sy_vm_resume(
             vm, Int32(index), Int32(arguments), Int32(calls[index].script), &results)
         switch Int(status) {
         case SY_CALL_RETURNED: return .returned(call: index, results: Int(results))
         case SY_CALL_WAITS:
-            calls[index].isSuspended = true
+            calls[index].wait.suspend()
             return .waiting(call: index)
         default:
             let message = stack(of: index).text(-1) ?? "unknown error"
@@ -297,7 +293,7 @@ package final class Interpreter: ScriptEngine {
         try mayWait(call, for: what)
         let index = runningIndex
         calls[index].generation &+= 1
-        calls[index].isWaiting = true
+        calls[index].wait = .begun(nil)
         waitingCalls += 1
         calls[index].flow?.waiting.append(index)
         return Waiter(call: index, generation: calls[index].generation)
@@ -324,7 +320,7 @@ package final class Interpreter: ScriptEngine {
 
     func setOperation(_ operation: any ScriptOperation, of waiter: Waiter) {
         guard isWaiting(waiter) else { return operation.cancel() }
-        calls[waiter.call].operation = operation
+        calls[waiter.call].wait.operation = operation
     }
 
     func isWaiting(_ waiter: Waiter) -> Bool {
@@ -341,8 +337,8 @@ package final class Interpreter: ScriptEngine {
     }
 
     private func maySettle(_ index: Int) -> Bool {
-        assert(calls[index].isSuspended, "a call that runs is to be gone on with or ended")
-        return calls[index].isSuspended
+        assert(calls[index].wait.isSuspended, "a call that runs is to be gone on with or ended")
+        return calls[index].wait.isSuspended
     }
 
     /// Gives up whatever is under way, for an interpreter that is not used any more: nothing of it is called afterwards.
@@ -354,8 +350,7 @@ package final class Interpreter: ScriptEngine {
     }
 
     private func stopWaiting(_ index: Int) {
-        calls[index].isWaiting = false
-        calls[index].operation = nil
+        calls[index].wait = .none
         waitingCalls -= 1
         if let flow = calls[index].flow, let place = flow.waiting.firstIndex(of: index) {
             flow.waiting.swapAt(place, flow.waiting.count - 1)
@@ -365,13 +360,13 @@ package final class Interpreter: ScriptEngine {
 
     /// Cancels what waits on behalf of a flow: the client has gone, or the exchange is over.
     package func cancelCalls(of flow: ScriptFlow) {
-        while let index = flow.waiting.last(where: { calls[$0].isSuspended }) { cancel(index) }
+        while let index = flow.waiting.last(where: { calls[$0].wait.isSuspended }) { cancel(index) }
         if !flow.bodyWaiters.isEmpty { flow.bodyWaiters = [] }
     }
 
     func cancel(_ index: Int) {
         guard calls[index].isWaiting, maySettle(index) else { return }
-        let operation = calls[index].operation
+        let operation = calls[index].wait.operation
         let continuation = calls[index].continuation
         let flow = calls[index].flow
         stopWaiting(index)
@@ -473,60 +468,6 @@ package final class Interpreter: ScriptEngine {
         if let exchange = flow?.exchange { text += ", exchange \(exchange.requestIDText)" }
         host.log(.error, text, of: flow?.exchange)
     }
-}
-
-/// A call that is under way.
-struct HookCall {
-    enum Purpose {
-        case none
-        /// A script is being loaded.
-        case load
-        case hook(HookStage)
-        /// A hook that is asked for a certificate.
-        case certificate
-        /// A hook for messages or frames.
-        case item(HookStage)
-        case variable
-        case timer
-        /// `sy.spawn`.
-        case spawned
-        /// A test of scripts, or a function of one.
-        case test
-        /// `migrate`.
-        case migration
-
-        /// `nil` where it can.
-        var whyItCannotWait: String? {
-            switch self {
-            case .load, .none: "while its script is being loaded"
-            case .test: "in a test: advance(seconds) lets time pass"
-            case .migration: "while a tunnel moves to new scripts"
-            case .hook, .certificate, .item, .variable, .timer, .spawned: nil
-            }
-        }
-    }
-
-    /// What a call that waits leads to once it has come to its end.
-    enum Continuation {
-        case hook(HookStage, position: Int, BodyState)
-        case certificate(position: Int, CertificateRequest)
-        case item(HookStage, position: Int, WebSocketItem)
-        case variable(ScriptVariable)
-    }
-
-    var purpose = Purpose.none
-    /// Of a call that waits, unless it leads to nothing. It is not there before: most calls do not wait.
-    var continuation: Continuation?
-    var flow: ScriptFlow?
-    var script = -1
-    var generation: UInt32 = 0
-    var isWaiting = false
-    /// Its coroutine is suspended. What waits is not until its API function has returned: till then it must neither be gone
-    /// on with nor ended, which would free the stack that it runs on.
-    var isSuspended = false
-    var operation: (any ScriptOperation)?
-    /// A hook for messages or frames has ended its tunnel with this: several may run for one flow.
-    var closing: (code: UInt16, reason: [UInt8])?
 }
 
 /// What is handed from hook to hook of a stage: a piece of a body on its way.

@@ -1,3 +1,5 @@
+internal import CSwitchyard
+
 /// Kinds of objects that scripts hold.
 enum LuaType: Int, CaseIterable {
     case flow = 1
@@ -157,9 +159,9 @@ struct LuaResult {
     static let three = LuaResult(code: 3)
     static func values(_ count: Int) -> LuaResult { LuaResult(code: Int32(count)) }
     /// Only after `LuaCall.wait`.
-    static let waits = LuaResult(code: -2)
+    static let waits = LuaResult(code: Int32(SY_LUA_WAIT))
     /// Only from `LuaCall.callFunction`.
-    fileprivate static let calls = LuaResult(code: -3)
+    fileprivate static let calls = LuaResult(code: Int32(SY_LUA_CALL))
 }
 
 /// A call of an API function: its arguments are on the stack from 1 up.
@@ -207,10 +209,6 @@ struct LuaCall: ~Copyable {
     func number(_ index: Int, _ name: StaticString) throws(LuaError) -> Double {
         guard let number = stack.number(index) else { throw mismatch(index, name, "a number") }
         return number
-    }
-
-    func optionalNumber(_ index: Int, _ name: StaticString) throws(LuaError) -> Double? {
-        isGiven(index) ? try number(index, name) : nil
     }
 
     func integer(_ index: Int, _ name: StaticString) throws(LuaError) -> Int {

@@ -84,7 +84,7 @@ struct LuaStack {
     /// A tunnel of another interpreter, by an object of this type that stands for it or a part of it.
     func remoteTunnel(_ index: Int, _ type: LuaType) -> RemoteTunnel? {
         var tunnel = RemoteTunnel(list: 0, slot: 0, id: TunnelID(first: 0, second: 0))
-        let isFound = unsafe sy_lua_far_object(
+        let isFound = unsafe sy_lua_remote_object(
             lua, Int32(index), Int32(type.rawValue), &tunnel.slot, &tunnel.list, &tunnel.id.first,
             &tunnel.id.second)
         return isFound ? tunnel : nil
@@ -129,7 +129,7 @@ struct LuaStack {
     }
 
     func push(_ tunnel: RemoteTunnel) {
-        unsafe sy_lua_push_far_object(
+        unsafe sy_lua_push_remote_object(
             lua, Int32(LuaType.remoteFlow.rawValue), tunnel.slot, tunnel.list, tunnel.id.first,
             tunnel.id.second)
     }
@@ -218,8 +218,6 @@ struct LuaStack {
     func setElement(_ position: Int, of table: Int) {
         unsafe sy_lua_set_index(lua, Int32(table), Int64(position))
     }
-    /// Takes the two topmost values as a key and its value.
-    func setPair(of table: Int) { unsafe sy_lua_set_pair(lua, Int32(table)) }
     /// Takes the topmost value, a table, as the metatable.
     func setMetatable(of table: Int) { unsafe sy_lua_set_metatable(lua, Int32(table)) }
     func length(ofTable table: Int) -> Int { Int(unsafe sy_lua_length(lua, Int32(table))) }

@@ -13,12 +13,16 @@ package final class Pattern: Sendable {
     package let groupCount: Int
 
     /// What does the searching: PCRE2's own function, or one around it with the same parameters, for a search that may
-    /// have to be broken off. That one returns -1000 when it was.
+    /// have to be broken off. That one returns
+    /// `interrupted` when it was.
     @unsafe package typealias Search =
         @convention(c) (
             _ code: OpaquePointer?, _ subject: UnsafePointer<UInt8>?, _ length: Int, _ start: Int,
             _ options: UInt32, _ data: OpaquePointer?, _ context: OpaquePointer?
         ) -> Int32
+
+    /// Below all of PCRE2's own numbers; `SY_SEARCH_INTERRUPTED` is the same.
+    static let interrupted: Int32 = -1000
 
     private static let search: Search = { code, subject, length, start, options, data, context in
         unsafe pcre2_match_8(code, subject, length, start, options, data, context)

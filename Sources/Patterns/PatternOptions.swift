@@ -69,7 +69,7 @@ package enum MatchOutcome: Sendable {
         case PCRE2_ERROR_NOMATCH, PCRE2_ERROR_PARTIAL: self = .notFound
         // Negative numbers, counted down from the first reason for which a text is not UTF-8.
         case PCRE2_ERROR_UTF8_ERR21...PCRE2_ERROR_UTF8_ERR1: self = .invalidText
-        case -1000: self = .interrupted
+        case Pattern.interrupted: self = .interrupted
         default: self = .gaveUp
         }
     }

@@ -77,7 +77,6 @@ package struct ExchangeStateMachine: Sendable {
     package var isAwaitingHead: Bool { if case .awaitingHead = state { true } else { false } }
     package var isRelaying: Bool { if case .relaying = state { true } else { false } }
     package var isTunnelling: Bool { if case .tunnelling = state { true } else { false } }
-    package var hasRequestEnded: Bool { requestEnded }
 
     /// The request's body is to be passed on; otherwise what comes of it is dropped.
     package var forwardsRequestBody: Bool {

@@ -3,12 +3,6 @@
 /// An end of one sending side is passed on once everything before it has been; the other direction goes on until
 /// it ends too. Driven by `Tunnel`.
 package struct TunnelStateMachine: Sendable {
-    package enum Side: Sendable, Hashable {
-        case client, upstream
-
-        package var other: Side { self == .client ? .upstream : .client }
-    }
-
     private enum Direction: Sendable {
         case open
         /// Its source has ended.
@@ -19,20 +13,20 @@ package struct TunnelStateMachine: Sendable {
     private var fromUpstream = Direction.open
     private var closed = false
     /// Who ended first.
-    package private(set) var firstToEnd: Side?
+    package private(set) var firstToEnd: TunnelSide?
 
     package init() {}
 
     package enum EndAction: Sendable, Equatable {
         /// Shut down the sending side of this peer once what is waiting for it has been sent.
-        case shutdown(Side)
+        case shutdown(TunnelSide)
         /// Both directions have ended: close both when what is waiting has been sent.
         case close
         case ignore
     }
 
     /// A side said that it sends no more.
-    package mutating func ended(_ side: Side) -> EndAction {
+    package mutating func ended(_ side: TunnelSide) -> EndAction {
         guard !closed else { return .ignore }
         switch side {
         case .client:
@@ -48,7 +42,7 @@ package struct TunnelStateMachine: Sendable {
     }
 
     /// A side's connection broke: nothing can reach it any more.
-    package mutating func failed(_ side: Side) -> EndAction {
+    package mutating func failed(_ side: TunnelSide) -> EndAction {
         guard !closed else { return .ignore }
         if firstToEnd == nil { firstToEnd = side }
         return .close
@@ -57,7 +51,7 @@ package struct TunnelStateMachine: Sendable {
     package mutating func didClose() { closed = true }
 
     /// Bytes that a side sends are to be passed on.
-    package func accepts(from side: Side) -> Bool {
+    package func accepts(from side: TunnelSide) -> Bool {
         !closed && (side == .client ? fromClient : fromUpstream) == .open
     }
 }

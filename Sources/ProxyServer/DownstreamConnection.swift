@@ -601,8 +601,6 @@ final class DownstreamConnection: StreamChannel {
         }
     }
 
-    /// Whether bytes came after the request that nobody has used.
-    var hasEarlyBytes: Bool { !inbox.isEmpty }
     var hasEnded: Bool { sawEnd }
 
     /// The exchange has ended.

@@ -33,7 +33,7 @@ extension ExchangeDriver {
     func prepareBody() {
         if isBodyLost {
             // A page that is fetched by GET needs none.
-            guard [Router.getMethod, Router.headMethod].contains(exchange.method) else {
+            guard Method.get.equals(exchange.method) || Method.head.equals(exchange.method) else {
                 return refuseWithoutBody()
             }
             exchange.bodyIsDiscarded = true
@@ -45,7 +45,7 @@ extension ExchangeDriver {
             script.hasRequestBodyHooks && !script.replacesBody && (!replay.isEmpty || isEmptyBody)
         let isAwaited = !requestBody.isComplete && (script.replacesBody || needsWholeBody)
         guard isUnseen || isAwaited else { return chooseTarget(bodyLength: knownBodyLength) }
-        setStage(.gatheringBody)
+        stage = .gatheringBody
         if isUnseen {
             let body = replay
             replay = []
@@ -102,7 +102,7 @@ extension ExchangeDriver {
         switch exchange.request.framing {
         case .none, .untilClose: return script.isBodyReplaced ? Int64(replay.count) : 0
         case .length(let length):
-            if script.isBodyReplaced || script.hasReadBody { return Int64(replay.count) }
+            if script.isBodyWhole { return Int64(replay.count) }
             guard script.hasRequestBodyHooks || script.changesBody else { return length }
             return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
         case .chunked: return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
@@ -474,7 +474,7 @@ extension ExchangeDriver {
         if isDiscarding { return complete(.keep) }
         if script.isReadingBody { return bodyWasRead() }
         if isGathering {
-            setStage(.proxying)
+            stage = .proxying
             if script.replacesBody {
                 replaceBody()
                 return prepareBody()
@@ -505,7 +505,7 @@ extension ExchangeDriver {
         guard machine.canRespond, !isDiscarding else { return breakOff() }
         dropUpstream()
         exchange.closesConnection = true
-        setStage(.proxying)
+        stage = .proxying
         fail(status: status)
     }
 
@@ -582,11 +582,9 @@ extension ExchangeDriver {
             reused = freeTries <= Self.maxFreeTries
         }
         recordAttemptEnd()
-        if case .unwantedStatus = failure.kind {
-        } else {
-            updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
-        }
-        peers.group.finish(&selection, RetryPolicy.outcome(of: failure, reused: reused), now: loop.now)
+        updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
+        let outcome = RetryPolicy.outcome(of: failure, reused: reused)
+        if peers.group.finish(&selection, outcome, now: loop.now) { log(.warn, failure.disablingMessage) }
         isConnecting = false
         isHeadPending = false
         upstream?.end()

@@ -6,69 +6,6 @@ internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
-/// What the scripts of an exchange have under way.
-struct ScriptProgress {
-    /// What goes on once a hook or a variable that waits has its result.
-    enum Wait {
-        case none
-        case request
-        case upgrade
-        /// The request's head is rendered again.
-        case target(bodyLength: Int64?)
-        case response(opensTunnel: Bool)
-        case open
-        /// The response's head is rendered again.
-        case head
-    }
-
-    var wait = Wait.none
-    /// For which the location that is proxied has hooks.
-    // Written out: what OptionSet has for an empty one is not specialised across modules.
-    var stages = HookStages(rawValue: 0)
-    /// The exchange outlives the driver: in a tunnel with scripts, or until its log hooks have ended.
-    var keepsExchange = false
-
-    // MARK: The request
-
-    /// Where `flow:route` leads, and how many of these were tried.
-    var route: [[UInt8]] = []
-    var routesTried = 0
-    var hasRequestBodyHooks = false
-    /// Some of the body has gone through hooks: what is left of it may be of another length.
-    var changesBody = false
-    /// A script waits for the whole body, which is gathered in `replay`.
-    var isReadingBody = false
-    /// `replay` holds the whole body.
-    var hasReadBody = false
-    /// `flow.req:set_body` was called: what the client sends is dropped.
-    var replacesBody = false
-    /// `replay` holds what is sent instead.
-    var isBodyReplaced = false
-    /// A piece of the request's body is with a hook that waits.
-    var requestPiece: (bytes: [UInt8], isLast: Bool)?
-
-    // MARK: The response
-
-    /// What came of the response after what a hook is looking at.
-    var held: [UInt8] = []
-    var holdsResponse = false
-    var responsePiece: (bytes: [UInt8], isLast: Bool, exact: Bool)?
-    var sawLastPiece = false
-    /// What open hooks have sent, before there was a tunnel.
-    var openSends: [(message: ScriptMessage, leg: FlowLeg)] = []
-
-    func has(_ stage: HookStage) -> Bool { stages.contains(stage) }
-    var requestPieceIsHeld: Bool { requestPiece != nil }
-    var currentRoute: [UInt8]? { route.indices.contains(routesTried) ? route[routesTried] : nil }
-    var hasNextRoute: Bool { routesTried + 1 < route.count }
-
-    /// Something waits that a client's end makes pointless.
-    var waits: Bool {
-        if case .none = wait { return requestPieceIsHeld || holdsResponse || isReadingBody }
-        return true
-    }
-}
-
 /// The stages at which scripts run, and what becomes of their results.
 extension ExchangeDriver: FlowOwner {
     private var interpreter: Interpreter? { generation.scripts?.interpreter }
@@ -86,7 +23,7 @@ extension ExchangeDriver: FlowOwner {
 
     func runRequestHooks() {
         guard let interpreter else { return perform(Router.proceed(exchange)) }
-        setStage(.inScript)
+        stage = .inScript
         script.wait = .request
         let result = interpreter.run(.request, of: flow(in: interpreter))
         if case .waiting = result { return waited() }
@@ -95,7 +32,7 @@ extension ExchangeDriver: FlowOwner {
 
     private func requestHooksEnded(_ result: StageResult) {
         script.wait = .none
-        setStage(.proxying)
+        stage = .proxying
         guard mayProceed(after: result) else { return }
         takeUpDecisions()
         let pass = script.currentRoute == nil ? nil : generation.scripts?.routedPass
@@ -108,7 +45,7 @@ extension ExchangeDriver: FlowOwner {
         script.stages = interpreter.stages(in: settings)
         script.hasRequestBodyHooks = script.has(.requestBody)
         guard case .offered = upgrade, script.has(.upgrade) else { return false }
-        setStage(.inScript)
+        stage = .inScript
         script.wait = .upgrade
         let result = interpreter.run(.upgrade, of: flow(in: interpreter))
         if case .waiting = result {
@@ -121,7 +58,7 @@ extension ExchangeDriver: FlowOwner {
 
     private func upgradeHooksEnded(_ result: StageResult) {
         script.wait = .none
-        setStage(.proxying)
+        stage = .proxying
         guard mayProceed(after: result) else { return }
         takeUpDecisions()
         // What the client offers may have been changed.
@@ -145,18 +82,16 @@ extension ExchangeDriver: FlowOwner {
         flow.replacementBody = nil
         // To scripts it is the request's from here on.
         flow.body = body
-        script.replacesBody = true
-        replacement = body
+        script.body = .replacing(body)
         if requestBody.isComplete { replaceBody() }
     }
 
     /// Puts the body that a script set in the place of the client's.
     func replaceBody() {
-        replay = replacement
-        replacement = []
+        guard case .replacing(let body) = script.body else { return }
+        script.body = .replaced
+        replay = body
         isReplayable = true
-        script.replacesBody = false
-        script.isBodyReplaced = true
     }
 
     /// Another location takes over, which chooses upstreams anew. What was set of the request stays.
@@ -194,7 +129,7 @@ extension ExchangeDriver: FlowOwner {
     func tryNextRoute() -> Bool {
         guard script.hasNextRoute else { return false }
         script.routesTried += 1
-        setStage(.proxying)
+        stage = .proxying
         chooseTarget(bodyLength: knownBodyLength)
         return true
     }
@@ -209,7 +144,7 @@ extension ExchangeDriver: FlowOwner {
         guard let interpreter else { return }
         interpreter.flow(of: exchange).owner = self
         script.wait = wait
-        if case .target = wait { setStage(.inScript) }
+        if case .target = wait { stage = .inScript }
         waited()
     }
 
@@ -257,7 +192,7 @@ extension ExchangeDriver: FlowOwner {
         script.wait = .none
         switch wait {
         case .target(let bodyLength):
-            setStage(.proxying)
+            stage = .proxying
             chooseTarget(bodyLength: bodyLength)
             resumed()
         case .head:
@@ -276,10 +211,10 @@ extension ExchangeDriver: FlowOwner {
         interpreter.cancelCalls(of: flow(in: interpreter))
         script.wait = .none
         script.requestPiece = nil
-        script.isReadingBody = false
+        if script.isReadingBody { script.body = .untouched }
         script.holdsResponse = false
         script.held.clear()
-        setStage(.proxying)
+        stage = .proxying
         fail(status: 503)
         resumed()
     }
@@ -296,20 +231,17 @@ extension ExchangeDriver: FlowOwner {
     }
 
     func facts(of leg: FlowLeg) -> LegFacts {
-        var facts = LegFacts()
         switch leg {
         case .client:
-            facts.address = exchange.client.address
-            facts.port = exchange.client.port
-            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes
-            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes
+            var facts = LegFacts(clientOf: exchange)
             facts.read(from: downstream)
+            return facts
         case .upstream:
-            guard let attempt = exchange.attempts.last else { return facts }
-            facts.take(attempt)
+            guard let attempt = exchange.attempts.last else { return LegFacts() }
+            var facts = LegFacts(attempt)
             facts.read(from: upstream)
+            return facts
         }
-        return facts
     }
 
     func upstreamTLS() -> UpstreamTLSFacts? { upstream?.tlsFacts }
@@ -320,7 +252,7 @@ extension ExchangeDriver: FlowOwner {
     func readBody() -> Bool {
         guard let interpreter, isInScript, !hasEnded, isReplayable else { return false }
         let flow = flow(in: interpreter)
-        guard !script.hasReadBody else { return true }
+        if case .read = script.body { return true }
         if requestBody.isComplete {
             // Never within the call that asks.
             let generation = flow.generationNumber
@@ -330,7 +262,7 @@ extension ExchangeDriver: FlowOwner {
             }
             return true
         }
-        script.isReadingBody = true
+        script.body = .reading
         worker.postpone { [self] in
             guard !hasEnded, script.isReadingBody else { return }
             sendContinue()
@@ -341,8 +273,7 @@ extension ExchangeDriver: FlowOwner {
 
     func bodyWasRead() {
         guard let interpreter else { return }
-        script.isReadingBody = false
-        script.hasReadBody = true
+        if !script.isBodyReplaced { script.body = .read }
         interpreter.bodyReceived(replay, of: flow(in: interpreter))
     }
 
@@ -371,7 +302,7 @@ extension ExchangeDriver: FlowOwner {
             guard machine.canRespond else { return breakOff() }
             dropUpstream()
             exchange.closesConnection = true
-            setStage(.proxying)
+            stage = .proxying
             return fail(status: 500)
         }
         guard !hasEnded else { return }
@@ -533,51 +464,5 @@ extension ExchangeDriver: FlowOwner {
     func concludeScripts() {
         guard let scripts = generation.scripts else { return }
         script.keepsExchange = scripts.conclude(exchange, generation: generation)
-    }
-}
-
-extension LegFacts {
-    mutating func take(_ peer: PeerAddress) {
-        address = peer.host
-        switch peer.endpoint {
-        case .ipv4(_, let port), .ipv6(_, let port): self.port = port
-        case .unix: break
-        }
-    }
-
-    /// The peer of an attempt whose connection may be gone: what logs say of it remains.
-    mutating func take(_ attempt: UpstreamAttempt) {
-        bytesIn = attempt.bytesReceived
-        bytesOut = attempt.bytesSent
-        address = attempt.address
-        guard let colon = attempt.address.lastIndex(of: UInt8(ascii: ":")),
-            let port = UInt16(String(decoding: attempt.address[(colon + 1)...], as: UTF8.self)),
-            let peer = PeerAddress(numericHost: Array(attempt.address[..<colon]), port: port)
-        else { return }
-        take(peer)
-    }
-
-    mutating func read(from channel: StreamChannel?) {
-        guard let channel, channel.isOpen else { return }
-        buffered = channel.unsentBytes
-        let socket = (channel as? DownstreamConnection)?.carrier ?? channel
-        let microseconds = sy_tcp_rtt(socket.descriptor)
-        if microseconds >= 0 { roundTrip = microseconds }
-    }
-}
-
-extension LocalResponse {
-    init(_ response: ScriptResponse) {
-        self.init(status: response.status)
-        body = response.body
-        for field in response.fields {
-            switch String(decoding: field.name, as: UTF8.self).lowercased() {
-            case "content-type": contentType = field.value
-            case "location": location = field.value
-            default: fields.append(field)
-            }
-        }
-        // Without a body of the script's, what is an error still has its page.
-        if body == nil, status < 300 { body = [] }
     }
 }

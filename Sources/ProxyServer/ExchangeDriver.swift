@@ -6,8 +6,9 @@ internal import Wire
 /// Carries one exchange through: asks the core what is to be done, and does it with the two connections.
 ///
 /// `ExchangeStateMachine` says how far the exchange has come and what each event means. What is here moves bytes,
-/// keeps deadlines, and hands over at the end. The files beside this one hold the two halves:
-/// `ExchangeDriver+Request` (client to upstream) and `ExchangeDriver+Response` (upstream to client).
+/// keeps deadlines, and hands over at the end. The files beside this one hold the two halves,
+/// `ExchangeDriver+Request` (client to upstream) and `ExchangeDriver+Response` (upstream to client), and what both may
+/// have to do with: scripts (`ExchangeDriver+Scripts`), and TLS to the upstream (`ExchangeDriver+TLS`).
 final class ExchangeDriver {
     let worker: Worker
     private(set) var downstream: DownstreamConnection?
@@ -15,7 +16,7 @@ final class ExchangeDriver {
     let exchange: Exchange
     private(set) var generation: WorkerGeneration
     var machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
-    private var stage = Stage.ended
+    var stage = Stage.ended
 
     enum Stage {
         /// A name is being looked up.
@@ -23,7 +24,7 @@ final class ExchangeDriver {
         /// A hook of a stage before the upstream waits, or a variable that a script computes.
         case inScript
         case proxying
-        /// The body of a request that goes to an HTTP/1.0 upstream is being read whole.
+        /// The request's body is being read whole: for an HTTP/1.0 upstream, for a script, or for `$request_body`.
         case gatheringBody
         /// The response is complete; what is left of the request is read and dropped.
         case discardingBody
@@ -52,7 +53,7 @@ final class ExchangeDriver {
     var isReplayable = true
     /// What the request was last refused with, by us or by an upstream whose answer is not passed on.
     var failedStatus = 502
-    /// A body for HTTP/1.0 is gathered in memory up to this, where `client_max_body_size` sets no limit.
+    /// A body is gathered in memory up to this, where `client_max_body_size` sets no limit.
     static let maxGathered: Int64 = 64 << 20
 
     // MARK: The upstream
@@ -75,9 +76,6 @@ final class ExchangeDriver {
 
     /// What the exchange's scripts have under way.
     var script = ScriptProgress()
-
-    /// What `flow.req:set_body` gave.
-    var replacement: [UInt8] = []
 
     // MARK: The response
 
@@ -146,7 +144,7 @@ final class ExchangeDriver {
                 LocalResponseBuilder.stubStatus(generation.generation.runtime.environment.connectionCounts()))
         case .prometheusMetrics:
             var response = LocalResponse(status: 200)
-            response.contentType = Array("text/plain; version=0.0.4; charset=utf-8".utf8)
+            response.contentType = MetricsPage.contentType
             response.body = MetricsPage.render(generation.generation.registry)
             respond(response)
         }
@@ -329,7 +327,6 @@ final class ExchangeDriver {
         upstreamHead.clear()
         uri.clear()
         replay.clear()
-        replacement.clear()
         if !responseInbox.isEmpty { responseInbox = [] }
         let keepsExchange = script.keepsExchange
         script = ScriptProgress()
@@ -338,8 +335,6 @@ final class ExchangeDriver {
     }
 
     // MARK: Names
-
-    func setStage(_ stage: Stage) { self.stage = stage }
 
     /// Looks `name` up and goes on to its addresses.
     func resolve(_ name: [UInt8], port: UInt16) {

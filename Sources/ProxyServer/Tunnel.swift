@@ -17,7 +17,7 @@ final class Tunnel {
     private(set) var scripts: TunnelScripts?
     /// `nil` where nobody looks at frames.
     private(set) var plane: WebSocketPlane?
-    private let onEnd: UpstreamUse
+    private let use: UpstreamUse
     private let startedAt: Int64
     private var fromClient: Int64 = 0
     private var fromUpstream: Int64 = 0
@@ -34,7 +34,7 @@ final class Tunnel {
         self.generation = generation
         self.downstream = downstream
         self.upstream = upstream
-        onEnd = use
+        self.use = use
         frozen = form.isScripted ? nil : exchange.freeze()
         startedAt = downstream.worker.loop.now
         if form.isScripted {
@@ -85,7 +85,7 @@ final class Tunnel {
 
     // MARK: Bytes
 
-    func readable(_ side: TunnelStateMachine.Side) {
+    func readable(_ side: TunnelSide) {
         switch side {
         case .client: pump(from: downstream, to: upstream, side)
         case .upstream: pump(from: upstream, to: downstream, side)
@@ -93,14 +93,14 @@ final class Tunnel {
     }
 
     /// Has a peer be read later in this turn.
-    func scheduleRead(of side: TunnelStateMachine.Side) {
+    func scheduleRead(of side: TunnelSide) {
         switch side {
         case .client: downstream.scheduleRead()
         case .upstream: upstream.scheduleRead()
         }
     }
 
-    private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelStateMachine.Side) {
+    private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelSide) {
         guard machine.accepts(from: side) else { return }
         let loop = downstream.worker.loop
         var reads = 0
@@ -125,14 +125,14 @@ final class Tunnel {
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. An upstream that has
     /// ended its side in order may have meant what it said last for the client.
-    private func lookForEnd(of source: StreamChannel, _ side: TunnelStateMachine.Side) {
+    private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side) else { return }
         if source.sawFailure { return failed(side) }
         if side == .client, source.isAtEnd { readEnd(of: side) }
     }
 
     /// Sends what `side` sent on to the other.
-    func relay(_ bytes: Span<UInt8>, from side: TunnelStateMachine.Side) {
+    func relay(_ bytes: Span<UInt8>, from side: TunnelSide) {
         received(bytes.count, from: side)
         if let plane {
             if scripts != nil { downstream.worker.tick() }
@@ -148,7 +148,7 @@ final class Tunnel {
         }
     }
 
-    private func received(_ count: Int, from side: TunnelStateMachine.Side) {
+    private func received(_ count: Int, from side: TunnelSide) {
         switch side {
         case .client:
             fromClient += Int64(count)
@@ -169,7 +169,7 @@ final class Tunnel {
             downstream.worker.loop.now + Int64(settings.values.proxyReadTimeout))
     }
 
-    func drained(_ side: TunnelStateMachine.Side) {
+    func drained(_ side: TunnelSide) {
         if isClosing {
             if downstream.isDrained && upstream.isDrained { finish() }
             return
@@ -179,19 +179,19 @@ final class Tunnel {
 
     // MARK: The end
 
-    private func readEnd(of side: TunnelStateMachine.Side) {
+    private func readEnd(of side: TunnelSide) {
         let action = machine.ended(side)
         if let plane { plane.lost(side) } else { perform(action) }
     }
 
-    func failed(_ side: TunnelStateMachine.Side) {
+    func failed(_ side: TunnelSide) {
         guard let plane else { return perform(machine.failed(side), atOnce: side) }
         _ = machine.ended(side)
         if isClosing { finish() } else { plane.lost(side) }
     }
 
     private func perform(
-        _ action: TunnelStateMachine.EndAction, atOnce broken: TunnelStateMachine.Side? = nil
+        _ action: TunnelStateMachine.EndAction, atOnce broken: TunnelSide? = nil
     ) {
         switch action {
         case .ignore: break
@@ -206,7 +206,7 @@ final class Tunnel {
         }
     }
 
-    func timedOut(_ side: TunnelStateMachine.Side) {
+    func timedOut(_ side: TunnelSide) {
         downstream.worker.tick()
         if side == .upstream, !isClosing, let plane {
             if plane.deadline <= now { plane.timePassed() }
@@ -301,29 +301,29 @@ final class Tunnel {
     }
 
     func facts(of leg: FlowLeg, _ exchange: Exchange) -> LegFacts {
-        var facts = LegFacts()
+        var facts: LegFacts
         switch leg {
         case .client:
-            facts.address = exchange.client.address
-            facts.port = exchange.client.port
-            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes + fromClient
-            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes + sent(to: .client)
+            facts = LegFacts(clientOf: exchange)
+            facts.bytesIn += fromClient
+            facts.bytesOut += sent(to: .client)
             facts.read(from: downstream)
         case .upstream:
+            facts = LegFacts()
             facts.take(upstream.address)
             facts.bytesIn = (exchange.attempts.last?.bytesReceived ?? 0) + fromUpstream
             facts.bytesOut = (exchange.attempts.last?.bytesSent ?? 0) + sent(to: .upstream)
             facts.read(from: upstream)
         }
         guard let plane else { return facts }
-        let side: TunnelStateMachine.Side = leg == .client ? .client : .upstream
+        let side = leg.side
         facts.messagesIn = plane.messages(from: side)
         facts.messagesOut = plane.messages(to: side)
         facts.buffered += plane.queuedBytes(to: side)
         return facts
     }
 
-    private func sent(to side: TunnelStateMachine.Side) -> Int64 {
+    private func sent(to side: TunnelSide) -> Int64 {
         plane?.bytesSent(to: side) ?? (side == .client ? fromUpstream : fromClient)
     }
 
@@ -337,7 +337,7 @@ final class Tunnel {
         let seconds = worker.loop.now - startedAt
         worker.statistics.tunnels.add(-1)
         worker.statistics.tunnelSeconds.observe(milliseconds: Int(seconds))
-        onEnd.end(.succeeded, now: worker.loop.now)
+        use.end(.succeeded, now: worker.loop.now)
         if let scripts {
             note(on: scripts.exchange)
             downstream.finish()
@@ -376,7 +376,7 @@ extension Tunnel: WebSocketPlaneOwner {
     var now: Int64 { downstream.worker.loop.now }
     var microseconds: Int64 { downstream.worker.loop.microseconds }
 
-    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelStateMachine.Side) {
+    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelSide) {
         switch side {
         case .client:
             downstream.send(first, then: second, then: Span())
@@ -393,11 +393,11 @@ extension Tunnel: WebSocketPlaneOwner {
     func cancel(_ item: WebSocketItem) { scripts?.cancel(item) }
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) { scripts?.pingEnded(token, outcome) }
 
-    func isBlocked(_ side: TunnelStateMachine.Side) -> Bool {
+    func isBlocked(_ side: TunnelSide) -> Bool {
         side == .client ? !upstream.isDrained : !downstream.isDrained
     }
 
-    func finishSending(to side: TunnelStateMachine.Side) {
+    func finishSending(to side: TunnelSide) {
         switch side {
         case .client: downstream.shutdownWhenSent()
         case .upstream: upstream.shutdownWhenSent()

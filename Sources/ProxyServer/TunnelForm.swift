@@ -4,7 +4,6 @@ internal import ProxyCore
 
 /// How much of a tunnel is looked at.
 struct TunnelForm {
-    let isWebSocket: Bool
     /// Scripts of its location have a say, or may.
     let isScripted: Bool
     /// It is a WebSocket whose frames are followed.
@@ -16,7 +15,6 @@ struct TunnelForm {
     init(
         _ exchange: Exchange, _ generation: WorkerGeneration, on worker: Worker, isWebSocket: Bool
     ) {
-        self.isWebSocket = isWebSocket
         let settings = exchange.location.settings
         if exchange.scripts != nil, let interpreter = generation.scripts?.interpreter {
             let stages: [HookStage] = [.open, .message, .frame, .close, .drain, .log]

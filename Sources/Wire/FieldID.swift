@@ -96,7 +96,6 @@ package struct FieldIDSet: Sendable, Equatable, ExpressibleByArrayLiteral {
     @inline(__always)
     package mutating func insert(_ id: FieldID) { bits |= 1 &<< UInt64(id.rawValue) }
     package mutating func formUnion(_ other: FieldIDSet) { bits |= other.bits }
-    package mutating func subtract(_ other: FieldIDSet) { bits &= ~other.bits }
     package var isEmpty: Bool { bits == 0 }
 }
 

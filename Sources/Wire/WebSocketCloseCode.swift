@@ -3,6 +3,10 @@ package enum WebSocketCloseCode {
     package static let normal: UInt16 = 1000
     package static let goingAway: UInt16 = 1001
     package static let protocolError: UInt16 = 1002
+    /// In place of a code: the close frame had none (RFC 6455 §7.1.5).
+    package static let noStatus: UInt16 = 1005
+    /// In place of a code: there was no close frame.
+    package static let abnormal: UInt16 = 1006
     package static let invalidPayload: UInt16 = 1007
     package static let policyViolation: UInt16 = 1008
     package static let messageTooBig: UInt16 = 1009

@@ -1,6 +1,6 @@
 /// What a close frame says (RFC 6455 §5.5.1).
 package struct WebSocketClosePayload: Sendable, Equatable {
-    /// `nil` when the frame is empty; 1005 stands for that where a number is needed.
+    /// `nil` when the frame is empty; `WebSocketCloseCode.noStatus` stands for that where a number is needed.
     package var code: UInt16?
     /// Where the reason stands in the payload; UTF-8.
     package var reason: Range<Int>

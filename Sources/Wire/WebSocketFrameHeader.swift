@@ -45,6 +45,18 @@ package struct WebSocketFrameHeader: Sendable, Equatable {
     /// RFC 6455 §5.5
     package static let maxControlPayload: Int64 = 125
 
+    /// What the frame breaks by where it stands (RFC 6455 §5.4): frames of a message come in a row, control frames may
+    /// stand between them. The reserved bits are those that the header's parser was told to allow.
+    package func orderViolation(isWithinMessage: Bool) -> WebSocketFrameViolation? {
+        // A pattern: an operator would look for the raw values by way of a witness.
+        if case .continuation = opcode {
+            guard isWithinMessage else { return .continuationWithoutStart }
+            // RFC 7692 §6.1: the bit stands on the first frame only.
+            return reserved & Self.reserved1 == 0 ? nil : .reservedBit
+        }
+        return isWithinMessage && !opcode.isControl ? .messageWithinMessage : nil
+    }
+
     /// The length of the header itself, 2...14.
     package var encodedLength: Int {
         let lengthBytes = payloadLength < 126 ? 0 : payloadLength <= 0xffff ? 2 : 8

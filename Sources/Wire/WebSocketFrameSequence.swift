@@ -7,17 +7,8 @@ package struct WebSocketFrameSequence: Sendable {
     package init() {}
 
     package mutating func accept(_ header: WebSocketFrameHeader) -> WebSocketFrameViolation? {
-        switch header.opcode {
-        case .close, .ping, .pong:
-            return nil
-        case .continuation:
-            guard isWithinMessage else { return .continuationWithoutStart }
-            // RFC 7692 §6.1: the bit stands on the first frame only.
-            guard header.reserved == 0 else { return .reservedBit }
-        case .text, .binary:
-            guard !isWithinMessage else { return .messageWithinMessage }
-        }
-        isWithinMessage = !header.isFinal
+        if let violation = header.orderViolation(isWithinMessage: isWithinMessage) { return violation }
+        if !header.opcode.isControl { isWithinMessage = !header.isFinal }
         return nil
     }
 }

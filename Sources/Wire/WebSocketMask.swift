@@ -42,3 +42,18 @@ package struct WebSocketMaskKey: Sendable, Equatable {
         return word &>> turn | word &<< (32 &- turn)
     }
 }
+
+extension [UInt8] {
+    /// Appends a payload as it was before it was masked, or as it is where it was not; its first byte stands at `position`
+    /// in its frame's.
+    @inline(__always)
+    package mutating func append(
+        unmasking payload: Span<UInt8>, with key: WebSocketMaskKey?, position: Int = 0
+    ) {
+        if let key {
+            key.append(masking: payload, position: position, to: &self)
+        } else {
+            append(copying: payload, payload.indices)
+        }
+    }
+}

@@ -213,6 +213,11 @@ def test_a_server_that_failed_is_left_alone_for_fail_timeout(proxy, backends):
                   values={"failing": failing, "working": working})
     assert all(it.fetch().text == "working" for _ in range(8))
     assert len(failing.requests) == 1
+    warnings = [line for line in it.log().splitlines() if "temporarily disabled" in line]
+    assert len(warnings) == 1
+    assert "[warn]" in warnings[0] and (
+        " upstream server temporarily disabled while reading response header from upstream, client: 127.0.0.1,"
+        in warnings[0]) and f'upstream: "http://127.0.0.1:{failing.port}/"' in warnings[0]
     failing.answer = reply(200, b"back")
     time.sleep(2.1)
     assert "back" in {it.fetch().text for _ in range(4)}

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.backend import CLOSE, Backend, chunked, reply
-from harness.wire import Client, Closed, wait_for
+from harness.wire import Client, Closed, wait_for, wait_until_still
 
 KEEPALIVE = 'proxy_set_header Connection "";'
 STREAM = "proxy_request_buffering off; proxy_buffering off;"
@@ -259,8 +259,7 @@ def test_a_large_response_to_a_slow_reader_is_not_held_in_memory(simple):
     with Client(proxy.port, receive_buffer=65536, timeout=30) as client:
         client.request()
         client.read_response_head()
-        time.sleep(1)
-        stalled = sum(sent)
+        stalled = wait_until_still(lambda: sum(sent), what="the bytes sent")
         assert stalled < size / 2, "the backend was not held back"
         assert memory_of(proxy) - before < 8 << 20
         received = len(client.buffer)
@@ -308,8 +307,8 @@ def test_a_large_request_to_a_slow_backend_is_not_held_in_memory(proxy):
 
             sender = threading.Thread(target=send, daemon=True)
             sender.start()
-            time.sleep(1)
-            assert sent[0] < size / 2, "the client was not held back"
+            stalled = wait_until_still(lambda: sent[0], what="the bytes sent")
+            assert stalled < size / 2, "the client was not held back"
             assert memory_of(made) - before < 8 << 20
             gate.set()
             sender.join(30)

@@ -191,6 +191,9 @@ def test_fetch_asks_the_next_server_of_an_upstream(proxy, backend):
             return flow:respond{ body = answer and tostring(answer.status) or reason } } } }
     """, values={"backend": backend})
     assert [made.fetch("/").text for _ in range(4)] == ["200"] * 4
+    told = [line for line in made.log().splitlines() if "temporarily disabled" in line]
+    assert len(told) == 1 and "[warn]" in told[0]
+    assert told[0].endswith(' upstream server temporarily disabled while fetching, upstream: "127.0.0.1:1"')
 
 
 @pytest.mark.clocked

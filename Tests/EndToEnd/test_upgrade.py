@@ -7,7 +7,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Connection, reply
-from harness.wire import Client, wait_for
+from harness.wire import Client, wait_for, wait_until_still
 from harness.websocket import KEY, MAP, RECIPE, accept_key, echoing, frame, handshake, switching
 
 
@@ -534,8 +534,7 @@ def test_a_tunnel_holds_back_a_fast_backend(recipe):
     with client:
         client.send(handshake())
         assert client.read_response_head().status == 101
-        time.sleep(1)
-        assert sent[0] < size / 2
+        assert wait_until_still(lambda: sent[0], what="the bytes sent") < size / 2
         received = len(client.buffer)
         while received < size:
             data = client.sock.recv(1 << 20)

@@ -37,7 +37,7 @@ struct FlowCase {
         case run(HookStage)
         /// A message or frame comes.
         case item(
-            WebSocketItem.Kind, WebSocketOpcode, from: TunnelStateMachine.Side, String, isFinal: Bool = true,
+            WebSocketItem.Kind, WebSocketOpcode, from: TunnelSide, String, isFinal: Bool = true,
             isInjected: Bool = false)
         /// The ping that waits is answered after so many microseconds, or not in time.
         case pong(Int?)

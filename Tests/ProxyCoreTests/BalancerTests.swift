@@ -108,17 +108,18 @@ struct BalancerTests {
         for _ in 0..<5 { #expect(pick(endless, .failed) == 0) }
     }
 
-    @Test("the failure that puts a peer aside is told once")
+    @Test("the failure that puts a peer aside is told, and each that leaves it there")
     func putAside() {
         let group = group([{ $0.maxFails = 2 }, { _ in }])
-        var told: [Bool] = []
-        for _ in 0..<4 {
+        func fail(now: Int64) -> Bool? {
             var selection = group.begin(maxTries: 0)
-            while group.next(&selection, now: 0) == 1 { group.finish(&selection, .passedOver, now: 0) }
-            guard selection.current == 0 else { break }
-            told.append(group.finish(&selection, .failed, now: 0))
+            while group.next(&selection, now: now) == 1 { group.finish(&selection, .passedOver, now: now) }
+            guard selection.current == 0 else { return nil }
+            return group.finish(&selection, .failed, now: now)
         }
-        #expect(told == [false, true])
+        #expect([fail(now: 0), fail(now: 0), fail(now: 0)] == [false, true, nil])
+        // The one request that finds out whether the peer is back.
+        #expect([fail(now: 20_000), fail(now: 20_000)] == [true, nil])
     }
 
     @Test("a single peer is never put aside, and is tried once")

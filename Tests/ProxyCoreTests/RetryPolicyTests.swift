@@ -58,10 +58,6 @@ struct RetryPolicyTests {
         (.noResolver(name: "app.test"), nil, 502, "no resolver defined to resolve app.test"),
         (.unresolved("gone"), nil, 502, "upstream could not be resolved (gone)"),
         (.invalidTarget("bad"), nil, 500, "bad"),
-        (
-            .clientClosed, nil, 499,
-            "client prematurely closed connection, so upstream connection is closed too"
-        ),
     ]
 
     @Test("each kind has nginx's status and words", arguments: kinds.indices)
@@ -73,15 +69,17 @@ struct RetryPolicyTests {
         #expect(failure.message { "text \($0)" } == row.message)
     }
 
-    @Test("a failure tells whose it is and whether another peer may help")
-    func sources() {
-        #expect(
-            ProxyFailure(.connectTimedOut)
-                == ProxyFailure(source: .upstream, kind: .connectTimedOut, retry: .anyPeer))
+    @Test("a failure tells whether another peer may help, and what was done when its peer was put aside")
+    func consequences() {
+        #expect(ProxyFailure(.connectTimedOut).retry == .anyPeer)
         #expect(ProxyFailure(.closedEarly(.readingBody)).retry == .never)
-        #expect(ProxyFailure(.clientClosed).source == .client)
-        #expect(ProxyFailure(.clientClosed).logLevel == .info)
-        #expect(ProxyFailure(.noResolver(name: "")).source == .proxy)
+        #expect(ProxyFailure(.unwantedStatus(503)).logLevel == .info)
+        #expect(
+            ProxyFailure(.connectTimedOut).disablingMessage
+                == "upstream server temporarily disabled while connecting to upstream")
+        #expect(
+            ProxyFailure(.unwantedStatus(503)).disablingMessage
+                == "upstream server temporarily disabled while reading response header from upstream")
         #expect(ProxyFailure(.noLivePeers).logLevel == .error)
     }
 
@@ -113,7 +111,7 @@ struct RetryPolicyTests {
             ("invalid_header", .invalidHead(.bareCarriageReturn), true),
             ("invalid_header", .invalidUpgrade(.noProtocol), true),
             ("invalid_header", .closedEarly(.readingHead), false), ("off", .connectFailed(refused), false),
-            ("error", .clientClosed, false), ("error timeout invalid_header", .noLivePeers, false),
+            ("error timeout invalid_header", .noLivePeers, false),
             ("http_503", .unwantedStatus(503), true), ("http_503", .unwantedStatus(502), false),
         ] as [(String, ProxyFailure.Kind, Bool)])
     func conditions(_ conditions: String, _ kind: ProxyFailure.Kind, _ isRetried: Bool) throws {
@@ -176,7 +174,6 @@ struct RetryPolicyTests {
             (.readFailed(104, .readingHead), true, .stale), (.readFailed(104, .readingBody), true, .failed),
             (.readTimedOut(.readingHead), true, .failed), (.unwantedStatus(503), false, .failed),
             (.unwantedStatus(404), false, .passedOver), (.unwantedStatus(403), false, .passedOver),
-            (.clientClosed, false, .passedOver),
         ] as [(ProxyFailure.Kind, Bool, PeerOutcome)])
     func outcome(_ kind: ProxyFailure.Kind, _ reused: Bool, _ outcome: PeerOutcome) {
         #expect(RetryPolicy.outcome(of: ProxyFailure(kind), reused: reused) == outcome)

@@ -146,6 +146,7 @@ struct RoutingErrorPageTests {
         server {
             listen 80;
             location /le { set $v outer; limit_except GET { deny all; } return 200 "le $v"; }
+            location /lh { limit_except HEAD { deny all; } return 200 lh; }
             location /lp { return 200 outer; limit_except GET { allow all; } proxy_pass http://127.0.0.1:9; }
             location /li {
                 limit_except GET { deny all; }
@@ -162,6 +163,7 @@ struct RoutingErrorPageTests {
         "limit_except applies to other methods, in place of the location",
         arguments: [
             ("/le", "GET", "200 le outer"), ("/le", "HEAD", "200 le outer"), ("/le", "POST", "403 page"),
+            ("/lh", "HEAD", "200 lh"), ("/lh", "GET", "403 page"),
             ("/lp", "POST", "POST /lp at 127.0.0.1:9"), ("/li", "GET", "GET /li at 127.0.0.1:9"),
             ("/li", "POST", "403 page"), ("/li?x=1", "POST", "403 page"),
         ])

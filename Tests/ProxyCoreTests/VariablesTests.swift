@@ -324,6 +324,5 @@ struct VariablesTests {
         #expect(lines.count == 2 + VariableTable.rows.count + VariableFamily.allCases.count)
         #expect(lines.contains("| `$request_id` | 16 random bytes in hexadecimal, of each request its own |"))
         #expect(lines.contains { $0.hasPrefix("| `$http_NAME` |") })
-        #expect(VariableTable.writableNames.isSubset(of: VariableTable.names))
     }
 }

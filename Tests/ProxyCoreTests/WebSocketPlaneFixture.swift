@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 import Wire
 
-typealias Side = TunnelStateMachine.Side
+typealias Side = TunnelSide
 
 /// Numbers that are the same for a seed.
 struct PlaneRandom: RandomNumberGenerator {

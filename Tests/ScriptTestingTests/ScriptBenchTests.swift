@@ -417,7 +417,7 @@ struct ScriptBenchLifetimeTests {
         do {
             var setup = TestSetup()
             setup.location = "request_by_lua_block { sy.sleep(1) }"
-            let proxy = try #require(try bench.makeProxy(setup) as? BenchProxy)
+            let proxy = try #require(try bench.makeProxy(setup) as? ScriptedProxy)
             worker = proxy.worker
             let client = try proxy.connect(from: nil)
             client.send(TestMessage())

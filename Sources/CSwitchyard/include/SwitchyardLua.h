@@ -196,7 +196,7 @@ const char *sy_lua_string(sy_lua *lua, int index, size_t *length);
 /// anything else.
 int64_t sy_lua_object(sy_lua *lua, int index, int type);
 /// Where a tunnel of another interpreter is listed, and the two halves of its identifier.
-bool sy_lua_far_object(
+bool sy_lua_remote_object(
     sy_lua *lua, int index, int type, uint32_t *slot, uint32_t *list, uint64_t *first, uint64_t *second);
 
 void sy_lua_push_nil(sy_lua *lua);
@@ -206,7 +206,7 @@ void sy_lua_push_number(sy_lua *lua, double value);
 void sy_lua_push_string(sy_lua *lua, const void *bytes, size_t length);
 /// Pushes nil for a value whose slot has more than 26 bits.
 void sy_lua_push_object(sy_lua *lua, int type, uint32_t slot, uint32_t generation);
-void sy_lua_push_far_object(
+void sy_lua_push_remote_object(
     sy_lua *lua, int type, uint32_t slot, uint32_t list, uint64_t first, uint64_t second);
 /// Pushes the table that the object at `index` keeps for a script as this part, or nil when there is none yet.
 void sy_lua_push_own_table(sy_lua *lua, int index, int part, int script);
@@ -236,8 +236,6 @@ void sy_lua_set_field(sy_lua *lua, int table, const char *name, size_t length);
 void sy_lua_push_global(sy_lua *lua, const char *name);
 int sy_lua_get_index(sy_lua *lua, int table, int64_t index);
 void sy_lua_set_index(sy_lua *lua, int table, int64_t index);
-/// Takes the two topmost values as key and value.
-void sy_lua_set_pair(sy_lua *lua, int table);
 int64_t sy_lua_length(sy_lua *lua, int table);
 /// Takes the key on top of the stack, and pushes the next key and its value; false, and nothing pushed, at the end. The
 /// table must not change on the way.

@@ -12,20 +12,7 @@ struct APIDocument {
 
         /// The arguments of a row: `name: type`, separated by commas that stand in no brackets.
         static func list(_ text: String) -> [Parameter] {
-            var parts: [String] = [""]
-            var depth = 0
-            for character in text {
-                switch character {
-                case "(", "{", "[", "<": depth += 1
-                case ")", "}", "]", ">": depth -= 1
-                case "," where depth == 0:
-                    parts.append("")
-                    continue
-                default: break
-                }
-                parts[parts.count - 1].append(character)
-            }
-            return parts.compactMap(Parameter.init)
+            text.parts(between: ",").compactMap(Parameter.init)
         }
 
         private init?(_ text: String) {
@@ -170,20 +157,29 @@ extension APIDocument.Field {
 
     /// The types of a union: `string?` is `string` and `nil`.
     private static func members(_ type: String) -> [String] {
-        var parts: [String] = [""]
+        type.parts(between: "|").flatMap {
+            $0.hasSuffix("?") ? [String($0.dropLast()), "nil"] : $0.isEmpty ? [] : [$0]
+        }
+    }
+}
+
+extension String {
+    /// What stands between the separators, but for those in brackets.
+    fileprivate func parts(between separator: Character) -> [String] {
+        var parts = [""]
         var depth = 0
-        for character in type {
+        for character in self {
             switch character {
             case "(", "{", "[", "<": depth += 1
             case ")", "}", "]", ">": depth -= 1
-            case "|" where depth == 0:
+            case separator where depth == 0:
                 parts.append("")
                 continue
             default: break
             }
             parts[parts.count - 1].append(character)
         }
-        return parts.flatMap { $0.hasSuffix("?") ? [String($0.dropLast()), "nil"] : $0.isEmpty ? [] : [$0] }
+        return parts
     }
 }
 

@@ -16,7 +16,7 @@ package enum KeepAlivePolicy {
     }
 
     private static func isDisabled(_ exchange: Exchange, _ disabled: KeepaliveDisable) -> Bool {
-        let isPost = Octets.equal(exchange.method, lowercase: post)
+        let isPost = Method.post.equals(exchange.method)
         // The usual case costs no look at the field: old Internet Explorer matters after a POST only.
         if disabled == .msie6, !isPost { return false }
         guard let index = exchange.request.firstIndex(of: .userAgent) else { return false }
@@ -47,7 +47,6 @@ package enum KeepAlivePolicy {
             && Octets.position(of: opera, in: bytes, value) == nil
     }
 
-    private static let post = Array("post".utf8)
     private static let opera = Array("Opera".utf8)
     private static let msie = Array("MSIE ".utf8)
     private static let secondServicePack = Array("SV1".utf8)

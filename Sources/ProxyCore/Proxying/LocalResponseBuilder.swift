@@ -16,7 +16,7 @@ package enum LocalResponseBuilder {
     ) -> DownstreamResponse {
         let settings = exchange.location.settings
         // A text may have any status; that of a built-in page may be one of nginx's own.
-        let status = response.body == nil ? ReasonPhrases.visible(response.status) : response.status
+        let status = response.body == nil ? StatusRules.visible(response.status) : response.status
         exchange.status = status
 
         var page: [UInt8] = []
@@ -25,7 +25,7 @@ package enum LocalResponseBuilder {
         if hasContent, response.body == nil {
             if let title = ReasonPhrases.pageTitle(response.status) {
                 appendPage(
-                    title: title, detail: ReasonPhrases.pageDetails[response.status],
+                    title: title, detail: StatusRules.pageDetail(response.status),
                     settings.values.serverTokens, to: &page)
                 type = type ?? Text.html
             } else if response.status < 300 {
@@ -141,10 +141,8 @@ package enum LocalResponseBuilder {
 
     /// Statuses of built-in pages after which the state of the connection is not to be relied on.
     private static func closesAfter(_ status: Int) -> Bool {
-        switch status {
-        case 400, 408, 413, 414, 494...497, 500, 501: true
-        default: false
-        }
+        // The rest of a request that did not come in time may come yet.
+        status == 408 || StatusRules.endsConnection(status)
     }
 
     private static func appendPage(

@@ -75,7 +75,8 @@ package final class PeerGroup {
 
     /// Records how the try at the selection's current peer ended. Without a current peer nothing happens.
     ///
-    /// - Returns: whether the peer was just put aside for its `fail_timeout`, which is worth a line in the log.
+    /// - Returns: whether the failure puts the peer aside for its `fail_timeout`, or leaves it there, which is worth a
+    ///   line in the log; only after `.failed`.
     @discardableResult
     package func finish(_ selection: inout PeerSelection, _ outcome: PeerOutcome, now: Int64) -> Bool {
         guard let index = selection.current else { return false }
@@ -157,7 +158,7 @@ package struct Peer: Sendable {
         checkedAt = now
         guard maxFails > 0 else { return false }
         effectiveWeight = max(effectiveWeight - weight / maxFails, 0)
-        return fails == maxFails
+        return fails >= maxFails
     }
 }
 

@@ -1,10 +1,8 @@
 package import Config
 package import Wire
 
-/// What went wrong with an exchange, whose doing it was, and where it is safe to try again.
+/// What went wrong with a try at an upstream, and whether another one is safe.
 package struct ProxyFailure: Error, Sendable, Equatable {
-    package enum Source: Sendable { case client, upstream, proxy }
-
     package enum Retry: Sendable {
         case never
         /// At any peer that has not been tried, as far as `RetryPolicy` allows.
@@ -52,46 +50,25 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         /// The resolver's answer for the name: no such name, no answer in time, …
         case unresolved(String)
         case invalidTarget(String)
-        case clientClosed
     }
 
-    package var source: Source
-    package var kind: Kind
-    package var retry: Retry
+    package let kind: Kind
+    package let retry: Retry
     /// What is known beyond the kind, for the error log: of an HTTP/2 stream, what ended it.
-    package private(set) var detail: String?
+    private let detail: String?
 
-    package init(source: Source, kind: Kind, retry: Retry) {
-        self.source = source
-        self.kind = kind
-        self.retry = retry
-    }
-
-    /// A failure with the source and the retry that its kind implies.
+    /// A failure with the retry that its kind implies.
     package init(_ kind: Kind, detail: String? = nil) {
         self.kind = kind
         self.detail = detail
         switch kind {
-        case .handshakeFailed, .handshakeTimedOut:
-            source = .upstream
-            retry = .anyPeer
-        case .connectFailed, .sendFailed, .connectTimedOut, .sendTimedOut, .invalidHead, .invalidUpgrade,
-            .unwantedStatus, .refusedStream:
-            source = .upstream
+        case .connectFailed, .connectTimedOut, .handshakeFailed, .handshakeTimedOut, .sendFailed,
+            .sendTimedOut, .invalidHead, .invalidUpgrade, .unwantedStatus, .refusedStream:
             retry = .anyPeer
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase):
-            source = .upstream
             // Part of the response has gone to the client by then.
             retry = phase == .readingBody ? .never : .anyPeer
-        case .invalidBody, .noLivePeers:
-            source = .upstream
-            retry = .never
-        case .noResolver, .unresolved, .invalidTarget:
-            source = .proxy
-            retry = .never
-        case .clientClosed:
-            source = .client
-            retry = .never
+        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget: retry = .never
         }
     }
 
@@ -102,7 +79,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: .timeout
         case .invalidHead, .invalidUpgrade: .invalidHeader
         case .unwantedStatus(let status): NextUpstream(status: status)
-        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget, .clientClosed: nil
+        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget: nil
         }
     }
 
@@ -112,7 +89,6 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: 504
         case .unwantedStatus(let status): status
         case .invalidTarget: 500
-        case .clientClosed: 499
         case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead,
             .invalidBody, .invalidUpgrade, .refusedStream, .noLivePeers, .noResolver, .unresolved:
             502
@@ -121,7 +97,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
 
     package var logLevel: LogLevel {
         switch kind {
-        case .clientClosed, .unwantedStatus: .info
+        case .unwantedStatus: .info
         default: .error
         }
     }
@@ -130,8 +106,13 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     /// what the system says of errno's number, such as `Connection refused`.
     package func message(systemText: (Int32) -> String) -> String {
         let reason = detail ?? reason(systemText)
-        return phase.map { "\(reason) \($0.text)" } ?? reason
+        return reason + phaseText
     }
+
+    /// The beginning of the line that follows, where the failure had its peer put aside for `fail_timeout`.
+    package var disablingMessage: String { "upstream server temporarily disabled" + phaseText }
+
+    private var phaseText: String { phase.map { " " + $0.text } ?? "" }
 
     private func reason(_ systemText: (Int32) -> String) -> String {
         func system(_ call: String, _ code: Int32) -> String {
@@ -155,8 +136,6 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .noResolver(let name): return "no resolver defined to resolve \(name)"
         case .unresolved(let reason): return "upstream could not be resolved (\(reason))"
         case .invalidTarget(let reason): return reason
-        case .clientClosed:
-            return "client prematurely closed connection, so upstream connection is closed too"
         }
     }
 
@@ -169,7 +148,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .sendFailed, .sendTimedOut: .sendingRequest
         case .refusedStream, .invalidHead, .invalidUpgrade, .unwantedStatus: .readingHead
         case .invalidBody: .readingBody
-        case .noResolver, .unresolved, .invalidTarget, .clientClosed: nil
+        case .noResolver, .unresolved, .invalidTarget: nil
         }
     }
 

@@ -7,12 +7,9 @@ package enum ReasonPhrases {
         table.indices.contains(status) ? table[status] : []
     }
 
-    /// The status to show for one of nginx's codes beyond 4xx (494, a field too large, is a 400).
-    static func visible(_ status: Int) -> Int { pageDetails[status] == nil ? status : 400 }
-
     /// What the built-in page says; `nil` when the status has none.
     static func pageTitle(_ status: Int) -> [UInt8]? {
-        if let detail = pageDetails[status] { return Array("400 ".utf8) + detail }
+        if let detail = StatusRules.pageDetail(status) { return Array("400 ".utf8) + detail }
         guard status >= 300, status != 304, status != 300, !phrase(status).isEmpty else { return nil }
         var title: [UInt8] = []
         ASCII.appendDecimal(status, to: &title)
@@ -20,13 +17,6 @@ package enum ReasonPhrases {
         return title + (pageWording[status] ?? phrase(status))
     }
 
-    /// What the page says below its heading, for the statuses that are shown as 400.
-    static let pageDetails = [
-        494: Array("Request Header Or Cookie Too Large".utf8),
-        495: Array("The SSL certificate error".utf8),
-        496: Array("No required SSL certificate was sent".utf8),
-        497: Array("The plain HTTP request was sent to HTTPS port".utf8),
-    ]
     /// Where nginx's page and its status line differ.
     private static let pageWording = [302: Array("Found".utf8), 401: Array("Authorization Required".utf8)]
 

@@ -1,4 +1,5 @@
 package import Config
+internal import Wire
 
 /// Whether a failed try is followed by one at another peer: `proxy_next_upstream` and its kin.
 ///
@@ -21,7 +22,7 @@ package struct RetryPolicy: Sendable, Equatable {
     package static func isIdempotent(_ method: [UInt8]) -> Bool {
         // The lengths of the three.
         guard method.count == 4 || method.count == 5 else { return true }
-        return !nonIdempotent.contains { Octets.equal(method, 0..<method.count, exactly: $0) }
+        return !(Method.post.equals(method) || Method.patch.equals(method) || Method.lock.equals(method))
     }
 
     /// Whether another try may follow `failure`, once `PeerGroup.finish` has recorded it.
@@ -69,10 +70,8 @@ package struct RetryPolicy: Sendable, Equatable {
             .closedEarly(.readingHead),
             .closedEarly(.sendingRequest):
             reused ? .stale : .failed
-        case .clientClosed, .noLivePeers, .noResolver, .unresolved, .invalidTarget: .passedOver
+        case .noLivePeers, .noResolver, .unresolved, .invalidTarget: .passedOver
         default: .failed
         }
     }
-
-    private static let nonIdempotent = ["POST", "LOCK", "PATCH"].map { Array($0.utf8) }
 }

@@ -24,7 +24,7 @@ extension Router {
         if target.first == UInt8(ascii: "@") { return enter(exchange, named: target) }
         let end = target.firstIndex(of: ByteText.question) ?? target.endIndex
         guard let path = safePath(target[..<end]) else { return fail(exchange, status: 404) }
-        if exchange.method != headMethod { exchange.method = getMethod }
+        asksByGet(exchange)
         return redirect(exchange, path: path[...], arguments: target[end...].dropFirst())
     }
 

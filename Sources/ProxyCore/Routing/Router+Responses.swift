@@ -13,11 +13,11 @@ extension Router {
         // Of a body that is too large, or no body, nothing goes on; any other goes to where an `error_page` leads.
         if status == 400 || status == 413 { exchange.bodyIsDiscarded = true }
         exchange.errorStatus = status
-        if closingStatuses.contains(status) { exchange.closesConnection = true }
+        if StatusRules.endsConnection(status) { exchange.closesConnection = true }
         exchange.redirectURL = location
         if let page = findErrorPage(exchange, status) { return send(page, exchange) }
 
-        if (494...497).contains(status) { exchange.errorStatus = 400 }
+        exchange.errorStatus = StatusRules.visible(status)
         // nginx's own statuses keep their pages, though clients see 400.
         var response = LocalResponse(status: status)
         response.location = location
@@ -34,9 +34,6 @@ extension Router {
         return fail(exchange, status: status)
     }
 
-    /// After these the connection is not used again.
-    private static let closingStatuses: Set<Int> = [400, 413, 414, 494, 495, 496, 497, 500, 501]
-
     private static func findErrorPage(_ exchange: Exchange, _ status: Int) -> ErrorPage? {
         let settings = exchange.location.settings
         let pages = settings.values.errorPages
@@ -49,14 +46,14 @@ extension Router {
 
     private static func send(_ page: ErrorPage, _ exchange: Exchange) -> RouteDecision {
         switch page.response {
-        case .unchanged: if (494...497).contains(page.status) { exchange.errorStatus = 400 }
+        case .unchanged: exchange.errorStatus = StatusRules.visible(page.status)
         case .fixed(let status): exchange.errorStatus = status
         case .fromPage: exchange.errorStatus = 0
         }
         let target = exchange.value(of: page.target)
         switch target.first {
         case ByteText.slash:
-            if exchange.method != headMethod { exchange.method = getMethod }
+            asksByGet(exchange)
             return redirect(exchange, toURI: target)
         case UInt8(ascii: "@"): return enter(exchange, named: target)
         default:

@@ -57,7 +57,9 @@ package enum Router {
         if !exchange.hostIsGiven { exchange.host.append(contentsOf: exchange.server.name) }
         // A tunnel to wherever the client asks is no business of a reverse proxy, and an echo of the request would
         // show what the proxy adds to it. Whoever asked for a tunnel may send on what is no request.
-        guard exchange.method == connectMethod || exchange.method == traceMethod else { return nil }
+        guard Method.connect.equals(exchange.method) || Method.trace.equals(exchange.method) else {
+            return nil
+        }
         exchange.closesConnection = true
         return 405
     }
@@ -136,9 +138,6 @@ package enum Router {
         let bytes = exchange.request.bytes
         return HostName.append(bytes.span.extracting(text), to: &exchange.host)
     }
-
-    private static let connectMethod = Array("CONNECT".utf8)
-    private static let traceMethod = Array("TRACE".utf8)
 
     // MARK: Phases
 
@@ -234,8 +233,7 @@ package enum Router {
 
     private static func applyLimitExcept(_ exchange: Exchange) {
         guard let limit = exchange.location.limitExcept else { return }
-        let asked = exchange.method == headMethod ? getMethod : exchange.method
-        if !limit.methods.contains(asked) { enterBlock(limit.location, exchange) }
+        if !limit.methods.contains(exchange.method) { enterBlock(limit.location, exchange) }
     }
 
     /// Lets the settings of an `if` or `limit_except` block take over, and its handler if it has one.
@@ -245,8 +243,12 @@ package enum Router {
         exchange.handler = block.handler
     }
 
-    package static let getMethod = Array("GET".utf8)
-    package static let headMethod = Array("HEAD".utf8)
+    /// What takes the place of the request's target is asked for by GET, or by HEAD as before.
+    static func asksByGet(_ exchange: Exchange) {
+        guard !Method.head.equals(exchange.method) else { return }
+        exchange.method.clear()
+        Method.get.append(to: &exchange.method)
+    }
 
     private static func exceedsBodySize(_ exchange: Exchange) -> Bool {
         let limit = exchange.location.settings.values.clientMaxBodySize

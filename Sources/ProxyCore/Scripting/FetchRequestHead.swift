@@ -15,8 +15,10 @@ package struct FetchRequestHead: Sendable, Equatable {
         let method = request.method
         guard isToken(method.span, 0..<method.count) else { throw .invalidRequest("invalid method") }
         // Its response has another form, and what follows is no body.
-        guard method != Text.connect else { throw .invalidRequest("the method CONNECT is not supported") }
-        isHead = Method.head.equals(method.span, 0..<method.count)
+        guard !Method.connect.equals(method) else {
+            throw .invalidRequest("the method CONNECT is not supported")
+        }
+        isHead = Method.head.equals(method)
         isIdempotent = RetryPolicy.isIdempotent(method)
         bytes.append(contentsOf: method)
         bytes.append(ByteText.space)
@@ -43,7 +45,7 @@ package struct FetchRequestHead: Sendable, Equatable {
             var length: [UInt8] = []
             ASCII.appendDecimal(body.count, to: &length)
             append(Text.contentLength, length)
-        } else if Text.methodsWithBody.contains(request.method) {
+        } else if Method.expectsBody(request.method) {
             // RFC 9110 §8.6: a method that is meant to have a body says that it has none.
             append(Text.contentLength, [ByteText.zero])
         }
@@ -84,7 +86,5 @@ package struct FetchRequestHead: Sendable, Equatable {
         static let connection = Array("Connection".utf8)
         static let keepAlive = Array("keep-alive".utf8)
         static let close = Array("close".utf8)
-        static let connect = Array("CONNECT".utf8)
-        static let methodsWithBody = ["POST", "PUT", "PATCH"].map { Array($0.utf8) }
     }
 }

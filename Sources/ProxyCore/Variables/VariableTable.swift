@@ -35,9 +35,6 @@ package enum VariableTable {
 
     package static let names = Set(rows.map(\.name))
 
-    /// Names that `set` may assign although they are rows.
-    package static let writableNames: Set<String> = ["args"]
-
     private static let rowsByName = Dictionary(rows.map { ($0.name, $0) }) { first, _ in first }
 
     package static func row(named name: String) -> VariableRow? { rowsByName[name] }

@@ -112,9 +112,9 @@ package final class WebSocketCodecs {
         self.fromUpstream = fromUpstream
     }
 
-    subscript(side: TunnelStateMachine.Side) -> WebSocketCodec { side == .client ? fromClient : fromUpstream }
+    subscript(side: TunnelSide) -> WebSocketCodec { side == .client ? fromClient : fromUpstream }
 
-    func reservedBits(from side: TunnelStateMachine.Side) -> UInt8 {
+    func reservedBits(from side: TunnelSide) -> UInt8 {
         self[side].inflater == nil ? 0 : WebSocketFrameHeader.reserved1
     }
 

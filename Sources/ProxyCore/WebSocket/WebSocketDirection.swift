@@ -67,23 +67,6 @@ final class WebSocketBusy {
     var isWaiting: Bool { waiting != nil || waitingJob != nil }
 }
 
-/// A message that comes in more than one frame or read, or that is inflated.
-struct WebSocketAssembly {
-    let opcode: WebSocketOpcode
-    let isCompressed: Bool
-    /// Hooks are to see it.
-    var isWanted: Bool
-    /// Its frames as they came.
-    var raw: [UInt8]
-    let keepsRaw: Bool
-    let item: WebSocketItem
-    var utf8 = UTF8Validator()
-    /// Of the current frame.
-    var maskKey: WebSocketMaskKey?
-    var position = 0
-    var isLastFrame = false
-}
-
 /// What a direction waits for: hooks that have not come to their end.
 struct WebSocketWait {
     let item: WebSocketItem

@@ -3,8 +3,6 @@ internal import Wire
 
 /// How a WebSocket ends: who has said goodbye, and who has been told (RFC 6455 §7).
 package final class WebSocketEnding {
-    package enum Party: Sendable { case client, upstream, proxy }
-
     struct Leg {
         /// It was sent a close frame; nothing may follow that.
         var isTold = false
@@ -18,14 +16,14 @@ package final class WebSocketEnding {
         var isDone: Bool { isLost || isTold && isHeard }
     }
 
-    /// Of the close frame that began it; 1005 where that had no code, 1006 where there was none (RFC 6455 §7.1.5).
+    /// Of the close frame that began it; `noStatus` where that had no code, `abnormal` where there was none.
     package let code: UInt16
     package let reason: [UInt8]
-    package let by: Party
+    package let by: TunnelParty
     /// What the proxy tells those that nobody else has told.
     var told: (code: UInt16, reason: [UInt8])?
     /// What one of them is told instead.
-    var toldApart: (side: TunnelStateMachine.Side, code: UInt16, reason: [UInt8])?
+    var toldApart: (side: TunnelSide, code: UInt16, reason: [UInt8])?
     var client = Leg()
     var upstream = Leg()
     /// When it is over at the latest, in milliseconds.
@@ -34,14 +32,14 @@ package final class WebSocketEnding {
     var waitsForMessages = false
     var isOver = false
 
-    init(code: UInt16, reason: [UInt8], by: Party, due: Int64) {
+    init(code: UInt16, reason: [UInt8], by: TunnelParty, due: Int64) {
         self.code = code
         self.reason = reason
         self.by = by
         self.due = due
     }
 
-    subscript(side: TunnelStateMachine.Side) -> Leg {
+    subscript(side: TunnelSide) -> Leg {
         get { side == .client ? client : upstream }
         set { if side == .client { client = newValue } else { upstream = newValue } }
     }
@@ -112,7 +110,7 @@ extension WebSocketPlane {
             return goOn(ending)
         }
         let ending = WebSocketEnding(
-            code: 1006, reason: [], by: side == .client ? .client : .upstream,
+            code: WebSocketCloseCode.abnormal, reason: [], by: TunnelParty(side),
             due: owner.now &+ closeTimeout)
         ending[side].isLost = true
         ending.told = Self.news(ofLost: side, "the connection was lost")
@@ -123,7 +121,7 @@ extension WebSocketPlane {
     func died(_ side: Side) {
         deafen(side)
         let ending = WebSocketEnding(
-            code: 1006, reason: Array("ping timeout".utf8), by: side == .client ? .client : .upstream,
+            code: WebSocketCloseCode.abnormal, reason: Array("ping timeout".utf8), by: TunnelParty(side),
             due: owner.now &+ closeTimeout)
         ending.told = Self.news(ofLost: side, "ping timeout")
         self.ending = ending
@@ -165,8 +163,7 @@ extension WebSocketPlane {
                 ending[side].isLost = true
                 continue
             }
-            self[side.other].frames.stopsAtFrames = true
-            if !self[side.other].isProcessing { flushWaiting(side.other) }
+            sendCloseFrames(to: side)
         }
         endIfOver()
     }
@@ -213,13 +210,13 @@ extension WebSocketPlane {
     /// - Returns: whether it goes on.
     func closeReceived(_ close: WebSocketClosePayload, _ payload: [UInt8], from side: Side) -> Bool {
         self[side].isDeaf = true
-        let code = close.code ?? 1005
+        let code = close.code ?? WebSocketCloseCode.noStatus
         if let ending, !ending.isPending {
             ending[side].isHeard = true
             guard ending.told == nil, !isMute(side.other) else { return false }
         } else {
             let ending = WebSocketEnding(
-                code: code, reason: Array(payload[close.reason]), by: side == .client ? .client : .upstream,
+                code: code, reason: Array(payload[close.reason]), by: TunnelParty(side),
                 due: owner.now &+ closeTimeout)
             ending[side].isHeard = true
             self.ending = ending

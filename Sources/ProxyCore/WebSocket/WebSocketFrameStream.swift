@@ -110,14 +110,13 @@ package struct WebSocketFrameStream: Sendable {
     private mutating func follow(_ header: WebSocketFrameHeader) -> WebSocketFrameViolation? {
         // A pattern: an operator would look for the raw values by way of a witness.
         if case .continuation = header.opcode {
-            guard isWithinMessage else { return .continuationWithoutStart }
-            // RFC 7692 §6.1: the bit stands on the first frame only.
-            guard header.reserved & WebSocketFrameHeader.reserved1 == 0 else { return .reservedBit }
+            if let violation = header.orderViolation(isWithinMessage: isWithinMessage) { return violation }
             fragments &+= 1
             let (size, overflows) = messageSize.addingReportingOverflow(header.payloadLength)
             messageSize = overflows ? .max : size
         } else {
-            guard !isWithinMessage else { return .messageWithinMessage }
+            // Most frames begin a message where none is under way, and are spared the call.
+            if isWithinMessage { return header.orderViolation(isWithinMessage: true) }
             messages &+= 1
             fragments = 1
             messageSize = header.payloadLength

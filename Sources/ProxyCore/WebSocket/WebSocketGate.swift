@@ -42,7 +42,9 @@ extension WebSocketPlane {
             broke(side, violation.closeCode, violation.rawValue)
             return 0
         case .header(let header, let start):
-            if let violation = orderViolation(of: header, from: side) {
+            // Whatever hooks have done to the frames before it.
+            let isWithinMessage = self[side].frames.isWithinMessage || self[side].withheldStart != 0
+            if let violation = header.orderViolation(isWithinMessage: isWithinMessage) {
                 broke(side, violation.closeCode, violation.rawValue)
                 return 0
             }
@@ -74,11 +76,7 @@ extension WebSocketPlane {
             }
             let item = commons.items.take(
                 .frame, header.opcode, from: side, isFinal: header.isFinal, isCoded: header.reserved != 0)
-            if let key = header.maskKey {
-                key.append(masking: bytes.extracting(start..<end), to: &item.data)
-            } else {
-                item.data.append(copying: bytes, start..<end)
-            }
+            item.data.append(unmasking: bytes.extracting(start..<end), with: header.maskKey)
             // An answer to a ping of ours is no sign of life of the peers' own.
             if !rules.countsMessages, header.opcode != .pong || !isOurs(item.data, from: side) {
                 liveness.noteActivity(from: side)
@@ -95,17 +93,6 @@ extension WebSocketPlane {
             }
             return end
         }
-    }
-
-    /// What a frame breaks by where it stands (RFC 6455 §5.4), whatever hooks have done to those before it.
-    private func orderViolation(of header: WebSocketFrameHeader, from side: Side) -> WebSocketFrameViolation?
-    {
-        guard !header.opcode.isControl else { return nil }
-        let isWithinMessage = self[side].frames.isWithinMessage || self[side].withheldStart != 0
-        guard header.opcode == .continuation else { return isWithinMessage ? .messageWithinMessage : nil }
-        guard isWithinMessage else { return .continuationWithoutStart }
-        // RFC 7692 §6.1: the bit stands on the first frame only.
-        return header.reserved & WebSocketFrameHeader.reserved1 == 0 ? nil : .reservedBit
     }
 
     /// Does what a frame's hooks have decided, and gives its item back. `raw` is the frame as it came.

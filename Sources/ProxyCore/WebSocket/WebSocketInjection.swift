@@ -76,7 +76,7 @@ extension WebSocketPlane {
             }
             let told = apart ?? told
             var payload: [UInt8] = []
-            if told.code != 1005 {
+            if told.code != WebSocketCloseCode.noStatus {
                 WebSocketClosePayload.append(code: told.code, reason: told.reason.span, to: &payload)
             }
             WebSocketFraming.append(.close, payload.span, maskKey: maskKey(to: target), to: &out)

@@ -9,7 +9,7 @@ package final class WebSocketItem {
     /// Grows when the item is given back.
     package fileprivate(set) var generation: UInt32 = 1
     package fileprivate(set) var kind = Kind.message
-    package fileprivate(set) var side = TunnelStateMachine.Side.client
+    package fileprivate(set) var side = TunnelSide.client
     /// A message's is that of its first frame.
     package fileprivate(set) var opcode = WebSocketOpcode.text
     /// Of a frame: the last of its message.
@@ -58,7 +58,7 @@ package final class WebSocketItemPool {
     package var openCount: Int { items.count - idle.count - (next == nil ? 0 : 1) }
 
     package func take(
-        _ kind: WebSocketItem.Kind, _ opcode: WebSocketOpcode, from side: TunnelStateMachine.Side,
+        _ kind: WebSocketItem.Kind, _ opcode: WebSocketOpcode, from side: TunnelSide,
         isFinal: Bool = true, isCoded: Bool = false, isInjected: Bool = false
     ) -> WebSocketItem {
         let item = next.take() ?? idle.popLast() ?? makeItem()

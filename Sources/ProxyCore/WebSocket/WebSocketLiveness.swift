@@ -34,14 +34,14 @@ struct WebSocketLiveness {
     }
 
     /// What came last from a side puts `websocket_idle_timeout` off.
-    mutating func noteActivity(from side: TunnelStateMachine.Side) {
+    mutating func noteActivity(from side: TunnelSide) {
         lastActive = max(lastActive, self[side].lastReceived)
     }
 
     /// What `proxy_read_timeout` counts from.
     var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
 
-    subscript(side: TunnelStateMachine.Side) -> Leg {
+    subscript(side: TunnelSide) -> Leg {
         @inline(__always)
         get { side == .client ? client : upstream }
         @inline(__always)
@@ -59,7 +59,7 @@ struct WebSocketLiveness {
     /// restart, the pings spread.
     mutating func take(_ rules: WebSocketRules, now: Int64) {
         let interval = Int64(rules.settings.pingInterval)
-        for (side, leg) in [(TunnelStateMachine.Side.client, WebSocketLegs.client), (.upstream, .upstream)] {
+        for (side, leg) in [(TunnelSide.client, WebSocketLegs.client), (.upstream, .upstream)] {
             guard interval > 0, rules.settings.pingTo.contains(leg) else {
                 self[side].nextPing = Self.never
                 self[side].pongDue = Self.never
@@ -103,7 +103,7 @@ package enum WebSocketPingOutcome: Sendable, Equatable {
 
 /// A ping that a script waits for the answer of.
 struct WebSocketScriptPing {
-    var side: TunnelStateMachine.Side
+    var side: TunnelSide
     var payload: [UInt8]
     /// The script's own; `nil` once nobody waits for the answer any more, which goes no further all the same.
     var token: Int?

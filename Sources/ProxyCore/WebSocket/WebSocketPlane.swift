@@ -1,10 +1,10 @@
 internal import Config
-package import Wire
+internal import Wire
 
 /// What a WebSocket's plane needs of the world: the tunnel it runs in, or a test in its place.
 package protocol WebSocketPlaneOwner: AnyObject {
     /// Sends to a peer, at once or as soon as it takes it.
-    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelStateMachine.Side)
+    func send(_ first: Span<UInt8>, then second: Span<UInt8>, to side: TunnelSide)
     /// Runs the hooks for a message or frame, from the one at `position` on.
     func judge(_ item: WebSocketItem, from position: Int) -> WebSocketVerdict
     /// Gives up the hooks of an item that they wait with.
@@ -12,13 +12,13 @@ package protocol WebSocketPlaneOwner: AnyObject {
     /// A script waits no longer for the answer to its ping. What goes on by that goes on later: bytes are being looked at.
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome)
     /// What the plane would have to look at is not read from this side at present, or is not taken by it.
-    func isBlocked(_ side: TunnelStateMachine.Side) -> Bool
+    func isBlocked(_ side: TunnelSide) -> Bool
     /// `WebSocketPlane.endedBy` is there from now on.
     func planeBeganToEnd()
     /// `WebSocketPlane.deadline` may be earlier than it was.
     func deadlineMoved()
     /// Nothing will be sent to this side any more.
-    func finishSending(to side: TunnelStateMachine.Side)
+    func finishSending(to side: TunnelSide)
     /// Both sides have been told, and have answered or will not: what is unsent is to go out, and then both end.
     func planeEnded()
     /// Milliseconds of the monotonic clock.
@@ -31,40 +31,15 @@ extension WebSocketPlaneOwner {
     package func planeBeganToEnd() {}
 }
 
-/// What planes of a worker share.
-package final class WebSocketCommons {
-    package let items = WebSocketItemPool()
-    package let deflatePool = DeflatePool()
-    private var buffers: [[UInt8]] = []
-    /// Unpredictable numbers (RFC 6455 §5.3, §10.3).
-    package let random: () -> UInt32
-    /// Bytes of output that are gathered for one call; pieces above it go out where they lie.
-    static let directSize = 16 * 1024
-    /// Bytes of a buffer that is kept for the next message.
-    private static let keptRoom = 1 << 20
-
-    package init(random: @escaping () -> UInt32) { self.random = random }
-
-    func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
-
-    /// Takes the buffer's room, and leaves it none: a reference besides ours would have the room made anew.
-    func giveBack(_ buffer: inout [UInt8]) {
-        guard buffer.capacity > 0, buffer.capacity <= Self.keptRoom, buffers.count < 8 else { return }
-        buffer.clear()
-        var taken: [UInt8] = []
-        swap(&taken, &buffer)
-        buffers.append(taken)
-    }
-}
-
 /// A WebSocket between a client and an upstream, beyond its bytes: its frames are followed, its messages put together
 /// where somebody looks at them, pings are sent and their answers awaited, and it ends by close frames.
 ///
 /// It does no I/O and has no clock: see `WebSocketPlaneOwner`. Whatever the cuts in the bytes, and whatever scripts send
 /// in between, each peer receives valid frames in a valid order, whole messages in the order in which they came.
 package final class WebSocketPlane {
-    package typealias Side = TunnelStateMachine.Side
+    package typealias Side = TunnelSide
 
+    // The owner holds the plane, and drives it; others only read its counts.
     package unowned let owner: any WebSocketPlaneOwner
     package private(set) var rules: WebSocketRules
     /// From the client, and from the upstream.
@@ -322,11 +297,7 @@ package final class WebSocketPlane {
     ) -> Bool {
         guard header.opcode != .ping else { return false }
         var plain: [UInt8] = []
-        if let key = header.maskKey {
-            key.append(masking: bytes.extracting(payload), to: &plain)
-        } else {
-            plain.append(copying: bytes, payload)
-        }
+        plain.append(unmasking: bytes.extracting(payload), with: header.maskKey)
         guard header.opcode == .close else {
             guard takePong(plain, from: side) else { return false }
             batch.exclude(frame, bytes, for: self, side)
@@ -412,11 +383,7 @@ package final class WebSocketPlane {
         _ batch: inout WebSocketBatch
     ) {
         let item = commons.items.take(.message, header.opcode, from: side)
-        if let key = header.maskKey {
-            key.append(masking: bytes.extracting(payload), to: &item.data)
-        } else {
-            item.data.append(copying: bytes, payload)
-        }
+        item.data.append(unmasking: bytes.extracting(payload), with: header.maskKey)
         if case .text = header.opcode, !item.isUTF8 {
             commons.items.giveBack(item)
             return fail(
@@ -692,132 +659,5 @@ package final class WebSocketPlane {
             guard let busy = direction.busy else { return true }
             return !busy.isWaiting && busy.jobs.isEmpty && busy.gated.isEmpty
         }
-    }
-}
-
-extension WebSocketAssembly {
-    struct Breach {
-        var code: UInt16
-        var reason: String
-
-        static let tooBig = Breach(code: WebSocketCloseCode.messageTooBig, reason: "message too big")
-        static let notUTF8 = Breach(code: WebSocketCloseCode.invalidPayload, reason: "text is not UTF-8")
-        static let corrupt = Breach(
-            code: WebSocketCloseCode.invalidPayload, reason: "compressed data is corrupt")
-    }
-
-    /// Adds the next piece of the current frame's payload.
-    mutating func take(_ payload: Span<UInt8>, _ codec: WebSocketCodec?, _ rules: WebSocketRules) -> Breach? {
-        let limit = rules.assembledLimit
-        if keepsRaw {
-            guard payload.count <= rules.heldLimit &- raw.count else { return .tooBig }
-            raw.append(copying: payload, payload.indices)
-        }
-        let before = item.data.count
-        if isCompressed {
-            var plain: [UInt8] = []
-            if let maskKey {
-                maskKey.append(masking: payload, position: position, to: &plain)
-            } else {
-                plain.append(copying: payload, payload.indices)
-            }
-            switch codec?.inflater?.append(plain.span, to: &item.data, limit: limit) ?? .corrupt {
-            case .ok: break
-            case .tooLarge: return .tooBig
-            case .corrupt: return .corrupt
-            }
-        } else {
-            guard payload.count <= limit &- before else { return .tooBig }
-            if let maskKey {
-                maskKey.append(masking: payload, position: position, to: &item.data)
-            } else {
-                item.data.append(copying: payload, payload.indices)
-            }
-        }
-        position &+= payload.count
-        return validate(from: before)
-    }
-
-    /// The last frame has come.
-    mutating func finish(_ codec: WebSocketCodec?, limit: Int) -> Breach? {
-        if isCompressed {
-            let before = item.data.count
-            switch codec?.inflater?.endMessage(to: &item.data, limit: limit) ?? .corrupt {
-            case .ok: break
-            case .tooLarge: return .tooBig
-            case .corrupt: return .corrupt
-            }
-            if let breach = validate(from: before) { return breach }
-        }
-        return opcode == .text && !utf8.isAtBoundary ? .notUTF8 : nil
-    }
-
-    private mutating func validate(from start: Int) -> Breach? {
-        guard opcode == .text, start < item.data.count else { return nil }
-        let data = item.data
-        return utf8.validate(data.span.extracting(start...)) ? nil : .notUTF8
-    }
-}
-
-/// What becomes of one piece of input: parts of it go on where they lie, others are left out, and what is written anew
-/// comes in between.
-struct WebSocketBatch: ~Copyable {
-    /// What goes out before the input from `start` on.
-    var out: [UInt8] = []
-    private var start = 0
-
-    init() {}
-
-    init(_ commons: WebSocketCommons) { out = commons.takeBuffer() }
-
-    /// Sees to it that `out` has room from the worker's.
-    @inline(__always)
-    mutating func prepare(_ commons: WebSocketCommons) {
-        if out.capacity == 0 { out = commons.takeBuffer() }
-    }
-
-    /// Takes what goes on up to `end` into `out`, so that something can be appended behind it.
-    mutating func gather(
-        _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
-    ) {
-        guard end > start else { return }
-        let range = start..<end
-        start = end
-        guard !plane.isMute(side.other) else { return }
-        if range.count >= WebSocketCommons.directSize {
-            plane.transmit(out.span, then: bytes.extracting(range), to: side.other)
-            out.clear()
-        } else {
-            prepare(plane.commons)
-            out.append(copying: bytes, range)
-        }
-    }
-
-    /// Leaves `range` out.
-    @inline(__always)
-    mutating func exclude(
-        _ range: Range<Int>, _ bytes: Span<UInt8>, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
-    ) {
-        if start < range.lowerBound { gather(bytes, upTo: range.lowerBound, for: plane, side) }
-        start = range.upperBound
-    }
-
-    /// Takes all that goes on of `bytes`; other input may follow.
-    mutating func close(
-        _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
-    ) {
-        gather(bytes, upTo: end, for: plane, side)
-        start = 0
-    }
-
-    /// Sends everything, with one call.
-    consuming func finish(
-        _ bytes: Span<UInt8>, upTo end: Int, for plane: WebSocketPlane, _ side: WebSocketPlane.Side
-    ) {
-        let rest = start < end && !plane.isMute(side.other) ? start..<end : 0..<0
-        if !out.isEmpty || !rest.isEmpty {
-            plane.transmit(out.span, then: bytes.extracting(rest), to: side.other)
-        }
-        if out.capacity > 0 { plane.commons.giveBack(&out) }
     }
 }

@@ -23,8 +23,8 @@ package final class WebSocketRules {
     /// `messages` says which messages have hooks, by the side that they come from; `frames` likewise.
     package init(
         _ settings: Settings.Values, commons: WebSocketCommons,
-        messages: (TunnelStateMachine.Side) -> WebSocketInterest = { _ in .none },
-        frames: (TunnelStateMachine.Side) -> WebSocketInterest = { _ in .none }
+        messages: (TunnelSide) -> WebSocketInterest = { _ in .none },
+        frames: (TunnelSide) -> WebSocketInterest = { _ in .none }
     ) {
         self.settings = settings.webSocket
         self.commons = commons
@@ -46,12 +46,12 @@ package final class WebSocketRules {
     private static let heldOverhead = 64 * 1024
 
     @inline(__always)
-    func messages(from side: TunnelStateMachine.Side) -> WebSocketInterest {
+    func messages(from side: TunnelSide) -> WebSocketInterest {
         side == .client ? messagesFromClient : messagesFromUpstream
     }
 
     @inline(__always)
-    func frames(from side: TunnelStateMachine.Side) -> WebSocketInterest {
+    func frames(from side: TunnelSide) -> WebSocketInterest {
         side == .client ? framesFromClient : framesFromUpstream
     }
 

@@ -6,6 +6,7 @@ internal import ProxyCore
 final class FetchClient {
     typealias Completion = (Result<FetchResponse, FetchFailure>) -> Void
 
+    // The worker holds it, and ends what is under way before it goes.
     unowned let worker: Worker
     let lookups: NameLookups
     /// Least recently used first.

@@ -18,6 +18,7 @@ final class FetchConnection: StreamChannel {
     /// A request was answered over it before.
     private(set) var isReused = false
     private var owner: Owner
+    // The worker has one client for all its life, and closes connections before it goes.
     private unowned let client: FetchClient
     private let worker: Worker
     private let tls: TLSTarget?

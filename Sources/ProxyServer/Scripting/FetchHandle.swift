@@ -106,7 +106,7 @@ final class FetchHandle {
     /// No connection came about: nothing was sent, and another peer of the group may answer.
     private func connectFailed(_ failure: FetchFailure) {
         if let peers {
-            peers.group.finish(&selection, .failed, now: loop.now)
+            record(.failed, at: peers)
             if selection.tries > 0, chooseNextPeer(of: peers) { return }
         }
         finish(.failure(failure), peer: .failed)
@@ -268,8 +268,10 @@ final class FetchHandle {
         connection.end()
         isRepeated = true
         sendError = 0
-        peers?.group.finish(&selection, .stale, now: loop.now)
-        peers?.statistics.retries.add()
+        if let peers {
+            record(.stale, at: peers)
+            peers.statistics.retries.add()
+        }
         chooseTarget()
     }
 
@@ -308,7 +310,15 @@ final class FetchHandle {
         stage = .ended
         guard let peers else { return }
         self.peers = nil
-        peers.group.finish(&selection, outcome, now: loop.now)
+        record(outcome, at: peers)
+    }
+
+    /// How the try at the current peer came out; of one that is put aside the error log tells.
+    private func record(_ outcome: PeerOutcome, at peers: UpstreamPeers) {
+        guard peers.group.finish(&selection, outcome, now: loop.now) else { return }
+        let peer = String(decoding: origin, as: UTF8.self)
+        generation.generation.errorLogger.log(
+            .warn, "upstream server temporarily disabled while fetching, upstream: \"\(peer)\"")
     }
 
     private var loop: EventLoop { client.worker.loop }

@@ -261,8 +261,8 @@ final class TunnelScripts: FlowOwner {
 
     // MARK: The end
 
-    /// The connections are closed; `ended` is the side that ended first, if one did.
-    func tunnelEnded(first side: TunnelStateMachine.Side?, _ ending: WebSocketEnding?) {
+    /// The connections are closed; `side` is the one that ended first, if one did.
+    func tunnelEnded(first side: TunnelSide?, _ ending: WebSocketEnding?) {
         let exchange = exchange
         worker.wholeExchanges.remove(self)
         tunnel = nil
@@ -278,23 +278,17 @@ final class TunnelScripts: FlowOwner {
     }
 
     private func closeInfo(
-        first side: TunnelStateMachine.Side?, _ ending: WebSocketEnding?
+        first side: TunnelSide?, _ ending: WebSocketEnding?
     ) -> Interpreter.CloseInfo {
         if let ending {
             return .init(
-                code: ending.code, reason: ending.reason, by: .init(ending.by), isClean: ending.isClean)
+                code: ending.code, reason: ending.reason, by: ending.by, isClean: ending.isClean)
         }
         if let closing = extras?.closing {
             return .init(code: closing.code, reason: closing.reason, by: .proxy, isClean: false)
         }
-        let by: Interpreter.CloseInfo.Party =
-            switch side {
-            case .client: .client
-            case .upstream: .upstream
-            case nil: .proxy
-            }
-        // RFC 6455 §7.1.5: no close frame was received.
-        return .init(code: 1006, by: by, isClean: false)
+        return .init(
+            code: WebSocketCloseCode.abnormal, by: side.map(TunnelParty.init) ?? .proxy, isClean: false)
     }
 
     /// The exchange's lines in the access logs, and its log hooks.
@@ -323,15 +317,5 @@ private final class ScriptedPing: ScriptOperation {
 }
 
 extension FlowLeg {
-    var side: TunnelStateMachine.Side { self == .client ? .client : .upstream }
-}
-
-extension Interpreter.CloseInfo.Party {
-    init(_ party: WebSocketEnding.Party) {
-        switch party {
-        case .client: self = .client
-        case .upstream: self = .upstream
-        case .proxy: self = .proxy
-        }
-    }
+    var side: TunnelSide { self == .client ? .client : .upstream }
 }

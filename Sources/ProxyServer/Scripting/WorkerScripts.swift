@@ -6,11 +6,13 @@ internal import ProxyCore
 /// A generation's scripts on one worker: the interpreter, and the worker as the interpreter's host.
 final class WorkerScripts: ScriptHost {
     private var loaded: Interpreter?
+    // It holds its generations, which hold this; connections and tunnels, which do besides, hold the worker, too.
     unowned let worker: Worker
     private let generation: Generation
     private let roster: ScriptRoster
     let tunnels: TunnelList?
     /// The generation as the worker runs it, which holds this object.
+    // Hooks run for exchanges and tunnels, which hold their generation, or for the worker, which holds the current one.
     unowned var owner: WorkerGeneration?
     private var alarm: Alarm?
     private var alarmTime = Int64.max
@@ -190,16 +192,12 @@ final class ScriptedEnd: FlowOwner {
     func close(code: UInt16, reason: [UInt8]) {}
 
     func facts(of leg: FlowLeg) -> LegFacts {
-        var facts = LegFacts()
+        var facts: LegFacts
         switch leg {
-        case .client:
-            facts.address = exchange.client.address
-            facts.port = exchange.client.port
-            facts.bytesIn = exchange.receivedHeadBytes + exchange.receivedBodyBytes
-            facts.bytesOut = exchange.sentHeadBytes + exchange.sentBodyBytes
+        case .client: facts = LegFacts(clientOf: exchange)
         case .upstream:
-            guard let attempt = exchange.attempts.last else { return facts }
-            facts.take(attempt)
+            guard let attempt = exchange.attempts.last else { return LegFacts() }
+            facts = LegFacts(attempt)
         }
         guard let webSocket = exchange.currentWebSocketFacts else { return facts }
         facts.messagesIn = leg == .client ? webSocket.fromClient : webSocket.fromUpstream

@@ -10,6 +10,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     let session: TLSSession
     let transport: TLSTransport
     private let listener: TLSListener
+    // Its connection holds the worker, and closes the session before it goes.
     private unowned let worker: Worker
     /// That of the configuration that the handshake began under.
     private let generationNumber: Int

@@ -140,8 +140,7 @@ extension TestMessage {
         if !has("host") { bytes += Array("Host: localhost\r\n".utf8) }
         appendFields(to: &bytes)
         // RFC 9110 §8.6: a method that is meant to have a body says so when it has none.
-        let methods = ["POST", "PUT", "PATCH"].map { Array($0.utf8) }
-        if body != nil || !pieces.isEmpty || methods.contains(method) { appendFraming(to: &bytes) }
+        if body != nil || !pieces.isEmpty || Method.expectsBody(method) { appendFraming(to: &bytes) }
         return parts(head: bytes)
     }
 

@@ -11,7 +11,7 @@ final class ScriptBench: TestBench {
     private let write: (String) -> Void
     /// Configurations that were loaded, with the port on which each listens.
     private var loaded: [TestSetup: (configuration: LoadedConfiguration, port: UInt16)] = [:]
-    private var proxies: [BenchProxy] = []
+    private var proxies: [ScriptedProxy] = []
     /// Milliseconds that the test which runs has let pass.
     private var elapsed: Int64 = 0
     let clock = Clock()
@@ -50,7 +50,7 @@ final class ScriptBench: TestBench {
         options.otherNames = { [TestNames.address(of: $0)] }
         let (configuration, port) = try load(setup, options)
         do {
-            let proxy = BenchProxy(
+            let proxy = ScriptedProxy(
                 try ProxyUnderTest(configuration, options: options), directory: directory, port: port)
             proxies.append(proxy)
             return proxy

@@ -348,3 +348,16 @@ def wait_for(condition, seconds=5.0, what="condition"):
         if time.monotonic() > end:
             raise AssertionError(f"{what} not met within {seconds} s")
         time.sleep(0.01)
+
+
+def wait_until_still(count, quiet=0.5, seconds=10.0, what="the count"):
+    """Waits until `count()` has risen and then stays as it is for `quiet` seconds, and returns it."""
+    wait_for(count, seconds, f"a rise of {what}")
+    end = time.monotonic() + seconds
+    last, since = count(), time.monotonic()
+    while time.monotonic() - since < quiet:
+        assert time.monotonic() < end, f"{what} still changes after {seconds} s"
+        time.sleep(0.01)
+        if (value := count()) != last:
+            last, since = value, time.monotonic()
+    return last

@@ -22,7 +22,7 @@ enum MessageTarget {
         check(whole == single, "byte by byte what goes out is\n\(single)\nand whole\n\(whole)")
     }
 
-    private typealias Side = TunnelStateMachine.Side
+    private typealias Side = TunnelSide
 
     private struct Outcome: Equatable {
         var sent: [WebSocketReader.Frame]

@@ -6,7 +6,7 @@ internal import Wire
 
 /// One end of a WebSocket, a client's or a backend's: puts messages together, and answers pings and close frames as any
 /// end does.
-final class BenchWebSocket: TestWebSocket {
+final class ScriptedWebSocket: TestWebSocket {
     private enum State {
         case handshake
         case open

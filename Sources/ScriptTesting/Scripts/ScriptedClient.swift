@@ -1,22 +1,24 @@
 internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore
+internal import Wire
 
 /// A client of a proxy that is tested.
-final class BenchClient: TestClient {
-    private unowned let proxy: BenchProxy
+final class ScriptedClient: TestClient {
+    // The bench holds the proxy until the test is over, with which scripts let go of its clients.
+    private unowned let proxy: ScriptedProxy
     private let peer: MemoryPeer
     private var reader = MessageReader()
     /// Whether each request without a response yet is a HEAD.
     private var pending: [Bool] = []
 
-    init(_ proxy: BenchProxy, _ peer: MemoryPeer) {
+    init(_ proxy: ScriptedProxy, _ peer: MemoryPeer) {
         self.proxy = proxy
         self.peer = peer
     }
 
     func send(_ request: TestMessage) {
-        pending.append(request.method == Array("HEAD".utf8))
+        pending.append(Method.head.equals(request.method))
         proxy.send(request.request, by: peer)
         proxy.run()
     }

@@ -4,23 +4,25 @@ internal import ProxyCore
 internal import Wire
 
 /// A server that a proxy under test connects to.
-final class BenchBackend: TestBackend {
-    private unowned let proxy: BenchProxy
+final class ScriptedBackend: TestBackend {
+    // The proxy holds its backends, and its bench holds it until the test is over, with which scripts let go of both.
+    private unowned let proxy: ScriptedProxy
     private let backend: MemoryBackend
     private let handler: TestHandler?
     /// Answers what nobody else does: any request with 200, and WebSockets with an echo.
     private let answersAnything: Bool
-    private var waiting: [BenchRequest] = []
+    private var waiting: [ScriptedRequest] = []
 
     init(
-        _ proxy: BenchProxy, _ backend: MemoryBackend, _ handler: TestHandler?, answersAnything: Bool = false
+        _ proxy: ScriptedProxy, _ backend: MemoryBackend, _ handler: TestHandler?,
+        answersAnything: Bool = false
     ) {
         self.proxy = proxy
         self.backend = backend
         self.handler = handler
         self.answersAnything = answersAnything
         backend.onConnect = { [unowned self] peer in
-            let connection = BackendConnection(self, peer)
+            let connection = ScriptedConnection(self, peer)
             self.proxy.keep(peer)
             peer.onActivity { _ in connection.received() }
         }
@@ -35,7 +37,7 @@ final class BenchBackend: TestBackend {
         proxy.send(parts, by: peer, isLast: isLast)
     }
 
-    fileprivate func received(_ request: BenchRequest) {
+    fileprivate func received(_ request: ScriptedRequest) {
         guard !answersAnything else { return answer(request) }
         guard let handler else { return waiting.append(request) }
         let answer = handler(request)
@@ -43,20 +45,21 @@ final class BenchBackend: TestBackend {
         if let answer { request.answer(answer) } else { waiting.append(request) }
     }
 
-    private func answer(_ request: BenchRequest) {
+    private func answer(_ request: ScriptedRequest) {
         guard WebSocketHandshake.isRequested(by: request.head) else { return request.answer(TestMessage()) }
         request.accept(subprotocol: request.firstSubprotocol, fields: [])?.echoes = true
     }
 }
 
 /// One connection of the proxy to a backend.
-private final class BackendConnection {
-    unowned let backend: BenchBackend
+private final class ScriptedConnection {
+    // As there: its peer, which calls it, is the proxy's.
+    unowned let backend: ScriptedBackend
     let peer: MemoryPeer
     private var reader = MessageReader()
-    var webSocket: BenchWebSocket?
+    var webSocket: ScriptedWebSocket?
 
-    init(_ backend: BenchBackend, _ peer: MemoryPeer) {
+    init(_ backend: ScriptedBackend, _ peer: MemoryPeer) {
         self.backend = backend
         self.peer = peer
     }
@@ -66,7 +69,7 @@ private final class BackendConnection {
         reader.append(peer.receive())
         do throws(TestFault) {
             while webSocket == nil, let request = try reader.nextRequest() {
-                backend.received(BenchRequest(self, request.head, request.body))
+                backend.received(ScriptedRequest(self, request.head, request.body))
             }
         } catch {
             peer.reset()
@@ -74,21 +77,21 @@ private final class BackendConnection {
         if peer.sawEnd { peer.close() }
     }
 
-    func upgrade() -> BenchWebSocket {
-        let made = BenchWebSocket(server: peer, proxy: backend.run, first: reader.takeRest())
+    func upgrade() -> ScriptedWebSocket {
+        let made = ScriptedWebSocket(server: peer, proxy: backend.run, first: reader.takeRest())
         webSocket = made
         return made
     }
 }
 
 /// A request that a backend has received.
-final class BenchRequest: TestRequest {
-    private let connection: BackendConnection
+final class ScriptedRequest: TestRequest {
+    private let connection: ScriptedConnection
     let head: RequestHead
     let body: [UInt8]
     private(set) var isAnswered = false
 
-    fileprivate init(_ connection: BackendConnection, _ head: RequestHead, _ body: [UInt8]) {
+    fileprivate init(_ connection: ScriptedConnection, _ head: RequestHead, _ body: [UInt8]) {
         self.connection = connection
         self.head = head
         self.body = body
@@ -136,9 +139,9 @@ final class BenchRequest: TestRequest {
         return webSocket
     }
 
-    func accept(subprotocol: [UInt8]?, fields: [FetchHeader]) -> BenchWebSocket? {
+    func accept(subprotocol: [UInt8]?, fields: [FetchHeader]) -> ScriptedWebSocket? {
         guard WebSocketHandshake.violation(in: head) == nil,
-            let accept = BenchWebSocket.acceptValue(for: head)
+            let accept = ScriptedWebSocket.acceptValue(for: head)
         else { return nil }
         isAnswered = true
         var response = TestMessage()

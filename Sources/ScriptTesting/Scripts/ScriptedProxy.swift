@@ -3,11 +3,11 @@ internal import LuaHooks
 internal import ProxyCore
 
 /// A proxy that a test of scripts has in hand.
-final class BenchProxy: TestProxy {
+final class ScriptedProxy: TestProxy {
     private let proxy: ProxyUnderTest
     private let directory: String
     private let configuredPort: UInt16
-    private var backends: [BenchBackend] = []
+    private var backends: [ScriptedBackend] = []
     private var peers: [MemoryPeer] = []
     /// What is still to be sent, in this order.
     private var unsent: [() -> Void] = []
@@ -20,7 +20,7 @@ final class BenchProxy: TestProxy {
         self.proxy = proxy
         self.directory = directory
         configuredPort = port
-        backends.append(BenchBackend(self, proxy.backend(), nil, answersAnything: true))
+        backends.append(ScriptedBackend(self, proxy.backend(), nil, answersAnything: true))
     }
 
     /// Lets everything happen that can without time passing, what is to be sent bit by bit included.
@@ -54,13 +54,13 @@ final class BenchProxy: TestProxy {
     // MARK: Peers
 
     func connect(from address: String?) throws(TestFault) -> any TestClient {
-        BenchClient(self, try peer(from: address))
+        ScriptedClient(self, try peer(from: address))
     }
 
     func openWebSocket(
         _ handshake: TestHandshake, from address: String?
     ) throws(TestFault) -> any TestWebSocket {
-        BenchWebSocket(client: try peer(from: address), proxy: { [unowned self] in run() }, handshake)
+        ScriptedWebSocket(client: try peer(from: address), proxy: { [unowned self] in run() }, handshake)
     }
 
     private func peer(from address: String?) throws(TestFault) -> MemoryPeer {
@@ -89,7 +89,7 @@ final class BenchProxy: TestProxy {
                 throw TestFault("found \"\(address)\", expected an address: name:port or unix:/path")
             }
         }
-        let backend = BenchBackend(self, proxy.backend(at: place), handler)
+        let backend = ScriptedBackend(self, proxy.backend(at: place), handler)
         backends.append(backend)
         return backend
     }
