@@ -111,15 +111,22 @@ package final class HTTP2Session {
     deinit { unsafe nghttp2_session_del(session) }
 
     private func submitSettings() {
-        var entries: [(Int, Int)] = [(4, options.streamWindow), (6, options.head.maxList)]
+        var entries = [
+            (NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.streamWindow),
+            (NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options.head.maxList),
+        ]
         switch role {
-        // RFC 8441 §3; RFC 9218 §2.1
-        case .server: entries += [(3, options.maxConcurrentStreams + Self.streamsToRefuse), (8, 1), (9, 1)]
+        case .server:
+            entries += [
+                (NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.maxConcurrentStreams + Self.streamsToRefuse),
+                (NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),  // RFC 8441 §3
+                (NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),  // RFC 9218 §2.1
+            ]
         // Nothing is to be pushed.
-        case .client: entries += [(2, 0)]
+        case .client: entries += [(NGHTTP2_SETTINGS_ENABLE_PUSH, 0)]
         }
         var settings = entries.map {
-            nghttp2_settings_entry(settings_id: Int32($0.0), value: UInt32(clamping: $0.1))
+            nghttp2_settings_entry(settings_id: Int32($0.0.rawValue), value: UInt32(clamping: $0.1))
         }
         // Each stream may use all of its own window, whatever the others do.
         let window = min(
@@ -139,8 +146,9 @@ package final class HTTP2Session {
         announcesLimit = false
         let limit = UInt32(clamping: options.maxConcurrentStreams)
         // RFC 9113 §6.5.1: pairs of an identifier in two bytes and a value in four.
-        for entry in stride(from: start + 9, to: output.count - 5, by: 6)
-        where output[entry] == 0 && output[entry + 1] == 3 {
+        let identifier = UInt8(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue)
+        for entry in stride(from: start + HTTP2FrameType.headSize, to: output.count - 5, by: 6)
+        where output[entry] == 0 && output[entry + 1] == identifier {
             for index in 0..<4 {
                 output[entry + 2 + index] = UInt8(truncatingIfNeeded: limit >> UInt32(24 - 8 * index))
             }

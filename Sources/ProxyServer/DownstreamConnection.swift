@@ -94,11 +94,6 @@ final class DownstreamConnection: StreamChannel {
 
     /// Begins to read the request that has come on the stream.
     func startStream() {
-        do throws(SystemError) {
-            try register()
-        } catch {
-            return finish()
-        }
         becomes(readable: true, writable: true)
     }
 

@@ -89,10 +89,9 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     ///
     /// - Parameter host: whom to ask where the request does not say.
     /// - Returns: what the stream's exchange knows it by.
-    /// - Throws: never, as no descriptor is watched.
-    func openStream(host: [UInt8]) throws(SystemError) -> UpstreamConnection {
+    func openStream(host: [UInt8]) -> UpstreamConnection {
         let transport = HTTP2UpstreamTransport(on: self, host: host)
-        let connection = try UpstreamConnection(stream: transport, to: address, worker: worker)
+        let connection = UpstreamConnection(stream: transport, to: address, worker: worker)
         transport.attach(connection, session)
         openStreams += 1
         clearDeadline()

@@ -70,7 +70,7 @@ package final class Server {
             }
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
-            timeouts = try ShutdownTimeouts(loop: loop)
+            timeouts = ShutdownTimeouts(loop: loop)
             try watchFiles()
             try startWorkers(sockets)
         } catch {
@@ -246,7 +246,7 @@ package final class Server {
 
     private func watchFiles() throws(SystemError) {
         guard !options.watchedFiles.isEmpty else { return }
-        let alarm = try Alarm(loop: loop) { [unowned self] in
+        let alarm = Alarm(loop: loop) { [unowned self] in
             generation.errorLogger.log(.notice, "scripts changed, reconfiguring")
             if phase == .running { reload() }
         }

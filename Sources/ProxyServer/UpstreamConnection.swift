@@ -44,16 +44,13 @@ final class UpstreamConnection: StreamChannel {
     private var handshake: UpstreamTLS? { link?.handshake }
 
     /// A stream of a connection that others share.
-    ///
-    /// - Throws: never, as no descriptor is watched.
-    init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) throws(SystemError) {
+    init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) {
         self.address = address
         self.worker = worker
         openedAt = worker.loop.now
         link = Link(http2: stream)
         super.init(timerOn: worker.loop)
         transport = stream
-        try register()
     }
 
     /// Over HTTP/2, where responses have no reasons.

@@ -49,8 +49,8 @@ package final class Worker {
     private let tunnelRegistry: TunnelRegistry
     let handshakes = HandshakeTurns()
     let tlsScratch = TLSScratch()
-    private let logTimer: WorkerTimer
-    private let spareTimer: WorkerTimer
+    private let logTimer: Alarm
+    private let spareTimer: Alarm
     private var zoneCheckedAt: Int64 = 0
 
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
@@ -59,20 +59,20 @@ package final class Worker {
     private static let spareTime: Int64 = 1000
 
     package convenience init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
-        try self.init(generation: generation, statistics: statistics, loop: EventLoop())
+        self.init(generation: generation, statistics: statistics, loop: try EventLoop())
     }
 
     /// On a loop that the caller drives, between `begin` and `end`, where `run` is not to.
     package init(
         generation: Generation, statistics: WorkerStatistics, loop: EventLoop,
         random: FastRandom = FastRandom()
-    ) throws(SystemError) {
+    ) {
         self.loop = loop
         self.random = random
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
-        logTimer = try WorkerTimer(loop: loop)
-        spareTimer = try WorkerTimer(loop: loop)
+        logTimer = Alarm(loop: loop)
+        spareTimer = Alarm(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
         tunnelDesk = desk
@@ -83,8 +83,8 @@ package final class Worker {
         // Weak references would have each count of references to the worker, of which every request makes dozens, go
         // through a table beside it. Whoever drives the loop holds the worker.
         loop.afterTurn = { [unowned self] in endTurn() }
-        logTimer.action = { [unowned self] in flushLogs() }
-        spareTimer.action = { [unowned self] in trimSpares() }
+        logTimer.rang = { [unowned self] in flushLogs() }
+        spareTimer.rang = { [unowned self] in trimSpares() }
         desk.worker = self
         tick()
     }
@@ -392,18 +392,6 @@ package final class Worker {
 /// Orders are taken on the worker's thread, which alone reads and writes what is here; others only pass it on.
 private final class TunnelDesk: @unchecked Sendable {
     unowned var worker: Worker?
-}
-
-/// A deadline of the worker itself.
-private final class WorkerTimer: Channel {
-    var action: () -> Void = {}
-
-    init(loop: EventLoop) throws(SystemError) {
-        super.init(timerOn: loop)
-        try register()
-    }
-
-    override func deadlinePassed() { action() }
 }
 
 /// A socket that the worker accepts on.

@@ -59,7 +59,7 @@ package final class ProxyUnderTest {
         clock = options.unixTime.map { FakeClock(unix: $0) } ?? FakeClock()
         loop = EventLoop(network: network, clock: clock)
         generation = loaded.with(logFiles: logFiles).generation(number: 1, registry: registry)
-        worker = try Worker(
+        worker = Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
         registry.generationBegan(generation, isReload: false)
         try listen()

@@ -21,19 +21,6 @@ extension Span<UInt8> {
         @inline(__always) @_lifetime(copy self) get { RawSpan(_elements: self) }
     }
 
-    /// Eight bytes from `position` on, the first one lowest. The compiler makes a single load of it.
-    @inline(__always)
-    func word(at position: Int) -> UInt64 {
-        let bytes = extracting(position..<(position &+ 8))
-        // True by the line above; said again, it spares the check of each index below.
-        precondition(bytes.count == 8)
-        let low =
-            UInt64(bytes[0]) | UInt64(bytes[1]) << 8 | UInt64(bytes[2]) << 16 | UInt64(bytes[3]) << 24
-        let high =
-            UInt64(bytes[4]) | UInt64(bytes[5]) << 8 | UInt64(bytes[6]) << 16 | UInt64(bytes[7]) << 24
-        return low | high << 32
-    }
-
     /// Up to eight bytes from `position` on, as in `word(at:)`, with zeros after `length` of them.
     @inline(__always)
     func word(at position: Int, length: Int) -> UInt64 {

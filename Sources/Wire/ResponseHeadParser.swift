@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// Reads a response head out of a growing input, strictly by RFC 9112; the counterpart of
 /// `RequestHeadParser`.
 package struct ResponseHeadParser: Sendable {

@@ -55,6 +55,9 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case clientClosed
     }
 
+    /// The connection could not be had, as the process has as many as it may: EMFILE is the nearest to the truth.
+    package static let outOfDescriptors = ProxyFailure(.connectFailed(24))
+
     package var source: Source
     package var kind: Kind
     package var retry: Retry
