@@ -118,7 +118,10 @@ package final class HTTP2Session {
         switch role {
         case .server:
             entries += [
-                (NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.maxConcurrentStreams + Self.streamsToRefuse),
+                (
+                    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+                    options.maxConcurrentStreams + Self.streamsToRefuse
+                ),
                 (NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),  // RFC 8441 §3
                 (NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),  // RFC 9218 §2.1
             ]

@@ -38,7 +38,6 @@ final class DownstreamConnection: StreamChannel {
     private var statisticsPhase = StatisticsPhase.idle
     /// Of the handshake: its first byte was seen.
     var hasSpoken = false
-    /// The next step of the handshake is among those that wait for their turn.
     var awaitsHandshakeTurn = false
     /// What is lingered for is the end of the handshake.
     private var endsAfterHandshake = false
@@ -134,7 +133,6 @@ final class DownstreamConnection: StreamChannel {
 
     var handshakingTLS: DownstreamTLS? { if case .handshake(let tls) = phase { tls } else { nil } }
     var clientFacts: ClientFacts? { facts }
-    var target: Int { listenerIndex }
 
     /// The client did not begin with a handshake.
     func speakPlainly() {
@@ -168,7 +166,7 @@ final class DownstreamConnection: StreamChannel {
         }
     }
 
-    private var listenerIndex: Int {
+    var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
         return listener.target(local: carrier.localAddress)
     }

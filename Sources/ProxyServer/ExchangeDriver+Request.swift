@@ -343,11 +343,10 @@ extension ExchangeDriver {
     func sendContinue() {
         guard !mayExpectBody, !requestBody.isComplete, let downstream else { return }
         mayExpectBody = true
-        downstream.send(response: Self.continueHead.span)
+        let head = ResponseHead.continueHead
+        downstream.send(response: head.span)
         downstream.setReadDeadline(after: settings.values.clientBodyTimeout)
     }
-
-    private static let continueHead = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
 
     // MARK: The body
 

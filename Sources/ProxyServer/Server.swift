@@ -234,9 +234,7 @@ package final class Server {
     private func reopenLogs() {
         for worker in workers + leaving { worker.flushLogs() }
         generation.errorLogger.log(.notice, "reopening logs")
-        for (path, error) in logFiles.reopen() {
-            generation.errorLogger.log(.emerg, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
-        }
+        for error in logFiles.reopen() { generation.errorLogger.log(.emerg, "\(error)") }
     }
 
     // MARK: Watching
@@ -369,8 +367,7 @@ package final class Server {
         do throws(SystemError) {
             try pidFile?.remove()
         } catch {
-            generation.errorLogger.log(
-                .alert, "unlink() \"\(pidFile?.path ?? "")\" failed (\(error.code): \(error.reason))")
+            generation.errorLogger.log(.alert, "\(error)")
         }
         pidFile = nil
         signals?.close()

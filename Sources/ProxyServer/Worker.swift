@@ -42,6 +42,9 @@ package final class Worker {
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
         UInt32(truncatingIfNeeded: random.next())
     }
+    let scriptRoster = ScriptRoster()
+    let wholeExchanges = WholeExchanges()
+    private(set) lazy var recordDeflater = RecordDeflater()
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     /// Those of its open tunnels that scripts act on, as other workers see them.
     let tunnels: TunnelList
@@ -273,10 +276,6 @@ package final class Worker {
             scripts.interpreter.perform(order, onFlowAt: place.flow)
         }
     }
-
-    let scriptRoster = ScriptRoster()
-    let wholeExchanges = WholeExchanges()
-    private(set) lazy var recordDeflater = RecordDeflater()
 
     func releaseConnection() {
         if openConnections == current.configuration.process.workerConnections {

@@ -91,11 +91,11 @@ package final class ProxyUnderTest {
         // As a process does: those that stay are kept, and those that go are closed by the worker.
         let assigned = try sockets.map { socket in
             AssignedListener(
-                key: socket.key,
-                descriptor: bound.contains(socket.key) ? nil : try network.listen(on: socket.address),
+                key: socket.name,
+                descriptor: bound.contains(socket.name) ? nil : try network.listen(on: socket.address),
                 isOwn: false, targets: socket.targets)
         }
-        bound = Set(sockets.map(\.key))
+        bound = Set(sockets.map(\.name))
         try worker.adopt(generation, listeners: assigned)
     }
 

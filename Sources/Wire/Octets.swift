@@ -150,11 +150,13 @@ extension [UInt8] {
 }
 
 extension UInt8 {
-    static let tab: UInt8 = 0x09
-    static let lineFeed: UInt8 = 0x0a
-    static let carriageReturn: UInt8 = 0x0d
-    static let space: UInt8 = 0x20
+    // Computed, so that other targets have the numbers too rather than a look at memory.
+    package static var tab: UInt8 { @inline(__always) get { 0x09 } }
+    package static var lineFeed: UInt8 { @inline(__always) get { 0x0a } }
+    package static var carriageReturn: UInt8 { @inline(__always) get { 0x0d } }
+    package static var space: UInt8 { @inline(__always) get { 0x20 } }
 
-    @inline(__always) var isBlank: Bool { self == .space || self == .tab }
+    /// A space or a tab (OWS of RFC 9110 §5.6.3).
+    package var isBlank: Bool { @inline(__always) get { self == .space || self == .tab } }
     @inline(__always) var isDigit: Bool { self &- 0x30 < 10 }
 }

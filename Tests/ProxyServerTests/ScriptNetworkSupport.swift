@@ -18,7 +18,7 @@ final class NetworkFixture {
             "error_log /dev/null; events { worker_connections \(connections); } http { access_log off; \(http) }"
         let loaded = try ConfigurationLoader().load(
             ConfigurationSource(.text(text, name: "test.conf"), prefix: "/tmp"))
-        worker = Worker(
+        worker = try Worker(
             generation: loaded.generation(number: 1, registry: ProcessRegistry()),
             statistics: WorkerStatistics())
         generation = worker.current

@@ -54,7 +54,7 @@ enum Octets {
     static func neutraliseLineEnds(in output: inout [UInt8], from start: Int) {
         for index in start..<output.count {
             let byte = output[index]
-            if byte == 13 || byte == 10 || byte == 0 { output[index] = 32 }
+            if byte == .carriageReturn || byte == .lineFeed || byte == 0 { output[index] = .space }
         }
     }
 }

@@ -242,7 +242,7 @@ final class FetchHandle {
         case .complete(let reusable):
             let response = reader.response
             stage = .idle
-            peers?.statistics.responses[min(5, response.status / 100)].add()
+            peers?.statistics.countResponse(status: response.status)
             if reusable, request.keepalive, !head.asksToClose {
                 connection.leavePool()
                 client.put(connection, of: generation)
