@@ -436,10 +436,10 @@ package final class HTTP2Session {
 
     func send(_ head: consuming HTTP2FieldBlock, isFinal: Bool, on stream: HTTP2Stream) {
         guard !isClosed, stream.sending == .nothing else { return }
-        stream.response = head
+        stream.outgoingHead = head
         guard isFinal else {
             submitHeaders(flags: 0, on: stream)
-            return buffers.takeBack(&stream.response)
+            return buffers.takeBack(&stream.outgoingHead)
         }
         stream.sending = .head
         starting.append(stream)
@@ -453,35 +453,35 @@ package final class HTTP2Session {
             // The reset follows when they are out: see `headersSent`.
             stream.sending = .body
             submitHeaders(flags: 0, on: stream)
-        } else if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty {
+        } else if stream.endsSending, stream.unsent == 0, stream.outgoingTrailers.isEmpty {
             stream.sending = .ended
             submitHeaders(flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
         } else {
             stream.sending = .body
             submitResponse(stream)
         }
-        buffers.takeBack(&stream.response)
+        buffers.takeBack(&stream.outgoingHead)
     }
 
     /// A client's request goes out, where the peer takes it: nghttp2 would keep it until there is room, while other
     /// connections have some.
     private func request(_ stream: HTTP2Stream) {
         guard streams.count < peerStreams else {
-            buffers.takeBack(&stream.response)
+            buffers.takeBack(&stream.outgoingHead)
             stream.fault = .tooManyStreams(peerStreams)
             return end(stream, .refusedStream)
         }
-        let isWhole = stream.endsSending && stream.unsent == 0 && stream.responseTrailers.isEmpty
+        let isWhole = stream.endsSending && stream.unsent == 0 && stream.outgoingTrailers.isEmpty
         stream.sending = .body
         var provider = unsafe nghttp2_data_provider()
         unsafe provider.read_callback = Self.readContent
         // Holds because: see `withFields`; the provider is copied.
-        let id = unsafe withFields(stream.response) { fields, count in
+        let id = unsafe withFields(stream.outgoingHead) { fields, count in
             unsafe isWhole
                 ? nghttp2_submit_request(session, nil, fields, count, nil, nil)
                 : nghttp2_submit_request(session, nil, fields, count, &provider, nil)
         }
-        buffers.takeBack(&stream.response)
+        buffers.takeBack(&stream.outgoingHead)
         guard id > 0 else { return end(stream, .refusedStream) }
         stream.id = id
         streams[id] = stream
@@ -560,7 +560,7 @@ package final class HTTP2Session {
 
     private func submitHeaders(flags: UInt8, on stream: HTTP2Stream) {
         // Holds because: see `withFields`.
-        _ = unsafe withFields(stream.response) { fields, count in
+        _ = unsafe withFields(stream.outgoingHead) { fields, count in
             unsafe nghttp2_submit_headers(session, flags, stream.id, nil, fields, count, nil)
         }
     }
@@ -569,14 +569,14 @@ package final class HTTP2Session {
         var provider = unsafe nghttp2_data_provider()
         unsafe provider.read_callback = Self.readContent
         // Holds because: see `withFields`; the provider is copied.
-        _ = unsafe withFields(stream.response) { fields, count in
+        _ = unsafe withFields(stream.outgoingHead) { fields, count in
             unsafe nghttp2_submit_response(session, stream.id, fields, count, &provider)
         }
     }
 
     func submitTrailers(_ stream: HTTP2Stream) -> Bool {
         // Holds because: see `withFields`.
-        unsafe withFields(stream.responseTrailers) { fields, count in
+        unsafe withFields(stream.outgoingTrailers) { fields, count in
             unsafe nghttp2_submit_trailer(session, stream.id, fields, count)
         } == 0
     }

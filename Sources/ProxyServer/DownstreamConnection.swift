@@ -44,7 +44,7 @@ final class DownstreamConnection: StreamChannel {
     let worker: Worker
     private let listener: ListeningSocket
     /// The stream that is in place of a socket, for a request over HTTP/2.
-    private let http2: HTTP2Transport?
+    private let http2: HTTP2DownstreamTransport?
     /// `nil` in a tunnel, which keeps only what its log line needs.
     private var facts: ClientFacts?
     private var phase = Phase.idle
@@ -82,7 +82,7 @@ final class DownstreamConnection: StreamChannel {
     ///   - listener: that accepted the connection.
     ///   - stream: in place of a socket.
     ///   - facts: the stream's own.
-    init(worker: Worker, listener: ListeningSocket, stream: HTTP2Transport, facts: ClientFacts) {
+    init(worker: Worker, listener: ListeningSocket, stream: HTTP2DownstreamTransport, facts: ClientFacts) {
         self.worker = worker
         self.listener = listener
         http2 = stream
@@ -482,7 +482,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// Answers a stream's request that did not become a head.
-    private func refuseStream(_ refusal: HTTP2Transport.Refusal) {
+    private func refuseStream(_ refusal: HTTP2DownstreamTransport.Refusal) {
         mayRead = false
         worker.tick()
         worker.statistics.badRequests.add()
@@ -498,7 +498,7 @@ final class DownstreamConnection: StreamChannel {
     /// Begins the request of a stream without its head going through the parser.
     ///
     /// - Returns: false where it has to, nothing having happened yet but that a driver is there for it.
-    private func takeHead(_ http2: HTTP2Transport) -> Bool {
+    private func takeHead(_ http2: HTTP2DownstreamTransport) -> Bool {
         worker.tick()
         beginHead(isPipelined: false)
         guard case .readingHead(let driver) = phase,
@@ -533,7 +533,7 @@ final class DownstreamConnection: StreamChannel {
         phase = .closed
         inbox = []
         self.facts = nil
-        let connection = HTTP2Connection(
+        let connection = HTTP2DownstreamConnection(
             worker: worker, listener: listener, descriptor: detach(), transport: carried, facts: facts,
             rules: rules, received: early)
         connection.start()

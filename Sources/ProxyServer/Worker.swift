@@ -134,7 +134,7 @@ package final class Worker {
             loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
         }
         // Clients make new connections for what they ask next; what is under way on the old ones goes on.
-        loop.forEachChannel { ($0 as? HTTP2Connection)?.goAway() }
+        loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.goAway() }
         if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd(besides: next) }
         try listen(on: assigned)
     }
@@ -160,7 +160,7 @@ package final class Worker {
         // What such a connection would ask for next has no listener in the new configuration.
         loop.forEachChannel {
             ($0 as? DownstreamConnection)?.closeIfListenerEnded()
-            ($0 as? HTTP2Connection)?.closeIfListenerEnded()
+            ($0 as? HTTP2DownstreamConnection)?.closeIfListenerEnded()
         }
     }
 
@@ -176,7 +176,7 @@ package final class Worker {
         current.flushLogs()
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
-        loop.forEachChannel { ($0 as? HTTP2Connection)?.cutOff() }
+        loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.cutOff() }
         current.retire()
         // Those of former generations too, whose last hooks may still wait.
         for scripts in scriptRoster.all { scripts.shutDown() }
@@ -225,7 +225,7 @@ package final class Worker {
         listeners = [:]
         loop.forEachChannel {
             ($0 as? DownstreamConnection)?.closeIfIdle()
-            ($0 as? HTTP2Connection)?.goAway()
+            ($0 as? HTTP2DownstreamConnection)?.goAway()
         }
         askTunnelsToEnd(besides: nil)
         stopIfDrained()

@@ -9,7 +9,7 @@ internal import Wire
 /// `DownstreamConnection` of its own.
 ///
 /// What streams send goes out at the end of the loop's turn, all of it together.
-final class HTTP2Connection: StreamChannel, HTTP2Flushing {
+final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     private enum Phase {
         case open
         /// The client was told to begin no more streams, and will say that it knows (RFC 9113 §6.8).
@@ -161,7 +161,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private func begin(_ stream: HTTP2Stream) {
         openStreams += 1
         clearReadDeadline()
-        let transport = HTTP2Transport(stream, of: self)
+        let transport = HTTP2DownstreamTransport(stream, of: self)
         let channel = DownstreamConnection(
             worker: worker, listener: listener, stream: transport,
             facts: ClientFacts(facts, requests: facts.requests))
