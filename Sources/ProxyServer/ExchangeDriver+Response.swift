@@ -9,7 +9,6 @@ internal import Wire
 extension ExchangeDriver {
     /// Pieces of a body below this size are gathered and sent with one call; larger ones go out where they lie.
     private static let directSize = 4096
-    /// An upstream that sends more 1xx heads than this never means to answer.
 
     func resumeUpstream() {
         if let upstream, upstream.mayRead, !script.holdsResponse { upstream.scheduleRead() }

@@ -245,7 +245,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     }
 
     private static func fault(_ call: String, _ error: Int32) -> HTTP2Fault {
-        .gone("\(call)() failed (\(error): \(SystemError.reason(error)))")
+        .gone("\(SystemError(call, code: error))")
     }
 
     private func finish(_ fault: HTTP2Fault = .gone("upstream prematurely closed connection")) {
