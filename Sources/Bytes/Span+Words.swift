@@ -1,7 +1,7 @@
 extension Span<UInt8> {
     /// Eight bytes from `position` on, the first one lowest, by a single load.
     @inline(__always)
-    package func word(at position: Int) -> UInt64 {
+    package func loadWord(at position: Int) -> UInt64 {
         precondition(position >= 0 && position <= count &- 8)
         // Holds because: the line above.
         return unsafe UInt64(

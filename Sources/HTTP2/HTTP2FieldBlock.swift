@@ -90,9 +90,9 @@ package struct HTTP2FieldBlock {
     ) -> Request? {
         guard let lineEnd = Self.lineEnd(head, from: 0) else { return nil }
         var methodEnd = 0
-        while methodEnd < lineEnd, head[methodEnd] != .space { methodEnd &+= 1 }
+        while methodEnd < lineEnd, head[methodEnd] != 0x20 { methodEnd &+= 1 }
         var targetEnd = min(methodEnd &+ 1, lineEnd)
-        while targetEnd < lineEnd, head[targetEnd] != .space { targetEnd &+= 1 }
+        while targetEnd < lineEnd, head[targetEnd] != 0x20 { targetEnd &+= 1 }
         guard targetEnd < lineEnd else { return nil }
         let method = 0..<methodEnd
         add(name: Text.method, value: head.extracting(method))
@@ -156,8 +156,8 @@ package struct HTTP2FieldBlock {
     private static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound
-        while start < end, bytes[start].isBlank { start &+= 1 }
-        while start < end, bytes[end &- 1].isBlank || bytes[end &- 1] == .carriageReturn { end &-= 1 }
+        while start < end, HTTP2RequestHead.isBlank(bytes[start]) { start &+= 1 }
+        while start < end, HTTP2RequestHead.isBlank(bytes[end &- 1]) || bytes[end &- 1] == 0x0d { end &-= 1 }
         return start..<end
     }
 

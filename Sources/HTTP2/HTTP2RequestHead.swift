@@ -214,8 +214,11 @@ package struct HTTP2RequestHead {
         }
         guard FieldSyntax.isValue(value) else { return .invalidFieldValue }
         guard value.count > 0 else { return nil }
-        return value[0].isBlank || value[value.count &- 1].isBlank ? .invalidFieldValue : nil
+        return isBlank(value[0]) || isBlank(value[value.count &- 1]) ? .invalidFieldValue : nil
     }
+
+    /// A space or a tab.
+    static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
     private static func hasCapitals(_ name: Span<UInt8>) -> Bool {
         for index in 0..<name.count where name[index] &- 0x41 < 26 { return true }

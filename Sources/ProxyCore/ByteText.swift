@@ -3,6 +3,8 @@ internal import Wire
 /// ASCII text in byte arrays: what is needed often enough that it must not go through `String`.
 package enum ByteText {
     package static let space = UInt8(ascii: " ")
+    package static let lineFeed = UInt8(ascii: "\n")
+    package static let carriageReturn = UInt8(ascii: "\r")
     package static let slash = UInt8(ascii: "/")
     package static let dash = UInt8(ascii: "-")
     package static let dot = UInt8(ascii: ".")

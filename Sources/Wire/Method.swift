@@ -1,5 +1,3 @@
-internal import Bytes
-
 /// A method's name, to be compared byte for byte: methods distinguish case (RFC 9110 §9.1).
 package struct Method: Sendable {
     private let word: UInt64

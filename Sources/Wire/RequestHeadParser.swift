@@ -1,5 +1,3 @@
-internal import Bytes
-
 /// Reads a request head out of a growing input, strictly by RFC 9112.
 ///
 /// The input is always the head from its first byte. The parser remembers how far it came, so that a head

@@ -1,5 +1,3 @@
-internal import Bytes
-
 /// Reads a response head out of a growing input, strictly by RFC 9112; the counterpart of
 /// `RequestHeadParser`.
 package struct ResponseHeadParser: Sendable {

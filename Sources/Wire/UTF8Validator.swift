@@ -69,7 +69,7 @@ package struct UTF8Validator: Sendable {
         let count = bytes.count
         var wasASCII = false
         while position &+ 8 <= count {
-            let word = bytes.word(at: position)
+            let word = bytes.loadWord(at: position)
             let high = word & 0x8080_8080_8080_8080
             if high == 0 {
                 // The second such word in a row may be the beginning of more.

@@ -14,7 +14,8 @@ package enum LogContext {
         appendPrintable(exchange.server.name, 0..<exchange.server.name.count, to: &line)
         let request = exchange.request
         let requestLine =
-            0..<(request.bytes.firstIndex { $0 == .carriageReturn || $0 == .lineFeed } ?? request.bytes.count)
+            0..<(request.bytes.firstIndex { $0 == ByteText.carriageReturn || $0 == ByteText.lineFeed }
+            ?? request.bytes.count)
         appendQuoted(", request: \"", request.bytes, requestLine, to: &line)
         if let peer {
             var url = Array(exchange.proxyIsTLS ? "https://".utf8 : "http://".utf8) + peer.text

@@ -54,7 +54,9 @@ enum Octets {
     static func neutraliseLineEnds(in output: inout [UInt8], from start: Int) {
         for index in start..<output.count {
             let byte = output[index]
-            if byte == .carriageReturn || byte == .lineFeed || byte == 0 { output[index] = .space }
+            if byte == ByteText.carriageReturn || byte == ByteText.lineFeed || byte == 0 {
+                output[index] = ByteText.space
+            }
         }
     }
 }

@@ -58,7 +58,11 @@ package struct FetchRequestHead: Sendable, Equatable {
             throw .invalidRequest("invalid header name \"\(String(decoding: header.name, as: UTF8.self))\"")
         }
         let text = String(decoding: header.name, as: UTF8.self)
-        guard !header.value.contains(where: { $0 == .carriageReturn || $0 == .lineFeed || $0 == 0 }) else {
+        guard
+            !header.value.contains(where: {
+                $0 == ByteText.carriageReturn || $0 == ByteText.lineFeed || $0 == 0
+            })
+        else {
             throw .invalidRequest("CR, LF or NUL in the value of header \"\(text)\"")
         }
         let id = FieldID(name, 0..<name.count)
