@@ -159,7 +159,7 @@ final class DemoConnection: StreamChannel {
         let request = DemoRequest(head)
         route = DemoRoute.find(request.path)
         if let route, route.isWebSocket { return upgrade(route) }
-        if head.expectsContinue { send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)) }
+        if head.expectsContinue { send(ResponseHead.continueHead) }
         if route?.action == .echo, request.method == "POST" || request.method == "PUT" {
             var response = DemoResponse(status: 200, contentType: "application/octet-stream", body: .chunked)
             switch head.framing {

@@ -56,10 +56,11 @@ open class Channel {
     /// Nothing is watched: the channel has a deadline and that is all.
     var keepsTimeOnly: Bool { descriptor == Self.noDescriptor }
 
-    /// A channel without a descriptor of its own: for its deadline, or for a `StreamTransport`.
+    /// A channel without a descriptor of its own, which needs no `register`: for its deadline, or for a `StreamTransport`.
     package init(timerOn loop: EventLoop) {
         self.loop = loop
         descriptor = Self.noDescriptor
+        key = loop.add(timer: self)
     }
 
     /// Starts watching. Errors: the process or the system is out of watches (ENOSPC, ENOMEM).

@@ -239,6 +239,28 @@ package final class EventLoop {
     package var scratchSize: Int { scratch[0].size }
 
     func add(_ channel: Channel, levelTriggered: Bool) throws(SystemError) -> ChannelKey {
+        let key = takeSlot()
+        let interest =
+            levelTriggered
+            ? Self.input | Self.exclusive
+            : Self.input | Self.output | Self.peerClosed | Self.edgeTriggered
+        guard startWatching(channel.descriptor, interest, key) else {
+            let error = SystemError("epoll_ctl")
+            freeSlots.append(key.slot)
+            throw error
+        }
+        slots[Int(key.slot)].channel = channel
+        return key
+    }
+
+    /// As above, for a channel of which nothing is to be watched.
+    func add(timer channel: Channel) -> ChannelKey {
+        let key = takeSlot()
+        slots[Int(key.slot)].channel = channel
+        return key
+    }
+
+    private func takeSlot() -> ChannelKey {
         let slot: UInt32
         if let free = freeSlots.popLast() {
             slot = free
@@ -246,18 +268,7 @@ package final class EventLoop {
             slot = UInt32(slots.count)
             slots.append(Slot())
         }
-        let key = ChannelKey(slot: slot, generation: slots[Int(slot)].generation)
-        let interest =
-            levelTriggered
-            ? Self.input | Self.exclusive
-            : Self.input | Self.output | Self.peerClosed | Self.edgeTriggered
-        guard channel.keepsTimeOnly || startWatching(channel.descriptor, interest, key) else {
-            let error = SystemError("epoll_ctl")
-            freeSlots.append(slot)
-            throw error
-        }
-        slots[Int(slot)].channel = channel
-        return key
+        return ChannelKey(slot: slot, generation: slots[Int(slot)].generation)
     }
 
     /// With `closing`, the descriptor is about to be closed, which by itself ends the kernel's watch.
@@ -456,47 +467,5 @@ private final class WakeChannel: Channel {
         _ = unsafe eventfd_read(descriptor, &count)
         mayRead = false
         loop.runPosted()
-    }
-}
-
-/// A system call that failed.
-public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
-    package let call: String
-    /// The file or name that the call was about, where that is to be told.
-    package let subject: String?
-    package let code: Int32
-
-    /// Takes the code from `errno`.
-    package init(_ call: String, on subject: String? = nil) {
-        // Before anything else can change it.
-        code = errno
-        self.call = call
-        self.subject = subject
-    }
-
-    package init(_ call: String, on subject: String? = nil, code: Int32) {
-        self.call = call
-        self.subject = subject
-        self.code = code
-    }
-
-    /// As nginx writes it: `bind() failed (98: Address already in use)`, `open() "/a.pid" failed (…)`.
-    public var description: String {
-        let subject = subject.map { " \"\($0)\"" } ?? ""
-        return "\(call)()\(subject) failed (\(code): \(reason))"
-    }
-
-    package var reason: String { Self.reason(code) }
-
-    package static func reason(_ code: Int32) -> String {
-        var buffer = [CChar](repeating: 0, count: 128)
-        // The text stands in the buffer or is static, and is copied before the buffer goes.
-        return unsafe buffer.withUnsafeMutableBufferPointer { buffer in
-            guard let memory = buffer.baseAddress, let text = unsafe sy_error_text(code, memory, buffer.count)
-            else {
-                return "error \(code)"
-            }
-            return unsafe String(cString: text)
-        }
     }
 }

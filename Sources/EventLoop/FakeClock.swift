@@ -22,11 +22,3 @@ package final class FakeClock {
         unix = unix.advanced(clamping: step)
     }
 }
-
-extension Int64 {
-    /// This time and a number of milliseconds more, or `EventLoop.never` where that is further than a number goes.
-    func advanced(clamping milliseconds: Int64) -> Int64 {
-        let (sum, overflow) = addingReportingOverflow(Swift.max(0, milliseconds))
-        return overflow ? EventLoop.never : sum
-    }
-}

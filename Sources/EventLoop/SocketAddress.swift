@@ -120,10 +120,10 @@ public enum SocketAddress: Sendable, Hashable {
 
     /// Calls `body` with the address as the kernel takes it.
     ///
-    /// - Throws: ENAMETOOLONG for a UNIX socket's path that does not fit.
-    func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) throws(SystemError)
-        -> Result
-    {
+    /// - Throws: ENAMETOOLONG, as of `call`, for a UNIX socket's path that does not fit.
+    func withSockaddr<Result>(
+        for call: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+    ) throws(SystemError) -> Result {
         var storage = sockaddr_storage()
         let length: Int
         switch self {
@@ -152,7 +152,7 @@ public enum SocketAddress: Sendable, Hashable {
             let pathOffset = 2  // after sa_family_t
             let bytes = Array(path.utf8)
             guard bytes.count < MemoryLayout<sockaddr_un>.size - pathOffset else {
-                throw SystemError("bind", code: ENAMETOOLONG)
+                throw SystemError(call, code: ENAMETOOLONG)
             }
             storage.ss_family = sa_family_t(AF_UNIX)
             length = pathOffset + bytes.count + 1

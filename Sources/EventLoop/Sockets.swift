@@ -63,7 +63,7 @@ package enum Sockets {
 
     private static func bind(_ descriptor: Int32, _ address: SocketAddress) throws(SystemError) {
         func attempt() throws(SystemError) -> Bool {
-            unsafe try address.withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) == 0 }
+            unsafe try address.withSockaddr(for: "bind") { unsafe Glibc.bind(descriptor, $0, $1) == 0 }
         }
         if try attempt() { return openToAll(address) }
         let error = SystemError("bind")
@@ -92,7 +92,7 @@ package enum Sockets {
     private static func isListening(_ address: SocketAddress) -> Bool {
         guard let probe = try? stream(address) else { return true }
         defer { _ = close(probe) }
-        let result = unsafe try? address.withSockaddr { unsafe Glibc.connect(probe, $0, $1) }
+        let result = unsafe try? address.withSockaddr(for: "connect") { unsafe Glibc.connect(probe, $0, $1) }
         return result == 0 || errno != ECONNREFUSED
     }
 
@@ -100,7 +100,9 @@ package enum Sockets {
     package static func connect(to address: SocketAddress) throws(SystemError) -> Int32 {
         let descriptor = try stream(address)
         do throws(SystemError) {
-            let result = unsafe try address.withSockaddr { unsafe Glibc.connect(descriptor, $0, $1) }
+            let result = unsafe try address.withSockaddr(for: "connect") {
+                unsafe Glibc.connect(descriptor, $0, $1)
+            }
             guard result == 0 || errno == EINPROGRESS else { throw SystemError("connect") }
         } catch {
             _ = close(descriptor)

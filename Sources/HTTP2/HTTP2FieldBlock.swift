@@ -156,8 +156,8 @@ package struct HTTP2FieldBlock {
     private static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound
-        while start < end, isBlank(bytes[start]) { start &+= 1 }
-        while start < end, isBlank(bytes[end &- 1]) || bytes[end &- 1] == 0x0d { end &-= 1 }
+        while start < end, HTTP2RequestHead.isBlank(bytes[start]) { start &+= 1 }
+        while start < end, HTTP2RequestHead.isBlank(bytes[end &- 1]) || bytes[end &- 1] == 0x0d { end &-= 1 }
         return start..<end
     }
 
@@ -238,8 +238,6 @@ package struct HTTP2FieldBlock {
                 nameStart: start, nameLength: name.count, valueStart: start &+ name.count,
                 valueLength: value.count))
     }
-
-    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
     private mutating func add(name: [UInt8], value: Span<UInt8>) {
         let start = bytes.count

@@ -217,7 +217,8 @@ package struct HTTP2RequestHead {
         return isBlank(value[0]) || isBlank(value[value.count &- 1]) ? .invalidFieldValue : nil
     }
 
-    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+    /// A space or a tab.
+    static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
     private static func hasCapitals(_ name: Span<UInt8>) -> Bool {
         for index in 0..<name.count where name[index] &- 0x41 < 26 { return true }
@@ -423,10 +424,6 @@ package struct HTTP2RequestHead {
 
 /// Checks the trailers of a request, and writes them as lines.
 package struct HTTP2TrailerLines {
-    /// What the reader of a chunked body takes at most.
-    static let maxSize = 8192
-    static let maxFields = 100
-
     package private(set) var lines: [UInt8] = []
     package private(set) var malformation: HTTP2Malformation?
     private var fieldCount = 0
@@ -444,8 +441,10 @@ package struct HTTP2TrailerLines {
         fieldCount &+= 1
         if name.count > 0, name[0] == UInt8(ascii: ":") {
             malformation = .pseudoFieldInTrailers
-        } else if lines.count &+ name.count &+ value.count &+ 6 > Self.maxSize || fieldCount > Self.maxFields
+        } else if lines.count &+ name.count &+ value.count &+ 6 > BodyDecoder.maxTrailers
+            || fieldCount > BodyDecoder.maxTrailerFields
         {
+            // More than the reader of a chunked body takes.
             malformation = .trailersTooLarge
         } else if let violation = HTTP2RequestHead.violation(name, value) {
             malformation = violation

@@ -15,7 +15,7 @@ extension HTTP2Session {
             let category = unsafe frame.pointee.headers.cat
             let isRead = session.beganHeaders(
                 head.stream_id, isRequest: category == NGHTTP2_HCAT_REQUEST,
-                endsStream: head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0)
+                endsStream: head.endsStream)
             // The reset that the latter asks for adds nothing to one that was submitted.
             return isRead ? session.verdict : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
@@ -64,15 +64,17 @@ extension HTTP2Session {
         unsafe nghttp2_session_callbacks_set_on_frame_send_callback(made) { _, frame, user in
             guard let (session, frame) = unsafe HTTP2Session.unpack(user, frame) else { return 0 }
             let head = unsafe frame.pointee.hd
-            if head.type == 1 { session.headersSent(head.stream_id) }
-            if head.type == 7 {
+            switch head.frameType {
+            case .data: if head.endsStream { session.sentEnd(head.stream_id) }
+            case .headers:
+                session.headersSent(head.stream_id)
+                if head.endsStream { session.sentEnd(head.stream_id) }
+            case .goAway:
                 let goAway = unsafe frame.pointee.goaway
                 let reason = unsafe UnsafeBufferPointer(
                     start: goAway.opaque_data, count: goAway.opaque_data_len)
                 unsafe session.sentGoAway(goAway.error_code, reason: reason.span)
-            }
-            if head.type <= 1, head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 {
-                session.sentEnd(head.stream_id)
+            default: break
             }
             return 0
         }
@@ -81,10 +83,10 @@ extension HTTP2Session {
             else {
                 return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
             }
-            // RFC 9113 §4.1: a frame's head has nine bytes.
             let id = unsafe frame.pointee.hd.stream_id
             guard
-                unsafe session.appendContent(id, frameHead: Span(_unsafeStart: head, count: 9), count: length)
+                unsafe session.appendContent(
+                    id, frameHead: Span(_unsafeStart: head, count: HTTP2FrameType.headSize), count: length)
             else { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
             return session.output.count >= session.outputLimit ? NGHTTP2_ERR_PAUSE.rawValue : 0
         }
@@ -103,8 +105,10 @@ extension HTTP2Session {
         unsafe nghttp2_option_set_no_closed_streams(made, 1)
         // How often streams are reset is for `HTTP2FloodGuard` to judge.
         unsafe nghttp2_option_set_stream_reset_rate_limit(made, 1 << 30, 1 << 30)
-        // So that they are told apart from content which comes late. RFC 9113 §4.1: the first of them is 10.
-        for type in UInt8(10)...255 { unsafe nghttp2_option_set_user_recv_extension_type(made, type) }
+        // So that they are told apart from content which comes late.
+        for type in HTTP2FrameType.firstUnknown...255 {
+            unsafe nghttp2_option_set_user_recv_extension_type(made, type)
+        }
         return unsafe made
     }()
 
@@ -126,22 +130,21 @@ extension HTTP2Session {
     private func frameReceived(_ frame: UnsafePointer<nghttp2_frame>) {
         // Holds because: the frame is valid for the call, and its head says which part of the union it is.
         let head = unsafe frame.pointee.hd
-        let endsStream = head.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-        switch Int(head.type) {
-        case 0:
-            if endsStream {
+        switch head.frameType {
+        case .data:
+            if head.endsStream {
                 if let stream = find(head.stream_id) { ended(stream) }
             } else if unsafe head.length <= frame.pointee.data.padlen {
                 charge(.sliver)
             } else if let stream = find(head.stream_id), !stream.isAbandoned {
                 flood.receivedData()
             }
-        case 1: headersReceived(head.stream_id, endsStream: endsStream)
-        case 3: unsafe find(head.stream_id)?.fault = .reset(frame.pointee.rst_stream.error_code)
-        case 4: if head.flags & 1 == 0 { settingsReceived() } else { settingsAreKnown = true }
-        case 6: if head.flags & 1 != 0 { shutdownIsKnown = true }
-        case 7: unsafe peerGoAway = frame.pointee.goaway.error_code
-        case 8: windowOpened(head.stream_id)
+        case .headers: headersReceived(head.stream_id, endsStream: head.endsStream)
+        case .resetStream: unsafe find(head.stream_id)?.fault = .reset(frame.pointee.rst_stream.error_code)
+        case .settings: if head.isAcknowledgement { settingsAreKnown = true } else { settingsReceived() }
+        case .ping: if head.isAcknowledgement { shutdownIsKnown = true }
+        case .goAway: unsafe peerGoAway = frame.pointee.goaway.error_code
+        case .windowUpdate: windowOpened(head.stream_id)
         default: break
         }
     }

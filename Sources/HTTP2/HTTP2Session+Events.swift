@@ -191,7 +191,7 @@ extension HTTP2Session {
             endsEarly(stream)
             unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
             endsStream = false
-        } else if isLast, !stream.responseTrailers.isEmpty {
+        } else if isLast, !stream.outgoingTrailers.isEmpty {
             endsStream = !submitTrailers(stream)
         }
         return (count, isLast, endsStream)

@@ -8,22 +8,22 @@ extension HTTP2Session {
     /// Called for all frames but those that nghttp2 passes over: content for streams that are gone, and the rest of heads for
     /// such.
     func frameBegan(_ type: UInt8, _ id: Int32, flags: UInt8, length: Int) {
-        knownBytes &+= Int64(length &+ 9)
-        switch Int(type) {
-        case 0: break
-        case 1: headersBegan(id, flags: flags)
-        case 2:
+        knownBytes &+= Int64(length &+ HTTP2FrameType.headSize)
+        switch HTTP2FrameType(rawValue: type) {
+        case .data: break
+        case .headers: headersBegan(id, flags: flags)
+        case .priority:
             // RFC 9113 §6.3. nghttp2 looks at none of them, as our settings say that priorities are not used.
             if id == 0 { violation = .protocolError }
             charge(.frame)
-        case 7: charge(.frame)
-        case 3: resetBegan(id)
-        case 4: charge(.settings)
-        case 6: if !flood.spendAnswer(.ping) { charge(.ping) }
-        case 8 where flood.spendAnswer(.frame): break
-        case 8: if id == 0 || find(id) != nil { charge(.frame) } else { chargeLate(.frame) }
-        case 9: charge(.continuation)
-        default: if !flood.spendUnknown(length) { violation = .enhanceYourCalm }
+        case .goAway: charge(.frame)
+        case .resetStream: resetBegan(id)
+        case .settings: charge(.settings)
+        case .ping: if !flood.spendAnswer(.ping) { charge(.ping) }
+        case .windowUpdate where flood.spendAnswer(.frame): break
+        case .windowUpdate: if id == 0 || find(id) != nil { charge(.frame) } else { chargeLate(.frame) }
+        case .continuation: charge(.continuation)
+        case .pushPromise, nil: if !flood.spendUnknown(length) { violation = .enhanceYourCalm }
         }
     }
 

@@ -111,15 +111,25 @@ package final class HTTP2Session {
     deinit { unsafe nghttp2_session_del(session) }
 
     private func submitSettings() {
-        var entries: [(Int, Int)] = [(4, options.streamWindow), (6, options.head.maxList)]
+        var entries = [
+            (NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.streamWindow),
+            (NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options.head.maxList),
+        ]
         switch role {
-        // RFC 8441 §3; RFC 9218 §2.1
-        case .server: entries += [(3, options.maxConcurrentStreams + Self.streamsToRefuse), (8, 1), (9, 1)]
+        case .server:
+            entries += [
+                (
+                    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+                    options.maxConcurrentStreams + Self.streamsToRefuse
+                ),
+                (NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),  // RFC 8441 §3
+                (NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),  // RFC 9218 §2.1
+            ]
         // Nothing is to be pushed.
-        case .client: entries += [(2, 0)]
+        case .client: entries += [(NGHTTP2_SETTINGS_ENABLE_PUSH, 0)]
         }
         var settings = entries.map {
-            nghttp2_settings_entry(settings_id: Int32($0.0), value: UInt32(clamping: $0.1))
+            nghttp2_settings_entry(settings_id: Int32($0.0.rawValue), value: UInt32(clamping: $0.1))
         }
         // Each stream may use all of its own window, whatever the others do.
         let window = min(
@@ -139,8 +149,9 @@ package final class HTTP2Session {
         announcesLimit = false
         let limit = UInt32(clamping: options.maxConcurrentStreams)
         // RFC 9113 §6.5.1: pairs of an identifier in two bytes and a value in four.
-        for entry in stride(from: start + 9, to: output.count - 5, by: 6)
-        where output[entry] == 0 && output[entry + 1] == 3 {
+        let identifier = UInt8(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue)
+        for entry in stride(from: start + HTTP2FrameType.headSize, to: output.count - 5, by: 6)
+        where output[entry] == 0 && output[entry + 1] == identifier {
             for index in 0..<4 {
                 output[entry + 2 + index] = UInt8(truncatingIfNeeded: limit >> UInt32(24 - 8 * index))
             }
@@ -425,10 +436,10 @@ package final class HTTP2Session {
 
     func send(_ head: consuming HTTP2FieldBlock, isFinal: Bool, on stream: HTTP2Stream) {
         guard !isClosed, stream.sending == .nothing else { return }
-        stream.response = head
+        stream.outgoingHead = head
         guard isFinal else {
             submitHeaders(flags: 0, on: stream)
-            return buffers.takeBack(&stream.response)
+            return buffers.takeBack(&stream.outgoingHead)
         }
         stream.sending = .head
         starting.append(stream)
@@ -442,35 +453,35 @@ package final class HTTP2Session {
             // The reset follows when they are out: see `headersSent`.
             stream.sending = .body
             submitHeaders(flags: 0, on: stream)
-        } else if stream.endsSending, stream.unsent == 0, stream.responseTrailers.isEmpty {
+        } else if stream.endsSending, stream.unsent == 0, stream.outgoingTrailers.isEmpty {
             stream.sending = .ended
             submitHeaders(flags: UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), on: stream)
         } else {
             stream.sending = .body
             submitResponse(stream)
         }
-        buffers.takeBack(&stream.response)
+        buffers.takeBack(&stream.outgoingHead)
     }
 
     /// A client's request goes out, where the peer takes it: nghttp2 would keep it until there is room, while other
     /// connections have some.
     private func request(_ stream: HTTP2Stream) {
         guard streams.count < peerStreams else {
-            buffers.takeBack(&stream.response)
+            buffers.takeBack(&stream.outgoingHead)
             stream.fault = .tooManyStreams(peerStreams)
             return end(stream, .refusedStream)
         }
-        let isWhole = stream.endsSending && stream.unsent == 0 && stream.responseTrailers.isEmpty
+        let isWhole = stream.endsSending && stream.unsent == 0 && stream.outgoingTrailers.isEmpty
         stream.sending = .body
         var provider = unsafe nghttp2_data_provider()
         unsafe provider.read_callback = Self.readContent
         // Holds because: see `withFields`; the provider is copied.
-        let id = unsafe withFields(stream.response) { fields, count in
+        let id = unsafe withFields(stream.outgoingHead) { fields, count in
             unsafe isWhole
                 ? nghttp2_submit_request(session, nil, fields, count, nil, nil)
                 : nghttp2_submit_request(session, nil, fields, count, &provider, nil)
         }
-        buffers.takeBack(&stream.response)
+        buffers.takeBack(&stream.outgoingHead)
         guard id > 0 else { return end(stream, .refusedStream) }
         stream.id = id
         streams[id] = stream
@@ -549,7 +560,7 @@ package final class HTTP2Session {
 
     private func submitHeaders(flags: UInt8, on stream: HTTP2Stream) {
         // Holds because: see `withFields`.
-        _ = unsafe withFields(stream.response) { fields, count in
+        _ = unsafe withFields(stream.outgoingHead) { fields, count in
             unsafe nghttp2_submit_headers(session, flags, stream.id, nil, fields, count, nil)
         }
     }
@@ -558,14 +569,14 @@ package final class HTTP2Session {
         var provider = unsafe nghttp2_data_provider()
         unsafe provider.read_callback = Self.readContent
         // Holds because: see `withFields`; the provider is copied.
-        _ = unsafe withFields(stream.response) { fields, count in
+        _ = unsafe withFields(stream.outgoingHead) { fields, count in
             unsafe nghttp2_submit_response(session, stream.id, fields, count, &provider)
         }
     }
 
     func submitTrailers(_ stream: HTTP2Stream) -> Bool {
         // Holds because: see `withFields`.
-        unsafe withFields(stream.responseTrailers) { fields, count in
+        unsafe withFields(stream.outgoingTrailers) { fields, count in
             unsafe nghttp2_submit_trailer(session, stream.id, fields, count)
         } == 0
     }

@@ -75,8 +75,9 @@ package final class HTTP2Stream {
 
     private(set) var outbox: [UInt8] = []
     private(set) var outboxStart = 0
-    var response = HTTP2FieldBlock()
-    var responseTrailers = HTTP2FieldBlock()
+    /// A server's response, or a client's request, until that was given to nghttp2.
+    var outgoingHead = HTTP2FieldBlock()
+    var outgoingTrailers = HTTP2FieldBlock()
     enum Sending { case nothing, head, body, ended }
     var sending = Sending.nothing
     /// Everything there is to send was given.
@@ -214,8 +215,8 @@ package final class HTTP2Stream {
 
     /// Lines that are to follow the content, when it ends.
     package func setTrailers(_ lines: Span<UInt8>) {
-        responseTrailers.removeAll()
-        responseTrailers.readTrailers(lines)
+        outgoingTrailers.removeAll()
+        outgoingTrailers.readTrailers(lines)
     }
 
     /// Ends the sending side behind what was sent: properly or, with a code, by a reset, as after the answer to a malformed

@@ -1,4 +1,5 @@
 package import Config
+internal import Wire
 
 /// Makes the lines of access logs.
 package enum AccessLogRenderer {
@@ -58,7 +59,7 @@ package enum AccessLogRenderer {
         guard needsCare(byte) else { return false }
         out.append(UInt8(ascii: "\\"))
         out.append(UInt8(ascii: "x"))
-        ByteText.appendHex(byte, uppercase: true, to: &out)
+        Hexadecimal.append(byte, uppercase: true, to: &out)
         return true
     }
 
@@ -74,7 +75,7 @@ package enum AccessLogRenderer {
         case 0x0c: short = UInt8(ascii: "f")
         case ..<0x20:
             out.append(contentsOf: "\\u00".utf8)
-            ByteText.appendHex(byte, uppercase: true, to: &out)
+            Hexadecimal.append(byte, uppercase: true, to: &out)
             return true
         default: return false
         }

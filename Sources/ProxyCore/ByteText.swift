@@ -3,11 +3,19 @@ internal import Wire
 /// ASCII text in byte arrays: what is needed often enough that it must not go through `String`.
 package enum ByteText {
     package static let space = UInt8(ascii: " ")
+    package static let lineFeed = UInt8(ascii: "\n")
+    package static let carriageReturn = UInt8(ascii: "\r")
     package static let slash = UInt8(ascii: "/")
     package static let dash = UInt8(ascii: "-")
     package static let dot = UInt8(ascii: ".")
     package static let comma = UInt8(ascii: ",")
     package static let colon = UInt8(ascii: ":")
+    package static let plus = UInt8(ascii: "+")
+    package static let at = UInt8(ascii: "@")
+    package static let hash = UInt8(ascii: "#")
+    package static let quote = UInt8(ascii: "\"")
+    package static let openBracket = UInt8(ascii: "[")
+    package static let closeBracket = UInt8(ascii: "]")
     package static let semicolon = UInt8(ascii: ";")
     package static let equals = UInt8(ascii: "=")
     package static let ampersand = UInt8(ascii: "&")
@@ -15,24 +23,11 @@ package enum ByteText {
     package static let percent = UInt8(ascii: "%")
     package static let zero = UInt8(ascii: "0")
 
-    private static let upperHex = Array("0123456789ABCDEF".utf8)
-    private static let lowerHex = Array("0123456789abcdef".utf8)
+    /// Below the space, or DEL.
+    static func isControl(_ byte: UInt8) -> Bool { byte < space || byte == 0x7f }
 
     package static func lowercase(_ bytes: inout [UInt8]) {
         for index in bytes.indices { bytes[index] = ASCII.lowercased(bytes[index]) }
-    }
-
-    /// Two hexadecimal digits.
-    package static func appendHex(_ byte: UInt8, uppercase: Bool, to out: inout [UInt8]) {
-        let digits = uppercase ? upperHex : lowerHex
-        out.append(digits[Int(byte >> 4)])
-        out.append(digits[Int(byte & 15)])
-    }
-
-    package static func appendHex(_ value: UInt64, to out: inout [UInt8]) {
-        for shift in stride(from: 56, through: 0, by: -8) {
-            appendHex(UInt8(truncatingIfNeeded: value >> UInt64(shift)), uppercase: false, to: &out)
-        }
     }
 
     /// `value` in decimal, filled up with zeros at the left to `minimumDigits`.

@@ -13,6 +13,8 @@ package struct CivilTime: Sendable, Equatable {
 
     private static let secondsPerDay: Int64 = 86_400
     private static let daysPerEra: Int64 = 146_097
+    /// From 0000-03-01 to 1970-01-01.
+    private static let daysBefore1970: Int64 = 719_468
 
     /// - Parameter unix: seconds since 1970-01-01T00:00:00; add a zone's offset for its local time.
     package init(unix: Int64) {
@@ -29,8 +31,8 @@ package struct CivilTime: Sendable, Equatable {
         weekday = Int(((days + 4) % 7 + 7) % 7)
 
         // Years are counted from March, so that a leap day is a year's last, in eras of 400 years, after which
-        // the calendar repeats. 719 468 days lie between 0000-03-01 and 1970-01-01.
-        let shifted = days + 719_468
+        // the calendar repeats.
+        let shifted = days + Self.daysBefore1970
         let era = (shifted >= 0 ? shifted : shifted - (Self.daysPerEra - 1)) / Self.daysPerEra
         let dayOfEra = shifted - era * Self.daysPerEra
         let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
@@ -39,6 +41,23 @@ package struct CivilTime: Sendable, Equatable {
         day = Int(dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
         month = Int(monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9)
         year = Int(yearOfEra + era * 400) + (month <= 2 ? 1 : 0)
+    }
+
+    /// Seconds since 1970 of a date and time of day from the year 0 on, the reverse of `init(unix:)`.
+    static func unixSeconds(
+        year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int
+    ) -> Int64 {
+        // From March, as above.
+        let shiftedYear = month > 2 ? year : year - 1
+        let monthFromMarch = (month + 9) % 12
+        let leapDays = shiftedYear / 4 - shiftedYear / 100 + shiftedYear / 400
+        let days = shiftedYear * 365 + leapDays + (monthFromMarch * 153 + 2) / 5 + day - 1
+        return (Int64(days) - daysBefore1970) * secondsPerDay + Int64(hour * 3600 + minute * 60 + second)
+    }
+
+    /// The month, 1…12, whose name of three letters stands in `range`.
+    static func month(named bytes: [UInt8], _ range: Range<Int>) -> Int? {
+        monthNames.firstIndex { Octets.equal(bytes, range, exactly: $0) }.map { $0 + 1 }
     }
 
     private static let monthNames = [

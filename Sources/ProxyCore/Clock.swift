@@ -1,3 +1,5 @@
+internal import Wire
+
 /// A point in time by both clocks.
 package struct Moment: Sendable, Hashable {
     /// Milliseconds since 1970, UTC.
@@ -66,7 +68,7 @@ package final class Clock {
             http.bytes.removeAll(keepingCapacity: true)
             http.bytes.append(contentsOf: "Date: ".utf8)
             civil(0).appendIMFFixdate(to: &http.bytes)
-            http.bytes.append(contentsOf: [13, 10])
+            http.bytes.append(contentsOf: ASCII.lineEnd)
         }
         return http.bytes
     }

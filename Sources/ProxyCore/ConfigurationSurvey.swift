@@ -32,13 +32,7 @@ struct ConfigurationSurvey {
                 let index = configuration.variables[variable.index].source.map,
                 configuration.maps.indices.contains(index)
             else { continue }
-            let map = configuration.maps[index]
-            visit(map.key)
-            visit(map.defaultValue)
-            for value in map.exact.values { visit(value) }
-            for value in map.leadingWildcards.values { visit(value) }
-            for value in map.trailingWildcards.values { visit(value) }
-            for entry in map.regexes { visit(entry.value) }
+            for template in configuration.maps[index].templates { visit(template) }
         }
     }
 }

@@ -349,8 +349,8 @@ package final class Exchange {
     /// `$request_id`, as messages show it.
     package var requestIDText: String {
         var text: [UInt8] = []
-        ByteText.appendHex(randomBytes.0, to: &text)
-        ByteText.appendHex(randomBytes.1, to: &text)
+        Hexadecimal.append(randomBytes.0, to: &text)
+        Hexadecimal.append(randomBytes.1, to: &text)
         return String(decoding: text, as: UTF8.self)
     }
 

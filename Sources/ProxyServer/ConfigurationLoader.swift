@@ -257,7 +257,7 @@ package struct ConfigurationLoader: Sendable {
             do throws(SystemError) {
                 _ = try logFiles.open(path)
             } catch {
-                let reason = "open() \"\(path)\" failed (\(error.code): \(error.reason))"
+                let reason = "\(error)"
                 diagnostics.append(
                     path == unasked
                         ? ConfigDiagnostic(
@@ -312,9 +312,7 @@ extension ConfigurationLoader {
             return .file(path)
         } catch {
             if isAskedFor || error.code != ENOENT {
-                report(
-                    "could not open error log file: open() \"\(path)\" failed (\(error.code): \(error.reason))"
-                )
+                report("could not open error log file: \(error)")
             }
             return .standardError
         }

@@ -38,14 +38,13 @@ final class DownstreamConnection: StreamChannel {
     private var statisticsPhase = StatisticsPhase.idle
     /// Of the handshake: its first byte was seen.
     var hasSpoken = false
-    /// The next step of the handshake is among those that wait for their turn.
     var awaitsHandshakeTurn = false
     /// What is lingered for is the end of the handshake.
     private var endsAfterHandshake = false
     let worker: Worker
     private let listener: ListeningSocket
     /// The stream that is in place of a socket, for a request over HTTP/2.
-    private let http2: HTTP2Transport?
+    private let http2: HTTP2DownstreamTransport?
     /// `nil` in a tunnel, which keeps only what its log line needs.
     private var facts: ClientFacts?
     private var phase = Phase.idle
@@ -83,7 +82,7 @@ final class DownstreamConnection: StreamChannel {
     ///   - listener: that accepted the connection.
     ///   - stream: in place of a socket.
     ///   - facts: the stream's own.
-    init(worker: Worker, listener: ListeningSocket, stream: HTTP2Transport, facts: ClientFacts) {
+    init(worker: Worker, listener: ListeningSocket, stream: HTTP2DownstreamTransport, facts: ClientFacts) {
         self.worker = worker
         self.listener = listener
         http2 = stream
@@ -94,11 +93,6 @@ final class DownstreamConnection: StreamChannel {
 
     /// Begins to read the request that has come on the stream.
     func startStream() {
-        do throws(SystemError) {
-            try register()
-        } catch {
-            return finish()
-        }
         becomes(readable: true, writable: true)
     }
 
@@ -139,7 +133,6 @@ final class DownstreamConnection: StreamChannel {
 
     var handshakingTLS: DownstreamTLS? { if case .handshake(let tls) = phase { tls } else { nil } }
     var clientFacts: ClientFacts? { facts }
-    var target: Int { listenerIndex }
 
     /// The client did not begin with a handshake.
     func speakPlainly() {
@@ -173,7 +166,7 @@ final class DownstreamConnection: StreamChannel {
         }
     }
 
-    private var listenerIndex: Int {
+    var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
         return listener.target(local: carrier.localAddress)
     }
@@ -487,7 +480,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// Answers a stream's request that did not become a head.
-    private func refuseStream(_ refusal: HTTP2Transport.Refusal) {
+    private func refuseStream(_ refusal: HTTP2DownstreamTransport.Refusal) {
         mayRead = false
         worker.tick()
         worker.statistics.badRequests.add()
@@ -503,7 +496,7 @@ final class DownstreamConnection: StreamChannel {
     /// Begins the request of a stream without its head going through the parser.
     ///
     /// - Returns: false where it has to, nothing having happened yet but that a driver is there for it.
-    private func takeHead(_ http2: HTTP2Transport) -> Bool {
+    private func takeHead(_ http2: HTTP2DownstreamTransport) -> Bool {
         worker.tick()
         beginHead(isPipelined: false)
         guard case .readingHead(let driver) = phase,
@@ -538,7 +531,7 @@ final class DownstreamConnection: StreamChannel {
         phase = .closed
         inbox = []
         self.facts = nil
-        let connection = HTTP2Connection(
+        let connection = HTTP2DownstreamConnection(
             worker: worker, listener: listener, descriptor: detach(), transport: carried, facts: facts,
             rules: rules, received: early)
         connection.start()

@@ -182,7 +182,7 @@ extension ExchangeDriver {
         }
         if isHTTP2 { return connectOverHTTP2(to: address, tls: tls, peers) }
         guard worker.reserveConnection() else {
-            return giveUp(ProxyFailure(.connectFailed(24)))  // EMFILE, the nearest to the truth
+            return giveUp(.outOfDescriptors)
         }
         do throws(SystemError) {
             let connection = try UpstreamConnection(
@@ -208,7 +208,7 @@ extension ExchangeDriver {
                 let carrier = try peers.makeCarrier(
                     to: address, tls: tls, worker: worker,
                     socketKeepalive: settings.values.proxySocketKeepalive)
-            else { return giveUp(ProxyFailure(.connectFailed(24))) }  // EMFILE, the nearest to the truth
+            else { return giveUp(.outOfDescriptors) }
             connect(over: carrier, peers)
         } catch {
             attemptFailed(ProxyFailure(.connectFailed(error.code)))
@@ -216,19 +216,15 @@ extension ExchangeDriver {
     }
 
     private func connect(over carrier: HTTP2UpstreamConnection, _ peers: UpstreamPeers) {
-        do throws(SystemError) {
-            let stream = try carrier.openStream(host: exchange.proxyHost)
-            upstream = stream
-            stream.attach(to: self)
-            if carrier.isReady {
-                peers.statistics.connectionsReused.add()
-                return connected(reused: true)
-            }
-            isConnecting = true
-            stream.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
-        } catch {
-            attemptFailed(ProxyFailure(.connectFailed(error.code)))
+        let stream = carrier.openStream(host: exchange.proxyHost)
+        upstream = stream
+        stream.attach(to: self)
+        if carrier.isReady {
+            peers.statistics.connectionsReused.add()
+            return connected(reused: true)
         }
+        isConnecting = true
+        stream.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
     }
 
     func upstreamConnected(error: Int32) {
@@ -347,11 +343,10 @@ extension ExchangeDriver {
     func sendContinue() {
         guard !mayExpectBody, !requestBody.isComplete, let downstream else { return }
         mayExpectBody = true
-        downstream.send(response: Self.continueHead.span)
+        let head = ResponseHead.continueHead
+        downstream.send(response: head.span)
         downstream.setReadDeadline(after: settings.values.clientBodyTimeout)
     }
-
-    private static let continueHead = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
 
     // MARK: The body
 

@@ -9,8 +9,6 @@ internal import Wire
 extension ExchangeDriver {
     /// Pieces of a body below this size are gathered and sent with one call; larger ones go out where they lie.
     private static let directSize = 4096
-    /// An upstream that sends more 1xx heads than this never means to answer.
-    private static let maxInterimHeads = 100
 
     func resumeUpstream() {
         if let upstream, upstream.mayRead, !script.holdsResponse { upstream.scheduleRead() }
@@ -90,7 +88,7 @@ extension ExchangeDriver {
         let status = exchange.response.status
         if status < 200, status != 101 {
             interimHeads += 1
-            guard interimHeads <= Self.maxInterimHeads else {
+            guard interimHeads <= ResponseHead.maxInterimHeads else {
                 attemptFailed(ProxyFailure(.invalidHead(.headTooLarge)))
                 return false
             }
@@ -136,7 +134,7 @@ extension ExchangeDriver {
             $0.headerTime = Int(self.loop.now - $0.startedAt.monotonic)
         }
         guard let statistics = peers?.statistics else { return }
-        statistics.responses[min(5, max(0, status / 100))].add()
+        statistics.countResponse(status: status)
         statistics.headerSeconds.observe(milliseconds: Int(loop.now - lastAttemptStart))
     }
 
@@ -294,7 +292,7 @@ extension ExchangeDriver {
         if case .chunked = clientResponse.framing {
             let before = output.count
             if clientResponse.sendsTrailers {
-                output.append(contentsOf: Self.lastChunkLine)
+                output.append(contentsOf: ChunkedEncoding.lastChunkLine)
                 let start = output.count
                 DownstreamResponseBuilder.appendTrailers(for: exchange, plan: plan, to: &output)
                 exchange.sentTrailers.append(contentsOf: output[start...])
@@ -321,8 +319,6 @@ extension ExchangeDriver {
         downstream.send(trailers: lines.span)
         worker.giveBack(consume lines)
     }
-
-    private static let lastChunkLine = Array("0\r\n".utf8)
 
     private func releaseUpstream(_ ending: ExchangeStateMachine.Ending.Upstream) {
         guard let upstream, let peers else { return }

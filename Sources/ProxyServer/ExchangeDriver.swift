@@ -213,7 +213,7 @@ final class ExchangeDriver {
         exchange.sentHead.clear()
         exchange.sentHead.append(contentsOf: head)
         exchange.sentHeadBytes += Int64(head.count)
-        worker.statistics.responses[min(5, max(0, exchange.status / 100))].add()
+        worker.statistics.countResponse(status: exchange.status)
     }
 
     private static func headLength(_ output: [UInt8]) -> Int {

@@ -95,7 +95,7 @@ class HTTP2StreamTransport: StreamTransport, HTTP2StreamOwner {
         guard stream.sawEnd, !stream.hasUnread else { return count }
         if !gaveLastChunk {
             gaveLastChunk = true
-            lastChunk = Text.lastChunk + stream.trailers + ChunkedEncoding.chunkEnd
+            lastChunk = ChunkedEncoding.lastChunkLine + stream.trailers + ChunkedEncoding.chunkEnd
         }
         let rest = min(lastChunk.count - lastChunkStart, buffer.count - position - count)
         guard rest > 0 else { return count }
@@ -103,10 +103,6 @@ class HTTP2StreamTransport: StreamTransport, HTTP2StreamOwner {
         buffer.store(bytes.span.extracting(lastChunkStart..<lastChunkStart + rest), at: position + count)
         lastChunkStart += rest
         return count + rest
-    }
-
-    private enum Text {
-        static let lastChunk = Array("0\r\n".utf8)
     }
 
     // MARK: The stream's side

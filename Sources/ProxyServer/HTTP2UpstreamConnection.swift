@@ -18,12 +18,12 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     /// `nil` for a connection without TLS.
     let tls: TLSTarget?
     let openedAt: Int64
-    private let worker: Worker
+    let worker: Worker
     /// Whose connection it is, until it is closed.
     private var peers: UpstreamPeers?
     private let session: HTTP2Session
     private var phase = Phase.connecting
-    private var isDirty = false
+    var isDirty = false
     private var openStreams = 0
     /// Those that wait for the connection.
     private var waiting: [HTTP2UpstreamTransport] = []
@@ -33,7 +33,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     private(set) var handshakeFault: String?
     /// While that is under way.
     private var handshake: UpstreamTLS?
-    private var awaitsHandshakeTurn = false
+    var awaitsHandshakeTurn = false
     /// When the peer was last heard, in milliseconds of the loop's clock; as long as it was not, when connecting began.
     private var heardAt: Int64
     /// When the peer was asked whether it is still there; `nil` once it was heard.
@@ -89,10 +89,9 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     ///
     /// - Parameter host: whom to ask where the request does not say.
     /// - Returns: what the stream's exchange knows it by.
-    /// - Throws: never, as no descriptor is watched.
-    func openStream(host: [UInt8]) throws(SystemError) -> UpstreamConnection {
+    func openStream(host: [UInt8]) -> UpstreamConnection {
         let transport = HTTP2UpstreamTransport(on: self, host: host)
-        let connection = try UpstreamConnection(stream: transport, to: address, worker: worker)
+        let connection = UpstreamConnection(stream: transport, to: address, worker: worker)
         transport.attach(connection, session)
         openStreams += 1
         clearDeadline()
@@ -154,17 +153,11 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             handshake = try UpstreamTLS(
                 tls, on: self, of: worker, speaking: [HTTP2Preface.applicationProtocol])
             phase = .handshaking
-            awaitHandshakeTurn()
+            worker.handshakes.add(self)
         } catch {
             handshakeFault = "\(error)"
             begin()
         }
-    }
-
-    private func awaitHandshakeTurn() {
-        guard !awaitsHandshakeTurn else { return }
-        awaitsHandshakeTurn = true
-        worker.handshakes.add(self)
     }
 
     /// The connection is made, or it could not be: whoever waits for it is told.
@@ -185,7 +178,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     }
 
     override func readable() {
-        if phase == .handshaking { return awaitHandshakeTurn() }
+        if phase == .handshaking { return worker.handshakes.add(self) }
         guard phase == .open else { return }
         worker.tick()
         var reads = 0
@@ -218,16 +211,10 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         }
     }
 
-    func flushSoon() {
-        guard !isDirty, isOpen else { return }
-        isDirty = true
-        worker.flushLater(self)
-    }
-
     func flush() {
         isDirty = false
         guard phase == .open, isOpen else { return }
-        guard sendFrames(of: session, worker) else {
+        guard sendFrames(of: session) else {
             return finish(.violation(HTTP2ErrorCode.internalError.rawValue, ""))
         }
         guard phase == .open, isOpen else { return }
@@ -258,7 +245,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     }
 
     private static func fault(_ call: String, _ error: Int32) -> HTTP2Fault {
-        .gone("\(call)() failed (\(error): \(SystemError.reason(error)))")
+        .gone("\(SystemError(call, code: error))")
     }
 
     private func finish(_ fault: HTTP2Fault = .gone("upstream prematurely closed connection")) {
@@ -275,7 +262,6 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
 
 extension HTTP2UpstreamConnection: Handshaking {
     func stepHandshake() {
-        awaitsHandshakeTurn = false
         guard isOpen, let handshake else { return }
         switch handshake.step() {
         case .established:

@@ -4,10 +4,9 @@ package import EventLoop
 /// Which sockets the listeners of a configuration take.
 package struct ListenPlan: Sendable {
     package struct Socket: Sendable {
-        package var key: String
-        package var address: SocketAddress
-        /// As messages show it.
+        /// Tells it from the others; as messages show it.
         package var name: String
+        package var address: SocketAddress
         package var options: ListenOptions
         package var targets: ListenerTargets
         /// Each worker has one of its own.
@@ -42,7 +41,6 @@ package struct ListenPlan: Sendable {
 
 extension ListenPlan.Socket {
     fileprivate init(_ listener: Listener, at address: SocketAddress, index: Int) {
-        key = listener.address.description
         self.address = address
         name = listener.address.description
         options = listener.options

@@ -29,7 +29,7 @@ package final class ListenerSet {
     package struct Prepared {
         fileprivate var plan: ListenPlan
         fileprivate var workerCount: Int
-        /// Sockets that were opened for it, by key; for some worker each.
+        /// Sockets that were opened for it, by name; for some worker each.
         fileprivate var opened: [String: [Int32]] = [:]
     }
 
@@ -59,8 +59,10 @@ package final class ListenerSet {
     ) throws(Failure) -> Prepared {
         let plan = ListenPlan(configuration.listeners)
         var prepared = Prepared(plan: plan, workerCount: workerCount)
-        for remaining in (0..<max(1, attempts)).reversed() {
-            var blocking: Failure?
+        var remaining = max(1, attempts)
+        while true {
+            remaining -= 1
+            var isBlocked = false
             for socket in plan.sockets {
                 do throws(Failure) {
                     try open(socket, for: &prepared)
@@ -70,26 +72,25 @@ package final class ListenerSet {
                         abandon(prepared)
                         throw error
                     }
-                    blocking = error
+                    isBlocked = true
                 }
             }
-            if blocking == nil { return prepared }
+            if !isBlocked { return prepared }
             // Whoever has the address may be about to leave: a process that this one takes over from.
             usleep(Self.pauseInMicroseconds)
         }
-        return prepared
     }
 
     private func open(_ socket: ListenPlan.Socket, for prepared: inout Prepared) throws(Failure) {
         let wanted = socket.isOwn ? prepared.workerCount : 1
-        let present = bound[socket.key]?.descriptors.count ?? 0
-        while present + prepared.opened[socket.key, default: []].count < wanted {
+        let present = bound[socket.name]?.descriptors.count ?? 0
+        while present + prepared.opened[socket.name, default: []].count < wanted {
             do throws(SystemError) {
                 // A socket that all workers shared until now takes others beside it only if it says so.
-                for descriptor in bound[socket.key]?.descriptors ?? [] { try Sockets.sharePort(descriptor) }
+                for descriptor in bound[socket.name]?.descriptors ?? [] { try Sockets.sharePort(descriptor) }
                 let descriptor = try Sockets.listen(
                     on: socket.address, options: Sockets.ListenOptions(socket.options))
-                prepared.opened[socket.key, default: []].append(descriptor)
+                prepared.opened[socket.name, default: []].append(descriptor)
             } catch {
                 throw Failure(address: socket.name, error: error)
             }
@@ -99,16 +100,16 @@ package final class ListenerSet {
     /// Closes what was opened for a configuration that does not run after all.
     package func abandon(_ prepared: Prepared) {
         for socket in prepared.plan.sockets {
-            guard let opened = prepared.opened[socket.key] else { continue }
+            guard let opened = prepared.opened[socket.name] else { continue }
             for descriptor in opened { close(descriptor) }
-            if bound[socket.key] == nil { removeFile(of: socket.address) }
+            if bound[socket.name] == nil { removeFile(of: socket.address) }
         }
     }
 
     /// Makes the prepared sockets those of the process: gone ones are closed here, the backlog of those that
     /// stay is set anew. What each worker is to listen on then comes from `assignments`.
     package func commit(_ prepared: Prepared) {
-        let keys = Set(prepared.plan.sockets.map(\.key))
+        let keys = Set(prepared.plan.sockets.map(\.name))
         let remainingPaths = Set(prepared.plan.sockets.map(\.address))
         for (key, socket) in bound where !keys.contains(key) {
             for descriptor in socket.descriptors { close(descriptor) }
@@ -116,11 +117,11 @@ package final class ListenerSet {
             bound[key] = nil
         }
         for socket in prepared.plan.sockets {
-            var descriptors = bound[socket.key]?.descriptors ?? []
+            var descriptors = bound[socket.name]?.descriptors ?? []
             for descriptor in descriptors { _ = listen(descriptor, Int32(clamping: socket.options.backlog)) }
-            descriptors += prepared.opened[socket.key, default: []]
+            descriptors += prepared.opened[socket.name, default: []]
             // More than there are workers stay: closing one would reset the connections that wait on it.
-            bound[socket.key] = Bound(address: socket.address, descriptors: descriptors)
+            bound[socket.name] = Bound(address: socket.address, descriptors: descriptors)
         }
         held = held.filter { $0.key < prepared.workerCount }
     }
@@ -133,12 +134,12 @@ package final class ListenerSet {
         var assigned: [AssignedListener] = []
         let holds = held[index, default: []]
         for socket in prepared.plan.sockets {
-            let masters = bound[socket.key]?.descriptors ?? []
+            let masters = bound[socket.name]?.descriptors ?? []
             // Without `reuseport` any longer, what waits on any of several sockets is still to be served.
             let isOwn = socket.isOwn || masters.count > 1
             for (number, master) in masters.enumerated() {
                 guard !isOwn || number % prepared.workerCount == index else { continue }
-                let key = isOwn ? "\(socket.key) \(number)" : socket.key
+                let key = isOwn ? "\(socket.name) \(number)" : socket.name
                 let duplicate: Int32? = holds.contains(key) ? nil : sy_duplicate(master)
                 if let duplicate, duplicate < 0 {
                     let error = SystemError("dup")

@@ -18,7 +18,7 @@ package final class LogFile: Sendable {
     package init(path: String, isPrivate: Bool = false) throws(SystemError) {
         // The path is passed as a C string for the length of the call.
         let descriptor = unsafe sy_open_append(path, isPrivate ? 0o600 : 0o644)
-        guard descriptor >= 0 else { throw SystemError("open") }
+        guard descriptor >= 0 else { throw SystemError("open", on: path) }
         self.isPrivate = isPrivate
         self.path = path
         self.descriptor = descriptor
@@ -73,7 +73,9 @@ package final class LogFile: Sendable {
     func reopen() throws(SystemError) {
         guard let path, memory == nil else { return }
         let fresh = try LogFile(path: path, isPrivate: isPrivate)
-        guard sy_replace_descriptor(fresh.descriptor, descriptor) == 0 else { throw SystemError("dup3") }
+        guard sy_replace_descriptor(fresh.descriptor, descriptor) == 0 else {
+            throw SystemError("dup3", on: path)
+        }
     }
 }
 
@@ -129,11 +131,11 @@ package final class LogFiles: Sendable {
         try isInMemory ? open(path) : LogFile(path: path)
     }
 
-    /// Reopens all of them; returns those that could not be, which go on with the old file.
-    func reopen() -> [(path: String, error: SystemError)] {
-        var failures: [(path: String, error: SystemError)] = []
-        for (path, file) in files.withLock({ $0 }) {
-            do throws(SystemError) { try file.reopen() } catch { failures.append((path, error)) }
+    /// Reopens all of them; returns why some could not be, which go on with the old file.
+    func reopen() -> [SystemError] {
+        var failures: [SystemError] = []
+        for file in files.withLock({ $0 }).values {
+            do throws(SystemError) { try file.reopen() } catch { failures.append(error) }
         }
         return failures
     }

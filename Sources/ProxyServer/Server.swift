@@ -70,7 +70,7 @@ package final class Server {
             }
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
-            timeouts = try ShutdownTimeouts(loop: loop)
+            timeouts = ShutdownTimeouts(loop: loop)
             try watchFiles()
             try startWorkers(sockets)
         } catch {
@@ -234,9 +234,7 @@ package final class Server {
     private func reopenLogs() {
         for worker in workers + leaving { worker.flushLogs() }
         generation.errorLogger.log(.notice, "reopening logs")
-        for (path, error) in logFiles.reopen() {
-            generation.errorLogger.log(.emerg, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
-        }
+        for error in logFiles.reopen() { generation.errorLogger.log(.emerg, "\(error)") }
     }
 
     // MARK: Watching
@@ -246,7 +244,7 @@ package final class Server {
 
     private func watchFiles() throws(SystemError) {
         guard !options.watchedFiles.isEmpty else { return }
-        let alarm = try Alarm(loop: loop) { [unowned self] in
+        let alarm = Alarm(loop: loop) { [unowned self] in
             generation.errorLogger.log(.notice, "scripts changed, reconfiguring")
             if phase == .running { reload() }
         }
@@ -385,8 +383,7 @@ package final class Server {
         do throws(SystemError) {
             try pidFile?.remove()
         } catch {
-            generation.errorLogger.log(
-                .alert, "unlink() \"\(pidFile?.path ?? "")\" failed (\(error.code): \(error.reason))")
+            generation.errorLogger.log(.alert, "\(error)")
         }
         pidFile = nil
         signals?.close()

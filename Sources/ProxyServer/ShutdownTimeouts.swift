@@ -6,15 +6,13 @@ final class ShutdownTimeouts {
     private var alarm: Alarm?
     private var pending: [(time: Int64, action: () -> Void)] = []
 
-    init(loop: EventLoop) throws(SystemError) {
+    init(loop: EventLoop) {
         self.loop = loop
-        alarm = try Alarm(loop: loop) { [unowned self] in rang() }
+        alarm = Alarm(loop: loop) { [unowned self] in rang() }
     }
 
     func after(milliseconds: Int, _ action: @escaping () -> Void) {
-        let (time, overflow) = loop.now.addingReportingOverflow(Int64(milliseconds))
-        guard !overflow else { return }
-        pending.append((time, action))
+        pending.append((loop.now.advanced(clamping: Int64(milliseconds)), action))
         setAlarm()
     }
 

@@ -38,6 +38,9 @@ package final class WorkerStatistics: Sendable {
         }
     }
 
+    /// A response with `status` went to a client.
+    func countResponse(status: Int) { responses.count(status: status) }
+
     package var upstreamsByName: [String: UpstreamStatistics] { upstreams.withLock { $0 } }
 }
 
@@ -72,6 +75,14 @@ package final class UpstreamStatistics: Sendable {
     package let responses: [Counter] = (0..<6).map { _ in Counter() }
 
     package init() {}
+
+    /// A response with `status` came from the upstream.
+    func countResponse(status: Int) { responses.count(status: status) }
+}
+
+extension [Counter] {
+    /// Of counters by class of status; what is of no class counts as its nearest.
+    fileprivate func count(status: Int) { self[Swift.min(5, Swift.max(0, status / 100))].add() }
 }
 
 /// A number with one writer: no locked instruction is needed to change it.

@@ -44,16 +44,13 @@ final class UpstreamConnection: StreamChannel {
     private var handshake: UpstreamTLS? { link?.handshake }
 
     /// A stream of a connection that others share.
-    ///
-    /// - Throws: never, as no descriptor is watched.
-    init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) throws(SystemError) {
+    init(stream: HTTP2UpstreamTransport, to address: PeerAddress, worker: Worker) {
         self.address = address
         self.worker = worker
         openedAt = worker.loop.now
         link = Link(http2: stream)
         super.init(timerOn: worker.loop)
         transport = stream
-        try register()
     }
 
     /// Over HTTP/2, where responses have no reasons.
@@ -117,7 +114,7 @@ final class UpstreamConnection: StreamChannel {
         do throws(TLSError) {
             link?.handshake = try UpstreamTLS(tls, on: self, of: worker)
             driver.handshakeBegan()
-            awaitHandshakeTurn()
+            worker.handshakes.add(self)
         } catch {
             driver.handshakeFailed("\(error)")
         }
@@ -126,14 +123,8 @@ final class UpstreamConnection: StreamChannel {
     /// The connection is made, and the handshake is not over.
     var isHandshaking: Bool { handshake != nil || http2?.carrier.isHandshaking == true }
 
-    private func awaitHandshakeTurn() {
-        guard let link, !link.awaitsHandshakeTurn else { return }
-        link.awaitsHandshakeTurn = true
-        worker.handshakes.add(self)
-    }
-
     override func readable() {
-        if handshake != nil { return awaitHandshakeTurn() }
+        if handshake != nil { return worker.handshakes.add(self) }
         switch owner {
         case .exchange(let driver): driver.upstreamReadable()
         case .tunnel(let tunnel): tunnel.readable(.upstream)
@@ -176,8 +167,12 @@ final class UpstreamConnection: StreamChannel {
 }
 
 extension UpstreamConnection: Handshaking {
+    var awaitsHandshakeTurn: Bool {
+        get { link?.awaitsHandshakeTurn ?? false }
+        set { link?.awaitsHandshakeTurn = newValue }
+    }
+
     func stepHandshake() {
-        link?.awaitsHandshakeTurn = false
         guard isOpen, let handshake, case .exchange(let driver) = owner else { return }
         switch handshake.step() {
         case .established:

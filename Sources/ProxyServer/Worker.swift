@@ -42,6 +42,9 @@ package final class Worker {
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
         UInt32(truncatingIfNeeded: random.next())
     }
+    let scriptRoster = ScriptRoster()
+    let wholeExchanges = WholeExchanges()
+    private(set) lazy var recordDeflater = RecordDeflater()
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     /// Those of its open tunnels that scripts act on, as other workers see them.
     let tunnels: TunnelList
@@ -49,8 +52,8 @@ package final class Worker {
     private let tunnelRegistry: TunnelRegistry
     let handshakes = HandshakeTurns()
     let tlsScratch = TLSScratch()
-    private let logTimer: WorkerTimer
-    private let spareTimer: WorkerTimer
+    private let logTimer: Alarm
+    private let spareTimer: Alarm
     private var zoneCheckedAt: Int64 = 0
 
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
@@ -59,20 +62,20 @@ package final class Worker {
     private static let spareTime: Int64 = 1000
 
     package convenience init(generation: Generation, statistics: WorkerStatistics) throws(SystemError) {
-        try self.init(generation: generation, statistics: statistics, loop: EventLoop())
+        self.init(generation: generation, statistics: statistics, loop: try EventLoop())
     }
 
     /// On a loop that the caller drives, between `begin` and `end`, where `run` is not to.
     package init(
         generation: Generation, statistics: WorkerStatistics, loop: EventLoop,
         random: FastRandom = FastRandom()
-    ) throws(SystemError) {
+    ) {
         self.loop = loop
         self.random = random
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
-        logTimer = try WorkerTimer(loop: loop)
-        spareTimer = try WorkerTimer(loop: loop)
+        logTimer = Alarm(loop: loop)
+        spareTimer = Alarm(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
         tunnelDesk = desk
@@ -83,8 +86,8 @@ package final class Worker {
         // Weak references would have each count of references to the worker, of which every request makes dozens, go
         // through a table beside it. Whoever drives the loop holds the worker.
         loop.afterTurn = { [unowned self] in endTurn() }
-        logTimer.action = { [unowned self] in flushLogs() }
-        spareTimer.action = { [unowned self] in trimSpares() }
+        logTimer.rang = { [unowned self] in flushLogs() }
+        spareTimer.rang = { [unowned self] in trimSpares() }
         desk.worker = self
         tick()
     }
@@ -131,7 +134,7 @@ package final class Worker {
             loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
         }
         // Clients make new connections for what they ask next; what is under way on the old ones goes on.
-        loop.forEachChannel { ($0 as? HTTP2Connection)?.goAway() }
+        loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.goAway() }
         if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd(besides: next) }
         try listen(on: assigned)
     }
@@ -157,7 +160,7 @@ package final class Worker {
         // What such a connection would ask for next has no listener in the new configuration.
         loop.forEachChannel {
             ($0 as? DownstreamConnection)?.closeIfListenerEnded()
-            ($0 as? HTTP2Connection)?.closeIfListenerEnded()
+            ($0 as? HTTP2DownstreamConnection)?.closeIfListenerEnded()
         }
     }
 
@@ -173,7 +176,7 @@ package final class Worker {
         current.flushLogs()
         for listener in listeners.values { listener.close() }
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
-        loop.forEachChannel { ($0 as? HTTP2Connection)?.cutOff() }
+        loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.cutOff() }
         current.retire()
         // Those of former generations too, whose last hooks may still wait.
         for scripts in scriptRoster.all { scripts.shutDown() }
@@ -226,7 +229,7 @@ package final class Worker {
             listeners = [:]
             loop.forEachChannel {
                 ($0 as? DownstreamConnection)?.closeIfIdle()
-                ($0 as? HTTP2Connection)?.goAway()
+                ($0 as? HTTP2DownstreamConnection)?.goAway()
             }
         }
         if endsTunnels { askTunnelsToEnd(besides: nil) }
@@ -278,10 +281,6 @@ package final class Worker {
             scripts.interpreter.perform(order, onFlowAt: place.flow)
         }
     }
-
-    let scriptRoster = ScriptRoster()
-    let wholeExchanges = WholeExchanges()
-    private(set) lazy var recordDeflater = RecordDeflater()
 
     func releaseConnection() {
         if openConnections == current.configuration.process.workerConnections {
@@ -397,18 +396,6 @@ package final class Worker {
 /// Orders are taken on the worker's thread, which alone reads and writes what is here; others only pass it on.
 private final class TunnelDesk: @unchecked Sendable {
     unowned var worker: Worker?
-}
-
-/// A deadline of the worker itself.
-private final class WorkerTimer: Channel {
-    var action: () -> Void = {}
-
-    init(loop: EventLoop) throws(SystemError) {
-        super.init(timerOn: loop)
-        try register()
-    }
-
-    override func deadlinePassed() { action() }
 }
 
 /// A socket that the worker accepts on.

@@ -72,11 +72,12 @@ final class WorkerGeneration {
         return peers
     }
 
-    /// Peers of a host that a `proxy_pass` with variables named. Nothing of them outlives the exchange.
+    /// Peers of a host that a `proxy_pass` with variables named. Nothing of them outlives the exchange; what is counted of
+    /// them is under a name that is no host's.
     func peers(ofHost host: [UInt8], _ addresses: [PeerAddress]) -> UpstreamPeers {
         UpstreamPeers(
             PeerGroup(host: host, addresses: addresses), keepalive: nil,
-            statistics: statistics.upstream("variable"))
+            statistics: statistics.upstream("(variable)"))
     }
 
     // MARK: TLS
@@ -273,8 +274,7 @@ final class WorkerGeneration {
             do throws(SystemError) {
                 file = try generation.logFiles.open(path)
             } catch {
-                generation.errorLogger.log(
-                    .crit, "open() \"\(path)\" failed (\(error.code): \(error.reason))")
+                generation.errorLogger.log(.crit, "\(error)")
                 return nil
             }
         }
@@ -286,67 +286,6 @@ final class WorkerGeneration {
     }
 
     func flushLogs() { for writer in writers.values { writer.flush() } }
-}
-
-/// What bounds the reading of a request head: the listener's default server decides as long as the name is unknown; over TLS,
-/// the server that the client named in the handshake.
-///
-/// Not a value: they are looked up several times for a request, and would be copied each time.
-final class HeadRules {
-    let limits: RequestHeadParser.Limits
-    /// Milliseconds.
-    let timeout: Int
-    /// `nil` where HTTP/2 is not spoken.
-    let http2: HTTP2Rules?
-
-    convenience init(_ listener: Listener) {
-        let server = listener.defaultServer
-        self.init(server.connection, server.settings.values, speaksHTTP2: listener.isHTTP2)
-    }
-
-    init(_ settings: ConnectionSettings, _ values: Settings.Values, speaksHTTP2: Bool = false) {
-        var limits = RequestHeadParser.Limits()
-        let size = max(settings.largeHeaderBufferSize, settings.clientHeaderBufferSize)
-        limits.maxRequestLine = size
-        limits.maxFieldLine = size
-        limits.maxHead = settings.clientHeaderBufferSize + size * settings.largeHeaderBufferCount
-        limits.allowUnderscores = settings.underscoresInHeaders
-        self.limits = limits
-        timeout = settings.clientHeaderTimeout
-        http2 = settings.http2.isOn || speaksHTTP2 ? HTTP2Rules(settings, values, limits) : nil
-    }
-}
-
-/// How HTTP/2 is spoken on a connection, by the server that `HeadRules` are of.
-struct HTTP2Rules {
-    var options = HTTP2Session.Options()
-    /// For the heads that streams' requests become. Their fields were held to limits of their own before, so that what one
-    /// line of HTTP/1.1 is made of may be longer: a cookie, of its crumbs.
-    let headLimits: RequestHeadParser.Limits
-    /// Milliseconds.
-    let headTimeout: Int
-    let keepaliveTimeout: Int
-    let keepaliveTime: Int
-    let keepaliveRequests: Int
-    let sendTimeout: Int
-
-    init(_ connection: ConnectionSettings, _ values: Settings.Values, _ limits: RequestHeadParser.Limits) {
-        options.maxConcurrentStreams = connection.http2.maxConcurrentStreams
-        options.streamWindow = connection.http2.bodyPrereadSize
-        options.head.maxRequestLine = limits.maxRequestLine
-        options.head.maxFieldLine = limits.maxFieldLine
-        options.head.maxList = limits.maxHead
-        options.head.maxFields = limits.maxFields
-        var headLimits = limits
-        headLimits.maxRequestLine = limits.maxHead
-        headLimits.maxFieldLine = limits.maxHead
-        self.headLimits = headLimits
-        headTimeout = connection.clientHeaderTimeout
-        keepaliveTimeout = values.keepaliveTimeout
-        keepaliveTime = values.keepaliveTime
-        keepaliveRequests = values.keepaliveRequests
-        sendTimeout = values.sendTimeout
-    }
 }
 
 /// One `access_log` of a location.
@@ -362,8 +301,11 @@ private struct AccessLogWriter {
 
     func log(_ exchange: Exchange, worker: Worker, files: LogFiles) {
         var line = worker.takeBuffer()
-        defer { worker.giveBack(line) }
-        guard AccessLogRenderer.append(log, exchange, to: &line) else { return }
+        if AccessLogRenderer.append(log, exchange, to: &line) { write(line, exchange, worker, files) }
+        worker.giveBack(consume line)
+    }
+
+    private func write(_ line: [UInt8], _ exchange: Exchange, _ worker: Worker, _ files: LogFiles) {
         if let buffer {
             buffer.append(line, worker: worker)
         } else if let path = AccessLogRenderer.path(log, exchange),
@@ -372,33 +314,5 @@ private struct AccessLogWriter {
         {
             file.write(line)
         }
-    }
-}
-
-/// Lines on their way to a file.
-private final class LogBuffer {
-    private let file: LogFile
-    private let size: Int
-    private let interval: Int64
-    private var lines: [UInt8] = []
-
-    init(file: LogFile, size: Int, interval: Int64) {
-        self.file = file
-        self.size = size
-        self.interval = interval
-    }
-
-    func append(_ line: [UInt8], worker: Worker) {
-        guard size > 0 else { return file.write(line) }
-        if lines.count + line.count > size { flush() }
-        if line.count > size { return file.write(line) }
-        if lines.isEmpty && interval > 0 { worker.flushLogs(by: worker.loop.now + interval) }
-        lines += line
-    }
-
-    func flush() {
-        guard !lines.isEmpty else { return }
-        file.write(lines)
-        lines.removeAll(keepingCapacity: true)
     }
 }

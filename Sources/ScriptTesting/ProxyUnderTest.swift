@@ -59,7 +59,7 @@ package final class ProxyUnderTest {
         clock = options.unixTime.map { FakeClock(unix: $0) } ?? FakeClock()
         loop = EventLoop(network: network, clock: clock)
         generation = loaded.with(logFiles: logFiles).generation(number: 1, registry: registry)
-        worker = try Worker(
+        worker = Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
         registry.generationBegan(generation, isReload: false)
         try listen()
@@ -91,11 +91,11 @@ package final class ProxyUnderTest {
         // As a process does: those that stay are kept, and those that go are closed by the worker.
         let assigned = try sockets.map { socket in
             AssignedListener(
-                key: socket.key,
-                descriptor: bound.contains(socket.key) ? nil : try network.listen(on: socket.address),
+                key: socket.name,
+                descriptor: bound.contains(socket.name) ? nil : try network.listen(on: socket.address),
                 isOwn: false, targets: socket.targets)
         }
-        bound = Set(sockets.map(\.key))
+        bound = Set(sockets.map(\.name))
         try worker.adopt(generation, listeners: assigned)
     }
 

@@ -36,18 +36,18 @@ package protocol TLSServerPolicy: AnyObject {
     /// More ciphertext than this does not wait for a peer that takes nothing: its session fails.
     private static let maxAhead = 512 * 1024
 
-    private let ssl: OpaquePointer
+    let ssl: OpaquePointer
     package let isServer: Bool
     /// That of the listener: tickets and cached sessions are its matter.
     let initialContext: TLSContext
-    package private(set) var context: TLSContext
+    package internal(set) var context: TLSContext
     private let scratch: TLSScratch
     /// Until the client's first message.
     package var policy: (any TLSServerPolicy)?
     /// What the client's first message said; without anything where the session is a client's.
-    package private(set) var hello = TLSHello()
+    package internal(set) var hello = TLSHello()
     /// Where a client keeps its sessions.
-    private var resumption: TLSResumption?
+    var resumption: TLSResumption?
     package private(set) var isEstablished = false
     /// The client asked for an OCSP response, and a newer one is to be fetched for those who ask later.
     package var stapleToRefresh: TLSStaple?
@@ -67,8 +67,8 @@ package protocol TLSServerPolicy: AnyObject {
     }
     private var earlyData = EarlyData.none
 
-    private enum IdentityState { case unasked, wanted, given, rejected }
-    private var identity = IdentityState.unasked
+    enum IdentityState { case unasked, wanted, given, rejected }
+    var identity = IdentityState.unasked
 
     // MARK: The socket
 
@@ -516,7 +516,7 @@ package protocol TLSServerPolicy: AnyObject {
 
     // MARK: What OpenSSL asks of the socket
 
-    fileprivate func receive(_ buffer: UnsafeMutableRawPointer, _ size: Int) -> SocketBIO.Answer {
+    func receive(_ buffer: UnsafeMutableRawPointer, _ size: Int) -> SocketBIO.Answer {
         if socketIsEmpty { return .wouldBlock }
         while true {
             // OpenSSL's buffer is as long as it says.
@@ -541,7 +541,7 @@ package protocol TLSServerPolicy: AnyObject {
         }
     }
 
-    fileprivate func put(_ bytes: UnsafeRawBufferPointer) -> SocketBIO.Answer {
+    func put(_ bytes: UnsafeRawBufferPointer) -> SocketBIO.Answer {
         // As `receive`.
         let span = unsafe Span<UInt8>(_unsafeBytes: bytes)
         if gathers {
@@ -564,251 +564,5 @@ package protocol TLSServerPolicy: AnyObject {
         return .bytes(span.count)
     }
 
-    fileprivate var isAtEnd: Bool { sawEnd }
-
-    // MARK: What OpenSSL calls
-
-    /// A client's session that may be resumed. Returns 1 when the reference was taken over.
-    func keep(_ session: OpaquePointer) -> Int32 {
-        guard let resumption else { return 0 }
-        unsafe resumption.keep(owned: session)
-        return 1
-    }
-
-    static let helloCame: SSL_client_hello_cb_fn = { ssl, alert, _ in
-        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
-            return SSL_CLIENT_HELLO_ERROR
-        }
-        return unsafe session.take(helloOf: ssl, alert)
-    }
-
-    private func take(helloOf ssl: OpaquePointer, _ alert: UnsafeMutablePointer<Int32>?) -> Int32 {
-        // A second first message, after a HelloRetryRequest, changes nothing of what was decided.
-        guard let policy else { return SSL_CLIENT_HELLO_SUCCESS }
-        self.policy = nil
-        if let bytes = unsafe Self.extension(Int32(TLSEXT_TYPE_server_name), of: ssl) {
-            guard let name = TLSHello.serverName(bytes) else {
-                unsafe alert?.pointee = Int32(SSL_AD_DECODE_ERROR)
-                return SSL_CLIENT_HELLO_ERROR
-            }
-            hello.serverName = name
-        }
-        hello.protocols =
-            unsafe Self.extension(Int32(TLSEXT_TYPE_application_layer_protocol_negotiation), of: ssl)
-            .map(TLSHello.protocols) ?? []
-        if let bytes = unsafe Self.extension(Int32(TLSEXT_TYPE_supported_versions), of: ssl) {
-            hello.versions = TLSHello.versions(bytes)
-        } else {
-            hello.versions = [UInt16(truncatingIfNeeded: unsafe SSL_client_hello_get0_legacy_version(ssl))]
-        }
-        var start: UnsafePointer<UInt8>?
-        // The bytes stay until the callback returns.
-        let count = unsafe SSL_client_hello_get0_ciphers(ssl, &start)
-        hello.ciphers = unsafe TLSHello.numbers(Array(UnsafeBufferPointer(start: start, count: count)))
-        guard let next = policy.context(for: hello), !next.rejectsHandshakes else {
-            unsafe alert?.pointee = Int32(SSL_AD_UNRECOGNIZED_NAME)
-            return SSL_CLIENT_HELLO_ERROR
-        }
-        if next !== context {
-            unsafe next.take(ssl)
-            context = next
-        }
-        return SSL_CLIENT_HELLO_SUCCESS
-    }
-
-    @unsafe private static func `extension`(_ type: Int32, of ssl: OpaquePointer) -> [UInt8]? {
-        var start: UnsafePointer<UInt8>?
-        var count = 0
-        // The bytes stay until the callback returns, and are copied.
-        guard unsafe SSL_client_hello_get0_ext(ssl, UInt32(type), &start, &count) == 1 else { return nil }
-        return unsafe Array(UnsafeBufferPointer(start: start, count: count))
-    }
-
-    static let earlyDataOffered: SSL_allow_early_data_cb_fn = { ssl, _ in
-        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl),
-            let register = session.context.earlyData
-        else { return 0 }
-        var random = [UInt8](repeating: 0, count: 32)
-        // There is room for the 32 bytes of a random.
-        guard unsafe SSL_get_client_random(ssl, &random, random.count) == random.count else { return 0 }
-        let keysAreOlder = session.initialContext.ticketKeys?.isOwn == false
-        return register.take(random, keysAreOlder: keysAreOlder, now: time(nil)) ? 1 : 0
-    }
-
-    /// Which server it is was decided by the first message; this has the client's name acknowledged.
-    static let acceptName:
-        @convention(c) (
-            OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?
-        ) -> Int32 = { ssl, _, _ in
-            guard let ssl = unsafe ssl, unsafe TLSSession.of(ssl)?.hello.serverName != nil else {
-                return SSL_TLSEXT_ERR_NOACK
-            }
-            return SSL_TLSEXT_ERR_OK
-        }
-
-    static let chooseProtocol: SSL_CTX_alpn_select_cb_func = { ssl, out, outLength, offered, length, _ in
-        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl), let out = unsafe out else {
-            return SSL_TLSEXT_ERR_NOACK
-        }
-        let own = session.context.offeredProtocols
-        guard !own.isEmpty else { return SSL_TLSEXT_ERR_NOACK }
-        var chosen: UnsafeMutablePointer<UInt8>?
-        // What is chosen points into what the client offered, which stays until OpenSSL has copied it.
-        let result = unsafe own.withUnsafeBufferPointer { own in
-            unsafe SSL_select_next_proto(
-                &chosen, outLength, own.baseAddress, UInt32(own.count), offered, length)
-        }
-        // RFC 7301 §3.2: without a protocol in common, the handshake ends.
-        guard result == OPENSSL_NPN_NEGOTIATED else { return SSL_TLSEXT_ERR_ALERT_FATAL }
-        unsafe out.pointee = UnsafePointer(chosen)
-        return SSL_TLSEXT_ERR_OK
-    }
-
-    static let identityWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = {
-        ssl, _ in
-        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else { return 0 }
-        switch session.identity {
-        case .unasked:
-            session.identity = .wanted
-            return -1
-        case .wanted: return -1
-        case .given: return 1
-        case .rejected: return 0
-        }
-    }
-
-    /// The OCSP response to send, empty for none.
-    private var currentStaple: [UInt8] {
-        if !context.staple.isEmpty { return context.staple }
-        // The certificate is compared alone.
-        guard let certificate = unsafe SSL_get_certificate(ssl),
-            let staple = unsafe context.staple(for: certificate)
-        else { return [] }
-        let (response, isDue) = staple.current(now: time(nil))
-        if isDue { stapleToRefresh = staple }
-        return response ?? []
-    }
-
-    static let stapleWanted: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { ssl, _ in
-        guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
-            return SSL_TLSEXT_ERR_NOACK
-        }
-        let staple = session.currentStaple
-        guard !staple.isEmpty, let copy = unsafe CRYPTO_malloc(staple.count, nil, 0) else {
-            return SSL_TLSEXT_ERR_NOACK
-        }
-        // OpenSSL frees the copy, for which there is as much room as was asked for.
-        unsafe copy.copyMemory(from: staple, byteCount: staple.count)
-        _ = unsafe SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, staple.count, copy)
-        return SSL_TLSEXT_ERR_OK
-    }
-}
-
-/// Bytes of up to three pieces, one after the other.
-private struct Pieces: ~Escapable {
-    private var first: Span<UInt8>
-    private var second: Span<UInt8>
-    private var third: Span<UInt8>
-
-    @_lifetime(copy first, copy second, copy third)
-    init(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) {
-        self.first = first
-        self.second = second
-        self.third = third
-    }
-
-    var count: Int { first.count + second.count + third.count }
-
-    @_lifetime(self: copy self)
-    mutating func skip(_ count: Int) {
-        var rest = count
-        let ofFirst = min(rest, first.count)
-        first = first.extracting(ofFirst...)
-        rest -= ofFirst
-        let ofSecond = min(rest, second.count)
-        second = second.extracting(ofSecond...)
-        rest -= ofSecond
-        third = third.extracting(min(rest, third.count)...)
-    }
-
-    /// Calls `body` with the next `size` bytes, which are put together where they are of several pieces.
-    func withNext(_ size: Int, gatheredIn scratch: TLSScratch, _ body: (Span<UInt8>) -> Int) -> Int {
-        if first.count >= size { return body(first.extracting(..<size)) }
-        if first.isEmpty, second.count >= size { return body(second.extracting(..<size)) }
-        if first.isEmpty, second.isEmpty { return body(third.extracting(..<size)) }
-        var gathered = scratch.pieces
-        scratch.pieces = []
-        gathered.removeAll(keepingCapacity: true)
-        append(first, upTo: size, to: &gathered)
-        append(second, upTo: size, to: &gathered)
-        append(third, upTo: size, to: &gathered)
-        let result = body(gathered.span)
-        scratch.pieces = gathered
-        return result
-    }
-
-    private func append(_ piece: Span<UInt8>, upTo size: Int, to gathered: inout [UInt8]) {
-        let count = min(piece.count, size - gathered.count)
-        // The bytes are used during the call alone.
-        if count > 0 {
-            unsafe piece.extracting(..<count).withUnsafeBufferPointer {
-                unsafe gathered.append(contentsOf: $0)
-            }
-        }
-    }
-}
-
-/// What stands between OpenSSL and the socket.
-enum SocketBIO {
-    enum Answer {
-        case bytes(Int)
-        case wouldBlock, end, failed
-    }
-
-    /// Made once for the process, and never changed afterwards.
-    nonisolated(unsafe) static let method: OpaquePointer? = {
-        let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "switchyard socket")
-        unsafe BIO_meth_set_write(method) { bio, bytes, count in
-            guard let bio = unsafe bio, let bytes = unsafe bytes, let session = unsafe session(of: bio) else {
-                return -1
-            }
-            unsafe BIO_clear_flags(
-                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
-            let answer = unsafe session.put(UnsafeRawBufferPointer(start: bytes, count: Int(count)))
-            if case .bytes(let count) = answer { return Int32(count) }
-            return -1
-        }
-        unsafe BIO_meth_set_read(method) { bio, buffer, size in
-            guard let bio = unsafe bio, let buffer = unsafe buffer, let session = unsafe session(of: bio)
-            else {
-                return -1
-            }
-            unsafe BIO_clear_flags(
-                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
-            switch unsafe session.receive(buffer, Int(size)) {
-            case .bytes(let count): return Int32(count)
-            case .wouldBlock:
-                unsafe BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
-                return -1
-            case .end: return 0
-            case .failed: return -1
-            }
-        }
-        unsafe BIO_meth_set_ctrl(method) { bio, command, _, _ in
-            switch command {
-            case BIO_CTRL_FLUSH: return 1
-            case BIO_CTRL_EOF:
-                guard let bio = unsafe bio, let session = unsafe session(of: bio) else { return 1 }
-                return session.isAtEnd ? 1 : 0
-            default: return 0
-            }
-        }
-        return unsafe method
-    }()
-
-    static func session(of bio: OpaquePointer) -> TLSSession? {
-        guard let data = unsafe BIO_get_data(bio) else { return nil }
-        // Set by the session, which frees the connection, and with it the BIO, before it goes.
-        return unsafe Unmanaged<TLSSession>.fromOpaque(data).takeUnretainedValue()
-    }
+    var isAtEnd: Bool { sawEnd }
 }

@@ -1,5 +1,8 @@
 /// Comparison without case, and numbers as text, over bytes.
 package enum ASCII {
+    /// CR and LF.
+    package static let lineEnd: [UInt8] = [.carriageReturn, .lineFeed]
+
     /// `byte` in lower case when it is a capital letter.
     @inline(__always)
     package static func lowercased(_ byte: UInt8) -> UInt8 {

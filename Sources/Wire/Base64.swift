@@ -67,6 +67,24 @@ package enum Base64 {
         return group & (1 << UInt32(bits) - 1) == 0 ? output : nil
     }
 
+    /// Appends what `text` encodes, as nginx reads it: it ends at the first `=`, whatever comes then, and bits that are left
+    /// over are not looked at. Returns false for a character that is not of the alphabet.
+    package static func appendLeniently(_ text: Span<UInt8>, to output: inout [UInt8]) -> Bool {
+        var group: UInt32 = 0
+        var bits = 0
+        for position in 0..<text.count {
+            if text[position] == UInt8(ascii: "=") { break }
+            guard let value = sextet(text[position]) else { return false }
+            group = group << 6 | UInt32(value)
+            bits += 6
+            if bits >= 8 {
+                bits -= 8
+                output.append(UInt8(truncatingIfNeeded: group >> UInt32(bits)))
+            }
+        }
+        return true
+    }
+
     /// The six bits that a character stands for, or `nil`.
     static func sextet(_ byte: UInt8, _ alphabet: Alphabet = .standard) -> UInt8? {
         switch byte {

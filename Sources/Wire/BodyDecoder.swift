@@ -214,8 +214,9 @@ package struct BodyDecoder: Sendable {
         }
     }
 
-    static let maxTrailers = 8192
-    static let maxTrailerFields = 100
+    /// Bytes of a trailer section, and fields in it.
+    package static let maxTrailers = 8192
+    package static let maxTrailerFields = 100
 }
 
 package enum BodyViolation: String, Sendable, Error, CaseIterable {

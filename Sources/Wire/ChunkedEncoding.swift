@@ -10,8 +10,7 @@ package enum ChunkedEncoding {
 
     /// Appends the last chunk and a trailer section, empty where `trailers` is `nil`.
     package static func appendEnd(_ trailers: TrailerSection?, to output: inout [UInt8]) {
-        output.append(UInt8(ascii: "0"))
-        output.append(contentsOf: chunkEnd)
+        output.append(contentsOf: lastChunkLine)
         if let trailers {
             let bytes = trailers.bytes.span
             for field in trailers.fields {
@@ -26,5 +25,7 @@ package enum ChunkedEncoding {
     }
 
     package static let chunkEnd: [UInt8] = [13, 10]
+    /// Of the last chunk, without the trailer section that follows.
+    package static let lastChunkLine: [UInt8] = Array("0\r\n".utf8)
     package static let lastChunk: [UInt8] = Array("0\r\n\r\n".utf8)
 }

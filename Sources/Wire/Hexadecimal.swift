@@ -3,8 +3,21 @@ package enum Hexadecimal {
     /// In lower case.
     package static func append(_ bytes: Span<UInt8>, to output: inout [UInt8]) {
         for index in 0..<bytes.count {
-            output.append(digit(bytes[index] >> 4))
-            output.append(digit(bytes[index] & 15))
+            append(bytes[index], to: &output)
+        }
+    }
+
+    /// Two digits.
+    @inline(__always)
+    package static func append(_ byte: UInt8, uppercase: Bool = false, to output: inout [UInt8]) {
+        output.append(digit(byte >> 4, uppercase: uppercase))
+        output.append(digit(byte & 15, uppercase: uppercase))
+    }
+
+    /// Sixteen digits, in lower case.
+    package static func append(_ value: UInt64, to output: inout [UInt8]) {
+        for shift in stride(from: 56, through: 0, by: -8) {
+            append(UInt8(truncatingIfNeeded: value >> UInt64(shift)), to: &output)
         }
     }
 
@@ -29,5 +42,8 @@ package enum Hexadecimal {
         return output
     }
 
-    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
+    @inline(__always)
+    private static func digit(_ value: UInt8, uppercase: Bool) -> UInt8 {
+        value < 10 ? 0x30 + value : (uppercase ? 0x37 : 0x57) + value
+    }
 }

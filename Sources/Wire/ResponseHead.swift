@@ -17,6 +17,11 @@ package struct ResponseHead: Sendable {
     package var connectionHasUpgrade = false
     package var editsStart = -1
 
+    /// A server that sends more 1xx heads than this never means to answer.
+    package static let maxInterimHeads = 100
+    /// What answers `Expect: 100-continue` (RFC 9110 §10.1.1).
+    package static let continueHead: [UInt8] = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+
     package init() {}
 
     package mutating func removeAll() {

@@ -148,7 +148,7 @@ final class BackendConnection: StreamChannel {
             mode = .frames
         } else if head.framing.hasBody {
             if head.expectsContinue {
-                shared.output.append(contentsOf: "HTTP/1.1 100 Continue\r\n\r\n".utf8)
+                shared.output.append(contentsOf: ResponseHead.continueHead)
             }
             mode = .body(BodyDecoder(head.framing))
         } else {

@@ -43,7 +43,6 @@ class BenchWebSocket: StreamChannel {
         if let connection, let http2 {
             super.init(timerOn: load.run.loop)
             transport = http2
-            try register()
             connection.add(http2, of: self)
             return
         }

@@ -58,7 +58,7 @@ struct HTTPCommand: ParsableCommand {
             run: run, address: connect.address, request: request, isFresh: fresh,
             tls: try tls.make(resumes: resume), isOpenLoop: rate != nil)
         for _ in 0..<min(connections, requests) { load.open() }
-        if let rate { try Pacer(loop: run.loop, rate: rate, total: requests, due: load.due).begin() }
+        if let rate { Pacer(loop: run.loop, rate: rate, total: requests, due: load.due).begin() }
         run.turn { run.isComplete }
         // Those that are under way with the first have nothing to resume, nor some whose predecessor ended early.
         let allowed = connections + max(50, requests / 10)

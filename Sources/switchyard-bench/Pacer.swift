@@ -16,13 +16,11 @@ final class Pacer: Channel {
     ///   - rate: times in a second, 1...1000000.
     ///   - total: times in all.
     ///   - due: is given the nanoseconds of the monotonic clock at which it was due.
-    /// - Throws: the system call that failed.
-    init(loop: EventLoop, rate: Int, total: Int, due: @escaping (Int64) -> Void) throws(SystemError) {
+    init(loop: EventLoop, rate: Int, total: Int, due: @escaping (Int64) -> Void) {
         self.rate = Int64(rate)
         self.total = Int64(total)
         self.due = due
         super.init(timerOn: loop)
-        try register()
     }
 
     /// Begins, some milliseconds from now.

@@ -107,7 +107,7 @@ struct WebSocketCommand: ParsableCommand {
 
     private func pace(_ sockets: [MessageSocket], _ run: BenchRun, _ rate: Int) throws(SystemError) {
         var next = 0
-        try Pacer(loop: run.loop, rate: rate, total: messages) { time in
+        Pacer(loop: run.loop, rate: rate, total: messages) { time in
             let open = sockets.filter { $0.state == .open }
             guard run.take(1) == 1 else { return }
             guard !open.isEmpty else { return run.failed("no WebSocket is open") }

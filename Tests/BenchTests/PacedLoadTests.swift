@@ -19,7 +19,7 @@ struct PacedLoadTests {
         let run = try BenchRun(total: 1, timeout: 50)
         var times: [Int64] = []
         var wasEarly = false
-        let pacer = try Pacer(loop: run.loop, rate: 2000, total: 60) { time in
+        let pacer = Pacer(loop: run.loop, rate: 2000, total: 60) { time in
             times.append(time)
             wasEarly = wasEarly || BenchClock.now() < time
         }
@@ -39,7 +39,7 @@ struct PacedLoadTests {
         let load = HTTPLoad(run: run, address: endpoint.address, request: request, isOpenLoop: true)
         for _ in 0..<connections { load.open() }
         let started = BenchClock.now()
-        try Pacer(loop: run.loop, rate: 1000, total: 100, due: load.due).begin()
+        Pacer(loop: run.loop, rate: 1000, total: 100, due: load.due).begin()
         run.turn { run.isComplete }
         #expect(run.finished == 100)
         #expect(run.errors == 0)
@@ -69,7 +69,7 @@ struct PacedLoadTests {
         listener.close()
         let load = HTTPLoad(run: run, address: endpoint.address, request: [1], isOpenLoop: true)
         load.open()
-        try Pacer(loop: run.loop, rate: 1000, total: 10, due: load.due).begin()
+        Pacer(loop: run.loop, rate: 1000, total: 10, due: load.due).begin()
         run.turn { run.isComplete }
         #expect(run.errors == 10)
     }

@@ -43,7 +43,7 @@ final class FakeNameServer {
         port = try #require(Sockets.localAddress(stream)).port
         let type = Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let datagram = socket(AF_INET, type, 0)
-        let bound = unsafe try SocketAddress.ipv4(0x7F00_0001, port: port).withSockaddr {
+        let bound = unsafe try SocketAddress.ipv4(0x7F00_0001, port: port).withSockaddr(for: "bind") {
             unsafe bind(datagram, $0, $1)
         }
         try #require(bound == 0)

@@ -121,11 +121,14 @@ struct ListenerTests {
         for descriptor in [accepted, client, second] { close(descriptor) }
     }
 
-    @Test("a UNIX socket's path that is too long is an error")
+    @Test("a UNIX socket's path that is too long is an error of the call that it was for")
     func longPath() {
         let path = "/tmp/" + String(repeating: "a", count: 200)
         #expect(throws: SystemError("bind", code: ENAMETOOLONG)) {
             try Sockets.listen(on: .unix(path: path), options: .init())
+        }
+        #expect(throws: SystemError("connect", code: ENAMETOOLONG)) {
+            try Sockets.connect(to: .unix(path: path))
         }
     }
 }

@@ -225,9 +225,8 @@ struct MemoryNetworkTests {
         }
         let start = loop.now
         var told: [String] = []
-        func timer(_ name: String, after milliseconds: Int64) throws -> Timer {
+        func timer(_ name: String, after milliseconds: Int64) -> Timer {
             let timer = Timer(timerOn: loop)
-            try timer.register()
             timer.name = name
             timer.told = { [unowned timer] name in
                 told.append("\(name) \(timer.loop.now - start)")
@@ -237,7 +236,7 @@ struct MemoryNetworkTests {
             return timer
         }
         let timers = [
-            try timer("later", after: 40), try timer("again", after: 15), try timer("not", after: 61),
+            timer("later", after: 40), timer("again", after: 15), timer("not", after: 61),
         ]
         let unix = loop.unixNow
         loop.advance(by: 60)

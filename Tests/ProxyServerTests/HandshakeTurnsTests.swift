@@ -16,6 +16,7 @@ struct HandshakeTurnsTests {
         let microseconds: Int64
         let log: Log
         var then: (() -> Void)?
+        var awaitsHandshakeTurn = false
 
         init(_ number: Int, _ loop: EventLoop, _ microseconds: Int64, _ log: Log) {
             self.number = number

@@ -1,7 +1,7 @@
 /// Applies the directives of one block to its scope, by their rows in the table.
 enum DirectiveCompiler {
     static func apply(_ nodes: [DirectiveNode], to scope: inout Scope) {
-        var calls: [Call] = []
+        var calls: [DirectiveUse] = []
         for node in nodes {
             if let call = checked(node, in: &scope) { calls.append(call) }
         }
@@ -17,14 +17,14 @@ enum DirectiveCompiler {
     }
 
     /// The directive with its row, or `nil` and a report when it must not stand here as it does.
-    private static func checked(_ node: DirectiveNode, in scope: inout Scope) -> Call? {
+    private static func checked(_ node: DirectiveNode, in scope: inout Scope) -> DirectiveUse? {
         let name = node.name.text
         guard let directive = DirectiveTable.row(name, in: scope.context) else {
             scope.compilation.report(unknown(node))
             return nil
         }
         let isFirst = scope.seen.insert(name).inserted
-        let call = Call(node: node, directive: directive, isFirst: isFirst)
+        let call = DirectiveUse(node: node, directive: directive, isFirst: isFirst)
         if let fault = misuse(call, in: scope.context) {
             scope.compilation.report(fault)
             return nil
@@ -32,7 +32,7 @@ enum DirectiveCompiler {
         return call
     }
 
-    private static func misuse(_ call: Call, in context: Contexts) -> ConfigDiagnostic? {
+    private static func misuse(_ call: DirectiveUse, in context: Contexts) -> ConfigDiagnostic? {
         let directive = call.directive
         let form: Directive.Form =
             switch call.node.body {

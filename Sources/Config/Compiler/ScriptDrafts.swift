@@ -18,7 +18,7 @@ struct ScriptDrafts {
     var scripts: [Script] { entries.map(\.script) }
     var indices: Range<Int> { entries.indices }
 
-    mutating func add(_ body: Script.Body, by call: Call) -> Int {
+    mutating func add(_ body: Script.Body, by call: DirectiveUse) -> Int {
         let script = Script(body: body, position: call.position)
         entries.append(Entry(script: script, directive: call.name))
         return entries.count - 1

@@ -21,7 +21,7 @@ extension DirectiveTable {
     ]
 
     private static func setHandler(
-        _ handler: ContentHandler, of scope: inout Scope, _ call: Call
+        _ handler: ContentHandler, of scope: inout Scope, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
         guard !scope.hasHandler else { throw call.failure("found a second handler in this location") }
         scope.handler = handler

@@ -41,7 +41,7 @@ extension DirectiveTable {
 
     /// The forms that a name stands for, and what `$server_name` says when it is the first.
     private static func serverNames(
-        _ word: Word, _ call: Call, _ compilation: Compilation
+        _ word: Word, _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> (names: [ServerNameDraft], primary: [UInt8]) {
         if word.bytes.first == UInt8(ascii: "~") {
             let expression = word.replacing(Array(word.bytes.dropFirst()))

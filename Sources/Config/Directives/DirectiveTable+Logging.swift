@@ -53,7 +53,7 @@ extension DirectiveTable {
 
     // MARK: error_log
 
-    private static func errorLog(_ call: Call, _ compilation: Compilation) throws(ConfigDiagnostic)
+    private static func errorLog(_ call: DirectiveUse, _ compilation: Compilation) throws(ConfigDiagnostic)
         -> ErrorLog
     {
         let file = call.arguments[0]
@@ -65,7 +65,7 @@ extension DirectiveTable {
             guard let known = LogLevel.allCases.first(where: { $0.name == (isDebug ? "debug" : name.text) })
             else {
                 throw call.failure(
-                    found: name, expected: Call.listing(LogLevel.allCases.map { "\"\($0.name)\"" }))
+                    found: name, expected: DirectiveUse.listing(LogLevel.allCases.map { "\"\($0.name)\"" }))
             }
             level = known
         }
@@ -73,7 +73,7 @@ extension DirectiveTable {
     }
 
     private static func errorLogDestination(
-        _ file: Word, _ call: Call, _ compilation: Compilation
+        _ file: Word, _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> ErrorLog.Destination {
         for kind in ["syslog:", "memory:"] where file.text.hasPrefix(kind) {
             throw call.failure(found: file, expected: "a file or \"stderr\": \"\(kind)\" is not supported")
@@ -84,7 +84,7 @@ extension DirectiveTable {
 
     // MARK: log_format
 
-    private static func logFormat(_ call: Call, _ compilation: Compilation) throws(ConfigDiagnostic)
+    private static func logFormat(_ call: DirectiveUse, _ compilation: Compilation) throws(ConfigDiagnostic)
         -> LogFormat
     {
         var texts = call.arguments.dropFirst()
@@ -101,7 +101,7 @@ extension DirectiveTable {
 
     // MARK: access_log
 
-    private static func accessLog(_ call: Call, _ compilation: Compilation) throws(ConfigDiagnostic)
+    private static func accessLog(_ call: DirectiveUse, _ compilation: Compilation) throws(ConfigDiagnostic)
         -> AccessLog
     {
         let file = call.arguments[0]
@@ -137,7 +137,7 @@ extension DirectiveTable {
     }
 
     private static func apply(
-        _ option: Word, to log: inout AccessLog, _ call: Call, _ compilation: Compilation
+        _ option: Word, to log: inout AccessLog, _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) {
         if let value = option.value(after: "buffer=") {
             log.bufferSize = try call.size(value)

@@ -6,7 +6,7 @@ extension DirectiveTable {
             "map", "text $variable { key value; … }", in: .http, takes: .two,
             "Makes a variable whose value depends on the text: by exact key, wildcard host name (after "
                 + "hostnames;), ~regex, or default. volatile; evaluates it at each use.",
-            block: true, repeats: true, phase: .tables
+            form: .block, repeats: true, phase: .tables
         ) { scope, call throws(ConfigDiagnostic) in
             let name = try variableName(call.arguments[1], call).lowercased()
             var map = MapReader(
@@ -26,7 +26,7 @@ extension DirectiveTable {
         Directive(
             "map_by_lua_block", "text $variable [default=value] { … }", in: .http, takes: .between(2, 3),
             "Makes a variable of what the Lua returns: it finds the text as value, the exchange as flow.",
-            script: true, repeats: true, phase: .tables
+            form: .script, repeats: true, phase: .tables
         ) { scope, call throws(ConfigDiagnostic) in
             guard let text = call.script else { return }
             let key = try scope.compilation.template(call.arguments[0], in: call.name)
@@ -38,10 +38,10 @@ extension DirectiveTable {
 /// Reads the lines of a `map` block.
 private struct MapReader {
     var table: MapTable
-    let call: Call
+    let call: DirectiveUse
     private var hasDefault = false
 
-    init(table: MapTable, call: Call) {
+    init(table: MapTable, call: DirectiveUse) {
         self.table = table
         self.call = call
     }

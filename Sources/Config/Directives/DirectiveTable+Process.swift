@@ -50,7 +50,7 @@ extension DirectiveTable {
     static let connections: [Directive] = [
         Directive(
             "events", "{ … }", in: .main, takes: .none, "Holds what concerns connections as such.",
-            block: true,
+            form: .block,
             phase: .blocks
         ) { scope, call throws(ConfigDiagnostic) in
             scope.compilation.hasEvents = true

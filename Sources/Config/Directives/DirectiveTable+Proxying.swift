@@ -159,7 +159,8 @@ extension DirectiveTable {
             "How long a request may be tried on servers; 0 is without limit."),
     ]
 
-    private static func proxyRedirect(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> ProxyRedirect
+    private static func proxyRedirect(_ call: DirectiveUse, _ scope: Scope) throws(ConfigDiagnostic)
+        -> ProxyRedirect
     {
         let from = call.arguments[0]
         guard call.arguments.count == 2 else {
@@ -179,7 +180,7 @@ extension DirectiveTable {
     }
 
     /// `default` is made from the URL of the `proxy_pass`, which therefore must come first and be fixed.
-    private static func checkDefaultRedirect(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) {
+    private static func checkDefaultRedirect(_ call: DirectiveUse, _ scope: Scope) throws(ConfigDiagnostic) {
         guard scope.hasHandler, case .proxy(let pass) = scope.handler else {
             throw call.failure("found \"default\" without a \"proxy_pass\" before it at this level")
         }
@@ -189,19 +190,19 @@ extension DirectiveTable {
     }
 
     /// The field's name as nginx writes it, of those that it can ignore.
-    private static func ignoredField(_ word: Word, _ call: Call) throws(ConfigDiagnostic) -> String {
+    private static func ignoredField(_ word: Word, _ call: DirectiveUse) throws(ConfigDiagnostic) -> String {
         let names = [
             "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering",
             "X-Accel-Charset", "Expires", "Cache-Control", "Set-Cookie", "Vary",
         ]
         let given = word.text.lowercased()
         guard let name = names.first(where: { $0.lowercased() == given }) else {
-            throw call.failure(found: word, expected: Call.listing(names))
+            throw call.failure(found: word, expected: DirectiveUse.listing(names))
         }
         return name
     }
 
-    private static func upgradeProtocols(_ call: Call) throws(ConfigDiagnostic) -> UpgradeProtocols {
+    private static func upgradeProtocols(_ call: DirectiveUse) throws(ConfigDiagnostic) -> UpgradeProtocols {
         let names = call.arguments.map { $0.bytes.lowercased() }
         for word in call.arguments where ["any", "off"].contains(word.text) {
             guard names.count == 1 else {

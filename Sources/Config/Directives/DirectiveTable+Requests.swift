@@ -100,7 +100,7 @@ extension DirectiveTable {
     ]
 
     private static func addAccessRule(
-        allows: Bool, to scope: inout Scope, _ call: Call
+        allows: Bool, to scope: inout Scope, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
         // allow and deny form one list: the first of either at a level replaces what the level inherited.
         if !scope.hasAccessRules { scope.accessRules = [] }
@@ -110,7 +110,7 @@ extension DirectiveTable {
     }
 
     private static func network(
-        _ word: Word, _ call: Call, _ compilation: Compilation
+        _ word: Word, _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> AccessRule.Network {
         switch word.text {
         case "all": return .all
@@ -136,7 +136,7 @@ extension DirectiveTable {
     }
 
     private static func resolver(
-        _ call: Call, _ resolve: (String) -> [String]
+        _ call: DirectiveUse, _ resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> Resolver {
         var resolver = Resolver(servers: [])
         for word in call.arguments {
@@ -160,7 +160,7 @@ extension DirectiveTable {
     }
 
     private static func nameServers(
-        _ word: Word, _ call: Call, _ resolve: (String) -> [String]
+        _ word: Word, _ call: DirectiveUse, _ resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> [String] {
         let expected = "the address of a name server, \"valid=\", \"ipv4=\" or \"ipv6=\""
         guard let address = try? HostAndPort(word.bytes), address.rest.isEmpty else {

@@ -60,7 +60,7 @@ extension DirectiveTable {
         },
         Directive(
             "types", "{ type extension …; … }", in: .levels, takes: .none,
-            "Types by file name extension.", block: true, repeats: true
+            "Types by file name extension.", form: .block, repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             if call.isFirst { scope.settings.types = [:] }
             for entry in call.body {
@@ -78,7 +78,7 @@ extension DirectiveTable {
     // MARK: error_page
 
     private static func errorPages(
-        _ call: Call, _ compilation: Compilation
+        _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> [ErrorPage] {
         let arguments = call.arguments
         var codes = arguments.dropLast()
@@ -107,7 +107,7 @@ extension DirectiveTable {
     // MARK: add_header, expires
 
     private static func addedHeader(
-        _ call: Call, _ compilation: Compilation
+        _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> AddedHeader {
         let always = call.arguments.count == 3
         if always, call.arguments[2].text != "always" {
@@ -117,7 +117,8 @@ extension DirectiveTable {
         return AddedHeader(name: call.arguments[0].bytes, value: value, always: always)
     }
 
-    private static func expires(_ call: Call, _ compilation: Compilation) throws(ConfigDiagnostic) -> Expires
+    private static func expires(_ call: DirectiveUse, _ compilation: Compilation) throws(ConfigDiagnostic)
+        -> Expires
     {
         let isModified = call.arguments.count == 2
         if isModified, call.arguments[0].text != "modified" {

@@ -39,7 +39,7 @@ extension DirectiveTable {
         },
         Directive(
             "if", "(condition) { … }", in: [.server, .location], takes: .atLeast(1),
-            "Settings and rewrites for the requests for which the condition holds.", block: true,
+            "Settings and rewrites for the requests for which the condition holds.", form: .block,
             repeats: true,
             phase: .rewrites
         ) { scope, call throws(ConfigDiagnostic) in
@@ -58,7 +58,7 @@ extension DirectiveTable {
     ]
 
     /// The name in `$name`, without the `$`.
-    static func variableName(_ word: Word, _ call: Call) throws(ConfigDiagnostic) -> String {
+    static func variableName(_ word: Word, _ call: DirectiveUse) throws(ConfigDiagnostic) -> String {
         let name = word.bytes.dropFirst()
         guard word.bytes.first == UInt8(ascii: "$"), !name.isEmpty, name.allSatisfy(TemplateParser.isNameByte)
         else { throw call.failure(found: word, expected: "a variable such as $name") }
@@ -70,7 +70,7 @@ extension DirectiveTable {
     }
 
     private static func rewriteRule(
-        _ call: Call, _ compilation: Compilation
+        _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> RewriteRule {
         let (pattern, groups) = try compilation.pattern(
             call.arguments[0], caseInsensitive: false, in: call.name)
@@ -97,7 +97,7 @@ extension DirectiveTable {
     }
 
     private static func returnAction(
-        _ call: Call, _ compilation: Compilation
+        _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> ReturnAction {
         let first = call.arguments[0]
         guard let status = ConfigValue.number(first.bytes) else {

@@ -12,7 +12,7 @@ extension DirectiveTable {
             "set_by_lua_block", "$variable [default=value] { … }", in: withIf, takes: .between(1, 2),
             "Makes a variable of what the Lua returns, run when the variable is first needed; default stands "
                 + "in for it where it fails.",
-            script: true, repeats: true
+            form: .script, repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             guard let text = call.script else { return }
             try defineVariable(call.arguments[0], as: text, &scope, call)
@@ -36,7 +36,7 @@ extension DirectiveTable {
             }
         return [
             Directive(
-                "\(stage.name)_by_lua_block", "{ … }", in: contexts, takes: .none, stage.note, script: true,
+                "\(stage.name)_by_lua_block", "{ … }", in: contexts, takes: .none, stage.note, form: .script,
                 repeats: true
             ) { scope, call in
                 guard let text = call.script else { return }
@@ -51,7 +51,9 @@ extension DirectiveTable {
         ]
     }
 
-    private static func addHook(_ stage: HookStage, _ text: ScriptText, _ scope: inout Scope, _ call: Call) {
+    private static func addHook(
+        _ stage: HookStage, _ text: ScriptText, _ scope: inout Scope, _ call: DirectiveUse
+    ) {
         let script = scope.compilation.scripts.add(.hook(stage, text), by: call)
         // It runs once for a worker, not for exchanges.
         if stage != .initialise { scope.scripts.append(script) }
@@ -59,7 +61,7 @@ extension DirectiveTable {
 
     // MARK: plugin
 
-    private static func applyPlugin(_ scope: inout Scope, _ call: Call) throws(ConfigDiagnostic) {
+    private static func applyPlugin(_ scope: inout Scope, _ call: DirectiveUse) throws(ConfigDiagnostic) {
         let compilation = scope.compilation
         let arguments = try pluginArguments(call)
         let text = try compilation.scriptFile(call.arguments[0], call)
@@ -83,7 +85,7 @@ extension DirectiveTable {
         }
     }
 
-    private static func pluginArguments(_ call: Call) throws(ConfigDiagnostic) -> [ScriptArgument] {
+    private static func pluginArguments(_ call: DirectiveUse) throws(ConfigDiagnostic) -> [ScriptArgument] {
         var arguments: [ScriptArgument] = []
         for word in call.arguments.dropFirst() {
             let key = word.bytes.prefix { $0 != UInt8(ascii: "=") }
@@ -109,7 +111,8 @@ extension DirectiveTable {
 
     /// A variable that `text` computes; `key` is the text of a `map_by_lua_block`.
     static func defineVariable(
-        _ variable: Word, as text: ScriptText, key: Template? = nil, _ scope: inout Scope, _ call: Call
+        _ variable: Word, as text: ScriptText, key: Template? = nil, _ scope: inout Scope,
+        _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
         let name = try variableName(variable, call)
         let fallback = try fallback(call)
@@ -119,7 +122,7 @@ extension DirectiveTable {
     }
 
     /// What follows `default=` in the last argument, which may be the variable or the file of a directive without.
-    private static func fallback(_ call: Call) throws(ConfigDiagnostic) -> [UInt8] {
+    private static func fallback(_ call: DirectiveUse) throws(ConfigDiagnostic) -> [UInt8] {
         guard let word = call.arguments.last, call.arguments.count == call.directive.arity.range.upperBound
         else { return [] }
         guard let value = word.value(after: "default=") else {
@@ -134,7 +137,7 @@ extension DirectiveTable {
     /// The slot of a variable that no other script of this level defines. A second `map_by_lua_block` of a name
     /// replaces the first, as with `map`.
     private static func freeSlot(
-        of name: String, asMap: Bool, at position: SourcePosition, _ scope: inout Scope, _ call: Call
+        of name: String, asMap: Bool, at position: SourcePosition, _ scope: inout Scope, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) -> Int {
         let slot = try scope.compilation.scriptSlot(of: name, asMap: asMap, at: position, in: call.name)
         if let former = scope.scriptVariablesSetAt[slot] {
@@ -160,7 +163,7 @@ extension Settings.Values {
 
 extension Compilation {
     /// The Lua of a file that an argument names, under the configuration's directory when relative.
-    func scriptFile(_ word: Word, _ call: Call) throws(ConfigDiagnostic) -> ScriptText {
+    func scriptFile(_ word: Word, _ call: DirectiveUse) throws(ConfigDiagnostic) -> ScriptText {
         let path = Paths.path(word.text, under: configurationDirectory)
         switch files.read(path) {
         case .success(let bytes): return ScriptText(text: bytes, file: path, line: 1)

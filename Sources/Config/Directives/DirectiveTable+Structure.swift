@@ -9,7 +9,7 @@ extension DirectiveTable {
             repeats: true
         ) { _, _ in },
         Directive(
-            "http", "{ … }", in: .main, takes: .none, "Holds the servers and what they share.", block: true,
+            "http", "{ … }", in: .main, takes: .none, "Holds the servers and what they share.", form: .block,
             phase: .blocks
         ) { scope, call throws(ConfigDiagnostic) in
             var http = scope.child(.http)
@@ -17,7 +17,7 @@ extension DirectiveTable {
             DirectiveCompiler.apply(call.body, to: &http)
         },
         Directive(
-            "server", "{ … }", in: .http, takes: .none, "A virtual server.", block: true, repeats: true,
+            "server", "{ … }", in: .http, takes: .none, "A virtual server.", form: .block, repeats: true,
             phase: .blocks
         ) { scope, call throws(ConfigDiagnostic) in
             var server = scope.child(.server)
@@ -49,12 +49,12 @@ extension DirectiveTable {
         },
         Directive(
             "location", "[= | ~ | ~* | ^~] uri { … } or @name { … }", in: [.server, .location],
-            takes: .between(1, 2), "Settings for the requests whose URI it matches.", block: true,
+            takes: .between(1, 2), "Settings for the requests whose URI it matches.", form: .block,
             repeats: true,
             phase: .blocks, apply: applyLocation),
         Directive(
             "limit_except", "method … { … }", in: .location, takes: .atLeast(1),
-            "Settings for requests of all methods but these; GET includes HEAD.", block: true, phase: .blocks
+            "Settings for requests of all methods but these; GET includes HEAD.", form: .block, phase: .blocks
         ) { scope, call throws(ConfigDiagnostic) in
             var methods: [[UInt8]] = []
             for word in call.arguments {
@@ -83,7 +83,7 @@ extension DirectiveTable {
 
     // MARK: location
 
-    private static func applyLocation(_ scope: inout Scope, _ call: Call) throws(ConfigDiagnostic) {
+    private static func applyLocation(_ scope: inout Scope, _ call: DirectiveUse) throws(ConfigDiagnostic) {
         var block = scope.child(.location)
         var isSound = true
         do throws(ConfigDiagnostic) {
@@ -105,7 +105,7 @@ extension DirectiveTable {
     }
 
     private static func locationMatcher(
-        _ call: Call, in scope: Scope
+        _ call: DirectiveUse, in scope: Scope
     ) throws(ConfigDiagnostic) -> LocationMatcher {
         let first = call.arguments[0]
         if call.arguments.count == 2 {
@@ -137,7 +137,7 @@ extension DirectiveTable {
     }
 
     private static func checkNesting(
-        _ inner: LocationMatcher, in outer: LocationMatcher, _ call: Call
+        _ inner: LocationMatcher, in outer: LocationMatcher, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
         let name = call.arguments[call.arguments.count - 1].text
         let outerPrefix: [UInt8]

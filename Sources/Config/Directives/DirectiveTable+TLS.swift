@@ -29,12 +29,9 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.certificateCache = try certificateCaching(call)
         },
-        Directive(
-            "ssl_password_file", "file", in: .httpAndServer, takes: .one,
-            "Passwords of private keys, one a line, tried in turn."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.passwordFile = file(call, scope)
-        },
+        .tlsFile(
+            "ssl_password_file", \.passwordFile,
+            "Passwords of private keys, one a line, tried in turn."),
         Directive(
             "ssl_protocols", "SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .httpAndServer,
             takes: .atLeast(1), default: "TLSv1.2 TLSv1.3", "Versions that clients may use."
@@ -47,12 +44,9 @@ extension DirectiveTable {
         ) { scope, call in
             scope.tls.ciphers = word(call)
         },
-        Directive(
-            "ssl_prefer_server_ciphers", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Whether the order of ssl_ciphers comes before the client's."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.prefersServerCiphers = try call.flag(call.arguments[0])
-        },
+        .tlsFlag(
+            "ssl_prefer_server_ciphers", \.prefersServerCiphers, default: "off",
+            "Whether the order of ssl_ciphers comes before the client's."),
         Directive(
             "ssl_conf_command", "name value", in: .httpAndServer, takes: .two,
             "A command of OpenSSL's configuration files, such as Ciphersuites. One at a level replaces all of the outer "
@@ -68,12 +62,9 @@ extension DirectiveTable {
         ) { scope, call in
             scope.tls.curves = call.arguments[0].text == "auto" ? nil : word(call)
         },
-        Directive(
-            "ssl_dhparam", "file", in: .httpAndServer, takes: .one,
-            "Parameters of ciphers with DHE, in PEM; without it these are not used."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.dhParameters = file(call, scope)
-        },
+        .tlsFile(
+            "ssl_dhparam", \.dhParameters,
+            "Parameters of ciphers with DHE, in PEM; without it these are not used."),
         Directive(
             "ssl_session_cache", "off | none | [builtin[:sessions]] [shared:name:size]", in: .httpAndServer,
             takes: .between(1, 2), default: "none",
@@ -81,12 +72,9 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             try sessionCache(&scope, call)
         },
-        Directive(
-            "ssl_session_tickets", "on | off", in: .httpAndServer, takes: .one, default: "on",
-            "Whether sessions are resumed by tickets, which the client keeps."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.sessionTickets = try call.flag(call.arguments[0])
-        },
+        .tlsFlag(
+            "ssl_session_tickets", \.sessionTickets, default: "on",
+            "Whether sessions are resumed by tickets, which the client keeps."),
         Directive(
             "ssl_session_ticket_key", "file", in: .httpAndServer, takes: .one,
             "48 or 80 random bytes that tickets are encrypted with; further files only open tickets. Without it, keys "
@@ -110,12 +98,9 @@ extension DirectiveTable {
             guard size > 0 else { throw call.failure(found: call.arguments[0], expected: "a size above 0") }
             scope.tls.bufferSize = size
         },
-        Directive(
-            "ssl_reject_handshake", "on | off", in: .httpAndServer, takes: .one, default: "off",
-            "Ends handshakes for the server with the alert unrecognized_name."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.rejectsHandshakes = try call.flag(call.arguments[0])
-        },
+        .tlsFlag(
+            "ssl_reject_handshake", \.rejectsHandshakes, default: "off",
+            "Ends handshakes for the server with the alert unrecognized_name."),
         Directive(
             "ssl_key_log", "file", in: .httpAndServer, takes: .one,
             "A file that the secrets of clients' connections are written to, in the format of SSLKEYLOGFILE: whoever reads it "
@@ -123,13 +108,11 @@ extension DirectiveTable {
         ) { scope, call in
             scope.tls.keyLog = logPath(call, scope)
         },
-        Directive(
-            "ssl_early_data", "on | off", in: .httpAndServer, takes: .one, default: "off",
+        .tlsFlag(
+            "ssl_early_data", \.takesEarlyData, default: "off",
             "Whether requests are taken that clients send with the first message of a handshake of TLS 1.3. $ssl_early_data tells "
                 + "them: each is taken once by this process, but one that somebody kept may be sent again to another."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.takesEarlyData = try call.flag(call.arguments[0])
-        },
+        ),
         Directive(
             "ssl_alpn", "protocol …", in: .httpAndServer, takes: .atLeast(1),
             "The protocols that clients may choose from by ALPN, the one that is liked best first: h2, http/1.1 and http/1.0. "
@@ -171,24 +154,15 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.verifyDepth = try call.number(call.arguments[0], in: 0...100)
         },
-        Directive(
-            "ssl_client_certificate", "file", in: .httpAndServer, takes: .one,
-            "Authorities for clients' certificates, in PEM; clients are told their names."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.clientCertificate = file(call, scope)
-        },
-        Directive(
-            "ssl_trusted_certificate", "file", in: .httpAndServer, takes: .one,
-            "Further authorities, in PEM, that clients are not told of."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.trustedCertificate = file(call, scope)
-        },
-        Directive(
-            "ssl_crl", "file", in: .httpAndServer, takes: .one,
-            "Lists of revoked certificates, in PEM: one for each authority of a chain."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.revocationLists = file(call, scope)
-        },
+        .tlsFile(
+            "ssl_client_certificate", \.clientCertificate,
+            "Authorities for clients' certificates, in PEM; clients are told their names."),
+        .tlsFile(
+            "ssl_trusted_certificate", \.trustedCertificate,
+            "Further authorities, in PEM, that clients are not told of."),
+        .tlsFile(
+            "ssl_crl", \.revocationLists,
+            "Lists of revoked certificates, in PEM: one for each authority of a chain."),
         Directive(
             "ssl_ocsp", "on | leaf | off", in: .httpAndServer, takes: .one, default: "off",
             "Whether responders are asked by OCSP for the status of clients' certificates: of the whole chain but its root, or "
@@ -219,32 +193,24 @@ extension DirectiveTable {
                 throw call.failure(found: word, expected: "\"off\" or \"shared:name:size\"")
             }
         },
-        Directive(
-            "ssl_stapling", "on | off", in: .httpAndServer, takes: .one, default: "off",
+        .tlsFlag(
+            "ssl_stapling", \.stapling, default: "off",
             "Whether handshakes carry an OCSP response for the server's certificate. It is fetched from the responder when "
                 + "the first client asks for it, and again halfway to its end, by the server's resolver; the "
-                + "certificate's issuer is looked for in its chain and in ssl_trusted_certificate."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.stapling = try call.flag(call.arguments[0])
-        },
-        Directive(
-            "ssl_stapling_file", "file", in: .httpAndServer, takes: .one,
-            "The OCSP response, in DER, in place of one that is fetched."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.staplingFile = file(call, scope)
-        },
+                + "certificate's issuer is looked for in its chain and in ssl_trusted_certificate."),
+        .tlsFile(
+            "ssl_stapling_file", \.staplingFile,
+            "The OCSP response, in DER, in place of one that is fetched."),
         Directive(
             "ssl_stapling_responder", "url", in: .httpAndServer, takes: .one,
             "Whom to ask for OCSP responses, by http://, in place of whom the certificate names."
         ) { scope, call in
             scope.tls.staplingResponder = word(call)
         },
-        Directive(
-            "ssl_stapling_verify", "on | off", in: .httpAndServer, takes: .one, default: "off",
+        .tlsFlag(
+            "ssl_stapling_verify", \.verifiesStaple, default: "off",
             "Whether who signed an OCSP response that was fetched must lead to an authority of ssl_trusted_certificate."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.verifiesStaple = try call.flag(call.arguments[0])
-        },
+        ),
     ]
 
     /// TLS with upstreams.
@@ -267,18 +233,12 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyTLS.verifyDepth = try call.number(call.arguments[0], in: 0...100)
         },
-        Directive(
-            "proxy_ssl_trusted_certificate", "file", in: .levels, takes: .one,
-            "Authorities for upstreams' certificates, in PEM."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.trustedCertificate = file(call, scope)
-        },
-        Directive(
-            "proxy_ssl_crl", "file", in: .levels, takes: .one,
-            "Lists of revoked certificates, in PEM: one for each authority of a chain."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.revocationLists = file(call, scope)
-        },
+        .proxyTLSFile(
+            "proxy_ssl_trusted_certificate", \.proxyTLS.trustedCertificate,
+            "Authorities for upstreams' certificates, in PEM."),
+        .proxyTLSFile(
+            "proxy_ssl_crl", \.proxyTLS.revocationLists,
+            "Lists of revoked certificates, in PEM: one for each authority of a chain."),
         Directive(
             "proxy_ssl_certificate", "file | data:…", in: .levels, takes: .one,
             "The certificate that upstreams are shown, in PEM. With variables, it is looked for when a connection is made, "
@@ -302,12 +262,9 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyTLS.certificateCache = try certificateCaching(call)
         },
-        Directive(
-            "proxy_ssl_password_file", "file", in: .levels, takes: .one,
-            "Passwords of private keys, one a line, tried in turn."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.passwordFile = file(call, scope)
-        },
+        .proxyTLSFile(
+            "proxy_ssl_password_file", \.proxyTLS.passwordFile,
+            "Passwords of private keys, one a line, tried in turn."),
         Directive(
             "proxy_ssl_protocols", "SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .levels,
             takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3", "Versions that upstreams may use."
@@ -341,30 +298,30 @@ extension DirectiveTable {
 
     // MARK: Values
 
-    private static func word(_ call: Call) -> TLSWord {
+    private static func word(_ call: DirectiveUse) -> TLSWord {
         let word = call.arguments[0]
         return TLSWord(word.text, directive: call.name, position: word.position)
     }
 
-    private static func logPath(_ call: Call, _ scope: Scope) -> TLSWord {
+    private static func logPath(_ call: DirectiveUse, _ scope: Scope) -> TLSWord {
         let word = call.arguments[0]
         return TLSWord(scope.compilation.path(word), directive: call.name, position: word.position)
     }
 
-    private static func command(_ call: Call) -> TLSCommand {
+    private static func command(_ call: DirectiveUse) -> TLSCommand {
         let value = call.arguments[1]
         return TLSCommand(
             name: call.arguments[0].text,
             value: TLSWord(value.text, directive: call.name, position: value.position))
     }
 
-    private static func file(_ call: Call, _ scope: Scope) -> TLSSource {
+    fileprivate static func file(_ call: DirectiveUse, _ scope: Scope) -> TLSSource {
         let word = call.arguments[0]
         let path = Paths.path(word.text, under: scope.compilation.configurationDirectory)
         return TLSSource(.file(path), directive: call.name, position: word.position)
     }
 
-    private static func source(_ call: Call, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {
+    private static func source(_ call: DirectiveUse, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource {
         let word = call.arguments[0]
         guard !word.bytes.isEmpty else { throw call.failure(found: word, expected: "a file, or \"data:…\"") }
         if TemplateParser.hasVariables(word.bytes) {
@@ -379,7 +336,9 @@ extension DirectiveTable {
         return file(call, scope)
     }
 
-    private static func certificateCaching(_ call: Call) throws(ConfigDiagnostic) -> CertificateCaching? {
+    private static func certificateCaching(_ call: DirectiveUse) throws(ConfigDiagnostic)
+        -> CertificateCaching?
+    {
         if call.arguments.count == 1, call.arguments[0].text == "off" { return nil }
         var caching = CertificateCaching(
             maxElements: 0, inactive: 10_000, valid: 60_000, declaredAt: call.position)
@@ -400,7 +359,7 @@ extension DirectiveTable {
         return caching
     }
 
-    private static func protocols(_ call: Call) throws(ConfigDiagnostic) -> TLSProtocols {
+    private static func protocols(_ call: DirectiveUse) throws(ConfigDiagnostic) -> TLSProtocols {
         var protocols: TLSProtocols = []
         for word in call.arguments {
             protocols.formUnion(
@@ -414,7 +373,7 @@ extension DirectiveTable {
         return protocols
     }
 
-    private static func sessionCache(_ scope: inout Scope, _ call: Call) throws(ConfigDiagnostic) {
+    private static func sessionCache(_ scope: inout Scope, _ call: DirectiveUse) throws(ConfigDiagnostic) {
         var cache: ServerTLSSettings.SessionCache?
         for word in call.arguments {
             if word.text == "off" || word.text == "none" {
@@ -437,7 +396,7 @@ extension DirectiveTable {
 
     /// What `zone`, which follows `shared:` in `word`, says of something that is `what`.
     private static func sharedZone(
-        _ zone: Word, of word: Word, _ what: String, _ scope: Scope, _ call: Call
+        _ zone: Word, of word: Word, _ what: String, _ scope: Scope, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) -> ServerTLSSettings.Zone {
         let parts = zone.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty else {
@@ -451,10 +410,44 @@ extension DirectiveTable {
     }
 }
 
+// MARK: Rows of the common kinds
+
+extension Directive {
+    fileprivate typealias TLSSetting<Value> = any WritableKeyPath<ServerTLSSettings, Value> & Sendable
+
+    /// `on` or `off`.
+    fileprivate static func tlsFlag(
+        _ name: String, _ setting: TLSSetting<Bool>, default defaultValue: String, _ note: String
+    ) -> Directive {
+        Directive(name, "on | off", in: .httpAndServer, takes: .one, default: defaultValue, note) {
+            scope, call throws(ConfigDiagnostic) in
+            scope.tls[keyPath: setting] = try call.flag(call.arguments[0])
+        }
+    }
+
+    /// A file that is read as the configuration is loaded.
+    fileprivate static func tlsFile(
+        _ name: String, _ setting: TLSSetting<TLSSource?>, _ note: String
+    ) -> Directive {
+        Directive(name, "file", in: .httpAndServer, takes: .one, note) { scope, call in
+            scope.tls[keyPath: setting] = DirectiveTable.file(call, scope)
+        }
+    }
+
+    /// As `tlsFile`, for TLS with upstreams.
+    fileprivate static func proxyTLSFile(
+        _ name: String, _ setting: Setting<TLSSource?>, _ note: String
+    ) -> Directive {
+        Directive(name, "file", in: .levels, takes: .one, note) { scope, call in
+            scope.settings[keyPath: setting] = DirectiveTable.file(call, scope)
+        }
+    }
+}
+
 extension Compilation {
     /// A name has one size, wherever it stands.
     fileprivate func noteSharedZone(
-        _ name: String, size: Int, _ call: Call, _ word: Word
+        _ name: String, size: Int, _ call: DirectiveUse, _ word: Word
     ) throws(ConfigDiagnostic) {
         if let known = sharedZones[name], known != size {
             throw call.failure(

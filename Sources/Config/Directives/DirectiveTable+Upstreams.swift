@@ -2,7 +2,7 @@ extension DirectiveTable {
     static let upstreams: [Directive] = [
         Directive(
             "upstream", "name { … }", in: .http, takes: .one, "A group of servers that proxy_pass names.",
-            block: true, repeats: true, phase: .tables
+            form: .block, repeats: true, phase: .tables
         ) { scope, call throws(ConfigDiagnostic) in
             var block = scope.child(.upstream)
             DirectiveCompiler.apply(call.body, to: &block)
@@ -55,7 +55,7 @@ extension DirectiveTable {
             why: "Workers are threads that keep the state of servers themselves."),
     ]
 
-    private static func upstreamServer(_ call: Call) throws(ConfigDiagnostic) -> UpstreamServer {
+    private static func upstreamServer(_ call: DirectiveUse) throws(ConfigDiagnostic) -> UpstreamServer {
         var server = UpstreamServer(
             endpoint: try endpoint(call.arguments[0], call), position: call.arguments[0].position)
         for word in call.arguments.dropFirst() {
@@ -82,7 +82,9 @@ extension DirectiveTable {
     }
 
     /// `host[:port]` or `unix:path`, without a URI.
-    private static func endpoint(_ word: Word, _ call: Call) throws(ConfigDiagnostic) -> UpstreamEndpoint {
+    private static func endpoint(_ word: Word, _ call: DirectiveUse) throws(ConfigDiagnostic)
+        -> UpstreamEndpoint
+    {
         if let path = word.value(after: "unix:") {
             guard !path.bytes.isEmpty else {
                 throw call.failure(found: word, expected: "a path after \"unix:\"")

@@ -69,7 +69,7 @@ extension DirectiveTable {
     ]
 
     private static func deflate(
-        _ call: Call
+        _ call: DirectiveUse
     ) throws(ConfigDiagnostic) -> (WebSocketLegs, WebSocketDeflate) {
         var legs = WebSocketLegs.both
         var options = WebSocketDeflateOptions()
@@ -90,7 +90,7 @@ extension DirectiveTable {
     }
 
     private static func read(
-        _ word: Word, of call: Call, into options: inout WebSocketDeflateOptions
+        _ word: Word, of call: DirectiveUse, into options: inout WebSocketDeflateOptions
     ) throws(ConfigDiagnostic) {
         let parts = word.text.split(separator: "=", maxSplits: 1).map(String.init)
         let value = word.replacing(Array((parts.count == 2 ? parts[1] : "").utf8))

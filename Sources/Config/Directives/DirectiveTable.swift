@@ -89,10 +89,10 @@ extension Directive {
 
     /// Checked for place and arity, and otherwise without effect.
     static func accepted(
-        _ name: String, in contexts: Contexts, takes arity: Arity = .one, block: Bool = false, why: String
+        _ name: String, in contexts: Contexts, takes arity: Arity = .one, form: Form = .simple, why: String
     ) -> Directive {
         Directive(
-            name, "…", in: contexts, takes: arity, why, kind: .accepted(why), block: block, repeats: true
+            name, "…", in: contexts, takes: arity, why, kind: .accepted(why), form: form, repeats: true
         ) { _, _ in }
     }
 

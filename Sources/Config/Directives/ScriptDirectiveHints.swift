@@ -18,7 +18,7 @@ enum ScriptDirectiveHints {
         if let near = Spelling.nearest(to: hook, among: hooks) {
             return "unknown hook, did you mean \"\(near)\(form)\"?"
         }
-        return "unknown hook \"\(hook)\", expected \(Call.listing(hooks))"
+        return "unknown hook \"\(hook)\", expected \(DirectiveUse.listing(hooks))"
     }
 
     private static let openRestyHooks: [(theirs: String, ours: HookStage)] = [

@@ -1,6 +1,8 @@
 /// Reads the condition of an `if`: its words are arguments, the parentheses part of the first and the last.
 enum ConditionParser {
-    static func condition(_ call: Call, _ compilation: Compilation) throws(ConfigDiagnostic) -> Condition {
+    static func condition(_ call: DirectiveUse, _ compilation: Compilation) throws(ConfigDiagnostic)
+        -> Condition
+    {
         let words = try withoutParentheses(call)
         guard let first = words.first else { throw call.failure("found an empty condition") }
         if first.bytes.count > 1, first.bytes.first == UInt8(ascii: "$") {
@@ -14,7 +16,7 @@ enum ConditionParser {
     }
 
     private static func comparison(
-        _ words: [Word], _ call: Call, _ compilation: Compilation
+        _ words: [Word], _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> Condition {
         // Only a variable may stand on the left, not a text with variables in it.
         _ = try DirectiveTable.variableName(words[0], call)
@@ -38,7 +40,7 @@ enum ConditionParser {
     }
 
     private static func match(
-        _ subject: Template, _ expression: Word, ignoringCase: Bool, negated: Bool, _ call: Call,
+        _ subject: Template, _ expression: Word, ignoringCase: Bool, negated: Bool, _ call: DirectiveUse,
         _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> Condition {
         let (pattern, groups) = try compilation.pattern(
@@ -57,7 +59,7 @@ enum ConditionParser {
         }
     }
 
-    private static func withoutParentheses(_ call: Call) throws(ConfigDiagnostic) -> [Word] {
+    private static func withoutParentheses(_ call: DirectiveUse) throws(ConfigDiagnostic) -> [Word] {
         var words = call.arguments
         guard let first = words.first, first.bytes.first == UInt8(ascii: "("), let last = words.last,
             last.bytes.last == UInt8(ascii: ")"), words.count > 1 || first.bytes.count > 1
@@ -73,7 +75,7 @@ enum ConditionParser {
         return words
     }
 
-    private static func unexpected(_ words: [Word], _ call: Call) -> ConfigDiagnostic {
+    private static func unexpected(_ words: [Word], _ call: DirectiveUse) -> ConfigDiagnostic {
         call.failure(
             "found the condition \"\(text(of: words))\", expected a variable, a comparison of one, "
                 + "or a file test such as -f")

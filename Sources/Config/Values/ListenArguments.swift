@@ -2,7 +2,7 @@
 enum ListenArguments {
     /// More than one for a range of ports or a name with several addresses.
     static func addresses(
-        _ word: Word, _ call: Call, resolve: (String) -> [String]
+        _ word: Word, _ call: DirectiveUse, resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> [ListenAddress] {
         if let path = word.value(after: "unix:") {
             // sockaddr_un has room for 107 bytes and a NUL.
@@ -30,7 +30,7 @@ enum ListenArguments {
     /// The options behind the address, whether any of them is the socket's, and whether the server is its
     /// default.
     static func options(
-        _ call: Call
+        _ call: DirectiveUse
     ) throws(ConfigDiagnostic) -> (
         options: ListenOptions, setsOptions: Bool, isDefault: Bool, isHTTP2: Bool
     ) {
@@ -57,10 +57,12 @@ enum ListenArguments {
     }
 
     /// The options have `ssl` among them.
-    static func isTLS(_ call: Call) -> Bool { call.arguments.dropFirst().contains { $0.text == "ssl" } }
+    static func isTLS(_ call: DirectiveUse) -> Bool {
+        call.arguments.dropFirst().contains { $0.text == "ssl" }
+    }
 
     private static func apply(
-        _ word: Word, to options: inout ListenOptions, _ call: Call
+        _ word: Word, to options: inout ListenOptions, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
         if let value = word.value(after: "backlog=") {
             options.backlog = try call.number(value, in: 1...Int(Int32.max))
@@ -87,7 +89,7 @@ enum ListenArguments {
 
     /// `on`, `off`, or `[idle]:[interval]:[count]`.
     private static func applyProbes(
-        _ word: Word, to options: inout ListenOptions, _ call: Call
+        _ word: Word, to options: inout ListenOptions, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
         if let flag = ConfigValue.flag(word.bytes) {
             options.keepAliveProbes = flag
@@ -126,7 +128,7 @@ enum ListenArguments {
     }
 
     private static func numericHosts(
-        _ host: [UInt8], _ word: Word, _ call: Call, resolve: (String) -> [String]
+        _ host: [UInt8], _ word: Word, _ call: DirectiveUse, resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> [(text: String, isIPv6: Bool)] {
         let text = String(decoding: host, as: UTF8.self)
         if text == "*" { return [("0.0.0.0", false)] }

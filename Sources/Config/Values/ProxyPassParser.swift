@@ -1,6 +1,6 @@
 /// Reads the URL of a `proxy_pass`.
 enum ProxyPassParser {
-    static func proxyPass(_ call: Call, in scope: Scope) throws(ConfigDiagnostic) -> ProxyPass {
+    static func proxyPass(_ call: DirectiveUse, in scope: Scope) throws(ConfigDiagnostic) -> ProxyPass {
         let word = call.arguments[0]
         let prefix = scope.locationPrefix
         if TemplateParser.hasVariables(word.bytes) {
@@ -35,7 +35,7 @@ enum ProxyPassParser {
     }
 
     private static func target(
-        of text: [UInt8], defaultPort: UInt16, _ word: Word, _ call: Call, _ compilation: Compilation
+        of text: [UInt8], defaultPort: UInt16, _ word: Word, _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> Target {
         if text.lowercased().starts(with: "unix:".utf8) {
             return try unixTarget(of: Array(text.dropFirst(5)), word, call, compilation)
@@ -67,7 +67,7 @@ enum ProxyPassParser {
 
     /// `path[:uri]`
     private static func unixTarget(
-        of text: [UInt8], _ word: Word, _ call: Call, _ compilation: Compilation
+        of text: [UInt8], _ word: Word, _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> Target {
         let path = text.prefix { $0 != UInt8(ascii: ":") }
         let uri = text.dropFirst(path.count + 1)

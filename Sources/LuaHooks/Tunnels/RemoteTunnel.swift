@@ -1,4 +1,5 @@
 internal import ProxyCore
+internal import Wire
 
 /// What an exchange is known by, `$request_id`.
 package struct TunnelID: Sendable, Hashable {
@@ -8,8 +9,8 @@ package struct TunnelID: Sendable, Hashable {
     /// As scripts see it: 32 hexadecimal digits.
     var text: [UInt8] {
         var text: [UInt8] = []
-        ByteText.appendHex(first, to: &text)
-        ByteText.appendHex(second, to: &text)
+        Hexadecimal.append(first, to: &text)
+        Hexadecimal.append(second, to: &text)
         return text
     }
 }

@@ -38,11 +38,3 @@ struct BodyVariables: Sendable {
         }
     }
 }
-
-extension MapTable {
-    /// Its key and its values.
-    fileprivate var templates: [Template] {
-        [key, defaultValue] + exact.values + regexes.map(\.value) + leadingWildcards.values
-            + trailingWildcards.values
-    }
-}

@@ -58,12 +58,12 @@ struct ExpiresPolicy: Equatable {
         default: break
         }
         guard let first = value.first else { return nil }
-        if first == 64 {
+        if first == ByteText.at {
             guard let time = seconds(value, from: 1), time < 86_400 else { return nil }
             return .daily(time)
         }
-        if first == 45 { return seconds(value, from: 1).map { .after(-$0) } }
-        return seconds(value, from: first == 43 ? 1 : 0).map { .after($0) }
+        if first == ByteText.dash { return seconds(value, from: 1).map { .after(-$0) } }
+        return seconds(value, from: first == ByteText.plus ? 1 : 0).map { .after($0) }
     }
 
     /// nginx's times, in seconds: `1h30m`, `15`, `1y`. Units come in descending order, each at most once.
@@ -74,7 +74,7 @@ struct ExpiresPolicy: Equatable {
         var index = start
         while index < value.count {
             let digits = index
-            while index < value.count, value[index] &- 48 < 10 { index += 1 }
+            while index < value.count, value[index] &- ByteText.zero < 10 { index += 1 }
             guard let number = ASCII.decimal(value.span, digits..<index).map({ Int($0) }) else { return nil }
             var unit = 1
             if index < value.count {
@@ -88,7 +88,7 @@ struct ExpiresPolicy: Equatable {
             let (sum, carry) = total.addingReportingOverflow(product)
             if overflow || carry || sum > Int(Int32.max) { return nil }
             total = sum
-            while index < value.count, value[index] == 32 { index += 1 }
+            while index < value.count, value[index] == ByteText.space { index += 1 }
         }
         return total
     }

@@ -19,24 +19,12 @@ enum HTTPDate {
         }
         guard let day = number(5, 2), let year = number(12, 4), let hour = number(17, 2),
             let minute = number(20, 2), let second = number(23, 2),
-            let month = months.firstIndex(where: { Octets.equal(bytes, start + 8..<start + 11, exactly: $0) }
-            ),
+            let month = CivilTime.month(named: bytes, start + 8..<start + 11),
             (1...31).contains(day), hour < 24, minute < 60, second <= 60, year >= 1600
         else { return nil }
-        let days = daysSince1970(year: year, month: month + 1, day: day)
-        return Int64(days) * 86_400 + Int64(hour * 3600 + minute * 60 + second)
-    }
-
-    /// Counts years from March, so that a leap day ends a year.
-    private static func daysSince1970(year: Int, month: Int, day: Int) -> Int {
-        let shiftedYear = month > 2 ? year : year - 1
-        let monthFromMarch = (month + 9) % 12
-        let leapDays = shiftedYear / 4 - shiftedYear / 100 + shiftedYear / 400
-        return shiftedYear * 365 + leapDays + (monthFromMarch * 153 + 2) / 5 + day - 1 - 719_468
+        return CivilTime.unixSeconds(
+            year: year, month: month, day: day, hour: hour, minute: minute, second: second)
     }
 
     private static let gmt = Array(" GMT".utf8)
-    private static let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ].map { Array($0.utf8) }
 }

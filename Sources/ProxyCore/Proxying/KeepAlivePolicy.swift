@@ -32,10 +32,11 @@ package enum KeepAlivePolicy {
             let start = Octets.position(of: msie, in: bytes, value)
         else { return false }
         let version = start + msie.count
-        guard version + 1 < value.upperBound, bytes[version + 1] == 46 else { return false }
+        guard version + 1 < value.upperBound, bytes[version + 1] == ByteText.dot else { return false }
         switch bytes[version] {
-        case 52, 53: return true
-        case 54: return Octets.position(of: secondServicePack, in: bytes, version..<value.upperBound) == nil
+        case UInt8(ascii: "4"), UInt8(ascii: "5"): return true
+        case UInt8(ascii: "6"):
+            return Octets.position(of: secondServicePack, in: bytes, version..<value.upperBound) == nil
         default: return false
         }
     }

@@ -89,8 +89,7 @@ package enum LocalResponseBuilder {
                 output.append(contentsOf: body)
                 output.append(contentsOf: ChunkedEncoding.chunkEnd)
             }
-            output.append(48)
-            output.append(contentsOf: ResponseHeadWriter.Text.lineEnd)
+            output.append(contentsOf: ChunkedEncoding.lastChunkLine)
             DownstreamResponseBuilder.appendTrailers(for: exchange, plan: nil, to: &output)
         } else if sendsBody {
             output.append(contentsOf: body)

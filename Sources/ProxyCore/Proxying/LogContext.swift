@@ -13,11 +13,13 @@ package enum LogContext {
         line.append(contentsOf: ", server: ".utf8)
         appendPrintable(exchange.server.name, 0..<exchange.server.name.count, to: &line)
         let request = exchange.request
-        let requestLine = 0..<(request.bytes.firstIndex { $0 == 13 || $0 == 10 } ?? request.bytes.count)
+        let requestLine =
+            0..<(request.bytes.firstIndex { $0 == ByteText.carriageReturn || $0 == ByteText.lineFeed }
+            ?? request.bytes.count)
         appendQuoted(", request: \"", request.bytes, requestLine, to: &line)
         if let peer {
             var url = Array(exchange.proxyIsTLS ? "https://".utf8 : "http://".utf8) + peer.text
-            if case .unix = peer.endpoint { url.append(58) }
+            if case .unix = peer.endpoint { url.append(ByteText.colon) }
             url += uri
             appendQuoted(", upstream: \"", url, 0..<url.count, to: &line)
         }
@@ -35,11 +37,11 @@ package enum LogContext {
     ) {
         line.append(contentsOf: title.utf8)
         appendPrintable(bytes, range, to: &line)
-        line.append(34)
+        line.append(ByteText.quote)
     }
 
     /// What a client sends must not begin a line of the log, nor steer a terminal.
     private static func appendPrintable(_ bytes: [UInt8], _ range: Range<Int>, to line: inout [UInt8]) {
-        for byte in bytes[range] { line.append(byte < 32 || byte == 127 ? 63 : byte) }
+        for byte in bytes[range] { line.append(ByteText.isControl(byte) ? ByteText.question : byte) }
     }
 }

@@ -54,7 +54,9 @@ enum Octets {
     static func neutraliseLineEnds(in output: inout [UInt8], from start: Int) {
         for index in start..<output.count {
             let byte = output[index]
-            if byte == 13 || byte == 10 || byte == 0 { output[index] = 32 }
+            if byte == ByteText.carriageReturn || byte == ByteText.lineFeed || byte == 0 {
+                output[index] = ByteText.space
+            }
         }
     }
 }

@@ -19,13 +19,13 @@ package struct PeerAddress: Sendable, Hashable {
         switch endpoint {
         case .ipv4(let address, let port):
             var text = Self.text(ipv4: address)
-            text.append(58)
+            text.append(ByteText.colon)
             ASCII.appendDecimal(Int(port), to: &text)
             self.text = text
         case .ipv6(let bytes, let port):
-            var text: [UInt8] = [91]
+            var text: [UInt8] = [ByteText.openBracket]
             text += Self.text(ipv6: bytes)
-            text += [93, 58]
+            text += [ByteText.closeBracket, ByteText.colon]
             ASCII.appendDecimal(Int(port), to: &text)
             self.text = text
         case .unix(let path):
@@ -49,7 +49,9 @@ package struct PeerAddress: Sendable, Hashable {
             return
         }
         var range = 0..<host.count
-        if host.first == 91, host.last == 93, host.count > 2 { range = 1..<host.count - 1 }
+        if host.first == ByteText.openBracket, host.last == ByteText.closeBracket, host.count > 2 {
+            range = 1..<host.count - 1
+        }
         guard let bytes = Self.parseIPv6(host, range) else { return nil }
         self.init(.ipv6(bytes, port: port))
     }
@@ -61,9 +63,9 @@ package struct PeerAddress: Sendable, Hashable {
         var start = range.lowerBound
         while parts < 4 {
             var end = start
-            while end < range.upperBound, text[end] != 46 { end += 1 }
+            while end < range.upperBound, text[end] != ByteText.dot { end += 1 }
             guard end - start <= 3, let part = ASCII.decimal(text.span, start..<end), part < 256,
-                end - start == 1 || text[start] != 48
+                end - start == 1 || text[start] != ByteText.zero
             else { return nil }
             address = address << 8 | UInt32(part)
             parts += 1
@@ -80,14 +82,14 @@ package struct PeerAddress: Sendable, Hashable {
         var gap: Int?
         var index = range.lowerBound
         guard range.count >= 2 else { return nil }
-        if text[index] == 58 {
-            guard text[index + 1] == 58 else { return nil }
+        if text[index] == ByteText.colon {
+            guard text[index + 1] == ByteText.colon else { return nil }
             gap = 0
             index += 2
         }
         while index < range.upperBound {
             var end = index
-            while end < range.upperBound, text[end] != 58 { end += 1 }
+            while end < range.upperBound, text[end] != ByteText.colon { end += 1 }
             if end == range.upperBound, let tail = parseIPv4(text, index..<end) {
                 guard bytes.count <= 12 else { return nil }
                 bytes += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: tail >> $0) }
@@ -104,7 +106,7 @@ package struct PeerAddress: Sendable, Hashable {
             guard end < range.upperBound else { break }
             index = end + 1
             guard index < range.upperBound else { return nil }
-            if text[index] == 58 {
+            if text[index] == ByteText.colon {
                 guard gap == nil else { return nil }
                 gap = bytes.count
                 index += 1
@@ -119,7 +121,7 @@ package struct PeerAddress: Sendable, Hashable {
     private static func text(ipv4 address: UInt32) -> [UInt8] {
         var text: [UInt8] = []
         for shift in [24, 16, 8, 0] {
-            if shift < 24 { text.append(46) }
+            if shift < 24 { text.append(ByteText.dot) }
             ASCII.appendDecimal(Int(address >> UInt32(shift) & 255), to: &text)
         }
         return text
@@ -141,11 +143,11 @@ package struct PeerAddress: Sendable, Hashable {
         var index = 0
         while index < 8 {
             if index == run.lowerBound, !run.isEmpty {
-                text += [58, 58]
+                text += [ByteText.colon, ByteText.colon]
                 index = run.upperBound
                 continue
             }
-            if let last = text.last, last != 58 { text.append(58) }
+            if let last = text.last, last != ByteText.colon { text.append(ByteText.colon) }
             text += Array(String(groups[index], radix: 16).utf8)
             index += 1
         }

@@ -52,6 +52,9 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case invalidTarget(String)
     }
 
+    /// The connection could not be had, as the process has as many as it may: EMFILE is the nearest to the truth.
+    package static let outOfDescriptors = ProxyFailure(.connectFailed(24))
+
     package let kind: Kind
     package let retry: Retry
     /// What is known beyond the kind, for the error log: of an HTTP/2 stream, what ended it.

@@ -137,7 +137,7 @@ private struct Compiler {
         if value.isEmpty { return }
         text += prefix
         text += value
-        text += [13, 10]
+        text += ASCII.lineEnd
     }
 
     private mutating func place(_ prefix: [UInt8]) -> Range<Int> {

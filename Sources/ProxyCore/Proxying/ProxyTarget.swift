@@ -117,7 +117,7 @@ package enum ProxyTarget {
         for byte in bytes[firstBad...] {
             if endsTarget(byte) {
                 uri.append(ByteText.percent)
-                ByteText.appendHex(byte, uppercase: true, to: &uri)
+                Hexadecimal.append(byte, uppercase: true, to: &uri)
             } else {
                 uri.append(byte)
             }

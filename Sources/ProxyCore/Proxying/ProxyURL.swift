@@ -40,12 +40,12 @@ struct ProxyURL: Sendable, Equatable {
         } else {
             try parseHost(url, from: start)
         }
-        if let first = uri.first, first != 47 { uri.insert(47, at: 0) }
+        if let first = uri.first, first != ByteText.slash { uri.insert(ByteText.slash, at: 0) }
     }
 
     /// `unix:/path` and, after another colon, a URI.
     private mutating func parseUnix(_ url: [UInt8], from start: Int) throws(Fault) {
-        let end = url[start...].firstIndex(of: 58) ?? url.count
+        let end = url[start...].firstIndex(of: ByteText.colon) ?? url.count
         guard end > start else { throw .noHost }
         // A path with NUL would name another socket than the one that is logged.
         guard !url[start..<end].contains(0) else { throw .address }
@@ -55,19 +55,27 @@ struct ProxyURL: Sendable, Equatable {
     }
 
     private mutating func parseHost(_ url: [UInt8], from start: Int) throws(Fault) {
-        let end = url[start...].firstIndex { $0 == 47 || $0 == 63 || $0 == 35 } ?? url.count
+        let end =
+            url[start...].firstIndex {
+                $0 == ByteText.slash || $0 == ByteText.question || $0 == ByteText.hash
+            }
+            ?? url.count
         uri = Array(url[end...])
         var hostEnd: Int
-        if start < end, url[start] == 91 {
-            guard let bracket = url[start..<end].firstIndex(of: 93) else { throw .address }
+        if start < end, url[start] == ByteText.openBracket {
+            guard let bracket = url[start..<end].firstIndex(of: ByteText.closeBracket) else { throw .address }
             hostEnd = bracket + 1
-            guard hostEnd == end || url[hostEnd] == 58 else { throw .address }
+            guard hostEnd == end || url[hostEnd] == ByteText.colon else { throw .address }
         } else {
-            hostEnd = url[start..<end].firstIndex(of: 58) ?? end
+            hostEnd = url[start..<end].firstIndex(of: ByteText.colon) ?? end
         }
         guard hostEnd > start else { throw .noHost }
         let written = url[start..<hostEnd]
-        guard !written.contains(where: { $0 <= 32 || $0 == 127 || $0 == 64 }) else { throw .address }
+        guard
+            !written.contains(where: {
+                ByteText.isControl($0) || $0 == ByteText.space || $0 == ByteText.at
+            })
+        else { throw .address }
         host = written.map(ASCII.lowercased)
         let defaultPort = port
         portText = Array(String(defaultPort).utf8)

@@ -13,7 +13,7 @@ package enum ReasonPhrases {
         guard status >= 300, status != 304, status != 300, !phrase(status).isEmpty else { return nil }
         var title: [UInt8] = []
         ASCII.appendDecimal(status, to: &title)
-        title.append(32)
+        title.append(ByteText.space)
         return title + (pageWording[status] ?? phrase(status))
     }
 

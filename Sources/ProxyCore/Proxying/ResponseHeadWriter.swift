@@ -25,13 +25,13 @@ struct ResponseHeadWriter {
     func appendStatusLine(reason: Span<UInt8>, to output: inout [UInt8]) {
         output.append(copying: Text.version)
         if status < 1000 {
-            output.append(48 + UInt8(truncatingIfNeeded: status / 100))
-            output.append(48 + UInt8(truncatingIfNeeded: status / 10 % 10))
-            output.append(48 + UInt8(truncatingIfNeeded: status % 10))
+            output.append(ByteText.zero + UInt8(truncatingIfNeeded: status / 100))
+            output.append(ByteText.zero + UInt8(truncatingIfNeeded: status / 10 % 10))
+            output.append(ByteText.zero + UInt8(truncatingIfNeeded: status % 10))
         } else {
             ASCII.appendDecimal(status, to: &output)
         }
-        output.append(32)
+        output.append(ByteText.space)
         output.append(copying: reason.raw)
         output.append(copying: Text.lineEnd)
     }
@@ -114,8 +114,8 @@ enum ServerField {
 
     private static let full = Array("\(Product.name)/\(Product.version)".utf8)
     private static let short = Array(Product.name.utf8)
-    private static let fullLine = Array("Server: ".utf8) + full + [13, 10]
-    private static let shortLine = Array("Server: ".utf8) + short + [13, 10]
+    private static let fullLine = Array("Server: ".utf8) + full + ASCII.lineEnd
+    private static let shortLine = Array("Server: ".utf8) + short + ASCII.lineEnd
 }
 
 extension ResponseHeadWriter {

@@ -80,7 +80,7 @@ package enum UpgradePolicy {
     private static func isWebSocket(_ bytes: [UInt8], _ element: Range<Int>) -> Bool {
         let octets = bytes.span
         // A version behind a slash is not part of the name.
-        let end = element.first { octets[$0] == 47 } ?? element.upperBound
+        let end = element.first { octets[$0] == ByteText.slash } ?? element.upperBound
         return WebSocketHandshake.protocolName.matches(octets, element.lowerBound..<end)
     }
 
@@ -173,7 +173,7 @@ extension UpgradeProtocols {
     /// Whether the protocol in `bytes[range]`, with or without a version, may be switched to.
     func permits(_ bytes: [UInt8], _ range: Range<Int>) -> Bool {
         var name = range
-        if let slash = range.first(where: { bytes[$0] == 47 }) { name = range.lowerBound..<slash }
+        if let slash = range.first(where: { bytes[$0] == ByteText.slash }) { name = range.lowerBound..<slash }
         switch self {
         case .off: return false
         case .only(let names):

@@ -26,7 +26,7 @@ package enum UpstreamRequestBuilder {
 
         appendMethod(of: exchange, settings.values.proxyMethod, to: &output)
         result.isHead = Method.head.equals(output.span, start..<output.count)
-        output.append(32)
+        output.append(ByteText.space)
         output.append(copying: uri)
         let isHTTP1_1 = settings.values.proxyHTTPVersion != .v1_0
         output.append(copying: isHTTP1_1 ? Text.http1_1 : Text.http1_0)

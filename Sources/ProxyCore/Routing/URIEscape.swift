@@ -34,7 +34,7 @@ package enum URIEscape {
 
     private static func appendEscape(_ byte: UInt8, to out: inout [UInt8]) {
         out.append(ByteText.percent)
-        ByteText.appendHex(byte, uppercase: true, to: &out)
+        Hexadecimal.append(byte, uppercase: true, to: &out)
     }
 
     private static func append(_ text: ArraySlice<UInt8>, escaping table: [Bool], to out: inout [UInt8]) {

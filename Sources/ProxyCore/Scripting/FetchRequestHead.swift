@@ -25,7 +25,7 @@ package struct FetchRequestHead: Sendable, Equatable {
         bytes.append(contentsOf: url.target)
         bytes.append(contentsOf: Text.version)
         try appendFields(of: request, url)
-        bytes.append(contentsOf: Text.lineEnd)
+        bytes.append(contentsOf: ASCII.lineEnd)
     }
 
     private mutating func appendFields(of request: FetchRequest, _ url: FetchURL) throws(FetchFailure) {
@@ -60,7 +60,11 @@ package struct FetchRequestHead: Sendable, Equatable {
             throw .invalidRequest("invalid header name \"\(String(decoding: header.name, as: UTF8.self))\"")
         }
         let text = String(decoding: header.name, as: UTF8.self)
-        guard !header.value.contains(where: { $0 == 13 || $0 == 10 || $0 == 0 }) else {
+        guard
+            !header.value.contains(where: {
+                $0 == ByteText.carriageReturn || $0 == ByteText.lineFeed || $0 == 0
+            })
+        else {
             throw .invalidRequest("CR, LF or NUL in the value of header \"\(text)\"")
         }
         let id = FieldID(name, 0..<name.count)
@@ -75,12 +79,11 @@ package struct FetchRequestHead: Sendable, Equatable {
         bytes.append(ByteText.colon)
         bytes.append(ByteText.space)
         bytes.append(contentsOf: value)
-        bytes.append(contentsOf: Text.lineEnd)
+        bytes.append(contentsOf: ASCII.lineEnd)
     }
 
     private enum Text {
         static let version = Array(" HTTP/1.1\r\n".utf8)
-        static let lineEnd = Array("\r\n".utf8)
         static let host = Array("Host".utf8)
         static let contentLength = Array("Content-Length".utf8)
         static let connection = Array("Connection".utf8)

@@ -30,8 +30,6 @@ package struct FetchResponseReader: Sendable {
 
     /// Bytes of a response's head, its empty line included.
     package static let maxHead = 64 * 1024
-    /// A server that sends more 1xx heads than this never means to answer.
-    private static let maxInterimHeads = 100
     /// An announced length says nothing about what will come, so no more memory than this is taken for it at once.
     private static let maxReserve = 64 * 1024
 
@@ -93,7 +91,7 @@ package struct FetchResponseReader: Sendable {
                 guard head.status < 200 else { return headReceived(bytes, from: offset) }
                 interimHeads += 1
                 // Nothing here asks for another protocol than HTTP.
-                guard head.status != 101, interimHeads <= Self.maxInterimHeads else {
+                guard head.status != 101, interimHeads <= ResponseHead.maxInterimHeads else {
                     return .failed(.unexpectedStatus(head.status))
                 }
             }

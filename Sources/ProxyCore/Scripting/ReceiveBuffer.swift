@@ -55,14 +55,14 @@ package struct ReceiveBuffer: Sendable {
 
     private mutating func takeLine() -> Taken {
         var lineFeed = max(searched, start)
-        while lineFeed < bytes.count, bytes[lineFeed] != 10 { lineFeed += 1 }
+        while lineFeed < bytes.count, bytes[lineFeed] != ByteText.lineFeed { lineFeed += 1 }
         guard lineFeed < bytes.count else {
             searched = bytes.count
             // A CR may be the first half of the line's end.
             guard count <= Self.maxLine + 1 else { return .failed(.tooLarge) }
             return .needsMore(limit: Self.maxLine + 2 - count)
         }
-        let end = lineFeed > start && bytes[lineFeed - 1] == 13 ? lineFeed - 1 : lineFeed
+        let end = lineFeed > start && bytes[lineFeed - 1] == ByteText.carriageReturn ? lineFeed - 1 : lineFeed
         guard end - start <= Self.maxLine else { return .failed(.tooLarge) }
         let line = Array(bytes[start..<end])
         drop(lineFeed + 1 - start)

@@ -16,38 +16,11 @@ enum BasicCredentials {
         while position < end, request.bytes[position] == ByteText.space { position += 1 }
 
         var decoded: [UInt8] = []
-        guard position < end, decodeBase64(request.bytes[position..<end], into: &decoded),
+        guard position < end,
+            Base64.appendLeniently(request.bytes.span.extracting(position..<end), to: &decoded),
             let colon = decoded.firstIndex(of: ByteText.colon), colon > 0
         else { return false }
         out.append(contentsOf: decoded[..<colon])
         return true
-    }
-
-    /// RFC 4648 §4; the padding may be left out.
-    private static func decodeBase64(_ text: ArraySlice<UInt8>, into out: inout [UInt8]) -> Bool {
-        var bits: UInt32 = 0
-        var count = 0
-        for byte in text {
-            if byte == ByteText.equals { break }
-            guard let digit = value(byte) else { return false }
-            bits = (bits << 6 | digit) & 0xff_ffff
-            count += 6
-            if count >= 8 {
-                count -= 8
-                out.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-            }
-        }
-        return true
-    }
-
-    private static func value(_ byte: UInt8) -> UInt32? {
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(byte - UInt8(ascii: "A"))
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt32(byte - UInt8(ascii: "a") + 26)
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(byte - UInt8(ascii: "0") + 52)
-        case UInt8(ascii: "+"): 62
-        case UInt8(ascii: "/"): 63
-        default: nil
-        }
     }
 }

@@ -76,8 +76,8 @@ extension VariableTable {
         },
         VariableRow("request_id", "16 random bytes in hexadecimal, of each request its own") {
             exchange, out in
-            ByteText.appendHex(exchange.randomBytes.0, to: &out)
-            ByteText.appendHex(exchange.randomBytes.1, to: &out)
+            Hexadecimal.append(exchange.randomBytes.0, to: &out)
+            Hexadecimal.append(exchange.randomBytes.1, to: &out)
             return true
         },
         VariableRow("request_length", "bytes of the request, line, head and body", timing: .running) {

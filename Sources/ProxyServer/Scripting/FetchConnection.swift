@@ -24,7 +24,7 @@ final class FetchConnection: StreamChannel {
     private let tls: TLSTarget?
     /// While the handshake is under way.
     private var handshake: UpstreamTLS?
-    private var awaitsHandshakeTurn = false
+    var awaitsHandshakeTurn = false
 
     /// Begins to connect. The caller has reserved the connection, and releases it if this throws.
     ///
@@ -86,20 +86,14 @@ final class FetchConnection: StreamChannel {
         guard let tls, error == 0, !loop.isInMemory else { return fetch.connected(error: error) }
         do throws(TLSError) {
             handshake = try UpstreamTLS(tls, on: self, of: worker)
-            awaitHandshakeTurn()
+            worker.handshakes.add(self)
         } catch {
             fetch.handshakeFailed("\(error)")
         }
     }
 
-    private func awaitHandshakeTurn() {
-        guard !awaitsHandshakeTurn else { return }
-        awaitsHandshakeTurn = true
-        worker.handshakes.add(self)
-    }
-
     override func readable() {
-        if handshake != nil { return awaitHandshakeTurn() }
+        if handshake != nil { return worker.handshakes.add(self) }
         switch owner {
         case .fetch(let fetch): fetch.readable()
         // Whatever an idle connection has to say, it is not an answer to anything.
@@ -127,7 +121,6 @@ final class FetchConnection: StreamChannel {
 
 extension FetchConnection: Handshaking {
     func stepHandshake() {
-        awaitsHandshakeTurn = false
         guard isOpen, let handshake, case .fetch(let fetch) = owner else { return }
         switch handshake.step() {
         case .established:

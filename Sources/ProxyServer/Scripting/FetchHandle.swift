@@ -54,7 +54,7 @@ final class FetchHandle {
         self.generation = generation
         self.settings = settings
         self.completion = completion
-        deadline = client.worker.loop.now.later(by: request.timeoutMilliseconds)
+        deadline = client.worker.loop.now.advanced(clamping: max(1, request.timeoutMilliseconds))
         reader = FetchResponseReader(isHead: head.isHead, maxBody: request.maxBodyBytes)
     }
 
@@ -242,7 +242,7 @@ final class FetchHandle {
         case .complete(let reusable):
             let response = reader.response
             stage = .idle
-            peers?.statistics.responses[min(5, response.status / 100)].add()
+            peers?.statistics.countResponse(status: response.status)
             if reusable, request.keepalive, !head.asksToClose {
                 connection.leavePool()
                 client.put(connection, of: generation)

@@ -23,7 +23,7 @@ final class NameLookups {
 
     private let loop: EventLoop
     private var waiting: [ID: Waiting] = [:]
-    private var timer: LookupTimer?
+    private var timer: Alarm?
     private var lastNumber: UInt64 = 0
 
     init(loop: EventLoop) { self.loop = loop }
@@ -49,7 +49,7 @@ final class NameLookups {
             let resolver = try generation.resolver(
                 settings?.values.resolver ?? Resolver(servers: []),
                 timeout: settings?.values.resolverTimeout ?? Self.systemTimeout)
-            try wakeUp(at: deadline)
+            wakeUp(at: deadline)
             resolver.resolve(String(decoding: name, as: UTF8.self), port: port) { [weak self] result in
                 self?.complete(id, result.map { $0.map { PeerAddress($0) } })
             }
@@ -78,21 +78,13 @@ final class NameLookups {
         withExtendedLifetime(lookup.generation) { lookup.completion(result) }
     }
 
-    private func wakeUp(at deadline: Int64) throws(NameResolver.Failure) {
-        if timer == nil {
-            do throws(SystemError) {
-                let timer = try LookupTimer(loop: loop)
-                timer.lookups = self
-                self.timer = timer
-            } catch {
-                throw NameResolver.Failure(reason: error.description)
-            }
-        }
-        guard let timer, deadline < timer.deadline else { return }
-        timer.setDeadline(deadline)
+    private func wakeUp(at deadline: Int64) {
+        let timer = timer ?? Alarm(loop: loop) { [weak self] in self?.timePassed() }
+        self.timer = timer
+        if deadline < timer.deadline { timer.setDeadline(deadline) }
     }
 
-    fileprivate func timePassed() {
+    private func timePassed() {
         let now = loop.now
         var next = EventLoop.never
         var overdue: [ID] = []
@@ -101,25 +93,5 @@ final class NameLookups {
         }
         if next != EventLoop.never { timer?.setDeadline(next) }
         for id in overdue { complete(id, .failure(.timedOut)) }
-    }
-}
-
-/// A deadline that belongs to no connection.
-private final class LookupTimer: Channel {
-    weak var lookups: NameLookups?
-
-    init(loop: EventLoop) throws(SystemError) {
-        super.init(timerOn: loop)
-        try register()
-    }
-
-    override func deadlinePassed() { lookups?.timePassed() }
-}
-
-extension Int64 {
-    /// This time of the loop's clock and at least one millisecond more.
-    func later(by milliseconds: Int64) -> Int64 {
-        let (sum, overflow) = addingReportingOverflow(Swift.max(1, milliseconds))
-        return overflow ? EventLoop.never : sum
     }
 }

@@ -1,4 +1,5 @@
 internal import ProxyCore
+internal import Wire
 
 /// What scripts write to the error log, which may have come from clients: nothing of it is to look like a line of the
 /// log's own, or reach a terminal.
@@ -15,7 +16,7 @@ enum ScriptLogText {
                 output.append(byte)
             } else {
                 output += [UInt8(ascii: "\\"), UInt8(ascii: "x")]
-                ByteText.appendHex(byte, uppercase: true, to: &output)
+                Hexadecimal.append(byte, uppercase: true, to: &output)
             }
         }
         return String(decoding: output, as: UTF8.self)

@@ -80,7 +80,8 @@ final class ScriptSocket {
         settings: Settings?, completion: @escaping Completion<Void>
     ) throws(SocketFailure) -> ScriptSocket {
         let socket = ScriptSocket(
-            worker: worker, deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion)
+            worker: worker, deadline: worker.loop.now.advanced(clamping: max(1, timeoutMilliseconds)),
+            completion: completion)
         try socket.start(host, port: port, in: generation, settings)
         return socket
     }
@@ -181,7 +182,7 @@ final class ScriptSocket {
         }
         guard channel.unsentBytes > Self.maxUnsent else { return true }
         sending = PendingSend(
-            deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion)
+            deadline: worker.loop.now.advanced(clamping: max(1, timeoutMilliseconds)), completion: completion)
         armDeadline()
         return false
     }
@@ -222,7 +223,8 @@ final class ScriptSocket {
         case .needsMore: break
         }
         receiving = PendingReceive(
-            pattern: pattern, deadline: worker.loop.now.later(by: timeoutMilliseconds), completion: completion
+            pattern: pattern, deadline: worker.loop.now.advanced(clamping: max(1, timeoutMilliseconds)),
+            completion: completion
         )
         armDeadline()
         if channel.mayRead { channel.scheduleRead() }

@@ -37,7 +37,7 @@ final class WorkerScripts: ScriptHost {
             shared: generation.registry.scripts)
         loaded?.items = worker.webSockets.items
         roster.add(self)
-        alarm = try? Alarm(loop: worker.loop) { [unowned self] in rang() }
+        alarm = Alarm(loop: worker.loop) { [unowned self] in rang() }
     }
 
     var interpreter: Interpreter {

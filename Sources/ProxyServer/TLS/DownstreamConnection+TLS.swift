@@ -23,13 +23,10 @@ extension DownstreamConnection: Handshaking {
             }
         }
         if tls.beganAt == nil { tls.beganAt = loop.now }
-        guard !awaitsHandshakeTurn else { return }
-        awaitsHandshakeTurn = true
         worker.handshakes.add(self)
     }
 
     func stepHandshake() {
-        awaitsHandshakeTurn = false
         guard isOpen, let tls = handshakingTLS else { return }
         worker.tick()
         let step = tls.session.handshake()
@@ -104,15 +101,15 @@ extension DownstreamConnection: Handshaking {
     // MARK: Certificates
 
     private func provideIdentity(_ tls: DownstreamTLS) {
-        guard let facts = clientFacts, tls.request == nil else { return }
+        guard let facts = clientFacts, tls.certificateRequest == nil else { return }
         guard let hello = tls.certificateHello(facts), let scripts = tls.generation?.scripts else {
             return provideConfiguredIdentity(tls)
         }
         let request = CertificateRequest(hello, tls.server.settings) { [unowned self] decision in
-            tls.request = nil
+            tls.certificateRequest = nil
             decided(decision, tls)
         }
-        tls.request = request
+        tls.certificateRequest = request
         scripts.interpreter.choose(request)
     }
 
@@ -135,8 +132,8 @@ extension DownstreamConnection: Handshaking {
 
     /// The connection ends while scripts are being asked.
     func forgetCertificateRequest() {
-        guard let tls = handshakingTLS, let request = tls.request else { return }
-        tls.request = nil
+        guard let tls = handshakingTLS, let request = tls.certificateRequest else { return }
+        tls.certificateRequest = nil
         tls.generation?.scripts?.interpreter.cancel(request)
     }
 
@@ -145,7 +142,8 @@ extension DownstreamConnection: Handshaking {
         let exchange = worker.takeExchange()
         if let generation = tls.generation { exchange.adopt(generation.generation.runtime) }
         exchange.begin(
-            listener: target, client: facts, startedAt: facts.connectedAt, random: worker.random.pair())
+            listener: listenerIndex, client: facts, startedAt: facts.connectedAt, random: worker.random.pair()
+        )
         exchange.server = tls.server
         exchange.location = tls.server.root
         let fault = tls.provideIdentities { exchange.value(of: $0) }

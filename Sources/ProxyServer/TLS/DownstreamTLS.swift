@@ -25,7 +25,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     /// When the handshake began, in milliseconds of the loop's clock; `nil` before its first byte.
     var beganAt: Int64?
     /// What scripts are being asked.
-    var request: CertificateRequest?
+    var certificateRequest: CertificateRequest?
     enum CertificateStatus {
         /// Nobody was asked.
         case unchecked
@@ -208,7 +208,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .clientSignatureScheme: Array(session.peerSignatureScheme.utf8)
         case .serverName: session.hello.serverName
         case .applicationProtocol: session.applicationProtocol
-        case .sessionID: session.sessionID.flatMap(Self.hexadecimal)
+        case .sessionID: Hexadecimal.encode(session.sessionID)
         case .sessionReused: [UInt8(ascii: session.isResumed ? "r" : ".")]
         case .earlyData: session.isEarly ? [UInt8(ascii: "1")] : nil
         case .verification: Array(verificationText.utf8)
@@ -231,10 +231,5 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         case .passed: statusFault.map { "FAILED:" + $0 } ?? "SUCCESS"
         case .failed(_, let reason), .unknownAuthority(_, let reason): "FAILED:\(reason)"
         }
-    }
-
-    private static func hexadecimal(_ byte: UInt8) -> [UInt8] {
-        let digits = Array("0123456789abcdef".utf8)
-        return [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
     }
 }

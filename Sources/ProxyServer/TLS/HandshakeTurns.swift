@@ -2,6 +2,8 @@ internal import EventLoop
 
 /// A connection whose handshake goes on when its turn comes.
 protocol Handshaking: AnyObject {
+    /// The next step is among those that wait for their turn: for `HandshakeTurns` to set.
+    var awaitsHandshakeTurn: Bool { get set }
     /// Makes one step of the handshake, if that still waits for one.
     func stepHandshake()
 }
@@ -19,7 +21,12 @@ final class HandshakeTurns {
 
     var isEmpty: Bool { next == waiting.count }
 
-    func add(_ connection: any Handshaking) { waiting.append(connection) }
+    /// Has `connection` make a step when its turn comes; nothing more where it waits for that already.
+    func add(_ connection: any Handshaking) {
+        guard !connection.awaitsHandshakeTurn else { return }
+        connection.awaitsHandshakeTurn = true
+        waiting.append(connection)
+    }
 
     func run(on loop: EventLoop) {
         guard !isEmpty else { return }
@@ -29,6 +36,7 @@ final class HandshakeTurns {
         repeat {
             let connection = waiting[next]
             next += 1
+            connection.awaitsHandshakeTurn = false
             connection.stepHandshake()
         } while next < end && loop.microseconds < deadline
         if next == waiting.count {

@@ -184,8 +184,7 @@ struct TLSLoader {
             context.logKeys { file.write($0) }
         } catch {
             throw ConfigDiagnostic(
-                position: log.position, directive: log.directive,
-                message: "open() \"\(log.text)\" failed (\(error.code): \(error.reason))")
+                position: log.position, directive: log.directive, message: "\(error)")
         }
     }
 

@@ -11,7 +11,7 @@ internal import Wire
 /// So whoever reads, answers or tunnels knows nothing of HTTP/2. Of what is written, heads become HEADERS frames, and
 /// what follows a final head is content; the end of the sending side is END_STREAM, and to close without it resets the
 /// stream.
-final class HTTP2Transport: HTTP2StreamTransport {
+final class HTTP2DownstreamTransport: HTTP2StreamTransport {
     /// Why a request did not become a head, and what it is answered with.
     struct Refusal {
         var status: Int
@@ -21,7 +21,7 @@ final class HTTP2Transport: HTTP2StreamTransport {
     }
 
     let stream: HTTP2Stream
-    let connection: HTTP2Connection
+    let connection: HTTP2DownstreamConnection
     private let kind: HTTP2RequestHead.Kind
     private(set) var refusal: Refusal?
     private var malformation: HTTP2Malformation?
@@ -29,7 +29,7 @@ final class HTTP2Transport: HTTP2StreamTransport {
     /// The response was the 101 that opens a tunnel.
     private var isTunnel = false
 
-    init(_ stream: HTTP2Stream, of connection: HTTP2Connection) {
+    init(_ stream: HTTP2Stream, of connection: HTTP2DownstreamConnection) {
         self.stream = stream
         self.connection = connection
         var kind = HTTP2RequestHead.Kind.plain

@@ -9,7 +9,7 @@ internal import Wire
 /// `DownstreamConnection` of its own.
 ///
 /// What streams send goes out at the end of the loop's turn, all of it together.
-final class HTTP2Connection: StreamChannel, HTTP2Flushing {
+final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     private enum Phase {
         case open
         /// The client was told to begin no more streams, and will say that it knows (RFC 9113 §6.8).
@@ -29,7 +29,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     /// Requests that are begun before others have their turn.
     private static let requestsPerTurn = 8
 
-    private let worker: Worker
+    let worker: Worker
     private let listener: ListeningSocket
     private let facts: ClientFacts
     private let rules: HTTP2Rules
@@ -39,7 +39,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private var received: [UInt8]
     /// Streams whose requests or tunnels are under way.
     private var openStreams = 0
-    private var isDirty = false
+    var isDirty = false
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
     /// That may still come while the end is waited for.
@@ -160,7 +160,7 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
     private func begin(_ stream: HTTP2Stream) {
         openStreams += 1
         clearReadDeadline()
-        let transport = HTTP2Transport(stream, of: self)
+        let transport = HTTP2DownstreamTransport(stream, of: self)
         let channel = DownstreamConnection(
             worker: worker, listener: listener, stream: transport,
             facts: ClientFacts(facts, requests: facts.requests))
@@ -182,17 +182,10 @@ final class HTTP2Connection: StreamChannel, HTTP2Flushing {
 
     // MARK: Writing
 
-    /// Has what streams have to send go out at the end of this turn.
-    func flushSoon() {
-        guard !isDirty, isOpen else { return }
-        isDirty = true
-        worker.flushLater(self)
-    }
-
     func flush() {
         isDirty = false
         guard isLive, isOpen else { return }
-        guard sendFrames(of: session, worker) else { return finish() }
+        guard sendFrames(of: session) else { return finish() }
         guard isLive, isOpen else { return }
         if isDrained {
             session.outputWasTaken()

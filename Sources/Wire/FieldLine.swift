@@ -36,23 +36,3 @@ package struct FieldLine: Sendable {
     @inline(__always)
     package var value: Range<Int> { Int(valueStart)..<(Int(valueStart) &+ Int(valueLength)) }
 }
-
-/// How the body that follows a head is delimited (RFC 9112 §6.3).
-package enum BodyFraming: Sendable, Equatable {
-    case none
-    /// As `Content-Length` says; 0 when it says so.
-    case length(Int64)
-    case chunked
-    /// Responses only: everything until the connection closes.
-    case untilClose
-
-    /// Whether bytes of a body can follow.
-    package var hasBody: Bool { self != .none && self != .length(0) }
-}
-
-package enum HTTPVersion: UInt8, Sendable, Comparable {
-    /// `v2` is of requests alone, which are turned into the form of HTTP/1.1 for everything else.
-    case v0_9, v1_0, v1_1, v2
-
-    package static func < (a: HTTPVersion, b: HTTPVersion) -> Bool { a.rawValue < b.rawValue }
-}

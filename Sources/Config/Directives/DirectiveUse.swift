@@ -1,0 +1,100 @@
+/// One use of a directive, with readers of its arguments that say what is wrong with them.
+struct DirectiveUse {
+    let node: DirectiveNode
+    let directive: Directive
+    /// Whether it is the first of its name at its level: then it replaces what the level inherited.
+    let isFirst: Bool
+
+    var name: String { node.name.text }
+    var arguments: [Word] { node.arguments }
+    var position: SourcePosition { node.position }
+    var body: [DirectiveNode] {
+        if case .block(let nodes) = node.body { nodes } else { [] }
+    }
+
+    /// The Lua in its braces.
+    var script: ScriptText? {
+        if case .script(let text) = node.body { text } else { nil }
+    }
+
+    func failure(_ message: String, at word: Word? = nil) -> ConfigDiagnostic {
+        ConfigDiagnostic(position: word?.position ?? position, directive: name, message: message)
+    }
+
+    func failure(found word: Word, expected: String) -> ConfigDiagnostic {
+        failure("found \"\(word.text)\", expected \(expected)", at: word)
+    }
+
+    func warning(_ message: String, at word: Word? = nil) -> ConfigDiagnostic {
+        ConfigDiagnostic(
+            severity: .warning, position: word?.position ?? position, directive: name, message: message)
+    }
+
+    // MARK: Values
+
+    func flag(_ word: Word) throws(ConfigDiagnostic) -> Bool {
+        guard let value = ConfigValue.flag(word.bytes) else {
+            throw failure(found: word, expected: "\"on\" or \"off\"")
+        }
+        return value
+    }
+
+    /// Milliseconds.
+    func time(_ word: Word) throws(ConfigDiagnostic) -> Int {
+        guard let value = ConfigValue.milliseconds(word.bytes) else {
+            throw failure(found: word, expected: "a time such as 60s, 500ms or 1h30m")
+        }
+        return value
+    }
+
+    func seconds(_ word: Word) throws(ConfigDiagnostic) -> Int {
+        guard let value = ConfigValue.seconds(word.bytes) else {
+            throw failure(found: word, expected: "a time such as 60s, 30d or 1h30m")
+        }
+        return value
+    }
+
+    /// Bytes.
+    func size(_ word: Word) throws(ConfigDiagnostic) -> Int {
+        guard let value = ConfigValue.size(word.bytes) else {
+            throw failure(found: word, expected: "a size such as 1024, 8k or 1m")
+        }
+        return value
+    }
+
+    func largeSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
+        guard let value = ConfigValue.largeSize(word.bytes) else {
+            throw failure(found: word, expected: "a size such as 8k, 1m or 2g")
+        }
+        return value
+    }
+
+    func number(_ word: Word, in range: ClosedRange<Int> = 0...Int.max) throws(ConfigDiagnostic) -> Int {
+        guard let value = ConfigValue.number(word.bytes), range.contains(value) else {
+            let expected =
+                switch (range.lowerBound, range.upperBound) {
+                case (0, Int.max): "a number"
+                case (_, Int.max): "a number of at least \(range.lowerBound)"
+                default: "a number from \(range.lowerBound) to \(range.upperBound)"
+                }
+            throw failure(found: word, expected: expected)
+        }
+        return value
+    }
+
+    /// One of a few words.
+    func choice<Value>(
+        _ word: Word, _ choices: KeyValuePairs<StaticString, Value>
+    ) throws(ConfigDiagnostic) -> Value {
+        let text = word.text
+        for (name, value) in choices where name.description == text { return value }
+        let names = choices.map { "\"\($0.key)\"" }
+        throw failure(found: word, expected: DirectiveUse.listing(names))
+    }
+
+    /// `a`, `a or b`, `a, b or c`.
+    static func listing(_ words: [String]) -> String {
+        guard let last = words.last, words.count > 1 else { return words.first ?? "" }
+        return words.dropLast().joined(separator: ", ") + " or " + last
+    }
+}

@@ -1,0 +1,34 @@
+internal import Config
+internal import Wire
+
+/// Values of a head's fields by the name of a variable, fields of one name joined.
+enum RequestFields {
+    static let comma = Array(", ".utf8)
+    static let semicolon = Array("; ".utf8)
+
+    static func append(
+        _ suffix: [UInt8], of exchange: Exchange, separator: [UInt8], to out: inout [UInt8]
+    ) -> Bool {
+        append(
+            suffix, fields: exchange.request.fields, of: exchange.request.bytes,
+            plainOnly: exchange.server.connection.ignoreInvalidHeaders, separator: separator, to: &out)
+    }
+
+    /// Where `plainOnly` is set, fields that `ignore_invalid_headers` drops are passed over.
+    static func append(
+        _ suffix: [UInt8], fields: [FieldLine], of bytes: [UInt8], plainOnly: Bool, separator: [UInt8],
+        to out: inout [UInt8]
+    ) -> Bool {
+        var isFound = false
+        for field in fields where Int(field.nameLength) == suffix.count {
+            if plainOnly, !field.hasPlainName { continue }
+            let name = Int(field.nameStart)
+            guard FieldName.matches(bytes, name..<name + suffix.count, suffix: suffix) else { continue }
+            if isFound { out.append(contentsOf: separator) }
+            let value = Int(field.valueStart)
+            out.append(copying: bytes.span, value..<value + Int(field.valueLength))
+            isFound = true
+        }
+        return isFound
+    }
+}

@@ -1,0 +1,29 @@
+internal import EventLoop
+
+/// Lines on their way to a file.
+final class LogBuffer {
+    private let file: LogFile
+    private let size: Int
+    private let interval: Int64
+    private var lines: [UInt8] = []
+
+    init(file: LogFile, size: Int, interval: Int64) {
+        self.file = file
+        self.size = size
+        self.interval = interval
+    }
+
+    func append(_ line: [UInt8], worker: Worker) {
+        guard size > 0 else { return file.write(line) }
+        if lines.count + line.count > size { flush() }
+        if line.count > size { return file.write(line) }
+        if lines.isEmpty && interval > 0 { worker.flushLogs(by: worker.loop.now + interval) }
+        lines += line
+    }
+
+    func flush() {
+        guard !lines.isEmpty else { return }
+        file.write(lines)
+        lines.removeAll(keepingCapacity: true)
+    }
+}
