@@ -250,8 +250,7 @@ extension ExchangeDriver {
         interimHeads = 0
         isHeadPending = true
         sendContinue()
-        let replacement = upstreamRequest.replacementBody
-        if !replacement.isEmpty {
+        if let replacement = upstreamRequest.replacementBody {
             sendHead(with: replacement.span)
         } else if !replay.isEmpty && isReplayable {
             resend()
@@ -444,7 +443,7 @@ extension ExchangeDriver {
         switch upstreamRequest.framing {
         case .none, .untilClose: break  // proxy_pass_request_body off, or a body of another's making
         case .length:
-            if upstreamRequest.replacementBody.isEmpty { sendUpstream(payload) }
+            if upstreamRequest.replacementBody == nil { sendUpstream(payload) }
         case .chunked:
             var line = worker.takeBuffer()
             ChunkedEncoding.appendChunkHead(payload.count, to: &line)

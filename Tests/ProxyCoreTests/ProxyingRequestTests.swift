@@ -304,6 +304,6 @@ struct ProxyingRequestTests {
             "proxy_pass http://127.0.0.1:9000; proxy_set_body abc;", request: post)
         let facts = try replaced.upstream(bodyLength: nil).facts
         #expect(facts.framing == .length(3))
-        #expect(facts.replacementBody.text == "abc")
+        #expect(facts.replacementBody?.text == "abc")
     }
 }

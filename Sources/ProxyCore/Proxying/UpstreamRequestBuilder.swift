@@ -131,8 +131,10 @@ package enum UpstreamRequestBuilder {
         result: inout UpstreamRequest
     ) -> Body {
         if let template = settings.values.proxySetBody {
-            exchange.render(template, into: &result.replacementBody)
-            return Body(framing: .length(Int64(result.replacementBody.count)), showsZero: true)
+            var body: [UInt8] = []
+            exchange.render(template, into: &body)
+            result.replacementBody = body
+            return Body(framing: .length(Int64(body.count)), showsZero: true)
         }
         let hasBody = if case .none = exchange.request.framing { false } else { true }
         guard settings.values.proxyPassRequestBody else { return Body(framing: .none, showsZero: hasBody) }
@@ -356,9 +358,9 @@ package enum UpstreamRequestBuilder {
 package struct UpstreamRequest: Sendable {
     /// How the body that the driver sends after the head is framed.
     package fileprivate(set) var framing = BodyFraming.none
-    /// What to send as the body in place of the client's (`proxy_set_body`), when `framing` is a length and the
-    /// location has that directive.
-    package fileprivate(set) var replacementBody: [UInt8] = []
+    /// What to send as the body in place of the client's (`proxy_set_body`), which may be nothing; `nil` where the
+    /// client's goes out.
+    package fileprivate(set) var replacementBody: [UInt8]?
     /// The method sent is HEAD, so no body answers it.
     package fileprivate(set) var isHead = false
     /// What the request says about the connection's reuse; `close` always with HTTP/1.0.
