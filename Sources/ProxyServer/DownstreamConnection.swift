@@ -33,6 +33,8 @@ final class DownstreamConnection: StreamChannel {
 
     // Small ones first: there is room for them behind those of the superclass.
     private var isProcessing = false
+    /// More came along with the head that is being acted on.
+    private var leavesBytes = false
     /// The client ended its sending side.
     private var sawEnd = false
     private var statisticsPhase = StatisticsPhase.idle
@@ -425,7 +427,9 @@ final class DownstreamConnection: StreamChannel {
                 driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
             return nil
         case .complete(let length):
+            leavesBytes = length < bytes.count
             begin(driver, headLength: length)
+            leavesBytes = false
             return length
         }
     }
@@ -616,7 +620,14 @@ final class DownstreamConnection: StreamChannel {
             // The exchange did not look at what came meanwhile.
             if mayRead && isOpen { scheduleRead() }
         case .close:
-            if isEarly { finishAfterHandshake() } else { finish() }
+            // RFC 9112 §9.6: a socket closed with bytes in it would have the client lose what it was sent.
+            if isEarly {
+                finishAfterHandshake()
+            } else if leavesBytes || !inbox.isEmpty || mayRead {
+                linger()
+            } else {
+                finish()
+            }
         case .lingeringClose:
             linger()
         }

@@ -36,6 +36,8 @@ final class ExchangeDriver {
     // MARK: The request
 
     var requestBody = BodyDecoder(.none)
+    /// The head was refused: nobody knows what of the bytes that follow is still on its way.
+    private var isRefused = false
     /// The client was told to go on, or does not wait for that.
     var mayExpectBody = true
     /// The request head as it goes upstream, kept for a retry.
@@ -112,6 +114,7 @@ final class ExchangeDriver {
         isReplayable = true
         failedStatus = 502
         redirected = false
+        isRefused = false
         upstreamSendError = 0
         freeTries = 0
         isHeadPending = false
@@ -127,6 +130,7 @@ final class ExchangeDriver {
     func refuse(status: Int, reason: String) {
         log(.info, reason + " while reading client request headers")
         exchange.closesConnection = true
+        isRefused = true
         requestBody = BodyDecoder(.none)
         perform(Router.fail(exchange, status: status))
     }
@@ -302,8 +306,9 @@ final class ExchangeDriver {
         conclude()
         let downstream = downstream
         let timeout = settings.values.keepaliveTimeout
+        let lingers = isRefused && ending == .close
         release()
-        downstream?.exchangeEnded(ending, keepaliveTimeout: timeout)
+        downstream?.exchangeEnded(lingers ? .lingeringClose : ending, keepaliveTimeout: timeout)
     }
 
     private func conclude() {
@@ -338,15 +343,16 @@ final class ExchangeDriver {
 
     /// Looks `name` up and goes on to its addresses.
     func resolve(_ name: [UInt8], port: UInt16) {
+        let text = String(decoding: name, as: UTF8.self)
         guard let settings = settings.values.resolver else {
-            return giveUp(ProxyFailure(.noResolver(name: String(decoding: name, as: UTF8.self))))
+            return giveUp(ProxyFailure(.noResolver(name: text)))
         }
         stage = .resolving
         let serial = exchange.client.serial
         let requests = exchange.client.requests
         do throws(NameResolver.Failure) {
             let resolver = try generation.resolver(settings, timeout: self.settings.values.resolverTimeout)
-            resolver.resolve(String(decoding: name, as: UTF8.self), port: port) { [weak self] result in
+            resolver.resolve(text, port: port) { [weak self] result in
                 // The client may have left meanwhile, and this driver may be somebody else's.
                 guard let self, case .resolving = self.stage, self.exchange.client.serial == serial,
                     self.exchange.client.requests == requests
@@ -356,12 +362,13 @@ final class ExchangeDriver {
                 switch result {
                 case .success(let addresses):
                     self.connect(to: self.generation.peers(ofHost: name, addresses.map { PeerAddress($0) }))
-                case .failure(let failure): self.giveUp(ProxyFailure(.unresolved(failure.reason)))
+                case .failure(let failure):
+                    self.giveUp(ProxyFailure(.unresolved(name: text, reason: failure.reason)))
                 }
             }
         } catch {
             stage = .proxying
-            giveUp(ProxyFailure(.unresolved(error.reason)))
+            giveUp(ProxyFailure(.unresolved(name: text, reason: error.reason)))
         }
     }
 

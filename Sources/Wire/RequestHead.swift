@@ -87,6 +87,7 @@ package enum RequestViolation: String, Sendable, Error, CaseIterable {
     case invalidMethod, invalidTarget, invalidVersion, unsupportedVersion, invalidRequestLine,
         bareCarriageReturn
     case invalidFieldName, invalidFieldValue, spaceBeforeColon, obsoleteFolding, missingHost, repeatedHost
+    case repeatedField
     case invalidHost, invalidContentLength, conflictingContentLength, contentLengthWithTransferEncoding
     case invalidTransferEncoding, transferEncodingInHTTP1_0, requestLineTooLong, headTooLarge
     case unknownTransferCoding, fieldLineTooLong

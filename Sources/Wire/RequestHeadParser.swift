@@ -274,7 +274,10 @@ package struct RequestHeadParser: Sendable {
             head.hostIndex = index
         case .upgrade:
             if head.upgradeIndex < 0 { head.upgradeIndex = index }
+        case .authorization, .ifModifiedSince, .ifUnmodifiedSince, .ifMatch, .ifNoneMatch, .ifRange:
+            return violation(ofRepeated: field.id, at: index, in: &head)
         case .expect:
+            if let violation = violation(ofRepeated: .expect, at: index, in: &head) { return violation }
             if Names.continue100.matches(input, field.value.shifted(by: start)) { hasExpectation = true }
         case .contentLength, .transferEncoding, .connection:
             if field.id == .connection, head.connectionIndex < 0 { head.connectionIndex = index }
@@ -285,6 +288,15 @@ package struct RequestHeadParser: Sendable {
             break
         }
         return nil
+    }
+
+    /// As nginx, takes no second one of fields that have one value: whoever looks at the request next may look at the other.
+    private func violation(
+        ofRepeated id: FieldID, at index: Int, in head: inout RequestHead
+    ) -> RequestViolation? {
+        guard head.firstIndex(of: id) != index else { return nil }
+        head.fields.removeLast()
+        return .repeatedField
     }
 
     private func finish(_ head: inout RequestHead) -> RequestViolation? {

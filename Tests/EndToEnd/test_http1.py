@@ -1,5 +1,6 @@
 """HTTP/1.1 between client and backend: framing, persistence, interim responses, hop-by-hop fields."""
 
+import re
 import socket
 import threading
 import time
@@ -270,6 +271,50 @@ def test_a_large_response_to_a_slow_reader_is_not_held_in_memory(simple):
             received += len(data)
     assert received == size
     assert memory_of(proxy) - before < 8 << 20
+
+
+def test_pipelined_requests_behind_the_last_lose_no_response(simple):
+    made = simple(server="keepalive_requests 100; location = /text { return 200 text; }")
+    with Client(made.port, timeout=10) as client:
+        client.send(b"GET /text HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
+        received = b"".join(iter(lambda: client.sock.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 200") == 100
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: b\r\n\r\n", b"POST / HTTP/9.1\r\n\r\n"])
+def test_a_refused_head_is_answered_while_more_is_sent(simple, head):
+    made = simple()
+    with Client(made.port, timeout=10) as client:
+        for _ in range(40):
+            client.send(head + b"x" * 65536)
+            head = b""
+            time.sleep(0.005)
+        client.sock.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: client.sock.recv(65536), b""))
+    assert re.match(rb"HTTP/1.1 (400|505) ", received)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "If-None-Match", "If-Modified-Since", "If-Range", "Expect"])
+def test_fields_of_one_value_come_once(simple, name):
+    made = simple()
+    with Client(made.port) as client:
+        client.request("/", headers=[(name, "100-continue"), ("X", "y"), (name.lower(), "100-continue")])
+        assert client.read_response().status == 400
+    assert made.backend.requests == []
+
+
+def test_a_target_without_a_path_is_that_of_the_root(simple):
+    made = simple()
+    for target, sent in (("http://a.test?q=1", "/?q=1"), ("http://a.test", "/")):
+        assert made.fetch(target).status == 200
+        assert made.backend.requests[-1].target == sent
+
+
+def test_named_groups_of_a_redirect(simple):
+    made = simple(location=r"proxy_redirect ~^/x/(?<rest>.*)$ /named/$rest; proxy_redirect ~^/y/(.*)$ /$1$rest;")
+    made.backend.answer = lambda request: reply(302, headers=[("Location", request.target)])
+    assert made.fetch("/x/y?z").get("location") == f"http://test.example:{made.port}/named/y?z"
+    assert made.fetch("/y/1").get("location") == f"http://test.example:{made.port}/1"
 
 
 def test_a_large_request_to_a_slow_backend_is_not_held_in_memory(proxy):

@@ -204,6 +204,28 @@ def test_what_is_sent_with_the_body_waits_for_it(proxy, backend, kind):
     assert (backend.requests[-1].get("X-Body"), backend.requests[-1].get("X-Kind")) == (None, "<other>")
 
 
+@pytest.mark.parametrize("value", ['""', "$arg_none"])
+def test_nothing_of_the_body_follows_one_that_is_set_to_nothing(proxy, backend, value):
+    made = proxy(f"""
+        upstream u {{ server <backend>; keepalive 4; }}
+        server {{
+            listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_set_header Connection "";
+            location /first {{ proxy_pass http://u; proxy_set_body {value}; }}
+            location /again {{ proxy_pass http://u; proxy_intercept_errors on; error_page 503 = @again; }}
+            location @again {{ proxy_pass http://u; proxy_set_body {value}; }}
+            location / {{ proxy_pass http://u; }}
+        }}
+    """, values={"backend": backend})
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+    backend.answer = lambda request: reply(503 if request.target == "/again" and request.body else 200)
+    for target in ("/first", "/again"):
+        response = made.fetch(target, method="PUT", headers=[("Content-Length", str(len(smuggled)))], body=smuggled)
+        assert response.status == 200
+        assert made.fetch("/next").status == 200
+    assert [(request.target, request.body) for request in backend.requests] == [
+        ("/first", b""), ("/next", b""), ("/again", smuggled), ("/again", b""), ("/next", b"")]
+
+
 def test_a_body_set_for_a_request_without_one(proxy, backend):
     made = proxy(f"""
         server {{

@@ -56,7 +56,7 @@ struct RetryPolicyTests {
         ),
         (.noLivePeers, nil, 502, "no live upstreams while connecting to upstream"),
         (.noResolver(name: "app.test"), nil, 502, "no resolver defined to resolve app.test"),
-        (.unresolved("gone"), nil, 502, "upstream could not be resolved (gone)"),
+        (.unresolved(name: "a.test", reason: "gone"), nil, 502, "a.test could not be resolved (gone)"),
         (.invalidTarget("bad"), nil, 500, "bad"),
     ]
 

@@ -111,6 +111,10 @@ struct RequestSmugglingTests {
         Refused("Host: [g]", .invalidHost),
         Refused("Host: a%4", .invalidHost), Refused("Host: a%zz", .invalidHost),
         Refused("Host: \u{e4}", .invalidHost),
+        Refused("Host: a\r\nAuthorization: b\r\nauthorization: b", .repeatedField),
+        Refused("Host: a\r\nIf-Match: b\r\nX: y\r\nIf-Match: c", .repeatedField),
+        Refused("Host: a\r\nIf-Range: b\r\nIf-Range: c", .repeatedField),
+        Refused("Host: a\r\nExpect: 100-continue\r\nExpect: 100-continue", .repeatedField),
         Refused("Host: http://a", .invalidHost), Refused("Host: a\tb", .invalidHost),
     ]
 

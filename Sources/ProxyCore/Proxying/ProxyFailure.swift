@@ -48,7 +48,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         /// A name is to be looked up, and no `resolver` is there for that.
         case noResolver(name: String)
         /// The resolver's answer for the name: no such name, no answer in time, …
-        case unresolved(String)
+        case unresolved(name: String, reason: String)
         case invalidTarget(String)
     }
 
@@ -137,7 +137,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .unwantedStatus(let status): return "upstream answered \(status)"
         case .noLivePeers: return "no live upstreams"
         case .noResolver(let name): return "no resolver defined to resolve \(name)"
-        case .unresolved(let reason): return "upstream could not be resolved (\(reason))"
+        case .unresolved(let name, let reason): return "\(name) could not be resolved (\(reason))"
         case .invalidTarget(let reason): return reason
         }
     }

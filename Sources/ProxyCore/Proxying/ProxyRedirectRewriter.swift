@@ -87,15 +87,12 @@ package struct ProxyRedirectRewriter: Sendable {
         case .regex(let redirect, let to):
             // nginx puts the replacement in the place of the whole URL.
             let subject = Array(bytes[range])
-            var captures: [Int32] = []
-            guard redirect.pattern.firstMatch(in: subject.span, captures: &captures) == .found else {
+            let outer = (exchange.captures, exchange.captureSubject)
+            defer { (exchange.captures, exchange.captureSubject) = outer }
+            guard exchange.match(redirect.pattern, subject, namedGroups: redirect.namedGroups) == true else {
                 return false
             }
-            let outer = (exchange.captures, exchange.captureSubject)
-            exchange.captures = captures
-            exchange.captureSubject = subject
             exchange.render(to, into: &output)
-            (exchange.captures, exchange.captureSubject) = outer
         }
         return true
     }

@@ -89,6 +89,10 @@ package enum ProxyTarget {
         replacement: [UInt8]?, prefix: [UInt8], of exchange: Exchange, to uri: inout [UInt8]
     ) {
         if replacement == nil, !exchange.uriChanged {
+            // RFC 9112 §3.2.1: in the absolute form, the path of the root may be left out.
+            if exchange.request.bytes[exchange.requestURI].first == ByteText.question {
+                uri.append(ByteText.slash)
+            }
             uri.append(contentsOf: exchange.request.bytes[exchange.requestURI])
             return
         }
