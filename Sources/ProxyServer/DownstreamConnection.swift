@@ -248,7 +248,9 @@ final class DownstreamConnection: StreamChannel {
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end: endOfInput()
-        case .failed: finish()
+        case .failed:
+            if case .readingHead(let driver) = phase { recordCutHead(driver) }
+            finish()
         }
     }
 
@@ -280,7 +282,11 @@ final class DownstreamConnection: StreamChannel {
     private func endOfInput() {
         sawEnd = true
         switch phase {
-        case .idle, .readingHead, .lingering: if isDrained { finish() } else { shutdownAfterSending() }
+        case .readingHead(let driver):
+            worker.tick()
+            recordCutHead(driver)
+            if isDrained { finish() } else { shutdownAfterSending() }
+        case .idle, .lingering: if isDrained { finish() } else { shutdownAfterSending() }
         case .exchange(let driver):
             worker.tick()
             driver.clientEnded()
@@ -468,6 +474,21 @@ final class DownstreamConnection: StreamChannel {
 
     /// Answers a head that was refused, or did not come in time, and closes.
     private func refuse(_ driver: ExchangeDriver, status: Int, reason: String) {
+        beginRefused(driver)
+        driver.refuse(status: status, reason: reason)
+    }
+
+    /// Nobody is left to answer, but there has been a request, as nginx's logs have it.
+    private func recordCutHead(_ driver: ExchangeDriver) {
+        guard http2 == nil, !inbox.isEmpty else { return }
+        driver.exchange.request.bytes = inbox
+        beginRefused(driver)
+        phase = .idle
+        count(as: .idle)
+        driver.recordCutHead()
+    }
+
+    private func beginRefused(_ driver: ExchangeDriver) {
         facts?.requests += 1
         guard let facts else { return }
         let exchange = driver.exchange
@@ -480,7 +501,6 @@ final class DownstreamConnection: StreamChannel {
         count(as: .writing)
         worker.statistics.requests.add()
         start(driver)
-        driver.refuse(status: status, reason: reason)
     }
 
     /// Answers a stream's request that did not become a head.

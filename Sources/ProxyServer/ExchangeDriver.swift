@@ -135,6 +135,16 @@ final class ExchangeDriver {
         perform(Router.fail(exchange, status: status))
     }
 
+    /// The client went away in the middle of the head.
+    func recordCutHead() {
+        worker.statistics.clientAborts.add()
+        log(.info, "client prematurely closed connection while reading client request headers")
+        exchange.status = 400
+        machine.abandoned()
+        conclude()
+        release()
+    }
+
     func perform(_ decision: RouteDecision) {
         logFaults()
         switch decision {

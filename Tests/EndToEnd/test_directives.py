@@ -458,6 +458,20 @@ def test_a_log_counts_the_framing_of_chunks(simple):
         assert proxy.log_lines("access.log", number)[-1] == f"{len(received)} {len(body)}"
 
 
+def test_a_head_that_is_cut_off_is_logged(simple):
+    proxy = simple(http="log_format own '$status $body_bytes_sent $request';", server="access_log <dir>/access.log own;")
+    for part in (b"GET /part HTTP/1.1\r\nHo", b"GET /par", b""):
+        with socket.create_connection(("127.0.0.1", proxy.port), 5) as client:
+            client.sendall(part)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100) == b""
+    assert proxy.fetch("/whole").status == 200
+    assert proxy.log_lines("access.log", 3) == [
+        "400 0 GET /part HTTP/1.1", "400 0 GET /par", "200 2 GET /whole HTTP/1.1"]
+    wait_for(lambda: proxy.log().count("client prematurely closed connection while reading client request") == 2,
+             what="the error log")
+
+
 def test_a_cycle_of_maps_is_logged(simple):
     proxy = simple(http="map $one $two { default $one; } map $two $one { default $two; }",
                    server="location = /cycle { return 200 [$one]; }")

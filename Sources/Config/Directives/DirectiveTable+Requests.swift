@@ -23,7 +23,8 @@ extension DirectiveTable {
         },
         .connectionFlag(
             "ignore_invalid_headers", \.ignoreInvalidHeaders, default: "on",
-            "Drops fields with names of other than letters, digits, hyphens (and underscores, if allowed)."),
+            "Drops fields with names of other than letters, digits, hyphens (and underscores, if allowed). A name that is no token (RFC 9110 §5.6.2) is a 400 in any case."
+        ),
         .connectionFlag(
             "underscores_in_headers", \.underscoresInHeaders, default: "off",
             "Takes a field whose name has an underscore for valid."),
