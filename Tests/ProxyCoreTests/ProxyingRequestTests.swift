@@ -88,6 +88,12 @@ struct ProxyingRequestTests {
 
                 """),
         Case(
+            name: "a value over several lines is one line",
+            location:
+                "proxy_pass http://127.0.0.1:9000; proxy_set_header X \"a\nEvil: b\"; proxy_set_header Y \"c\nd$arg_e\";",
+            request: "GET / HTTP/1.0\n\n",
+            head: "GET / HTTP/1.0\nX: a Evil: b\nY: c d\nHost: 127.0.0.1:9000\nConnection: close\n\n"),
+        Case(
             name: "a length of zero that the client told is told again",
             location: "proxy_pass http://127.0.0.1:9000;",
             request: "POST / HTTP/1.1\nHost: c\nContent-Length: 0\n\n",

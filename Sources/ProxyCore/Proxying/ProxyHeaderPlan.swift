@@ -136,7 +136,10 @@ private struct Compiler {
     private mutating func appendFixed(_ prefix: [UInt8], _ value: [UInt8]) {
         if value.isEmpty { return }
         text += prefix
+        let start = text.count
         text += value
+        // A word in quotes may go over lines.
+        Octets.neutraliseLineEnds(in: &text, from: start)
         text += ASCII.lineEnd
     }
 
