@@ -98,6 +98,11 @@ package struct ExchangeStateMachine: Sendable {
         update { $0.requestSent = true }
     }
 
+    /// Bytes of the request's body were dropped, as the upstream takes none.
+    package mutating func requestBytesDropped(replayable: Bool) {
+        if !replayable { bodyReplayable = false }
+    }
+
     package mutating func requestBodyEnded() { requestEnded = true }
 
     package enum SendFailureAction: Sendable, Equatable {

@@ -57,9 +57,12 @@ extension ExchangeDriver {
         if let downstream, downstream.mayRead { downstream.scheduleRead() }
     }
 
+    /// Nothing more of the body is to come: neither of the client nor of a hook that waits with a piece.
+    var bodyIsTaken: Bool { requestBody.isComplete && !script.requestPieceIsHeld }
+
     /// There is a body, and it is whole, without a byte.
     private var isEmptyBody: Bool {
-        guard requestBody.isComplete, replay.isEmpty, !exchange.bodyIsDiscarded else { return false }
+        guard bodyIsTaken, replay.isEmpty, !exchange.bodyIsDiscarded else { return false }
         switch exchange.request.framing {
         case .length, .chunked: return true
         case .none, .untilClose: return script.isBodyReplaced
@@ -104,8 +107,8 @@ extension ExchangeDriver {
         case .length(let length):
             if script.isBodyWhole { return Int64(replay.count) }
             guard script.hasRequestBodyHooks || script.changesBody else { return length }
-            return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
-        case .chunked: return requestBody.isComplete && isReplayable ? Int64(replay.count) : nil
+            return bodyIsTaken && isReplayable ? Int64(replay.count) : nil
+        case .chunked: return bodyIsTaken && isReplayable ? Int64(replay.count) : nil
         }
     }
 
@@ -133,7 +136,7 @@ extension ExchangeDriver {
             return respond(rejection.response)
         }
         machine = ExchangeStateMachine(
-            hasBody: !requestBody.isComplete, isIdempotent: RetryPolicy.isIdempotent(exchange.method),
+            hasBody: !bodyIsTaken, isIdempotent: RetryPolicy.isIdempotent(exchange.method),
             asksForUpgrade: upstreamRequest.upgrade != nil)
         switch target {
         case .group(let index): connect(to: generation.peers(ofGroup: index))
@@ -153,6 +156,7 @@ extension ExchangeDriver {
 
     func connectNext() {
         guard let peers else { return }
+        assert(upstream == nil, "the try before has not ended")
         guard let index = peers.group.next(&selection, now: loop.now) else {
             return giveUp(ProxyFailure(.noLivePeers))
         }
@@ -242,6 +246,7 @@ extension ExchangeDriver {
 
     private func connected(reused: Bool) {
         guard let upstream else { return }
+        if isBodyLost { return refuseWithoutBody() }
         upstream.requests &+= 1
         machine.connected(reused: reused)
         updateAttempt { $0.connectTime = Int(self.loop.now - $0.startedAt.monotonic) }
@@ -269,7 +274,7 @@ extension ExchangeDriver {
             body.append(contentsOf: ChunkedEncoding.chunkEnd)
         case .none, .untilClose: break
         }
-        if requestBody.isComplete, case .chunked = upstreamRequest.framing {
+        if bodyIsTaken, case .chunked = upstreamRequest.framing {
             ChunkedEncoding.appendEnd(requestBody.trailers, to: &body)
         }
         sendHead(with: body.span)
@@ -333,7 +338,8 @@ extension ExchangeDriver {
 
     /// While bytes wait to be sent the peer must take some now and then; after that it must answer.
     func armUpstreamDeadline() {
-        guard let upstream, !isConnecting else { return }
+        // While a hook waits with its response, the peer is not even read.
+        guard let upstream, !isConnecting, !script.holdsResponse else { return }
         let timeout = upstream.isDrained ? settings.values.proxyReadTimeout : settings.values.proxySendTimeout
         upstream.setDeadline(loop.now + Int64(timeout))
     }
@@ -375,7 +381,7 @@ extension ExchangeDriver {
                 exchange.receivedBodyBytes += Int64(bytes.count)
                 worker.statistics.clientBytesIn.add(bytes.count)
                 downstream?.setReadDeadline(
-                    after: isDiscarding
+                    after: isDiscarding || exchange.bodyIsDiscarded
                         ? DownstreamConnection.lingeringTimeout : settings.values.clientBodyTimeout)
                 return bytes.count
             case .payload(let range):
@@ -422,7 +428,7 @@ extension ExchangeDriver {
             replay.append(payload)
             return
         }
-        guard machine.forwardsRequestBody else { return }
+        let isForwarded = machine.forwardsRequestBody
         if isReplayable {
             // A peer may close a pooled connection before it sees any of this, or refuse a stream: then it is asked
             // again, even where there is no other.
@@ -431,7 +437,7 @@ extension ExchangeDriver {
             let mayRepeat =
                 selection.tries > 1 || machine.attemptReusedConnection || usesHTTP2
                 || !settings.values.errorPages.isEmpty || !exchange.server.namedLocations.isEmpty
-                || script.hasNextRoute
+                || script.hasNextRoute || !isForwarded
             let limit = settings.values.clientBodyBufferSize
             if mayRepeat || generation.keepsRequestBody, replay.count + payload.count <= limit {
                 replay.append(payload)
@@ -440,6 +446,7 @@ extension ExchangeDriver {
                 replay.clear()
             }
         }
+        guard isForwarded else { return machine.requestBytesDropped(replayable: isReplayable) }
         switch upstreamRequest.framing {
         case .none, .untilClose: break  // proxy_pass_request_body off, or a body of another's making
         case .length:
@@ -497,9 +504,10 @@ extension ExchangeDriver {
 
     private func refuseBody(status: Int) {
         guard machine.canRespond, !isDiscarding else { return breakOff() }
-        dropUpstream()
+        // What is left of the body is not waited for.
+        downstream?.clearReadDeadline()
         exchange.closesConnection = true
-        stage = .proxying
+        abandonHooks()
         fail(status: status)
     }
 
@@ -535,7 +543,7 @@ extension ExchangeDriver {
         guard let downstream else { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the
         // upstream's fault.
-        if !downstream.isDrained || machine.isAwaitingHead && !requestBody.isComplete {
+        if !downstream.isDrained || machine.isAwaitingHead && !bodyIsTaken {
             return armUpstreamDeadline()
         }
         upstream.timedOut(after: settings.values.proxyReadTimeout)
@@ -566,6 +574,7 @@ extension ExchangeDriver {
     /// The current try failed.
     func attemptFailed(_ failure: ProxyFailure) {
         guard let plan, let peers else { return giveUp(failure) }
+        assert(!script.holdsResponse, "a peer whose response a hook waits with is left alone")
         log(failure.logLevel, failure.message(systemText: SystemError.reason))
         peers.statistics.failures.add()
         let isRefused = failure.kind == .refusedStream

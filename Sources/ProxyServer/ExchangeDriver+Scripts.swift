@@ -83,7 +83,7 @@ extension ExchangeDriver: FlowOwner {
         // To scripts it is the request's from here on.
         flow.body = body
         script.body = .replacing(body)
-        if requestBody.isComplete { replaceBody() }
+        if bodyIsTaken { replaceBody() }
     }
 
     /// Puts the body that a script set in the place of the client's.
@@ -98,10 +98,20 @@ extension ExchangeDriver: FlowOwner {
     func leaveLocation() {
         script.route = []
         script.routesTried = 0
+        if script.requestPieceIsHeld {
+            script.requestPiece = nil
+            losePiece()
+        }
         guard exchange.scriptFlow >= 0, let interpreter else { return }
         let flow = interpreter.flow(of: exchange)
         flow.route = []
         takeUpBody(of: flow)
+    }
+
+    /// What a hook would have made of a piece nobody knows: the body is not whole without, nor may it go on as it came.
+    private func losePiece() {
+        isReplayable = false
+        replay.clear()
     }
 
     /// What a hook's result means before the response: an answer is given at once.
@@ -207,16 +217,22 @@ extension ExchangeDriver: FlowOwner {
     func close(code: UInt16, reason: [UInt8]) {
         guard !hasEnded else { return }
         log(.warn, "a script closed the exchange: \(code) \(String(decoding: reason, as: UTF8.self))")
-        guard machine.canRespond, let interpreter else { return breakOff() }
-        interpreter.cancelCalls(of: flow(in: interpreter))
-        script.wait = .none
-        script.requestPiece = nil
-        if script.isReadingBody { script.body = .untouched }
-        script.holdsResponse = false
-        script.held.clear()
-        stage = .proxying
+        guard machine.canRespond else { return breakOff() }
+        abandonHooks()
         fail(status: 503)
         resumed()
+    }
+
+    /// Ends what hooks have under way: the exchange goes on by an error, to which they have nothing to say.
+    func abandonHooks() {
+        stage = .proxying
+        if script.isReadingBody { script.body = .untouched }
+        guard exchange.scriptFlow >= 0, let interpreter else { return }
+        interpreter.cancelCalls(of: flow(in: interpreter))
+        script.wait = .none
+        script.holdsResponse = false
+        script.held.clear()
+        script.responsePiece = nil
     }
 
     /// Open hooks may send: it goes out once the client has the 101.
@@ -253,7 +269,7 @@ extension ExchangeDriver: FlowOwner {
         guard let interpreter, isInScript, !hasEnded, isReplayable else { return false }
         let flow = flow(in: interpreter)
         if case .read = script.body { return true }
-        if requestBody.isComplete {
+        if bodyIsTaken {
             // Never within the call that asks.
             let generation = flow.generationNumber
             worker.postpone { [self] in
@@ -300,9 +316,9 @@ extension ExchangeDriver: FlowOwner {
         case .piece(.replaced(let bytes)): if !bytes.isEmpty { pass(bytes.span) }
         case .failed, .answered, .waiting, .grace:
             guard machine.canRespond else { return breakOff() }
-            dropUpstream()
             exchange.closesConnection = true
-            stage = .proxying
+            losePiece()
+            abandonHooks()
             return fail(status: 500)
         }
         guard !hasEnded else { return }

@@ -65,6 +65,8 @@ final class ExchangeDriver {
     var upstream: UpstreamConnection?
     var peers: UpstreamPeers?
     var selection = PeerSelection(tries: 0, peerCount: 0)
+    /// Tells the latest name that was asked for from those before it, of whatever exchange.
+    private var lookup = 0
     var firstTryAt: Int64 = 0
     var isConnecting = false
     var redirected = false
@@ -167,6 +169,7 @@ final class ExchangeDriver {
     /// Answers with the status, or with what `error_page` puts in its place.
     func fail(status: Int) {
         failedStatus = status
+        dropUpstream()
         leaveLocation()
         perform(Router.fail(exchange, status: status))
     }
@@ -262,11 +265,16 @@ final class ExchangeDriver {
 
     func clientBodyTimedOut() {
         if isDiscarding { return finish(.close) }
+        exchange.closesConnection = true
+        if exchange.bodyIsDiscarded {
+            // The answer is on its way, and waits for nothing of it.
+            requestBody = BodyDecoder(.none)
+            return
+        }
         log(.info, "client timed out (110: Connection timed out)")
         guard machine.canRespond else { return breakOff() }
-        dropUpstream()
-        exchange.closesConnection = true
         requestBody = BodyDecoder(.none)
+        abandonHooks()
         fail(status: 408)
     }
 
@@ -358,15 +366,13 @@ final class ExchangeDriver {
             return giveUp(ProxyFailure(.noResolver(name: text)))
         }
         stage = .resolving
-        let serial = exchange.client.serial
-        let requests = exchange.client.requests
+        // The client may have left meanwhile, or an error led to another name; and this driver may be somebody else's.
+        lookup &+= 1
+        let lookup = lookup
         do throws(NameResolver.Failure) {
             let resolver = try generation.resolver(settings, timeout: self.settings.values.resolverTimeout)
             resolver.resolve(text, port: port) { [weak self] result in
-                // The client may have left meanwhile, and this driver may be somebody else's.
-                guard let self, case .resolving = self.stage, self.exchange.client.serial == serial,
-                    self.exchange.client.requests == requests
-                else { return }
+                guard let self, case .resolving = self.stage, self.lookup == lookup else { return }
                 self.worker.tick()
                 self.stage = .proxying
                 switch result {

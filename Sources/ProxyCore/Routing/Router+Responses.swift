@@ -10,8 +10,9 @@ extension Router {
     package static func fail(
         _ exchange: Exchange, status: Int, location: [UInt8]? = nil
     ) -> RouteDecision {
-        // Of a body that is too large, or no body, nothing goes on; any other goes to where an `error_page` leads.
-        if status == 400 || status == 413 { exchange.bodyIsDiscarded = true }
+        // Of a body that is too large, no body, or not there in time, nothing goes on; any other goes to where an
+        // `error_page` leads.
+        if status == 400 || status == 408 || status == 413 { exchange.bodyIsDiscarded = true }
         exchange.errorStatus = status
         if StatusRules.endsConnection(status) { exchange.closesConnection = true }
         exchange.redirectURL = location
