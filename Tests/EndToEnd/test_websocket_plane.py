@@ -279,6 +279,21 @@ def test_a_faulty_hook_ends_its_own_tunnel_alone(tunnel, policy, outcome):
     assert re.search(r"lua: message hook of .*proxy.conf:\d+ failed: .*: oh\n\tstack traceback:", made.log())
 
 
+@pytest.mark.parametrize("fault", ["error('x')", "sy.sleep(0.01) error('x')", "return print", "return { {} }"])
+def test_what_a_faulty_hook_assigned_is_not_applied(tunnel, tmp_path, fault):
+    (tmp_path / "faulty.lua").write_text(f"""return {{ message = {{ from = "client", run = function(flow, msg)
+        if msg.data == "bad" then msg.data = "CHANGED" {fault} end
+        msg.data = msg.data .. "!"
+    end }} }}""")
+    (tmp_path / "next.lua").write_text("""return { message = { from = "client", run = function(flow, msg)
+        sy.log.info("<<" .. msg.data .. ">>")
+    end } }""")
+    made = tunnel(f"lua_on_error open; plugin {tmp_path}/faulty.lua; plugin {tmp_path}/next.lua;")
+    with made.open() as socket:
+        assert exchange(socket, "bad", "good") == ["bad", "good!"]
+    assert re.findall("<<(.*?)>>", made.log()) == ["bad", "good!"]
+
+
 def test_frames_are_seen_as_on_the_wire(tunnel):
     made = tunnel("""frame_by_lua_block {
         sy.log.info(("<<%s %s %s %d %s>>"):format(
