@@ -177,4 +177,20 @@ struct WebSocketPlaneOrderTests {
         #expect(fixture.plane.endedBy?.code == 1001)
         #expect(fixture.plane.endedBy.map { String(decoding: $0.reason, as: UTF8.self) } == "idle")
     }
+
+    @Test("reloads put neither pings off nor the answers that are due")
+    func pingsAcrossReloads() throws {
+        let directives = "websocket_ping_interval 10s; websocket_pong_timeout 6s; websocket_ping_to client;"
+        let fixture = try PlaneFixture(directives)
+        var pings = 0
+        for _ in 0..<8 {
+            fixture.advance(2000)
+            pings += try fixture.take(.client).count { $0.opcode == 9 }
+            fixture.plane.migrate(to: try PlaneFixture.rules(directives, fixture.commons))
+            guard fixture.plane.endedBy == nil else { break }
+        }
+        #expect(pings == 1)
+        #expect(fixture.plane.endedBy?.by == .client)
+        #expect(fixture.plane.endedBy.map { String(decoding: $0.reason, as: UTF8.self) } == "ping timeout")
+    }
 }

@@ -56,7 +56,7 @@ struct WebSocketLiveness {
     /// Begins to send pings as `rules` have it, or ends to.
     ///
     /// The first comes after half an interval to a whole one: of connections that were made together, as after a
-    /// restart, the pings spread.
+    /// restart, the pings spread. Where pings are sent already none is put off by that, however often rules are taken.
     mutating func take(_ rules: WebSocketRules, now: Int64) {
         let interval = Int64(rules.settings.pingInterval)
         for (side, leg) in [(TunnelSide.client, WebSocketLegs.client), (.upstream, .upstream)] {
@@ -66,7 +66,7 @@ struct WebSocketLiveness {
                 continue
             }
             let spread = UInt64(key ^ (side == .client ? 0 : 0x5bd1_e995)) &* UInt64(interval &- interval / 2)
-            self[side].nextPing = now &+ interval / 2 &+ Int64(spread &>> 32)
+            self[side].nextPing = min(self[side].nextPing, now &+ interval / 2 &+ Int64(spread &>> 32))
         }
     }
 
