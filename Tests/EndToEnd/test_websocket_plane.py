@@ -463,6 +463,40 @@ def test_a_client_that_goes_ends_the_wait_of_a_hook(simple, backend, stage, goin
     assert upstream.close_code() == 1011
 
 
+@pytest.mark.parametrize("stage", ["message", "frame"])
+@pytest.mark.parametrize("going", ["reset", "end"])
+def test_a_client_that_goes_ends_the_wait_of_a_hook_with_what_is_for_it(simple, backend, stage, going):
+    ended = threading.Event()
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + frame(b"m"))
+        connection.sock.settimeout(20)
+        while not connection.buffer.startswith(b"\x88") and connection.fill():
+            pass
+        connection.send(b"\x88\x02" + (1011).to_bytes(2, "big"))
+        connection.fill()
+        ended.set()
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + f"""{stage}_by_lua_block {{
+        if {"msg" if stage == "message" else "frame"}.type ~= "text" then return end
+        local guard <close> = setmetatable({{}}, {{ __close = function() sy.log.warn("<ended>") end }})
+        sy.log.warn("<waits>")
+        sy.sleep(30)
+        sy.log.warn("<went on>")
+    }} websocket_close_timeout 30s;""")
+    with raw_tunnel(made) as client:
+        wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
+        if going == "reset":
+            client.reset()
+        else:
+            client.sock.shutdown(socket.SHUT_WR)
+        wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
+        assert ended.wait(5)
+    assert "<went on>" not in made.log()
+
+
 def test_a_client_that_takes_nothing_is_given_up_and_the_upstream_told(simple, backend):
     upstream = DeafUpstream(backend)
 

@@ -87,6 +87,41 @@ struct WebSocketPlaneOrderTests {
         #expect(fixture.commons.items.openCount == 0)
     }
 
+    @Test(
+        "hooks that wait with what is for a lost client are given up, and the upstream is read on",
+        arguments: ["message", "frame", "sent", "both"], ["lost", "dead"])
+    func lostBehindHook(_ kind: String, _ end: String) throws {
+        let fixture = try PlaneFixture(
+            "websocket_ping_interval 1s; websocket_ping_to client; websocket_pong_timeout 1s;",
+            messages: { _ in kind == "frame" ? .none : all },
+            frames: { _ in kind == "frame" ? allFrames : .none })
+        fixture.verdict = { _, _ in .waiting }
+        func inject(_ text: String) {
+            #expect(
+                fixture.plane.inject(
+                    .text, Array(text.utf8), to: .client, firstMessageHook: 0, firstFrameHook: 0))
+        }
+        switch kind {
+        case "message", "both": fixture.receive([.text("a")].bytes(from: .upstream), from: .upstream)
+        case "frame":
+            fixture.receive([.text("a", isFinal: false), .more("b")].bytes(from: .upstream), from: .upstream)
+        default: break
+        }
+        if kind == "both" || kind == "sent" { for text in ["one", "two"] { inject(text) } }
+        let waiting = fixture.waiting.count
+        #expect(waiting == (kind == "both" ? 2 : 1))
+        fixture.receive([.text("more")].bytes(from: .upstream), from: .upstream)
+        if end == "lost" { fixture.plane.lost(.client) } else { fixture.advance(3000) }
+        #expect(fixture.cancelled == waiting)
+        #expect(fixture.waiting.isEmpty)
+        #expect(fixture.commons.items.openCount == 0)
+        #expect(try fixture.take(.upstream).last?.opcode == 8)
+        #expect(fixture.endings == 0)
+        fixture.receive([.text("rest"), .close(1011)].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.waiting.isEmpty)
+        #expect(fixture.endings == 1)
+    }
+
     // MARK: Answers to pings
 
     @Test("each answer that lies behind a hook that waits is found", arguments: [false, true])

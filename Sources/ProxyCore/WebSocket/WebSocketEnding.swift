@@ -107,7 +107,8 @@ extension WebSocketPlane {
         deafen(side)
         if let ending, !ending.isPending {
             ending[side].isLost = true
-            return goOn(ending)
+            goOn(ending)
+            return didLose(side)
         }
         let ending = WebSocketEnding(
             code: WebSocketCloseCode.abnormal, reason: [], by: TunnelParty(side),
@@ -115,6 +116,23 @@ extension WebSocketPlane {
         ending[side].isLost = true
         ending.told = Self.news(ofLost: side, "the connection was lost")
         begin(ending)
+        didLose(side)
+    }
+
+    private func didLose(_ side: Side) {
+        if !self[side.other].isProcessing { settle(side.other) }
+    }
+
+    /// What hooks wait with that came for a client which is lost gets nowhere: they are given up, and the upstream is read
+    /// on, as its close frame may follow.
+    func giveUpWaits(_ side: Side) {
+        guard side == .upstream, let ending, ending.client.isLost, let busy = self[side].busy,
+            let wait = busy.waitingJob ?? busy.waiting
+        else { return }
+        busy.jobs = WebSocketJobs()
+        if wait.verdict == nil { owner.cancel(wait.item) }
+        // As if they had let it by: the order of what follows is looked at as ever.
+        resume(wait.item, .pass)
     }
 
     /// A side has not answered a ping.
@@ -130,6 +148,7 @@ extension WebSocketPlane {
         sendCloseFrames(to: side)
         ending[side].isLost = true
         begin(ending)
+        didLose(side)
     }
 
     /// What the other side is told. 1014 is a gateway's, of its upstream (IANA registry of close codes).

@@ -202,7 +202,9 @@ package final class WebSocketPlane {
 
     /// Lets go of what is not needed any more.
     func settle(_ side: Side) {
-        if let busy = self[side].busy, busy.isIdle { self[side].busy = nil }
+        if let busy = self[side].busy {
+            if busy.isIdle { self[side].busy = nil } else if busy.isWaiting { giveUpWaits(side) }
+        }
         endIfOver()
     }
 
