@@ -206,6 +206,57 @@ struct WebSocketPlaneEdgeTests {
         }
     }
 
+    @Test("a script's end overtakes one that nobody knows of yet, and that none", arguments: 0..<3)
+    func scriptBeforePendingEnd(_ kind: Int) throws {
+        let fixture = try PlaneFixture(messages: { kind == 0 && $0 == .client ? all : .none })
+        fixture.verdict = { _, _ in .close(code: 4000, reason: Array("mine".utf8)) }
+        fixture.receive([.text("a", isFinal: false)].bytes(from: .client), from: .client)
+        fixture.receive([.text("c", isFinal: false)].bytes(from: .upstream), from: .upstream)
+        fixture.plane.end(1001, [], atMessages: true)
+        switch kind {
+        case 0: fixture.receive([.more("b")].bytes(from: .client), from: .client)
+        case 1: fixture.plane.end(4000, Array("mine".utf8))
+        default: fixture.plane.end(4000, Array("mine".utf8), of: .client)
+        }
+        #expect(try fixture.take(.client).last == .close(4000, "mine"))
+        #expect(try fixture.take(.upstream).last == (kind == 2 ? .close(1001) : .close(4000, "mine")))
+        #expect(fixture.plane.endedBy?.code == 4000)
+        fixture.plane.end(1001, [], atMessages: true)
+        fixture.plane.end(4001, [])
+        #expect(fixture.plane.endedBy?.code == 4000)
+    }
+
+    @Test("an end that waits for messages stands behind the one that hooks have just seen", arguments: [false, true])
+    func seenBeforePendingEnd(_ waits: Bool) throws {
+        let fixture = try PlaneFixture(messages: { _ in all })
+        fixture.verdict = { _, _ in waits ? .waiting : .pass }
+        let message = [PlaneFrame.text("a", isFinal: false), .more("b")]
+        fixture.receive([message[0]].bytes(from: .client), from: .client)
+        fixture.plane.end(1001, [], atMessages: true)
+        fixture.receive([message[1]].bytes(from: .client), from: .client)
+        if waits { fixture.plane.resume(fixture.waiting.removeFirst(), .pass) }
+        #expect(try fixture.take(.upstream) == message + [.close(1001)])
+    }
+
+    @Test("a script's end is told to whoever does not know of the one that waits", arguments: 0..<4)
+    func scriptBeforeHalfToldEnd(_ kind: Int) throws {
+        let fixture = try PlaneFixture(messages: { _ in kind == 0 ? all : .none })
+        fixture.verdict = { _, _ in .close(code: 4000, reason: Array("mine".utf8)) }
+        fixture.receive([.text("a", isFinal: false)].bytes(from: .client), from: .client)
+        fixture.plane.end(1001, [], atMessages: true)
+        #expect(try fixture.take(.client) == [.close(1001)])
+        switch kind {
+        case 0: fixture.receive([.more("b")].bytes(from: .client), from: .client)
+        case 1: fixture.plane.end(4000, Array("mine".utf8))
+        case 2: fixture.plane.end(4000, Array("mine".utf8), of: .upstream)
+        default: fixture.plane.end(4000, Array("mine".utf8), of: .client)
+        }
+        #expect(try fixture.take(.upstream).last == (kind == 3 ? .close(1001) : .close(4000, "mine")))
+        fixture.plane.end(4001, [])
+        #expect(try fixture.take(.client) == [])
+        #expect(fixture.plane.endedBy?.code == 1001)
+    }
+
     @Test("at the close timeout what hooks wait with is given up")
     func timeoutGivesUp() throws {
         let fixture = try PlaneFixture("websocket_close_timeout 2s;", messages: { _ in all })

@@ -48,7 +48,7 @@ package final class WebSocketEnding {
     package var isClean: Bool { client.isHeard && upstream.isHeard }
 
     /// Nobody knows of it yet: something else may end it before.
-    var isPending: Bool { waitsForMessages && !client.isTold && !upstream.isTold }
+    package var isPending: Bool { waitsForMessages && !client.isTold && !upstream.isTold }
 }
 
 extension WebSocketPlane {
@@ -68,9 +68,16 @@ extension WebSocketPlane {
     // MARK: The proxy's own reasons
 
     /// Sends both peers a close frame, as soon as their frames allow it: with `atMessages` not between those of a message,
-    /// if that ends within the close timeout. Nothing happens where it is ending already.
+    /// if that ends within the close timeout. Nothing happens where it is ending already, unless that waits for messages
+    /// itself, and this does not.
     package func end(_ code: UInt16, _ reason: [UInt8], atMessages: Bool = false) {
-        guard ending == nil else { return }
+        if let ending, !ending.isPending || atMessages {
+            // One peer knows of it. The other, whose message is waited for, is told this, now.
+            guard ending.waitsForMessages, !atMessages else { return }
+            ending.told = (code, reason)
+            ending.waitsForMessages = false
+            return tellAll()
+        }
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
         ending.told = (code, reason)
         ending.waitsForMessages = atMessages
@@ -85,7 +92,12 @@ extension WebSocketPlane {
 
     /// As `end`, with the code and the reason for one side; the other is told 1001.
     package func end(_ code: UInt16, _ reason: [UInt8], of side: Side) {
-        guard ending == nil else { return }
+        if let ending, !ending.isPending {
+            guard ending.waitsForMessages else { return }
+            ending.toldApart = (side, code, reason)
+            ending.waitsForMessages = false
+            return tellAll()
+        }
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
         ending.told = (WebSocketCloseCode.goingAway, [])
         ending.toldApart = (side, code, reason)

@@ -441,7 +441,6 @@ package final class WebSocketPlane {
             commons.items.giveBack(assembly.item)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
-        self[side].isCollecting = false
         let item = assembly.item
         var verdict = WebSocketVerdict.pass
         if assembly.isWanted, !isMute(side.other),
@@ -449,11 +448,14 @@ package final class WebSocketPlane {
         {
             verdict = owner.judge(item, from: 0)
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
+            self[side].isCollecting = false
             if hasToWait(verdict, side) {
                 return wait(
                     item, .message(raw: assembly.raw, isCompressed: assembly.isCompressed), side, verdict)
             }
         }
+        // Only now: what waits for whole messages waits for this one.
+        self[side].isCollecting = false
         let passes = if case .pass = verdict { true } else { false }
         if passes, assembly.keepsRaw, !isMute(side.other), batch.out.isEmpty {
             // A long message is not copied once more.

@@ -166,7 +166,7 @@ final class TunnelScripts: FlowOwner {
 
     // MARK: What scripts send
 
-    var isOpenTunnel: Bool { plane != nil && plane?.endedBy == nil }
+    var isOpenTunnel: Bool { plane.map { $0.endedBy?.isPending ?? true } ?? false }
 
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
         guard let tunnel, let plane else { return "there is no open WebSocket" }
