@@ -146,6 +146,15 @@ extension Interpreter {
         if let waiting { cancel(waiting) }
     }
 
+    /// What the running hook was called for, once it has waited.
+    var waitingItem: ObjectIdentifier? {
+        let index = runningIndex
+        guard calls.indices.contains(index), case .item(_, _, let item)? = calls[index].continuation else {
+            return nil
+        }
+        return ObjectIdentifier(item)
+    }
+
     /// Where the hooks begin that see what the running script sends on this flow: behind its own, and all of them
     /// where it has none there.
     func hooksAfterRunningScript(of flow: ScriptFlow) -> (message: Int, frame: Int) {

@@ -239,6 +239,22 @@ def test_a_later_hook_that_waits_with_what_was_sent_keeps_the_order(tunnel, tmp_
             "before a", "a", "before b", "b", "before c", "c", "c!"]
 
 
+@pytest.mark.parametrize("wait", ["", "sy.sleep(0.02)"])
+def test_what_a_hook_sends_goes_before_a_piece_or_what_was_sent(tunnel, tmp_path, wait):
+    (tmp_path / "first.lua").write_text("""return { message = { from = "client", run = function(flow, msg)
+        if msg.data == "go" then flow.upstream:send("a1") end
+        if msg.data == "split" then return { "s1", "s2" } end
+    end } }""")
+    (tmp_path / "second.lua").write_text(f"""return {{ message = {{ from = "client", run = function(flow, msg)
+        {wait} flow.upstream:send("c-" .. msg.data)
+    end }} }}""")
+    made = tunnel(f"plugin {tmp_path}/first.lua; plugin {tmp_path}/second.lua;")
+    with made.open() as socket:
+        for word in ("go", "split"):
+            socket.send(word)
+        assert [socket.recv(5) for _ in range(8)] == ["c-a1", "a1", "c-go", "go", "c-s1", "s1", "c-s2", "s2"]
+
+
 @pytest.mark.parametrize("policy, end", [("closed", "return"), ("open", "error('b')")])
 def test_a_close_is_that_of_the_hook_that_asked_for_it(tunnel, policy, end):
     made = tunnel(f"""lua_on_error {policy}; message_by_lua_block {{

@@ -196,8 +196,9 @@ extension LuaCall {
         guard let owner = flow.owner else { return fail("there is no open WebSocket") }
         if let depthFailure { return fail(depthFailure) }
         let hooks = interpreter.hooksAfterRunningScript(of: flow)
-        let message = ScriptMessage(
+        var message = ScriptMessage(
             isText: isText, payload: payload, firstMessageHook: hooks.message, firstFrameHook: hooks.frame)
+        message.item = interpreter.waitingItem
         if let failure = owner.send(message, to: leg) { return fail(failure) }
         return push(true)
     }

@@ -141,7 +141,7 @@ extension WebSocketPlane {
         guard side == .upstream, let ending, ending.client.isLost, let busy = self[side].busy,
             let wait = busy.waitingJob ?? busy.waiting
         else { return }
-        busy.jobs = WebSocketJobs()
+        forgetJobs(busy)
         if wait.verdict == nil { owner.cancel(wait.item) }
         // As if they had let it by: the order of what follows is looked at as ever.
         resume(wait.item, .pass)
@@ -216,8 +216,13 @@ extension WebSocketPlane {
         if let assembly = busy.assembly.take() { commons.items.giveBack(assembly.item) }
         busy.gated = []
         busy.held = []
-        busy.jobs = WebSocketJobs()
+        forgetJobs(busy)
         if busy.isIdle { self[side].busy = nil }
+    }
+
+    private func forgetJobs(_ busy: WebSocketBusy) {
+        guard !busy.jobs.isEmpty else { return }
+        for item in busy.jobs.removeAll() { commons.items.giveBack(item) }
     }
 
     private func forgetAll() {

@@ -576,6 +576,7 @@ package final class WebSocketPlane {
         // Its side was lost while they ran.
         guard !self[side].isDeaf else {
             if !isDecided { owner.cancel(item) }
+            self[side].busy?.jobs.putSent(before: nil)
             return commons.items.giveBack(item)
         }
         let wait = WebSocketWait(item: item, what: what, verdict: isDecided ? verdict : nil)

@@ -175,7 +175,8 @@ final class TunnelScripts: FlowOwner {
         guard unsent <= WebSocketPlane.maxQueued else { return "too much waits to be sent" }
         let isSent = plane.inject(
             message.isText ? .text : .binary, message.payload, to: side,
-            firstMessageHook: message.firstMessageHook, firstFrameHook: message.firstFrameHook)
+            firstMessageHook: message.firstMessageHook, firstFrameHook: message.firstFrameHook,
+            sender: message.item)
         guard !isSent else { return nil }
         return plane.endedBy == nil ? "too much waits to be sent" : "the WebSocket is closing"
     }
