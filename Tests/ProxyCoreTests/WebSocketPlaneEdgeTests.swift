@@ -396,6 +396,81 @@ struct WebSocketPlaneEdgeTests {
         #expect(fixture.plane.messages(to: .client) == 1)
     }
 
+    // MARK: Counts
+
+    @Test("what comes for whom nothing is sent any more is not counted as sent", arguments: [false, true])
+    func countsAfterTheEnd(_ hasHooks: Bool) throws {
+        let fixture = try PlaneFixture(messages: { _ in hasHooks ? all : .none })
+        fixture.receive([.text("a")].bytes(from: .client), from: .client)
+        fixture.plane.end(4000, [])
+        fixture.receive((0..<5).map { .text("late \($0)") }.bytes(from: .client), from: .client)
+        #expect(fixture.plane.messages(from: .client) == 6)
+        #expect(fixture.plane.messages(to: .upstream) == 1)
+        fixture.receive([.text("b")].bytes(from: .upstream), from: .upstream)
+        fixture.plane.lost(.client)
+        fixture.receive([.text("c"), .close(4000)].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.endings == 1)
+        #expect(fixture.plane.messages(from: .upstream) == 2)
+        #expect(fixture.plane.messages(to: .client) == 0)
+    }
+
+    @Test("a message that its hooks' close, or a breach, ends at is not counted as sent", arguments: 0..<7)
+    func countsOfTheLast(_ kind: Int) throws {
+        let fixture = try PlaneFixture(
+            kind == 1 || kind == 2 ? "websocket_max_message 10;" : "", messages: { _ in kind == 1 ? .none : all })
+        fixture.receive([.text("a")].bytes(from: .client), from: .client)
+        let long = String(repeating: "x", count: 8)
+        switch kind {
+        case 0: fixture.receive([PlaneFrame(opcode: 1, payload: [0xff])].bytes(from: .client), from: .client)
+        case 1: fixture.receive([.text(long + long)].bytes(from: .client), from: .client)
+        case 2: fixture.receive([.text(long, isFinal: false), .more(long)].bytes(from: .client), from: .client)
+        case 3:
+            let half = PlaneFrame(isFinal: false, opcode: 1, payload: [0xff])
+            fixture.receive([half].bytes(from: .client), from: .client)
+        case 4:
+            fixture.verdict = { _, _ in .waiting }
+            fixture.receive([.text("b")].bytes(from: .client), from: .client)
+            fixture.plane.lost(.client)
+        case 5:
+            fixture.receive([.text("b", isFinal: false)].bytes(from: .client), from: .client)
+            fixture.plane.lost(.client)
+        default:
+            // Its hook lets it by, but has closed before.
+            fixture.verdict = { [unowned fixture] _, _ in
+                fixture.plane.end(4000, [])
+                return .pass
+            }
+            fixture.receive([.text("b")].bytes(from: .client), from: .client)
+        }
+        #expect(fixture.plane.endedBy != nil)
+        #expect(fixture.plane.messages(from: .client) == 2)
+        #expect(fixture.plane.messages(to: .upstream) == 1)
+        #expect(try fixture.take(.upstream).count { $0.opcode < 8 } == 1)
+    }
+
+    @Test("messages that hooks for frames leave out have come, and were not sent")
+    func countsOfLeftOut() throws {
+        let fixture = try PlaneFixture(frames: { _ in allFrames })
+        fixture.verdict = { item, _ in
+            switch item.data.first {
+            case UInt8(ascii: "D"): .drop
+            case UInt8(ascii: "W"): .waiting
+            default: .pass
+            }
+        }
+        fixture.receive(
+            [
+                .text("D"), .text("D", isFinal: false), .more("D"), .text("D", isFinal: false), .more("a"),
+                .text("b", isFinal: false), .more("D"), .text("c"),
+            ].bytes(from: .client), from: .client)
+        #expect(fixture.plane.messages(from: .client) == 5)
+        #expect(fixture.plane.messages(to: .upstream) == 3)
+        fixture.receive([.text("W")].bytes(from: .client), from: .client)
+        fixture.plane.lost(.client)
+        #expect(fixture.plane.messages(from: .client) == 6)
+        #expect(fixture.plane.messages(to: .upstream) == 3)
+    }
+
     // MARK: Liveness
 
     @Test("who sends a long frame is not dead, though its answer stands behind that")

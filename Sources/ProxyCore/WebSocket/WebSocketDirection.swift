@@ -9,6 +9,8 @@ struct WebSocketDirection {
     var withheldStart: UInt8 = 0
     /// Messages that were sent on or injected, less those that came; wraps.
     var surplus: Int32 = 0
+    /// Messages that came and that hooks for frames left out, which nobody else has seen; wraps.
+    var leftOut: UInt32 = 0
     /// `nil` while nothing is held, and nothing waits.
     var busy: WebSocketBusy?
 

@@ -12,6 +12,8 @@ package final class WebSocketEnding {
         var isLost = false
         /// The connection's sending side was shut down.
         var isShut = false
+        /// Messages for it that had begun when it was told, or lost: none of those that begin later is sent.
+        var messagesBegun: UInt32 = 0
 
         var isDone: Bool { isLost || isTold && isHeard }
     }
@@ -118,6 +120,7 @@ extension WebSocketPlane {
     package func lost(_ side: Side) {
         deafen(side)
         if let ending, !ending.isPending {
+            noteMute(side, in: ending)
             ending[side].isLost = true
             goOn(ending)
             return didLose(side)
@@ -125,6 +128,7 @@ extension WebSocketPlane {
         let ending = WebSocketEnding(
             code: WebSocketCloseCode.abnormal, reason: [], by: TunnelParty(side),
             due: owner.now &+ closeTimeout)
+        noteMute(side, in: ending)
         ending[side].isLost = true
         ending.told = Self.news(ofLost: side, "the connection was lost")
         begin(ending)
@@ -158,6 +162,7 @@ extension WebSocketPlane {
         forgetScriptPings()
         // It may be alive all the same, and read this one day; nobody waits for it.
         sendCloseFrames(to: side)
+        noteMute(side, in: ending)
         ending[side].isLost = true
         begin(ending)
         didLose(side)
@@ -191,6 +196,7 @@ extension WebSocketPlane {
             guard let ending, ending.told != nil, !isMute(side) else { continue }
             // A frame that its source will not finish: nothing can be said behind that.
             if self[side.other].isDeaf, isWithinFrame(to: side) {
+                noteMute(side, in: ending)
                 ending[side].isLost = true
                 continue
             }
@@ -211,13 +217,32 @@ extension WebSocketPlane {
         for wait in [busy.waiting.take(), busy.waitingJob.take()] {
             guard let wait else { continue }
             if wait.verdict == nil { owner.cancel(wait.item) }
+            didGiveUp(wait.what, wait.item, side)
             commons.items.giveBack(wait.item)
         }
-        if let assembly = busy.assembly.take() { commons.items.giveBack(assembly.item) }
+        if let assembly = busy.assembly.take() {
+            didNotSend(side)
+            commons.items.giveBack(assembly.item)
+        }
         busy.gated = []
         busy.held = []
         forgetJobs(busy)
         if busy.isIdle { self[side].busy = nil }
+    }
+
+    /// Counts what hooks have waited with for nothing.
+    func didGiveUp(_ what: WebSocketWait.What, _ item: WebSocketItem, _ side: Side) {
+        switch what {
+        case .message: didNotSend(side)
+        case .frame: if item.opcode.beginsMessage { self[side].leftOut &+= 1 }
+        case .job: break
+        }
+    }
+
+    /// Nothing more is sent to a side from now on.
+    func noteMute(_ side: Side, in ending: WebSocketEnding) {
+        guard !ending[side].isTold, !ending[side].isLost else { return }
+        ending[side].messagesBegun = self[side.other].frames.messages
     }
 
     private func forgetJobs(_ busy: WebSocketBusy) {
@@ -263,7 +288,11 @@ extension WebSocketPlane {
     }
 
     /// A peer's close frame was sent on.
-    func didPassClose(to side: Side) { ending?[side].isTold = true }
+    func didPassClose(to side: Side) {
+        guard let ending else { return }
+        noteMute(side, in: ending)
+        ending[side].isTold = true
+    }
 
     // MARK: The end
 

@@ -136,11 +136,14 @@ package final class WebSocketPlane {
     private static let maxAhead = 64 * 1024
 
     /// Messages that came from a side.
-    package func messages(from side: Side) -> Int { Int(self[side].frames.messages) }
+    package func messages(from side: Side) -> Int {
+        Int(self[side].frames.messages &+ self[side].leftOut)
+    }
     /// Messages that were sent to a side.
     package func messages(to side: Side) -> Int {
         let direction = self[side.other]
-        return Int(direction.frames.messages &+ UInt32(bitPattern: direction.surplus))
+        let begun = isMute(side) ? ending?[side].messagesBegun : nil
+        return Int((begun ?? direction.frames.messages) &+ UInt32(bitPattern: direction.surplus))
     }
 
     /// Bytes that scripts have sent to a side and that wait for frames to end.
@@ -274,12 +277,17 @@ package final class WebSocketPlane {
             case .violation(let violation):
                 fail(violation.closeCode, violation.rawValue, from: side, bytes, offset, &batch)
             case .tooBig:
+                if self[side].frames.isAtFirstFrame, !isMute(side.other) { didNotSend(side) }
                 fail(WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, offset, &batch)
             }
         }
         if offset > (rules.countsMessages ? controlBytes : answerBytes) { liveness.noteActivity(from: side) }
         return offset
     }
+
+    /// A message that came goes no further, and had not begun to. It began before the other side was told goodbye, as none
+    /// is counted that begins later.
+    func didNotSend(_ side: Side) { self[side].surplus &-= 1 }
 
     /// Ends it for a breach of the protocol: both peers are told.
     private func fail(
@@ -346,6 +354,7 @@ package final class WebSocketPlane {
             guard header.reserved & WebSocketFrameHeader.reserved1 == 0 || codec?.passesUnseen() != false
             else {
                 self[side].isCollecting = true
+                didNotSend(side)
                 return fail(
                     WebSocketCloseCode.protocolError, "compressed message of another extension", from: side,
                     bytes, start, &batch)
@@ -360,6 +369,7 @@ package final class WebSocketPlane {
         guard isWanted || isTransformed else { return }
         guard size <= rules.assembledLimit else {
             self[side].isCollecting = true
+            didNotSend(side)
             return fail(
                 WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, start, &batch)
         }
@@ -388,6 +398,7 @@ package final class WebSocketPlane {
         item.data.append(unmasking: bytes.extracting(payload), with: header.maskKey)
         if case .text = header.opcode, !item.isUTF8 {
             commons.items.giveBack(item)
+            didNotSend(side)
             return fail(
                 WebSocketCloseCode.invalidPayload, "text is not UTF-8", from: side, bytes, start, &batch)
         }
@@ -396,6 +407,7 @@ package final class WebSocketPlane {
         if self[side].frames.stopsAtFrames {
             batch.gather(bytes, upTo: start, for: self, side)
             sendWaiting(side, into: &batch)
+            if case .pass = verdict, isMute(side.other) { didNotSend(side) }
         }
         if hasToWait(verdict, side) {
             var raw: [UInt8] = []
@@ -431,6 +443,7 @@ package final class WebSocketPlane {
         guard var assembly = busy.assembly.take() else { return }
         if let breach = assembly.take(bytes.extracting(range), codecs?[side], rules) {
             commons.items.giveBack(assembly.item)
+            didNotSend(side)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
         guard self[side].frames.isAtFrameBoundary, assembly.isLastFrame else {
@@ -439,6 +452,7 @@ package final class WebSocketPlane {
         }
         if let breach = assembly.finish(codecs?[side], limit: rules.assembledLimit) {
             commons.items.giveBack(assembly.item)
+            didNotSend(side)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
         let item = assembly.item
@@ -485,7 +499,7 @@ package final class WebSocketPlane {
         busy.assembly = nil
         self[side].isCollecting = false
         batch.prepare(commons)
-        if !isMute(side.other) { batch.out.append(copying: assembly.raw) }
+        if isMute(side.other) { didNotSend(side) } else { batch.out.append(copying: assembly.raw) }
         commons.items.giveBack(assembly.item)
     }
 
@@ -496,10 +510,7 @@ package final class WebSocketPlane {
         into out: inout [UInt8]
     ) {
         defer { commons.items.giveBack(item) }
-        guard !isMute(side.other) else {
-            self[side].surplus &-= 1
-            return
-        }
+        guard !isMute(side.other) else { return didNotSend(side) }
         let codec = codecs?[side]
         switch verdict {
         case .pass:
@@ -511,7 +522,7 @@ package final class WebSocketPlane {
             }
         case .drop:
             if isCompressed { codec?.noteChange(isDrop: true) }
-            self[side].surplus &-= 1
+            didNotSend(side)
         case .rewritten:
             if isCompressed { codec?.noteChange(isDrop: false) }
             let data = item.data
@@ -524,7 +535,7 @@ package final class WebSocketPlane {
             }
         case .split(let payloads, let position):
             if isCompressed { codec?.noteChange(isDrop: false) }
-            self[side].surplus &-= 1
+            didNotSend(side)
             let jobs = payloads.map { payload in
                 WebSocketJob(
                     opcode: item.opcode, payload: payload, firstMessageHook: position, isInjected: false,
@@ -532,7 +543,7 @@ package final class WebSocketPlane {
             }
             queueFirst(jobs, side)
         case .close(let code, let reason):
-            self[side].surplus &-= 1
+            didNotSend(side)
             end(code, reason)
         case .waiting: break
         }
@@ -576,6 +587,7 @@ package final class WebSocketPlane {
         // Its side was lost while they ran.
         guard !self[side].isDeaf else {
             if !isDecided { owner.cancel(item) }
+            didGiveUp(what, item, side)
             self[side].busy?.jobs.putSent(before: nil)
             return commons.items.giveBack(item)
         }
