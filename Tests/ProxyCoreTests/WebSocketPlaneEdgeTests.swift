@@ -226,7 +226,9 @@ struct WebSocketPlaneEdgeTests {
         #expect(fixture.plane.endedBy?.code == 4000)
     }
 
-    @Test("an end that waits for messages stands behind the one that hooks have just seen", arguments: [false, true])
+    @Test(
+        "an end that waits for messages stands behind the one that hooks have just seen",
+        arguments: [false, true])
     func seenBeforePendingEnd(_ waits: Bool) throws {
         let fixture = try PlaneFixture(messages: { _ in all })
         fixture.verdict = { _, _ in waits ? .waiting : .pass }
@@ -417,13 +419,15 @@ struct WebSocketPlaneEdgeTests {
     @Test("a message that its hooks' close, or a breach, ends at is not counted as sent", arguments: 0..<7)
     func countsOfTheLast(_ kind: Int) throws {
         let fixture = try PlaneFixture(
-            kind == 1 || kind == 2 ? "websocket_max_message 10;" : "", messages: { _ in kind == 1 ? .none : all })
+            kind == 1 || kind == 2 ? "websocket_max_message 10;" : "",
+            messages: { _ in kind == 1 ? .none : all })
         fixture.receive([.text("a")].bytes(from: .client), from: .client)
         let long = String(repeating: "x", count: 8)
         switch kind {
         case 0: fixture.receive([PlaneFrame(opcode: 1, payload: [0xff])].bytes(from: .client), from: .client)
         case 1: fixture.receive([.text(long + long)].bytes(from: .client), from: .client)
-        case 2: fixture.receive([.text(long, isFinal: false), .more(long)].bytes(from: .client), from: .client)
+        case 2:
+            fixture.receive([.text(long, isFinal: false), .more(long)].bytes(from: .client), from: .client)
         case 3:
             let half = PlaneFrame(isFinal: false, opcode: 1, payload: [0xff])
             fixture.receive([half].bytes(from: .client), from: .client)
@@ -500,6 +504,29 @@ struct WebSocketPlaneEdgeTests {
         #expect(fixture.plane.endedBy == nil)
         fixture.advance(30_000)
         #expect(fixture.plane.endedBy?.code == 1001)
+    }
+
+    @Test("timeouts count from when hooks let go of what came", arguments: ["message", "frame", "sent"])
+    func hookTakesLessThanTimeout(_ kind: String) throws {
+        for directives in ["proxy_read_timeout 20s;", "websocket_idle_timeout 20s;"] {
+            let fixture = try PlaneFixture(
+                directives, messages: { _ in kind == "frame" ? .none : all },
+                frames: { _ in kind == "frame" ? allFrames : .none })
+            fixture.verdict = { _, _ in .waiting }
+            fixture.advance(5000)
+            if kind == "sent" {
+                #expect(
+                    fixture.plane.inject(.text, [97], to: .client, firstMessageHook: 0, firstFrameHook: 0))
+            } else {
+                fixture.receive([.text("a")].bytes(from: .client), from: .client)
+            }
+            fixture.advance(kind == "sent" ? 14_000 : 19_000)
+            fixture.plane.resume(fixture.waiting.removeFirst(), .pass)
+            fixture.advance(19_000)
+            #expect((fixture.plane.endedBy == nil) == (kind != "sent"))
+            fixture.advance(2000)
+            #expect(fixture.plane.endedBy?.code == 1001)
+        }
     }
 
     @Test("one answer may be for several pings of scripts, and each is told once")

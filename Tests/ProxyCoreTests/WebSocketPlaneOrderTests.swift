@@ -107,7 +107,9 @@ struct WebSocketPlaneOrderTests {
                 .text, Array(text.utf8), to: .upstream, firstMessageHook: 1, firstFrameHook: 0))
     }
 
-    @Test("what hooks send goes before each that a message was split into", arguments: [false, true], [false, true])
+    @Test(
+        "what hooks send goes before each that a message was split into", arguments: [false, true],
+        [false, true])
     func sentBeforePieces(_ frames: Bool, _ waits: Bool) throws {
         let fixture = try echoing(frames: frames, waits: waits)
         fixture.receive([.text("split"), .text("m")].bytes(from: .client), from: .client)

@@ -38,6 +38,15 @@ struct WebSocketLiveness {
         lastActive = max(lastActive, self[side].lastReceived)
     }
 
+    /// Time that hooks take is not the peers': what came counts as if it came when they let go of it. What scripts send
+    /// did not come.
+    mutating func noteEndOfWait(with item: WebSocketItem, _ rules: WebSocketRules, now: Int64) {
+        guard !item.isInjected else { return }
+        self[item.side].lastReceived = now
+        // A pong may answer a ping of ours.
+        if !item.opcode.isControl || !rules.countsMessages && item.opcode != .pong { lastActive = now }
+    }
+
     /// What `proxy_read_timeout` counts from.
     var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
 

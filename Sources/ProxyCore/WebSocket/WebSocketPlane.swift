@@ -604,6 +604,7 @@ package final class WebSocketPlane {
         if let waiting = busy.waiting, waiting.item === item, waiting.verdict == nil {
             guard busy.waitingJob == nil else {
                 busy.waiting?.verdict = verdict
+                liveness.noteEndOfWait(with: item, rules, now: owner.now)
                 return
             }
             busy.waiting = nil
@@ -614,6 +615,7 @@ package final class WebSocketPlane {
         } else {
             return
         }
+        liveness.noteEndOfWait(with: item, rules, now: owner.now)
         var batch = WebSocketBatch(commons)
         self[side].isProcessing = true
         sendControls(side, into: &batch.out)
