@@ -53,20 +53,24 @@ extension Interpreter {
     ) -> WebSocketVerdict? {
         switch outcome {
         case .waiting: return .waiting
-        case .failed(let message): return fault(message, stage, of: flow, script: script)
+        case .failed(let message):
+            item.replacement = nil
+            return fault(message, stage, of: flow, script: script)
         case .returned(let call, let results):
             let stack = stack(of: call)
             let closing = calls[call].closing
             defer { giveBack(call) }
+            // What a hook has assigned counts if it comes to a proper end, and nothing else takes its place.
+            let assigned = item.replacement.take()
             if let closing { return .close(code: closing.code, reason: closing.reason) }
-            if let replacement = item.replacement.take() {
-                item.data = replacement
-                item.isChanged = true
-            }
-            guard results > 0 else { return nil }
-            switch stack.kind(-results) {
-            case .nil: return nil
-            case .boolean: return stack.boolean(-results) ? nil : .drop
+            switch results > 0 ? stack.kind(-results) : .nil {
+            case .boolean where !stack.boolean(-results): return .drop
+            case .nil, .boolean:
+                if let assigned {
+                    item.data = assigned
+                    item.isChanged = true
+                }
+                return nil
             case .string, .number:
                 guard let bytes = stack.span(-results) else { return nil }
                 if let problem = item.problem(with: bytes) {
@@ -140,6 +144,15 @@ extension Interpreter {
             if case .item(_, _, let other)? = calls[index].continuation { other === item } else { false }
         }
         if let waiting { cancel(waiting) }
+    }
+
+    /// What the running hook was called for, once it has waited.
+    var waitingItem: ObjectIdentifier? {
+        let index = runningIndex
+        guard calls.indices.contains(index), case .item(_, _, let item)? = calls[index].continuation else {
+            return nil
+        }
+        return ObjectIdentifier(item)
     }
 
     /// Where the hooks begin that see what the running script sends on this flow: behind its own, and all of them

@@ -142,6 +142,8 @@ package struct ScriptMessage: Sendable {
     /// The first hooks that see it.
     package var firstMessageHook: Int
     package var firstFrameHook: Int
+    /// What the hook that sends it was called for, if that has waited.
+    package var item: ObjectIdentifier?
     /// Of what goes to several tunnels: who sends it, by which these are found.
     var sender: TunnelOrder.Sender?
 

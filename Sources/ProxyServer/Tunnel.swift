@@ -181,13 +181,19 @@ final class Tunnel {
 
     private func readEnd(of side: TunnelSide) {
         let action = machine.ended(side)
-        if let plane { plane.lost(side) } else { perform(action) }
+        if let plane { lost(side, plane) } else { perform(action) }
+    }
+
+    private func lost(_ side: TunnelSide, _ plane: WebSocketPlane) {
+        plane.lost(side)
+        // Hooks that it was not read for may have been given up.
+        if side == .client, !isClosing { scheduleRead(of: .upstream) }
     }
 
     func failed(_ side: TunnelSide) {
         guard let plane else { return perform(machine.failed(side), atOnce: side) }
         _ = machine.ended(side)
-        if isClosing { finish() } else { plane.lost(side) }
+        if isClosing { finish() } else { lost(side, plane) }
     }
 
     private func perform(
@@ -210,7 +216,10 @@ final class Tunnel {
         downstream.worker.tick()
         if side == .upstream, !isClosing, let plane {
             if plane.deadline <= now { plane.timePassed() }
-            if !isClosing { deadlineMoved() }
+            guard !isClosing else { return }
+            deadlineMoved()
+            // As where a client is lost: it may have been found dead.
+            if plane.endedBy != nil { scheduleRead(of: .upstream) }
             return
         }
         let logger = generation.generation.errorLogger
@@ -218,7 +227,7 @@ final class Tunnel {
             logger.log(.info, "tunnel timed out, \(side == .client ? "client" : "upstream") leg")
         }
         // The client takes nothing any more: the upstream is told.
-        if side == .client, !isClosing, let plane, plane.endedBy == nil { return plane.lost(.client) }
+        if side == .client, !isClosing, let plane, plane.endedBy == nil { return lost(.client, plane) }
         finish()
     }
 

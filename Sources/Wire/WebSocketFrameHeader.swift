@@ -8,6 +8,7 @@ package enum WebSocketOpcode: UInt8, Sendable, CaseIterable {
     case pong = 0xa
 
     package var isControl: Bool { rawValue >= 8 }
+    package var beginsMessage: Bool { self == .text || self == .binary }
 }
 
 /// The side of a connection that receives; it decides who masks (RFC 6455 §5.1).

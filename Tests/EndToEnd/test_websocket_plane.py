@@ -239,6 +239,22 @@ def test_a_later_hook_that_waits_with_what_was_sent_keeps_the_order(tunnel, tmp_
             "before a", "a", "before b", "b", "before c", "c", "c!"]
 
 
+@pytest.mark.parametrize("wait", ["", "sy.sleep(0.02)"])
+def test_what_a_hook_sends_goes_before_a_piece_or_what_was_sent(tunnel, tmp_path, wait):
+    (tmp_path / "first.lua").write_text("""return { message = { from = "client", run = function(flow, msg)
+        if msg.data == "go" then flow.upstream:send("a1") end
+        if msg.data == "split" then return { "s1", "s2" } end
+    end } }""")
+    (tmp_path / "second.lua").write_text(f"""return {{ message = {{ from = "client", run = function(flow, msg)
+        {wait} flow.upstream:send("c-" .. msg.data)
+    end }} }}""")
+    made = tunnel(f"plugin {tmp_path}/first.lua; plugin {tmp_path}/second.lua;")
+    with made.open() as socket:
+        for word in ("go", "split"):
+            socket.send(word)
+        assert [socket.recv(5) for _ in range(8)] == ["c-a1", "a1", "c-go", "go", "c-s1", "s1", "c-s2", "s2"]
+
+
 @pytest.mark.parametrize("policy, end", [("closed", "return"), ("open", "error('b')")])
 def test_a_close_is_that_of_the_hook_that_asked_for_it(tunnel, policy, end):
     made = tunnel(f"""lua_on_error {policy}; message_by_lua_block {{
@@ -277,6 +293,21 @@ def test_a_faulty_hook_ends_its_own_tunnel_alone(tunnel, policy, outcome):
             assert socket.recv(5) == "bad"
         assert exchange(other, "still here") == ["still here"]
     assert re.search(r"lua: message hook of .*proxy.conf:\d+ failed: .*: oh\n\tstack traceback:", made.log())
+
+
+@pytest.mark.parametrize("fault", ["error('x')", "sy.sleep(0.01) error('x')", "return print", "return { {} }"])
+def test_what_a_faulty_hook_assigned_is_not_applied(tunnel, tmp_path, fault):
+    (tmp_path / "faulty.lua").write_text(f"""return {{ message = {{ from = "client", run = function(flow, msg)
+        if msg.data == "bad" then msg.data = "CHANGED" {fault} end
+        msg.data = msg.data .. "!"
+    end }} }}""")
+    (tmp_path / "next.lua").write_text("""return { message = { from = "client", run = function(flow, msg)
+        sy.log.info("<<" .. msg.data .. ">>")
+    end } }""")
+    made = tunnel(f"lua_on_error open; plugin {tmp_path}/faulty.lua; plugin {tmp_path}/next.lua;")
+    with made.open() as socket:
+        assert exchange(socket, "bad", "good") == ["bad", "good!"]
+    assert re.findall("<<(.*?)>>", made.log()) == ["bad", "good!"]
 
 
 def test_frames_are_seen_as_on_the_wire(tunnel):
@@ -446,6 +477,40 @@ def test_a_client_that_goes_ends_the_wait_of_a_hook(simple, backend, stage, goin
         wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
     assert upstream.ended.wait(5)
     assert upstream.close_code() == 1011
+
+
+@pytest.mark.parametrize("stage", ["message", "frame"])
+@pytest.mark.parametrize("going", ["reset", "end"])
+def test_a_client_that_goes_ends_the_wait_of_a_hook_with_what_is_for_it(simple, backend, stage, going):
+    ended = threading.Event()
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + frame(b"m"))
+        connection.sock.settimeout(20)
+        while not connection.buffer.startswith(b"\x88") and connection.fill():
+            pass
+        connection.send(b"\x88\x02" + (1011).to_bytes(2, "big"))
+        connection.fill()
+        ended.set()
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + f"""{stage}_by_lua_block {{
+        if {"msg" if stage == "message" else "frame"}.type ~= "text" then return end
+        local guard <close> = setmetatable({{}}, {{ __close = function() sy.log.warn("<ended>") end }})
+        sy.log.warn("<waits>")
+        sy.sleep(30)
+        sy.log.warn("<went on>")
+    }} websocket_close_timeout 30s;""")
+    with raw_tunnel(made) as client:
+        wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
+        if going == "reset":
+            client.reset()
+        else:
+            client.sock.shutdown(socket.SHUT_WR)
+        wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
+        assert ended.wait(5)
+    assert "<went on>" not in made.log()
 
 
 def test_a_client_that_takes_nothing_is_given_up_and_the_upstream_told(simple, backend):

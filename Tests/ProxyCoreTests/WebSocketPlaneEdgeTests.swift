@@ -206,6 +206,59 @@ struct WebSocketPlaneEdgeTests {
         }
     }
 
+    @Test("a script's end overtakes one that nobody knows of yet, and that none", arguments: 0..<3)
+    func scriptBeforePendingEnd(_ kind: Int) throws {
+        let fixture = try PlaneFixture(messages: { kind == 0 && $0 == .client ? all : .none })
+        fixture.verdict = { _, _ in .close(code: 4000, reason: Array("mine".utf8)) }
+        fixture.receive([.text("a", isFinal: false)].bytes(from: .client), from: .client)
+        fixture.receive([.text("c", isFinal: false)].bytes(from: .upstream), from: .upstream)
+        fixture.plane.end(1001, [], atMessages: true)
+        switch kind {
+        case 0: fixture.receive([.more("b")].bytes(from: .client), from: .client)
+        case 1: fixture.plane.end(4000, Array("mine".utf8))
+        default: fixture.plane.end(4000, Array("mine".utf8), of: .client)
+        }
+        #expect(try fixture.take(.client).last == .close(4000, "mine"))
+        #expect(try fixture.take(.upstream).last == (kind == 2 ? .close(1001) : .close(4000, "mine")))
+        #expect(fixture.plane.endedBy?.code == 4000)
+        fixture.plane.end(1001, [], atMessages: true)
+        fixture.plane.end(4001, [])
+        #expect(fixture.plane.endedBy?.code == 4000)
+    }
+
+    @Test(
+        "an end that waits for messages stands behind the one that hooks have just seen",
+        arguments: [false, true])
+    func seenBeforePendingEnd(_ waits: Bool) throws {
+        let fixture = try PlaneFixture(messages: { _ in all })
+        fixture.verdict = { _, _ in waits ? .waiting : .pass }
+        let message = [PlaneFrame.text("a", isFinal: false), .more("b")]
+        fixture.receive([message[0]].bytes(from: .client), from: .client)
+        fixture.plane.end(1001, [], atMessages: true)
+        fixture.receive([message[1]].bytes(from: .client), from: .client)
+        if waits { fixture.plane.resume(fixture.waiting.removeFirst(), .pass) }
+        #expect(try fixture.take(.upstream) == message + [.close(1001)])
+    }
+
+    @Test("a script's end is told to whoever does not know of the one that waits", arguments: 0..<4)
+    func scriptBeforeHalfToldEnd(_ kind: Int) throws {
+        let fixture = try PlaneFixture(messages: { _ in kind == 0 ? all : .none })
+        fixture.verdict = { _, _ in .close(code: 4000, reason: Array("mine".utf8)) }
+        fixture.receive([.text("a", isFinal: false)].bytes(from: .client), from: .client)
+        fixture.plane.end(1001, [], atMessages: true)
+        #expect(try fixture.take(.client) == [.close(1001)])
+        switch kind {
+        case 0: fixture.receive([.more("b")].bytes(from: .client), from: .client)
+        case 1: fixture.plane.end(4000, Array("mine".utf8))
+        case 2: fixture.plane.end(4000, Array("mine".utf8), of: .upstream)
+        default: fixture.plane.end(4000, Array("mine".utf8), of: .client)
+        }
+        #expect(try fixture.take(.upstream).last == (kind == 3 ? .close(1001) : .close(4000, "mine")))
+        fixture.plane.end(4001, [])
+        #expect(try fixture.take(.client) == [])
+        #expect(fixture.plane.endedBy?.code == 1001)
+    }
+
     @Test("at the close timeout what hooks wait with is given up")
     func timeoutGivesUp() throws {
         let fixture = try PlaneFixture("websocket_close_timeout 2s;", messages: { _ in all })
@@ -345,6 +398,83 @@ struct WebSocketPlaneEdgeTests {
         #expect(fixture.plane.messages(to: .client) == 1)
     }
 
+    // MARK: Counts
+
+    @Test("what comes for whom nothing is sent any more is not counted as sent", arguments: [false, true])
+    func countsAfterTheEnd(_ hasHooks: Bool) throws {
+        let fixture = try PlaneFixture(messages: { _ in hasHooks ? all : .none })
+        fixture.receive([.text("a")].bytes(from: .client), from: .client)
+        fixture.plane.end(4000, [])
+        fixture.receive((0..<5).map { .text("late \($0)") }.bytes(from: .client), from: .client)
+        #expect(fixture.plane.messages(from: .client) == 6)
+        #expect(fixture.plane.messages(to: .upstream) == 1)
+        fixture.receive([.text("b")].bytes(from: .upstream), from: .upstream)
+        fixture.plane.lost(.client)
+        fixture.receive([.text("c"), .close(4000)].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.endings == 1)
+        #expect(fixture.plane.messages(from: .upstream) == 2)
+        #expect(fixture.plane.messages(to: .client) == 0)
+    }
+
+    @Test("a message that its hooks' close, or a breach, ends at is not counted as sent", arguments: 0..<7)
+    func countsOfTheLast(_ kind: Int) throws {
+        let fixture = try PlaneFixture(
+            kind == 1 || kind == 2 ? "websocket_max_message 10;" : "",
+            messages: { _ in kind == 1 ? .none : all })
+        fixture.receive([.text("a")].bytes(from: .client), from: .client)
+        let long = String(repeating: "x", count: 8)
+        switch kind {
+        case 0: fixture.receive([PlaneFrame(opcode: 1, payload: [0xff])].bytes(from: .client), from: .client)
+        case 1: fixture.receive([.text(long + long)].bytes(from: .client), from: .client)
+        case 2:
+            fixture.receive([.text(long, isFinal: false), .more(long)].bytes(from: .client), from: .client)
+        case 3:
+            let half = PlaneFrame(isFinal: false, opcode: 1, payload: [0xff])
+            fixture.receive([half].bytes(from: .client), from: .client)
+        case 4:
+            fixture.verdict = { _, _ in .waiting }
+            fixture.receive([.text("b")].bytes(from: .client), from: .client)
+            fixture.plane.lost(.client)
+        case 5:
+            fixture.receive([.text("b", isFinal: false)].bytes(from: .client), from: .client)
+            fixture.plane.lost(.client)
+        default:
+            // Its hook lets it by, but has closed before.
+            fixture.verdict = { [unowned fixture] _, _ in
+                fixture.plane.end(4000, [])
+                return .pass
+            }
+            fixture.receive([.text("b")].bytes(from: .client), from: .client)
+        }
+        #expect(fixture.plane.endedBy != nil)
+        #expect(fixture.plane.messages(from: .client) == 2)
+        #expect(fixture.plane.messages(to: .upstream) == 1)
+        #expect(try fixture.take(.upstream).count { $0.opcode < 8 } == 1)
+    }
+
+    @Test("messages that hooks for frames leave out have come, and were not sent")
+    func countsOfLeftOut() throws {
+        let fixture = try PlaneFixture(frames: { _ in allFrames })
+        fixture.verdict = { item, _ in
+            switch item.data.first {
+            case UInt8(ascii: "D"): .drop
+            case UInt8(ascii: "W"): .waiting
+            default: .pass
+            }
+        }
+        fixture.receive(
+            [
+                .text("D"), .text("D", isFinal: false), .more("D"), .text("D", isFinal: false), .more("a"),
+                .text("b", isFinal: false), .more("D"), .text("c"),
+            ].bytes(from: .client), from: .client)
+        #expect(fixture.plane.messages(from: .client) == 5)
+        #expect(fixture.plane.messages(to: .upstream) == 3)
+        fixture.receive([.text("W")].bytes(from: .client), from: .client)
+        fixture.plane.lost(.client)
+        #expect(fixture.plane.messages(from: .client) == 6)
+        #expect(fixture.plane.messages(to: .upstream) == 3)
+    }
+
     // MARK: Liveness
 
     @Test("who sends a long frame is not dead, though its answer stands behind that")
@@ -374,6 +504,29 @@ struct WebSocketPlaneEdgeTests {
         #expect(fixture.plane.endedBy == nil)
         fixture.advance(30_000)
         #expect(fixture.plane.endedBy?.code == 1001)
+    }
+
+    @Test("timeouts count from when hooks let go of what came", arguments: ["message", "frame", "sent"])
+    func hookTakesLessThanTimeout(_ kind: String) throws {
+        for directives in ["proxy_read_timeout 20s;", "websocket_idle_timeout 20s;"] {
+            let fixture = try PlaneFixture(
+                directives, messages: { _ in kind == "frame" ? .none : all },
+                frames: { _ in kind == "frame" ? allFrames : .none })
+            fixture.verdict = { _, _ in .waiting }
+            fixture.advance(5000)
+            if kind == "sent" {
+                #expect(
+                    fixture.plane.inject(.text, [97], to: .client, firstMessageHook: 0, firstFrameHook: 0))
+            } else {
+                fixture.receive([.text("a")].bytes(from: .client), from: .client)
+            }
+            fixture.advance(kind == "sent" ? 14_000 : 19_000)
+            fixture.plane.resume(fixture.waiting.removeFirst(), .pass)
+            fixture.advance(19_000)
+            #expect((fixture.plane.endedBy == nil) == (kind != "sent"))
+            fixture.advance(2000)
+            #expect(fixture.plane.endedBy?.code == 1001)
+        }
     }
 
     @Test("one answer may be for several pings of scripts, and each is told once")

@@ -71,6 +71,8 @@ private final class ModelRun {
     private let upstream = Peer()
     /// Payloads that hooks were shown.
     private var judgedMessages: Set<[UInt8]> = []
+    /// Sent by hooks that were called for what scripts have sent, or for a piece: before that.
+    private var overtaking: Set<[UInt8]> = []
     private var judgedFrames: Set<Shown> = []
 
     /// A ping and its answer have the same payload.
@@ -212,7 +214,10 @@ private final class ModelRun {
         if position == 1 {
             #expect(item.data.first == UInt8(ascii: "s") || item.data.first == UInt8(ascii: "t"))
         }
-        if random.oneIn(12) { inject(random.oneIn(2) ? .client : .upstream) }
+        if random.oneIn(12) {
+            let target = random.oneIn(2) ? Side.client : .upstream
+            inject(target, overtakes: target == item.side.other && (item.isInjected || position == 1))
+        }
         return random.oneIn(5) ? .waiting : verdict(of: item)
     }
 
@@ -379,10 +384,11 @@ private final class ModelRun {
         }
     }
 
-    private func inject(_ side: Side) {
+    private func inject(_ side: Side, overtakes: Bool = false) {
         let message = PlaneFrame(
             opcode: random.oneIn(2) ? 1 : 2, payload: unique(["P", "D", "R", "N", "S", "d", "e", "f"]))
         peer(side).injected.append(message)
+        if overtakes { overtaking.insert(message.payload) }
         let isSent = fixture.plane.inject(
             message.opcode == 1 ? .text : .binary, message.payload, to: side,
             firstMessageHook: 0, firstFrameHook: 0)
@@ -525,12 +531,15 @@ private final class ModelRun {
         }
         let (expectedMessages, expectedControls) = try expected(from: side.other)
         let injected = peer.injected.flatMap { afterHooks(injected: $0, to: side) }
+        let ordered = peer.injected.filter { !overtaking.contains($0.payload) }
+            .flatMap { afterHooks(injected: $0, to: side) }
+        let orderedPayloads = Set(ordered.map(\.payload))
         // All payloads differ, but for those that are empty.
         let injectedPayloads = Set(injected.map(\.payload)).subtracting([[]])
         let own = messages.filter { !injectedPayloads.contains($0.payload) && !$0.payload.isEmpty }
-        let sent = messages.filter { injectedPayloads.contains($0.payload) }
+        let sent = messages.filter { !$0.payload.isEmpty && orderedPayloads.contains($0.payload) }
         let wanted = expectedMessages.filter { !$0.payload.isEmpty }
-        let wantedSent = injected.filter { !$0.payload.isEmpty }
+        let wantedSent = ordered.filter { !$0.payload.isEmpty }
         let seen = controls.filter { foreign.contains($0.payload) }
         let ours = controls.filter { !foreign.contains($0.payload) }
         #expect(ours.allSatisfy { $0.opcode == 9 }, "\(label) to \(side): \(ours)")

@@ -78,6 +78,87 @@ struct WebSocketPlaneOrderTests {
         #expect(fixture.isIdle)
     }
 
+    /// Hooks at position 1 send something for each message that they see: `c-` and what that is.
+    private func echoing(frames: Bool = false, waits: Bool = false) throws -> PlaneFixture {
+        let fixture = try PlaneFixture(messages: { _ in all }, frames: { _ in frames ? allFrames : .none })
+        fixture.verdict = { [unowned fixture] item, position in
+            let text = String(decoding: item.data, as: UTF8.self)
+            if item.kind == .message, position == 0, text == "split" {
+                return .split([Array("s1".utf8), Array("s2".utf8)], position: 1)
+            }
+            guard item.kind == .message, position <= 1 else { return .pass }
+            if waits { return .waiting }
+            Self.echo(item, on: fixture)
+            return .pass
+        }
+        return fixture
+    }
+
+    private static func echo(_ item: WebSocketItem, on fixture: PlaneFixture, to side: Side = .upstream) {
+        #expect(
+            fixture.plane.inject(
+                .text, Array("c-".utf8) + item.data, to: side, firstMessageHook: 2, firstFrameHook: 0,
+                sender: ObjectIdentifier(item)))
+    }
+
+    private func inject(_ text: String, on fixture: PlaneFixture) {
+        #expect(
+            fixture.plane.inject(
+                .text, Array(text.utf8), to: .upstream, firstMessageHook: 1, firstFrameHook: 0))
+    }
+
+    @Test(
+        "what hooks send goes before each that a message was split into", arguments: [false, true],
+        [false, true])
+    func sentBeforePieces(_ frames: Bool, _ waits: Bool) throws {
+        let fixture = try echoing(frames: frames, waits: waits)
+        fixture.receive([.text("split"), .text("m")].bytes(from: .client), from: .client)
+        while !fixture.waiting.isEmpty {
+            let item = fixture.waiting.removeFirst()
+            Self.echo(item, on: fixture)
+            fixture.plane.resume(item, .pass)
+        }
+        #expect(
+            try fixture.take(.upstream)
+                == ["c-s1", "s1", "c-s2", "s2", "c-m", "m"].map { PlaneFrame.text($0) })
+        #expect(fixture.isIdle)
+    }
+
+    @Test("what hooks send goes before what was sent that they are called for", arguments: [false, true])
+    func sentBeforeSent(_ waits: Bool) throws {
+        let fixture = try echoing(waits: waits)
+        fixture.receive([.text("x", isFinal: false)].bytes(from: .upstream), from: .upstream)
+        for text in ["1", "2"] { inject(text, on: fixture) }
+        while !fixture.waiting.isEmpty {
+            let item = fixture.waiting.removeFirst()
+            // Of a timer: in its turn.
+            if item.data == Array("1".utf8) { inject("3", on: fixture) }
+            Self.echo(item, on: fixture)
+            fixture.plane.resume(item, item.data == Array("2".utf8) ? .drop : .pass)
+        }
+        let expected = waits ? ["c-1", "1", "c-2", "c-3", "3"] : ["c-1", "1", "c-2", "2"]
+        #expect(try fixture.take(.upstream) == expected.map { PlaneFrame.text($0) })
+        #expect(fixture.plane.queuedBytes(to: .upstream) == 0)
+        #expect(fixture.plane.messages(to: .upstream) == expected.count)
+    }
+
+    @Test("what was decided, and waits for what goes before it, is given up with its side")
+    func lostBehindSent() throws {
+        let fixture = try PlaneFixture(messages: { _ in all })
+        fixture.verdict = { [unowned fixture] item, position in
+            if position == 2 { return .waiting }
+            Self.echo(item, on: fixture)
+            return .pass
+        }
+        inject("1", on: fixture)
+        inject("2", on: fixture)
+        #expect(fixture.waiting.count == 1)
+        #expect(fixture.commons.items.openCount == 2)
+        fixture.plane.lost(.client)
+        #expect(fixture.commons.items.openCount == 0)
+        #expect(fixture.plane.holdsNothing)
+    }
+
     @Test("what was decided is given up with its side; no hook is")
     func lostWithDecision() throws {
         let fixture = try fixture(.pass) { _ in true }
@@ -85,6 +166,41 @@ struct WebSocketPlaneOrderTests {
         fixture.plane.lost(.client)
         #expect(fixture.cancelled == 1)
         #expect(fixture.commons.items.openCount == 0)
+    }
+
+    @Test(
+        "hooks that wait with what is for a lost client are given up, and the upstream is read on",
+        arguments: ["message", "frame", "sent", "both"], ["lost", "dead"])
+    func lostBehindHook(_ kind: String, _ end: String) throws {
+        let fixture = try PlaneFixture(
+            "websocket_ping_interval 1s; websocket_ping_to client; websocket_pong_timeout 1s;",
+            messages: { _ in kind == "frame" ? .none : all },
+            frames: { _ in kind == "frame" ? allFrames : .none })
+        fixture.verdict = { _, _ in .waiting }
+        func inject(_ text: String) {
+            #expect(
+                fixture.plane.inject(
+                    .text, Array(text.utf8), to: .client, firstMessageHook: 0, firstFrameHook: 0))
+        }
+        switch kind {
+        case "message", "both": fixture.receive([.text("a")].bytes(from: .upstream), from: .upstream)
+        case "frame":
+            fixture.receive([.text("a", isFinal: false), .more("b")].bytes(from: .upstream), from: .upstream)
+        default: break
+        }
+        if kind == "both" || kind == "sent" { for text in ["one", "two"] { inject(text) } }
+        let waiting = fixture.waiting.count
+        #expect(waiting == (kind == "both" ? 2 : 1))
+        fixture.receive([.text("more")].bytes(from: .upstream), from: .upstream)
+        if end == "lost" { fixture.plane.lost(.client) } else { fixture.advance(3000) }
+        #expect(fixture.cancelled == waiting)
+        #expect(fixture.waiting.isEmpty)
+        #expect(fixture.commons.items.openCount == 0)
+        #expect(try fixture.take(.upstream).last?.opcode == 8)
+        #expect(fixture.endings == 0)
+        fixture.receive([.text("rest"), .close(1011)].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.waiting.isEmpty)
+        #expect(fixture.endings == 1)
     }
 
     // MARK: Answers to pings
@@ -176,5 +292,21 @@ struct WebSocketPlaneOrderTests {
         }
         #expect(fixture.plane.endedBy?.code == 1001)
         #expect(fixture.plane.endedBy.map { String(decoding: $0.reason, as: UTF8.self) } == "idle")
+    }
+
+    @Test("reloads put neither pings off nor the answers that are due")
+    func pingsAcrossReloads() throws {
+        let directives = "websocket_ping_interval 10s; websocket_pong_timeout 6s; websocket_ping_to client;"
+        let fixture = try PlaneFixture(directives)
+        var pings = 0
+        for _ in 0..<8 {
+            fixture.advance(2000)
+            pings += try fixture.take(.client).count { $0.opcode == 9 }
+            fixture.plane.migrate(to: try PlaneFixture.rules(directives, fixture.commons))
+            guard fixture.plane.endedBy == nil else { break }
+        }
+        #expect(pings == 1)
+        #expect(fixture.plane.endedBy?.by == .client)
+        #expect(fixture.plane.endedBy.map { String(decoding: $0.reason, as: UTF8.self) } == "ping timeout")
     }
 }

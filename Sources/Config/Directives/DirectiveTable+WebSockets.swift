@@ -43,7 +43,8 @@ extension DirectiveTable {
         },
         .number(
             "websocket_max_fragments", \.webSocket.maxFragments, default: "0",
-            "The most frames of one message; more end the WebSocket with 1009. 0 is without limit."),
+            "The most frames of one message; more end the WebSocket with 1009. 0 is without limit. Where frame hooks "
+                + "look at them, what counts here and for websocket_max_message is what those let through."),
         .time(
             "websocket_close_timeout", \.webSocket.closeTimeout, default: "5s",
             "How long a WebSocket's peer may take to answer a close frame before its connection is closed."),

@@ -146,7 +146,8 @@ extension LuaAPI {
             LuaFunction(
                 "ping", .method(type), "payload?: string", returns: "number?, string?", waits: true,
                 "Sends a ping, and waits for its answer: the round trip in seconds, or nil and why not, where none "
-                    + "comes within websocket_pong_timeout."
+                    + "comes within websocket_pong_timeout, or where the WebSocket is not open: nor is it in an "
+                    + "`open` hook."
             ) { call throws(LuaError) in
                 let flow = try call.flow(1, type)
                 let payload = try call.optionalBytes(2, "ping")
@@ -157,7 +158,8 @@ extension LuaAPI {
             },
             LuaFunction(
                 "close", .method(type), "code?: integer, reason?: string",
-                "Ends the tunnel: this peer is sent the code (1000 unless given) and the reason, the other 1001."
+                "Ends the tunnel: this peer is sent the code (1000 unless given) and the reason, the other 1001. An error "
+                    + "where no WebSocket is open, as in an `open` hook: `flow:close` ends it there."
             ) { call throws(LuaError) in
                 let flow = try call.flow(1, type)
                 let (code, reason) = try call.closing(2, "close")
@@ -196,8 +198,9 @@ extension LuaCall {
         guard let owner = flow.owner else { return fail("there is no open WebSocket") }
         if let depthFailure { return fail(depthFailure) }
         let hooks = interpreter.hooksAfterRunningScript(of: flow)
-        let message = ScriptMessage(
+        var message = ScriptMessage(
             isText: isText, payload: payload, firstMessageHook: hooks.message, firstFrameHook: hooks.frame)
+        message.item = interpreter.waitingItem
         if let failure = owner.send(message, to: leg) { return fail(failure) }
         return push(true)
     }

@@ -9,6 +9,8 @@ struct WebSocketDirection {
     var withheldStart: UInt8 = 0
     /// Messages that were sent on or injected, less those that came; wraps.
     var surplus: Int32 = 0
+    /// Messages that came and that hooks for frames left out, which nobody else has seen; wraps.
+    var leftOut: UInt32 = 0
     /// `nil` while nothing is held, and nothing waits.
     var busy: WebSocketBusy?
 
@@ -34,6 +36,12 @@ struct WebSocketDirection {
     var isTakingPongs: Bool {
         get { flags & 8 != 0 }
         set { flags = newValue ? flags | 8 : flags & ~8 }
+    }
+
+    /// Hooks look at a job, and do not wait: what is sent goes before it.
+    var isJudgingJob: Bool {
+        get { flags & 16 != 0 }
+        set { flags = newValue ? flags | 16 : flags & ~16 }
     }
 
     init(receivedBy role: WebSocketRole, allowedReserved: UInt8) {
@@ -94,6 +102,8 @@ struct WebSocketJob {
     var firstFrameHook: Int?
     var isInjected: Bool
     var wasCompressed = false
+    /// What its hooks have decided already.
+    var decided: (item: WebSocketItem, verdict: WebSocketVerdict)?
 }
 
 /// Jobs in the order in which they are to be done.
@@ -102,10 +112,13 @@ struct WebSocketJobs {
     private var next: [WebSocketJob] = []
     /// Behind those, the next one first.
     private var later: [WebSocketJob] = []
+    /// What the hooks of one that is not among these have sent, and goes before it and them, once it is decided.
+    private var sent: [WebSocketJob] = []
     /// Of their payloads.
     private(set) var bytes = 0
 
-    var isEmpty: Bool { next.isEmpty && later.isEmpty }
+    var isEmpty: Bool { next.isEmpty && later.isEmpty && sent.isEmpty }
+    var hasSent: Bool { !sent.isEmpty }
 
     mutating func append(_ job: WebSocketJob) {
         bytes &+= job.payload.count
@@ -116,6 +129,29 @@ struct WebSocketJobs {
     mutating func prepend(_ jobs: [WebSocketJob]) {
         bytes &+= jobs.reduce(0) { $0 &+ $1.payload.count }
         next.append(contentsOf: jobs.reversed())
+    }
+
+    /// Keeps what the hooks of a job have sent until that is decided.
+    mutating func collect(_ job: WebSocketJob) {
+        bytes &+= job.payload.count
+        sent.append(job)
+    }
+
+    /// Puts the job before all others, and what its hooks have sent before that.
+    mutating func putSent(before job: WebSocketJob?) {
+        if let job { prepend([job]) }
+        // These are counted.
+        next.append(contentsOf: sent.reversed())
+        sent = []
+    }
+
+    /// Removes all.
+    ///
+    /// - Returns: the items of those that are decided.
+    mutating func removeAll() -> [WebSocketItem] {
+        let items = (next + later).compactMap { $0.decided?.item }
+        self = WebSocketJobs()
+        return items
     }
 
     mutating func popFirst() -> WebSocketJob? {

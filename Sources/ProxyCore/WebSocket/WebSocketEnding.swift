@@ -12,6 +12,8 @@ package final class WebSocketEnding {
         var isLost = false
         /// The connection's sending side was shut down.
         var isShut = false
+        /// Messages for it that had begun when it was told, or lost: none of those that begin later is sent.
+        var messagesBegun: UInt32 = 0
 
         var isDone: Bool { isLost || isTold && isHeard }
     }
@@ -48,7 +50,7 @@ package final class WebSocketEnding {
     package var isClean: Bool { client.isHeard && upstream.isHeard }
 
     /// Nobody knows of it yet: something else may end it before.
-    var isPending: Bool { waitsForMessages && !client.isTold && !upstream.isTold }
+    package var isPending: Bool { waitsForMessages && !client.isTold && !upstream.isTold }
 }
 
 extension WebSocketPlane {
@@ -68,9 +70,16 @@ extension WebSocketPlane {
     // MARK: The proxy's own reasons
 
     /// Sends both peers a close frame, as soon as their frames allow it: with `atMessages` not between those of a message,
-    /// if that ends within the close timeout. Nothing happens where it is ending already.
+    /// if that ends within the close timeout. Nothing happens where it is ending already, unless that waits for messages
+    /// itself, and this does not.
     package func end(_ code: UInt16, _ reason: [UInt8], atMessages: Bool = false) {
-        guard ending == nil else { return }
+        if let ending, !ending.isPending || atMessages {
+            // One peer knows of it. The other, whose message is waited for, is told this, now.
+            guard ending.waitsForMessages, !atMessages else { return }
+            ending.told = (code, reason)
+            ending.waitsForMessages = false
+            return tellAll()
+        }
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
         ending.told = (code, reason)
         ending.waitsForMessages = atMessages
@@ -85,7 +94,12 @@ extension WebSocketPlane {
 
     /// As `end`, with the code and the reason for one side; the other is told 1001.
     package func end(_ code: UInt16, _ reason: [UInt8], of side: Side) {
-        guard ending == nil else { return }
+        if let ending, !ending.isPending {
+            guard ending.waitsForMessages else { return }
+            ending.toldApart = (side, code, reason)
+            ending.waitsForMessages = false
+            return tellAll()
+        }
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
         ending.told = (WebSocketCloseCode.goingAway, [])
         ending.toldApart = (side, code, reason)
@@ -106,15 +120,35 @@ extension WebSocketPlane {
     package func lost(_ side: Side) {
         deafen(side)
         if let ending, !ending.isPending {
+            noteMute(side, in: ending)
             ending[side].isLost = true
-            return goOn(ending)
+            goOn(ending)
+            return didLose(side)
         }
         let ending = WebSocketEnding(
             code: WebSocketCloseCode.abnormal, reason: [], by: TunnelParty(side),
             due: owner.now &+ closeTimeout)
+        noteMute(side, in: ending)
         ending[side].isLost = true
         ending.told = Self.news(ofLost: side, "the connection was lost")
         begin(ending)
+        didLose(side)
+    }
+
+    private func didLose(_ side: Side) {
+        if !self[side.other].isProcessing { settle(side.other) }
+    }
+
+    /// What hooks wait with that came for a client which is lost gets nowhere: they are given up, and the upstream is read
+    /// on, as its close frame may follow.
+    func giveUpWaits(_ side: Side) {
+        guard side == .upstream, let ending, ending.client.isLost, let busy = self[side].busy,
+            let wait = busy.waitingJob ?? busy.waiting
+        else { return }
+        forgetJobs(busy)
+        if wait.verdict == nil { owner.cancel(wait.item) }
+        // As if they had let it by: the order of what follows is looked at as ever.
+        resume(wait.item, .pass)
     }
 
     /// A side has not answered a ping.
@@ -128,8 +162,10 @@ extension WebSocketPlane {
         forgetScriptPings()
         // It may be alive all the same, and read this one day; nobody waits for it.
         sendCloseFrames(to: side)
+        noteMute(side, in: ending)
         ending[side].isLost = true
         begin(ending)
+        didLose(side)
     }
 
     /// What the other side is told. 1014 is a gateway's, of its upstream (IANA registry of close codes).
@@ -160,6 +196,7 @@ extension WebSocketPlane {
             guard let ending, ending.told != nil, !isMute(side) else { continue }
             // A frame that its source will not finish: nothing can be said behind that.
             if self[side.other].isDeaf, isWithinFrame(to: side) {
+                noteMute(side, in: ending)
                 ending[side].isLost = true
                 continue
             }
@@ -180,13 +217,37 @@ extension WebSocketPlane {
         for wait in [busy.waiting.take(), busy.waitingJob.take()] {
             guard let wait else { continue }
             if wait.verdict == nil { owner.cancel(wait.item) }
+            didGiveUp(wait.what, wait.item, side)
             commons.items.giveBack(wait.item)
         }
-        if let assembly = busy.assembly.take() { commons.items.giveBack(assembly.item) }
+        if let assembly = busy.assembly.take() {
+            didNotSend(side)
+            commons.items.giveBack(assembly.item)
+        }
         busy.gated = []
         busy.held = []
-        busy.jobs = WebSocketJobs()
+        forgetJobs(busy)
         if busy.isIdle { self[side].busy = nil }
+    }
+
+    /// Counts what hooks have waited with for nothing.
+    func didGiveUp(_ what: WebSocketWait.What, _ item: WebSocketItem, _ side: Side) {
+        switch what {
+        case .message: didNotSend(side)
+        case .frame: if item.opcode.beginsMessage { self[side].leftOut &+= 1 }
+        case .job: break
+        }
+    }
+
+    /// Nothing more is sent to a side from now on.
+    func noteMute(_ side: Side, in ending: WebSocketEnding) {
+        guard !ending[side].isTold, !ending[side].isLost else { return }
+        ending[side].messagesBegun = self[side.other].frames.messages
+    }
+
+    private func forgetJobs(_ busy: WebSocketBusy) {
+        guard !busy.jobs.isEmpty else { return }
+        for item in busy.jobs.removeAll() { commons.items.giveBack(item) }
     }
 
     private func forgetAll() {
@@ -227,7 +288,11 @@ extension WebSocketPlane {
     }
 
     /// A peer's close frame was sent on.
-    func didPassClose(to side: Side) { ending?[side].isTold = true }
+    func didPassClose(to side: Side) {
+        guard let ending else { return }
+        noteMute(side, in: ending)
+        ending[side].isTold = true
+    }
 
     // MARK: The end
 

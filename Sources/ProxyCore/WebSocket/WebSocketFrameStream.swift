@@ -53,6 +53,8 @@ package struct WebSocketFrameStream: Sendable {
         self.allowedReserved = allowedReserved
     }
 
+    /// The last frame of a message was its first.
+    var isAtFirstFrame: Bool { fragments == 1 }
     /// What went by are whole frames.
     package var isAtFrameBoundary: Bool { payloadLeft == 0 }
     /// What went by are whole messages.

@@ -60,6 +60,7 @@ extension WebSocketPlane {
                     return end
                 }
                 guard size <= rules.assembledLimit else {
+                    if header.opcode.beginsMessage { self[side].leftOut &+= 1 }
                     broke(side, WebSocketCloseCode.messageTooBig, "message too big")
                     return 0
                 }
@@ -111,6 +112,7 @@ extension WebSocketPlane {
         case .drop, .replace, .split: leaveOut(header, side, &batch)
         case .close(let code, let reason):
             // What was sent of the message stays half; nothing but the close frame follows.
+            if item.opcode.beginsMessage { self[side].leftOut &+= 1 }
             end(code, reason)
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
         case .waiting: break
@@ -127,6 +129,7 @@ extension WebSocketPlane {
         var frame: [UInt8] = [(header.isFinal ? 0x80 : 0) | self[side].withheldStart]
         frame.append(copying: raw, 1..<raw.count)
         self[side].withheldStart = 0
+        self[side].leftOut &-= 1
         _ = pass(frame.span, side, &batch)
     }
 
@@ -149,6 +152,7 @@ extension WebSocketPlane {
             } else if self[side].withheldStart != 0 {
                 start = self[side].withheldStart
                 self[side].withheldStart = 0
+                self[side].leftOut &-= 1
             }
             WebSocketFraming.append(
                 WebSocketOpcode(rawValue: start & 15) ?? .continuation, payload.span,
@@ -162,6 +166,7 @@ extension WebSocketPlane {
         switch header.opcode {
         case .close, .ping, .pong: return
         case .text, .binary:
+            self[side].leftOut &+= 1
             self[side].withheldStart = header.isFinal ? 0 : header.reserved &<< 4 | header.opcode.rawValue
         case .continuation:
             guard header.isFinal else { return }

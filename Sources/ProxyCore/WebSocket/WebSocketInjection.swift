@@ -2,23 +2,33 @@ package import Wire
 
 /// What is sent between the frames and messages that come.
 extension WebSocketPlane {
-    /// Sends a message that a script has made; hooks from these positions on see it. Text has to be UTF-8.
+    /// Sends a message that a script has made; hooks from these positions on see it. Text has to be UTF-8. `sender` is what
+    /// the hook that sends it was called for, if that has waited; it goes before that.
     ///
     /// - Returns: false where it cannot be sent: the side was told goodbye, or more waits than may.
     package func inject(
         _ opcode: WebSocketOpcode, _ payload: [UInt8], to side: Side, firstMessageHook: Int,
-        firstFrameHook: Int
+        firstFrameHook: Int, sender: ObjectIdentifier? = nil
     ) -> Bool {
         guard !isMute(side), ending == nil || ending?.waitsForMessages == true else { return false }
         let busy = busy(side.other)
         guard busy.jobs.isEmpty || busy.jobs.bytes &+ payload.count <= Self.maxQueued else { return false }
-        busy.jobs.append(
-            WebSocketJob(
-                opcode: opcode, payload: payload, firstMessageHook: firstMessageHook,
-                firstFrameHook: firstFrameHook, isInjected: true))
+        let job = WebSocketJob(
+            opcode: opcode, payload: payload, firstMessageHook: firstMessageHook,
+            firstFrameHook: firstFrameHook, isInjected: true)
+        if self[side.other].isJudgingJob || isOfWaitingJob(sender, busy) {
+            busy.jobs.collect(job)
+            return true
+        }
+        busy.jobs.append(job)
         self[side.other].frames.stopsAtFrames = true
         if !self[side.other].isProcessing { flushWaiting(side.other) }
         return true
+    }
+
+    private func isOfWaitingJob(_ sender: ObjectIdentifier?, _ busy: WebSocketBusy) -> Bool {
+        guard let sender, let wait = busy.waitingJob else { return false }
+        return ObjectIdentifier(wait.item) == sender
     }
 
     /// Sends a control frame as soon as no other is in the middle.
@@ -80,6 +90,7 @@ extension WebSocketPlane {
                 WebSocketClosePayload.append(code: told.code, reason: told.reason.span, to: &payload)
             }
             WebSocketFraming.append(.close, payload.span, maskKey: maskKey(to: target), to: &out)
+            noteMute(target, in: ending)
             ending[target].isTold = true
         }
         let isWaiting =
@@ -114,15 +125,22 @@ extension WebSocketPlane {
     // MARK: Jobs
 
     private func run(_ job: WebSocketJob, _ side: Side, into out: inout [UInt8]) {
+        if let decided = job.decided { return finish(job, decided.verdict, decided.item, side, into: &out) }
         let isFrame = job.stage == .frame
         let item = commons.items.take(
             isFrame ? .frame : .message, job.opcode, from: side, isInjected: job.isInjected)
         item.data.append(copying: job.payload)
         let interest = isFrame ? rules.frames(from: side) : rules.messages(from: side)
         var verdict = WebSocketVerdict.pass
-        if interest.includes(job.opcode, size: job.payload.count) {
+        if interest.includes(job.opcode, size: job.payload.count), !isMute(side.other) {
             let first = isFrame ? job.firstFrameHook ?? .max : job.firstMessageHook
+            // They may have been called within those of a job of the other side, whose own hooks these are not.
+            let isWithinOther = self[side.other].isJudgingJob
+            self[side.other].isJudgingJob = false
+            self[side].isJudgingJob = true
             verdict = owner.judge(item, from: first)
+            self[side].isJudgingJob = false
+            self[side.other].isJudgingJob = isWithinOther
         }
         if case .waiting = verdict {
             return wait(item, .job(job), side)
@@ -130,11 +148,19 @@ extension WebSocketPlane {
         finish(job, verdict, item, side, into: &out)
     }
 
-    /// Does what the hooks have decided of a job, and gives its item back.
+    /// Does what the hooks have decided of a job, and gives its item back; later, where they have sent something, which
+    /// goes before it.
     func finish(
         _ job: WebSocketJob, _ verdict: WebSocketVerdict, _ item: WebSocketItem, _ side: Side,
         into out: inout [UInt8]
     ) {
+        if let busy = self[side].busy, busy.jobs.hasSent {
+            var job = job
+            job.decided = (item, verdict)
+            busy.jobs.putSent(before: job)
+            self[side].frames.stopsAtFrames = true
+            return
+        }
         defer { commons.items.giveBack(item) }
         guard !isMute(side.other) else { return }
         switch verdict {
@@ -154,6 +180,7 @@ extension WebSocketPlane {
                     var job = job
                     job.payload = payload
                     job.firstMessageHook = position
+                    job.decided = nil
                     return job
                 }, side)
         case .drop, .waiting: break
@@ -175,6 +202,7 @@ extension WebSocketPlane {
         if goesToFrameHooks(job, side) {
             var frame = job
             frame.stage = .frame
+            frame.decided = nil
             frame.payload = payload
             queueFirst([frame], side)
             return

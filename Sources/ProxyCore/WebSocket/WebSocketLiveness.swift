@@ -38,6 +38,15 @@ struct WebSocketLiveness {
         lastActive = max(lastActive, self[side].lastReceived)
     }
 
+    /// Time that hooks take is not the peers': what came counts as if it came when they let go of it. What scripts send
+    /// did not come.
+    mutating func noteEndOfWait(with item: WebSocketItem, _ rules: WebSocketRules, now: Int64) {
+        guard !item.isInjected else { return }
+        self[item.side].lastReceived = now
+        // A pong may answer a ping of ours.
+        if !item.opcode.isControl || !rules.countsMessages && item.opcode != .pong { lastActive = now }
+    }
+
     /// What `proxy_read_timeout` counts from.
     var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
 
@@ -56,7 +65,7 @@ struct WebSocketLiveness {
     /// Begins to send pings as `rules` have it, or ends to.
     ///
     /// The first comes after half an interval to a whole one: of connections that were made together, as after a
-    /// restart, the pings spread.
+    /// restart, the pings spread. Where pings are sent already none is put off by that, however often rules are taken.
     mutating func take(_ rules: WebSocketRules, now: Int64) {
         let interval = Int64(rules.settings.pingInterval)
         for (side, leg) in [(TunnelSide.client, WebSocketLegs.client), (.upstream, .upstream)] {
@@ -66,7 +75,7 @@ struct WebSocketLiveness {
                 continue
             }
             let spread = UInt64(key ^ (side == .client ? 0 : 0x5bd1_e995)) &* UInt64(interval &- interval / 2)
-            self[side].nextPing = now &+ interval / 2 &+ Int64(spread &>> 32)
+            self[side].nextPing = min(self[side].nextPing, now &+ interval / 2 &+ Int64(spread &>> 32))
         }
     }
 

@@ -136,11 +136,14 @@ package final class WebSocketPlane {
     private static let maxAhead = 64 * 1024
 
     /// Messages that came from a side.
-    package func messages(from side: Side) -> Int { Int(self[side].frames.messages) }
+    package func messages(from side: Side) -> Int {
+        Int(self[side].frames.messages &+ self[side].leftOut)
+    }
     /// Messages that were sent to a side.
     package func messages(to side: Side) -> Int {
         let direction = self[side.other]
-        return Int(direction.frames.messages &+ UInt32(bitPattern: direction.surplus))
+        let begun = isMute(side) ? ending?[side].messagesBegun : nil
+        return Int((begun ?? direction.frames.messages) &+ UInt32(bitPattern: direction.surplus))
     }
 
     /// Bytes that scripts have sent to a side and that wait for frames to end.
@@ -202,7 +205,9 @@ package final class WebSocketPlane {
 
     /// Lets go of what is not needed any more.
     func settle(_ side: Side) {
-        if let busy = self[side].busy, busy.isIdle { self[side].busy = nil }
+        if let busy = self[side].busy {
+            if busy.isIdle { self[side].busy = nil } else if busy.isWaiting { giveUpWaits(side) }
+        }
         endIfOver()
     }
 
@@ -272,12 +277,17 @@ package final class WebSocketPlane {
             case .violation(let violation):
                 fail(violation.closeCode, violation.rawValue, from: side, bytes, offset, &batch)
             case .tooBig:
+                if self[side].frames.isAtFirstFrame, !isMute(side.other) { didNotSend(side) }
                 fail(WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, offset, &batch)
             }
         }
         if offset > (rules.countsMessages ? controlBytes : answerBytes) { liveness.noteActivity(from: side) }
         return offset
     }
+
+    /// A message that came goes no further, and had not begun to. It began before the other side was told goodbye, as none
+    /// is counted that begins later.
+    func didNotSend(_ side: Side) { self[side].surplus &-= 1 }
 
     /// Ends it for a breach of the protocol: both peers are told.
     private func fail(
@@ -344,6 +354,7 @@ package final class WebSocketPlane {
             guard header.reserved & WebSocketFrameHeader.reserved1 == 0 || codec?.passesUnseen() != false
             else {
                 self[side].isCollecting = true
+                didNotSend(side)
                 return fail(
                     WebSocketCloseCode.protocolError, "compressed message of another extension", from: side,
                     bytes, start, &batch)
@@ -358,6 +369,7 @@ package final class WebSocketPlane {
         guard isWanted || isTransformed else { return }
         guard size <= rules.assembledLimit else {
             self[side].isCollecting = true
+            didNotSend(side)
             return fail(
                 WebSocketCloseCode.messageTooBig, "message too big", from: side, bytes, start, &batch)
         }
@@ -386,6 +398,7 @@ package final class WebSocketPlane {
         item.data.append(unmasking: bytes.extracting(payload), with: header.maskKey)
         if case .text = header.opcode, !item.isUTF8 {
             commons.items.giveBack(item)
+            didNotSend(side)
             return fail(
                 WebSocketCloseCode.invalidPayload, "text is not UTF-8", from: side, bytes, start, &batch)
         }
@@ -394,6 +407,7 @@ package final class WebSocketPlane {
         if self[side].frames.stopsAtFrames {
             batch.gather(bytes, upTo: start, for: self, side)
             sendWaiting(side, into: &batch)
+            if case .pass = verdict, isMute(side.other) { didNotSend(side) }
         }
         if hasToWait(verdict, side) {
             var raw: [UInt8] = []
@@ -429,6 +443,7 @@ package final class WebSocketPlane {
         guard var assembly = busy.assembly.take() else { return }
         if let breach = assembly.take(bytes.extracting(range), codecs?[side], rules) {
             commons.items.giveBack(assembly.item)
+            didNotSend(side)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
         guard self[side].frames.isAtFrameBoundary, assembly.isLastFrame else {
@@ -437,9 +452,9 @@ package final class WebSocketPlane {
         }
         if let breach = assembly.finish(codecs?[side], limit: rules.assembledLimit) {
             commons.items.giveBack(assembly.item)
+            didNotSend(side)
             return fail(breach.code, breach.reason, from: side, bytes, offset, &batch)
         }
-        self[side].isCollecting = false
         let item = assembly.item
         var verdict = WebSocketVerdict.pass
         if assembly.isWanted, !isMute(side.other),
@@ -447,11 +462,14 @@ package final class WebSocketPlane {
         {
             verdict = owner.judge(item, from: 0)
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
+            self[side].isCollecting = false
             if hasToWait(verdict, side) {
                 return wait(
                     item, .message(raw: assembly.raw, isCompressed: assembly.isCompressed), side, verdict)
             }
         }
+        // Only now: what waits for whole messages waits for this one.
+        self[side].isCollecting = false
         let passes = if case .pass = verdict { true } else { false }
         if passes, assembly.keepsRaw, !isMute(side.other), batch.out.isEmpty {
             // A long message is not copied once more.
@@ -481,7 +499,7 @@ package final class WebSocketPlane {
         busy.assembly = nil
         self[side].isCollecting = false
         batch.prepare(commons)
-        if !isMute(side.other) { batch.out.append(copying: assembly.raw) }
+        if isMute(side.other) { didNotSend(side) } else { batch.out.append(copying: assembly.raw) }
         commons.items.giveBack(assembly.item)
     }
 
@@ -492,10 +510,7 @@ package final class WebSocketPlane {
         into out: inout [UInt8]
     ) {
         defer { commons.items.giveBack(item) }
-        guard !isMute(side.other) else {
-            self[side].surplus &-= 1
-            return
-        }
+        guard !isMute(side.other) else { return didNotSend(side) }
         let codec = codecs?[side]
         switch verdict {
         case .pass:
@@ -507,7 +522,7 @@ package final class WebSocketPlane {
             }
         case .drop:
             if isCompressed { codec?.noteChange(isDrop: true) }
-            self[side].surplus &-= 1
+            didNotSend(side)
         case .rewritten:
             if isCompressed { codec?.noteChange(isDrop: false) }
             let data = item.data
@@ -520,7 +535,7 @@ package final class WebSocketPlane {
             }
         case .split(let payloads, let position):
             if isCompressed { codec?.noteChange(isDrop: false) }
-            self[side].surplus &-= 1
+            didNotSend(side)
             let jobs = payloads.map { payload in
                 WebSocketJob(
                     opcode: item.opcode, payload: payload, firstMessageHook: position, isInjected: false,
@@ -528,7 +543,7 @@ package final class WebSocketPlane {
             }
             queueFirst(jobs, side)
         case .close(let code, let reason):
-            self[side].surplus &-= 1
+            didNotSend(side)
             end(code, reason)
         case .waiting: break
         }
@@ -572,6 +587,8 @@ package final class WebSocketPlane {
         // Its side was lost while they ran.
         guard !self[side].isDeaf else {
             if !isDecided { owner.cancel(item) }
+            didGiveUp(what, item, side)
+            self[side].busy?.jobs.putSent(before: nil)
             return commons.items.giveBack(item)
         }
         let wait = WebSocketWait(item: item, what: what, verdict: isDecided ? verdict : nil)
@@ -587,6 +604,7 @@ package final class WebSocketPlane {
         if let waiting = busy.waiting, waiting.item === item, waiting.verdict == nil {
             guard busy.waitingJob == nil else {
                 busy.waiting?.verdict = verdict
+                liveness.noteEndOfWait(with: item, rules, now: owner.now)
                 return
             }
             busy.waiting = nil
@@ -597,6 +615,7 @@ package final class WebSocketPlane {
         } else {
             return
         }
+        liveness.noteEndOfWait(with: item, rules, now: owner.now)
         var batch = WebSocketBatch(commons)
         self[side].isProcessing = true
         sendControls(side, into: &batch.out)

@@ -166,7 +166,7 @@ final class TunnelScripts: FlowOwner {
 
     // MARK: What scripts send
 
-    var isOpenTunnel: Bool { plane != nil && plane?.endedBy == nil }
+    var isOpenTunnel: Bool { plane.map { $0.endedBy?.isPending ?? true } ?? false }
 
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
         guard let tunnel, let plane else { return "there is no open WebSocket" }
@@ -175,7 +175,8 @@ final class TunnelScripts: FlowOwner {
         guard unsent <= WebSocketPlane.maxQueued else { return "too much waits to be sent" }
         let isSent = plane.inject(
             message.isText ? .text : .binary, message.payload, to: side,
-            firstMessageHook: message.firstMessageHook, firstFrameHook: message.firstFrameHook)
+            firstMessageHook: message.firstMessageHook, firstFrameHook: message.firstFrameHook,
+            sender: message.item)
         guard !isSent else { return nil }
         return plane.endedBy == nil ? "too much waits to be sent" : "the WebSocket is closing"
     }
