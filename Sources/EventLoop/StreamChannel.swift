@@ -242,7 +242,8 @@ open class StreamChannel: Channel {
     final override func willClose() {
         guard let transport else { return }
         self.transport = nil
-        transport.close(withReset: closesWithReset)
+        // What is not sent any more is missed by the peer, which is to be told.
+        transport.close(withReset: closesWithReset || !unsent.isEmpty)
     }
 
     private var wasWritable = false

@@ -80,7 +80,8 @@ extension ExchangeDriver {
     private func refuseWithoutBody() {
         log(
             .error,
-            "the request's body was sent to another upstream, and is larger than client_body_buffer_size")
+            "the request's body was sent to another upstream, and is no longer at hand: it is larger than "
+                + "client_body_buffer_size, or a hook waits with a piece of it")
         exchange.errorStatus = 0
         respond(LocalResponse(status: failedStatus))
     }
@@ -509,6 +510,7 @@ extension ExchangeDriver {
         exchange.closesConnection = true
         abandonHooks()
         fail(status: status)
+        resumed()
     }
 
     // MARK: The upstream's side

@@ -319,7 +319,8 @@ extension ExchangeDriver: FlowOwner {
             exchange.closesConnection = true
             losePiece()
             abandonHooks()
-            return fail(status: 500)
+            fail(status: 500)
+            return resumed()
         }
         guard !hasEnded else { return }
         if isLast {

@@ -276,6 +276,7 @@ final class ExchangeDriver {
         requestBody = BodyDecoder(.none)
         abandonHooks()
         fail(status: 408)
+        resumed()
     }
 
     /// The client cannot be reached any more; `status` is what the log says of the request, if it was not answered.

@@ -163,17 +163,22 @@ final class Tunnel {
         if !downstream.isDrained { downstream.armSendDeadline(after: sendTimeout) }
     }
 
-    /// Data in either direction puts the timeout off, as in nginx.
+    /// Data in either direction puts the timeout off, as in nginx. What the upstream does not take it has to take in time.
     private func touch() {
+        let values = settings.values
         upstream.setDeadline(
-            downstream.worker.loop.now + Int64(settings.values.proxyReadTimeout))
+            now + Int64(upstream.isDrained ? values.proxyReadTimeout : values.proxySendTimeout))
     }
+
+    /// The upstream took some of what waits for it.
+    func upstreamTookSome() { if plane == nil, !isClosing { touch() } }
 
     func drained(_ side: TunnelSide) {
         if isClosing {
             if downstream.isDrained && upstream.isDrained { finish() }
             return
         }
+        if side == .upstream { upstreamTookSome() }
         readable(side.other)
     }
 
@@ -222,13 +227,31 @@ final class Tunnel {
             if plane.endedBy != nil { scheduleRead(of: .upstream) }
             return
         }
-        let logger = generation.generation.errorLogger
+        if side == .upstream, !isClosing, upstream.isDrained, !downstream.isDrained {
+            // It is not read while the client takes nothing, for which that has `send_timeout`.
+            return touch()
+        }
         if !isClosing {
-            logger.log(.info, "tunnel timed out, \(side == .client ? "client" : "upstream") leg")
+            logTimeout(of: side)
         }
         // The client takes nothing any more: the upstream is told.
         if side == .client, !isClosing, let plane, plane.endedBy == nil { return lost(.client, plane) }
         finish()
+    }
+
+    /// As nginx; of the request there is nothing left to tell where no script keeps it.
+    private func logTimeout(of side: TunnelSide) {
+        let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
+        guard logger.takes(.info) else { return }
+        var context = Array(", upstream: \"".utf8) + upstream.address.text + Array("\"".utf8)
+        if let exchange = scripts?.exchange {
+            context.removeAll()
+            LogContext.append(exchange, peer: upstream.address, uri: [], to: &context)
+        }
+        logger.log(
+            .info, connection: scripts?.exchange.client.serial ?? 0,
+            "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out) while proxying "
+                + "upgraded connection" + String(decoding: context, as: UTF8.self))
     }
 
     /// There is no time left. Peers of a WebSocket are told, if that can be done at once.

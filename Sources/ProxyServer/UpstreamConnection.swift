@@ -148,6 +148,10 @@ final class UpstreamConnection: StreamChannel {
         }
     }
 
+    override func sentSome() {
+        if case .tunnel(let tunnel) = owner { tunnel.upstreamTookSome() }
+    }
+
     override func writeFailed(_ error: Int32) {
         switch owner {
         case .exchange(let driver): driver.upstreamWriteFailed(error)

@@ -1,5 +1,8 @@
 """Where a request's body goes when another location, another upstream or a script takes over."""
 
+import threading
+import time
+
 import pytest
 
 from harness.backend import Backend, chunked, reply
@@ -202,6 +205,134 @@ def test_what_is_sent_with_the_body_waits_for_it(proxy, backend, kind):
         assert backend.requests[-1].body == b'{"w":"my secret"}'
     assert made.fetch("/").status == 200
     assert (backend.requests[-1].get("X-Body"), backend.requests[-1].get("X-Kind")) == (None, "<other>")
+
+
+@pytest.fixture
+def failing():
+    """A backend that reads the beginning of a body, and answers 503 once `gate` is set."""
+    with Backend() as made:
+        made.gate = threading.Event()
+
+        def program(connection):
+            connection.next_head()
+            connection.read_until(b"first")
+            made.gate.wait(10)
+            connection.send(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+        made.program = program
+        yield made
+        made.gate.set()
+
+
+@pytest.mark.parametrize("way", ["next", "route", "page"])
+def test_a_try_that_ends_while_a_hook_holds_a_piece(proxy, backend, failing, way):
+    """The piece comes once, within the body, or the body goes nowhere."""
+    made = proxy("""
+        upstream a { server <failing>; }
+        upstream b { server <backend>; keepalive 4; }
+        upstream both { server <failing>; server <backend>; keepalive 4; }
+        server {
+            listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_next_upstream error http_503; proxy_intercept_errors on;
+            request_body_by_lua_block { if chunk:find("second") then sy.sleep(0.6) end }
+            location /next { proxy_pass http://both; }
+            location /route { request_by_lua_block { flow:route{ "a", "b" } } }
+            location /page { proxy_pass http://a; error_page 503 = @page; }
+            location @page { proxy_pass http://b; }
+            location / { proxy_pass http://b; }
+        }
+    """, values={"backend": backend, "failing": failing})
+    second = b"second: GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+    with Client(made.port, timeout=10) as client:
+        client.request("/" + way, method="PUT", headers=[("Content-Length", str(5 + len(second)))])
+        client.send(b"first")
+        wait_for(lambda: failing.connections, what="the first try")
+        time.sleep(0.1)
+        client.send(second)
+        time.sleep(0.1)
+        failing.gate.set()
+        assert client.read_response().status == (503 if way == "page" else 200)
+    assert made.fetch("/after").status == 200
+    bodies = [(request.target, request.body) for request in backend.requests]
+    assert bodies == ([] if way == "page" else [("/" + way, b"first" + second)]) + [("/after", b"")]
+
+
+def test_a_hook_that_waits_with_a_response_is_not_overtaken_by_a_timeout(proxy, backend):
+    made = proxy("""
+        upstream u { server <backend>; keepalive 4; }
+        server {
+            listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 300ms;
+            location /held { proxy_pass http://u; response_by_lua_block { sy.sleep(1) } error_page 504 =200 /other; }
+            location / { proxy_pass http://u; }
+        }
+    """, values={"backend": backend})
+
+    def program(connection):
+        while (request := connection.next_head()) is not None:
+            text = request.target.encode()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+            connection.read_exactly(int(request.get("content-length") or 0))
+
+    backend.program = program
+    with Client(made.port, timeout=10) as client:
+        client.request("/held", method="PUT", headers=[("Content-Length", "10")])
+        client.send(b"first")
+        time.sleep(0.2)
+        client.send(b"later")
+        assert client.read_response().body == b"/held"
+    assert [made.fetch(target).body for target in ("/1", "/2")] == [b"/1", b"/2"]
+
+
+def test_nothing_of_a_body_that_does_not_come_goes_to_an_error_page(proxy, backend):
+    with Backend(program=lambda connection: connection.next_head() and time.sleep(2)) as silent:
+        made = proxy("""
+            upstream u { server <backend>; keepalive 4; }
+            server {
+                listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_set_header Connection ""; client_body_timeout 300ms;
+                location /late { proxy_pass http://<silent>; error_page 408 =200 @page; }
+                location /read { request_by_lua_block { flow.req:body() } proxy_pass http://u; error_page 408 =200 @page; }
+                location @page { proxy_pass http://u; }
+                location / { proxy_pass http://u; }
+            }
+        """, values={"backend": backend, "silent": silent})
+        for target in ("/late", "/read"):
+            with Client(made.port, timeout=10) as client:
+                client.request(target, method="PUT", headers=[("Content-Length", "60")])
+                client.send(b"ten bytes.")
+                assert client.read_response().status == 200
+            assert made.fetch("/next").status == 200
+    assert [(request.target, request.body) for request in backend.requests] == [
+        ("/late", b""), ("/next", b""), ("/read", b""), ("/next", b"")]
+
+
+def test_a_script_that_closes_an_exchange_leaves_no_upstream_behind(proxy, backend):
+    ended = threading.Event()
+
+    def program(connection):
+        request = connection.next_head()
+        if request.target == "/other":
+            return connection.send(reply_bytes(b"other"))
+        while connection.fill():
+            pass
+        ended.set()
+
+    backend.program = program
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>;
+            location /silent {
+                request_by_lua_block { flow:after(0.1, function() flow:close() end) }
+                proxy_pass http://<backend>; error_page 503 =200 /other;
+            }
+            location / { proxy_pass http://<backend>; }
+        }
+    """, values={"backend": backend})
+    assert made.fetch("/silent").body == b"other"
+    assert ended.wait(2)
+
+
+def reply_bytes(body):
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
 
 
 @pytest.mark.parametrize("value", ['""', "$arg_none"])

@@ -577,6 +577,43 @@ def test_upstream_data_keeps_a_tunnel_open_past_proxy_read_timeout(recipe):
         assert client.read_rest() == b"......"
 
 
+def test_a_client_that_reads_late_gets_everything(recipe):
+    """While the client takes nothing the upstream is not read, which is no silence of its."""
+    size = 16 << 20
+
+    def program(connection):
+        connection.next_request()
+        connection.send(switching() + b"x" * size)
+        connection.next_request()
+
+    proxy = recipe("proxy_read_timeout 500ms;")
+    proxy.backend.program = program
+    with Client(proxy.port, receive_buffer=65536, timeout=20) as client:
+        client.send(handshake())
+        assert client.read_response_head().status == 101
+        time.sleep(1.5)
+        assert client.read_exactly(size) == b"x" * size
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.clocked
+def test_proxy_send_timeout_closes_a_tunnel_whose_upstream_takes_nothing(recipe):
+    def program(connection):
+        connection.next_request()
+        connection.send(switching())
+        time.sleep(5)
+
+    proxy = recipe("proxy_send_timeout 1s;")
+    proxy.backend.program = program
+    with open_tunnel(proxy) as client:
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - began < 4:
+                client.send(b"x" * 65536)
+        assert 0.7 < time.monotonic() - began < 3
+    wait_for(lambda: "upstream timed out (110: Connection timed out) while proxying upgraded" in proxy.log(), 5, "a message")
+
+
 def test_a_tunnel_outlives_the_clients_timeouts(recipe):
     proxy = recipe(server="client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s; send_timeout 1s;")
     with open_tunnel(proxy) as client:

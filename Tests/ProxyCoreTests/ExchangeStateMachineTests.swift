@@ -13,6 +13,19 @@ struct ExchangeStateMachineTests {
         return machine
     }
 
+    @Test("a body of which something was dropped is not sent again")
+    func droppedBytes() {
+        var machine = ExchangeStateMachine(hasBody: true, isIdempotent: true, asksForUpgrade: false)
+        machine.connected(reused: false)
+        machine.requestBytesSent(replayable: true)
+        #expect(machine.upstreamSendFailed() == .readResponse)
+        machine.requestBytesDropped(replayable: true)
+        #expect(machine.mayRepeat)
+        machine.requestBytesDropped(replayable: false)
+        #expect(!machine.mayRepeat)
+        #expect(machine.attemptFailed { _ in true } == .respond)
+    }
+
     @Test("a request without a body, answered whole, leaves both connections for the next one")
     func keepsBoth() {
         var machine = machine()

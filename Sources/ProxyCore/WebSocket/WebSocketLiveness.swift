@@ -151,6 +151,8 @@ extension WebSocketPlane {
             liveness[side].lastReceived = now
             liveness.lastActive = now
         }
+        // Nor is the time for which the upstream is not read, as the client takes nothing.
+        if owner.isBlocked(.upstream) { liveness.upstream.lastReceived = now }
         if now >= liveness.lastReceived &+ rules.readTimeout {
             return end(WebSocketCloseCode.goingAway, Array("nothing came within proxy_read_timeout".utf8))
         }
