@@ -38,10 +38,12 @@ package final class EventLoop {
     /// Called after each turn's channels, before waiting: for work that is best done once a turn.
     package var afterTurn: (() -> Void)?
     /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
-    /// What is read into; behind the first, those for reads while what is in the ones before is being looked at.
-    private var scratch: [ScratchBuffer]
-    /// How many of them are being looked at.
+    /// What is read into.
+    private let scratch: ScratchBuffer
+    /// How many buffers are being looked at.
     private var lent = 0
+    /// Those for reads meanwhile.
+    private var spares: [ScratchBuffer] = []
 
     /// What this loop has in place of the kernel's sockets, in tests; `nil` otherwise.
     let memory: MemoryNetwork?
@@ -79,7 +81,7 @@ package final class EventLoop {
         memory = network
         epoll = -1
         mailbox = Mailbox(descriptor: -1)
-        scratch = [ScratchBuffer(size: scratchSize)]
+        scratch = ScratchBuffer(size: scratchSize)
         readClocks()
     }
 
@@ -90,7 +92,7 @@ package final class EventLoop {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
         mailbox = try Mailbox.waking()
-        scratch = [ScratchBuffer(size: scratchSize)]
+        scratch = ScratchBuffer(size: scratchSize)
         readClocks()
         let waker = WakeChannel(loop: self, descriptor: mailbox.descriptor)
         try waker.register()
@@ -210,9 +212,12 @@ package final class EventLoop {
         return free.fill(from: descriptor, limit: limit)
     }
 
-    private var free: ScratchBuffer {
-        if lent == scratch.count { scratch.append(ScratchBuffer(size: scratchSize)) }
-        return scratch[lent]
+    @inline(__always)
+    private var free: ScratchBuffer { lent == 0 ? scratch : spare() }
+
+    private func spare() -> ScratchBuffer {
+        if spares.count < lent { spares.append(ScratchBuffer(size: scratchSize)) }
+        return spares[lent - 1]
     }
 
     /// As above, from what a channel has in place of its socket; an `errno` value below zero on failure.
@@ -229,14 +234,23 @@ package final class EventLoop {
     /// - Returns: what `look` does.
     @inline(__always)
     package func withReceived<Result>(_ count: Int, _ look: (Span<UInt8>) -> Result) -> Result {
-        // It lives as long as this loop.
-        let bytes = unsafe _overrideLifetime(scratch[lent].bytes(count), borrowing: self)
-        lent += 1
-        defer { lent -= 1 }
+        let bytes = lend(count)
+        defer { takeBack() }
         return look(bytes)
     }
 
-    package var scratchSize: Int { scratch[0].size }
+    /// As `withReceived`, for whoever cannot afford a closure; `takeBack` ends it.
+    @_lifetime(borrow self)
+    package func lend(_ count: Int) -> Span<UInt8> {
+        // It lives as long as this loop.
+        let bytes = unsafe _overrideLifetime(free.bytes(count), borrowing: self)
+        lent &+= 1
+        return bytes
+    }
+
+    package func takeBack() { lent &-= 1 }
+
+    package var scratchSize: Int { scratch.size }
 
     func add(_ channel: Channel, levelTriggered: Bool) throws(SystemError) -> ChannelKey {
         let key = takeSlot()

@@ -113,7 +113,9 @@ final class Tunnel {
             }
             reads += 1
             switch source.read(limit: target.relaySize) {
-            case .bytes(let count): loop.withReceived(count) { relay($0, from: side) }
+            case .bytes(let count):
+                relay(loop.lend(count), from: side)
+                loop.takeBack()
             case .wouldBlock: break
             case .end: return readEnd(of: side)
             case .failed: return failed(side)
@@ -164,10 +166,11 @@ final class Tunnel {
     }
 
     /// Data in either direction puts the timeout off, as in nginx. What the upstream does not take it has to take in time.
+    @inline(__always)
     private func touch() {
-        let values = settings.values
-        upstream.setDeadline(
-            now + Int64(upstream.isDrained ? values.proxyReadTimeout : values.proxySendTimeout))
+        let settings = settings
+        let timeout = upstream.isDrained ? settings.values.proxyReadTimeout : settings.values.proxySendTimeout
+        upstream.setDeadline(now + Int64(timeout))
     }
 
     /// The upstream took some of what waits for it.
