@@ -311,7 +311,7 @@ def test_a_script_that_closes_an_exchange_leaves_no_upstream_behind(proxy, backe
     def program(connection):
         request = connection.next_head()
         if request.target == "/other":
-            return connection.send(reply_bytes(b"other"))
+            return connection.send(reply(body=b"other"))
         while connection.fill():
             pass
         ended.set()
@@ -329,10 +329,6 @@ def test_a_script_that_closes_an_exchange_leaves_no_upstream_behind(proxy, backe
     """, values={"backend": backend})
     assert made.fetch("/silent").body == b"other"
     assert ended.wait(2)
-
-
-def reply_bytes(body):
-    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
 
 
 @pytest.mark.parametrize("value", ['""', "$arg_none"])

@@ -371,20 +371,21 @@ def test_pings_keep_a_tunnel_open_past_the_read_timeout_and_are_not_passed_on(tu
     assert 0 < int(client) < 1_000_000 and 0 < int(upstream) < 1_000_000 and code == "1000"
 
 
-def raw_tunnel(made):
+def raw_tunnel(made, target="/ws/"):
     client = Client(made.client_port, timeout=20)
-    client.send(handshake())
+    client.send(handshake(target))
     assert client.read_response_head().status == 101
     return client
 
 
 def read_frame(client):
-    """(opcode, payload) of the next frame from the proxy."""
+    """(opcode, payload) of the next frame from the proxy, to either side."""
     first, second = client.read_exactly(2)
     length = second & 127
     if length >= 126:
         length = int.from_bytes(client.read_exactly(2 if length == 126 else 8), "big")
-    return first & 15, client.read_exactly(length)
+    key = client.read_exactly(4) if second & 128 else bytes(4)
+    return first & 15, bytes(byte ^ key[index % 4] for index, byte in enumerate(client.read_exactly(length)))
 
 
 def read_close(client):
@@ -459,6 +460,13 @@ def test_a_vanished_client_is_told_to_the_upstream(simple, backend):
     assert upstream.close_code() == 1011
 
 
+def go(client, going):
+    if going == "reset":
+        client.reset()
+    else:
+        client.sock.shutdown(socket.SHUT_WR)
+
+
 @pytest.mark.parametrize("stage", ["message", "frame"])
 @pytest.mark.parametrize("going", ["reset", "end"])
 def test_a_client_that_goes_ends_the_wait_of_a_hook(simple, backend, stage, going):
@@ -471,10 +479,7 @@ def test_a_client_that_goes_ends_the_wait_of_a_hook(simple, backend, stage, goin
     with raw_tunnel(made) as client:
         client.send(frame(b"m", masked=True))
         wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
-        if going == "reset":
-            client.reset()
-        else:
-            client.sock.shutdown(socket.SHUT_WR)
+        go(client, going)
         wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
     assert upstream.ended.wait(5)
     assert upstream.close_code() == 1011
@@ -505,10 +510,7 @@ def test_a_client_that_goes_ends_the_wait_of_a_hook_with_what_is_for_it(simple, 
     }} websocket_close_timeout 30s;""")
     with raw_tunnel(made) as client:
         wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
-        if going == "reset":
-            client.reset()
-        else:
-            client.sock.shutdown(socket.SHUT_WR)
+        go(client, going)
         wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
         assert ended.wait(5)
     assert "<went on>" not in made.log()
@@ -585,13 +587,7 @@ class HeldUpstream:
 
     def read(self, target):
         """The next frame's payload."""
-        connection = self.connections[target]
-        _, second = connection.read_exactly(2)
-        key, length = None, second & 127
-        if length == 126:
-            length = int.from_bytes(connection.read_exactly(2), "big")
-        key = connection.read_exactly(4)
-        return bytes(byte ^ key[index % 4] for index, byte in enumerate(connection.read_exactly(length)))
+        return read_frame(self.connections[target])[1]
 
 
 WAITS_FOR_A_PONG = """
@@ -612,10 +608,8 @@ def held(simple, backend):
     clients = []
 
     def open_at(target):
-        client = Client(made.client_port, timeout=10)
+        client = raw_tunnel(made, target)
         clients.append(client)
-        client.send(handshake(target))
-        assert client.read_response_head().status == 101
         wait_for(lambda: target in upstream.connections, what="the upstream's side")
         return client
 
