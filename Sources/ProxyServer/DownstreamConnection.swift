@@ -249,7 +249,7 @@ final class DownstreamConnection: StreamChannel {
         case .wouldBlock: break
         case .end: endOfInput()
         case .failed:
-            if case .readingHead(let driver) = phase { recordCutHead(driver) }
+            recordCutHead()
             finish()
         }
     }
@@ -282,11 +282,9 @@ final class DownstreamConnection: StreamChannel {
     private func endOfInput() {
         sawEnd = true
         switch phase {
-        case .readingHead(let driver):
-            worker.tick()
-            recordCutHead(driver)
+        case .idle, .readingHead, .lingering:
+            recordCutHead()
             if isDrained { finish() } else { shutdownAfterSending() }
-        case .idle, .lingering: if isDrained { finish() } else { shutdownAfterSending() }
         case .exchange(let driver):
             worker.tick()
             driver.clientEnded()
@@ -478,9 +476,11 @@ final class DownstreamConnection: StreamChannel {
         driver.refuse(status: status, reason: reason)
     }
 
-    /// Nobody is left to answer, but there has been a request, as nginx's logs have it.
-    private func recordCutHead(_ driver: ExchangeDriver) {
-        guard http2 == nil, !inbox.isEmpty else { return }
+    /// The client has gone. Where it did within a head, nobody is left to answer, but there has been a request, as nginx's
+    /// logs have it.
+    private func recordCutHead() {
+        guard case .readingHead(let driver) = phase, http2 == nil, !inbox.isEmpty else { return }
+        worker.tick()
         driver.exchange.request.bytes = inbox
         beginRefused(driver)
         phase = .idle

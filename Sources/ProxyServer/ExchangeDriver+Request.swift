@@ -504,13 +504,11 @@ extension ExchangeDriver {
     }
 
     private func refuseBody(status: Int) {
-        guard machine.canRespond, !isDiscarding else { return breakOff() }
+        if isDiscarding { return breakOff() }
         // What is left of the body is not waited for.
         downstream?.clearReadDeadline()
         exchange.closesConnection = true
-        abandonHooks()
-        fail(status: status)
-        resumed()
+        failPastHooks(status: status)
     }
 
     // MARK: The upstream's side

@@ -217,14 +217,18 @@ extension ExchangeDriver: FlowOwner {
     func close(code: UInt16, reason: [UInt8]) {
         guard !hasEnded else { return }
         log(.warn, "a script closed the exchange: \(code) \(String(decoding: reason, as: UTF8.self))")
+        failPastHooks(status: 503)
+    }
+
+    /// Goes on by an error, if something can still be answered, to which hooks that are under way have nothing to say.
+    func failPastHooks(status: Int) {
         guard machine.canRespond else { return breakOff() }
         abandonHooks()
-        fail(status: 503)
+        fail(status: status)
         resumed()
     }
 
-    /// Ends what hooks have under way: the exchange goes on by an error, to which they have nothing to say.
-    func abandonHooks() {
+    private func abandonHooks() {
         stage = .proxying
         if script.isReadingBody { script.body = .untouched }
         guard exchange.scriptFlow >= 0, let interpreter else { return }
@@ -315,12 +319,9 @@ extension ExchangeDriver: FlowOwner {
         case .piece(.dropped): break
         case .piece(.replaced(let bytes)): if !bytes.isEmpty { pass(bytes.span) }
         case .failed, .answered, .waiting, .grace:
-            guard machine.canRespond else { return breakOff() }
             exchange.closesConnection = true
             losePiece()
-            abandonHooks()
-            fail(status: 500)
-            return resumed()
+            return failPastHooks(status: 500)
         }
         guard !hasEnded else { return }
         if isLast {

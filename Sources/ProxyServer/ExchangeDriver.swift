@@ -266,17 +266,11 @@ final class ExchangeDriver {
     func clientBodyTimedOut() {
         if isDiscarding { return finish(.close) }
         exchange.closesConnection = true
-        if exchange.bodyIsDiscarded {
-            // The answer is on its way, and waits for nothing of it.
-            requestBody = BodyDecoder(.none)
-            return
-        }
-        log(.info, "client timed out (110: Connection timed out)")
-        guard machine.canRespond else { return breakOff() }
         requestBody = BodyDecoder(.none)
-        abandonHooks()
-        fail(status: 408)
-        resumed()
+        // An answer that is on its way waits for nothing of it.
+        if exchange.bodyIsDiscarded { return }
+        log(.info, "client timed out (110: Connection timed out)")
+        failPastHooks(status: 408)
     }
 
     /// The client cannot be reached any more; `status` is what the log says of the request, if it was not answered.

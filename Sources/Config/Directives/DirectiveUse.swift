@@ -33,39 +33,31 @@ struct DirectiveUse {
     // MARK: Values
 
     func flag(_ word: Word) throws(ConfigDiagnostic) -> Bool {
-        guard let value = ConfigValue.flag(word.bytes) else {
-            throw failure(found: word, expected: "\"on\" or \"off\"")
-        }
-        return value
+        try value(of: word, ConfigValue.flag, expected: "\"on\" or \"off\"")
     }
 
     /// Milliseconds.
     func time(_ word: Word) throws(ConfigDiagnostic) -> Int {
-        guard let value = ConfigValue.milliseconds(word.bytes) else {
-            throw failure(found: word, expected: "a time such as 60s, 500ms or 1h30m")
-        }
-        return value
+        try value(of: word, ConfigValue.milliseconds, expected: "a time such as 60s, 500ms or 1h30m")
     }
 
     func seconds(_ word: Word) throws(ConfigDiagnostic) -> Int {
-        guard let value = ConfigValue.seconds(word.bytes) else {
-            throw failure(found: word, expected: "a time such as 60s, 30d or 1h30m")
-        }
-        return value
+        try value(of: word, ConfigValue.seconds, expected: "a time such as 60s, 30d or 1h30m")
     }
 
     /// Bytes.
     func size(_ word: Word) throws(ConfigDiagnostic) -> Int {
-        guard let value = ConfigValue.size(word.bytes) else {
-            throw failure(found: word, expected: "a size such as 1024, 8k or 1m")
-        }
-        return value
+        try value(of: word, ConfigValue.size, expected: "a size such as 1024, 8k or 1m")
     }
 
     func largeSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
-        guard let value = ConfigValue.largeSize(word.bytes) else {
-            throw failure(found: word, expected: "a size such as 8k, 1m or 2g")
-        }
+        try value(of: word, ConfigValue.largeSize, expected: "a size such as 8k, 1m or 2g")
+    }
+
+    private func value<Value>(
+        of word: Word, _ read: ([UInt8]) -> Value?, expected: String
+    ) throws(ConfigDiagnostic) -> Value {
+        guard let value = read(word.bytes) else { throw failure(found: word, expected: expected) }
         return value
     }
 

@@ -59,7 +59,7 @@ indirect enum LuaValue {
         case (.integer(let a), .number(let b)), (.number(let b), .integer(let a)):
             Int64(exactly: b) == a
         case (.string(let a), .string(let b)): a == b
-        case (.table(_, let a), .table(_, let b)): a == b || differences(to: other, at: "").isEmpty
+        case (.table, .table): differences(to: other, at: "").isEmpty
         case (.other(let a, let one), .other(let b, let another)): one == another && a == b
         default: false
         }

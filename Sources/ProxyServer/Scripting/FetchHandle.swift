@@ -54,7 +54,7 @@ final class FetchHandle {
         self.generation = generation
         self.settings = settings
         self.completion = completion
-        deadline = client.worker.loop.now.advanced(clamping: max(1, request.timeoutMilliseconds))
+        deadline = client.worker.loop.deadline(ofScript: request.timeoutMilliseconds)
         reader = FetchResponseReader(isHead: head.isHead, maxBody: request.maxBodyBytes)
     }
 

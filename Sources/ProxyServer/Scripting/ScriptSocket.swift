@@ -80,7 +80,7 @@ final class ScriptSocket {
         settings: Settings?, completion: @escaping Completion<Void>
     ) throws(SocketFailure) -> ScriptSocket {
         let socket = ScriptSocket(
-            worker: worker, deadline: worker.loop.now.advanced(clamping: max(1, timeoutMilliseconds)),
+            worker: worker, deadline: worker.loop.deadline(ofScript: timeoutMilliseconds),
             completion: completion)
         try socket.start(host, port: port, in: generation, settings)
         return socket
@@ -182,7 +182,7 @@ final class ScriptSocket {
         }
         guard channel.unsentBytes > Self.maxUnsent else { return true }
         sending = PendingSend(
-            deadline: worker.loop.now.advanced(clamping: max(1, timeoutMilliseconds)), completion: completion)
+            deadline: worker.loop.deadline(ofScript: timeoutMilliseconds), completion: completion)
         armDeadline()
         return false
     }
@@ -223,7 +223,7 @@ final class ScriptSocket {
         case .needsMore: break
         }
         receiving = PendingReceive(
-            pattern: pattern, deadline: worker.loop.now.advanced(clamping: max(1, timeoutMilliseconds)),
+            pattern: pattern, deadline: worker.loop.deadline(ofScript: timeoutMilliseconds),
             completion: completion
         )
         armDeadline()
