@@ -71,7 +71,7 @@ extension Interpreter {
                 guard let heir = destination.successors[script], scripts[heir].migration != nil else {
                     return nil
                 }
-            case .wake, .fail, .answer: return nil
+            case .wake, .fail, .answer, .read: return nil
             }
         }
         exchange.scriptFlow = -1

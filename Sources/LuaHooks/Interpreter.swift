@@ -34,6 +34,9 @@ package final class Interpreter: ScriptEngine {
     var calls: [HookCall] = []
     package private(set) var waitingCalls = 0
     var timers = ScriptTimers()
+    /// The call that reads a variable, and the slot of one that has to come first: while one is being read.
+    var variableAsker: Int?
+    var pendingVariable: Int?
     var patterns = PatternCache()
     /// Where a search's groups are noted: of use to one call at a time.
     var captures: [Int32] = []
@@ -402,6 +405,7 @@ package final class Interpreter: ScriptEngine {
                     stack.push(number)
                     return 1
                 }
+            case .read(let waiter, let flow, let generation): answer(waiter, of: flow, generation)
             case .run(let function, let flow, let script, let interval):
                 runTimer(id, function, flow, script, interval, now)
             case .close(let flow, let code, let reason):

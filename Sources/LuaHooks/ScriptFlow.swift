@@ -53,7 +53,7 @@ package final class ScriptFlow {
         case unknown
         case evaluating
         /// Its function waits; so do these calls.
-        case pending(call: Int, waiters: [Waiter])
+        case pending(call: Int, script: Int, waiters: [VariableWaiter])
         case known([UInt8], script: Int)
     }
 
@@ -175,4 +175,10 @@ extension ScriptFlow {
 struct Waiter: Equatable {
     var call: Int
     var generation: UInt32
+}
+
+/// A call that waits for the value of a variable.
+struct VariableWaiter {
+    let waiter: Waiter
+    let variable: NamedVariable
 }

@@ -10,6 +10,8 @@ struct ScriptTimers {
         case fail(Waiter, String)
         /// What a hook waits for has come to this number.
         case answer(Waiter, Double)
+        /// A hook waits for a variable whose function was given up.
+        case read(VariableWaiter, ScriptFlow, generation: UInt32)
         /// `flow:after`, `flow:every`, and `sy.after`: the function, whose flow and script it is of, and milliseconds
         /// until it runs again (0: never).
         case run(LuaReference, flow: ScriptFlow?, script: Int, interval: Int64)
@@ -18,7 +20,7 @@ struct ScriptTimers {
 
         var flow: ScriptFlow? {
             switch self {
-            case .wake, .fail, .answer: nil
+            case .wake, .fail, .answer, .read: nil
             case .run(_, let flow, _, _): flow
             case .close(let flow, _, _): flow
             }
