@@ -13,8 +13,8 @@ extension LuaAPI {
             "histogram", .module("sy.metrics"), "name: string, help?: string, buckets?: number[]",
             returns: "Histogram",
             """
-            Counts values by size: the histogram of this name, which the first call defines. `buckets` are upper \
-            bounds, increasing; without them they are times of 5 ms to 10 s.
+            Counts values by size: the histogram of this name, which the first call defines. `buckets` are upper bounds, \
+            increasing; without them they are times of 5 ms to 10 s, or as they have been defined.
             """
         ) { call throws(LuaError) in try call.metric(.histogram, .histogram) },
         update("inc", .counter, "by?: number", "Adds to the counter, 1 unless told otherwise.") {
@@ -82,15 +82,16 @@ extension LuaCall {
     fileprivate func metric(_ kind: ScriptMetrics.Kind, _ type: LuaType) throws(LuaError) -> LuaResult {
         let name = try bytes(1, "name")
         let help = try optionalBytes(2, "help") ?? []
-        var bounds = ScriptMetrics.defaultBounds
+        var bounds: [Double]?
         if kind == .histogram, isGiven(3) {
             try table(3, "buckets")
-            bounds = []
+            var given: [Double] = []
             for position in 0..<stack.length(ofTable: 3) {
                 stack.pushElement(position + 1, of: 3)
-                bounds.append(try number(stack.top, "buckets"))
+                given.append(try number(stack.top, "buckets"))
                 stack.pop()
             }
+            bounds = given
         }
         let metric: ScriptMetrics.Metric
         do throws(ScriptMetrics.Failure) {

@@ -82,19 +82,20 @@ package final class ScriptMetrics: Sendable {
     /// The metric called `name`, defined on the first call; later ones must agree on its kind and buckets. `bounds` are
     /// the upper ones of a histogram's buckets, increasing and finite.
     package func define(
-        _ kind: Kind, _ name: [UInt8], help: [UInt8], bounds: [Double] = defaultBounds
+        _ kind: Kind, _ name: [UInt8], help: [UInt8], bounds: [Double]? = nil
     ) throws(Failure) -> Metric {
         guard name.count <= Self.maxText, help.count <= Self.maxText else { throw .tooLong }
         guard Self.isName(name, allowsColon: true) else { throw .invalidName }
         guard !name.starts(with: Self.reserved) else { throw .reservedName }
-        let bounds = kind == .histogram ? bounds : []
+        let isAsDefined = kind != .histogram || bounds == nil
+        let bounds = kind == .histogram ? bounds ?? Self.defaultBounds : []
         guard bounds.count <= Self.maxBounds, bounds.allSatisfy(\.isFinite),
             zip(bounds, bounds.dropFirst()).allSatisfy({ $0 < $1 })
         else { throw .invalidBounds }
         return try state.withLock { state throws(Failure) in
             if let index = state.indexes[name] {
                 let family = state.families[index]
-                guard family.kind == kind, family.bounds == bounds else { throw .otherKind }
+                guard family.kind == kind, isAsDefined || family.bounds == bounds else { throw .otherKind }
                 return Metric(index: index)
             }
             guard state.families.count < Self.maxMetrics else { throw .tooManyMetrics }
