@@ -11,6 +11,8 @@ public enum SocketAddress: Sendable, Hashable {
 
     /// From numeric text, IPv6 without brackets; `nil` when it is neither.
     package init?(numericHost host: String, port: UInt16) {
+        // For C the text would end there.
+        guard !host.utf8.contains(0) else { return nil }
         var v4 = in_addr()
         var v6 = in6_addr()
         // inet_pton writes an address of the family's size into the variable that it is given.

@@ -6,6 +6,13 @@ import Testing
 
 @Suite("Name resolver", .timeLimit(.minutes(1)))
 struct NameResolverTests {
+    @Test("no host is numeric up to a NUL")
+    func numericHosts() {
+        #expect(SocketAddress(numericHost: "127.0.0.1", port: 1) != nil)
+        #expect(SocketAddress(numericHost: "127.0.0.1\0.trusted.example", port: 1) == nil)
+        #expect(SocketAddress(numericHost: "::1\0", port: 1) == nil)
+    }
+
     typealias Outcome = Result<[SocketAddress], NameResolver.Failure>
 
     let clock = FakeClock()
