@@ -363,7 +363,7 @@ extension EventLoop {
     /// Turns until nothing is left that could happen without time passing; false when `turns` of them were not
     /// enough, as where work makes more work without end.
     @discardableResult
-    package func runUntilIdle(turns: Int = 1_000_000) -> Bool {
+    package func runUntilIdle(turns: Int = 200_000) -> Bool {
         for _ in 0..<turns {
             turn(wait: false)
             if !hasWork { return true }
@@ -378,16 +378,19 @@ extension EventLoop {
 
     /// Lets `milliseconds` of the fake clock pass. What comes due on the way does so in order, each at its own time,
     /// with all that follows from it.
-    package func advance(by milliseconds: Int64) {
+    ///
+    /// - Returns: false where there is no end to what happens at one time; the clock stands there.
+    @discardableResult
+    package func advance(by milliseconds: Int64) -> Bool {
         guard let clock else { preconditionFailure("time of the system's clocks passes by itself") }
         let end = clock.monotonic.advanced(clamping: milliseconds)
-        runUntilIdle()
+        guard runUntilIdle() else { return false }
         while let next = deadlines.min, next.time <= end {
             clock.advance(by: next.time - clock.monotonic)
-            runUntilIdle()
+            guard runUntilIdle() else { return false }
         }
         clock.advance(by: end - clock.monotonic)
-        runUntilIdle()
+        return runUntilIdle()
     }
 }
 

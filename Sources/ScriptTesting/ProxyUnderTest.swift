@@ -168,11 +168,14 @@ package final class ProxyUnderTest {
 
     /// Lets time pass: what comes due on the way happens in order, each at its own time. Not to be called from within a
     /// run.
-    package func advance(byMilliseconds milliseconds: Int64) {
+    ///
+    /// - Returns: false where there is no end to what happens at one time.
+    @discardableResult
+    package func advance(byMilliseconds milliseconds: Int64) -> Bool {
         precondition(!isRunning, "no time passes within a moment")
         isRunning = true
         defer { isRunning = false }
-        loop.advance(by: milliseconds)
+        return loop.advance(by: milliseconds)
     }
 
     // MARK: Logs

@@ -130,6 +130,126 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("a script that asks for what waits gets the value of what it asked for")
+    func pendingVariables() {
+        passes(
+            """
+            local p = proxy{
+                http = [[
+                    map $a $mapped { default none; A one; }
+                    map $a$b $both { default none; AB two; }
+                    map_by_lua_block $a $made { return value .. "!" }
+                ]],
+                location = [[
+                    set_by_lua_block $a { sy.sleep(2) return "A" }
+                    set_by_lua_block $b { sy.sleep(1) return "B" }
+                    request_by_lua_block {
+                        local a
+                        sy.spawn(function() a = flow.var.a end)
+                        local b = flow.var[flow.req.args.read]
+                        sy.sleep(5)
+                        return flow:respond{ body = a .. " " .. b }
+                    }
+                ]]
+            }
+            local function read(name)
+                local client = p:send{ path = "/?read=" .. name }
+                advance(10)
+                return client:response().body
+            end
+            expect(read("b")):equals("A B")
+            expect(read("mapped")):equals("A one")
+            expect(read("both")):equals("A two")
+            expect(read("made")):equals("A A!")
+            """)
+    }
+
+    @Test(
+        "variables that wait for each other are reported, and come to their defaults",
+        arguments: [
+            "set_by_lua_block $v { sy.sleep(1) local name = 'v' return flow.var[name] }",
+            """
+            set_by_lua_block $v { local name = 'w' return flow.var[name] }
+            set_by_lua_block $w { sy.sleep(1) local name = 'v' return flow.var[name] }
+            """,
+            """
+            set_by_lua_block $v { sy.sleep(1) local name = 'w' return flow.var[name] }
+            set_by_lua_block $w { sy.sleep(1) local name = 'v' return flow.var[name] }
+            """,
+        ])
+    func waitingCycles(variables: String) {
+        passes(
+            """
+            for _, use in ipairs{ "add_header X $v;", "request_by_lua_block { local v = flow.var.v }" } do
+                local p = proxy{ location = [[ \(variables) ]] .. use }
+                local client = p:send()
+                advance(10)
+                expect(client:response().status):equals(200)
+                expect(p:log()):matches("its value depends on itself")
+            end
+            """)
+    }
+
+    @Test("whoever waits for a variable goes on when the exchange ends, or goes elsewhere, or cannot wait")
+    func abandonedVariables() {
+        passes(
+            """
+            local p = proxy{ config = [[
+                events {}
+                error_log e.log notice;
+                http {
+                    lua_max_waiting 4;
+                    server {
+                        listen 80;
+                        location /gone {
+                            set_by_lua_block $v { sy.sleep(1) return "A" }
+                            request_by_lua_block {
+                                sy.spawn(function() sy.log.error("found", flow.var.v) end)
+                                return flow:respond{ body = "x" }
+                            }
+                        }
+                        location /from {
+                            set_by_lua_block $v { sy.sleep(1) return "A" }
+                            request_by_lua_block {
+                                sy.spawn(function() sy.log.error("found", flow.var.v) end)
+                                return flow:internal_redirect("/to")
+                            }
+                        }
+                        location /to {
+                            set_by_lua_block $v { return "B" }
+                            request_by_lua_block {
+                                local v = flow.var.v
+                                sy.sleep(1)
+                                return flow:respond{ body = v }
+                            }
+                        }
+                        location /waits { request_by_lua_block { sy.sleep(1) return flow:respond{ body = "waited" } } }
+                    }
+                }]] }
+            for _ = 1, 20 do
+                expect(p:request{ path = "/gone" }.body):equals("x")
+                advance(0.001)
+                expect(p:log()):matches("found%s+nil")
+            end
+            local client = p:send{ path = "/from" }
+            advance(3)
+            expect(client:response().body):equals("B")
+            expect(p:log()):matches("found%s+B")
+            client = p:send{ path = "/waits" }
+            advance(3)
+            expect(client:response().body):equals("waited")
+            """)
+    }
+
+    @Test("scripts that go on without time passing fail the test that lets it pass")
+    func endlessMoments() {
+        passes(
+            """
+            local p = proxy{ http = "init_by_lua_block { sy.spawn(function() while true do sy.sleep(0) end end) }" }
+            expect(function() advance(1) end):raises("without time passing")
+            """)
+    }
+
     @Test("a connection serves several requests; raw bytes go as they are")
     func connections() {
         passes(
@@ -174,6 +294,22 @@ struct ScriptBenchTests {
             res = p:request()
             expect(res.status):equals(203)
             expect(res.body):equals("b/who")
+            """)
+    }
+
+    @Test("what sy.fetch refuses to send is not answered by a test")
+    func refusedFetches() {
+        passes(
+            """
+            local p = proxy{ location = [[request_by_lua_block {
+                local a = { sy.fetch{ url = "htp://q/" } }
+                local b = { sy.fetch{ url = "http://q/", headers = { X = "a\\r\\nb" } } }
+                return flow:respond{ body = tostring(a[1]) .. a[2] .. tostring(b[1]) .. b[2] }
+            }]] }
+            p:on_fetch(function() return { body = "answered" } end)
+            local body = p:request().body
+            expect(body):contains("invalid URL prefix")
+            expect(body):contains("CR, LF or NUL")
             """)
     }
 

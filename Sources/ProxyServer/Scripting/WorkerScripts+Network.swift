@@ -8,12 +8,16 @@ extension WorkerScripts {
         _ request: FetchRequest, for exchange: Exchange?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation {
-        if let answer = worker.fetchAnswer?(request) {
-            let operation = EndedOperation()
-            worker.postpone { if !operation.isCancelled { done(answer) } }
-            return operation
-        }
         do throws(FetchFailure) {
+            if let fetchAnswer = worker.fetchAnswer {
+                // What cannot be asked of a server cannot be asked of a test either.
+                _ = try FetchRequestHead(request, FetchURL(request.url))
+                if let answer = fetchAnswer(request) {
+                    let operation = EndedOperation()
+                    worker.postpone { if !operation.isCancelled { done(answer) } }
+                    return operation
+                }
+            }
             guard let owner else { throw .noConnections }
             return try worker.scriptNetwork.fetches.start(
                 request, in: owner, settings: exchange?.location.settings

@@ -40,7 +40,7 @@ final class ScriptBench: TestBench {
         elapsed += milliseconds
         clock.advance(
             to: Moment(unix: Self.start.unix + elapsed, monotonic: Self.start.monotonic + elapsed))
-        for proxy in proxies { proxy.advance(byMilliseconds: milliseconds) }
+        for proxy in proxies { try proxy.advance(byMilliseconds: milliseconds) }
     }
 
     func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy {

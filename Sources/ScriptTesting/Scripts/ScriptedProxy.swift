@@ -43,8 +43,10 @@ final class ScriptedProxy: TestProxy {
     var isRunning: Bool { proxy.isRunning }
     /// For tests of what is left of it.
     var worker: AnyObject { proxy.worker }
-    func advance(byMilliseconds milliseconds: Int64) {
-        proxy.advance(byMilliseconds: milliseconds)
+    func advance(byMilliseconds milliseconds: Int64) throws(TestFault) {
+        guard proxy.advance(byMilliseconds: milliseconds) else {
+            throw TestFault("advance: scripts go on and on without time passing")
+        }
         run()
     }
 
