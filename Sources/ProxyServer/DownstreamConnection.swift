@@ -113,7 +113,7 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
-        if !loop.isInMemory, let tls = worker.current.generation.tls.listener(listenerIndex) {
+        if !loop.isInMemory, let tls = serving.generation.tls.listener(listenerIndex) {
             expectHandshake(tls)
         }
     }
@@ -167,6 +167,9 @@ final class DownstreamConnection: StreamChannel {
         case .handshake, .idle, .readingHead, .lingering, .closed: nil
         }
     }
+
+    /// `listenerIndex` is a place in this one's configuration.
+    private var serving: WorkerGeneration { listener.lastGeneration ?? worker.current }
 
     var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
@@ -406,7 +409,7 @@ final class DownstreamConnection: StreamChannel {
     /// Of a connection; streams have `headLimits` only.
     var headRules: HeadRules {
         if let tls = facts?.tls as? DownstreamTLS, let rules = tls.headRules { return rules }
-        return worker.current.headRules(forListener: listenerIndex)
+        return serving.headRules(forListener: listenerIndex)
     }
 
     private var headLimits: RequestHeadParser.Limits {
@@ -448,7 +451,7 @@ final class DownstreamConnection: StreamChannel {
         clearReadDeadline()
         count(as: .writing)
         http2?.adapt(&exchange.request)
-        exchange.adopt(worker.current.generation.runtime)
+        exchange.adopt(serving.generation.runtime)
         exchange.begin(
             listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
             random: worker.random.pair())
@@ -466,7 +469,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func start(_ driver: ExchangeDriver) {
-        driver.prepare(on: self, generation: worker.current)
+        driver.prepare(on: self, generation: serving)
         phase = .exchange(driver)
     }
 
@@ -493,7 +496,7 @@ final class DownstreamConnection: StreamChannel {
         guard let facts else { return }
         let exchange = driver.exchange
         let received = exchange.request.bytes
-        exchange.adopt(worker.current.generation.runtime)
+        exchange.adopt(serving.generation.runtime)
         exchange.beginRefused(
             received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
             random: worker.random.pair())
@@ -630,7 +633,7 @@ final class DownstreamConnection: StreamChannel {
         }
         switch ending {
         case .keep:
-            if worker.isDraining || listener.hasEnded || sawEnd && inbox.isEmpty {
+            if isLeaving || sawEnd && inbox.isEmpty {
                 phase = .idle
                 return isDrained ? finish() : shutdownAfterSending()
             }
@@ -690,6 +693,9 @@ final class DownstreamConnection: StreamChannel {
 
     // MARK: The end
 
+    /// No further request is to come here.
+    var isLeaving: Bool { worker.isDraining || listener.hasEnded }
+
     /// The worker drains: a connection that waits for a further request is not needed. One that waits for its
     /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
@@ -712,14 +718,8 @@ final class DownstreamConnection: StreamChannel {
         tunnel.drain()
     }
 
-    /// A reload took the listener away: requests under way are answered, and no other is begun.
-    func closeIfListenerEnded() {
-        guard listener.hasEnded else { return }
-        switch phase {
-        case .handshake, .idle, .readingHead: if isDrained { finish() }
-        case .exchange, .tunnel, .lingering, .closed: break
-        }
-    }
+    /// A reload took the listener away: what was begun is answered as it would have been, and nothing else is begun.
+    func closeIfListenerEnded() { if listener.hasEnded { closeIfIdle() } }
 
     /// Closes whatever goes on here.
     func cutOff() {

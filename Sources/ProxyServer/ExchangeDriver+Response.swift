@@ -184,7 +184,7 @@ extension ExchangeDriver {
     func sendHead(_ rest: Span<UInt8>) {
         guard let plan, let downstream else { return }
         var output = worker.takeBuffer()
-        let mayKeepAlive = !worker.isDraining && requestBody.isComplete && upstreamRequest.upgrade == nil
+        let mayKeepAlive = !downstream.isLeaving && requestBody.isComplete && upstreamRequest.upgrade == nil
         exchange.scriptsMayWait = true
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: mayKeepAlive, to: &output)

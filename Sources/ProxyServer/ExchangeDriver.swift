@@ -188,7 +188,7 @@ final class ExchangeDriver {
         exchange.bodyIsDiscarded = true
         // A client that waits for a 100 may or may not send its body now: nothing after it could be trusted.
         let mayKeepAlive =
-            !worker.isDraining && (requestBody.isComplete || mayExpectBody) && !isUpgradeInDoubt
+            !downstream.isLeaving && (requestBody.isComplete || mayExpectBody) && !isUpgradeInDoubt
         var output = worker.takeBuffer()
         clientResponse = LocalResponseBuilder.append(
             response, for: exchange, mayKeepAlive: mayKeepAlive, to: &output)

@@ -105,7 +105,7 @@ package final class Worker {
     // MARK: What the process asks for
 
     package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
-        guard generation !== current.generation else { return try listen(on: assigned) }
+        guard generation !== current.generation else { return try listen(on: assigned, former: current) }
         let next = WorkerGeneration(generation, loop: loop, statistics: statistics)
         if !generation.configuration.scripts.isEmpty { _ = Interpreter.watchThread() }
         next.loadScripts(on: self)
@@ -124,7 +124,8 @@ package final class Worker {
     private func takeOver(
         _ next: WorkerGeneration, listeners assigned: [AssignedListener]
     ) throws(SystemError) {
-        current.retire()
+        let former = current
+        former.retire()
         scriptNetwork.retire()
         current = next
         // What is recycled refers to the generation that it was last used under.
@@ -136,10 +137,12 @@ package final class Worker {
         // Clients make new connections for what they ask next; what is under way on the old ones goes on.
         loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.goAway() }
         if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd(besides: next) }
-        try listen(on: assigned)
+        try listen(on: assigned, former: former)
     }
 
-    private func listen(on assigned: [AssignedListener]) throws(SystemError) {
+    private func listen(
+        on assigned: [AssignedListener], former: WorkerGeneration
+    ) throws(SystemError) {
         var kept: [String: ListeningSocket] = [:]
         for assignment in assigned {
             if let known = listeners.removeValue(forKey: assignment.key) {
@@ -156,7 +159,7 @@ package final class Worker {
         let ended = listeners
         listeners = kept
         guard !ended.isEmpty else { return }
-        for listener in ended.values { listener.end() }
+        for listener in ended.values { listener.end(with: former) }
         // What such a connection would ask for next has no listener in the new configuration.
         loop.forEachChannel {
             ($0 as? DownstreamConnection)?.closeIfListenerEnded()
@@ -225,7 +228,7 @@ package final class Worker {
     package func drain(endsTunnels: Bool) {
         if !isDraining {
             isDraining = true
-            for listener in listeners.values { listener.end() }
+            for listener in listeners.values { listener.end(with: current) }
             listeners = [:]
             loop.forEachChannel {
                 ($0 as? DownstreamConnection)?.closeIfIdle()
@@ -405,7 +408,8 @@ final class ListeningSocket: ListenerChannel {
     private var worker: Worker?
     private var isOwn = false
     var targets = ListenerTargets(own: 0)
-    private(set) var hasEnded = false
+    /// Under which requests of its connections are answered, since it has ended: later ones know nothing of it.
+    private(set) var lastGeneration: WorkerGeneration?
     /// Of the last connection.
     private var localEnd: (address: SocketAddress, text: [UInt8])?
     /// All connections have the same local end.
@@ -418,10 +422,12 @@ final class ListeningSocket: ListenerChannel {
         self.targets = targets
     }
 
+    var hasEnded: Bool { lastGeneration != nil }
+
     /// Stops listening. What waits on a socket of this worker alone is still taken.
-    func end() {
+    func end(with generation: WorkerGeneration) {
+        lastGeneration = generation
         if isOwn { acceptAll() }
-        hasEnded = true
         close()
     }
 

@@ -466,6 +466,25 @@ def test_a_reload_opens_and_closes_listeners(proxy):
     assert served(made) == "a"
 
 
+def test_clients_of_a_listener_that_a_reload_takes_away_are_answered_by_what_they_came_to(proxy):
+    two = TEXT.replace("    server {", """    server { listen 127.0.0.1:<more>; location / { return 200 "first"; } }
+    server {""", 1)
+    made = proxy(config=two, values={"word": "a", "more": ports.free_port()})
+    more = made.values["more"]
+    with Client(more) as silent, Client(more) as half, Client(more) as idle:
+        half.send(b"GET / HTTP/1.1\r\nHost: a.te")
+        idle.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert idle.read_response().body == b"first"
+        made.reload(TEXT)
+        wait_for(lambda: not ports.is_listening(more), what="the end of the old listener")
+        half.send(b"st\r\n\r\n")
+        silent.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        for client in half, silent:
+            response = client.read_response()
+            assert (response.status, response.body, response.get("connection")) == (200, b"first", "close")
+        assert idle.is_closed()
+
+
 def test_a_request_goes_on_under_the_configuration_it_began_with(simple):
     started, gate = threading.Event(), threading.Event()
     made = simple("proxy_buffering off; add_header X-Word old;", server="location = /word { return 200 old; }")
