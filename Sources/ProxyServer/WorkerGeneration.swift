@@ -143,10 +143,22 @@ final class WorkerGeneration {
     /// - Throws: what is wrong with the certificate.
     func identified(_ target: TLSTarget, address: [UInt8]) throws(ConfigDiagnostic) -> TLSTarget {
         var target = target
+        if target.sendsName, target.name.utf8.count > TLSTarget.maxNameLength {
+            throw ConfigDiagnostic(
+                position: nil, directive: "proxy_ssl_name",
+                message: "found a server name of \(target.name.utf8.count) bytes, expected up to "
+                    + "\(TLSTarget.maxNameLength): \"\(target.name.prefix(64))...\"")
+        }
         if let shows = target.shows {
-            target.identity = try identity(
+            let identity = try identity(
                 shows, passwords: target.upstream.passwords,
                 caching: target.upstream.settings.certificateCache)
+            do throws(TLSError) {
+                try identity.checkKey()
+            } catch {
+                throw TLSFiles.mismatch(error, shows)
+            }
+            target.identity = identity
         }
         target.resumption = resumption(with: target, address)
         return target

@@ -62,6 +62,14 @@ package final class TLSIdentity: Sendable {
         privateKey = key
     }
 
+    /// - Throws: when the key is not that of the certificate.
+    package func checkKey() throws(TLSError) {
+        ERR_clear_error()
+        guard unsafe X509_check_private_key(certificate, key) == 1 else {
+            throw TLSError(taking: "X509_check_private_key")
+        }
+    }
+
     /// - Parameters:
     ///   - certificates: PEM; the first is the identity's own, the others lead up to its issuer.
     ///   - key: PEM.

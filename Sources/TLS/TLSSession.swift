@@ -227,10 +227,11 @@ package protocol TLSServerPolicy: AnyObject {
     }
 
     /// Answers the wish for an identity with one.
-    package func use(_ identity: TLSIdentity) throws(TLSError) {
+    ///
+    /// - Parameter isOnly: whether it stands for all that there are; else it takes the place of that of its kind of key.
+    package func use(_ identity: TLSIdentity, isOnly: Bool) throws(TLSError) {
         ERR_clear_error()
-        // Each kind of key has a place of its own, and those that are configured stay in theirs.
-        unsafe SSL_certs_clear(ssl)
+        if isOnly { unsafe SSL_certs_clear(ssl) }
         // The connection takes references of its own.
         let result = unsafe SSL_use_cert_and_key(ssl, identity.certificate, identity.key, identity.chain, 1)
         guard result == 1 else { throw TLSError(taking: "SSL_use_PrivateKey") }

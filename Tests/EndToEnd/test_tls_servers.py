@@ -93,6 +93,27 @@ def test_certificates_by_variables(proxy, authority):
     assert re.search(r"\[error\].*cannot load certificate \"[^\"]*three.example.crt\": No such file", made.log())
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("rsa_name,ec_name", [("$ssl_server_name.rsa", "$ssl_server_name.ec"), ("a.test.rsa", "$ssl_server_name.ec")])
+def test_each_kind_of_key_by_variables(proxy, authority, version, rsa_name, ec_name):
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl;"
+        + "".join(f"ssl_certificate <dir>/{name}.crt; ssl_certificate_key <dir>/{name}.key;" for name in (rsa_name, ec_name))
+        + " location / { return 200 x; } }", start=False)
+    for kind in ("rsa", "ec"):
+        certificate = authority.issue("a.test", kind=kind)
+        (made.directory / f"a.test.{kind}.crt").write_text(certificate.text)
+        (made.directory / f"a.test.{kind}.key").write_text(certificate.key.read_text())
+    made.start()
+    for scheme, kind in (("rsa_pss_rsae_sha256", "rsaEncryption"), ("ecdsa_secp256r1_sha256", "id-ecPublicKey")):
+        shown = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-servername", "a.test", version, "-sigalgs", scheme],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=20).stdout
+        text = subprocess.run(
+            ["openssl", "x509", "-noout", "-text"], input=shown, capture_output=True, timeout=20).stdout.decode()
+        assert f"Public Key Algorithm: {kind}" in text
+
+
 def by_name(proxy, text="", outer=""):
     return proxy(
         outer + "server { listen 127.0.0.1:<port> ssl; ssl_certificate <dir>/$ssl_server_name.crt;"

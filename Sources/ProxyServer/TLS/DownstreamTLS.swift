@@ -97,7 +97,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
                 isText ? .data(text) : .file(String(decoding: text, as: UTF8.self)), directive: directive,
                 position: SourcePosition(file: "", line: 0, column: 0))
         }
-        return use(source(certificate, "certificate"), source(key, "key"))
+        return use(source(certificate, "certificate"), source(key, "key"), isOnly: true)
     }
 
     /// Has the session use the certificates whose names have variables in them.
@@ -105,20 +105,21 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     /// - Returns: what is wrong with them, in which case the handshake cannot go on.
     func provideIdentities(rendering: (Template) -> [UInt8]) -> String? {
         for (certificate, key) in certificateServer.lateIdentities {
-            let problem = use(certificate.rendered(by: rendering), key.rendered(by: rendering))
+            let problem = use(
+                certificate.rendered(by: rendering), key.rendered(by: rendering), isOnly: false)
             if problem != nil { return problem }
         }
         return nil
     }
 
     /// - Returns: what is wrong with them.
-    private func use(_ certificate: TLSSource, _ key: TLSSource) -> String? {
+    private func use(_ certificate: TLSSource, _ key: TLSSource, isOnly: Bool) -> String? {
         do throws(ConfigDiagnostic) {
             let identity = try (generation ?? worker.current).identity(
                 (certificate, key), passwords: certificateServer.passwords,
                 caching: certificateServer.server.tls.certificateCache)
             do throws(TLSError) {
-                try session.use(identity)
+                try session.use(identity, isOnly: isOnly)
                 return nil
             } catch {
                 return "\(error)"

@@ -26,6 +26,14 @@ struct TLSFiles {
         ConfigDiagnostic(position: source.position, directive: source.directive, message: message)
     }
 
+    /// What is wrong with a certificate and a key together.
+    static func mismatch(
+        _ error: TLSError, _ pair: (certificate: TLSSource, key: TLSSource)
+    ) -> ConfigDiagnostic {
+        diagnostic(
+            pair.key, "\(error) for certificate \"\(pair.certificate.name)\" and key \"\(pair.key.name)\"")
+    }
+
     /// Runs what takes the contents of `source`.
     func apply(
         _ source: TLSSource, _ what: String, _ body: ([UInt8]) throws(TLSError) -> Void

@@ -220,9 +220,7 @@ struct TLSLoader {
         do throws(TLSError) {
             try context.use(identity)
         } catch {
-            throw TLSFiles.diagnostic(
-                source.key,
-                "\(error) for certificate \"\(source.certificate.name)\" and key \"\(source.key.name)\"")
+            throw TLSFiles.mismatch(error, source)
         }
     }
 

@@ -14,6 +14,15 @@ struct TLSTarget: Equatable {
     /// The last session with the target; `nil` where sessions are not resumed, and before a connection is made.
     var resumption: TLSResumption?
 
+    /// RFC 6066 §3: an address is no host name.
+    var sendsName: Bool {
+        upstream.settings.sendsServerName && !name.isEmpty
+            && SocketAddress(numericHost: name, port: 0) == nil
+    }
+
+    /// Bytes of a name that can be sent, as OpenSSL has it.
+    static let maxNameLength = 255
+
     static func == (a: TLSTarget, b: TLSTarget) -> Bool {
         a.upstream === b.upstream && a.name == b.name && a.shows?.certificate == b.shows?.certificate
             && a.shows?.key == b.shows?.key
@@ -51,13 +60,10 @@ final class UpstreamTLS {
         statistics = worker.statistics.upstreamHandshakes
         loop = worker.loop
         beganAt = worker.loop.now
-        // RFC 6066 §3: an address is no host name.
-        let isAddress = SocketAddress(numericHost: target.name, port: 0) != nil
-        let sendsName = target.upstream.settings.sendsServerName && !isAddress && !target.name.isEmpty
         let session = try TLSSession(
             client: target.upstream.context, descriptor: channel.descriptor, scratch: worker.tlsScratch,
-            name: sendsName ? target.name : nil, resumption: target.resumption, protocols: protocols)
-        if let identity = target.identity { try session.use(identity) }
+            name: target.sendsName ? target.name : nil, resumption: target.resumption, protocols: protocols)
+        if let identity = target.identity { try session.use(identity, isOnly: true) }
         transport = TLSTransport(session, on: channel)
         channel.transport = transport
     }
