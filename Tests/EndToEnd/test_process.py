@@ -579,6 +579,24 @@ def test_no_connection_is_lost_while_the_number_of_workers_changes(proxy, backen
     assert sum(done) > 300
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_buffered_log_has_what_outlives_a_reload(proxy, backend, is_known):
+    text = TEXT.replace("http {", "http { " + MAP).replace(
+        "location / {",
+        "location /ws/ { access_log <dir>/tunnels.log combined buffer=32k flush=1s; " + RECIPE
+        + " proxy_pass http://<backend>; } location / {")
+    made = proxy(config=text.replace("<word>", "a"), values={"backend": backend})
+    backend.program = echo_backend
+    if is_known:
+        # The buffer is there before the reload.
+        assert made.fetch("/ws/").status == 200
+    with open_tunnel(made) as client:
+        made.reload(text.replace("<word>", "b").replace("tunnels.log", "other.log"))
+        wait_for(lambda: served(made) == "b", what="the reload")
+        assert echoes(client, b"still here")
+    assert " 101 " in made.log_lines("tunnels.log", 1 + is_known)[-1]
+
+
 def test_tunnels_of_workers_that_a_reload_does_without_go_on(proxy, backend):
     backend.program = echo_backend
     text = TEXT.replace("daemon off;", "daemon off;\nworker_processes <workers>;").replace(
