@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -455,6 +457,26 @@ def test_a_listener_that_cannot_be_made_leaves_the_old_configuration(proxy):
         made.reload(TEXT.replace("listen", "listen 127.0.0.1:<taken>; listen").replace("<word>", "bad"))
         wait_for(lambda: "Address already in use" in made.log("error.log"), 10, "a message")
         assert served(made) == "good" and made.is_running
+
+
+def test_a_reload_that_fails_leaves_no_log_open(proxy):
+    if KIND == "nginx":
+        pytest.skip("looks into the process of ours")
+    made = proxy(**serving("a"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        made.reload(TEXT.replace("/access.log", "/unused.log").replace(
+            "listen", f"listen 127.0.0.1:{taken}; listen"))
+        wait_for(lambda: "still could not bind()" in made.log(), what="the end of the reload")
+    assert (made.directory / "unused.log").exists()
+
+    def open_files():
+        return {os.readlink(entry) for entry in Path(f"/proc/{made.pid}/fd").iterdir() if entry.exists()}
+
+    wait_for(lambda: not any(name.endswith("/unused.log") for name in open_files()), what="the file to be closed")
+    assert any(name.endswith("/access.log") for name in open_files()) and served(made) == "a"
 
 
 def test_a_reload_opens_and_closes_listeners(proxy):
