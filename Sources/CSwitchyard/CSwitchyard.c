@@ -77,7 +77,7 @@ bool sy_file_is(const char *path, int kind) {
     switch (kind) {
     case 0: return S_ISREG(information.st_mode);
     case 1: return S_ISDIR(information.st_mode);
-    case 3: return S_ISREG(information.st_mode) && (information.st_mode & S_IXUSR) != 0;
+    case 3: return (information.st_mode & S_IXUSR) != 0;
     default: return true;
     }
 }

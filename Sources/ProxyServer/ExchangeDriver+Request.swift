@@ -508,6 +508,7 @@ extension ExchangeDriver {
         // What is left of the body is not waited for.
         downstream?.clearReadDeadline()
         exchange.closesConnection = true
+        exchange.bodyIsDiscarded = true
         failPastHooks(status: status)
     }
 

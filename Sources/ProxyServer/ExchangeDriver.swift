@@ -133,6 +133,7 @@ final class ExchangeDriver {
         log(.info, reason + " while reading client request headers")
         exchange.closesConnection = true
         isRefused = true
+        exchange.bodyIsDiscarded = true
         requestBody = BodyDecoder(.none)
         perform(Router.fail(exchange, status: status))
     }
@@ -270,6 +271,7 @@ final class ExchangeDriver {
         // An answer that is on its way waits for nothing of it.
         if exchange.bodyIsDiscarded { return }
         log(.info, "client timed out (110: Connection timed out)")
+        exchange.bodyIsDiscarded = true
         failPastHooks(status: 408)
     }
 

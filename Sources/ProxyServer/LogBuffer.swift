@@ -3,7 +3,7 @@ internal import EventLoop
 /// Lines on their way to a file.
 final class LogBuffer {
     private let file: LogFile
-    private let size: Int
+    private var size: Int
     private let interval: Int64
     private var lines: [UInt8] = []
 
@@ -19,6 +19,12 @@ final class LogBuffer {
         if line.count > size { return file.write(line) }
         if lines.isEmpty && interval > 0 { worker.flushLogs(by: worker.loop.now + interval) }
         lines += line
+    }
+
+    /// Whatever comes from now on is written at once.
+    func end() {
+        flush()
+        size = 0
     }
 
     func flush() {

@@ -35,6 +35,8 @@ package final class Server {
     private var phase = Phase.running
     private var pidFile: PidFile?
     private var generation: Generation
+    /// Files that `generation` writes.
+    private var logPaths: Set<String>
     private let loop: EventLoop
     private var signals: SignalChannel?
     private var timeouts: ShutdownTimeouts?
@@ -61,6 +63,7 @@ package final class Server {
             throw options.console.failure("\(error)")
         }
         generation = loaded.generation(number: 1, registry: registry)
+        logPaths = loaded.logPaths
         do throws(SystemError) {
             pidFile = try options.writesPidFile ? Self.writePidFile(process) : nil
             // Before the identity is given up, and before any thread starts.
@@ -274,7 +277,7 @@ package final class Server {
         } catch {
             report(error.diagnostics)
             if !options.watchedFiles.isEmpty { showSources(of: error.diagnostics) }
-            return registry.reloadFailed()
+            return reloadFailed()
         }
         let process = loaded.configuration.process
         let moved: PidFile?
@@ -282,7 +285,7 @@ package final class Server {
             moved = try movedPidFile(process)
         } catch {
             report(.emerg, error.description)
-            return registry.reloadFailed()
+            return reloadFailed()
         }
         do throws(ListenerSet.Failure) {
             let count = Self.workerCount(process)
@@ -292,11 +295,17 @@ package final class Server {
         } catch {
             if error.error.code == EADDRINUSE { report(.emerg, "still could not bind()") }
             if let moved { try? moved.remove() }
-            return registry.reloadFailed()
+            return reloadFailed()
         }
         if let moved { replacePidFile(by: moved) }
         listeners.commit(sockets)
         take(loaded, sockets)
+    }
+
+    /// Closes the logs that the new configuration alone has.
+    private func reloadFailed() {
+        logFiles.closeUnused(keeping: logPaths)
+        registry.reloadFailed()
     }
 
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
@@ -318,7 +327,8 @@ package final class Server {
             generation.errorLogger.log(.alert, "\(error) while reconfiguring")
         }
         registry.generationBegan(generation, isReload: true)
-        logFiles.closeUnused(keeping: loaded.logPaths)
+        logPaths = loaded.logPaths
+        logFiles.closeUnused(keeping: logPaths)
         if let time = process.workerShutdownTimeout {
             let number = generation.number
             timeouts?.after(milliseconds: time) { [unowned self] in

@@ -218,10 +218,11 @@ final class WorkerGeneration {
         return resolver
     }
 
-    /// Closes what was kept for later requests. Exchanges under way go on.
+    /// Closes what was kept for later requests. Exchanges under way go on, and write their lines at once, as nobody asks
+    /// for those of a former generation.
     func retire() {
         isRetired = true
-        flushLogs()
+        for writer in writers.values { writer.end() }
         for group in groups { group?.closeIdle() }
     }
 
@@ -292,7 +293,8 @@ final class WorkerGeneration {
         }
         let key = "\(file.path ?? "-") \(log.bufferSize) \(log.flushInterval)"
         if let known = writers[key] { return known }
-        let buffer = LogBuffer(file: file, size: log.bufferSize, interval: Int64(log.flushInterval))
+        let buffer = LogBuffer(
+            file: file, size: isRetired ? 0 : log.bufferSize, interval: Int64(log.flushInterval))
         writers[key] = buffer
         return buffer
     }

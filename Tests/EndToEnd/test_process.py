@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -457,6 +459,26 @@ def test_a_listener_that_cannot_be_made_leaves_the_old_configuration(proxy):
         assert served(made) == "good" and made.is_running
 
 
+def test_a_reload_that_fails_leaves_no_log_open(proxy):
+    if KIND == "nginx":
+        pytest.skip("looks into the process of ours")
+    made = proxy(**serving("a"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        made.reload(TEXT.replace("/access.log", "/unused.log").replace(
+            "listen", f"listen 127.0.0.1:{taken}; listen"))
+        wait_for(lambda: "still could not bind()" in made.log(), what="the end of the reload")
+    assert (made.directory / "unused.log").exists()
+
+    def open_files():
+        return {os.readlink(entry) for entry in Path(f"/proc/{made.pid}/fd").iterdir() if entry.exists()}
+
+    wait_for(lambda: not any(name.endswith("/unused.log") for name in open_files()), what="the file to be closed")
+    assert any(name.endswith("/access.log") for name in open_files()) and served(made) == "a"
+
+
 def test_a_reload_opens_and_closes_listeners(proxy):
     made = proxy(config=TEXT, values={"word": "a", "more": ports.free_port()})
     made.reload(TEXT.replace("listen", "listen 127.0.0.1:<more>; listen"))
@@ -596,6 +618,24 @@ def test_no_connection_is_lost_while_the_number_of_workers_changes(proxy, backen
             thread.join(15)
     assert not failures
     assert sum(done) > 300
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_buffered_log_has_what_outlives_a_reload(proxy, backend, is_known):
+    text = TEXT.replace("http {", "http { " + MAP).replace(
+        "location / {",
+        "location /ws/ { access_log <dir>/tunnels.log combined buffer=32k flush=1s; " + RECIPE
+        + " proxy_pass http://<backend>; } location / {")
+    made = proxy(config=text.replace("<word>", "a"), values={"backend": backend})
+    backend.program = echo_backend
+    if is_known:
+        # The buffer is there before the reload.
+        assert made.fetch("/ws/").status == 200
+    with open_tunnel(made) as client:
+        made.reload(text.replace("<word>", "b").replace("tunnels.log", "other.log"))
+        wait_for(lambda: served(made) == "b", what="the reload")
+        assert echoes(client, b"still here")
+    assert " 101 " in made.log_lines("tunnels.log", 1 + is_known)[-1]
 
 
 def test_tunnels_of_workers_that_a_reload_does_without_go_on(proxy, backend):

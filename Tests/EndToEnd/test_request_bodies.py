@@ -79,6 +79,23 @@ def test_a_body_goes_where_the_request_goes(proxy, backend, refusing, kind, vers
         assert len(backend.requests) == round
 
 
+@pytest.mark.parametrize("kind", ["a length", "chunks", "HTTP/2"])
+@pytest.mark.parametrize("status", [400, 408, 413])
+@pytest.mark.parametrize("path", ["/intercepted", "/returned"])
+def test_a_good_body_outlives_statuses_of_bad_ones(proxy, backend, refusing, kind, status, path):
+    refusing.answer = reply(status, b"no")
+    made = proxy(f"""
+        server {{
+            listen 127.0.0.1:<port>; http2 on; proxy_http_version 1.1; error_page {status} = @other;
+            location /intercepted {{ proxy_pass http://<refusing>; proxy_intercept_errors on; }}
+            location /returned {{ return {status}; }}
+            location @other {{ proxy_pass http://<backend>; }}
+        }}
+    """, values={"backend": backend, "refusing": refusing})
+    assert sent(made, path, kind) == 200
+    assert backend.requests[-1].body == BODY
+
+
 @pytest.mark.parametrize("method, status", [("POST", 503), ("GET", 200)])
 def test_a_body_that_was_too_long_to_be_kept(proxy, backend, refusing, method, status):
     """nginx keeps any body, in a file; here one goes to an upstream as it comes, and what is not kept is not made up."""

@@ -7,6 +7,11 @@ struct RoutingErrorPageTests {
         server {
             listen 80;
             location /int { internal; return 200 "int $uri $args $request_method"; }
+            location /priv/ {
+                internal;
+                location /priv/in/ { return 200 in; location ~ x$ { return 200 inmost; } }
+            }
+            location /topriv { rewrite ^/topriv(.*) /priv/in$1 last; }
             location /toint { rewrite ^ /int last; }
             location /e1 { error_page 404 /int; return 404; }
             location /e2 { error_page 404 =200 /int?q=1; return 404; }
@@ -42,7 +47,10 @@ struct RoutingErrorPageTests {
     @Test(
         "error_page leads where nginx leads",
         arguments: [
-            ("/int", "404 page"), ("/toint?x=1", "200 int /int x=1 GET"), ("/e1?o=1", "404 int /int  GET"),
+            ("/int", "404 page"), ("/priv/", "404 page"), ("/priv/in/", "404 page"),
+            ("/priv/in/x", "404 page"),
+            ("/topriv/", "200 in"), ("/topriv/x", "200 inmost"), ("/toint?x=1", "200 int /int x=1 GET"),
+            ("/e1?o=1", "404 int /int  GET"),
             ("/e2?o=1", "200 int /int q=1 GET"), ("/e3?o=1", "200 int /int  GET"),
             ("/e4?o=1", "200 named /e4 GET"),
             ("/e5", "302 -> http://e/"), ("/e6", "301 -> http://e/"), ("/e7", "303 -> rel"),

@@ -127,6 +127,9 @@ struct ConfigurationLoaderTests {
         #expect(environment.fileTest(.isDirectory, Array("/tmp".utf8)))
         #expect(!environment.fileTest(.isFile, Array("/tmp".utf8)))
         #expect(environment.fileTest(.isExecutable, Array("/bin/sh".utf8)))
+        // As in nginx.
+        #expect(environment.fileTest(.isExecutable, Array("/tmp".utf8)))
+        #expect(!environment.fileTest(.isExecutable, Array("/etc/passwd".utf8)))
         #expect(!environment.fileTest(.exists, Array("/nowhere".utf8)))
     }
 

@@ -54,7 +54,8 @@ int sy_replace_descriptor(int source, int target);
 /// A close-on-exec duplicate, or -1 and errno.
 int sy_duplicate(int descriptor);
 
-/// Whether `path` is a regular file (kind 0), a directory (1), anything (2), or an executable file (3).
+/// Whether `path` is a regular file (kind 0), a directory (1), anything (2), or something whose owner may execute
+/// or search it (3).
 bool sy_file_is(const char *path, int kind);
 
 /// Sets the soft limit of open files, and the hard one when it is lower. 0, or -1 and errno.

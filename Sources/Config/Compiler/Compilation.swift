@@ -127,6 +127,7 @@ final class Compilation {
         let message =
             switch conflict {
             case .builtin: "the duplicate \"\(name)\" variable: it is built in and cannot be defined"
+            case .foreign: "the \"\(name)\" variable is one of nginx that Switchyard does not support"
             case .map: "the duplicate \"\(name)\" variable: a map defines it"
             case .script: "the duplicate \"\(name)\" variable: a script defines it"
             }

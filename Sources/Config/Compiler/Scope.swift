@@ -54,6 +54,7 @@ struct Scope {
         child.hiddenHeaders = hiddenHeaders
         child.passedHeaders = passedHeaders
         child.accessRules = accessRules
+        child.isInternal = isInternal
         child.scripts = scripts
         if context.isSubset(of: [.ifInServer, .ifInLocation, .limitExcept]) {
             child.handler = handler

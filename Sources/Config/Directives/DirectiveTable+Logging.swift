@@ -110,7 +110,7 @@ extension DirectiveTable {
         }
         var options = call.arguments.dropFirst()
         var format = compilation.combinedFormat(at: call.position)
-        if let name = options.first, !name.text.contains("=") {
+        if let name = options.first {
             options = options.dropFirst()
             if name.text != "combined" {
                 guard let known = compilation.logFormats[name.text] else {

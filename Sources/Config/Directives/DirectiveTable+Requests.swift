@@ -19,7 +19,9 @@ extension DirectiveTable {
                 + "as is a head longer than number times size."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.connection.largeHeaderBufferCount = try call.number(call.arguments[0], in: 1...65_536)
-            scope.connection.largeHeaderBufferSize = try call.size(call.arguments[1])
+            let size = try call.size(call.arguments[1])
+            guard size > 0 else { throw call.failure(found: call.arguments[1], expected: "a size above 0") }
+            scope.connection.largeHeaderBufferSize = size
         },
         .connectionFlag(
             "ignore_invalid_headers", \.ignoreInvalidHeaders, default: "on",

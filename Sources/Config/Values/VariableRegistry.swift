@@ -32,13 +32,14 @@ struct VariableRegistry {
     }
 
     enum Conflict: Error {
-        case builtin, map, script
+        case builtin, foreign, map, script
     }
 
     /// The slot of a variable that `set` or a named group assigns; the same one for each that assigns it.
     mutating func slot(assigning name: String) throws(Conflict) -> Int {
         let name = name.lowercased()
         guard !builtins.contains(name) else { throw .builtin }
+        if ForeignVariables.contains(name) { throw .foreign }
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot): return slot
         case .map(let index): definitions[name] = .assignedOverMap(index, slot: slotCount)
@@ -55,6 +56,7 @@ struct VariableRegistry {
     mutating func define(map index: Int, as name: String) throws(Conflict) -> Int? {
         let name = name.lowercased()
         guard !builtins.contains(name) else { throw .builtin }
+        if ForeignVariables.contains(name) { throw .foreign }
         switch definitions[name] {
         case .assigned(let slot), .assignedOverMap(_, let slot):
             definitions[name] = .assignedOverMap(index, slot: slot)

@@ -6,13 +6,11 @@ extension Router {
     /// its place.
     ///
     /// `status` is 300…599; 494 to 497 are nginx's own, which an `error_page` may name and clients see as 400.
-    /// `location` is where a redirect leads, absolute or not.
+    /// `location` is where a redirect leads, absolute or not. The body goes to where an `error_page` leads, unless whoever
+    /// found it bad, too large or late has discarded it.
     package static func fail(
         _ exchange: Exchange, status: Int, location: [UInt8]? = nil
     ) -> RouteDecision {
-        // Of a body that is too large, no body, or not there in time, nothing goes on; any other goes to where an
-        // `error_page` leads.
-        if status == 400 || status == 408 || status == 413 { exchange.bodyIsDiscarded = true }
         exchange.errorStatus = status
         if StatusRules.endsConnection(status) { exchange.closesConnection = true }
         exchange.redirectURL = location

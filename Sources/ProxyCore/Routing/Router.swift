@@ -15,7 +15,10 @@ package enum Router {
 
     /// Decides about a request whose head was parsed and which `Exchange.begin` took up.
     package static func route(_ exchange: Exchange) -> RouteDecision {
-        if let status = takeUp(exchange) ?? tlsRefusal(exchange) { return fail(exchange, status: status) }
+        if let status = takeUp(exchange) ?? tlsRefusal(exchange) {
+            if status == 400 { exchange.bodyIsDiscarded = true }
+            return fail(exchange, status: status)
+        }
         return run(exchange, from: .serverRewrite)
     }
 
@@ -220,7 +223,10 @@ package enum Router {
         if location.isInternal, !exchange.isInternal { return fail(exchange, status: 404) }
         exchange.handler = location.handler
         applyLimitExcept(exchange)
-        if exceedsBodySize(exchange) { return fail(exchange, status: 413) }
+        if exceedsBodySize(exchange) {
+            exchange.bodyIsDiscarded = true
+            return fail(exchange, status: 413)
+        }
         guard case .slashMissing(let name) = found else { return nil }
         var url: [UInt8] = []
         URIEscape.appendPath(name[...], to: &url)
