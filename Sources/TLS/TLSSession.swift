@@ -226,9 +226,10 @@ package protocol TLSServerPolicy: AnyObject {
         }
     }
 
-    /// Answers the wish for an identity with one.
+    /// Answers the wish for an identity with one, which stands for all that there are where it `isOnly`; else it takes the
+    /// place of that of its kind of key.
     ///
-    /// - Parameter isOnly: whether it stands for all that there are; else it takes the place of that of its kind of key.
+    /// - Throws: when the key is not that of the certificate.
     package func use(_ identity: TLSIdentity, isOnly: Bool) throws(TLSError) {
         ERR_clear_error()
         if isOnly { unsafe SSL_certs_clear(ssl) }

@@ -216,7 +216,9 @@ struct TLSSessionTests {
         let steps = pair.shakeHands { session in
             wishes += 1
             #expect(session.handshake() == .wantsIdentity)
-            #expect(throws: Never.self) { try session.use(TestCertificates.shared.identity("two"), isOnly: true) }
+            #expect(throws: Never.self) {
+                try session.use(TestCertificates.shared.identity("two"), isOnly: true)
+            }
         }
         #expect(steps == (.done, .done))
         #expect(wishes == 1)
