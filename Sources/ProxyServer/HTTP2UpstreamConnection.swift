@@ -79,6 +79,8 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     private var expectedLimit: Int { min(Self.maxStreams, peers?.knownStreamLimit ?? Self.maxStreams) }
 
     var isIdle: Bool { openStreams == 0 }
+    /// That were begun on it.
+    var requests: Int { session.requests }
 
     /// The connection is made, so that a stream can be written to at once.
     var isReady: Bool { phase == .open }
@@ -110,7 +112,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         flushSoon()
         guard openStreams == 0, phase != .closed else { return }
         // Nobody waits for the connection any more, or it is kept for the next.
-        guard phase == .open, session.peerLimit > 0, let time = peers?.keeps(self) else {
+        guard phase == .open, session.peerLimit > 0, let time = peers?.keeps(self, now: loop.now) else {
             return worker.postpone { [self] in if openStreams == 0 { leave() } }
         }
         setDeadline(loop.now + time)

@@ -90,8 +90,10 @@ final class UpstreamPeers {
     }
 
     /// Milliseconds for which a connection without streams is kept; `nil` when it is not.
-    func keeps(_ carrier: HTTP2UpstreamConnection) -> Int64? {
+    func keeps(_ carrier: HTTP2UpstreamConnection, now: Int64) -> Int64? {
         guard !isRetired, let keepalive, keepalive.keepalive > 0,
+            carrier.requests < keepalive.keepaliveRequests,
+            now - carrier.openedAt < Int64(keepalive.keepaliveTime),
             carriers.contains(where: { $0 === carrier })
         else { return nil }
         return Int64(keepalive.keepaliveTimeout)

@@ -85,6 +85,17 @@ def test_without_keepalive_a_connection_ends_with_its_last_stream(upstream):
     assert len(proxy.backend.servers) == 3
 
 
+@pytest.mark.parametrize("limit", ["keepalive_requests 3;", "keepalive_time 1ms;"])
+def test_a_connection_that_is_used_up_ends(upstream, limit):
+    proxy = upstream(group="keepalive 8; " + limit)
+    for _ in range(12):
+        assert fetch(proxy.port).body == b"ok"
+        time.sleep(0.01)
+    servers = proxy.backend.servers
+    assert len(servers) >= 4
+    wait_for(lambda: all(server.closed for server in servers[:-1]), 5, "their ends")
+
+
 def test_more_streams_than_the_peer_takes(upstream):
     proxy = upstream(settings={3: 4})
     fetch(proxy.port)
