@@ -65,12 +65,12 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     }
 
     /// Whether another stream may be begun.
-    func takesStream(requests: Int, until: Int64) -> Bool {
+    func takesStream(of peers: UpstreamPeers) -> Bool {
         switch phase {
         case .connecting, .handshaking: openStreams < expectedLimit
         case .open:
             openStreams < min(session.hasPeerSettings ? Self.maxStreams : expectedLimit, session.peerLimit)
-                && session.requests < requests && loop.now < until && !isSilent
+                && !isUsedUp(of: peers) && !isSilent
         case .closed: false
         }
     }
@@ -79,8 +79,10 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     private var expectedLimit: Int { min(Self.maxStreams, peers?.knownStreamLimit ?? Self.maxStreams) }
 
     var isIdle: Bool { openStreams == 0 }
-    /// That were begun on it.
-    var requests: Int { session.requests }
+
+    func isUsedUp(of peers: UpstreamPeers) -> Bool {
+        peers.isUsedUp(requests: session.requests, openedAt: openedAt, now: loop.now)
+    }
 
     /// The connection is made, so that a stream can be written to at once.
     var isReady: Bool { phase == .open }
@@ -112,7 +114,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         flushSoon()
         guard openStreams == 0, phase != .closed else { return }
         // Nobody waits for the connection any more, or it is kept for the next.
-        guard phase == .open, session.peerLimit > 0, let time = peers?.keeps(self, now: loop.now) else {
+        guard phase == .open, session.peerLimit > 0, let time = peers?.keeps(self) else {
             return worker.postpone { [self] in if openStreams == 0 { leave() } }
         }
         setDeadline(loop.now + time)

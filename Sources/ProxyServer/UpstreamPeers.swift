@@ -38,8 +38,7 @@ final class UpstreamPeers {
     func put(_ connection: UpstreamConnection, now: Int64) {
         guard let keepalive, keepalive.keepalive > 0, connection.isOpen, connection.isDrained,
             !connection.sawHangup,
-            Int(connection.requests) < keepalive.keepaliveRequests,
-            now - connection.openedAt < Int64(keepalive.keepaliveTime)
+            !isUsedUp(requests: Int(connection.requests), openedAt: connection.openedAt, now: now)
         else { return connection.end() }
         if idle.count >= keepalive.keepalive {
             idle.removeFirst().end()
@@ -49,6 +48,16 @@ final class UpstreamPeers {
         statistics.idle.add()
         connection.enterPool(self, until: now + Int64(keepalive.keepaliveTimeout))
     }
+
+    /// Whether a connection has carried as many requests, or is as old, as one may: `keepalive_requests` and
+    /// `keepalive_time`.
+    func isUsedUp(requests: Int, openedAt: Int64, now: Int64) -> Bool {
+        requests >= keepalive?.keepaliveRequests ?? .max
+            || now - openedAt >= Int64(keepalive?.keepaliveTime ?? Self.defaultKeepaliveTime)
+    }
+
+    /// Milliseconds, as nginx's default.
+    private static let defaultKeepaliveTime = 3_600_000
 
     /// An idle connection ended, or is no longer wanted.
     func drop(_ connection: UpstreamConnection) {
@@ -62,12 +71,7 @@ final class UpstreamPeers {
 
     /// A connection that takes another stream.
     func carrier(to address: PeerAddress, tls: TLSTarget?) -> HTTP2UpstreamConnection? {
-        let requests = keepalive?.keepaliveRequests ?? .max
-        let age = Int64(keepalive?.keepaliveTime ?? 3_600_000)
-        return carriers.first {
-            $0.address == address && $0.tls == tls
-                && $0.takesStream(requests: requests, until: $0.openedAt + age)
-        }
+        carriers.first { $0.address == address && $0.tls == tls && $0.takesStream(of: self) }
     }
 
     /// Makes a connection for streams.
@@ -90,10 +94,8 @@ final class UpstreamPeers {
     }
 
     /// Milliseconds for which a connection without streams is kept; `nil` when it is not.
-    func keeps(_ carrier: HTTP2UpstreamConnection, now: Int64) -> Int64? {
-        guard !isRetired, let keepalive, keepalive.keepalive > 0,
-            carrier.requests < keepalive.keepaliveRequests,
-            now - carrier.openedAt < Int64(keepalive.keepaliveTime),
+    func keeps(_ carrier: HTTP2UpstreamConnection) -> Int64? {
+        guard !isRetired, let keepalive, keepalive.keepalive > 0, !carrier.isUsedUp(of: self),
             carriers.contains(where: { $0 === carrier })
         else { return nil }
         return Int64(keepalive.keepaliveTimeout)
