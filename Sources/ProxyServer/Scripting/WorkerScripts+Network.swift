@@ -12,11 +12,7 @@ extension WorkerScripts {
             if let fetchAnswer = worker.fetchAnswer {
                 // What cannot be asked of a server cannot be asked of a test either.
                 _ = try FetchRequestHead(request, FetchURL(request.url))
-                if let answer = fetchAnswer(request) {
-                    let operation = EndedOperation()
-                    worker.postpone { if !operation.isCancelled { done(answer) } }
-                    return operation
-                }
+                if let answer = fetchAnswer(request) { return ended { done(answer) } }
             }
             guard let owner else { throw .noConnections }
             return try worker.scriptNetwork.fetches.start(
@@ -26,9 +22,7 @@ extension WorkerScripts {
                 done(result)
             }
         } catch {
-            let operation = EndedOperation()
-            worker.postpone { if !operation.isCancelled { done(.failure(error)) } }
-            return operation
+            return ended { done(.failure(error)) }
         }
     }
 
@@ -50,10 +44,15 @@ extension WorkerScripts {
             }
             return operation
         } catch {
-            let operation = EndedOperation()
-            worker.postpone { if !operation.isCancelled { done(.failure(error)) } }
-            return operation
+            return ended { done(.failure(error)) }
         }
+    }
+
+    /// What is over already: `tell` says so at the end of the turn, unless it is cancelled before.
+    private func ended(_ tell: @escaping () -> Void) -> any ScriptOperation {
+        let operation = EndedOperation()
+        worker.postpone { if !operation.isCancelled { tell() } }
+        return operation
     }
 }
 
