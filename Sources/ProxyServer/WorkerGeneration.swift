@@ -226,8 +226,8 @@ final class WorkerGeneration {
         for group in groups { group?.closeIdle() }
     }
 
-    /// How heads are read on a listener, by its position in the configuration. A connection may outlive its
-    /// listener by a reload; nginx's defaults serve it then.
+    /// How heads are read on a listener, by its position in the configuration. One that could not be taken over in a reload
+    /// may keep a position of the configuration before; nginx's defaults serve it then.
     func headRules(forListener index: Int) -> HeadRules {
         headRules.indices.contains(index)
             ? headRules[index] : HeadRules(ConnectionSettings(), Settings.Values())

@@ -6,8 +6,9 @@ extension LuaAPI {
         LuaFunction(
             "[name]", .anyGetter(.variables), "name: string|integer", returns: "string?", waits: true,
             "The value of the configuration's variable, which may have to be waited for; nil where "
-                + "it has none, or the exchange ends meanwhile. An error for a name that no variable has. `flow.var[1]` to `[9]` are the groups of the "
-                + "last regular expression of the configuration that matched."
+                + "it has none, or the exchange ends meanwhile. An error for a name that no variable has. "
+                + "`flow.var[1]` to `[9]` are the groups of the last regular expression of the configuration that "
+                + "matched."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .variables)
             if let group = call.group(2) {

@@ -87,7 +87,7 @@ package final class ScriptMetrics: Sendable {
         guard name.count <= Self.maxText, help.count <= Self.maxText else { throw .tooLong }
         guard Self.isName(name, allowsColon: true) else { throw .invalidName }
         guard !name.starts(with: Self.reserved) else { throw .reservedName }
-        let isAsDefined = kind != .histogram || bounds == nil
+        let isAsDefined = bounds == nil
         let bounds = kind == .histogram ? bounds ?? Self.defaultBounds : []
         guard bounds.count <= Self.maxBounds, bounds.allSatisfy(\.isFinite),
             zip(bounds, bounds.dropFirst()).allSatisfy({ $0 < $1 })
