@@ -315,7 +315,12 @@ struct ProxyUnderTestTests {
         #expect(text(client.receive()).hasSuffix("two"))
         let other = try proxy.connect(port: 81)
         try proxy.reload("events {} http { server { listen 80; return 200 three; } }")
-        #expect(!other.sawEnd, "it has asked for nothing yet, and is still answered")
+        // It has asked for nothing yet, and is still answered, as before.
+        #expect(!other.sawEnd)
+        other.send(request())
+        proxy.run()
+        #expect(text(other.receive()).hasSuffix("two"))
+        #expect(other.sawEnd)
         #expect(throws: SystemError.self) { _ = try proxy.connect(port: 81) }
     }
 

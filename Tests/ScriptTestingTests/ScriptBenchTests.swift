@@ -190,7 +190,7 @@ struct ScriptBenchTests {
             """)
     }
 
-    @Test("whoever waits for a variable goes on when the exchange ends, or goes elsewhere, or cannot wait")
+    @Test("whoever waits for a variable goes on when the exchange ends or goes elsewhere")
     func abandonedVariables() {
         passes(
             """
