@@ -730,7 +730,10 @@ def problem(proxy, text, **files):
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x;",
      r'expected "shared:name:size"'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x:1k;", r"is too small"),
-    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_protocols TLSv1.4;", r'expected "SSLv3", "TLSv1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_protocols TLSv1.4;", r'expected "SSLv2", "SSLv3", "TLSv1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_verify_depth -1;", r'"ssl_verify_depth": found "-1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_conf_command Groups nonsense;",
+     r'"ssl_conf_command": SSL_CONF_cmd\("Groups", "nonsense"\) failed'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn http/1.1 h2;",
      r'proxy.conf:\d+:\d+: "ssl_alpn": found "h2" in a server without HTTP/2, expected "http2 on"'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn h3;",
@@ -750,6 +753,16 @@ def test_what_is_wrong(proxy, rsa, ecdsa, text, message):
         text = text.replace(f"<{name}>", str(value))
     found = problem(proxy, "server { listen 127.0.0.1:<port> ssl; " + text + " }", junk=b"junk\n")
     assert re.search(message, found), found
+
+
+def test_what_is_taken_as_by_nginx(proxy, authority, rsa):
+    made = proxy(server(
+        rsa, "ssl_verify_depth 200; ssl_session_cache builtin:0; ssl_protocols SSLv2 TLSv1.2;"
+        "location /x { proxy_pass https://127.0.0.1; proxy_ssl_verify_depth 100000; proxy_ssl_protocols SSLv2 TLSv1.3; }"))
+    assert facts(get(made.port, context(authority)))["ssl_protocol"] == "TLSv1.2"
+    made = proxy(server(rsa, "ssl_protocols SSLv2;"))
+    with pytest.raises(ssl.SSLError):
+        get(made.port, context(authority))
 
 
 # The `certificate` hook
