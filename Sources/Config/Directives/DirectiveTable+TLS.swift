@@ -34,7 +34,8 @@ extension DirectiveTable {
             "Passwords of private keys, one a line, tried in turn."),
         Directive(
             "ssl_protocols", "SSLv2 | SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .httpAndServer,
-            takes: .atLeast(1), default: "TLSv1.2 TLSv1.3", "Versions that clients may use; SSLv2, which OpenSSL has no more, adds none."
+            takes: .atLeast(1), default: "TLSv1.2 TLSv1.3",
+            "Versions that clients may use. SSLv2 adds none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.protocols = try protocols(call)
         },
@@ -267,7 +268,8 @@ extension DirectiveTable {
             "Passwords of private keys, one a line, tried in turn."),
         Directive(
             "proxy_ssl_protocols", "SSLv2 | SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .levels,
-            takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3", "Versions that upstreams may use; SSLv2 adds none."
+            takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3",
+            "Versions that upstreams may use. SSLv2 adds none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyTLS.protocols = try protocols(call)
         },
@@ -366,7 +368,8 @@ extension DirectiveTable {
                 try call.choice(
                     word,
                     [
-                        "SSLv2": TLSProtocols(), "SSLv3": .ssl3, "TLSv1": .tls1, "TLSv1.1": .tls1_1, "TLSv1.2": .tls1_2,
+                        "SSLv2": TLSProtocols(), "SSLv3": .ssl3, "TLSv1": .tls1, "TLSv1.1": .tls1_1,
+                        "TLSv1.2": .tls1_2,
                         "TLSv1.3": .tls1_3,
                     ]))
         }
