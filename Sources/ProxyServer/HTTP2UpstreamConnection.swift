@@ -30,7 +30,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     /// An `errno` value, once connecting has failed.
     private(set) var connectError: Int32 = 0
     /// What was wrong with the handshake, in nginx's words.
-    private(set) var handshakeFault: String?
+    private(set) var handshakeFault: ProxyFailure?
     /// While that is under way.
     private var handshake: UpstreamTLS?
     var awaitsHandshakeTurn = false
@@ -159,7 +159,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             phase = .handshaking
             worker.handshakes.add(self)
         } catch {
-            handshakeFault = "\(error)"
+            handshakeFault = ProxyFailure(.invalidTarget("\(error)"))
             begin()
         }
     }
@@ -270,14 +270,14 @@ extension HTTP2UpstreamConnection: Handshaking {
         switch handshake.step() {
         case .established:
             if handshake.applicationProtocol != HTTP2Preface.applicationProtocol {
-                handshakeFault = "upstream did not choose HTTP/2 by ALPN"
+                handshakeFault = ProxyFailure(.handshakeFailed("upstream did not choose HTTP/2 by ALPN"))
             }
             begin()
             // What came with the last of the handshake.
             if mayRead, isOpen { scheduleRead() }
         case .wantsRead: mayRead = false
         case .failed(let reason):
-            handshakeFault = reason
+            handshakeFault = ProxyFailure(.handshakeFailed(reason))
             begin()
         }
     }

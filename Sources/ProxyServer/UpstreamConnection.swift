@@ -116,7 +116,7 @@ final class UpstreamConnection: StreamChannel {
             driver.handshakeBegan()
             worker.handshakes.add(self)
         } catch {
-            driver.handshakeFailed("\(error)")
+            driver.handshakeFailed(ProxyFailure(.invalidTarget("\(error)")))
         }
     }
 
@@ -183,7 +183,7 @@ extension UpstreamConnection: Handshaking {
             link?.handshake = nil
             driver.upstreamConnected(error: 0)
         case .wantsRead: mayRead = false
-        case .failed(let reason): driver.handshakeFailed(reason)
+        case .failed(let reason): driver.handshakeFailed(ProxyFailure(.handshakeFailed(reason)))
         }
     }
 }

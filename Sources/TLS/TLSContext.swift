@@ -25,7 +25,7 @@ internal import COpenSSL
 
     let handle: OpaquePointer
     package let role: Role
-    /// `nil` leaves tickets to OpenSSL.
+    /// For sessions that began under this context, whichever they go on under. `nil` leaves tickets to OpenSSL.
     private(set) var ticketKeys: TLSTicketKeys?
     private(set) var sessionCache: TLSSessionCache?
     /// As ALPN has them: each with its length before it.
@@ -45,7 +45,9 @@ internal import COpenSSL
     private(set) var ocspRule: OCSPRule?
     /// `nil` where no early data is taken.
     private(set) var earlyData: EarlyDataRegister?
-    private var groups: String?
+    /// As a C string. A server's are those of a session that goes on under it, and not of its handle, whose sessions may
+    /// go on under another.
+    private var groups: [CChar]?
     private var keyLog: (@Sendable ([UInt8]) -> Void)?
 
     package init(_ role: Role) throws(TLSError) {
@@ -133,12 +135,27 @@ internal import COpenSSL
     package func setGroups(_ list: String) throws(TLSError) {
         ERR_clear_error()
         var text = Array(list.utf8CString)
-        // The array ends with NUL and outlives the call.
-        let result = unsafe text.withUnsafeMutableBufferPointer {
-            unsafe control(SSL_CTRL_SET_GROUPS_LIST, 0, $0.baseAddress)
+        let call = "SSL_CTX_set1_curves_list"
+        if role == .client {
+            // The array ends with NUL and outlives the call.
+            let result = unsafe text.withUnsafeMutableBufferPointer {
+                unsafe control(SSL_CTRL_SET_GROUPS_LIST, 0, $0.baseAddress)
+            }
+            guard result == 1 else { throw TLSError(taking: call) }
+        } else {
+            guard let ssl = unsafe SSL_new(handle) else { throw TLSError(taking: "SSL_new") }
+            defer { unsafe SSL_free(ssl) }
+            guard unsafe Self.setGroups(text, of: ssl) else { throw TLSError(taking: call) }
+            groups = text
         }
-        guard result == 1 else { throw TLSError(taking: "SSL_CTX_set1_curves_list") }
-        groups = list
+    }
+
+    @unsafe private static func setGroups(_ list: [CChar], of ssl: OpaquePointer) -> Bool {
+        // The list ends with NUL, outlives the call and is only read.
+        unsafe list.withUnsafeBufferPointer {
+            unsafe SSL_ctrl(
+                ssl, SSL_CTRL_SET_GROUPS_LIST, 0, UnsafeMutableRawPointer(mutating: $0.baseAddress)) == 1
+        }
     }
 
     /// - Parameter text: PEM.
@@ -154,6 +171,16 @@ internal import COpenSSL
 
     /// A command of OpenSSL's configuration files.
     package func apply(command: String, _ value: String) throws(TLSError) {
+        if role == .server, Self.groupCommands.contains(command.lowercased()) {
+            // As OpenSSL, which chooses by itself in any case.
+            if ["automatic", "+automatic"].contains(value.lowercased()) { return }
+            do throws(TLSError) {
+                return try setGroups(value)
+            } catch {
+                throw TLSError(
+                    Self.call(of: command, value), details: error.details, reason: error.reason)
+            }
+        }
         ERR_clear_error()
         guard let configuration = unsafe SSL_CONF_CTX_new() else {
             throw TLSError(taking: "SSL_CONF_CTX_new")
@@ -164,11 +191,18 @@ internal import COpenSSL
         _ = unsafe SSL_CONF_CTX_set_flags(configuration, flags)
         unsafe SSL_CONF_CTX_set_ssl_ctx(configuration, handle)
         guard unsafe SSL_CONF_cmd(configuration, command, value) > 0 else {
-            throw TLSError(taking: "SSL_CONF_cmd(\"\(command)\", \"\(value)\")")
+            throw TLSError(taking: Self.call(of: command, value))
         }
         guard unsafe SSL_CONF_CTX_finish(configuration) == 1 else {
             throw TLSError(taking: "SSL_CONF_CTX_finish")
         }
+    }
+
+    /// The names that one command has, in lower case, which OpenSSL does not tell from upper case here.
+    private static let groupCommands = ["groups", "curves", "ecdhparameters"]
+
+    private static func call(of command: String, _ value: String) -> String {
+        "SSL_CONF_cmd(\"\(command)\", \"\(value)\")"
     }
 
     /// Has the secrets of sessions be written down.
@@ -313,11 +347,13 @@ internal import COpenSSL
     /// - Parameters:
     ///   - caching: where sessions are kept that are not in a ticket.
     ///   - timeout: seconds for which they may be resumed.
-    ///   - tickets: `nil` for no tickets.
+    ///   - ticketKeys: those of all tickets where this is a listener's first context; `nil` leaves them to OpenSSL.
+    ///   - givesTickets: sessions of this context are resumed by tickets.
     ///   - name: what sessions of this context are told from those of others by: only under an equal context is one
     ///     resumed.
     package func setSessions(
-        _ caching: SessionCaching, timeout: Int, tickets: TLSTicketKeys?, contextName name: [UInt8]
+        _ caching: SessionCaching, timeout: Int, ticketKeys: TLSTicketKeys?, givesTickets: Bool = true,
+        contextName name: [UInt8]
     ) {
         let id = TLSCertificate.sha256(name)
         // 32 bytes, which is what a context's name may have.
@@ -337,12 +373,11 @@ internal import COpenSSL
             unsafe control(
                 SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL))
         }
-        if let tickets {
-            ticketKeys = tickets
+        if let ticketKeys {
+            self.ticketKeys = ticketKeys
             _ = unsafe SSL_CTX_set_tlsext_ticket_key_evp_cb(handle, chooseTicketKey)
-        } else {
-            _ = unsafe SSL_CTX_set_options(handle, sy_op_no_ticket)
         }
+        if !givesTickets { _ = unsafe SSL_CTX_set_options(handle, sy_op_no_ticket) }
     }
 
     /// Has requests be taken that clients send with their first message, when they resume a session of TLS 1.3.
@@ -390,11 +425,11 @@ internal import COpenSSL
             _ = unsafe SSL_ctrl(ssl, set, SSL_CTX_ctrl(handle, get, 0, nil), nil)
         }
         _ = unsafe SSL_set_max_early_data(ssl, earlyData == nil ? 0 : Self.maxEarlyData)
-        guard let groups else { return }
-        var text = Array(groups.utf8CString)
-        // As in `setGroups`.
-        _ = unsafe text.withUnsafeMutableBufferPointer {
-            unsafe SSL_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, $0.baseAddress)
-        }
+    }
+
+    /// Has `ssl`, a server's that has read no more than the client's first message, use the groups of this context.
+    func setGroups(of ssl: OpaquePointer) {
+        // They were tried when they were set.
+        if let groups { _ = unsafe Self.setGroups(groups, of: ssl) }
     }
 }

@@ -19,7 +19,10 @@ extension TLSSession {
 
     private func take(helloOf ssl: OpaquePointer, _ alert: UnsafeMutablePointer<Int32>?) -> Int32 {
         // A second first message, after a HelloRetryRequest, changes nothing of what was decided.
-        guard let policy else { return SSL_CLIENT_HELLO_SUCCESS }
+        guard let policy else {
+            unsafe context.setGroups(of: ssl)
+            return SSL_CLIENT_HELLO_SUCCESS
+        }
         self.policy = nil
         if let bytes = unsafe Self.extension(Int32(TLSEXT_TYPE_server_name), of: ssl) {
             guard let name = TLSHello.serverName(bytes) else {
@@ -48,6 +51,7 @@ extension TLSSession {
             unsafe next.take(ssl)
             context = next
         }
+        unsafe next.setGroups(of: ssl)
         return SSL_CLIENT_HELLO_SUCCESS
     }
 

@@ -114,7 +114,7 @@ package protocol TLSServerPolicy: AnyObject {
     ///   - name: the server name to ask for; `nil` for none.
     ///   - resumption: the last session with the same server, and where the next is kept.
     ///   - protocols: offered by ALPN, each of 1 to 255 bytes, the one that is liked best first.
-    /// - Throws: when OpenSSL is out of memory.
+    /// - Throws: when OpenSSL is out of memory, or takes no such name: it is longer than 255 bytes.
     package convenience init(
         client context: TLSContext, descriptor: Int32, scratch: TLSScratch, name: String?,
         resumption: TLSResumption?, protocols: [[UInt8]] = []
@@ -125,10 +125,11 @@ package protocol TLSServerPolicy: AnyObject {
         if let name {
             var text = Array(name.utf8CString)
             // The array ends with NUL, and is copied by the call.
-            _ = unsafe text.withUnsafeMutableBufferPointer {
+            let result = unsafe text.withUnsafeMutableBufferPointer {
                 unsafe SSL_ctrl(
                     ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), $0.baseAddress)
             }
+            guard result == 1 else { throw TLSError(taking: "SSL_set_tlsext_host_name(\"\(name)\")") }
         }
         if !protocols.isEmpty {
             let list = protocols.flatMap { [UInt8(truncatingIfNeeded: $0.count)] + $0 }

@@ -448,6 +448,20 @@ def test_sessions_outlive_a_reload(proxy, authority, rsa, version, text):
     assert resumes(made.port, context(authority, least=version, most=version), again=reload)
 
 
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+def test_tickets_beside_a_server_without_them_outlive_a_reload(proxy, authority, rsa, version):
+    made = proxy(
+        "server { listen 127.0.0.1:<port> ssl default_server; ssl_session_tickets off;"
+        f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key}; }}\n" + server(rsa, "server_name localhost;"))
+
+    def reload():
+        made.reload()
+        wait_for(lambda: "configuration 2 runs" in made.log(), 5, "a reload")
+
+    assert resumes(made.port, context(authority, least=version, most=version), again=reload)
+
+
 def test_sessions_are_those_of_all_workers(proxy, authority, rsa):
     text = "worker_processes 3;\n" + "daemon off; pid <dir>/p.pid; error_log <dir>/error.log info; events { }\nhttp {\n"
     for more in ("", "ssl_session_tickets off; ssl_session_cache shared:one:1m;"):
@@ -562,6 +576,24 @@ def test_curves_and_commands(proxy, authority, rsa):
     found = facts(get(made.port, context(authority)))
     assert found["ssl_curve"] == "secp384r1"
     assert found["ssl_cipher"] == "TLS_AES_128_GCM_SHA256"
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("first,curve", [
+    ("", "X25519"), ("ssl_ecdh_curve secp384r1;", "secp384r1"), ("ssl_conf_command Groups P-384;", "secp384r1")])
+@pytest.mark.parametrize("second,other", [
+    ("", "X25519"), ("ssl_ecdh_curve auto;", "X25519"), ("ssl_ecdh_curve secp521r1;", "secp521r1"),
+    ("ssl_conf_command Groups P-521;", "secp521r1"), ("ssl_conf_command curves P-521;", "secp521r1"),
+    ("ssl_conf_command ECDHParameters P-521;", "secp521r1")])
+def test_a_server_has_curves_of_its_own(proxy, authority, rsa, version, first, curve, second, other):
+    made = proxy("".join(
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name {name}; ssl_certificate {rsa};"
+        f"ssl_certificate_key {rsa.key}; {text} location / {{ return 200 $ssl_curve; }} }}\n"
+        for name, text in (("localhost", first), ("backend.example", second))))
+    client = context(authority, least=version, most=version)
+    for name, wanted in (("localhost", curve), ("backend.example", other)):
+        assert get(made.port, client, name).text == wanted
 
 
 def test_the_servers_order_of_ciphers(proxy, authority, rsa):
@@ -730,7 +762,10 @@ def problem(proxy, text, **files):
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x;",
      r'expected "shared:name:size"'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_session_cache shared:x:1k;", r"is too small"),
-    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_protocols TLSv1.4;", r'expected "SSLv3", "TLSv1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_protocols TLSv1.4;", r'expected "SSLv2", "SSLv3", "TLSv1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_verify_depth -1;", r'"ssl_verify_depth": found "-1"'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_conf_command Groups nonsense;",
+     r'"ssl_conf_command": SSL_CONF_cmd\("Groups", "nonsense"\) failed'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn http/1.1 h2;",
      r'proxy.conf:\d+:\d+: "ssl_alpn": found "h2" in a server without HTTP/2, expected "http2 on"'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn h3;",
@@ -750,6 +785,16 @@ def test_what_is_wrong(proxy, rsa, ecdsa, text, message):
         text = text.replace(f"<{name}>", str(value))
     found = problem(proxy, "server { listen 127.0.0.1:<port> ssl; " + text + " }", junk=b"junk\n")
     assert re.search(message, found), found
+
+
+def test_what_is_taken_as_by_nginx(proxy, authority, rsa):
+    made = proxy(server(
+        rsa, "ssl_verify_depth 200; ssl_session_cache builtin:0; ssl_protocols SSLv2 TLSv1.2;"
+        "location /x { proxy_pass https://127.0.0.1; proxy_ssl_verify_depth 100000; proxy_ssl_protocols SSLv2 TLSv1.3; }"))
+    assert facts(get(made.port, context(authority)))["ssl_protocol"] == "TLSv1.2"
+    made = proxy(server(rsa, "ssl_protocols SSLv2;"))
+    with pytest.raises(ssl.SSLError):
+        get(made.port, context(authority))
 
 
 # The `certificate` hook

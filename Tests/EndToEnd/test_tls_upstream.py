@@ -590,3 +590,16 @@ def test_what_cannot_be_sent_is_no_fault_of_a_peer(proxy, authority, rsa, versio
             assert made.fetch("/?name=" + "x" * 255).status == 200
             assert made.fetch("/?name=a&" + asking(alice)[2:]).status == 200
             assert set(one.names + two.names) == {"x" * 255, "a"}
+
+
+@pytest.mark.parametrize("way", ["1.1", pytest.param("2", marks=pytest.mark.switchyard_only)])
+def test_a_certificate_that_openssl_refuses_is_no_fault_of_a_peer(proxy, authority, rsa, way):
+    weak = authority.issue(subject="/O=Clients/CN=weak", bits=1024)
+    with TLSBackend(rsa) as one, TLSBackend(rsa) as two:
+        made = proxy(
+            "upstream group { server <one>; server <two>; }\n" + location(BY_NAME, url="https://group").replace(
+                "proxy_http_version 1.1;", f"proxy_http_version {way};"), values={"one": one, "two": two})
+        for _ in range(3):
+            assert made.fetch(asking(weak)).status == 500
+        assert "key too small" in made.log()
+        assert "no live upstreams" not in made.log() and "temporarily disabled" not in made.log()

@@ -14,7 +14,7 @@ final class SessionPair {
     static func serverContext(_ change: (TLSContext) throws -> Void = { _ in }) throws -> TLSContext {
         let context = try TLSContext(.server)
         try context.use(TestCertificates.shared.identity("one"))
-        context.setSessions(.none, timeout: 300, tickets: TLSTicketKeys(), contextName: [1])
+        context.setSessions(.none, timeout: 300, ticketKeys: TLSTicketKeys(), contextName: [1])
         try change(context)
         return context
     }

@@ -264,8 +264,8 @@ struct TLSSessionTests {
         let server = try SessionPair.serverContext {
             $0.allow(versions)
             $0.setSessions(
-                byTicket ? .none : .shared(cache), timeout: 300, tickets: byTicket ? TLSTicketKeys() : nil,
-                contextName: [1])
+                byTicket ? .none : .shared(cache), timeout: 300, ticketKeys: TLSTicketKeys(),
+                givesTickets: byTicket, contextName: [1])
         }
         let client = try SessionPair.clientContext()
         let resumption = TLSResumption()
@@ -291,7 +291,8 @@ struct TLSSessionTests {
         do {
             let server = try SessionPair.serverContext {
                 $0.allow(versions)
-                $0.setSessions(.builtin(100), timeout: 300, tickets: nil, contextName: [1])
+                $0.setSessions(
+                    .builtin(100), timeout: 300, ticketKeys: nil, givesTickets: false, contextName: [1])
             }
             gone = server
             for round in 0..<2 {
@@ -312,7 +313,7 @@ struct TLSSessionTests {
         for (name, keys) in [([UInt8(1)], keys), ([2], keys), ([2], TLSTicketKeys())] {
             let server = try SessionPair.serverContext {
                 $0.allow(.tls1_2)
-                $0.setSessions(.none, timeout: 300, tickets: keys, contextName: name)
+                $0.setSessions(.none, timeout: 300, ticketKeys: keys, contextName: name)
             }
             let pair = try SessionPair(server: server, client: client, resumption: resumption)
             #expect(pair.shakeHands() == (.done, .done))

@@ -33,8 +33,9 @@ extension DirectiveTable {
             "ssl_password_file", \.passwordFile,
             "Passwords of private keys, one a line, tried in turn."),
         Directive(
-            "ssl_protocols", "SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .httpAndServer,
-            takes: .atLeast(1), default: "TLSv1.2 TLSv1.3", "Versions that clients may use."
+            "ssl_protocols", "SSLv2 | SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .httpAndServer,
+            takes: .atLeast(1), default: "TLSv1.2 TLSv1.3",
+            "Versions that clients may use. SSLv2 adds none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.protocols = try protocols(call)
         },
@@ -68,7 +69,7 @@ extension DirectiveTable {
         Directive(
             "ssl_session_cache", "off | none | [builtin[:sessions]] [shared:name:size]", in: .httpAndServer,
             takes: .between(1, 2), default: "none",
-            "Where sessions are kept that are not in tickets. A shared one is kept across reloads."
+            "Where sessions are kept that are not in tickets. A shared one is kept across reloads; builtin:0 has no limit."
         ) { scope, call throws(ConfigDiagnostic) in
             try sessionCache(&scope, call)
         },
@@ -152,7 +153,7 @@ extension DirectiveTable {
             "ssl_verify_depth", "number", in: .httpAndServer, takes: .one, default: "1",
             "How long the chain of a client's certificate may be."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.verifyDepth = try call.number(call.arguments[0], in: 0...100)
+            scope.tls.verifyDepth = try call.number(call.arguments[0], in: 0...Int.max)
         },
         .tlsFile(
             "ssl_client_certificate", \.clientCertificate,
@@ -231,7 +232,7 @@ extension DirectiveTable {
             "proxy_ssl_verify_depth", "number", in: .levels, takes: .one, default: "1",
             "How long the chain of an upstream's certificate may be."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.verifyDepth = try call.number(call.arguments[0], in: 0...100)
+            scope.settings.proxyTLS.verifyDepth = try call.number(call.arguments[0], in: 0...Int.max)
         },
         .proxyTLSFile(
             "proxy_ssl_trusted_certificate", \.proxyTLS.trustedCertificate,
@@ -266,8 +267,9 @@ extension DirectiveTable {
             "proxy_ssl_password_file", \.proxyTLS.passwordFile,
             "Passwords of private keys, one a line, tried in turn."),
         Directive(
-            "proxy_ssl_protocols", "SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .levels,
-            takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3", "Versions that upstreams may use."
+            "proxy_ssl_protocols", "SSLv2 | SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .levels,
+            takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3",
+            "Versions that upstreams may use. SSLv2 adds none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.proxyTLS.protocols = try protocols(call)
         },
@@ -366,7 +368,8 @@ extension DirectiveTable {
                 try call.choice(
                     word,
                     [
-                        "SSLv3": TLSProtocols.ssl3, "TLSv1": .tls1, "TLSv1.1": .tls1_1, "TLSv1.2": .tls1_2,
+                        "SSLv2": TLSProtocols(), "SSLv3": .ssl3, "TLSv1": .tls1, "TLSv1.1": .tls1_1,
+                        "TLSv1.2": .tls1_2,
                         "TLSv1.3": .tls1_3,
                     ]))
         }
@@ -381,7 +384,7 @@ extension DirectiveTable {
             } else if word.text == "builtin" {
                 if cache == nil { cache = .builtin(nil) }
             } else if let count = word.value(after: "builtin:") {
-                let number = try call.number(count, in: 1...Int(Int32.max))
+                let number = try call.number(count, in: 0...Int(Int32.max))
                 if cache == nil { cache = .builtin(number) }
             } else if let zone = word.value(after: "shared:") {
                 cache = .shared(try sharedZone(zone, of: word, "session cache", scope, call))

@@ -88,7 +88,7 @@ final class FetchConnection: StreamChannel {
             handshake = try UpstreamTLS(tls, on: self, of: worker)
             worker.handshakes.add(self)
         } catch {
-            fetch.handshakeFailed("\(error)")
+            fetch.handshakeFailed("\(error)", isPeers: false)
         }
     }
 

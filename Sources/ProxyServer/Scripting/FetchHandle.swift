@@ -166,9 +166,9 @@ final class FetchHandle {
         return upstream.map { generation.fetchTarget($0, name: name, address: address.text) }
     }
 
-    func handshakeFailed(_ reason: String) {
+    func handshakeFailed(_ reason: String, isPeers: Bool = true) {
         guard case .connecting = stage else { return }
-        finish(.failure(.handshakeFailed(reason)), peer: .failed)
+        finish(.failure(.handshakeFailed(reason)), peer: isPeers ? .failed : .passedOver)
     }
 
     private func openConnection() {

@@ -39,9 +39,12 @@ extension ExchangeDriver {
         upstream.setDeadline(loop.now + Int64(settings.values.proxyConnectTimeout))
     }
 
-    func handshakeFailed(_ reason: String) {
+    func handshakeFailed(_ failure: ProxyFailure) {
         guard isConnecting, upstream != nil else { return }
         worker.tick()
-        attemptFailed(ProxyFailure(.handshakeFailed(reason)))
+        guard case .invalidTarget = failure.kind else { return attemptFailed(failure) }
+        // What was to be sent is at fault, with any peer.
+        dropUpstream()
+        giveUp(failure)
     }
 }

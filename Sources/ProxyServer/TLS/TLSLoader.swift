@@ -339,20 +339,19 @@ struct TLSLoader {
             case .builtin(let count): .builtin(count)
             case .shared(let zone): .shared(commons.cache(named: zone.name, size: zone.size))
             }
-        var tickets: TLSTicketKeys?
-        if settings.sessionTickets {
-            tickets = commons.ticketKeys
-            var keys: [[UInt8]] = []
-            for file in settings.ticketKeys {
-                let bytes = try files.read(file, "session ticket key")
-                guard bytes.count == 48 || bytes.count == 80 else {
-                    throw TLSFiles.diagnostic(file, "\"\(file.name)\" must be 48 or 80 bytes")
-                }
-                keys.append(bytes)
+        // A server that gives no tickets may be the first of a listener, whose keys are those of them all.
+        var keys: [[UInt8]] = []
+        for file in settings.ticketKeys {
+            let bytes = try files.read(file, "session ticket key")
+            guard bytes.count == 48 || bytes.count == 80 else {
+                throw TLSFiles.diagnostic(file, "\"\(file.name)\" must be 48 or 80 bytes")
             }
-            if !keys.isEmpty { tickets = TLSTicketKeys(files: keys) }
+            keys.append(bytes)
         }
-        context.setSessions(caching, timeout: settings.sessionTimeout, tickets: tickets, contextName: name)
+        context.setSessions(
+            caching, timeout: settings.sessionTimeout,
+            ticketKeys: TLSTicketKeys(files: keys) ?? commons.ticketKeys,
+            givesTickets: settings.sessionTickets, contextName: name)
     }
 
     // MARK: Upstreams
