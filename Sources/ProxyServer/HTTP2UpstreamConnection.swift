@@ -97,6 +97,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         let transport = HTTP2UpstreamTransport(on: self, host: host)
         let connection = UpstreamConnection(stream: transport, to: address, worker: worker)
         transport.attach(connection, session)
+        if openStreams == 0 { peers?.wake(self) }
         openStreams += 1
         clearDeadline()
         if isBeginning { waiting.append(transport) } else { connection.mayWrite = true }
@@ -114,7 +115,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         flushSoon()
         guard openStreams == 0, phase != .closed else { return }
         // Nobody waits for the connection any more, or it is kept for the next.
-        guard phase == .open, session.peerLimit > 0, let time = peers?.keeps(self) else {
+        guard phase == .open, session.peerLimit > 0, let time = peers?.rest(self) else {
             return worker.postpone { [self] in if openStreams == 0 { leave() } }
         }
         setDeadline(loop.now + time)

@@ -12,6 +12,8 @@ final class UpstreamPeers {
 
     /// Those that speak HTTP/2, which exchanges share.
     private var carriers: [HTTP2UpstreamConnection] = []
+    /// Those of them without streams. Least recently used first.
+    private var idleCarriers: [HTTP2UpstreamConnection] = []
     private var isRetired = false
     /// Streams at a time on one connection, as a peer last said.
     var knownStreamLimit: Int?
@@ -40,13 +42,18 @@ final class UpstreamPeers {
             !connection.sawHangup,
             !isUsedUp(requests: Int(connection.requests), openedAt: connection.openedAt, now: now)
         else { return connection.end() }
-        if idle.count >= keepalive.keepalive {
-            idle.removeFirst().end()
-            statistics.idle.add(-1)
-        }
+        makeRoom(in: keepalive)
         idle.append(connection)
         statistics.idle.add()
         connection.enterPool(self, until: now + Int64(keepalive.keepaliveTimeout))
+    }
+
+    /// For another idle connection.
+    private func makeRoom(in keepalive: UpstreamGroup) {
+        guard idle.count + idleCarriers.count >= keepalive.keepalive else { return }
+        if idle.isEmpty { return idleCarriers[0].leave() }
+        idle.removeFirst().end()
+        statistics.idle.add(-1)
     }
 
     /// Whether a connection has carried as many requests, or is as old, as one may: `keepalive_requests` and
@@ -93,16 +100,31 @@ final class UpstreamPeers {
         }
     }
 
-    /// Milliseconds for which a connection without streams is kept; `nil` when it is not.
-    func keeps(_ carrier: HTTP2UpstreamConnection) -> Int64? {
+    /// A connection has no streams any more.
+    ///
+    /// - Returns: milliseconds for which it is kept; `nil` when it is not.
+    func rest(_ carrier: HTTP2UpstreamConnection) -> Int64? {
         guard !isRetired, let keepalive, keepalive.keepalive > 0, !carrier.isUsedUp(of: self),
             carriers.contains(where: { $0 === carrier })
         else { return nil }
+        makeRoom(in: keepalive)
+        idleCarriers.append(carrier)
+        statistics.idle.add()
         return Int64(keepalive.keepaliveTimeout)
     }
 
+    /// A connection has a stream again.
+    func wake(_ carrier: HTTP2UpstreamConnection) {
+        guard let index = idleCarriers.firstIndex(where: { $0 === carrier }) else { return }
+        idleCarriers.remove(at: index)
+        statistics.idle.add(-1)
+    }
+
     /// No stream is begun on it any more.
-    func forget(_ carrier: HTTP2UpstreamConnection) { carriers.removeAll { $0 === carrier } }
+    func forget(_ carrier: HTTP2UpstreamConnection) {
+        wake(carrier)
+        carriers.removeAll { $0 === carrier }
+    }
 
     func closeIdle() {
         isRetired = true

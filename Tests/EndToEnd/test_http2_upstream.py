@@ -85,6 +85,19 @@ def test_without_keepalive_a_connection_ends_with_its_last_stream(upstream):
     assert len(proxy.backend.servers) == 3
 
 
+def test_no_more_idle_connections_are_kept_than_keepalive_says(upstream):
+    proxy = upstream(
+        peers=3, group="keepalive 2;", server="location = /metrics { prometheus_metrics; }")
+    for _ in range(3):
+        assert fetch(proxy.port).body == b"ok"
+    first, *others = proxy.backends
+    wait_for(lambda: first.servers[0].closed, 5, "the end of the one used least recently")
+    idle = 'upstream_connections_idle{upstream="two"} 2'
+    assert idle in fetch(proxy.port, "/metrics").body.decode()
+    for backend in others:
+        assert not backend.servers[0].closed
+
+
 @pytest.mark.parametrize("limit", ["keepalive_requests 3;", "keepalive_time 1ms;"])
 def test_a_connection_that_is_used_up_ends(upstream, limit):
     proxy = upstream(group="keepalive 8; " + limit)
