@@ -13,7 +13,7 @@ extension DirectiveTable {
             ])
         }
         lines += [
-            "", "Accepted, without effect:", "", "| directive | arguments | contexts | why |",
+            "", "Accepted in their places, whatever their values, and without effect:", "", "| directive | arguments | contexts | why |",
             "|---|---|---|---|",
         ]
         lines += others.map { row in

@@ -61,9 +61,9 @@ package enum DownstreamResponseBuilder {
         }
         let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
         if let location, isAbsolute {
-            preview.update(output, of: exchange)
-            ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
-            preview.update(output, location: location, of: exchange)
+            preview.append(location: location, of: exchange, to: &output)
+        } else if outline.location == nil, let location = exchange.redirectURL, !location.isEmpty {
+            preview.append(location: location, of: exchange, to: &output)
         }
         writer.appendConnection(settings, to: &output)
         var changes = FieldChanges(
@@ -218,6 +218,8 @@ package enum DownstreamResponseBuilder {
                 value = location
                 location = nil
                 if changes.dropsLocation { continue }
+            // Another one beside the response's first.
+            case .location where !field.isEdited: value = rewritten(field.value, exchange, plan)
             case .refresh: value = refresh(field, of: exchange, plan)
             case .expires where changes.expires != nil:
                 guard let line = expiresLine else { continue }
@@ -280,7 +282,6 @@ package enum DownstreamResponseBuilder {
     }
 
     private enum Text {
-        static let location = Array("Location".utf8)[...]
         static let extensions = Array("Sec-WebSocket-Extensions".utf8)[...]
         static let expires = Array("Expires".utf8)[...]
         static let cacheControl = Array("Cache-Control".utf8)[...]

@@ -28,11 +28,12 @@ struct HeadPreview {
         noteShown(output, of: exchange)
     }
 
-    /// Shows a `Location` as the response came with it, in place of the absolute one that was just written, as nginx
-    /// completes the URL last.
-    mutating func update(_ output: [UInt8], location: [UInt8], of exchange: Exchange) {
+    /// Writes where a redirect leads, and shows it as the response came with it, as nginx completes the URL last.
+    mutating func append(location: [UInt8], of exchange: Exchange, to output: inout [UInt8]) {
+        update(output, of: exchange)
+        ResponseHeadWriter.append(Self.location, RedirectURL.absolute(location, exchange), to: &output)
         guard isWanted else { return }
-        ResponseHeadWriter.append(Self.location, location, to: &exchange.sentHead)
+        ResponseHeadWriter.append(Self.location, URIEscape.controls(location), to: &exchange.sentHead)
         noteShown(output, of: exchange)
     }
 

@@ -67,10 +67,8 @@ package enum LocalResponseBuilder {
             ResponseHeadWriter.append(contentLength: Int64(unsent.count), to: &output)
         }
         writer.appendConnection(settings, to: &output)
-        if let location = response.location, !location.isEmpty {
-            preview.update(output, of: exchange)
-            ResponseHeadWriter.append(Text.location, RedirectURL.absolute(location, exchange), to: &output)
-            preview.update(output, location: URIEscape.controls(location), of: exchange)
+        if let location = response.location ?? exchange.redirectURL, !location.isEmpty {
+            preview.append(location: location, of: exchange, to: &output)
         }
         let expires = expires(for: response, status: status, of: exchange, preview, &output)
         exchange.carried.append(besides: expires, to: &output)
@@ -171,7 +169,6 @@ package enum LocalResponseBuilder {
         static let html = Array("text/html".utf8)
         static let plain = Array("text/plain".utf8)
         static let contentType = Array("Content-Type".utf8)[...]
-        static let location = Array("Location".utf8)[...]
         static let expires = Array("Expires".utf8)[...]
         static let cacheControl = Array("Cache-Control".utf8)[...]
         static let pageStart = Array("<html>\r\n<head><title>".utf8)

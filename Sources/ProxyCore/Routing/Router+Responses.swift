@@ -13,7 +13,7 @@ extension Router {
     ) -> RouteDecision {
         exchange.errorStatus = status
         if StatusRules.endsConnection(status) { exchange.closesConnection = true }
-        exchange.redirectURL = location
+        if let location { exchange.redirectURL = location }
         if let page = findErrorPage(exchange, status) { return send(page, exchange) }
 
         exchange.errorStatus = StatusRules.visible(status)
@@ -96,8 +96,6 @@ extension Router {
 
     private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
         var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
-        // A redirect that an `error_page` writes the text of stays one.
-        response.location = exchange.redirectURL
         response.contentType =
             exchange.carried.contentType ?? exchange.location.settings.values.mediaType(for: exchange.uri)
         response.body = body

@@ -282,6 +282,8 @@ SECTIONS = [
             answer=reply(302, b"", [("Location", "http://<backend>/inner/y")])),
         ask("Location by a configured text", "/redirect-own/x",
             answer=reply(301, b"", [("Location", "http://old.test/path")])),
+        ask("two Location fields", "/redirect-own/x", answer=reply(302, b"", [
+            ("Location", "http://old.test/a"), ("Location", "http://other.test/"), ("Location", "http://old.test/b")])),
         ask("Location by a configured pattern", "/redirect-own/x",
             answer=reply(301, b"", [("Location", "http://shop.local/path?q")])),
         ask("Refresh is rewritten", "/redirect/x", answer=reply(200, b"", [("Refresh", "5; url=http://<backend>/inner/y")])),
@@ -360,6 +362,21 @@ SECTIONS = [
         for status in (401, 403)
     ] + [ask("another status that is intercepted", "/other-status", answer=reply(403, b"own", [
         ("WWW-Authenticate", 'Basic realm="here"')]))]),
+    Section("kept-location", """
+        proxy_http_version 1.1;
+        error_page 302 /text;
+        location /text-as { error_page 302 =404 /text; return 302 /x; }
+        location /status { error_page 301 @status; return 301 /x; }
+        location /named { error_page 301 =200 @named; return 301 http://away.test/x; }
+        location /rewritten { error_page 302 =404 @named; rewrite ^ /x?y redirect; }
+        location /again { error_page 302 /redirect; return 302 /x; }
+        location /relative { absolute_redirect off; error_page 302 =200 @named; return 302 /x; }
+        location = /text { return 200 "text"; }
+        location = /redirect { return 301 /y; }
+        location @status { return 418; }
+        location @named { proxy_pass http://<backend>; add_header X-Location $sent_http_location; }
+    """, [ask(path, f"/{path}") for path in (
+        "text-as", "status", "named", "rewritten", "again", "relative")]),
     Section("accel", """
         proxy_http_version 1.1;
         location / { proxy_pass http://<backend>; }
