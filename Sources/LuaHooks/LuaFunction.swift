@@ -9,6 +9,9 @@ enum LuaType: Int, CaseIterable {
     case remoteFlow, remoteClient, remoteUpstream
     case testProxy, testClient, testBackend, testRequest, testWebSocket, expectation
 
+    /// As messages have one of it.
+    var indefinite: String { self == .expectation ? "an \(name)" : "a \(name)" }
+
     /// As messages and the reference name it.
     var name: String {
         switch self {

@@ -253,14 +253,26 @@ package final class Server {
         }
         changeAlarm = alarm
         let loop = loop
-        let directories = Set(
-            options.watchedFiles.map { path in
-                path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-            })
+        // What a symbolic link leads to may be saved where it is.
+        let targets = options.watchedFiles.compactMap(Self.target(of:))
+        let directories = Set((options.watchedFiles + targets).map(Self.directory(of:)))
+        let names = Set(targets.map { $0.split(separator: "/").last.map(String.init) ?? $0 })
         watcher = try FileWatcher(loop: loop, directories: directories.sorted()) { name in
-            guard name.hasSuffix(".lua") else { return }
+            guard name.hasSuffix(".lua") || names.contains(name) else { return }
             alarm.setDeadline(loop.now + Self.settlingTime)
         }
+    }
+
+    private static func directory(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    }
+
+    /// The path without symbolic links.
+    private static func target(of path: String) -> String? {
+        // realpath(3) gives a C string of its own, which is copied and given back.
+        guard let found = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(found) }
+        return unsafe String(cString: found)
     }
 
     // MARK: Reloading

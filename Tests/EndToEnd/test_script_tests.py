@@ -290,6 +290,25 @@ def test_a_script_that_is_saved_runs_from_then_on_and_tunnels_survive(watched):
         assert tunnel.read_exactly(12) == frame(b"still open")
 
 
+def test_a_link_to_a_script_and_what_it_leads_to_are_watched(tmp_path, backend):
+    backend.program = echo_backend
+    (tmp_path / "kept").mkdir()
+    target = tmp_path / "kept" / "room of one's own"
+    target.write_text(saying("first"))
+    link = tmp_path / "room.lua"
+    link.symlink_to(target)
+    made = Watched(tmp_path, backend, "room.lua")
+    try:
+        assert made.room() == "first"
+        target.write_text(saying("second"))
+        wait_for(lambda: made.room() == "second", what="the script that the link leads to")
+        link.unlink()
+        link.write_text(saying("third"))
+        wait_for(lambda: made.room() == "third", what="the script in the link's place")
+    finally:
+        made.stop()
+
+
 def test_a_broken_script_is_shown_with_its_line_and_the_old_one_goes_on(watched):
     assert watched.room() == "first"
     with Client(watched.port, timeout=20) as tunnel:

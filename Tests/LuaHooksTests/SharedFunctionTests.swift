@@ -75,6 +75,17 @@ struct SharedFunctionTests {
             ])
     }
 
+    @Test("cas keeps a value's time, or gives it another")
+    func timeOfChanged() throws {
+        let text = """
+            local d = sy.shared.rates
+            for _, key in ipairs { 'a', 'b', 'c' } do d:set(key, 1, 5) end
+            d:cas('a', 1, 2) d:cas('b', 1, 2, 0) d:cas('c', 1, 2, 7)
+            print(d:ttl('a'), d:ttl('b'), d:ttl('c'))
+            """
+        #expect(try lines(text, settings: settings()) == ["5.0\t0\t7.0"])
+    }
+
     @Test("keys come newest first, as many as were asked for; size is in bytes")
     func keys() throws {
         let text = """

@@ -13,7 +13,8 @@ extension DirectiveTable {
             ])
         }
         lines += [
-            "", "Accepted in their places, whatever their values, and without effect:", "", "| directive | arguments | contexts | why |",
+            "", "Accepted in their places, whatever their values, and without effect:", "",
+            "| directive | arguments | contexts | why |",
             "|---|---|---|---|",
         ]
         lines += others.map { row in

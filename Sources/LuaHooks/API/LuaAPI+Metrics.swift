@@ -57,7 +57,7 @@ extension LuaAPI {
                 call.interpreter.metrics.indices.contains(Int(handle.slot))
             else {
                 throw LuaError(
-                    "found \(call.stack.typeName(1)), expected a \(type.name): call it with a colon")
+                    "found \(call.stack.typeName(1)), expected \(type.indefinite): call it with a colon")
             }
             let isOptional = parameter.contains("?")
             let value = isOptional && !call.isGiven(2) ? 1 : try call.number(2, isOptional ? "by" : "value")

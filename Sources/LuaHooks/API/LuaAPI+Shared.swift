@@ -67,7 +67,7 @@ extension LuaAPI {
             let key = try call.bytes(2, "key")
             let step = try call.numberValue(3, "by") ?? .integer(1)
             let initial = try call.numberValue(4, "init")
-            let lifetime = try call.lifetime(5)
+            let lifetime = call.isGiven(5) ? try call.lifetime(5) ?? .max : nil
             do throws(SharedDictionary.Failure) {
                 call.push(
                     try dictionary.increment(
@@ -83,14 +83,14 @@ extension LuaAPI {
             returns: "boolean?, string?",
             """
             Puts `new` in the place of `old` and returns true; false when the value is another by now. nil stands for \
-            no value. Without `ttl` a value keeps the time that the old one had.
+            no value. Without `ttl` a value keeps the time that the old one had; 0 is for ever.
             """
         ) { call throws(LuaError) in
             let dictionary = try call.dictionary()
             let key = try call.bytes(2, "key")
             let old = try call.value(3)
             let new = try call.value(4)
-            let lifetime = try call.lifetime(5)
+            let lifetime = call.isGiven(5) ? try call.lifetime(5) ?? .max : nil
             do throws(SharedDictionary.Failure) {
                 return call.push(
                     try dictionary.compareAndSet(

@@ -19,7 +19,7 @@ extension LuaCall {
     func testObject(_ type: LuaType, _ name: StaticString) throws(LuaError) -> TestScript.Object {
         guard let handle = stack.object(1, type) else {
             let found = stack.kind(1) == .none ? "nothing" : stack.typeName(1)
-            throw LuaError("found \(found), expected a \(type.name): call it with a colon")
+            throw LuaError("found \(found), expected \(type.indefinite): call it with a colon")
         }
         guard let object = try tests()[handle] else {
             throw LuaError("the \(type.name) cannot be used any more: its test is over")
