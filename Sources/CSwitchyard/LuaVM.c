@@ -429,15 +429,19 @@ static int open_everything(lua_State *L) {
     return 0;
 }
 
+void sy_vm_set_hook_timeout(sy_vm *vm, int milliseconds) {
+    vm->hook_timeout = milliseconds;
+    vm->allowed_ticks = milliseconds / TICK + (milliseconds % TICK != 0);
+    if (vm->allowed_ticks < 1) vm->allowed_ticks = 1;
+}
+
 sy_vm *sy_vm_create(const sy_vm_options *options) {
     sy_vm *vm = calloc(1, sizeof *vm);
     if (vm == NULL) return NULL;
     vm->dispatch = options->dispatch;
     vm->printer = options->printer;
     vm->clock = options->has_clock ? options->clock : NULL;
-    vm->hook_timeout = options->hook_timeout;
-    vm->allowed_ticks = (options->hook_timeout + TICK - 1) / TICK;
-    if (vm->allowed_ticks < 1) vm->allowed_ticks = 1;
+    sy_vm_set_hook_timeout(vm, options->hook_timeout);
     vm->running_index = -1;
     vm->running_script = -1;
     vm->memory.limit = options->memory_limit;

@@ -195,6 +195,11 @@ package final class EventLoop {
         if now != before { unixNow = Self.milliseconds(CLOCK_REALTIME) }
     }
 
+    /// What the system's clocks say, in milliseconds, for whoever has no loop.
+    package static var systemTime: (unix: Int64, monotonic: Int64) {
+        (milliseconds(CLOCK_REALTIME), milliseconds(CLOCK_MONOTONIC))
+    }
+
     private static func milliseconds(_ clock: clockid_t) -> Int64 {
         var time = timespec()
         // `time` outlives the call, which cannot fail for these two clocks.

@@ -86,7 +86,8 @@ package final class Interpreter: ScriptEngine {
         self.bodies = bodies + tests.map(\.boxedBody)
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
-        options.hook_timeout = Int32(clamping: set.settings.hookTimeout)
+        let timeout = min(set.settings.hookTimeout, Int(Int32.max))
+        options.hook_timeout = Int32(clamping: set.isTried ? timeout * Self.patience : timeout)
         options.sandboxed = set.settings.sandbox
         unsafe options.dispatch = { context, function, lua in
             // The context is the interpreter, which outlives its virtual machine.
@@ -118,7 +119,12 @@ package final class Interpreter: ScriptEngine {
         unsafe LuaAPI.define(in: vm, tests: tests)
         defineSharedDictionaries()
         try load()
+        unsafe sy_vm_set_hook_timeout(vm, Int32(clamping: timeout))
     }
+
+    /// How many times the time of a hook scripts may take to load that have loaded within it before: on a busy machine
+    /// the same work takes longer now and then.
+    private static let patience = 10
 
     deinit { unsafe sy_vm_destroy(vm) }
 
@@ -493,13 +499,18 @@ package struct ScriptSet: Sendable {
     package var settings: LuaSettings
     /// What `SharedDictionaries.prepare` made for the settings; of those that are not here, the interpreter has its own.
     package var dictionaries: [String: SharedDictionary]
+    /// All of it has been loaded before, when the configuration was.
+    var isTried = false
 
-    package init(_ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:]) {
+    package init(
+        _ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:], isTried: Bool
+    ) {
         self.dictionaries = dictionaries
         scripts = configuration.scripts
         plans = configuration.scriptPlans
         slots = configuration.scriptSlots
         settings = configuration.lua
+        self.isTried = isTried
     }
 
     /// No scripts.

@@ -4,11 +4,15 @@ internal import Synchronization
 package final class ScriptCommons: Sendable {
     private let failures = Atomic<Int>(0)
     package let dictionaries = SharedDictionaries()
-    package let metrics = ScriptMetrics()
+    package let metrics: ScriptMetrics
     package let tunnels = TunnelRegistry()
     private let interpreters = Atomic<UInt32>(0)
 
-    package init() {}
+    package init() { metrics = ScriptMetrics() }
+
+    /// For a trial of scripts that are to run beside those that `others` is for: it changes nothing of theirs, and has
+    /// the metrics that they have.
+    package init(besides others: ScriptCommons) { metrics = ScriptMetrics(copying: others.metrics) }
 
     /// 1 for the first interpreter of the process, one more for each that follows.
     func numberOfInterpreter() -> UInt32 { interpreters.wrappingAdd(1, ordering: .relaxed).newValue }

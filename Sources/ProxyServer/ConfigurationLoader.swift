@@ -150,6 +150,11 @@ package struct ConfigurationLoader: Sendable {
         guard let configuration = compiled.configuration else {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
+        do throws(ScriptFault) {
+            try machine.scripts.trial(configuration)
+        } catch {
+            diagnostics.append(Self.diagnostic(error))
+        }
         let addresses = resolveUpstreams(of: configuration, &diagnostics)
         let setup = TLSLoader.load(configuration, tls, TLSFiles(machine.files), logFiles, &diagnostics)
         var logPaths = LogSurvey(configuration).paths
@@ -219,6 +224,16 @@ package struct ConfigurationLoader: Sendable {
             result.append(servers)
         }
         return result
+    }
+
+    /// Each of the scripts loads by itself.
+    private static func diagnostic(_ fault: ScriptFault) -> ConfigDiagnostic {
+        let position = fault.file.map {
+            SourcePosition(file: $0, line: fault.line ?? 1, column: 0, order: .max)
+        }
+        return ConfigDiagnostic(
+            position: position,
+            message: "all scripts together, beside what runs: \(fault.message)")
     }
 
     private static func notFound(

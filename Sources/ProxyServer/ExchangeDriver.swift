@@ -126,7 +126,13 @@ final class ExchangeDriver {
 
     // MARK: Routing
 
-    func begin() { perform(Router.route(exchange)) }
+    func begin() {
+        if exchange.scripts == nil, generation.lacksScripts {
+            log(.error, "scripts of the configuration are not loaded")
+            return perform(.respond(LocalResponse(status: 500)))
+        }
+        perform(Router.route(exchange))
+    }
 
     /// Answers a request whose head was not accepted.
     func refuse(status: Int, reason: String) {

@@ -284,7 +284,9 @@ package final class Server {
         let loaded: LoadedConfiguration
         let sockets: ListenerSet.Prepared
         do throws(LoadFailure) {
-            loaded = try ConfigurationLoader(logFiles: logFiles, tls: tls).load(options.source)
+            let machine = ConfigurationLoader.Machine(scripts: .interpreter(besides: registry.scripts))
+            loaded = try ConfigurationLoader(logFiles: logFiles, tls: tls, machine: machine)
+                .load(options.source)
             report(loaded.diagnostics)
         } catch {
             report(error.diagnostics)
@@ -344,7 +346,7 @@ package final class Server {
         if let time = process.workerShutdownTimeout {
             let number = generation.number
             timeouts?.after(milliseconds: time) { [unowned self] in
-                for worker in workers + leaving { worker.closeGenerations(before: number) }
+                for worker in leaving { worker.closeGenerations(before: number) }
             }
         }
         generation.errorLogger.log(.notice, "configuration \(generation.number) runs")

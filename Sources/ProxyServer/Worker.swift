@@ -20,8 +20,15 @@ package final class Worker {
     private(set) var isDraining = false
     /// What the registry knows the worker by; 0 for one that no other worker reaches.
     var subscription = 0
-    /// The init hooks of the first generation have ended.
+    /// The init hooks of the first generation have ended, or another has taken over.
     private var isReady = true
+    /// A generation whose init hooks have not ended yet, with what it is going to listen on.
+    private var coming: (generation: WorkerGeneration, listeners: [AssignedListener])?
+    private let shutdownTimeouts: ShutdownTimeouts
+    /// Connections whose tunnels have yet to hear of the current generation, the next one last.
+    private var uninformed: [DownstreamConnection] = []
+    /// Something ended that the end of a draining worker may have waited for.
+    private var mayBeDrained = false
     var random: FastRandom
     /// In tests: answers what scripts fetch, or leaves it to the network with `nil`.
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
@@ -76,11 +83,13 @@ package final class Worker {
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         logTimer = Alarm(loop: loop)
         spareTimer = Alarm(loop: loop)
+        shutdownTimeouts = ShutdownTimeouts(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
         tunnelDesk = desk
         tunnelRegistry = generation.registry.scripts.tunnels
         tunnels = tunnelRegistry.addList { order in poster.post { desk.worker?.perform(order) } }
+        tick()
         current.loadScripts(on: self)
         isReady = current.scripts == nil
         // Weak references would have each count of references to the worker, of which every request makes dozens, go
@@ -89,7 +98,6 @@ package final class Worker {
         logTimer.rang = { [unowned self] in flushLogs() }
         spareTimer.rang = { [unowned self] in trimSpares() }
         desk.worker = self
-        tick()
     }
 
     deinit {
@@ -106,19 +114,48 @@ package final class Worker {
 
     package func adopt(_ generation: Generation, listeners assigned: [AssignedListener]) throws(SystemError) {
         guard generation !== current.generation else { return try listen(on: assigned, former: current) }
+        let assigned = overtake(for: assigned)
+        guard !isDraining else { return close(assigned) }
+        tick()
         let next = WorkerGeneration(generation, loop: loop, statistics: statistics)
         if !generation.configuration.scripts.isEmpty { _ = Interpreter.watchThread() }
         next.loadScripts(on: self)
         guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
         // Nothing is accepted for the new generation before its init hooks have ended.
+        coming = (next, assigned)
         scripts.initialise { [unowned self] in
-            guard generation.number > self.current.generation.number else { return }
+            guard let coming, coming.generation.scripts === scripts else { return }
+            self.coming = nil
             do throws(SystemError) {
-                try self.takeOver(next, listeners: assigned)
+                try self.takeOver(coming.generation, listeners: coming.listeners)
             } catch {
                 generation.errorLogger.log(.alert, "worker could not take over listeners: \(error)")
             }
         }
+    }
+
+    /// Gives up a generation that has not taken over yet, for one that listens on `assigned`.
+    ///
+    /// - Returns: those, with the sockets of the one given up that they go on with. Its others are closed.
+    private func overtake(for assigned: [AssignedListener]) -> [AssignedListener] {
+        guard let overtaken = coming else { return assigned }
+        coming = nil
+        overtaken.generation.scripts?.shutDown()
+        var assigned = assigned
+        var unused: [AssignedListener] = []
+        for listener in overtaken.listeners where listener.descriptor != nil {
+            if let index = assigned.firstIndex(where: { $0.key == listener.key && $0.descriptor == nil }) {
+                assigned[index].descriptor = listener.descriptor
+            } else {
+                unused.append(listener)
+            }
+        }
+        close(unused)
+        return assigned
+    }
+
+    private func close(_ assigned: [AssignedListener]) {
+        for case let descriptor? in assigned.map(\.descriptor) { loop.abandon(descriptor) }
     }
 
     private func takeOver(
@@ -131,13 +168,42 @@ package final class Worker {
         // What is recycled refers to the generation that it was last used under.
         exchanges.removeAll()
         drivers.removeAll()
-        if next.scripts != nil {
-            loop.forEachChannel { ($0 as? DownstreamConnection)?.migrate(to: next) }
+        uninformed = []
+        if next.scripts != nil || Self.endsFormer(next) {
+            loop.forEachChannel { if let connection = $0 as? DownstreamConnection { uninformed.append(connection) } }
         }
         // Clients make new connections for what they ask next; what is under way on the old ones goes on.
         loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.goAway() }
-        if next.configuration.process.workerShutdownTimeout != nil { askTunnelsToEnd(besides: next) }
+        if let time = next.configuration.process.workerShutdownTimeout {
+            let number = next.generation.number
+            shutdownTimeouts.after(milliseconds: time) { [unowned self] in
+                closeGenerations(before: number)
+            }
+        }
+        if !isReady {
+            // Nothing was begun under it, and its init hooks are not waited for any more.
+            former.scripts?.shutDown()
+            isReady = true
+            try startListening()
+        }
         try listen(on: assigned, former: former)
+    }
+
+    /// Whether what began under a former generation is to end when `generation` takes over.
+    private static func endsFormer(_ generation: WorkerGeneration) -> Bool {
+        generation.configuration.process.workerShutdownTimeout != nil
+    }
+
+    /// Tells tunnels of the current generation: each that scripts have a say in moves there, and others are asked to end
+    /// where `worker_shutdown_timeout` would. Hooks run then, and what else happens is not to wait for those of all
+    /// tunnels, so that no other is told in this turn of the loop once a millisecond was spent on it.
+    private func informTunnels() {
+        let deadline = loop.microseconds + HandshakeTurns.limit
+        repeat {
+            guard let connection = uninformed.popLast() else { return }
+            if current.scripts != nil { connection.migrate(to: current) }
+            if Self.endsFormer(current) { connection.askToEnd(besides: current) }
+        } while loop.microseconds < deadline
     }
 
     private func listen(
@@ -145,15 +211,15 @@ package final class Worker {
     ) throws(SystemError) {
         var kept: [String: ListeningSocket] = [:]
         for assignment in assigned {
-            if let known = listeners.removeValue(forKey: assignment.key) {
-                known.targets = assignment.targets
-                kept[assignment.key] = known
-            } else if let descriptor = assignment.descriptor {
+            if let descriptor = assignment.descriptor {
                 let listener = ListeningSocket(
                     worker: self, descriptor: descriptor, isOwn: assignment.isOwn, targets: assignment.targets
                 )
                 if isReady { try listener.startListening() }
                 kept[assignment.key] = listener
+            } else if let known = listeners.removeValue(forKey: assignment.key) {
+                known.targets = assignment.targets
+                kept[assignment.key] = known
             }
         }
         let ended = listeners
@@ -178,6 +244,7 @@ package final class Worker {
     package func end() {
         current.flushLogs()
         for listener in listeners.values { listener.close() }
+        _ = overtake(for: [])
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.cutOff() }
         current.retire()
@@ -187,6 +254,7 @@ package final class Worker {
         leaveTunnelRegistry()
         logTimer.close()
         spareTimer.close()
+        shutdownTimeouts.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
         listeners = [:]
@@ -194,6 +262,7 @@ package final class Worker {
         drivers.removeAll()
         resting = []
         unflushed = []
+        uninformed = []
     }
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
@@ -206,15 +275,18 @@ package final class Worker {
         }
         tick()
         scripts.initialise { [unowned self] in
+            guard self.current.scripts === scripts else { return }
             self.isReady = true
-            for listener in self.listeners.values {
-                do throws(SystemError) {
-                    try listener.startListening()
-                } catch {
-                    self.current.generation.errorLogger.log(.alert, "\(error)")
-                }
+            do throws(SystemError) {
+                try self.startListening()
+            } catch {
+                self.current.generation.errorLogger.log(.alert, "\(error)")
             }
         }
+    }
+
+    private func startListening() throws(SystemError) {
+        for listener in listeners.values { try listener.startListening() }
     }
 
     private func askTunnelsToEnd(besides next: WorkerGeneration?) {
@@ -228,6 +300,7 @@ package final class Worker {
     package func drain(endsTunnels: Bool) {
         if !isDraining {
             isDraining = true
+            _ = overtake(for: [])
             for listener in listeners.values { listener.end(with: current) }
             listeners = [:]
             loop.forEachChannel {
@@ -296,10 +369,11 @@ package final class Worker {
     /// Hooks of an exchange that was over have ended.
     func scriptsEnded() { stopIfDrained() }
 
-    private func stopIfDrained() {
-        if isDraining && statistics.active.value == 0, !scriptRoster.all.contains(where: \.hasEnds) {
-            loop.stop()
-        }
+    /// Looks at the end of this turn of the loop: the last hooks of what has just ended may yet begin.
+    private func stopIfDrained() { if isDraining { mayBeDrained = true } }
+
+    private var isDrained: Bool {
+        statistics.active.value == 0 && !scriptRoster.all.contains(where: \.hasEnds)
     }
 
     // MARK: What is shared
@@ -346,10 +420,17 @@ package final class Worker {
             for work in batch { work() }
         }
         if !unflushed.isEmpty { flushConnections() }
+        if !uninformed.isEmpty { informTunnels() }
         // What was postponed meanwhile is for the next turn: a script may go on so without end.
         let mayFreezeMore = wholeExchanges.freezeUnused()
-        loop.turnsAgain = mayFreezeMore || !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
+        loop.turnsAgain =
+            mayFreezeMore || !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
+            || !uninformed.isEmpty
         recycle()
+        if mayBeDrained {
+            mayBeDrained = false
+            if isDrained { loop.stop() }
+        }
     }
 
     /// Has `connection` send what its streams have to send, at the end of this turn of the loop.

@@ -50,9 +50,13 @@ final class WorkerGeneration {
             self.scripts = scripts
         } catch {
             // They were loaded before, when the configuration was; what has changed since is not theirs to say.
-            generation.errorLogger.log(.alert, "scripts could not be loaded: \(error.message)")
+            generation.errorLogger.log(
+                .alert, "scripts could not be loaded, requests are answered with 500: \(error.message)")
         }
     }
+
+    /// The configuration's scripts could not be loaded: without what they decide, nothing is let through.
+    var lacksScripts: Bool { scripts == nil && !configuration.scripts.isEmpty }
 
     /// The last exchange has ended, so nobody waits for a name any more.
     deinit {

@@ -150,7 +150,7 @@ final class ScriptFixture: FlowOwner {
         values.luaFailure = failure
         let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(compiled.configuration)
-        var set = ScriptSet(configuration)
+        var set = ScriptSet(configuration, isTried: false)
         set.scripts = scripts
         set.plans = [Array(scripts.indices)]
         set.slots = variables.count

@@ -69,6 +69,8 @@ void sy_vm_trim(sy_vm *vm);
 sy_lua *sy_vm_main(sy_vm *vm);
 /// Where `require` of scripts looks, as Lua's package.path.
 void sy_vm_set_path(sy_vm *vm, const char *path);
+/// As `hook_timeout` of the options.
+void sy_vm_set_hook_timeout(sy_vm *vm, int milliseconds);
 
 // MARK: Time
 

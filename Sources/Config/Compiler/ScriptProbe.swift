@@ -1,14 +1,19 @@
 /// How the compiler learns what is in a script: an interpreter in the product, nothing in most tests.
 ///
 /// It is asked once for each script of a configuration, so that the faults of all of them are found while the
-/// configuration is loaded.
+/// configuration is loaded, and once for all of them together, as they are to run.
 package struct ScriptProbe: Sendable {
     package typealias Outline =
         @Sendable (_ script: Script, _ settings: LuaSettings) -> Result<ScriptOutline, ScriptFault>
+    package typealias Trial = @Sendable (_ configuration: Configuration) throws(ScriptFault) -> Void
 
     package var outline: Outline
+    package var trial: Trial
 
-    package init(outline: @escaping Outline) { self.outline = outline }
+    package init(outline: @escaping Outline, trial: @escaping Trial = { _ in }) {
+        self.outline = outline
+        self.trial = trial
+    }
 
     /// Accepts every script and knows nothing of what it defines.
     package static let none = ScriptProbe { _, _ in .success(ScriptOutline()) }

@@ -73,9 +73,10 @@ package final class ScriptMetrics: Sendable {
         var seriesCount = 0
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    package init() {}
+    package init() { state = Mutex(State()) }
+    init(copying other: ScriptMetrics) { state = Mutex(other.state.withLock { $0 }) }
 
     // MARK: Definition
 

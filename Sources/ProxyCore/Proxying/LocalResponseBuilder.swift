@@ -67,7 +67,7 @@ package enum LocalResponseBuilder {
             ResponseHeadWriter.append(contentLength: Int64(unsent.count), to: &output)
         }
         writer.appendConnection(settings, to: &output)
-        if let location = response.location ?? exchange.redirectURL, !location.isEmpty {
+        if let location = response.location, !location.isEmpty {
             preview.append(location: location, of: exchange, to: &output)
         }
         let expires = expires(for: response, status: status, of: exchange, preview, &output)

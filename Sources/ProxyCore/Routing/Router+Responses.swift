@@ -19,7 +19,7 @@ extension Router {
         exchange.errorStatus = StatusRules.visible(status)
         // nginx's own statuses keep their pages, though clients see 400.
         var response = LocalResponse(status: status)
-        response.location = location
+        response.location = exchange.redirectURL
         response.closes = exchange.closesConnection
         return .respond(response)
     }
@@ -96,6 +96,8 @@ extension Router {
 
     private static func respond(_ exchange: Exchange, _ status: Int, body: [UInt8]) -> RouteDecision {
         var response = LocalResponse(status: exchange.errorStatus > 0 ? exchange.errorStatus : status)
+        // A redirect that an `error_page` writes the text of stays one.
+        response.location = exchange.redirectURL
         response.contentType =
             exchange.carried.contentType ?? exchange.location.settings.values.mediaType(for: exchange.uri)
         response.body = body

@@ -1,28 +1,48 @@
 package import Config
-internal import LuaHooks
+internal import EventLoop
+package import LuaHooks
 internal import ProxyCore
 
-/// Loads each script of a configuration in an interpreter of its own while the configuration is compiled, so that
-/// what is wrong with it is found before anything runs under it.
+/// Loads scripts while the configuration is compiled, so that what is wrong with them is found before anything runs
+/// under it: each in an interpreter of its own, then all of them in one, as each worker is going to.
 extension ScriptProbe {
-    package static let interpreter = ScriptProbe { script, settings in
-        let host = LoadingHost()
+    package static let interpreter = interpreter(besides: nil)
+
+    /// - Parameter running: what is shared by the scripts that run already.
+    package static func interpreter(besides running: ScriptCommons?) -> ScriptProbe {
+        ScriptProbe { script, settings in
+            do throws(ScriptFault) {
+                let set = ScriptSet(script, settings: settings)
+                return .success(try loaded(set, ScriptCommons()).outline(of: 0))
+            } catch {
+                return .failure(error)
+            }
+        } trial: { configuration throws(ScriptFault) in
+            guard !configuration.scripts.isEmpty else { return }
+            let commons = running.map { ScriptCommons(besides: $0) } ?? ScriptCommons()
+            _ = try loaded(ScriptSet(configuration, isTried: false), commons)
+        }
+    }
+
+    private static func loaded(
+        _ set: ScriptSet, _ commons: ScriptCommons
+    ) throws(ScriptFault) -> Interpreter {
         // Of the thread that reads configurations nothing more is asked than that it is not kept by a script.
         let isWatched = Interpreter.isThreadWatched
         if !isWatched { _ = Interpreter.watchThread() }
         defer { if !isWatched { Interpreter.unwatchThread() } }
-        do throws(ScriptFault) {
-            let interpreter = try Interpreter(
-                ScriptSet(script, settings: settings), host: host, shared: ScriptCommons())
-            return .success(interpreter.outline(of: 0))
-        } catch {
-            return .failure(error)
-        }
+        return try Interpreter(set, host: LoadingHost(), shared: commons)
     }
 }
 
 /// A host for scripts that are loaded and never run.
 private final class LoadingHost: WaitlessHost {
     let clock = Clock()
+
+    init() {
+        let time = EventLoop.systemTime
+        clock.advance(to: Moment(unix: time.unix, monotonic: time.monotonic))
+    }
+
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {}
 }

@@ -33,8 +33,8 @@ final class WorkerScripts: ScriptHost {
         roster = worker.scriptRoster
         tunnels = worker.tunnels
         loaded = try Interpreter(
-            ScriptSet(generation.configuration, dictionaries: generation.dictionaries), host: self,
-            shared: generation.registry.scripts)
+            ScriptSet(generation.configuration, dictionaries: generation.dictionaries, isTried: true),
+            host: self, shared: generation.registry.scripts)
         loaded?.items = worker.webSockets.items
         roster.add(self)
         alarm = Alarm(loop: worker.loop) { [unowned self] in rang() }
