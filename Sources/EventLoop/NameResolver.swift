@@ -199,17 +199,24 @@ package final class NameResolver {
     /// `addresses` at `port`, those of each family beginning with any one of them. Those of IPv4 stay first: the other
     /// family is what many a machine has no way out for.
     private func spread(_ addresses: [SocketAddress], port: UInt16) -> [SocketAddress] {
-        let count = addresses.prefix { if case .ipv4 = $0 { true } else { false } }.count
+        var split = 0
+        while split < addresses.count, case .ipv4 = addresses[split] { split += 1 }
         var result: [SocketAddress] = []
         result.reserveCapacity(addresses.count)
-        for range in [0..<count, count..<addresses.count] where !range.isEmpty {
-            let first = range.count > 1 ? chooseFirst(range.count) : 0
-            for offset in range.indices {
-                let index = range.lowerBound + (offset - range.lowerBound + first) % range.count
-                result.append(addresses[index].with(port: port))
-            }
-        }
+        append(addresses, in: 0..<split, port: port, to: &result)
+        append(addresses, in: split..<addresses.count, port: port, to: &result)
         return result
+    }
+
+    private func append(
+        _ addresses: [SocketAddress], in range: Range<Int>, port: UInt16, to result: inout [SocketAddress]
+    ) {
+        var index = range.lowerBound + (range.count > 1 ? chooseFirst(range.count) : 0)
+        for _ in range {
+            result.append(addresses[index].with(port: port))
+            index += 1
+            if index == range.upperBound { index = range.lowerBound }
+        }
     }
 
     /// What a network in memory says.
