@@ -1,170 +1,89 @@
 internal import CAres
-internal import CSwitchyard
 internal import Glibc
 
-/// The c-ares side of name resolution: queries under way, and their sockets as channels of a loop.
+/// Queries for names that are under way, by c-ares.
 ///
-/// Answers are collected rather than handed over, because c-ares may not be closed from inside one of its calls:
-/// `progressed` says that there may be some.
+/// Servers are asked by questions of our own, for each family on its own: what c-ares makes of two answers hides the
+/// failure of one, does not follow an alias without an address, and asks nobody for `localhost`. The system is asked
+/// as c-ares does it, since that knows of the search list and the hosts file.
 @safe
 final class NameQueries {
-    struct Records: Sendable {
+    struct Records: Equatable, Sendable {
         /// At least one, those of IPv4 first; their port is 0.
         var addresses: [SocketAddress]
-        /// Milliseconds; the shortest of the records'.
+        /// Milliseconds; the shortest of the records', those of aliases on the way included.
         var timeToLive: Int64
     }
 
     struct Answer: Sendable {
         var name: String
+        /// What `start` was given.
+        var ticket: Int
         var outcome: Result<Records, NameResolver.Failure>
     }
 
-    var progressed: () -> Void = {}
+    /// Answers are collected rather than handed over: this says that there may be some.
+    var progressed: () -> Void = {} {
+        didSet {
+            datagrams.progressed = progressed
+            streams?.progressed = progressed
+        }
+    }
 
     private let loop: EventLoop
+    private let types: [DNSMessage.RecordType]
     private let family: Int32
-    private let usesSystem: Bool
-    /// Made by `init`, ended by `close`, and used in between on the loop's thread only.
-    private var channel: ares_channel?
-    private var sockets: [Int32: NameQuerySocket] = [:]
+    private let settings: AresChannel.Settings
+    private let timeout: Int64
+    private let datagrams: AresChannel
+    /// For answers that were cut. c-ares would try once more over TCP by itself, but give that the time of a datagram
+    /// only.
+    private var streams: AresChannel?
     private var answers: [Answer] = []
-    /// A socket of c-ares could not be watched, so what is under way would never end by itself.
-    private var socketError: SystemError?
 
     init(loop: EventLoop, options: NameResolver.Options) throws(NameResolver.Failure) {
         self.loop = loop
         family = options.ipv4 && options.ipv6 ? AF_UNSPEC : options.ipv4 ? AF_INET : AF_INET6
-        usesSystem = options.servers.isEmpty
-        try open(options)
-    }
-
-    deinit { close() }
-
-    private func open(_ options: NameResolver.Options) throws(NameResolver.Failure) {
-        let servers = try Self.serverList(options.servers)
-        var settings = unsafe ares_options()
-        var mask =
-            ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
+        types = (options.ipv4 ? [.ipv4] : []) + (options.ipv6 ? [.ipv6] : [])
+        timeout = options.timeout
         // Three attempts with each server, each waiting twice as long as the one before, fill the time.
         let attempt = options.timeout / 7 / Int64(max(1, options.servers.count))
-        unsafe settings.timeout = Int32(clamping: max(50, attempt))
-        unsafe settings.tries = 3
-        // c-ares calls back with this object only between here and `ares_destroy`, which `close` calls
-        // at the latest when the object goes.
-        unsafe settings.sock_state_cb_data = Unmanaged.passUnretained(self).toOpaque()
-        unsafe settings.sock_state_cb = { context, descriptor, reads, writes in
-            guard let context = unsafe context else { return }
-            let queries = unsafe Unmanaged<NameQueries>.fromOpaque(context)
-            unsafe queries._withUnsafeGuaranteedRef {
-                $0.socketChanged(descriptor, reads: reads != 0, writes: writes != 0)
-            }
-        }
-        if !usesSystem {
-            // The name is to be taken as it is: with no domains there is nothing to search.
-            unsafe settings.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES
+        var settings = AresChannel.Settings(timeout: attempt, tries: 3)
+        settings.servers = try Self.servers(options.servers)
+        settings.system = options.systemServers
+        if !settings.servers.isEmpty {
+            settings.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_IGNTC
             // A server's refusal makes c-ares try the next one; the only server's is the answer.
-            if options.servers.count == 1 { unsafe settings.flags |= ARES_FLAG_NOCHECKRESP }
-            mask |= ARES_OPT_DOMAINS
-        } else if let system = options.systemServers {
-            unsafe settings.udp_port = system.port
-            unsafe settings.tcp_port = system.port
-            mask |= ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT
+            if settings.servers.count == 1 { settings.flags |= ARES_FLAG_NOCHECKRESP }
         }
-        // The texts are copied by c-ares, and stay where they are for the length of the calls.
-        var status = unsafe Self.withMutableCString(usesSystem ? "fb" : "b") { lookups in
-            unsafe settings.lookups = lookups
-            guard usesSystem, let system = options.systemServers else {
-                return unsafe ares_init_options(&channel, &settings, mask)
-            }
-            return unsafe Self.withMutableCString(system.path) { path in
-                unsafe settings.resolvconf_path = path
-                return unsafe ares_init_options(&channel, &settings, mask | ARES_OPT_RESOLVCONF)
-            }
-        }
-        if status == 0, !usesSystem { status = unsafe ares_set_servers_ports_csv(channel, servers) }
-        guard status == 0 else { throw Self.failure(status) }
+        self.settings = settings
+        datagrams = try AresChannel(loop: loop, settings)
     }
 
-    /// The servers as c-ares reads them, once they are known to be numeric.
-    private static func serverList(_ servers: [String]) throws(NameResolver.Failure) -> String {
-        var list: [String] = []
-        for server in servers {
-            guard let address = SocketAddress(numericServer: server) else {
-                throw NameResolver.Failure(reason: "invalid name server \"\(server)\"")
+    private static func servers(_ texts: [String]) throws(NameResolver.Failure) -> [SocketAddress] {
+        var servers: [SocketAddress] = []
+        for text in texts {
+            guard let address = SocketAddress(numericServer: text) else {
+                throw NameResolver.Failure(reason: "invalid name server \"\(text)\"")
             }
-            list.append(address.description)
+            servers.append(address)
         }
-        return list.joined(separator: ",")
-    }
-
-    private static func withMutableCString<R>(
-        _ text: String, _ body: (UnsafeMutablePointer<CChar>?) -> R
-    ) -> R {
-        var characters = text.utf8.map { CChar(bitPattern: $0) } + [0]
-        return unsafe characters.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress) }
-    }
-
-    // MARK: Queries
-
-    /// What one query is about, while c-ares holds it.
-    private final class Query {
-        unowned let queries: NameQueries
-        let name: String
-        let isSecondTry: Bool
-
-        init(queries: NameQueries, name: String, isSecondTry: Bool) {
-            self.queries = queries
-            self.name = name
-            self.isSecondTry = isSecondTry
-        }
+        return servers
     }
 
     /// Asks for `name`. Its answer may be there at once, without `progressed` being called for it.
-    func start(_ name: String) {
-        start(name, isSecondTry: false)
-        giveUpOnFailedSockets()
-    }
-
-    private func start(_ name: String, isSecondTry: Bool) {
-        guard let channel = unsafe channel else { return }
-        var hints = ares_addrinfo_hints(
-            ai_flags: Int32(ARES_AI_NOSORT), ai_family: family, ai_socktype: Int32(SOCK_STREAM.rawValue),
-            ai_protocol: 0)
-        let query = Query(queries: self, name: name, isSecondTry: isSecondTry)
-        // c-ares calls back exactly once for each query, at the latest in `ares_destroy`: that call takes the
-        // reference back. The name and the hints are copied.
-        let context = unsafe Unmanaged.passRetained(query)
-        unsafe ares_getaddrinfo(
-            channel, isSecondTry ? name + "." : name, nil, &hints,
-            { context, status, _, found in
-                guard let context = unsafe context else { return }
-                let query = unsafe Unmanaged<Query>.fromOpaque(context).takeRetainedValue()
-                unsafe query.queries.answered(query, status: status, found: found)
-            }, context.toOpaque())
-    }
-
-    private func answered(_ query: Query, status: Int32, found: UnsafeMutablePointer<ares_addrinfo>?) {
-        defer { if let found = unsafe found { unsafe ares_freeaddrinfo(found) } }
-        // c-ares 1.18 takes `search .` of resolv.conf, which systemd writes, for a faulty domain and fails before
-        // it has tried the name alone. A final dot has it try that first.
-        if status == Int32(ARES_EBADNAME), usesSystem, !query.isSecondTry, !query.name.hasSuffix(".") {
-            return start(query.name, isSecondTry: true)
+    func start(_ name: String, ticket: Int) {
+        if settings.servers.isEmpty {
+            askSystem(SystemQuery(queries: self, name: name, ticket: ticket, isSecondTry: false))
+        } else {
+            askServers(for: name, ticket: ticket)
         }
-        var outcome: Result<Records, NameResolver.Failure> = .failure(Self.failure(status))
-        if status == 0 {
-            outcome = .failure(.notFound)
-            if let found = unsafe found, let records = unsafe Self.records(found) {
-                outcome = .success(records)
-            }
-        } else if let socketError, status == Int32(ARES_ECANCELLED) {
-            outcome = .failure(NameResolver.Failure(reason: socketError.description))
-        }
-        answers.append(Answer(name: query.name, outcome: outcome))
     }
 
-    /// What was answered since the last call.
+    /// What was answered since the last call. To be called after `start`, and outside of any call of c-ares.
     func takeAnswers() -> [Answer] {
+        datagrams.giveUpOnFailedSockets()
+        streams?.giveUpOnFailedSockets()
         guard !answers.isEmpty else { return [] }
         defer { answers = [] }
         return answers
@@ -172,107 +91,182 @@ final class NameQueries {
 
     /// Ends all queries, each with an answer that nobody needs to take.
     func close() {
-        guard let channel = unsafe channel else { return }
-        unsafe self.channel = nil
-        unsafe ares_destroy(channel)
-    }
-
-    // MARK: Sockets
-
-    /// c-ares opened a socket, closes one, or wants to hear of other things.
-    private func socketChanged(_ descriptor: Int32, reads: Bool, writes: Bool) {
-        guard reads || writes else {
-            // c-ares closes it itself, right after this.
-            _ = sockets.removeValue(forKey: descriptor)?.detach()
-            return
-        }
-        if let socket = sockets[descriptor] {
-            socket.wantsWrite = writes
-            socket.lookAgain()
-            return
-        }
-        let socket = NameQuerySocket(queries: self, loop: loop, descriptor: descriptor)
-        socket.wantsWrite = writes
-        do throws(SystemError) {
-            try socket.register()
-            sockets[descriptor] = socket
-        } catch {
-            socketError = error
-        }
-    }
-
-    /// Lets c-ares read and write until a socket has nothing more for it: the loop reports changes only.
-    fileprivate func process(_ socket: NameQuerySocket) {
-        let descriptor = socket.descriptor
-        var turns = 0
-        while let channel = unsafe channel, sockets[descriptor] === socket {
-            var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            if socket.wantsWrite { ready.events |= Int16(POLLOUT) }
-            // One entry is passed, and counted.
-            guard unsafe poll(&ready, 1, 0) > 0 else {
-                socket.mayRead = false
-                break
-            }
-            guard turns < 32 else {
-                socket.scheduleRead()
-                break
-            }
-            turns += 1
-            // An error is for c-ares to find, by reading.
-            let reads = ready.revents & ~Int16(POLLOUT) != 0
-            let writes = ready.revents & Int16(POLLOUT) != 0
-            unsafe ares_process_fd(channel, reads ? descriptor : -1, writes ? descriptor : -1)
-        }
-        giveUpOnFailedSockets()
-        progressed()
-    }
-
-    fileprivate func timePassed() {
-        if let channel = unsafe channel { unsafe ares_process_fd(channel, -1, -1) }
-        giveUpOnFailedSockets()
-        progressed()
-    }
-
-    private func giveUpOnFailedSockets() {
-        guard socketError != nil, let channel = unsafe channel else { return }
-        unsafe ares_cancel(channel)
-        socketError = nil
+        datagrams.close()
+        streams?.close()
     }
 
     /// Has the loop come back when c-ares needs it for a timeout, or earlier.
-    ///
-    /// Every query under way has a socket, so the sockets carry the deadline.
     func wakeUp(notAfter time: Int64) {
-        guard let channel = unsafe channel, !sockets.isEmpty else { return }
-        var next = time
-        var left = timeval()
-        // c-ares writes into `left` and returns its address, or nothing when it waits for nothing.
-        if unsafe ares_timeout(channel, nil, &left) != nil {
-            let milliseconds = Int64(left.tv_sec) * 1000 + Int64(left.tv_usec) / 1000
-            next = min(next, loop.now + milliseconds + 1)
+        datagrams.wakeUp(notAfter: time)
+        streams?.wakeUp(notAfter: time)
+    }
+
+    private func failure(_ status: Int32, on channel: AresChannel) -> NameResolver.Failure {
+        if let error = channel.socketError, status == Int32(ARES_ECANCELLED) {
+            return NameResolver.Failure(reason: error.description)
         }
-        for socket in sockets.values { socket.setDeadline(next) }
-    }
-}
-
-/// A socket that belongs to c-ares.
-private final class NameQuerySocket: Channel {
-    var wantsWrite = false
-    private unowned let queries: NameQueries
-
-    init(queries: NameQueries, loop: EventLoop, descriptor: Int32) {
-        self.queries = queries
-        super.init(loop: loop, descriptor: descriptor)
+        return NameResolver.Failure(aresStatus: status)
     }
 
-    override func readable() { queries.process(self) }
-    override func writable() { if wantsWrite { queries.process(self) } }
-    override func deadlinePassed() { queries.timePassed() }
+    // MARK: Servers
 
-    /// What is wanted has changed, and might have been there for long.
-    func lookAgain() {
-        mayRead = true
-        scheduleRead()
+    /// A name that servers are asked for, until the search for each family has ended.
+    private final class Lookup {
+        let name: String
+        let ticket: Int
+        var outcomes: [AddressSearch.Outcome?]
+
+        init(name: String, ticket: Int, families: Int) {
+            self.name = name
+            self.ticket = ticket
+            outcomes = Array(repeating: nil, count: families)
+        }
+    }
+
+    /// What one question is about, while c-ares holds it.
+    private final class Question {
+        unowned let queries: NameQueries
+        let lookup: Lookup
+        /// The family's position among the wanted ones.
+        let index: Int
+        var search: AddressSearch
+        var overStream = false
+
+        init(queries: NameQueries, lookup: Lookup, index: Int, search: AddressSearch) {
+            self.queries = queries
+            self.lookup = lookup
+            self.index = index
+            self.search = search
+        }
+    }
+
+    private func askServers(for name: String, ticket: Int) {
+        guard let wireName = DNSMessage.name(name) else {
+            return answers.append(Answer(name: name, ticket: ticket, outcome: .failure(.notFound)))
+        }
+        let lookup = Lookup(name: name, ticket: ticket, families: types.count)
+        for (index, type) in types.enumerated() {
+            let search = AddressSearch(type: type, name: wireName)
+            ask(Question(queries: self, lookup: lookup, index: index, search: search))
+        }
+    }
+
+    private func ask(_ question: Question) {
+        let channel: AresChannel
+        do throws(NameResolver.Failure) {
+            channel = question.overStream ? try openStreams() : datagrams
+        } catch {
+            return end(question, .failed(error))
+        }
+        guard let handle = unsafe channel.handle else { return }
+        let message = DNSMessage.query(
+            id: .random(in: 0 ... .max), name: question.search.name, type: question.search.type)
+        // c-ares calls back exactly once for each query, at the latest in `ares_destroy`: that call takes the
+        // reference back. The message is copied.
+        let context = unsafe Unmanaged.passRetained(question)
+        unsafe ares_send(
+            handle, message, Int32(message.count),
+            { context, status, _, bytes, count in
+                guard let context = unsafe context else { return }
+                let question = unsafe Unmanaged<Question>.fromOpaque(context).takeRetainedValue()
+                // As many bytes as is said, for the length of the call; none after a failure.
+                let message = unsafe Array(
+                    UnsafeBufferPointer(start: bytes, count: bytes == nil ? 0 : Int(count)))
+                question.queries.answered(question, status: status, message)
+            }, context.toOpaque())
+    }
+
+    private func answered(_ question: Question, status: Int32, _ message: [UInt8]) {
+        guard status == 0 else {
+            let channel = question.overStream ? streams : datagrams
+            return end(question, .failed(failure(status, on: channel ?? datagrams)))
+        }
+        let response = DNSMessage.Response(message)
+        switch question.search.answered(response, overStream: question.overStream) {
+        case .ask:
+            question.overStream = false
+            ask(question)
+        case .askOverStream:
+            question.overStream = true
+            ask(question)
+        case .end(let outcome): end(question, outcome)
+        }
+    }
+
+    private func end(_ question: Question, _ outcome: AddressSearch.Outcome) {
+        let lookup = question.lookup
+        lookup.outcomes[question.index] = outcome
+        let outcomes = lookup.outcomes.compactMap { $0 }
+        guard outcomes.count == types.count else { return }
+        answers.append(
+            Answer(name: lookup.name, ticket: lookup.ticket, outcome: AddressSearch.combined(outcomes)))
+    }
+
+    private func openStreams() throws(NameResolver.Failure) -> AresChannel {
+        if let streams { return streams }
+        var settings = settings
+        settings.flags |= ARES_FLAG_USEVC
+        // Over a connection nothing gets lost, so that one attempt may take all the time that there is.
+        settings.timeout = timeout / Int64(settings.servers.count)
+        settings.tries = 1
+        let channel = try AresChannel(loop: loop, settings)
+        channel.progressed = progressed
+        streams = channel
+        return channel
+    }
+
+    // MARK: The system
+
+    /// What one query is about, while c-ares holds it.
+    private final class SystemQuery {
+        unowned let queries: NameQueries
+        let name: String
+        let ticket: Int
+        let isSecondTry: Bool
+
+        init(queries: NameQueries, name: String, ticket: Int, isSecondTry: Bool) {
+            self.queries = queries
+            self.name = name
+            self.ticket = ticket
+            self.isSecondTry = isSecondTry
+        }
+    }
+
+    private func askSystem(_ query: SystemQuery) {
+        guard let handle = unsafe datagrams.handle else { return }
+        var hints = ares_addrinfo_hints(
+            ai_flags: Int32(ARES_AI_NOSORT), ai_family: family, ai_socktype: Int32(SOCK_STREAM.rawValue),
+            ai_protocol: 0)
+        // c-ares calls back exactly once for each query, at the latest in `ares_destroy`: that call takes the
+        // reference back. The name and the hints are copied.
+        let context = unsafe Unmanaged.passRetained(query)
+        unsafe ares_getaddrinfo(
+            handle, query.isSecondTry ? query.name + "." : query.name, nil, &hints,
+            { context, status, _, found in
+                guard let context = unsafe context else { return }
+                let query = unsafe Unmanaged<SystemQuery>.fromOpaque(context).takeRetainedValue()
+                unsafe query.queries.systemAnswered(query, status: status, found: found)
+            }, context.toOpaque())
+    }
+
+    private func systemAnswered(
+        _ query: SystemQuery, status: Int32, found: UnsafeMutablePointer<ares_addrinfo>?
+    ) {
+        defer { if let found = unsafe found { unsafe ares_freeaddrinfo(found) } }
+        // c-ares 1.18 takes `search .` of resolv.conf, which systemd writes, for a faulty domain and fails before
+        // it has tried the name alone. A final dot has it try that first.
+        if status == Int32(ARES_EBADNAME), !query.isSecondTry, !query.name.hasSuffix(".") {
+            return askSystem(
+                SystemQuery(queries: self, name: query.name, ticket: query.ticket, isSecondTry: true))
+        }
+        var outcome: Result<Records, NameResolver.Failure> = .failure(failure(status, on: datagrams))
+        if status == 0 {
+            outcome = .failure(.notFound)
+            if let found = unsafe found, let records = unsafe Self.records(found) {
+                outcome = .success(records)
+            }
+        }
+        answers.append(Answer(name: query.name, ticket: query.ticket, outcome: outcome))
     }
 }
 
@@ -298,24 +292,13 @@ extension NameQueries {
             }
             unsafe timeToLive = min(timeToLive, Int64(max(0, node.pointee.ai_ttl)))
         }
+        var alias = unsafe found.pointee.cnames
+        while let node = unsafe alias {
+            unsafe alias = node.pointee.next
+            unsafe timeToLive = min(timeToLive, Int64(max(0, node.pointee.ttl)))
+        }
         let addresses = ipv4 + ipv6
         return addresses.isEmpty ? nil : Records(addresses: addresses, timeToLive: timeToLive * 1000)
-    }
-
-    /// nginx's numbers and words for DNS's answers, c-ares's own words for the rest.
-    fileprivate static func failure(_ status: Int32) -> NameResolver.Failure {
-        switch Int(status) {
-        case Int(ARES_EFORMERR): return NameResolver.Failure(reason: "1: Format error")
-        case Int(ARES_ESERVFAIL): return NameResolver.Failure(reason: "2: Server failure")
-        case Int(ARES_ENODATA), Int(ARES_ENOTFOUND), Int(ARES_ENONAME), Int(ARES_EBADNAME): return .notFound
-        case Int(ARES_ENOTIMP): return NameResolver.Failure(reason: "4: Unimplemented")
-        case Int(ARES_EREFUSED): return NameResolver.Failure(reason: "5: Operation refused")
-        case Int(ARES_ETIMEOUT): return .timedOut
-        case Int(ARES_ECANCELLED), Int(ARES_EDESTRUCTION): return .closed
-        default:
-            // A static text.
-            return unsafe NameResolver.Failure(reason: String(cString: ares_strerror(status)))
-        }
     }
 }
 

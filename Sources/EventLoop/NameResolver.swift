@@ -1,7 +1,10 @@
 /// Turns names into addresses by DNS, without blocking the loop that asks.
 ///
 /// Answers are kept for as long as their records allow. Whoever asks for a name that is being looked up already
-/// shares that lookup, its time limit included. Failures are not kept: the next to ask starts anew.
+/// shares that lookup, for as long as each of them may wait. Failures are not kept: the next to ask starts anew.
+///
+/// Several addresses of a family are handed out beginning with any one of them, so that those who take the first
+/// spread over all.
 ///
 /// Confined to its loop's thread.
 package final class NameResolver {
@@ -11,7 +14,7 @@ package final class NameResolver {
         package var servers: [String] = []
         /// How long an answer is kept, in milliseconds, instead of what its records say.
         package var validity: Int64?
-        /// How long a lookup may take in all, in milliseconds.
+        /// How long a lookup may take in all, in milliseconds, where who asks does not say.
         package var timeout: Int64 = 30_000
         package var ipv4 = true
         package var ipv6 = true
@@ -46,20 +49,19 @@ package final class NameResolver {
 
     package typealias Completion = (Result<[SocketAddress], Failure>) -> Void
 
-    /// One name that is being looked up, and those who wait for it.
-    private final class Lookup {
+    private struct Waiting {
+        let port: UInt16
         let deadline: Int64
-        var waiting: [(port: UInt16, completion: Completion)] = []
+        let completion: Completion
+    }
 
-        init(deadline: Int64) { self.deadline = deadline }
+    /// One name that is being looked up, and those who wait for it: at least one.
+    private final class Lookup {
+        /// Of the query under way. Another one's failure says nothing: it began earlier, for those who have given up.
+        var ticket: Int
+        var waiting: [Waiting] = []
 
-        func complete(_ outcome: Result<[SocketAddress], Failure>) {
-            let waiting = waiting
-            self.waiting = []
-            for (port, completion) in waiting {
-                completion(outcome.map { addresses in addresses.map { $0.with(port: port) } })
-            }
-        }
+        init(ticket: Int) { self.ticket = ticket }
     }
 
     private let loop: EventLoop
@@ -67,8 +69,11 @@ package final class NameResolver {
     /// None on a network in memory, which knows its names itself.
     private let queries: NameQueries?
     private var lookups: [String: Lookup] = [:]
+    private var lastTicket = 0
     private var cache = NameCache(capacity: 1000)
     private var isClosed = false
+    /// Which of so many addresses is the first.
+    var chooseFirst: (Int) -> Int = { Int.random(in: 0..<$0) }
 
     /// - Throws: what is wrong with the options, or what the system refused.
     package init(loop: EventLoop, options: Options) throws(Failure) {
@@ -86,25 +91,35 @@ package final class NameResolver {
     /// Looks up `name`: a host name in any case, or a numeric address, IPv6 with or without brackets.
     ///
     /// Calls `completion` once, with at least one address at `port`, those of IPv4 first, or with a failure;
-    /// before returning when the answer is at hand.
-    package func resolve(_ name: String, port: UInt16, completion: @escaping Completion) {
+    /// before returning when the answer is at hand. `timeout` is in milliseconds.
+    package func resolve(
+        _ name: String, port: UInt16, timeout: Int64? = nil, completion: @escaping Completion
+    ) {
         if let address = Self.numeric(name, port: port) { return completion(.success([address])) }
         let name = Self.canonical(name)
         guard !isClosed else { return completion(.failure(.closed)) }
         guard Self.isLookedUp(name) else { return completion(.failure(.notFound)) }
         guard let queries else { return completion(named(name, port: port)) }
         if let addresses = cache.addresses(of: name, now: loop.now) {
-            return completion(.success(addresses.map { $0.with(port: port) }))
+            return completion(.success(spread(addresses, port: port)))
         }
+        let waiting = Waiting(
+            port: port, deadline: loop.now.advanced(clamping: timeout ?? options.timeout),
+            completion: completion)
         if let lookup = lookups[name] {
-            lookup.waiting.append((port, completion))
-            return
+            lookup.waiting.append(waiting)
+        } else {
+            let lookup = Lookup(ticket: nextTicket())
+            lookup.waiting.append(waiting)
+            lookups[name] = lookup
+            queries.start(name, ticket: lookup.ticket)
         }
-        let lookup = Lookup(deadline: loop.now.advanced(clamping: options.timeout))
-        lookup.waiting.append((port, completion))
-        lookups[name] = lookup
-        queries.start(name)
         settle()
+    }
+
+    private func nextTicket() -> Int {
+        lastTicket += 1
+        return lastTicket
     }
 
     /// Fails what is being looked up, and frees what c-ares holds. Safe to call again.
@@ -114,33 +129,94 @@ package final class NameResolver {
         queries?.close()
         let unanswered = lookups.values
         lookups = [:]
-        for lookup in unanswered { lookup.complete(.failure(.closed)) }
+        for lookup in unanswered { complete(lookup, .failure(.closed)) }
     }
 
-    /// Hands over what c-ares has answered since the last time, gives up on what is overdue, and sees to it
-    /// that the loop comes back in time.
+    /// Hands over what was answered since the last time, gives up on what is overdue, and sees to it that the loop
+    /// comes back in time.
     ///
     /// Completions run here, outside of any call of c-ares, so that they may do as they like: ask again, or close.
     private func settle() {
         guard let queries else { return }
-        for answer in queries.takeAnswers() {
-            if case .success(let records) = answer.outcome {
-                let validity = options.validity ?? records.timeToLive
-                cache.insert(
-                    records.addresses, of: answer.name, now: loop.now,
-                    until: loop.now.advanced(clamping: validity))
-            }
-            // An answer that comes after its lookup's deadline still serves the next to ask.
-            guard let lookup = lookups.removeValue(forKey: answer.name) else { continue }
-            lookup.complete(answer.outcome.map(\.addresses))
+        while true {
+            let answers = queries.takeAnswers()
+            if answers.isEmpty { break }
+            for answer in answers { take(answer) }
         }
-        let now = loop.now
-        for (name, lookup) in lookups where lookup.deadline <= now {
-            lookups[name] = nil
-            lookup.complete(.failure(.timedOut))
-        }
+        giveUpOnOverdue()
         guard !isClosed else { return }
-        queries.wakeUp(notAfter: lookups.values.reduce(EventLoop.never) { min($0, $1.deadline) })
+        var next = EventLoop.never
+        for lookup in lookups.values {
+            for waiting in lookup.waiting { next = min(next, waiting.deadline) }
+        }
+        queries.wakeUp(notAfter: next)
+    }
+
+    private func take(_ answer: NameQueries.Answer) {
+        switch answer.outcome {
+        case .success(let records):
+            cache.insert(
+                records.addresses, of: answer.name, now: loop.now,
+                until: loop.now.advanced(clamping: options.validity ?? records.timeToLive))
+            // An answer that comes after its lookup's end still serves the next to ask.
+            guard let lookup = lookups.removeValue(forKey: answer.name) else { return }
+            complete(lookup, .success(records.addresses))
+        case .failure(let failure):
+            guard let lookup = lookups[answer.name], lookup.ticket == answer.ticket else { return }
+            // Those whose time is not over have come later, or may wait for longer, than the servers were asked for.
+            if failure.isTimeout, !isClosed {
+                giveUp(on: lookup, of: answer.name)
+                guard lookups[answer.name] === lookup else { return }
+                lookup.ticket = nextTicket()
+                queries?.start(answer.name, ticket: lookup.ticket)
+            } else {
+                lookups[answer.name] = nil
+                complete(lookup, .failure(failure))
+            }
+        }
+    }
+
+    private func complete(_ lookup: Lookup, _ outcome: Result<[SocketAddress], Failure>) {
+        let waiting = lookup.waiting
+        lookup.waiting = []
+        for one in waiting { one.completion(outcome.map { spread($0, port: one.port) }) }
+    }
+
+    private func giveUpOnOverdue() {
+        for (name, lookup) in lookups { giveUp(on: lookup, of: name) }
+    }
+
+    /// Fails those of a lookup whose time is over, and ends it when nobody is left.
+    private func giveUp(on lookup: Lookup, of name: String) {
+        let now = loop.now
+        guard lookup.waiting.contains(where: { $0.deadline <= now }) else { return }
+        let overdue = lookup.waiting.filter { $0.deadline <= now }
+        lookup.waiting.removeAll { $0.deadline <= now }
+        if lookup.waiting.isEmpty { lookups[name] = nil }
+        for one in overdue { one.completion(.failure(.timedOut)) }
+    }
+
+    /// `addresses` at `port`, those of each family beginning with any one of them. Those of IPv4 stay first: the other
+    /// family is what many a machine has no way out for.
+    private func spread(_ addresses: [SocketAddress], port: UInt16) -> [SocketAddress] {
+        var split = 0
+        while split < addresses.count, case .ipv4 = addresses[split] { split += 1 }
+        var result: [SocketAddress] = []
+        result.reserveCapacity(addresses.count)
+        append(addresses, in: 0..<split, port: port, to: &result)
+        append(addresses, in: split..<addresses.count, port: port, to: &result)
+        return result
+    }
+
+    private func append(
+        _ addresses: [SocketAddress], in range: Range<Int>, port: UInt16, to result: inout [SocketAddress]
+    ) {
+        var index = range.lowerBound + (range.count > 1 ? chooseFirst(range.count) : 0)
+        for _ in range {
+            result.append(addresses[index].with(port: port))
+            index += 1
+            if index == range.upperBound { index = range.lowerBound }
+        }
     }
 
     /// What a network in memory says.
@@ -189,6 +265,8 @@ extension NameResolver {
         defer { loop.close() }
         let resolver = try NameResolver(loop: loop, options: options)
         defer { resolver.close() }
+        // A configuration's groups take turns themselves, in the order that they are given.
+        resolver.chooseFirst = { _ in 0 }
         var outcome: Result<[SocketAddress], Failure>?
         resolver.resolve(name, port: port) { outcome = $0 }
         while true {

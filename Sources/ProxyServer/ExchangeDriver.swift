@@ -373,8 +373,9 @@ final class ExchangeDriver {
         lookup &+= 1
         let lookup = lookup
         do throws(NameResolver.Failure) {
-            let resolver = try generation.resolver(settings, timeout: self.settings.values.resolverTimeout)
-            resolver.resolve(text, port: port) { [weak self] result in
+            let timeout = self.settings.values.resolverTimeout
+            let resolver = try generation.resolver(settings, timeout: timeout)
+            resolver.resolve(text, port: port, timeout: Int64(timeout)) { [weak self] result in
                 guard let self, case .resolving = self.stage, self.lookup == lookup else { return }
                 self.worker.tick()
                 self.stage = .proxying

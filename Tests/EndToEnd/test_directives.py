@@ -570,6 +570,28 @@ def test_a_log_of_requests_that_no_upstream_was_asked_for(proxy):
             "/down 502 down 502 0.000"]
 
 
+def test_names_are_asked_of_the_resolver_and_their_addresses_take_turns(proxy, backend):
+    with NameServer({"two.test": ["127.0.0.1", "127.0.0.9"], "localhost": ["127.0.0.1"]}) as server:
+        made = proxy("""
+            log_format own '$uri $status $upstream_addr';
+            server {
+                listen 127.0.0.1:<port>;
+                access_log <dir>/access.log own;
+                resolver <dns> ipv6=off;
+                location /two { set $to two.test; proxy_pass http://$to:<backend_port>; }
+                location /localhost { set $to localhost; proxy_pass http://$to:<backend_port>; }
+                location /blanks { set $to "  "; proxy_pass http://$to:<backend_port>; }
+            }""", values={"dns": server, "backend_port": backend.port})
+        assert [made.fetch("/two").status for _ in range(40)] == [200] * 40
+        assert made.fetch("/localhost").status == 200
+        assert made.fetch("/blanks").status == 502
+        assert (server.asked("two.test"), server.asked("localhost")) == (1, 1)
+        lines = made.log_lines("access.log", 42)
+    port = backend.port
+    assert {line.split()[2].rstrip(",") for line in lines[:40]} == {f"127.0.0.1:{port}", f"127.0.0.9:{port}"}
+    assert lines[40:] == [f"/localhost 200 127.0.0.1:{port}", "/blanks 502 -"]
+
+
 def test_a_large_body_does_not_follow_x_accel_redirect(simple):
     """It was not kept; what asks for it by GET needs none."""
     if KIND == "nginx":

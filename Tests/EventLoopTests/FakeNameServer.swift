@@ -5,7 +5,7 @@ import Testing
 
 /// A name server on a loop: answers over UDP and, at the same port, over TCP.
 final class FakeNameServer {
-    enum RecordType: UInt16 { case a = 1, cname = 5, aaaa = 28 }
+    enum RecordType: UInt16, Sendable { case a = 1, cname = 5, aaaa = 28 }
 
     struct Question: Equatable {
         var name: String
@@ -13,18 +13,40 @@ final class FakeNameServer {
         var isTCP = false
     }
 
-    struct Answer {
+    struct Record: Sendable {
+        /// Empty: the name in the question.
+        var owner = ""
+        var type: RecordType
+        var ttl: UInt32
+        var data: [UInt8]
+    }
+
+    struct Answer: Sendable {
         var code: UInt16 = 0
         var isTruncated = false
-        var records: [(type: RecordType, ttl: UInt32, data: [UInt8])] = []
+        var records: [Record] = []
+        /// What becomes of the response in datagrams that are sent ahead of it.
+        var strays: [@Sendable (inout [UInt8]) -> Void] = []
 
         static let notFound = Answer(code: 3)
-        static func a(_ addresses: [UInt8]..., ttl: UInt32 = 60) -> Answer {
-            Answer(records: addresses.map { (.a, ttl, $0) })
+        static func a(_ addresses: [UInt8]..., of owner: String = "", ttl: UInt32 = 60) -> Answer {
+            Answer(records: addresses.map { Record(owner: owner, type: .a, ttl: ttl, data: $0) })
         }
         static func aaaa(_ address: [UInt8], ttl: UInt32 = 60) -> Answer {
-            Answer(records: [(.aaaa, ttl, address)])
+            Answer(records: [Record(type: .aaaa, ttl: ttl, data: address)])
         }
+        static func alias(_ target: String, of owner: String = "", ttl: UInt32 = 60) -> Answer {
+            Answer(records: [Record(owner: owner, type: .cname, ttl: ttl, data: FakeNameServer.wire(target))])
+        }
+        static func + (first: Answer, second: Answer) -> Answer {
+            var answer = first
+            answer.records += second.records
+            return answer
+        }
+    }
+
+    static func wire(_ name: String) -> [UInt8] {
+        name.split(separator: ".").flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) } + [0]
     }
 
     private(set) var questions: [Question] = []
@@ -64,27 +86,27 @@ final class FakeNameServer {
         listener?.close()
     }
 
-    /// The response to a query's bytes.
-    fileprivate func respond(_ query: [UInt8], isTCP: Bool) -> [UInt8]? {
+    /// The response to a query's bytes, after what goes ahead of it; nothing for silence.
+    fileprivate func respond(_ query: [UInt8], isTCP: Bool) -> [[UInt8]] {
         var labels: [String] = []
         var position = 12
         while position < query.count, query[position] != 0 {
             let end = position + 1 + Int(query[position])
-            guard end < query.count else { return nil }
+            guard end < query.count else { return [] }
             labels.append(String(decoding: query[(position + 1)..<end], as: UTF8.self))
             position = end
         }
-        guard query.count >= position + 5 else { return nil }
+        guard query.count >= position + 5 else { return [] }
         let type = UInt16(query[position + 1]) << 8 | UInt16(query[position + 2])
         let question = Question(name: labels.joined(separator: "."), type: type, isTCP: isTCP)
         questions.append(question)
-        guard let answer = answer(question) else { return nil }
+        guard let answer = answer(question) else { return [] }
         let flags = 0x8180 | answer.code | (answer.isTruncated ? 0x0200 : 0)
         var response = Array(query[0..<2])
         for number in [flags, 1, UInt16(answer.records.count), 0, 0] { response.append(bigEndian: number) }
         response += query[12..<(position + 5)]
         for record in answer.records {
-            response += [0xC0, 12]
+            response += record.owner.isEmpty ? [0xC0, 12] : Self.wire(record.owner)
             response.append(bigEndian: record.type.rawValue)
             response.append(bigEndian: 1)
             response.append(bigEndian: UInt16(record.ttl >> 16))
@@ -92,7 +114,12 @@ final class FakeNameServer {
             response.append(bigEndian: UInt16(record.data.count))
             response += record.data
         }
-        return response
+        let strays = answer.strays.map { change in
+            var stray = response
+            change(&stray)
+            return stray
+        }
+        return strays + [response]
     }
 }
 
@@ -118,10 +145,11 @@ private final class DatagramChannel: Channel {
                 }
             }
             guard count > 0 else { break }
-            guard let response = server?.respond(Array(buffer.prefix(count)), isTCP: false) else { continue }
-            _ = unsafe withUnsafePointer(to: &from) { pointer in
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe sendto(descriptor, response, response.count, 0, $0, length)
+            for response in server?.respond(Array(buffer.prefix(count)), isTCP: false) ?? [] {
+                _ = unsafe withUnsafePointer(to: &from) { pointer in
+                    unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        unsafe sendto(descriptor, response, response.count, 0, $0, length)
+                    }
                 }
             }
         }
@@ -150,9 +178,9 @@ private final class TCPConnection: StreamChannel {
             while input.count >= 2 {
                 let length = Int(input[0]) << 8 | Int(input[1])
                 guard input.count >= 2 + length else { break }
-                let response = server?.respond(Array(input[2..<(2 + length)]), isTCP: true)
+                let responses = server?.respond(Array(input[2..<(2 + length)]), isTCP: true)
                 input.removeFirst(2 + length)
-                guard let response else { continue }
+                guard let response = responses?.last else { continue }
                 // In pieces: a reader must put them together.
                 send([UInt8(response.count >> 8)])
                 send([UInt8(response.count & 0xFF)])

@@ -48,12 +48,48 @@ struct NameResolverTests {
             question.type == 1 ? .a([192, 0, 2, 1], [192, 0, 2, 2]) : .aaaa(Self.ipv6Loopback)
         }
         let resolver = try NameResolver(loop: loop, options: options(server))
+        resolver.chooseFirst = { _ in 0 }
         let expected = try [
             Self.address("192.0.2.1", 8080), Self.address("192.0.2.2", 8080), Self.address("::1", 8080),
         ]
         #expect(resolve(resolver, "both.test", port: 8080) == .success(expected))
         #expect(Set(server.questions.map(\.type)) == [1, 28])
         resolver.close()
+    }
+
+    @Test("those of a family begin with any of them, for each who asks, those of IPv4 first")
+    func spread() throws {
+        let server = try FakeNameServer(loop: loop) { question in
+            question.type == 1
+                ? .a([192, 0, 2, 1], [192, 0, 2, 2], [192, 0, 2, 3]) : .aaaa(Self.ipv6Loopback)
+        }
+        let resolver = try NameResolver(loop: loop, options: options(server))
+        var choices: [Int] = []
+        var next = 2
+        resolver.chooseFirst = {
+            choices.append($0)
+            defer { next = (next + 1) % 3 }
+            return next
+        }
+        var outcomes: [Outcome] = []
+        for _ in 0..<2 { resolver.resolve("spread.test", port: 80) { outcomes.append($0) } }
+        loop.run { outcomes.count == 2 }
+        resolver.resolve("spread.test", port: 80) { outcomes.append($0) }
+        let expected: [Outcome] = try [[3, 1, 2], [1, 2, 3], [2, 3, 1]].map { order in
+            .success(try order.map { try Self.address("192.0.2.\($0)") } + [Self.address("::1")])
+        }
+        #expect(outcomes == expected)
+        #expect(choices == [3, 3, 3])
+        #expect(server.questions.count == 2)
+    }
+
+    @Test("each of several addresses is the first at times")
+    func chance() throws {
+        let server = try FakeNameServer(loop: loop) { _ in .a([192, 0, 2, 1], [192, 0, 2, 2]) }
+        let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
+        var first: Set<SocketAddress> = []
+        for _ in 0..<64 { first.insert(try #require(try resolve(resolver, "chance.test").get().first)) }
+        #expect(first.count == 2)
     }
 
     @Test("only the wanted family is asked for", arguments: [true, false])
@@ -161,6 +197,81 @@ struct NameResolverTests {
         #expect(server.questions.count == 2)
     }
 
+    @Test("an answer is kept no longer than any alias on the way to it says")
+    func aliasTimeToLive() throws {
+        let server = try FakeNameServer(loop: loop) { question in
+            switch question.name {
+            case "whole.test": .alias("end.test", ttl: 5) + .a([192, 0, 2, 1], of: "end.test", ttl: 600)
+            case "cut.test": .alias("end.test", ttl: 5)
+            default: .a([192, 0, 2, 1], ttl: 600)
+            }
+        }
+        let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
+        for (name, count) in [("whole.test", 1), ("cut.test", 2)] {
+            let before = server.questions.count
+            _ = resolve(resolver, name)
+            clock.advance(by: 4_999)
+            loop.settle()
+            _ = resolve(resolver, name)
+            #expect(server.questions.count == before + count)
+            clock.advance(by: 1)
+            loop.settle()
+            _ = resolve(resolver, name)
+            #expect(server.questions.count == before + 2 * count)
+        }
+    }
+
+    @Test("an alias without an address is followed, for each family on its own")
+    func aliasAlone() throws {
+        let server = try FakeNameServer(loop: loop) { question in
+            switch (question.name, question.type) {
+            case ("cut.test", _): .alias("middle.test") + .alias("End.test", of: "middle.test")
+            case ("end.test", 1): .a([192, 0, 2, 1])
+            case ("end.test", _): .alias("six.test")
+            default: .aaaa(Self.ipv6Loopback)
+            }
+        }
+        let resolver = try NameResolver(loop: loop, options: options(server))
+        let expected = try [Self.address("192.0.2.1"), Self.address("::1")]
+        #expect(resolve(resolver, "cut.test") == .success(expected))
+        #expect(server.questions.filter { $0.type == 1 }.map(\.name) == ["cut.test", "end.test"])
+        #expect(
+            server.questions.filter { $0.type == 28 }.map(\.name) == ["cut.test", "end.test", "six.test"])
+    }
+
+    @Test("aliases without an end are followed for a while")
+    func aliasesInCircles() throws {
+        let server = try FakeNameServer(loop: loop) { question in
+            .alias(question.name == "one.test" ? "two.test" : "one.test")
+        }
+        let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
+        #expect(resolve(resolver, "one.test") == .failure(.notFound))
+        #expect(server.questions.count == 1 + AddressSearch.maxAliases)
+    }
+
+    @Test("the servers are asked for localhost as well", arguments: ["localhost", "a.localhost"])
+    func localhost(name: String) throws {
+        let server = try FakeNameServer(loop: loop) { _ in .a([192, 0, 2, 1]) }
+        let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
+        #expect(resolve(resolver, name) == .success([try Self.address("192.0.2.1")]))
+        #expect(server.questions.map(\.name) == [name])
+    }
+
+    @Test("what is no response, or malformed, is passed over")
+    func strays() throws {
+        let server = try FakeNameServer(loop: loop) { _ in
+            var answer = FakeNameServer.Answer.a([192, 0, 2, 1])
+            answer.strays = [
+                { $0[2] &= 0x7F }, { $0.removeLast() }, { $0 = [] }, { $0[0] ^= 1 }, { $0[5] = 0 },
+                { $0[$0.count - 5] = 3 }, { $0[2] |= 0x28 },
+            ]
+            return answer
+        }
+        let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
+        #expect(resolve(resolver, "stray.test") == .success([try Self.address("192.0.2.1")]))
+        #expect(server.questions.count == 1)
+    }
+
     @Test("a time to live of nothing is not kept")
     func zeroTimeToLive() throws {
         let server = try FakeNameServer(loop: loop) { _ in .a([192, 0, 2, 1], ttl: 0) }
@@ -191,6 +302,19 @@ struct NameResolverTests {
         let server = try FakeNameServer(loop: loop) { _ in FakeNameServer.Answer(code: code) }
         let resolver = try NameResolver(loop: loop, options: options(server))
         #expect(resolve(resolver, "refused.test") == .failure(NameResolver.Failure(reason: reason)))
+    }
+
+    @Test(
+        "one family's failure is told when the other has no records",
+        arguments: [UInt16(1), 28],
+        [(UInt16(2), "2: Server failure"), (4, "4: Unimplemented"), (6, "6: Unknown error")])
+    func failureOfOne(type: UInt16, _ failure: (code: UInt16, reason: String)) throws {
+        let server = try FakeNameServer(loop: loop) {
+            FakeNameServer.Answer(code: $0.type == type ? failure.code : 0)
+        }
+        let resolver = try NameResolver(loop: loop, options: options(server))
+        let expected = NameResolver.Failure(reason: failure.reason)
+        #expect(resolve(resolver, "half.test") == .failure(expected))
     }
 
     @Test("the next server is asked when one refuses")
@@ -252,6 +376,73 @@ struct NameResolverTests {
         resolver.resolve("silent.test", port: 80) { later = $0 }
         #expect(later == .success([try Self.address("192.0.2.4")]))
         #expect(server.questions.count == 2)
+    }
+
+    @Test("who joins a lookup may wait for as long as anybody else")
+    func deadlines() throws {
+        var isSilent = true
+        let server = try FakeNameServer(loop: loop) { _ in isSilent ? nil : .a([192, 0, 2, 4]) }
+        let resolver = try NameResolver(
+            loop: loop,
+            options: options(server) {
+                $0.ipv6 = false
+                $0.timeout = 700
+            })
+        var outcomes: [Int: Outcome] = [:]
+        resolver.resolve("silent.test", port: 80) { outcomes[0] = $0 }
+        loop.run { server.questions.count == 1 }
+        clock.advance(by: 600)
+        loop.settle()
+        resolver.resolve("silent.test", port: 80) { outcomes[1] = $0 }
+        resolver.resolve("silent.test", port: 80, timeout: 50) { outcomes[2] = $0 }
+        resolver.resolve("silent.test", port: 81, timeout: 1_000_000_000) { outcomes[3] = $0 }
+        clock.advance(by: 50)
+        loop.settle()
+        #expect(outcomes == [2: .failure(.timedOut)])
+        clock.advance(by: 50)
+        loop.settle()
+        #expect(outcomes == [0: .failure(.timedOut), 2: .failure(.timedOut)])
+        clock.advance(by: 599)
+        loop.settle()
+        #expect(outcomes[1] == nil)
+        clock.advance(by: 1)
+        loop.settle()
+        #expect(outcomes[1] == .failure(.timedOut))
+        // c-ares goes by the real clock, and gives up after its third attempt.
+        while server.questions.count < 3 { turn() }
+        isSilent = false
+        while outcomes[3] == nil { turn() }
+        #expect(outcomes[3] == .success([try Self.address("192.0.2.4", 81)]))
+        #expect(server.questions.count == 4)
+    }
+
+    /// Lets c-ares, which goes by the real clock, have a look.
+    func turn() {
+        clock.advance(by: 1)
+        loop.turn(wait: false)
+    }
+
+    @Test("an answer over TCP is waited for as long as the lookup may take, without asking again")
+    func slowStream() throws {
+        let server = try FakeNameServer(loop: loop) { question in
+            question.isTCP ? nil : FakeNameServer.Answer(isTruncated: true)
+        }
+        let resolver = try NameResolver(
+            loop: loop,
+            options: options(server) {
+                $0.ipv6 = false
+                $0.timeout = 700
+            })
+        var outcome: Outcome?
+        resolver.resolve("slow.test", port: 80, timeout: 1_000_000_000) { outcome = $0 }
+        // A datagram would be waited for 100 ms long.
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < .milliseconds(300) { turn() }
+        #expect(outcome == nil)
+        #expect(server.questions.map(\.isTCP) == [false, true])
+        while server.questions.count < 4 { turn() }
+        #expect(server.questions.map(\.isTCP) == [false, true, false, true])
+        #expect(ContinuousClock.now - start >= .milliseconds(650))
     }
 
     @Test("an answer that was cut is fetched over TCP")

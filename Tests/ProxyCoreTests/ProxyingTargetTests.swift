@@ -105,6 +105,9 @@ struct ProxyingTargetTests {
         Case(
             location: "set $b 'u@h'; proxy_pass http://$b/;", target: "/",
             result: "invalid host in upstream \"http://u@h/\""),
+        Case(
+            location: "set $b '  '; proxy_pass http://$b:81;", target: "/",
+            result: "resolve   :81 /"),
     ]
 
     @Test("targets and URIs are nginx's", arguments: cases)
@@ -147,6 +150,7 @@ struct ProxyingTargetTests {
             ("https://a", nil), ("https://a:444", nil), ("https://", "no host in upstream \"https://\""),
             ("ws://a", "invalid URL prefix in \"ws://a\""),
             ("http://user@a", "invalid host in upstream \"http://user@a\""),
+            ("http://a b", "invalid host in upstream \"http://a b\""),
         ] as [(String, String?)])
     func route(_ target: String, _ fault: String?) throws {
         let text = """

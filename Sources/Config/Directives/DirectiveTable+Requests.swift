@@ -94,12 +94,14 @@ extension DirectiveTable {
         },
         Directive(
             "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: .levels,
-            takes: .atLeast(1), "Name servers for host names that come out of variables."
+            takes: .atLeast(1),
+            "Name servers for host names that come out of variables, `localhost` among them: the hosts file is not looked into. An answer is kept for as long as its records say, those of aliases included. Each request begins with any one of a name's addresses, those of IPv4 before those of IPv6."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.resolver = try resolver(call, scope.compilation.environment.addressesOfHost)
         },
         .time(
-            "resolver_timeout", \.resolverTimeout, default: "30s", "How long resolving a name may take."),
+            "resolver_timeout", \.resolverTimeout, default: "30s",
+            "How long a request waits for a name's addresses."),
     ]
 
     private static func addAccessRule(

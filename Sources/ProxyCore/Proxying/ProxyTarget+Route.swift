@@ -12,6 +12,7 @@ extension ProxyTarget {
         guard target.count <= 1024 else { return "the URL \"\(text)…\" is too long" }
         do throws(ProxyURL.Fault) {
             let url = try ProxyURL(target)
+            guard !url.host.contains(UInt8(ascii: " ")) else { throw .address }
             return url.uri.isEmpty ? nil : "found a path in \"\(text)\", expected http://host:port"
         } catch {
             return error.message(for: target)

@@ -71,11 +71,10 @@ struct ProxyURL: Sendable, Equatable {
         }
         guard hostEnd > start else { throw .noHost }
         let written = url[start..<hostEnd]
-        guard
-            !written.contains(where: {
-                ByteText.isControl($0) || $0 == ByteText.space || $0 == ByteText.at
-            })
-        else { throw .address }
+        // A blank stands in no name that can be found, which is for whoever looks it up to say, as in nginx.
+        guard !written.contains(where: { ByteText.isControl($0) || $0 == ByteText.at }) else {
+            throw .address
+        }
         host = written.map(ASCII.lowercased)
         let defaultPort = port
         portText = Array(String(defaultPort).utf8)

@@ -4,8 +4,8 @@ internal import ProxyCore
 
 /// Lookups of names for one worker's scripts: each with its own deadline, and each can be cancelled.
 ///
-/// A `NameResolver` can neither be told to forget about one who waits, nor has it a deadline for each of them. What
-/// it answers for a lookup that has ended here goes nowhere.
+/// A `NameResolver` cannot be told to forget about one who waits. What it answers for a lookup that has ended here
+/// goes nowhere.
 final class NameLookups {
     typealias Completion = (Result<[PeerAddress], NameResolver.Failure>) -> Void
 
@@ -46,11 +46,12 @@ final class NameLookups {
         waiting[id] = Waiting(deadline: deadline, generation: generation, completion: completion)
         do throws(NameResolver.Failure) {
             // Without servers, a resolver asks the system's and looks into its hosts file.
+            let timeout = settings?.values.resolverTimeout ?? Self.systemTimeout
             let resolver = try generation.resolver(
-                settings?.values.resolver ?? Resolver(servers: []),
-                timeout: settings?.values.resolverTimeout ?? Self.systemTimeout)
+                settings?.values.resolver ?? Resolver(servers: []), timeout: timeout)
             wakeUp(at: deadline)
-            resolver.resolve(String(decoding: name, as: UTF8.self), port: port) { [weak self] result in
+            let text = String(decoding: name, as: UTF8.self)
+            resolver.resolve(text, port: port, timeout: Int64(timeout)) { [weak self] result in
                 self?.complete(id, result.map { $0.map { PeerAddress($0) } })
             }
         } catch {

@@ -1,0 +1,119 @@
+/// The search for a name's addresses of one family: what is to be asked next, after what was answered.
+///
+/// A server that resolves recursively answers with the whole chain of aliases and, at its end, the addresses. Where
+/// the chain is cut short, it is followed from there with a question of its own, as nginx does.
+///
+/// Driven by `NameQueries`, which asks for `name`.
+struct AddressSearch {
+    enum Outcome: Equatable, Sendable {
+        case found(NameQueries.Records)
+        /// The name exists, or not: there is no address of this family.
+        case nothing
+        case failed(NameResolver.Failure)
+    }
+
+    enum Action: Equatable, Sendable {
+        /// Over a datagram, as at first.
+        case ask
+        /// The same again, over a connection.
+        case askOverStream
+        case end(Outcome)
+    }
+
+    let type: DNSMessage.RecordType
+    private(set) var name: [UInt8]
+    private var aliases = 0
+    private var timeToLive = UInt32(Int32.max)
+
+    /// Questions for an alias's target after which there is none.
+    static let maxAliases = 16
+
+    init(type: DNSMessage.RecordType, name: [UInt8]) {
+        self.type = type
+        self.name = name
+    }
+
+    /// Takes what was answered to the question for `name`: `nil` for what is malformed, which over a datagram is for
+    /// being cut.
+    mutating func answered(_ response: DNSMessage.Response?, overStream: Bool) -> Action {
+        guard let response, !response.isTruncated || overStream else {
+            return overStream ? .end(.failed(.misformatted)) : .askOverStream
+        }
+        guard response.code == 0 else {
+            return .end(response.code == 3 ? .nothing : .failed(NameResolver.Failure(code: response.code)))
+        }
+        let asked = name
+        // Every record is good for a step at most, so that aliases in a circle come to an end.
+        for _ in 0...response.records.count {
+            let addresses = addresses(in: response.records)
+            guard addresses.isEmpty else {
+                let milliseconds = Int64(timeToLive) * 1000
+                return .end(.found(NameQueries.Records(addresses: addresses, timeToLive: milliseconds)))
+            }
+            guard followAlias(in: response.records) else { break }
+        }
+        guard name != asked, aliases < Self.maxAliases else { return .end(.nothing) }
+        aliases += 1
+        return .ask
+    }
+
+    private mutating func addresses(in records: [DNSMessage.Response.Record]) -> [SocketAddress] {
+        var found: [SocketAddress] = []
+        for record in records where record.owner == name {
+            guard case .address(let address) = record.data else { continue }
+            guard address.isIPv4 == (type == .ipv4) else { continue }
+            found.append(address)
+            timeToLive = min(timeToLive, record.timeToLive)
+        }
+        return found
+    }
+
+    private mutating func followAlias(in records: [DNSMessage.Response.Record]) -> Bool {
+        for record in records where record.owner == name {
+            guard case .alias(let target) = record.data else { continue }
+            timeToLive = min(timeToLive, record.timeToLive)
+            name = target
+            return true
+        }
+        return false
+    }
+
+    /// What the searches for a name's addresses of each family come to: what was found; where nothing was, the first
+    /// failure that says more than that.
+    static func combined(_ outcomes: [Outcome]) -> Result<NameQueries.Records, NameResolver.Failure> {
+        var records = NameQueries.Records(addresses: [], timeToLive: .max)
+        var failure: NameResolver.Failure?
+        for outcome in outcomes {
+            switch outcome {
+            case .found(let found):
+                records.addresses += found.addresses
+                records.timeToLive = min(records.timeToLive, found.timeToLive)
+            case .nothing: continue
+            case .failed(let reason): failure = failure ?? reason
+            }
+        }
+        return records.addresses.isEmpty ? .failure(failure ?? .notFound) : .success(records)
+    }
+}
+
+extension SocketAddress {
+    fileprivate var isIPv4: Bool { if case .ipv4 = self { true } else { false } }
+}
+
+extension NameResolver.Failure {
+    static let misformatted = NameResolver.Failure(reason: "Misformatted DNS reply")
+
+    /// nginx's numbers and words for DNS's answers.
+    init(code: UInt8) {
+        let words =
+            switch code {
+            case 1: "Format error"
+            case 2: "Server failure"
+            case 3: "Host not found"
+            case 4: "Unimplemented"
+            case 5: "Operation refused"
+            default: "Unknown error"
+            }
+        self.init(reason: "\(code): \(words)")
+    }
+}
