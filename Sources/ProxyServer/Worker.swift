@@ -170,7 +170,9 @@ package final class Worker {
         drivers.removeAll()
         uninformed = []
         if next.scripts != nil || Self.endsFormer(next) {
-            loop.forEachChannel { if let connection = $0 as? DownstreamConnection { uninformed.append(connection) } }
+            loop.forEachChannel {
+                if let connection = $0 as? DownstreamConnection { uninformed.append(connection) }
+            }
         }
         // Clients make new connections for what they ask next; what is under way on the old ones goes on.
         loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.goAway() }
@@ -242,14 +244,13 @@ package final class Worker {
 
     /// Closes everything as it is. The worker is of no use afterwards.
     package func end() {
-        current.flushLogs()
         for listener in listeners.values { listener.close() }
         _ = overtake(for: [])
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.cutOff() }
-        current.retire()
         // Those of former generations too, whose last hooks may still wait.
         for scripts in scriptRoster.all { scripts.shutDown() }
+        current.retire()
         scriptNetwork.close()
         leaveTunnelRegistry()
         logTimer.close()

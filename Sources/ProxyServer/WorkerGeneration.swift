@@ -50,8 +50,10 @@ final class WorkerGeneration {
             self.scripts = scripts
         } catch {
             // They were loaded before, when the configuration was; what has changed since is not theirs to say.
+            let place = error.file.map { "\($0):\(error.line ?? 1): " } ?? ""
             generation.errorLogger.log(
-                .alert, "scripts could not be loaded, requests are answered with 500: \(error.message)")
+                .alert,
+                "scripts could not be loaded, requests are answered with 500: \(place)\(error.message)")
         }
     }
 

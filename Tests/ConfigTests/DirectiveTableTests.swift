@@ -57,6 +57,9 @@ import Testing
             #expect(lines.contains { $0.hasPrefix("| `\(row.name)` |") }, "\(row.name)")
         }
         #expect(lines.contains { $0.contains("on \\| off") })
-        #expect(lines.filter { !$0.hasPrefix("|") } == ["Accepted in their places, whatever their values, and without effect:"])
+        #expect(
+            lines.filter { !$0.hasPrefix("|") } == [
+                "Accepted in their places, whatever their values, and without effect:"
+            ])
     }
 }

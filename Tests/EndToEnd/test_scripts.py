@@ -16,10 +16,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from harness import ports
 from harness.backend import CLOSE, Backend, chunked, reply
-from harness.proxy import ROOT
+from harness.proxy import ROOT, whole
 from harness.websocket import WebSocketServer, frame, handshake
-from harness.wire import Client, wait_for
+from harness.wire import Client, fetch, wait_for
 
 pytestmark = pytest.mark.switchyard_only
 
@@ -1043,6 +1044,124 @@ def test_a_faulty_script_keeps_the_old_one(simple, tmp_path, text, message):
     wait_for(lambda: re.search(message, made.log()), 5, "the message")
     assert made.fetch("/").get("X-Word") == "old"
     assert made.is_running
+
+
+def serving(word, *ports, init=""):
+    """The text of an `http` block that answers with `word`, on further ports by their names."""
+    listens = "".join(f"listen 127.0.0.1:<{port}>; " for port in ("port", *ports))
+    return init + "server { " + listens + 'return 200 "' + word + '"; }'
+
+
+WAITING = "init_by_lua_block { " + note("'waits'") + " sy.sleep(600) }"
+
+
+@pytest.mark.parametrize("first, second, message", [
+    ("sy.metrics.counter('things')", "sy.metrics.gauge('things')", r"other\.lua:1: .*another kind"),
+    ("local kept = ('x'):rep(700000)", "local kept = ('x'):rep(700000)", r"other\.lua:1: .*not enough memory"),
+])
+def test_scripts_that_do_not_load_together_are_refused(simple, tmp_path, first, second, message):
+    script, other = tmp_path / "plugin.lua", tmp_path / "other.lua"
+    body = "return { response = function(flow) flow.res.headers['X-Word'] = kept and 'none' or 'WORD' end }"
+    script.write_text(body.replace("WORD", "old"))
+    other.write_text("return {}")
+    made = simple(location=f"plugin {script}; plugin {other};", http="lua_memory_limit 1m;")
+    script.write_text(first + "\n" + body + "\n")
+    other.write_text(second + "\nreturn { log = function() return kept end }\n")
+    tested = made.run("-t")
+    assert tested.returncode != 0
+    assert re.search(message, tested.stderr), tested.stderr
+    made.reload()
+    wait_for(lambda: re.search(message, made.log()), 5, "the message")
+    assert made.fetch("/").get("X-Word") == "old"
+    other.write_text("return {}")
+    script.write_text(body.replace("WORD", "new"))
+    made.reload()
+    wait_for(lambda: made.fetch("/").get("X-Word") == "new", 5, "the repaired scripts")
+
+
+def test_a_script_that_does_not_go_with_what_runs_is_refused(simple, tmp_path):
+    script = tmp_path / "plugin.lua"
+    text = ("sy.metrics.histogram('seconds', 'of it', { 1, 2 })\n"
+            "return { response = function(flow) flow.res.headers['X-Word'] = 'old' end }")
+    script.write_text(text)
+    made = simple(location=f"plugin {script};")
+    script.write_text(text.replace("1, 2", "1, 3").replace("old", "new"))
+    made.reload()
+    wait_for(lambda: re.search(r"\[emerg\] .*plugin\.lua:1: .*other buckets", made.log()), 5, "the message")
+    assert made.fetch("/").get("X-Word") == "old"
+
+
+def test_nothing_is_let_through_by_a_worker_without_its_scripts(simple, tmp_path):
+    script = tmp_path / "plugin.lua"
+    # What a worker finds at its second load is nothing that could be tried beforehand.
+    script.write_text("if sy.shared.loads:incr('count', 1, 0) == 2 then error('not again') end\n"
+                      "return { request = function(flow) return flow:respond{ status = 401 } end }")
+    made = simple(location=f"plugin {script};", server="location = /own { return 200; } error_page 500 /own;",
+                  http="lua_shared_dict loads 1m;")
+    assert made.fetch("/").status == 401
+    made.reload()
+    wait_for(lambda: made.fetch("/").status == 500, 5, "the refusal")
+    assert made.fetch("/own").status == 500
+    assert made.backend.requests == []
+    assert re.search(r"\[alert\] .*plugin\.lua.*not again", made.log())
+    made.reload()
+    wait_for(lambda: made.fetch("/").status == 401, 5, "the scripts")
+
+
+def test_a_reload_overtakes_one_whose_init_hooks_wait(proxy):
+    made = proxy(serving("first"), values={"more": ports.free_port(), "gone": ports.free_port()})
+    made.reload(whole(serving("second", "more", "gone", init=WAITING)))
+    wait_for_notes(made, "waits")
+    assert made.fetch("/").text == "first"
+    made.reload(whole(serving("third", "more")))
+    wait_for(lambda: made.fetch("/").text == "third", 5, "the third configuration")
+    assert fetch(made.values["more"]).text == "third"
+    assert not ports.is_listening(made.values["gone"])
+
+
+def test_a_reload_replaces_a_first_configuration_whose_init_hooks_wait(proxy):
+    made = proxy(serving("first", init=WAITING), wait=False)
+    wait_for_notes(made, "waits")
+    made.reload(whole(serving("second")))
+    # Until then, connections wait to be accepted.
+    assert made.fetch("/").text == "second"
+
+
+def test_quit_does_not_wait_for_the_init_hooks_of_a_reload(proxy):
+    made = proxy(serving("first"), values={"more": ports.free_port()})
+    made.reload(whole(serving("second", "more", init=WAITING)))
+    wait_for_notes(made, "waits")
+    made.signal(signal.SIGQUIT)
+    assert made.wait_exit() == 0
+
+
+def test_init_hooks_of_a_reload_know_what_time_it_is(proxy):
+    made = proxy(serving("first"))
+    time.sleep(2.5)
+    made.reload(whole(serving(
+        "second", init="init_by_lua_block { " + note("tostring(os.time() - sy.now() < 1.5)") + " }")))
+    wait_for_notes(made, "true")
+
+
+def test_the_last_tunnels_close_hooks_are_waited_for(tunnel):
+    made = tunnel("access_log <dir>/access.log; close_by_lua_block { sy.sleep(0.3) " + note("'closed'") + " }"
+                  "log_by_lua_block { " + note("'logged'") + " }")
+    with made.open() as socket:
+        made.signal(signal.SIGQUIT)
+        assert closing(socket) == (1001, "")
+    assert made.wait_exit() == 0
+    assert notes(made) == ["closed", "logged"]
+    made.log_lines("access.log", 1)
+
+
+def test_a_tunnel_whose_close_hooks_are_given_up_is_logged(tunnel):
+    made = tunnel("access_log <dir>/access.log; close_by_lua_block { " + note("'waits'") + " sy.sleep(600) }")
+    with made.open() as socket:
+        socket.close()
+    wait_for_notes(made, "waits")
+    made.signal(signal.SIGTERM)
+    assert made.wait_exit() == 0
+    made.log_lines("access.log", 1)
 
 
 def test_a_fault_in_a_block_carries_the_configurations_line(simple):

@@ -8,7 +8,7 @@ internal import ProxyCore
 extension ScriptProbe {
     package static let interpreter = interpreter(besides: nil)
 
-    /// - Parameter running: what is shared by the scripts that run already.
+    /// Tries scripts beside those that run already, of which `running` is what they share.
     package static func interpreter(besides running: ScriptCommons?) -> ScriptProbe {
         ScriptProbe { script, settings in
             do throws(ScriptFault) {

@@ -270,7 +270,11 @@ final class TunnelScripts: FlowOwner {
         leaveList()
         interpreter.cancelCalls(of: flow)
         guard interpreter.has(.close, in: exchange.location.settings) else { return finishExchange() }
-        let end = ScriptedEnd(exchange, flow) { [self] _, _ in finishExchange() }
+        let end = ScriptedEnd(exchange, flow) { [self] in
+            generation.log(exchange, worker: worker)
+        } ended: { [self] _, _ in
+            finishExchange()
+        }
         flow.owner = end
         scripts.keep(end)
         needed.closingEnd = end

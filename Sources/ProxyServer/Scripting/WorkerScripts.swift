@@ -175,16 +175,25 @@ final class ScriptedEnd: FlowOwner {
     let exchange: Exchange
     let flow: ScriptFlow
     private var ended: ((ScriptedEnd, StageResult) -> Void)?
+    private var abandoned: (() -> Void)?
 
-    /// `ended` is called when the stage that waited has come to its end.
-    init(_ exchange: Exchange, _ flow: ScriptFlow, ended: @escaping (ScriptedEnd, StageResult) -> Void) {
+    /// `ended` is called when the stage that waited has come to its end, or `abandoned` when it never will.
+    init(
+        _ exchange: Exchange, _ flow: ScriptFlow, abandoned: (() -> Void)? = nil,
+        ended: @escaping (ScriptedEnd, StageResult) -> Void
+    ) {
         self.exchange = exchange
         self.flow = flow
         self.ended = ended
+        self.abandoned = abandoned
     }
 
     /// The hooks that it waits for were given up.
-    func abandon() { ended = nil }
+    func abandon() {
+        abandoned?()
+        abandoned = nil
+        ended = nil
+    }
 
     func stageEnded(_ stage: HookStage, _ result: StageResult) { ended?(self, result) }
     func variableIsReady() {}
