@@ -2,7 +2,7 @@
 ///
 /// Names are in their wire form without compression, the root's empty label at their end, in lower case: they are
 /// compared without case (RFC 4343).
-enum DNSMessage {
+package enum DNSMessage {
     enum RecordType: UInt16, Sendable { case ipv4 = 1, alias = 5, ipv6 = 28 }
 
     /// RFC 1035 §2.3.4.
@@ -41,28 +41,28 @@ enum DNSMessage {
     }
 
     /// What a server says.
-    struct Response: Equatable, Sendable {
-        enum Data: Equatable, Sendable {
+    package struct Response: Equatable, Sendable {
+        package enum Data: Equatable, Sendable {
             case address(SocketAddress)
             case alias([UInt8])
         }
 
-        struct Record: Equatable, Sendable {
-            var owner: [UInt8]
+        package struct Record: Equatable, Sendable {
+            package var owner: [UInt8]
             /// Seconds.
-            var timeToLive: UInt32
-            var data: Data
+            package var timeToLive: UInt32
+            package var data: Data
         }
 
         /// RFC 1035 §4.1.1: 0 where there was no error.
-        var code: UInt8
+        package var code: UInt8
         /// More did not fit; what records there are is not all.
-        var isTruncated: Bool
+        package var isTruncated: Bool
         /// The answer's addresses and aliases, in their order.
-        var records: [Record] = []
+        package var records: [Record] = []
 
         /// - Returns: `nil` for what is no response to a question, or is malformed.
-        init?(_ message: [UInt8]) {
+        package init?(_ message: [UInt8]) {
             var reader = Reader(message: message)
             // A response, to a standard query.
             guard message.count >= 12, message[2] & 0xF8 == 0x80, reader.number(at: 4) == 1 else {

@@ -1,4 +1,5 @@
 internal import CAres
+internal import CSwitchyard
 internal import Glibc
 
 /// Queries for names that are under way, by c-ares.
