@@ -301,7 +301,8 @@ struct ExpectationTests {
         let wide = "local t = {} for i = 1, 9 do t[i] = t t[{ t }] = i end expect(t):equals(1)"
         #expect((fault(wide)?.utf8.count ?? .max) < 1200)
         let long = fault(
-            "local t, u = {}, {} for i = 1, 9999 do t, u = { n = t }, { n = u, m = 1 } end expect(t):equals(u)")
+            "local t, u = {}, {} for i = 1, 9999 do t, u = { n = t }, { n = u, m = 1 } end expect(t):equals(u)"
+        )
         #expect((long?.utf8.count ?? .max) < 12_000)
     }
 
