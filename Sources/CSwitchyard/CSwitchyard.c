@@ -71,6 +71,12 @@ int sy_replace_descriptor(int source, int target) { return dup3(source, target, 
 
 int sy_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 3); }
 
+bool sy_is_at(int descriptor, const char *path) {
+    struct stat open, there;
+    return fstat(descriptor, &open) == 0 && stat(path, &there) == 0 && open.st_dev == there.st_dev
+        && open.st_ino == there.st_ino;
+}
+
 bool sy_file_is(const char *path, int kind) {
     struct stat information;
     if (stat(path, &information) != 0) return false;

@@ -96,7 +96,7 @@ static inline void sy_lua_push_trampoline(lua_State *L, int function) {
 int sy_lua_running_script(lua_State *L);
 
 /// Pushes the message, which may be NULL, and a traceback of `of` from the level on, of bounded cost.
-void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int level);
+void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, size_t length, int level);
 /// `debug.traceback` of scripts: a lua_CFunction.
 int sy_lua_debug_traceback(lua_State *L);
 

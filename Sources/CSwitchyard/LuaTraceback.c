@@ -3,8 +3,6 @@
 
 #include "LuaInternal.h"
 
-#include <string.h>
-
 enum {
     /// How many levels are shown.
     LEVELS = 20,
@@ -24,13 +22,13 @@ static void add_function(lua_State *L, const lua_Debug *activation) {
     }
 }
 
-void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int level) {
+void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, size_t length, int level) {
     if (level > MAX_LEVEL) level = MAX_LEVEL;
     luaL_checkstack(L, 8, NULL);
     luaL_Buffer text;
     luaL_buffinit(L, &text);
     if (message != NULL) {
-        sy_lua_add_text(&text, message, strlen(message));
+        sy_lua_add_text(&text, message, length);
         luaL_addchar(&text, '\n');
     }
     luaL_addstring(&text, "stack traceback:");
@@ -58,13 +56,14 @@ void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, int
 int sy_lua_debug_traceback(lua_State *L) {
     int base = lua_isthread(L, 1) ? 1 : 0;
     lua_State *of = base == 1 ? lua_tothread(L, 1) : L;
-    const char *message = lua_tostring(L, base + 1);
+    size_t length = 0;
+    const char *message = lua_tolstring(L, base + 1, &length);
     if (message == NULL && !lua_isnoneornil(L, base + 1)) {
         lua_pushvalue(L, base + 1);
         return 1;
     }
     lua_Integer level = luaL_optinteger(L, base + 2, of == L ? 1 : 0);
     if (level < 0 || level > MAX_LEVEL) level = level < 0 ? 0 : MAX_LEVEL;
-    sy_lua_push_traceback(L, of, message, (int)level);
+    sy_lua_push_traceback(L, of, message, length, (int)level);
     return 1;
 }

@@ -223,7 +223,9 @@ static int describe_error(lua_State *L) {
         lua_replace(L, 1);
         lua_settop(L, 1);
     }
-    sy_lua_push_traceback(L, L, lua_tostring(L, 1), 1);
+    size_t length;
+    const char *message = lua_tolstring(L, 1, &length);
+    sy_lua_push_traceback(L, L, message, length, 1);
     return 1;
 }
 

@@ -85,45 +85,120 @@ void sy_lua_forget(lua_State *L, int reference) {
 void sy_lua_push_kept(lua_State *L, int reference) { lua_rawgeti(L, LUA_REGISTRYINDEX, reference); }
 void sy_lua_release(lua_State *L, int reference) { luaL_unref(L, LUA_REGISTRYINDEX, reference); }
 
-/// Pushes a copy of what is plain data; false, with nothing pushed, for what is not, or is nested too deeply.
-static bool copy_plain(lua_State *from, int index, lua_State *to, int depth) {
-    if (depth == 0 || !lua_checkstack(from, 4) || !lua_checkstack(to, 4)) return false;
+// MARK: Copies of plain data
+
+/// How many values a copy may have: making it holds up the worker.
+enum { COPY_VALUES = 100000 };
+
+/// A copy that is being made. `seen` is a list, on the stack of `from`, of the tables that were found, which has the
+/// position of each as well, by the table; `made`, on the stack of `to`, is a list of what each has become. So a table
+/// is copied once, however often it is met and though it holds itself, and without recursion.
+typedef struct {
+    lua_State *from;
+    lua_State *to;
+    int seen;
+    int made;
+    lua_Integer tables;
+    int values;
+} copying;
+
+typedef enum { COPIED, LEFT_OUT, TOO_LARGE } copy_result;
+
+/// The copy is no memory that the limit of scripts does not know of. Called while nothing may fail.
+static bool has_room(lua_State *L, size_t size) {
+    const sy_memory *memory = sy_lua_memory(L);
+    return size <= memory->limit && memory->used <= memory->limit - size;
+}
+
+/// Pushes the table that stands for the one at `index`, which is filled in its turn.
+static copy_result copy_table(copying *copy, int index) {
+    lua_State *from = copy->from, *to = copy->to;
+    index = lua_absindex(from, index);
+    lua_pushvalue(from, index);
+    lua_rawget(from, copy->seen);
+    lua_Integer known = lua_tointeger(from, -1);
+    lua_pop(from, 1);
+    if (known > 0) {
+        lua_rawgeti(to, copy->made, known);
+        return COPIED;
+    }
+    if (!has_room(to, 0)) return TOO_LARGE;
+    copy->tables++;
+    lua_pushvalue(from, index);
+    lua_pushinteger(from, copy->tables);
+    lua_rawset(from, copy->seen);
+    lua_pushvalue(from, index);
+    lua_rawseti(from, copy->seen, copy->tables);
+    lua_newtable(to);
+    if (sy_lua_is_array(from, index)) sy_lua_mark_array(to, -1);
+    lua_pushvalue(to, -1);
+    lua_rawseti(to, copy->made, copy->tables);
+    return COPIED;
+}
+
+/// Pushes a copy of the value, if it is plain.
+static copy_result copy_value(copying *copy, int index) {
+    lua_State *from = copy->from, *to = copy->to;
     switch (lua_type(from, index)) {
-        case LUA_TBOOLEAN: lua_pushboolean(to, lua_toboolean(from, index)); return true;
+        case LUA_TBOOLEAN: lua_pushboolean(to, lua_toboolean(from, index)); return COPIED;
         case LUA_TNUMBER:
             if (lua_isinteger(from, index)) {
                 lua_pushinteger(to, lua_tointeger(from, index));
             } else {
                 lua_pushnumber(to, lua_tonumber(from, index));
             }
-            return true;
+            return COPIED;
         case LUA_TSTRING: {
             size_t length;
             const char *text = lua_tolstring(from, index, &length);
+            if (!has_room(to, length)) return TOO_LARGE;
             lua_pushlstring(to, text, length);
-            return true;
+            return COPIED;
         }
-        case LUA_TTABLE:
-            index = lua_absindex(from, index);
-            lua_newtable(to);
-            if (sy_lua_is_array(from, index)) sy_lua_mark_array(to, -1);
-            lua_pushnil(from);
-            while (lua_next(from, index)) {
-                if (copy_plain(from, -2, to, depth - 1)) {
-                    if (copy_plain(from, -1, to, depth - 1)) {
-                        lua_rawset(to, -3);
-                    } else {
-                        lua_pop(to, 1);
-                    }
-                }
-                lua_pop(from, 1);
-            }
-            return true;
-        default: return false;
+        case LUA_TTABLE: return copy_table(copy, index);
+        default: return LEFT_OUT;
     }
 }
 
-/// How deep tables within tables are copied: deeper ones, and those that hold themselves, end there.
-enum { COPY_DEPTH = 32 };
+/// Copies what the table on top of the stack of `from` has to the one on top of that of `to`.
+static bool copy_entries(copying *copy) {
+    lua_State *from = copy->from, *to = copy->to;
+    lua_pushnil(from);
+    while (lua_next(from, -2)) {
+        if (++copy->values > COPY_VALUES) return false;
+        copy_result key = copy_value(copy, -2);
+        copy_result value = key == COPIED ? copy_value(copy, -1) : key;
+        if (value == COPIED) {
+            lua_rawset(to, -3);
+        } else if (value == TOO_LARGE) {
+            return false;
+        } else if (key == COPIED) {
+            lua_pop(to, 1);
+        }
+        lua_pop(from, 1);
+    }
+    return true;
+}
 
-bool sy_lua_copy_plain(lua_State *from, int index, lua_State *to) { return copy_plain(from, index, to, COPY_DEPTH); }
+bool sy_lua_copy_plain(lua_State *from, int index, lua_State *to) {
+    if (!lua_checkstack(from, 8) || !lua_checkstack(to, 8)) return false;
+    int from_top = lua_gettop(from), to_top = lua_gettop(to);
+    index = lua_absindex(from, index);
+    lua_newtable(from);
+    lua_newtable(to);
+    copying copy = {from, to, from_top + 1, to_top + 1, 0, 0};
+    bool is_whole = copy_value(&copy, index) == COPIED;
+    for (lua_Integer table = 1; is_whole && table <= copy.tables; table++) {
+        lua_rawgeti(from, copy.seen, table);
+        lua_rawgeti(to, copy.made, table);
+        is_whole = copy_entries(&copy);
+        if (is_whole) {
+            lua_pop(from, 1);
+            lua_pop(to, 1);
+        }
+    }
+    lua_settop(from, from_top);
+    if (is_whole) lua_replace(to, to_top + 1);
+    lua_settop(to, is_whole ? to_top + 1 : to_top);
+    return is_whole;
+}

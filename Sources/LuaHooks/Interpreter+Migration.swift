@@ -74,16 +74,15 @@ extension Interpreter {
             case .wake, .fail, .answer, .read: return nil
             }
         }
+        guard let contexts = contexts(of: flow, in: old, for: destination) else { return nil }
         exchange.scriptFlow = -1
         adopt()
         let new = self.flow(of: exchange)
         new.settings = destination.location.settings
         new.owner = flow.owner
         moveListing(of: flow, to: new)
-        for (script, heir) in destination.successors {
-            moveContext(of: flow, script, in: old, to: new, heir)
-        }
         for tag in flow.tags { self.tag(new, tag) }
+        for (heir, context) in contexts { migrate(new, heir, context) }
         for (time, code, reason) in deadlines {
             let left = max(0, time - host.clock.now.monotonic)
             new.timers.append(addTimer(after: left, .close(new, code: code, reason: reason)))
@@ -94,31 +93,45 @@ extension Interpreter {
         return new
     }
 
-    private func moveContext(
-        of flow: ScriptFlow, _ script: Int, in old: Interpreter, to new: ScriptFlow, _ heir: Int
-    ) {
+    /// Copies of the tables of the flow's old scripts, by the scripts that they are for; `nil` when one is too large,
+    /// which is logged.
+    private func contexts(
+        of flow: ScriptFlow, in old: Interpreter, for destination: Destination
+    ) -> [(script: Int, copy: LuaReference?)]? {
         let theirs = old.mainStack
-        let ours = mainStack
-        let (theirTop, ourTop) = (theirs.top, ours.top)
-        defer {
-            theirs.top = theirTop
-            ours.top = ourTop
+        let top = theirs.top
+        defer { theirs.top = top }
+        if flow.hasObject { theirs.push(flow.objectPlace) }
+        var contexts: [(script: Int, copy: LuaReference?)] = []
+        for (script, heir) in destination.successors {
+            guard flow.hasObject else {
+                contexts.append((heir, nil))
+                continue
+            }
+            theirs.pushOwnTable(of: top + 1, part: LuaType.contextPart, script: script)
+            defer { theirs.pop() }
+            guard theirs.kind(-1) == .table else {
+                contexts.append((heir, nil))
+                continue
+            }
+            guard theirs.copyPlain(-1, to: mainStack) else {
+                for context in contexts { context.copy.map(release) }
+                migrationFailed(
+                    "\"ctx\" is too large to be copied, the tunnel stays with the older scripts", flow, heir)
+                return nil
+            }
+            contexts.append((heir, mainStack.keep()))
         }
-        guard flow.hasObject else {
-            return migrate(new, heir, hasContext: false)
-        }
-        theirs.push(flow.objectPlace)
-        theirs.pushOwnTable(of: -1, part: LuaType.contextPart, script: script)
-        let hasContext = theirs.kind(-1) == .table && theirs.copyPlain(-1, to: ours)
-        migrate(new, heir, hasContext: hasContext)
+        return contexts
     }
 
-    /// The context, if there is one, is on top of the stack; what `migrate` makes of it is the new one.
-    private func migrate(_ flow: ScriptFlow, _ script: Int, hasContext: Bool) {
+    /// The context, if there is one, is `copy`, which is released; what `migrate` makes of it is the new one.
+    private func migrate(_ flow: ScriptFlow, _ script: Int, _ copy: LuaReference?) {
         let ours = mainStack
+        let top = ours.top
+        defer { ours.top = top }
         if let function = scripts[script].migration {
-            if !hasContext { ours.pushTable() }
-            let context = ours.keep()
+            let context = copy ?? emptyTable()
             defer { release(context) }
             let outcome = call(function, .migration, of: flow, script: script) { stack in
                 stack.push(context)
@@ -146,9 +159,16 @@ extension Interpreter {
             // As it was, or as it was changed in place.
             ours.push(context)
             setContext(of: flow, script)
-        } else if hasContext {
+        } else if let copy {
+            ours.push(copy)
+            release(copy)
             setContext(of: flow, script)
         }
+    }
+
+    private func emptyTable() -> LuaReference {
+        mainStack.pushTable()
+        return mainStack.keep()
     }
 
     private func migrationFailed(_ message: String, _ flow: ScriptFlow, _ script: Int) {

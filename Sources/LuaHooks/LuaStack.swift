@@ -247,6 +247,8 @@ struct LuaStack {
     }
 
     /// Pushes a copy of plain data on another stack, perhaps another interpreter's.
+    ///
+    /// - Returns: false, with nothing pushed, when it is no plain data or is too large.
     func copyPlain(_ index: Int, to other: LuaStack) -> Bool {
         unsafe sy_lua_copy_plain(lua, Int32(index), other.lua)
     }

@@ -12,8 +12,15 @@ package enum AccessLogRenderer {
         for part in log.format.parts {
             switch part {
             case .literal(let bytes): out.append(contentsOf: bytes)
-            case .variable(let variable): append(variable, log.escape, exchange, to: &out)
-            case .capture(let group): exchange.appendCapture(group, to: &out)
+            case .variable(let variable):
+                let start = out.count
+                let isFound = exchange.append(variable, to: &out)
+                escape(log.escape, from: start, isFound: isFound, in: &out)
+            case .capture(let group):
+                // A format of a configuration file has none.
+                let start = out.count
+                exchange.appendCapture(group, to: &out)
+                escape(log.escape, from: start, isFound: true, in: &out)
             }
         }
         out.append(UInt8(ascii: "\n"))
@@ -25,11 +32,10 @@ package enum AccessLogRenderer {
         log.pathTemplate.map(exchange.value(of:))
     }
 
-    private static func append(
-        _ variable: VariableID, _ escape: AccessLog.Escape, _ exchange: Exchange, to out: inout [UInt8]
+    /// Escapes the value that begins at `start`.
+    private static func escape(
+        _ escape: AccessLog.Escape, from start: Int, isFound: Bool, in out: inout [UInt8]
     ) {
-        let start = out.count
-        let isFound = exchange.append(variable, to: &out)
         switch escape {
         case .none: break
         case .default:

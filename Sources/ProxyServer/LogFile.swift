@@ -13,6 +13,7 @@ package final class LogFile: Sendable {
     private let isPrivate: Bool
     /// In place of a descriptor, in tests: what has been written.
     private let memory: Mutex<[UInt8]>?
+    private let failures = LogFailureGate()
 
     /// Opens `path` for appending, creating it if need be, for all to read unless `isPrivate`.
     package init(path: String, isPrivate: Bool = false) throws(SystemError) {
@@ -49,11 +50,36 @@ package final class LogFile: Sendable {
 
     package func write(_ bytes: [UInt8]) { write(bytes.span) }
 
-    package func write(_ bytes: Span<UInt8>) {
-        guard memory == nil else { return keep(bytes) }
-        // The span is valid for the call. A disk that is full loses the line: nothing useful can be done.
-        unsafe bytes.withUnsafeBytes { bytes in
-            _ = unsafe Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+    package func write(_ bytes: Span<UInt8>) { _ = attempt(bytes) }
+
+    /// Writes lines of an access log. A disk that is full loses them, which `logger` is told: once in a minute, as nginx
+    /// does. Failures of its own files it does not tell anybody.
+    func write(_ lines: [UInt8], tellingOf failures: LogFailureGate? = nil, _ logger: ErrorLogger) {
+        let written = attempt(lines.span)
+        guard written != lines.count else { return }
+        // Before anything else can change the code.
+        let error = SystemError("write")
+        guard (failures ?? self.failures).opens() else { return }
+        logger.log(
+            .alert,
+            written < 0
+                ? "write() to \"\(name)\" failed (\(error.code): \(error.reason))"
+                : "write() to \"\(name)\" was incomplete: \(written) of \(lines.count)")
+    }
+
+    private var name: String {
+        path ?? (descriptor == STDOUT_FILENO ? "/dev/stdout" : "/dev/stderr")
+    }
+
+    /// As write(2).
+    private func attempt(_ bytes: Span<UInt8>) -> Int {
+        guard memory == nil else {
+            keep(bytes)
+            return bytes.count
+        }
+        // The span is valid for the call.
+        return unsafe bytes.withUnsafeBytes { bytes in
+            unsafe Glibc.write(descriptor, bytes.baseAddress, bytes.count)
         }
     }
 
@@ -76,7 +102,30 @@ package final class LogFile: Sendable {
         guard sy_replace_descriptor(fresh.descriptor, descriptor) == 0 else {
             throw SystemError("dup3", on: path)
         }
+        failures.reset()
     }
+
+    /// Another file stands at the path, or none.
+    fileprivate var hasMoved: Bool {
+        guard let path, memory == nil else { return false }
+        // The path is passed as a C string for the length of the call.
+        return unsafe !sy_is_at(descriptor, path)
+    }
+}
+
+/// Lets through one message in a minute, of a log that cannot be written.
+final class LogFailureGate: Sendable {
+    /// In seconds.
+    private let last = Atomic(0)
+
+    func opens() -> Bool {
+        let now = time(nil)
+        let last = last.load(ordering: .relaxed)
+        guard now - last > 59 else { return false }
+        return self.last.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged
+    }
+
+    func reset() { last.store(0, ordering: .relaxed) }
 }
 
 /// The log files of the process, each open once however many places name it.
@@ -131,10 +180,11 @@ package final class LogFiles: Sendable {
         try isInMemory ? open(path) : LogFile(path: path)
     }
 
-    /// Reopens all of them; returns why some could not be, which go on with the old file.
-    func reopen() -> [SystemError] {
+    /// Reopens all of them, or those in whose place another file is, or none. Returns why some could not be, which go on
+    /// with the old file.
+    func reopen(onlyMoved: Bool) -> [SystemError] {
         var failures: [SystemError] = []
-        for file in files.withLock({ $0 }).values {
+        for file in files.withLock({ $0 }).values where !onlyMoved || file.hasMoved {
             do throws(SystemError) { try file.reopen() } catch { failures.append(error) }
         }
         return failures

@@ -33,6 +33,8 @@ package final class Server {
     private let listeners = ListenerSet()
     private let registry = ProcessRegistry()
     private var phase = Phase.running
+    /// Nobody reads standard error.
+    private var isDaemon = false
     private var pidFile: PidFile?
     private var generation: Generation
     /// Files that `generation` writes.
@@ -86,7 +88,8 @@ package final class Server {
         generation.errorLogger.log(.notice, "\(Product.name)/\(Product.version)")
         generation.errorLogger.log(.notice, "start \(workers.count) worker threads")
         // Whoever started a daemon may wait for the end of its output.
-        if process.daemon { generation.errorLogger.takeOverStandardError() }
+        isDaemon = process.daemon
+        if isDaemon { generation.errorLogger.takeOverStandardError() }
     }
 
     /// What the process listens on, with the ports that the system chose.
@@ -195,7 +198,7 @@ package final class Server {
             if phase == .running { reload() }
         case SIGUSR1:
             log.log(.notice, "signal \(signal) (SIGUSR1) received, reopening logs")
-            reopenLogs()
+            reopenLogs(onlyMoved: false)
         case SIGUSR2: log.log(.notice, "signal \(signal) (SIGUSR2) received, ignored")
         default: log.log(.notice, "signal \(signal) (SIGWINCH) received, ignored")
         }
@@ -234,10 +237,20 @@ package final class Server {
         }
     }
 
-    private func reopenLogs() {
-        for worker in workers + leaving { worker.flushLogs() }
-        generation.errorLogger.log(.notice, "reopening logs")
-        for error in logFiles.reopen() { generation.errorLogger.log(.emerg, "\(error)") }
+    /// Reopens log files, or those that were moved, once the workers have written what they hold back: lines from before
+    /// stay with those from before.
+    private func reopenLogs(onlyMoved: Bool) {
+        let end = WorkerEnd(self)
+        let poster = loop.poster
+        let notice = LogsFlushed { poster.post { end.server?.logsFlushed(onlyMoved: onlyMoved) } }
+        for worker in workers + leaving { worker.flushLogs(notice) }
+    }
+
+    private func logsFlushed(onlyMoved: Bool) {
+        let log = generation.errorLogger
+        if !onlyMoved { log.log(.notice, "reopening logs") }
+        for error in logFiles.reopen(onlyMoved: onlyMoved) { log.log(.emerg, "\(error)") }
+        if isDaemon { log.takeOverStandardError() }
     }
 
     // MARK: Watching
@@ -343,6 +356,7 @@ package final class Server {
         registry.generationBegan(generation, isReload: true)
         logPaths = loaded.logPaths
         logFiles.closeUnused(keeping: logPaths)
+        reopenLogs(onlyMoved: true)
         if let time = process.workerShutdownTimeout {
             let number = generation.number
             timeouts?.after(milliseconds: time) { [unowned self] in

@@ -268,7 +268,7 @@ final class WorkerGeneration {
         let settings = exchange.location.settings
         guard !settings.values.accessLogs.isEmpty else { return }
         for writer in writers(for: settings) {
-            writer.log(exchange, worker: worker, files: generation.logFiles)
+            writer.log(exchange, worker: worker, generation)
         }
     }
 
@@ -300,7 +300,8 @@ final class WorkerGeneration {
         let key = "\(file.path ?? "-") \(log.bufferSize) \(log.flushInterval)"
         if let known = writers[key] { return known }
         let buffer = LogBuffer(
-            file: file, size: isRetired ? 0 : log.bufferSize, interval: Int64(log.flushInterval))
+            file: file, logger: generation.errorLogger, size: isRetired ? 0 : log.bufferSize,
+            interval: Int64(log.flushInterval))
         writers[key] = buffer
         return buffer
     }
@@ -313,26 +314,37 @@ private struct AccessLogWriter {
     let log: AccessLog
     /// `nil` when the path has variables in it.
     let buffer: LogBuffer?
+    /// Of all the files that such a path may name.
+    let failures: LogFailureGate?
 
     init(_ log: AccessLog, buffer: LogBuffer?) {
         self.log = log
         self.buffer = buffer
+        failures = buffer == nil ? LogFailureGate() : nil
     }
 
-    func log(_ exchange: Exchange, worker: Worker, files: LogFiles) {
+    func log(_ exchange: Exchange, worker: Worker, _ generation: Generation) {
         var line = worker.takeBuffer()
-        if AccessLogRenderer.append(log, exchange, to: &line) { write(line, exchange, worker, files) }
+        if AccessLogRenderer.append(log, exchange, to: &line) { write(line, exchange, worker, generation) }
         worker.giveBack(consume line)
     }
 
-    private func write(_ line: [UInt8], _ exchange: Exchange, _ worker: Worker, _ files: LogFiles) {
-        if let buffer {
-            buffer.append(line, worker: worker)
-        } else if let path = AccessLogRenderer.path(log, exchange),
+    private func write(
+        _ line: [UInt8], _ exchange: Exchange, _ worker: Worker, _ generation: Generation
+    ) {
+        if let buffer { return buffer.append(line, worker: worker) }
+        guard let path = AccessLogRenderer.path(log, exchange) else { return }
+        let logger = generation.errorLogger(for: exchange.location.settings.values.errorLogs)
+        do throws(SystemError) {
             // Files named by variables may be as many as there are values: each is open for its line only.
-            let file = try? files.openOnce(String(decoding: path, as: UTF8.self))
-        {
-            file.write(line)
+            let file = try generation.logFiles.openOnce(String(decoding: path, as: UTF8.self))
+            file.write(line, tellingOf: failures, logger)
+        } catch {
+            guard failures?.opens() != false else { return }
+            // The client may have chosen the name.
+            var text = Array((ScriptLogText.lines("\(error)") + " while logging request").utf8)
+            LogContext.append(exchange, peer: nil, uri: [], to: &text)
+            logger.log(.crit, connection: exchange.client.serial, String(decoding: text, as: UTF8.self))
         }
     }
 }

@@ -66,8 +66,13 @@ package final class WorkerThread: Sendable {
     /// Closes exchanges and tunnels that began under a generation before `number`: `worker_shutdown_timeout`.
     package func closeGenerations(before number: Int) { post { $0.closeGenerations(before: number) } }
 
-    /// Writes out what access logs hold in buffers.
-    package func flushLogs() { post { $0.flushLogs() } }
+    /// Writes out what access logs hold in buffers, and lets go of `notice` then, or when the worker has ended.
+    func flushLogs(_ notice: LogsFlushed) {
+        post { worker in
+            worker.flushLogs()
+            withExtendedLifetime(notice) {}
+        }
+    }
 
     /// Whether the worker has nothing left to do, so that `join` does not wait.
     package var hasEnded: Bool { worker.hasEnded.load(ordering: .acquiring) }
@@ -79,4 +84,13 @@ package final class WorkerThread: Sendable {
         let confined = worker
         poster.post { work(confined.worker) }
     }
+}
+
+/// Says that workers have written out what their access logs held in buffers: when the last of them lets go of it.
+final class LogsFlushed: Sendable {
+    private let done: @Sendable () -> Void
+
+    init(done: @escaping @Sendable () -> Void) { self.done = done }
+
+    deinit { done() }
 }

@@ -419,6 +419,62 @@ def test_logs_are_reopened(proxy, way):
     assert made.is_running
 
 
+@pytest.mark.parametrize("way", [signal.SIGUSR1, signal.SIGHUP])
+def test_lines_held_back_stay_with_those_from_before(proxy, way):
+    made = proxy(**{**serving("a"), "config": TEXT.replace("access.log;", "access.log combined buffer=64k;")})
+    for _ in range(3):
+        served(made)
+    assert not made.log("access.log")
+    os.rename(made.directory / "access.log", made.directory / "access.old")
+    made.signal(way)
+    wait_for(lambda: (made.directory / "access.log").exists(), what="the new log")
+    assert len(made.log("access.old").splitlines()) == 3
+    served(made)
+    made.stop()
+    assert len(made.log("access.log").splitlines()) == 1
+    assert len(made.log("access.old").splitlines()) == 3
+
+
+def test_a_reload_opens_logs_that_were_moved(proxy):
+    made = proxy(**serving("a"))
+    served(made)
+    made.log_lines("access.log", 1)
+    for name in ["access", "error"]:
+        os.rename(made.directory / f"{name}.log", made.directory / f"{name}.old")
+    made.signal(signal.SIGHUP)
+    for name in ["access", "error"]:
+        wait_for(lambda: (made.directory / f"{name}.log").exists(), what=f"the new {name}.log")
+    served(made)
+    made.log_lines("access.log", 1)
+    assert len(made.log("access.old").splitlines()) == 1
+    before = made.log("error.old")
+    made.signal(signal.SIGHUP)
+    wait_for(lambda: "configuration 3 runs" in made.log(), what="the second reload")
+    assert made.log("error.old") == before
+    # What stands where it stood is left alone.
+    assert len(made.log("access.log").splitlines()) == 1
+
+
+def test_failures_of_access_logs_are_told_once_in_a_minute(proxy):
+    made = proxy("""
+        server { listen 127.0.0.1:<port>;
+            location /full { access_log /dev/full; return 200; }
+            location /held { access_log /dev/full combined buffer=1k flush=1ms; return 200; }
+            location /named { access_log <dir>/none/$arg_name.log; return 200; }
+            location /both { access_log /dev/full; error_log /dev/full; return 200; }
+        }""")
+    for _ in range(3):
+        for path in ["/full", "/held", "/named?name=a", "/named?name=b", "/both"]:
+            assert made.fetch(path).status == 200
+    wait_for(lambda: "/none/a.log" in made.log() and "/dev/full" in made.log(), what="what is said of them")
+    lines = [line for line in made.log().splitlines() if "[alert]" in line or "[crit]" in line]
+    assert len(lines) == 2, lines
+    assert any('[alert]' in line and 'write() to "/dev/full" failed (28: No space left' in line for line in lines)
+    named = next(line for line in lines if "[crit]" in line)
+    assert re.search(
+        r'open\(\) ".*/none/a\.log" failed \(2: No such file or directory\) while logging request, client: 127', named)
+
+
 # MARK: Reload
 
 

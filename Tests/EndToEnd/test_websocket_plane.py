@@ -1017,6 +1017,88 @@ def test_a_context_is_not_lost_with_its_migration(counted, body, said):
         assert said is None or said in made.log()
 
 
+LOOPING = """
+    return {
+        open = function(flow)
+            local a = { name = "a", print = print }
+            a.x, a.y, a.list = a, { a, a }, sy.json.array{}
+            a[a] = "itself"
+            flow.ctx.a, flow.ctx.b = a, a
+            local deep = flow.ctx
+            for i = 1, 5000 do deep.next = {} deep = deep.next end
+        end,
+        message = function(flow, msg)
+            if msg.from == "upstream" then return end
+            local a, depth, deep = flow.ctx.a, 0, flow.ctx
+            while deep.next do depth, deep = depth + 1, deep.next end
+            local same = a.x == a and a.y[1] == a and a.y[2] == a and a[a] == "itself" and flow.ctx.b == a
+            return ("WORD %s %d %s %s %s"):format(same, depth, a.name, a.print, sy.json.encode(a.list))
+        end
+    }"""
+
+
+def test_a_context_within_itself_moves_as_it_is(tunnel, tmp_path):
+    script = tmp_path / "looping.lua"
+    script.write_text(LOOPING.replace("WORD", "old"))
+    made = tunnel(f"plugin {script};")
+    with made.open() as socket:
+        assert re.match("old true 5000 a function", exchange(socket, "a")[0])
+        script.write_text(LOOPING.replace("WORD", "new"))
+        made.reload()
+        wait_for(lambda: exchange(socket, "b")[0].startswith("new"), what="the new script")
+        assert exchange(socket, "c") == ["new true 5000 a nil []"]
+
+
+@pytest.mark.parametrize("content", [
+    "for i = 1, 200000 do flow.ctx[i] = i end", "flow.ctx.text = ('x'):rep(5000000)"])
+def test_a_tunnel_whose_context_is_too_large_stays_with_the_old_script(tunnel, tmp_path, content):
+    script = tmp_path / "large.lua"
+
+    def write(word, content=""):
+        script.write_text(f"""return {{
+            open = function(flow) {content} end,
+            message = function(flow, msg)
+                if msg.from == "client" then return "{word} " .. tostring(flow.ctx[7] or flow.ctx.text and 7) end
+            end }}""")
+
+    write("old", content)
+    # The old interpreter may have what the new one may not.
+    made = tunnel(f"plugin {script};", http="lua_memory_limit 64m;")
+    with made.open() as socket:
+        assert exchange(socket, "a") == ["old 7"]
+        write("new")
+        made.config_path.write_text(made.config_path.read_text().replace("limit 64m", "limit 4m"))
+        made.reload()
+        wait_for(lambda: '"ctx" is too large to be copied' in made.log(), what="what is said of it")
+        assert exchange(socket, "b") == ["old 7"]
+        with made.open() as other:
+            assert exchange(other, "c") == ["new nil"]
+
+
+def test_migrate_finds_the_tags_that_the_tunnel_had(tunnel, tmp_path):
+    script = tmp_path / "tagging.lua"
+
+    def write(extra):
+        script.write_text("""return {
+            open = function(flow) flow:tag("first") flow:tag("second") end,
+            message = function(flow, msg)
+                if msg.from == "client" then return (flow.ctx.seen or "-") .. " " .. table.concat(flow.tags, ",") end
+            end, %s }""" % extra)
+
+    write("")
+    made = tunnel(f"plugin {script};")
+    with made.open() as socket:
+        assert exchange(socket, "a") == ["- first,second"]
+        write("""migrate = function(ctx, flow)
+            ctx.seen = table.concat(flow.tags, "+") .. "+" .. #sy.flows{ tag = "first" }
+            flow:tag("third")
+            return ctx
+        end""")
+        made.reload()
+        wait_for(lambda: exchange(socket, "b")[0][0] != "-", what="the new script")
+        assert exchange(socket, "c") == ["first+second+1 first,second,third"]
+
+
 def test_a_hook_that_waits_comes_to_its_end_before_the_tunnel_moves(counted):
     made = counted()
     with made.open() as socket:

@@ -23,6 +23,15 @@ struct InterpreterTests {
         #expect(line.contains("exchange 00000000000000010000000000000002"))
     }
 
+    @Test("an error is told whole, whatever bytes it has")
+    func faultWithNull() throws {
+        let fixture = try ScriptFixture(
+            .request, "local t = debug.traceback('x\\0y') error('bad\\0thing\\n' .. t, 0)")
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        #expect(line.contains("failed: bad\0thing\nx\0y\nstack traceback:"))
+    }
+
     @Test(
         "a result that a stage has no use for is an error: what was to be refused does not pass",
         arguments: [

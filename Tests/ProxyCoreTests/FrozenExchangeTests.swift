@@ -9,10 +9,10 @@ struct FrozenExchangeTests {
     private static let configuration = """
         map $http_x $mapped { ~^(a+)b "<$1>"; default none; }
         map $http_x $seen { default "seen $http_x"; }
-        log_format all '$mapped $seen $assigned $word $1';
+        log_format all '$mapped $seen $assigned $word';
         server {
             listen 80; server_name s.test;
-            access_log logs/a.log all;
+            access_log logs/a-$1.log all;
             location ~ ^/(?<word>w.)/(.*) {
                 set $assigned "as $uri";
                 if ($seen) { set $other 1; }

@@ -197,6 +197,17 @@ struct RoutingTests {
         #expect(try bench.answer("/m") == "prometheus_metrics")
     }
 
+    @Test("stub_status is for GET and HEAD, a return for any method")
+    func decidesOnMethods() throws {
+        let bench = try RoutingBench(
+            "server { listen 80; location /s { stub_status; } location /r { return 200 x; } }")
+        #expect(try bench.answer("/s", method: "HEAD") == "stub_status")
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            #expect(try bench.answer("/s", method: method) == "405 page")
+            #expect(try bench.answer("/r", method: method) == bench.answer("/r"))
+        }
+    }
+
     @Test("an exchange can be used again, and is as new")
     func recycles() throws {
         let bench = try RoutingBench(

@@ -224,6 +224,25 @@ struct WebSocketPlaneTests {
         }
     }
 
+    @Test("the close timeout counts once, from when both sides have been told", arguments: [0, 3000])
+    func oneTimeout(_ wait: Int64) throws {
+        let fixture = try PlaneFixture("websocket_close_timeout 5s;")
+        if wait > 0 {
+            fixture.receive(PlaneFrame.text("a", isFinal: false).bytes(from: .client), from: .client)
+        }
+        fixture.plane.end(1001, [], atMessages: true)
+        if wait > 0 {
+            fixture.advance(wait)
+            fixture.receive(PlaneFrame.more("b").bytes(from: .client), from: .client)
+        }
+        #expect(try fixture.take(.client).last == .close(1001))
+        #expect(try fixture.take(.upstream).last == .close(1001))
+        fixture.advance(4999)
+        #expect(fixture.endings == 0)
+        fixture.advance(1)
+        #expect(fixture.endings == 1)
+    }
+
     @Test("a message that does not end is not waited for longer than the close timeout")
     func endlessMessage() throws {
         let fixture = try PlaneFixture("websocket_close_timeout 5s;")

@@ -54,6 +54,9 @@ int sy_replace_descriptor(int source, int target);
 /// A close-on-exec duplicate, or -1 and errno.
 int sy_duplicate(int descriptor);
 
+/// Whether the open file is the one that stands at `path` now.
+bool sy_is_at(int descriptor, const char *path);
+
 /// Whether `path` is a regular file (kind 0), a directory (1), anything (2), or something whose owner may execute
 /// or search it (3).
 bool sy_file_is(const char *path, int kind);

@@ -26,6 +26,9 @@ extension DirectiveTable {
             guard scope.compilation.logFormats[name.text] == nil, name.text != "combined" else {
                 throw call.failure("duplicate log format \"\(name.text)\"", at: name)
             }
+            // Its uses are not to be reported as well where it is wrong.
+            scope.compilation.logFormats[name.text] = LogFormat(
+                template: Template(literal: []), escape: .default)
             scope.compilation.logFormats[name.text] = try logFormat(call, scope.compilation)
         },
         Directive(
@@ -95,7 +98,15 @@ extension DirectiveTable {
             texts = texts.dropFirst()
         }
         var parts: [Template.Part] = []
-        for text in texts { parts += try compilation.template(text, in: call.name).parts }
+        for text in texts {
+            for part in try compilation.template(text, in: call.name).parts {
+                // As nginx has it: what a pattern of the location caught is no variable here.
+                if case .capture(let group) = part {
+                    throw call.failure("unknown \"\(group)\" variable", at: text)
+                }
+                parts.append(part)
+            }
+        }
         return LogFormat(template: Template(parts: parts), escape: escape)
     }
 

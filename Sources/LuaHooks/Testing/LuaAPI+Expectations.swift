@@ -16,26 +16,28 @@ extension LuaAPI {
             "equals", .method(.expectation), "expected: any",
             "It is the same; tables are compared by what is in them."
         ) { call throws(LuaError) in
-            let (found, expected) = try call.expectation("equals")
-            guard !found.equals(expected) else { return .none }
-            throw LuaError(expected.mismatch(with: found))
+            let seen = try call.expectation("equals")
+            let comparison = LuaComparison(seen, seen.other, seen.found, maxLines: LuaSnapshot.maxLines)
+            guard comparison.count > 0 else { return .none }
+            throw LuaError(seen.mismatch(comparison))
         },
         LuaFunction("differs", .method(.expectation), "other: any", "It is not the same.") {
             call throws(LuaError) in
-            let (found, other) = try call.expectation("differs")
-            guard found.equals(other) else { return .none }
-            throw LuaError("found \(found), expected something else")
+            let seen = try call.expectation("differs")
+            guard LuaComparison(seen, seen.other, seen.found).count == 0 else { return .none }
+            throw LuaError("found \(seen.shown(seen.found)), expected something else")
         },
         LuaFunction("is_nil", .method(.expectation), "", "It is nil.") { call throws(LuaError) in
-            let (found, _) = try call.expectation("is_nil")
-            if case .nil = found { return .none }
-            throw LuaError("expected nil, found \(found)")
+            let seen = try call.expectation("is_nil")
+            if case .nil = seen.found { return .none }
+            throw LuaError("expected nil, found \(seen.shown(seen.found))")
         },
         LuaFunction("is_true", .method(.expectation), "", "It is neither nil nor false.") {
             call throws(LuaError) in
-            let (found, _) = try call.expectation("is_true")
-            switch found {
-            case .nil, .boolean(false): throw LuaError("expected a value that is true, found \(found)")
+            let seen = try call.expectation("is_true")
+            switch seen.found {
+            case .nil, .boolean(false):
+                throw LuaError("expected a value that is true, found \(seen.found)")
             default: return .none
             }
         },
@@ -76,22 +78,29 @@ extension LuaAPI {
     ]
 }
 
-extension LuaValue {
-    /// As expected; what was found is something else.
-    fileprivate func mismatch(with found: LuaValue) -> String {
-        switch (self, found) {
+extension LuaSnapshot {
+    /// Differences that are shown of two tables.
+    fileprivate static let maxLines = 10
+
+    /// What an expectation is of.
+    fileprivate var found: LuaValue { values.first ?? .nil }
+    /// What it is compared with.
+    fileprivate var other: LuaValue { values.count > 1 ? values[1] : .nil }
+
+    /// What was found is something else than what was expected.
+    fileprivate func mismatch(_ comparison: LuaComparison) -> String {
+        switch (other, found) {
         case (.table, .table):
-            let differences = differences(to: found, at: "")
-            let shown = differences.prefix(10).map { "\n  " + $0 }.joined()
-            let rest = differences.count > 10 ? "\n  and \(differences.count - 10) more" : ""
-            return "the table is not as expected:" + shown + rest
+            let shown = comparison.lines.map { "\n  " + $0 }.joined()
+            let more = comparison.count - comparison.lines.count
+            return "the table is not as expected:" + shown + (more > 0 ? "\n  and \(more) more" : "")
         case (.string(let expected), .string(let actual))
         where max(expected.count, actual.count) > 40 || expected.contains(10) || actual.contains(10):
             let common = zip(expected, actual).prefix { $0.0 == $0.1 }.count
-            return "expected \(self),\n  found  \(found),\n  which differs from byte \(common + 1) on"
+            return "expected \(other),\n  found  \(found),\n  which differs from byte \(common + 1) on"
         case (.other(let kind, _), .other(let other, _)) where kind == other:
             return "expected a \(kind), found another one"
-        default: return "expected \(self), found \(found)"
+        default: return "expected \(shown(other)), found \(shown(found))"
         }
     }
 }
@@ -105,12 +114,10 @@ extension LuaCall {
     }
 
     /// The value, and what it is compared with.
-    fileprivate func expectation(
-        _ name: StaticString
-    ) throws(LuaError) -> (found: LuaValue, other: LuaValue) {
+    fileprivate func expectation(_ name: StaticString) throws(LuaError) -> LuaSnapshot {
         stack.push(try expected(name))
         defer { stack.pop() }
-        return (LuaValue(stack, stack.top), argumentCount > 2 ? LuaValue(stack, 2) : .nil)
+        return LuaSnapshot(stack, argumentCount > 2 ? [stack.top, 2] : [stack.top])
     }
 
     fileprivate func search(
@@ -118,15 +125,15 @@ extension LuaCall {
     ) throws(LuaError) -> LuaResult {
         let tests = try tests(name)
         let pattern = try bytes(2, name)
-        let (found, _) = try expectation(name)
+        let seen = try expectation(name)
         var texts: [[UInt8]] = []
-        switch found {
+        switch seen.found {
         case .string(let text): texts = [text]
-        case .table(let entries, _):
-            for case .string(let text) in entries.map(\.value) { texts.append(text) }
+        case .table(let table):
+            for case .string(let text) in seen.tables[table].map(\.value) { texts.append(text) }
         default: break
         }
         for text in texts where try tests.matches(text, pattern, isPlain: isPlain) { return .none }
-        throw LuaError("expected \(what) \(LuaValue.string(pattern)), found \(found)")
+        throw LuaError("expected \(what) \(LuaValue.string(pattern)), found \(seen.shown(seen.found))")
     }
 }

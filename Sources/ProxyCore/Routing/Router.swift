@@ -268,7 +268,11 @@ package enum Router {
         switch exchange.handler {
         case .none: return fail(exchange, status: 404)
         case .proxy(let pass): return .proxy(pass)
-        case .stubStatus: return .stubStatus
+        case .stubStatus:
+            guard Method.get.equals(exchange.method) || Method.head.equals(exchange.method) else {
+                return fail(exchange, status: 405)
+            }
+            return .stubStatus
         case .prometheusMetrics: return .prometheusMetrics
         }
     }

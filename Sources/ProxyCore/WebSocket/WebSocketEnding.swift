@@ -245,6 +245,16 @@ extension WebSocketPlane {
         ending[side].messagesBegun = self[side.other].frames.messages
     }
 
+    /// A side was sent the proxy's close frame. Once both were, no message is waited for any more, but their answers are.
+    func wasTold(_ side: Side, in ending: WebSocketEnding) {
+        noteMute(side, in: ending)
+        ending[side].isTold = true
+        guard ending.waitsForMessages, isMute(side.other) else { return }
+        ending.waitsForMessages = false
+        ending.due = owner.now &+ closeTimeout
+        owner.deadlineMoved()
+    }
+
     private func forgetJobs(_ busy: WebSocketBusy) {
         guard !busy.jobs.isEmpty else { return }
         for item in busy.jobs.removeAll() { commons.items.giveBack(item) }
@@ -298,7 +308,7 @@ extension WebSocketPlane {
 
     func timePassed(_ now: Int64, _ ending: WebSocketEnding) {
         guard now >= ending.due, !ending.isOver else { return }
-        if ending.waitsForMessages {
+        if ending.waitsForMessages, !isMute(.client) || !isMute(.upstream) {
             ending.waitsForMessages = false
             ending.due = now &+ closeTimeout
             owner.deadlineMoved()

@@ -90,8 +90,7 @@ extension WebSocketPlane {
                 WebSocketClosePayload.append(code: told.code, reason: told.reason.span, to: &payload)
             }
             WebSocketFraming.append(.close, payload.span, maskKey: maskKey(to: target), to: &out)
-            noteMute(target, in: ending)
-            ending[target].isTold = true
+            wasTold(target, in: ending)
         }
         let isWaiting =
             self[side].busy.map { !$0.jobs.isEmpty || !$0.controls.isEmpty } ?? false
