@@ -860,8 +860,16 @@ def test_what_a_script_sees_of_a_handshake(proxy, authority, rsa):
     ("return { certificate = '/missing', key = '/missing' }", False,
      'certificate hook: cannot load certificate "/missing": No such file'),
     ("return { certificate = '-----BEGIN junk', key = 'x' }", False, "certificate hook: cannot load certificate"),
+    ("return { certificate = '<good>\\0x', key = '<goodkey>' }", False,
+     'certificate hook: "certificate" has NUL in the name of a file'),
+    ("return { certificate = '<good>', key = '-----BEGIN junk\\0' }", False, 'certificate hook: "key" has NUL in its text'),
+    ("return { certificate = string.rep('a', 10000000), key = 'x' }", False,
+     'certificate hook: "certificate" is neither PEM nor the name of a file: it is too long for that'),
+    ("return { reject = 'a\\n2026/01/01 00:00:00 [emerg] 1#1: forged' }", False,
+     r"rejected the handshake: a\\x0A2026/01/01 00:00:00 \[emerg\] 1#1: forged while"),
 ])
 def test_what_a_script_answers(proxy, authority, rsa, text, served, log):
+    text = text.replace("<goodkey>", str(rsa.key)).replace("<good>", str(rsa))
     made = proxy(hooked(text, f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
     if served:
         assert get(made.port, context(authority)).text == "localhost"
@@ -869,6 +877,22 @@ def test_what_a_script_answers(proxy, authority, rsa, text, served, log):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             get(made.port, context(authority))
         wait_for(lambda: re.search(log, made.log()), 5, f"{log} in the log")
+        assert len(made.log()) < 10_000
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("by", ["script", "variable"])
+def test_a_name_with_control_characters_in_the_log(proxy, authority, rsa, by):
+    pair = f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"
+    made = proxy(
+        hooked("return { reject = 'unknown ' .. hello.server_name }", pair) if by == "script"
+        else server(None, "ssl_certificate /missing/$ssl_server_name; ssl_certificate_key /missing/$ssl_server_name;"))
+    name = "evil\n2026/01/01 00:00:00 [emerg] 1#1: forged\x1b[2J"
+    subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-servername", name], input="", text=True,
+        capture_output=True, timeout=10)
+    shown = r"evil\x0A2026/01/01 00:00:00 [emerg] 1#1: forged\x1B[2J"
+    wait_for(lambda: shown in made.log(), 5, "a message")
 
 
 @pytest.mark.switchyard_only

@@ -114,6 +114,9 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
 
     /// - Returns: what is wrong with them.
     private func use(_ certificate: TLSSource, _ key: TLSSource, isOnly: Bool) -> String? {
+        for source in [certificate, key] {
+            if let fault = source.fault { return "\"\(source.directive)\" \(fault)" }
+        }
         do throws(ConfigDiagnostic) {
             let identity = try (generation ?? worker.current).identity(
                 (certificate, key), passwords: certificateServer.passwords,
