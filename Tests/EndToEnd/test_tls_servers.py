@@ -474,6 +474,28 @@ def test_sessions_end(proxy, authority, rsa):
     assert not resumes(made.port, context(authority, most=V12), again=lambda: time.sleep(2.1))
 
 
+@pytest.mark.switchyard_only
+def test_a_reload_that_fails_leaves_shared_sessions_alone(proxy, authority, rsa):
+    made = proxy(server(rsa, "ssl_session_tickets off; ssl_session_cache shared:one:1m;"))
+    client = context(authority, most=V12)
+    with open_tls(made.port, client) as sock:
+        ask(sock)
+        first = sock.session
+    for _ in range(120):
+        get(made.port, client)
+
+    def is_known():
+        with open_tls(made.port, client, session=first) as sock:
+            return facts(ask(sock))["ssl_session_reused"] == "r"
+
+    small = server(rsa, "ssl_session_tickets off; ssl_session_cache shared:one:32k;")
+    made.reload(whole(small + server(None, "ssl_certificate /missing; ssl_certificate_key /missing;", name="other")))
+    wait_for(lambda: "cannot load certificate" in made.log(), 5, "a message")
+    assert is_known()
+    made.reload(whole(small))
+    wait_for(lambda: not is_known(), 5, "a smaller cache")
+
+
 @pytest.mark.parametrize("size", [48, 80])
 def test_ticket_keys_of_files(proxy, authority, rsa, size):
     """A process with the key of another's tickets takes them; one without does not."""

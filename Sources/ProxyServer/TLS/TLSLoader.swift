@@ -11,6 +11,7 @@ struct TLSLoader {
     private let files: TLSFiles
     private let logFiles: LogFiles
     private var keyLogs: Set<String> = []
+    private var zones: [(zone: any SharedZone, size: Int)] = []
     private var diagnostics: [ConfigDiagnostic] = []
 
     static func load(
@@ -64,7 +65,8 @@ struct TLSLoader {
             return TLSListener(listener, defaultServer: first, servers: servers)
         }
         let upstreams = loadUpstreams()
-        return TLSSetup(servers: servers, listeners: listeners, upstreams: upstreams, keyLogs: keyLogs)
+        return TLSSetup(
+            servers: servers, listeners: listeners, upstreams: upstreams, keyLogs: keyLogs, zones: zones)
     }
 
     /// As nginx: others may do with the default server's certificate, unless that has none because it rejects.
@@ -288,7 +290,7 @@ struct TLSLoader {
         }
     }
 
-    private func loadOCSP(
+    private mutating func loadOCSP(
         _ settings: ServerTLSSettings, into context: TLSContext
     ) throws(ConfigDiagnostic) {
         guard settings.ocsp != .off else { return }
@@ -310,10 +312,11 @@ struct TLSLoader {
                     position: responder.position, directive: responder.directive, message: error.message)
             }
         }
+        let cache = settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }
+        if let cache, let size = settings.ocspCache?.size { zones.append((cache, size)) }
         context.checkStatus(
             OCSPRule(
-                leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text,
-                cache: settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }))
+                leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text, cache: cache))
     }
 
     /// What clients of the server are verified by, and its name.
@@ -329,16 +332,19 @@ struct TLSLoader {
         return name
     }
 
-    private func loadSessions(
+    private mutating func loadSessions(
         _ settings: ServerTLSSettings, into context: TLSContext, name: [UInt8]
     ) throws(ConfigDiagnostic) {
-        let caching: TLSContext.SessionCaching =
-            switch settings.sessionCache {
-            case .off: .off
-            case .none: .none
-            case .builtin(let count): .builtin(count)
-            case .shared(let zone): .shared(commons.cache(named: zone.name, size: zone.size))
-            }
+        let caching: TLSContext.SessionCaching
+        switch settings.sessionCache {
+        case .off: caching = .off
+        case .none: caching = .none
+        case .builtin(let count): caching = .builtin(count)
+        case .shared(let zone):
+            let cache = commons.cache(named: zone.name, size: zone.size)
+            zones.append((cache, zone.size))
+            caching = .shared(cache)
+        }
         // A server that gives no tickets may be the first of a listener, whose keys are those of them all.
         var keys: [[UInt8]] = []
         for file in settings.ticketKeys {

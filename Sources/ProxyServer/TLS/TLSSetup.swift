@@ -11,16 +11,23 @@ package final class TLSSetup: Sendable {
     private let upstreams: [ProxyTLSSettings: TLSUpstream]
     /// Paths of files that secrets of connections are written to.
     let keyLogs: Set<String>
+    /// What is shared with other configurations, with the sizes that this one says.
+    private let zones: [(zone: any SharedZone, size: Int)]
 
     init(
         servers: [ObjectIdentifier: TLSServer], listeners: [TLSListener?],
-        upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>
+        upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>,
+        zones: [(zone: any SharedZone, size: Int)]
     ) {
+        self.zones = zones
         self.keyLogs = keyLogs
         self.servers = servers
         self.listeners = listeners
         self.upstreams = upstreams
     }
+
+    /// The configuration runs: what it shares with the one before is as large as it says.
+    func takeUp() { for (zone, size) in zones { zone.resize(to: size) } }
 
     /// `nil` for a listener without TLS.
     func listener(_ index: Int) -> TLSListener? {
