@@ -645,6 +645,19 @@ def test_lists_of_what_the_client_offers(proxy, authority, rsa):
     assert "prime256v1" in get(made.port, client, target="/g").text.split(":")
 
 
+def test_what_a_log_has_of_facts_that_are_not(proxy, authority, rsa):
+    made = proxy("log_format one '$ssl_session_id|$ssl_curve|$ssl_curves'; access_log <dir>/one.log one;" + server(
+        rsa, "ssl_session_tickets on; ssl_ciphers ALL;"))
+    ask_by_command(made.port, "-tls1_2", "-cipher", "AES256-SHA256")
+    assert made.log_lines("one.log", 1) == ["-|-|-"]
+
+
+def ask_by_command(port, *options):
+    subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-quiet", *map(str, options)],
+        input="GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", text=True, capture_output=True, timeout=10)
+
+
 def test_record_sizes(proxy, authority, rsa, backend):
     backend.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000
     made = proxy(

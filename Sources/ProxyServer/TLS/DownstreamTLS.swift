@@ -196,7 +196,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     }
 
     func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool {
-        guard let value = value(of: fact) else { return false }
+        // As in nginx, there is no difference between nothing and an empty text.
+        guard let value = value(of: fact), !value.isEmpty else { return false }
         out.append(contentsOf: value)
         return true
     }
