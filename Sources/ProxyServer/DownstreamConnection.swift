@@ -69,6 +69,7 @@ final class DownstreamConnection: StreamChannel {
         facts.serial = Worker.nextSerial()
         worker.tick()
         facts.connectedAt = worker.clock.now
+        facts.isInMemory = loop.isInMemory
         if let local = listener.localEnd(of: self) {
             facts.serverAddress = local.text
             facts.serverPort = local.port
@@ -457,6 +458,7 @@ final class DownstreamConnection: StreamChannel {
             random: worker.random.pair())
         start(driver)
         driver.begin()
+        if facts.isOutdated { http2?.connection.goAway() }
         expectBody(of: driver)
     }
 
