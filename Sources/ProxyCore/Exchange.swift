@@ -327,6 +327,15 @@ package final class Exchange {
         return true
     }
 
+    /// Has another server answer than the one that the client named, which it is as if it had not.
+    package func direct(to server: VirtualServer) {
+        self.server = server
+        location = server.root
+        host.clear()
+        host.append(contentsOf: server.name)
+        hostIsGiven = false
+    }
+
     /// Takes back what was counted as sent to the client, which the connection had taken and the system never did.
     ///
     /// - Parameter unsent: in bytes, the last of what was counted.

@@ -12,6 +12,8 @@ import time
 import pytest
 
 from harness.certificates import openssl
+from harness.http2 import HTTP2Client
+from harness.proxy import whole
 from harness.tls import FACTS, V12, V13, ask, context, facts, get, open_tls, server
 from harness.wire import wait_for
 
@@ -363,32 +365,140 @@ def test_a_certificate_that_was_revoked(proxy, authority, rsa):
 
 
 @pytest.mark.switchyard_only
-@pytest.mark.parametrize("change,status", [("same", 200), ("certificate", 200), ("authority", 421), ("depth", 421)])
-def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, rsa, client_certificate, tmp_path, change,
-                                                   status):
-    """nginx ends it instead. What its client was verified by must be what the new configuration says."""
-    trusted, own = tmp_path / "trusted.pem", tmp_path / "own.pem"
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("change,stays", [
+    ("same", True), ("certificate", True), ("another authority besides", True), ("another authority", False), ("depth", True),
+    ("list", True), ("revoked", False), ("names", True), ("another server of the name", False), ("mode", True),
+    ("unasked", True), ("responder", False)])
+def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, rsa, tmp_path, change, stays, http2):
+    """nginx ends it instead. Its client must be one that the new configuration verifies as well."""
+    certificate = authority.issue(subject="/CN=kept", kind="ec")
+    trusted, own, lists = tmp_path / "trusted.pem", tmp_path / "own.pem", tmp_path / "lists.pem"
     trusted.write_text(authority.text)
     own.write_text(rsa.text + rsa.key.read_text())
-    made = proxy(
-        f"server {{ listen 127.0.0.1:<port> ssl; server_name localhost; ssl_certificate {own}; ssl_certificate_key {own};"
-        f"ssl_verify_client on; ssl_client_certificate {trusted}; location / {{ return 200 $ssl_client_verify; }} }}")
-    with open_tls(made.port, context(authority, client_certificate)) as sock:
-        assert ask(sock).text == "SUCCESS"
+    lists.write_text(authority.revocation_list().read_text())
+    before = (
+        f"http2 on; ssl_certificate {own}; ssl_certificate_key {own};"
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name localhost b.example; ssl_verify_client on;"
+        f"ssl_client_certificate {trusted}; ssl_crl {lists}; location / {{ return 200 $ssl_client_verify; }} }}")
+    made = proxy(before + " server_tokens off;")
+
+    def reload():
+        text = before
         if change == "certificate":
             other = authority.issue("localhost")
             own.write_text(other.text + other.key.read_text())
-        elif change == "authority":
+        elif change == "another authority besides":
             trusted.write_text(authority.text + stranger.text)
+        elif change == "another authority":
+            trusted.write_text(stranger.text)
+            lists.write_text(stranger.revocation_list().read_text())
         elif change == "depth":
-            made.write(made.config_path.read_text().replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;"))
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;")
+        elif change == "list":
+            lists.write_text(authority.revocation_list(authority.issue(subject="/CN=other")).read_text())
+        elif change == "revoked":
+            lists.write_text(authority.revocation_list(certificate).read_text())
+        elif change == "names":
+            text = text.replace("localhost b.example", "b.example c.example localhost")
+        elif change == "another server of the name":
+            text = text.replace("localhost", "c.example") + text[text.index("server {"):].replace(
+                "localhost b.example", "localhost").replace(str(trusted), str(stranger)).replace(f"ssl_crl {lists};", "")
+        elif change == "mode":
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client optional;")
+        elif change == "unasked":
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client off;")
+        elif change == "responder":
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client on; ssl_ocsp on;")
+        # The header tells when the worker has taken it up.
+        made.write(whole(text + " add_header x-new 1 always;"))
         made.reload()
         wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
-        # The worker takes it up a moment later.
-        if status == 421:
-            wait_for(lambda: ask(sock).status == 421, 5, "the connection to be refused")
-        assert ask(sock).status == status
-    assert get(made.port, context(authority, client_certificate)).text == "SUCCESS"
+
+    if http2:
+        with HTTP2Client(made.port, tls=context(authority, certificate)) as client:
+            assert client.fetch().text == "SUCCESS"
+            reload()
+            answer = until(client.fetch, lambda answer: answer.get("x-new"))
+            assert answer.status == (200 if stays else 421)
+            if not stays:
+                client.wait_closed()
+                assert client.goaway
+    else:
+        with open_tls(made.port, context(authority, certificate)) as sock:
+            assert ask(sock).text == "SUCCESS"
+            reload()
+            answer = until(lambda: ask(sock), lambda answer: answer.get("x-new"))
+            assert answer.status == (200 if stays else 421)
+            assert answer.get("connection") == ("keep-alive" if stays else "close")
+            if stays:
+                assert ask(sock).status == 200
+            else:
+                assert sock.recv(1) == b""
+    if not stays:
+        assert 'configuration that verified otherwise while reading client request headers, client: 127.0.0.1, ' \
+            'server: localhost, request: "GET / HTTP/' in made.log()
+
+
+def until(ask, holds, seconds=5):
+    """The first answer for which something holds."""
+    end = time.monotonic() + seconds
+    while not holds(answer := ask()):
+        assert time.monotonic() < end, answer
+        time.sleep(0.01)
+    return answer
+
+
+@pytest.mark.switchyard_only
+def test_a_client_that_was_not_asked_before_a_reload(proxy, authority, rsa, client_certificate):
+    """It may have a certificate, and come back with that."""
+    made = proxy(server(rsa, name="localhost"))
+    with open_tls(made.port, context(authority, client_certificate)) as sock:
+        assert facts(ask(sock))["ssl_client_verify"] == "NONE"
+        made.reload(whole(server(
+            rsa, f"ssl_verify_client on; ssl_client_certificate {authority};", name="localhost")))
+        answer = until(lambda: ask(sock), lambda answer: answer.status != 200)
+        assert (answer.status, answer.get("connection")) == (421, "close")
+    assert facts(get(made.port, context(authority, client_certificate)))["ssl_client_verify"] == "SUCCESS"
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_plain_connection_to_what_a_reload_made_a_listener_of_tls(proxy, authority, rsa, http2):
+    """nginx ends it. Nothing of the new server is for it."""
+    made = proxy("http2 on; server { listen 127.0.0.1:<port>; location / { return 200 old; } }")
+    after = whole("http2 on; " + server(rsa, f"ssl_verify_client on; ssl_client_certificate {authority};"))
+    title = "<title>400 The plain HTTP request was sent to HTTPS port</title>"
+    if http2:
+        with HTTP2Client(made.port) as client:
+            assert client.fetch().text == "old"
+            made.reload(after)
+            answer = until(client.fetch, lambda answer: answer.text != "old")
+            assert answer.status == 400 and title in answer.text
+            client.wait_closed()
+            assert client.goaway
+    else:
+        with socket.create_connection(("127.0.0.1", made.port), 5) as sock:
+            assert ask(sock).text == "old"
+            made.reload(after)
+            answer = until(lambda: ask(sock), lambda answer: answer.text != "old")
+            assert (answer.status, answer.get("connection")) == (400, "close") and title in answer.text
+            assert sock.recv(1) == b""
+
+
+@pytest.mark.switchyard_only
+def test_a_connection_of_tls_to_what_a_reload_made_a_plain_listener(proxy, authority, rsa):
+    """Who may ask in clear text may ask over TLS as well."""
+    made = proxy(server(rsa, name="localhost"))
+    with open_tls(made.port, context(authority)) as sock:
+        assert ask(sock).status == 200
+        made.reload(whole(
+            server(rsa, f"ssl_verify_client on; ssl_client_certificate {authority};").replace(" ssl ;", ";")
+            + "add_header x-new 1;"))
+        answer = until(lambda: ask(sock), lambda answer: answer.get("x-new"))
+        assert facts(answer)["scheme"] == "https"
+        assert ask(sock).status == 200
+    assert made.fetch().text.startswith("http||")
 
 
 def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
@@ -403,6 +513,30 @@ def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
     with open_tls(made.port, client, None) as sock:
         assert ask(sock, host="backend.example").status == 400
     assert "client attempted to request the server name different from the one that was negotiated" in made.log()
+
+
+def test_who_answers_for_a_host_that_was_not_negotiated(proxy, authority, rsa):
+    page = "error_page 421 /page; location = /page {{ return 200 'page of {0}'; }} access_log <dir>/{0}.log one;"
+    made = proxy("log_format one '$status $server_name $host'; " + named(rsa, "localhost", page.format("first")) + named(
+        rsa, "backend.example",
+        f"ssl_verify_client on; ssl_client_certificate {authority};" + page.format("second")))
+    with open_tls(made.port, context(authority)) as sock:
+        answer = ask(sock, host="backend.example")
+        assert (answer.status, answer.text) == (421, "page of first")
+        assert ask(sock).status == 200
+    assert made.log_lines("first.log", 2)[0] == "421 localhost localhost"
+    assert made.log("second.log") == ""
+
+
+def test_what_the_log_has_of_a_refusal(proxy, authority, stranger, rsa):
+    made = proxy(server(rsa, f"ssl_verify_client on; ssl_client_certificate {authority};", name="localhost"))
+    get(made.port, context(authority))
+    get(made.port, context(authority, stranger.issue(subject="/CN=x")))
+    rest = (
+        r' while reading client request headers, client: 127\.0\.0\.1, server: localhost, request: "GET / HTTP/1\.1", '
+        r'host: "localhost"\n')
+    assert re.search(r"client sent no required SSL certificate" + rest, made.log())
+    assert re.search(r"client SSL certificate verify error: \(\d+:[^)]*\)" + rest, made.log())
 
 
 # Sessions

@@ -104,16 +104,14 @@ struct TLSLoader {
                 try context.setParameters(text)
             }
         }
-        let verification = try verification(of: server)
         // A session of one server must not do for another that asks for other certificates.
-        try loadSessions(
-            settings, into: context, name: verification + identities.flatMap(\.identity.digest))
+        let name = try verification(of: server) + identities.flatMap(\.identity.digest)
+        try loadSessions(settings, into: context, name: name)
         if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
         try logKeys(of: context, to: settings.keyLog)
-        return TLSServer(
-            server, context, lateIdentities: late, passwords: passwords, verification: verification)
+        return TLSServer(server, context, lateIdentities: late, passwords: passwords)
     }
 
     private static let http1 = Array("http/1.1".utf8)
