@@ -242,6 +242,9 @@ struct TLSLoader {
                 let staple = try TLSStaple(
                     identity, name: source.name, responder: settings.staplingResponder?.text,
                     trusted: trusted, verifies: settings.verifiesStaple)
+                if let fault = Self.fault(ofURL: staple.query.responder) {
+                    throw TLSError("OCSP_parse_url", reason: fault)
+                }
                 context.setStaple(commons.shared(staple), for: identity)
             } catch {
                 diagnostics.append(
@@ -303,11 +306,9 @@ struct TLSLoader {
                     position: responder.position, directive: responder.directive,
                     message: "invalid URL prefix in OCSP responder \"\(responder.text)\"")
             }
-            do throws(FetchFailure) {
-                _ = try FetchURL(Array(responder.text.utf8))
-            } catch {
+            if let fault = Self.fault(ofURL: responder.text) {
                 throw ConfigDiagnostic(
-                    position: responder.position, directive: responder.directive, message: error.message)
+                    position: responder.position, directive: responder.directive, message: fault)
             }
         }
         let cache = settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }
@@ -315,6 +316,15 @@ struct TLSLoader {
         context.checkStatus(
             OCSPRule(
                 leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text, cache: cache))
+    }
+
+    private static func fault(ofURL text: String) -> String? {
+        do throws(FetchFailure) {
+            _ = try FetchURL(Array(text.utf8))
+            return nil
+        } catch {
+            return error.message.replacing(" in upstream \"", with: " in OCSP responder \"")
+        }
     }
 
     /// What clients of the server are verified by, and its name.
@@ -365,6 +375,7 @@ struct TLSLoader {
         var order: [ProxyTLSSettings] = []
         // A script may send a request of any location on over TLS.
         let hasScripts = !configuration.scripts.isEmpty
+        var passwordFiles: Set<TLSSource> = []
         configuration.forEachLocation { location, _ in
             var isNeeded = hasScripts
             if case .proxy(let pass) = location.handler {
@@ -373,6 +384,15 @@ struct TLSLoader {
             }
             let settings = location.settings.values.proxyTLS
             if isNeeded, wanted.insert(settings).inserted { order.append(settings) }
+            if let file = settings.passwordFile { passwordFiles.insert(file) }
+        }
+        // As nginx, which reads them whether or not there is a key that needs them.
+        for file in passwordFiles {
+            do throws(ConfigDiagnostic) {
+                _ = try files.passwords(file)
+            } catch {
+                diagnostics.append(error)
+            }
         }
         var upstreams: [ProxyTLSSettings: TLSUpstream] = [:]
         for settings in order {
@@ -410,7 +430,7 @@ struct TLSLoader {
         if settings.verifies {
             guard let trusted = settings.trustedCertificate else {
                 throw ConfigDiagnostic(
-                    position: nil, directive: "proxy_ssl_verify",
+                    position: settings.verifyWord?.position, directive: "proxy_ssl_verify",
                     message: "no proxy_ssl_trusted_certificate for proxy_ssl_verify")
             }
             try files.apply(trusted, "trusted certificate") { text throws(TLSError) in
