@@ -16,6 +16,10 @@ package final class ClientFacts {
     package var tls: (any ClientTLS)?
     /// The listener is one of TLS, and the client spoke HTTP at once.
     package var isPlainOnTLSPort = false
+    /// TLS is left out, as there is no socket: that the listener is one of TLS makes no difference.
+    package var isInMemory = false
+    /// A reload has made the listener one that does not take the connection as it is: it is not used again.
+    package var isOutdated = false
 
     package init() {}
 
@@ -29,6 +33,7 @@ package final class ClientFacts {
         serial = connection.serial
         connectedAt = connection.connectedAt
         tls = connection.tls
+        isInMemory = connection.isInMemory
         self.requests = requests
     }
 }

@@ -7,6 +7,8 @@ package protocol ClientTLS: AnyObject {
     var isEarly: Bool { get }
 
     /// The status to refuse a request with whose server is known by now: 421, 495 or 496. `nil` to go on.
+    ///
+    /// With 421, the request becomes one to the server that the handshake was under, whose pages and logs are for it.
     func refusal(of exchange: Exchange) -> Int?
 }
 

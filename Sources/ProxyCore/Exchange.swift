@@ -30,6 +30,8 @@ package final class Exchange {
     /// What the client asked for, as it wrote it, within `request.bytes`: `$request_uri`. Without the scheme and
     /// authority that an absolute target has.
     package var requestURI = Range<Int>.empty
+    /// The listener that accepted the connection is one of TLS in this configuration.
+    private(set) var listenerIsTLS = false
     /// The normalised path, escapes decoded: `$uri`.
     package var uri: [UInt8] = []
     /// `$args`.
@@ -248,7 +250,9 @@ package final class Exchange {
         self.client = client
         self.startedAt = startedAt
         randomBytes = random
-        server = runtime.hosts(ofListener: listener)?.defaultServer ?? runtime.emptyServer
+        let hosts = runtime.hosts(ofListener: listener)
+        server = hosts?.defaultServer ?? runtime.emptyServer
+        listenerIsTLS = hosts?.isTLS ?? false
         location = server.root
         let bytes = request.bytes
         method.append(copying: bytes.span, request.method)
@@ -321,6 +325,15 @@ package final class Exchange {
         case .unknown: return false
         }
         return true
+    }
+
+    /// Has another server answer than the one that the client named, which it is as if it had not.
+    package func direct(to server: VirtualServer) {
+        self.server = server
+        location = server.root
+        host.clear()
+        host.append(contentsOf: server.name)
+        hostIsGiven = false
     }
 
     /// Takes back what was counted as sent to the client, which the connection had taken and the system never did.

@@ -72,8 +72,10 @@ final class ListenerHosts: Sendable {
     let defaultServer: VirtualServer
     /// `nil` where every name leads to the default server.
     let names: ServerNameTable?
+    let isTLS: Bool
 
     init(_ listener: Listener) {
+        isTLS = listener.isTLS
         let names = listener.names
         let server = listener.defaultServer
         let tables = [names.exact, names.leadingWildcards, names.trailingWildcards]

@@ -69,6 +69,7 @@ final class DownstreamConnection: StreamChannel {
         facts.serial = Worker.nextSerial()
         worker.tick()
         facts.connectedAt = worker.clock.now
+        facts.isInMemory = loop.isInMemory
         if let local = listener.localEnd(of: self) {
             facts.serverAddress = local.text
             facts.serverPort = local.port
@@ -123,7 +124,7 @@ final class DownstreamConnection: StreamChannel {
     private func expectHandshake(_ listener: TLSListener) {
         guard let facts else { return }
         do throws(TLSError) {
-            let tls = try DownstreamTLS(listener, on: self, serial: facts.serial)
+            let tls = try DownstreamTLS(listener, on: self, of: self.listener, serial: facts.serial)
             facts.tls = tls
             transport = tls.transport
             phase = .handshake(tls)
@@ -457,6 +458,7 @@ final class DownstreamConnection: StreamChannel {
             random: worker.random.pair())
         start(driver)
         driver.begin()
+        if facts.isOutdated { http2?.connection.goAway() }
         expectBody(of: driver)
     }
 

@@ -38,13 +38,13 @@ package struct ErrorLogger: Sendable {
     /// Whether a line of `level` would be written anywhere: ask before making one that costs something.
     package func takes(_ level: LogLevel) -> Bool { level >= lowest && !outputs.isEmpty }
 
-    /// Writes a line where its level is wanted. `connection` is the connection's serial number, 0 for none.
+    /// Writes a line where its level is wanted; further lines of a message begin with a tab. `connection` is the connection's serial number, 0 for none.
     package func log(_ level: LogLevel, connection: UInt64 = 0, _ message: @autoclosure () -> String) {
         guard takes(level) else { return }
         var line = Self.timestamp()
         line += " [\(level.name)] \(getpid())#\(sy_thread_id()): "
         if connection != 0 { line += "*\(connection) " }
-        line += message()
+        line += LogText.lines(message())
         line += "\n"
         let bytes = Array(line.utf8)
         for output in outputs where level >= output.level { output.file.write(bytes) }

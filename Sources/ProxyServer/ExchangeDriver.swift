@@ -405,6 +405,7 @@ final class ExchangeDriver {
         var context: [UInt8] = []
         LogContext.append(exchange, peer: upstream?.address, uri: uri, to: &context)
         logger.log(
-            level, connection: exchange.client.serial, message() + String(decoding: context, as: UTF8.self))
+            level, connection: exchange.client.serial,
+            LogText.line(message()) + String(decoding: context, as: UTF8.self))
     }
 }

@@ -63,6 +63,7 @@ package final class ProcessRegistry: Sendable {
 
     /// `isReload` is false for the configuration that the process starts with.
     package func generationBegan(_ generation: Generation, isReload: Bool) {
+        generation.tls.takeUp()
         for (new, formerSize) in scripts.dictionaries.adopt(generation.dictionaries) {
             generation.errorLogger.log(
                 .notice,

@@ -6,13 +6,13 @@ extension TLSSession {
     /// `TLSv1.3`
     package var version: String {
         // The text is static.
-        unsafe withHandle { unsafe text(SSL_get_version($0)) }
+        unsafe withHandle { unsafe Self.text(SSL_get_version($0)) }
     }
 
     /// The cipher suite's name.
     package var cipher: String {
         // As above.
-        unsafe withHandle { unsafe text(SSL_CIPHER_get_name(SSL_get_current_cipher($0))) }
+        unsafe withHandle { unsafe Self.text(SSL_CIPHER_get_name(SSL_get_current_cipher($0))) }
     }
 
     /// What the client offers, joined by colons: names, and numbers such as `0xeaea` for those without.
@@ -26,7 +26,7 @@ extension TLSSession {
             var names: [String] = []
             for offset in stride(from: 0, to: length - 1, by: width) {
                 let cipher = unsafe SSL_CIPHER_find(ssl, start + offset)
-                let name = unsafe cipher.map { unsafe text(SSL_CIPHER_get_name($0)) } ?? ""
+                let name = unsafe cipher.map { unsafe Self.text(SSL_CIPHER_get_name($0)) } ?? ""
                 let number = unsafe UInt16(start[offset]) << 8 | UInt16(start[offset + 1])
                 names.append(name.isEmpty ? hexadecimal(number) : name)
             }
@@ -70,7 +70,7 @@ extension TLSSession {
     /// The name that a client asked for; empty for none.
     package var serverName: [UInt8] {
         // The text stays the session's, and is copied.
-        unsafe withHandle { unsafe Array(text(SSL_get_servername($0, TLSEXT_NAMETYPE_host_name)).utf8) }
+        unsafe withHandle { unsafe Array(Self.text(SSL_get_servername($0, TLSEXT_NAMETYPE_host_name)).utf8) }
     }
 
     package var isResumed: Bool { unsafe withHandle { unsafe SSL_session_reused($0) == 1 } }
@@ -90,7 +90,7 @@ extension TLSSession {
         // TLSEXT_nid_unknown
         if id & 0x100_0000 != 0 { return hexadecimal(UInt16(truncatingIfNeeded: id)) }
         // The text is static.
-        return unsafe text(OBJ_nid2sn(id))
+        return unsafe Self.text(OBJ_nid2sn(id))
     }
 
     private func hexadecimal(_ number: UInt16) -> String {
@@ -98,7 +98,7 @@ extension TLSSession {
         return "0x" + String(repeating: "0", count: 4 - digits.count) + digits
     }
 
-    @unsafe private func text(_ pointer: UnsafePointer<CChar>?) -> String {
+    @unsafe private static func text(_ pointer: UnsafePointer<CChar>?) -> String {
         guard let pointer = unsafe pointer else { return "" }
         return unsafe String(cString: pointer)
     }
@@ -119,10 +119,42 @@ extension TLSSession {
 
     package var verification: Verification {
         guard hasPeerCertificate else { return .none }
-        let code = unsafe withHandle { unsafe SSL_get_verify_result($0) }
+        return Self.verification(unsafe withHandle { unsafe SSL_get_verify_result($0) })
+    }
+
+    /// What `verification` is when the peer's certificate is verified anew under `next`, whose authorities and lists
+    /// may be others.
+    ///
+    /// - Returns: `nil` where that cannot be said: a client was not asked for a certificate, and would be.
+    package func verification(under next: TLSContext) -> Verification? {
+        guard next.clientVerification == .off || context.clientVerification != .off else { return nil }
+        guard hasPeerCertificate else { return Verification.none }
+        guard let attempt = unsafe X509_STORE_CTX_new() else { return nil }
+        defer { unsafe X509_STORE_CTX_free(attempt) }
+        let store = unsafe SSL_CTX_get_cert_store(next.handle)
+        return unsafe withHandle { ssl in
+            // The attempt is over before the certificate and the chain, which is the connection's, go.
+            guard let certificate = unsafe SSL_get1_peer_certificate(ssl) else { return nil }
+            defer { unsafe X509_free(certificate) }
+            guard
+                unsafe X509_STORE_CTX_init(attempt, store, certificate, SSL_get_peer_cert_chain(ssl)) == 1,
+                let terms = unsafe X509_STORE_CTX_get0_param(attempt)
+            else { return nil }
+            // As OpenSSL does in a handshake.
+            unsafe X509_VERIFY_PARAM_set_auth_level(terms, SSL_CTX_get_security_level(next.handle))
+            _ = unsafe X509_STORE_CTX_set_default(attempt, isServer ? "ssl_client" : "ssl_server")
+            _ = unsafe X509_VERIFY_PARAM_set1(terms, SSL_CTX_get0_param(next.handle))
+            unsafe X509_STORE_CTX_set_verify_cb(attempt) { _, _ in 1 }
+            ERR_clear_error()
+            guard unsafe X509_verify_cert(attempt) == 1 else { return nil }
+            return Self.verification(Int(unsafe X509_STORE_CTX_get_error(attempt)))
+        }
+    }
+
+    private static func verification(_ code: Int) -> Verification {
         guard code != Int(X509_V_OK) else { return .passed }
         // The text is static.
-        let reason = unsafe text(X509_verify_cert_error_string(code))
+        let reason = unsafe Self.text(X509_verify_cert_error_string(code))
         let lacksAuthority: Set<Int32> = [
             X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
             X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_CERT_UNTRUSTED,

@@ -162,6 +162,18 @@ def test_an_answer_that_is_none(proxy, authority, stranger, rsa, tmp_path, fault
     assert "verify error: certificate status request failed" in made.log()
     if fault in ("another", "signer", "expired"):
         assert "while requesting certificate status" in made.log()
+    if fault == "type":
+        assert 'OCSP responder sent invalid "Content-Type" header: "text/html" while requesting' in made.log()
+
+
+def test_an_answer_that_does_not_say_what_it_is(proxy, authority, rsa, tmp_path):
+    certificate = client(authority)
+    signer = authority.issue(subject="/O=Test/CN=responder", extensions="extendedKeyUsage=OCSPSigning\n")
+    answer = reply(body=ocsp.response(tmp_path, authority, certificate, "V", signer))
+    assert b"content-type" not in answer.lower()
+    with Backend(lambda request: answer) as responder:
+        made = proxy(checking(rsa, authority, f"ssl_ocsp on; ssl_ocsp_responder http://{responder};"))
+        assert status(made, authority, certificate).status == 200
 
 
 def test_an_answer_by_a_delegate(proxy, authority, rsa, tmp_path):

@@ -12,6 +12,8 @@ import time
 import pytest
 
 from harness.certificates import openssl
+from harness.http2 import HTTP2Client
+from harness.proxy import whole
 from harness.tls import FACTS, V12, V13, ask, context, facts, get, open_tls, server
 from harness.wire import wait_for
 
@@ -363,32 +365,147 @@ def test_a_certificate_that_was_revoked(proxy, authority, rsa):
 
 
 @pytest.mark.switchyard_only
-@pytest.mark.parametrize("change,status", [("same", 200), ("certificate", 200), ("authority", 421), ("depth", 421)])
-def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, rsa, client_certificate, tmp_path, change,
-                                                   status):
-    """nginx ends it instead. What its client was verified by must be what the new configuration says."""
-    trusted, own = tmp_path / "trusted.pem", tmp_path / "own.pem"
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("change,stays", [
+    ("same", True), ("certificate", True), ("another authority besides", True), ("another authority", False), ("depth", True),
+    ("list", True), ("revoked", False), ("names", True), ("another server of the name", False), ("mode", True),
+    ("unasked", True), ("responder", False)])
+def test_a_connection_that_is_kept_across_a_reload(proxy, authority, stranger, rsa, tmp_path, change, stays, http2):
+    """nginx ends it instead. Its client must be one that the new configuration verifies as well."""
+    certificate = authority.issue(subject="/CN=kept", kind="ec")
+    trusted, own, lists = tmp_path / "trusted.pem", tmp_path / "own.pem", tmp_path / "lists.pem"
     trusted.write_text(authority.text)
     own.write_text(rsa.text + rsa.key.read_text())
-    made = proxy(
-        f"server {{ listen 127.0.0.1:<port> ssl; server_name localhost; ssl_certificate {own}; ssl_certificate_key {own};"
-        f"ssl_verify_client on; ssl_client_certificate {trusted}; location / {{ return 200 $ssl_client_verify; }} }}")
-    with open_tls(made.port, context(authority, client_certificate)) as sock:
-        assert ask(sock).text == "SUCCESS"
+    lists.write_text(authority.revocation_list().read_text())
+    before = (
+        f"http2 on; ssl_certificate {own}; ssl_certificate_key {own};"
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name localhost b.example; ssl_verify_client on;"
+        f"ssl_client_certificate {trusted}; ssl_crl {lists}; location / {{ return 200 $ssl_client_verify; }} }}")
+    made = proxy(before + " server_tokens off;")
+
+    def reload():
+        text = before
         if change == "certificate":
             other = authority.issue("localhost")
             own.write_text(other.text + other.key.read_text())
-        elif change == "authority":
+        elif change == "another authority besides":
             trusted.write_text(authority.text + stranger.text)
+        elif change == "another authority":
+            trusted.write_text(stranger.text)
+            lists.write_text(stranger.revocation_list().read_text())
         elif change == "depth":
-            made.write(made.config_path.read_text().replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;"))
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client on; ssl_verify_depth 2;")
+        elif change == "list":
+            lists.write_text(authority.revocation_list(authority.issue(subject="/CN=other")).read_text())
+        elif change == "revoked":
+            lists.write_text(authority.revocation_list(certificate).read_text())
+        elif change == "names":
+            text = text.replace("localhost b.example", "b.example c.example localhost")
+        elif change == "another server of the name":
+            text = text.replace("localhost", "c.example") + text[text.index("server {"):].replace(
+                "localhost b.example", "localhost").replace(str(trusted), str(stranger)).replace(f"ssl_crl {lists};", "")
+        elif change == "mode":
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client optional;")
+        elif change == "unasked":
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client off;")
+        elif change == "responder":
+            text = text.replace("ssl_verify_client on;", "ssl_verify_client on; ssl_ocsp on;")
+        # The header tells when the worker has taken it up.
+        made.write(whole(text + " add_header x-new 1 always;"))
         made.reload()
         wait_for(lambda: "configuration 2 runs" in made.log(), 5, "the reload")
-        # The worker takes it up a moment later.
-        if status == 421:
-            wait_for(lambda: ask(sock).status == 421, 5, "the connection to be refused")
-        assert ask(sock).status == status
-    assert get(made.port, context(authority, client_certificate)).text == "SUCCESS"
+
+    if http2:
+        with HTTP2Client(made.port, tls=context(authority, certificate)) as client:
+            assert client.fetch().text == "SUCCESS"
+            reload()
+            if answer := before_it_ends(
+                    client, lambda: get(made.port, context(authority, certificate)).get("x-new")):
+                assert answer.status == (200 if stays else 421)
+            else:
+                stays = True
+    else:
+        with open_tls(made.port, context(authority, certificate)) as sock:
+            assert ask(sock).text == "SUCCESS"
+            reload()
+            answer = until(lambda: ask(sock), lambda answer: answer.get("x-new"))
+            assert answer.status == (200 if stays else 421)
+            assert answer.get("connection") == ("keep-alive" if stays else "close")
+            if stays:
+                assert ask(sock).status == 200
+            else:
+                assert sock.recv(1) == b""
+    if not stays:
+        assert 'configuration that verified otherwise while reading client request headers, client: 127.0.0.1, ' \
+            'server: localhost, request: "GET / HTTP/' in made.log()
+
+
+def before_it_ends(client, is_new):
+    """What a request gets that comes after a reload, and before its client knows that the connection is to end by that;
+    nothing where the proxy has not waited for it."""
+    wait_for(is_new, 5, "the new configuration")
+    stream = client.begin()
+    client.wait(lambda: client.streams[stream].is_over or client.closed)
+    return client.streams[stream] if client.streams[stream].headers else None
+
+
+def until(ask, holds, seconds=5):
+    """The first answer for which something holds."""
+    end = time.monotonic() + seconds
+    while not holds(answer := ask()):
+        assert time.monotonic() < end, answer
+        time.sleep(0.01)
+    return answer
+
+
+@pytest.mark.switchyard_only
+def test_a_client_that_was_not_asked_before_a_reload(proxy, authority, rsa, client_certificate):
+    """It may have a certificate, and come back with that."""
+    made = proxy(server(rsa, name="localhost"))
+    with open_tls(made.port, context(authority, client_certificate)) as sock:
+        assert facts(ask(sock))["ssl_client_verify"] == "NONE"
+        made.reload(whole(server(
+            rsa, f"ssl_verify_client on; ssl_client_certificate {authority};", name="localhost")))
+        answer = until(lambda: ask(sock), lambda answer: answer.status != 200)
+        assert (answer.status, answer.get("connection")) == (421, "close")
+    assert facts(get(made.port, context(authority, client_certificate)))["ssl_client_verify"] == "SUCCESS"
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_plain_connection_to_what_a_reload_made_a_listener_of_tls(proxy, authority, rsa, http2):
+    """nginx ends it. Nothing of the new server is for it."""
+    made = proxy("http2 on; server { listen 127.0.0.1:<port>; location / { return 200 old; } }")
+    after = whole("http2 on; " + server(rsa, f"ssl_verify_client on; ssl_client_certificate {authority};"))
+    title = "<title>400 The plain HTTP request was sent to HTTPS port</title>"
+    if http2:
+        with HTTP2Client(made.port) as client:
+            assert client.fetch().text == "old"
+            made.reload(after)
+            if answer := before_it_ends(client, lambda: title in made.fetch().text):
+                assert answer.status == 400 and title in answer.text
+    else:
+        with socket.create_connection(("127.0.0.1", made.port), 5) as sock:
+            assert ask(sock).text == "old"
+            made.reload(after)
+            answer = until(lambda: ask(sock), lambda answer: answer.text != "old")
+            assert (answer.status, answer.get("connection")) == (400, "close") and title in answer.text
+            assert sock.recv(1) == b""
+
+
+@pytest.mark.switchyard_only
+def test_a_connection_of_tls_to_what_a_reload_made_a_plain_listener(proxy, authority, rsa):
+    """Who may ask in clear text may ask over TLS as well."""
+    made = proxy(server(rsa, name="localhost"))
+    with open_tls(made.port, context(authority)) as sock:
+        assert ask(sock).status == 200
+        made.reload(whole(
+            server(rsa, f"ssl_verify_client on; ssl_client_certificate {authority};").replace(" ssl ;", ";")
+            + "add_header x-new 1;"))
+        answer = until(lambda: ask(sock), lambda answer: answer.get("x-new"))
+        assert facts(answer)["scheme"] == "https"
+        assert ask(sock).status == 200
+    assert made.fetch().text.startswith("http||")
 
 
 def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
@@ -403,6 +520,29 @@ def test_a_host_that_was_not_negotiated(proxy, authority, rsa):
     with open_tls(made.port, client, None) as sock:
         assert ask(sock, host="backend.example").status == 400
     assert "client attempted to request the server name different from the one that was negotiated" in made.log()
+
+
+def test_who_answers_for_a_host_that_was_not_negotiated(proxy, authority, rsa):
+    page = "error_page 421 /page; location = /page {{ return 200 'page of {0}'; }} access_log <dir>/{0}.log one;"
+    made = proxy("log_format one '$status $server_name $host'; " + named(rsa, "localhost", page.format("first")) + named(
+        rsa, "backend.example",
+        f"ssl_verify_client on; ssl_client_certificate {authority};" + page.format("second")))
+    with open_tls(made.port, context(authority)) as sock:
+        answer = ask(sock, host="backend.example")
+        assert (answer.status, answer.text) == (421, "page of first")
+    assert made.log_lines("first.log", 1) == ["421 localhost localhost"]
+    assert made.log("second.log") == ""
+
+
+def test_what_the_log_has_of_a_refusal(proxy, authority, stranger, rsa):
+    made = proxy(server(rsa, f"ssl_verify_client on; ssl_client_certificate {authority};", name="localhost"))
+    get(made.port, context(authority))
+    get(made.port, context(authority, stranger.issue(subject="/CN=x")))
+    rest = (
+        r' while reading client request headers, client: 127\.0\.0\.1, server: localhost, request: "GET / HTTP/1\.1", '
+        r'host: "localhost"\n')
+    assert re.search(r"client sent no required SSL certificate" + rest, made.log())
+    assert re.search(r"client SSL certificate verify error: \(\d+:[^)]*\)" + rest, made.log())
 
 
 # Sessions
@@ -472,6 +612,28 @@ def test_sessions_are_those_of_all_workers(proxy, authority, rsa):
 def test_sessions_end(proxy, authority, rsa):
     made = proxy(server(rsa, "ssl_session_timeout 1s; ssl_session_tickets off; ssl_session_cache shared:one:1m;"))
     assert not resumes(made.port, context(authority, most=V12), again=lambda: time.sleep(2.1))
+
+
+@pytest.mark.switchyard_only
+def test_a_reload_that_fails_leaves_shared_sessions_alone(proxy, authority, rsa):
+    made = proxy(server(rsa, "ssl_session_tickets off; ssl_session_cache shared:one:1m;"))
+    client = context(authority, most=V12)
+    with open_tls(made.port, client) as sock:
+        ask(sock)
+        first = sock.session
+    for _ in range(120):
+        get(made.port, client)
+
+    def is_known():
+        with open_tls(made.port, client, session=first) as sock:
+            return facts(ask(sock))["ssl_session_reused"] == "r"
+
+    small = server(rsa, "ssl_session_tickets off; ssl_session_cache shared:one:32k;")
+    made.reload(whole(small + server(None, "ssl_certificate /missing; ssl_certificate_key /missing;", name="other")))
+    wait_for(lambda: "cannot load certificate" in made.log(), 5, "a message")
+    assert is_known()
+    made.reload(whole(small))
+    wait_for(lambda: not is_known(), 5, "a smaller cache")
 
 
 @pytest.mark.parametrize("size", [48, 80])
@@ -621,6 +783,19 @@ def test_lists_of_what_the_client_offers(proxy, authority, rsa):
     client = context(authority, most=V12, ciphers="ECDHE-RSA-AES128-GCM-SHA256")
     assert get(made.port, client, target="/c").text == "ECDHE-RSA-AES128-GCM-SHA256:TLS_EMPTY_RENEGOTIATION_INFO_SCSV"
     assert "prime256v1" in get(made.port, client, target="/g").text.split(":")
+
+
+def test_what_a_log_has_of_facts_that_are_not(proxy, authority, rsa):
+    made = proxy("log_format one '$ssl_session_id|$ssl_curve|$ssl_curves'; access_log <dir>/one.log one;" + server(
+        rsa, "ssl_session_tickets on; ssl_ciphers ALL;"))
+    ask_by_command(made.port, "-tls1_2", "-cipher", "AES256-SHA256")
+    assert made.log_lines("one.log", 1) == ["-|-|-"]
+
+
+def ask_by_command(port, *options):
+    subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-quiet", *map(str, options)],
+        input="GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", text=True, capture_output=True, timeout=10)
 
 
 def test_record_sizes(proxy, authority, rsa, backend):
@@ -773,7 +948,11 @@ def problem(proxy, text, **files):
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_alpn http/1.1 http/1.1;", r"expected each protocol once"),
     ("ssl_certificate <good>; ssl_certificate_key engine:x:y;", r"found a key of an engine"),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
-     "proxy_ssl_verify on; }", r"no proxy_ssl_trusted_certificate for proxy_ssl_verify"),
+     "\nproxy_ssl_verify on; }", r'proxy.conf:\d+:18: "proxy_ssl_verify": no proxy_ssl_trusted_certificate for proxy_ssl_verify'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
+     "proxy_ssl_password_file <dir>/missing; }", r'"proxy_ssl_password_file": cannot load password file ".*/missing": No such'),
+    ("ssl_certificate <good>; ssl_certificate_key <goodkey>; ssl_ocsp_cache shared:a:1m; ssl_session_cache shared:a:1m;",
+     r'"ssl_session_cache": the shared memory zone "a" is already declared for a different use'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
      "proxy_ssl_certificate <good>; }", r'no "proxy_ssl_certificate_key" is defined for certificate'),
     ("ssl_certificate <good>; ssl_certificate_key <goodkey>; location /x { proxy_pass https://127.0.0.1;"
@@ -789,7 +968,7 @@ def test_what_is_wrong(proxy, rsa, ecdsa, text, message):
 
 def test_what_is_taken_as_by_nginx(proxy, authority, rsa):
     made = proxy(server(
-        rsa, "ssl_verify_depth 200; ssl_session_cache builtin:0; ssl_protocols SSLv2 TLSv1.2;"
+        rsa, "ssl_verify_depth 200; ssl_session_cache shared:one:1m; ssl_session_cache builtin:0; ssl_protocols SSLv2 TLSv1.2;"
         "location /x { proxy_pass https://127.0.0.1; proxy_ssl_verify_depth 100000; proxy_ssl_protocols SSLv2 TLSv1.3; }"))
     assert facts(get(made.port, context(authority)))["ssl_protocol"] == "TLSv1.2"
     made = proxy(server(rsa, "ssl_protocols SSLv2;"))
@@ -860,8 +1039,16 @@ def test_what_a_script_sees_of_a_handshake(proxy, authority, rsa):
     ("return { certificate = '/missing', key = '/missing' }", False,
      'certificate hook: cannot load certificate "/missing": No such file'),
     ("return { certificate = '-----BEGIN junk', key = 'x' }", False, "certificate hook: cannot load certificate"),
+    ("return { certificate = '<good>\\0x', key = '<goodkey>' }", False,
+     'certificate hook: "certificate" has NUL in the name of a file'),
+    ("return { certificate = '<good>', key = '-----BEGIN junk\\0' }", False, 'certificate hook: "key" has NUL in its text'),
+    ("return { certificate = string.rep('a', 10000000), key = 'x' }", False,
+     'certificate hook: "certificate" is neither PEM nor the name of a file: it is too long for that'),
+    ("return { reject = 'a\\n2026/01/01 00:00:00 [emerg] 1#1: forged' }", False,
+     r"rejected the handshake: a\\x0A2026/01/01 00:00:00 \[emerg\] 1#1: forged while"),
 ])
 def test_what_a_script_answers(proxy, authority, rsa, text, served, log):
+    text = text.replace("<goodkey>", str(rsa.key)).replace("<good>", str(rsa))
     made = proxy(hooked(text, f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"))
     if served:
         assert get(made.port, context(authority)).text == "localhost"
@@ -869,6 +1056,22 @@ def test_what_a_script_answers(proxy, authority, rsa, text, served, log):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             get(made.port, context(authority))
         wait_for(lambda: re.search(log, made.log()), 5, f"{log} in the log")
+        assert len(made.log()) < 10_000
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("by", ["script", "variable"])
+def test_a_name_with_control_characters_in_the_log(proxy, authority, rsa, by):
+    pair = f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key};"
+    made = proxy(
+        hooked("return { reject = 'unknown ' .. hello.server_name }", pair) if by == "script"
+        else server(None, "ssl_certificate /missing/$ssl_server_name; ssl_certificate_key /missing/$ssl_server_name;"))
+    name = "evil\n2026/01/01 00:00:00 [emerg] 1#1: forged\x1b[2J"
+    subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-servername", name], input="", text=True,
+        capture_output=True, timeout=10)
+    shown = r"evil\x0A2026/01/01 00:00:00 [emerg] 1#1: forged\x1B[2J"
+    wait_for(lambda: shown in made.log(), 5, "a message")
 
 
 @pytest.mark.switchyard_only

@@ -200,10 +200,10 @@ def test_who_signed_a_response_is_verified(proxy, authority, stranger, tmp_path)
 def test_what_there_can_be_no_response_for(proxy, authority):
     """Told when the configuration is loaded; handshakes go on without."""
     alone, silent = authority.issue("localhost"), issued(authority)
-    other = issued(authority, "ldap://127.0.0.1/")
+    other, nowhere = issued(authority, "ldap://127.0.0.1/"), issued(authority, "http:///")
     for certificate, reason in [
             (alone, "issuer certificate not found"), (silent, "no OCSP responder URL in the certificate"),
-            (other, 'invalid URL prefix in OCSP responder "ldap://127.0.0.1/"')]:
+            (other, 'invalid URL prefix in OCSP responder "ldap://127.0.0.1/"'), (nowhere, "no host in OCSP responder")]:
         made = proxy(server(certificate, "ssl_stapling on;"))
         done = made.run("-t")
         assert done.returncode == 0

@@ -191,6 +191,15 @@ extension FlowCases {
             .version: "TLSv1.3", .cipher: "TLS_X", .serverName: "a.example", .applicationProtocol: "",
             .subject: "CN=x",
         ]),
+        FlowCase("print(flow.client.tls.verified)", ["nil"]).over([
+            .version: "TLSv1.3", .verification: "NONE",
+        ]),
+        FlowCase("print(flow.client.tls.verified)", ["true"]).over([
+            .verification: "SUCCESS", .subject: "CN=x",
+        ]),
+        FlowCase("print(flow.client.tls.verified)", ["false"]).over([
+            .verification: "FAILED:self-signed certificate", .subject: "CN=x",
+        ]),
         FlowCase(
             "print(flow.client.tls.resumed)", ["true"]
         ).over([.version: "TLSv1.3", .cipher: "TLS_X", .sessionReused: "r"]),

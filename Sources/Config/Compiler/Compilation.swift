@@ -54,8 +54,8 @@ final class Compilation {
     var servers: [CompiledServer] = []
     var lua = LuaSettings()
     var scripts = ScriptDrafts()
-    /// Sizes of what TLS shares between workers, by name.
-    var sharedZones: [String: Int] = [:]
+    /// What TLS shares between workers, by name.
+    var sharedZones: [String: (what: String, size: Int)] = [:]
 
     init(environment: CompilationEnvironment, files: ConfigurationFiles, configurationDirectory: String) {
         self.environment = environment

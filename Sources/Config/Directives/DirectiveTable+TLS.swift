@@ -69,7 +69,9 @@ extension DirectiveTable {
         Directive(
             "ssl_session_cache", "off | none | [builtin[:sessions]] [shared:name:size]", in: .httpAndServer,
             takes: .between(1, 2), default: "none",
-            "Where sessions are kept that are not in tickets. A shared one is kept across reloads; builtin:0 has no limit."
+            "Where sessions are kept that are not in tickets. A shared one is kept across reloads; builtin:0 has no limit. The "
+                + "last one at a level counts.",
+            repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             try sessionCache(&scope, call)
         },
@@ -225,9 +227,13 @@ extension DirectiveTable {
         .flag(
             "proxy_ssl_server_name", \.proxyTLS.sendsServerName, default: "off",
             "Whether upstreams are told the name (SNI)."),
-        .flag(
-            "proxy_ssl_verify", \.proxyTLS.verifies, default: "off",
-            "Whether upstreams' certificates are checked. A bad one is a failed attempt."),
+        Directive(
+            "proxy_ssl_verify", "on | off", in: .levels, takes: .one, default: "off",
+            "Whether upstreams' certificates are checked. A bad one is a failed attempt."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyTLS.verifies = try call.flag(call.arguments[0])
+            scope.settings.proxyTLS.verifyWord = scope.settings.proxyTLS.verifies ? word(call) : nil
+        },
         Directive(
             "proxy_ssl_verify_depth", "number", in: .levels, takes: .one, default: "1",
             "How long the chain of an upstream's certificate may be."
@@ -408,7 +414,7 @@ extension DirectiveTable {
         let name = String(decoding: parts[0], as: UTF8.self)
         let size = try call.size(zone.replacing(Array(parts[1])))
         guard size >= 32 * 1024 else { throw call.failure("\(what) \"\(name)\" is too small", at: word) }
-        try scope.compilation.noteSharedZone(name, size: size, call, word)
+        try scope.compilation.noteSharedZone(name, of: what, size: size, call, word)
         return ServerTLSSettings.Zone(name: name, size: size)
     }
 }
@@ -448,15 +454,21 @@ extension Directive {
 }
 
 extension Compilation {
-    /// A name has one size, wherever it stands.
+    /// A name is of one kind and has one size, wherever it stands.
     fileprivate func noteSharedZone(
-        _ name: String, size: Int, _ call: DirectiveUse, _ word: Word
+        _ name: String, of what: String, size: Int, _ call: DirectiveUse, _ word: Word
     ) throws(ConfigDiagnostic) {
-        if let known = sharedZones[name], known != size {
-            throw call.failure(
-                "the size \(size) of shared memory zone \"\(name)\" conflicts with already declared size \(known)",
-                at: word)
+        if let known = sharedZones[name] {
+            guard known.what == what else {
+                throw call.failure(
+                    "the shared memory zone \"\(name)\" is already declared for a different use", at: word)
+            }
+            guard known.size == size else {
+                throw call.failure(
+                    "the size \(size) of shared memory zone \"\(name)\" conflicts with already declared size \(known.size)",
+                    at: word)
+            }
         }
-        sharedZones[name] = size
+        sharedZones[name] = (what, size)
     }
 }

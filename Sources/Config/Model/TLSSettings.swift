@@ -97,6 +97,8 @@ package struct ProxyTLSSettings: Sendable, Hashable {
     package var name: Template?
     package var sendsServerName = false
     package var verifies = false
+    /// What says so; `nil` where they are not verified.
+    package var verifyWord: TLSWord?
     package var verifyDepth = 1
     package var trustedCertificate: TLSSource?
     package var revocationLists: TLSSource?

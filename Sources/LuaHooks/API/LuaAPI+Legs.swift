@@ -6,11 +6,13 @@ extension LuaAPI {
 
     private static let tlsType =
         "{ version: string, cipher: string, sni: string?, alpn: string?, resumed: boolean, client_subject: string?, "
-        + "server_subject: string? }?"
+        + "verified: boolean?, server_subject: string? }?"
     private static let tlsSummary =
         "The connection's TLS, nil without it: `version` such as `TLSv1.3`, `cipher`, `sni` (the name that was asked for), "
         + "`alpn` (the protocol that was chosen), `resumed` (whether the session was), and of the certificate of a client "
-        + "`client_subject`, of that of an upstream `server_subject`."
+        + "`client_subject` and `verified`, of that of an upstream `server_subject`. Whoever has no certificate that an "
+        + "authority vouches for may write any `client_subject`, and `ssl_verify_client optional_no_ca` lets such requests "
+        + "through: only where `verified` is true (as where `$ssl_client_verify` is `SUCCESS`) is it the client's own."
 
     private static let clientTLS = [
         LuaFunction("tls", .getter(.client), "", returns: tlsType, tlsSummary) {
@@ -25,7 +27,8 @@ extension LuaAPI {
                 [
                     "version": value(.version), "cipher": value(.cipher), "sni": value(.serverName),
                     "alpn": value(.applicationProtocol), "client_subject": value(.subject),
-                ], isResumed: value(.sessionReused) == [UInt8(ascii: "r")], on: call.stack)
+                ], isResumed: value(.sessionReused) == [UInt8(ascii: "r")],
+                isVerified: isVerified(value(.verification)), on: call.stack)
         }
     ]
 
@@ -42,17 +45,28 @@ extension LuaAPI {
         }
     ]
 
+    /// `nil` without a certificate.
+    private static func isVerified(_ verification: [UInt8]) -> Bool? {
+        if verification.isEmpty || verification.elementsEqual("NONE".utf8) { return nil }
+        return verification.elementsEqual("SUCCESS".utf8)
+    }
+
     /// Fields that are empty are left out.
     private static func pushTLS(
-        _ fields: KeyValuePairs<StaticString, [UInt8]>, isResumed: Bool, on stack: LuaStack
+        _ fields: KeyValuePairs<StaticString, [UInt8]>, isResumed: Bool, isVerified: Bool? = nil,
+        on stack: LuaStack
     ) -> LuaResult {
-        stack.pushTable(fields: fields.count + 1)
+        stack.pushTable(fields: fields.count + 2)
         for (name, value) in fields where !value.isEmpty {
             stack.push(value)
             stack.setField(name, of: -2)
         }
         stack.push(isResumed)
         stack.setField("resumed", of: -2)
+        if let isVerified {
+            stack.push(isVerified)
+            stack.setField("verified", of: -2)
+        }
         return .one
     }
 

@@ -79,11 +79,14 @@ package enum Router {
         // One that might have come yet leaves the first server; none at all is a name of its own.
         guard exchange.hostIsGiven || exchange.parser.sawEnd else { return }
         let first = exchange.server
-        // The pages of a server are not for clients that it does not know.
-        if !exchange.chooseServer() || exchange.client.tls?.refusal(of: exchange) != nil {
-            exchange.server = first
-        }
+        let isKnown = exchange.chooseServer()
         exchange.location = exchange.server.root
+        // The pages of a server are not for clients that it does not know.
+        let refusal = exchange.listenerIsTLS ? exchange.client.tls?.refusal(of: exchange) : nil
+        if !isKnown || refusal != nil && refusal != 421 {
+            exchange.server = first
+            exchange.location = first.root
+        }
     }
 
     /// - Returns: the status to refuse the request with, or `nil`.
@@ -117,8 +120,12 @@ package enum Router {
     }
 
     private static func tlsRefusal(_ exchange: Exchange) -> Int? {
+        // What the listener is now counts: the connection may be older than the reload that made it so.
+        guard exchange.listenerIsTLS else { return nil }
         if let tls = exchange.client.tls { return tls.refusal(of: exchange) }
-        return exchange.client.isPlainOnTLSPort ? 497 : nil
+        guard !exchange.client.isInMemory else { return nil }
+        exchange.client.isOutdated = true
+        return 497
     }
 
     /// What an absolute target stands for; the last slash of `http://host` serves where it has neither.

@@ -82,7 +82,6 @@ final class WorkerScripts: ScriptHost {
     var hasFakeClock: Bool { worker.loop.hasFakeClock }
 
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
-        let text = ScriptLogText.lines(text)
         let logger =
             exchange.map { generation.errorLogger(for: $0.location.settings.values.errorLogs) }
             ?? generation.errorLogger

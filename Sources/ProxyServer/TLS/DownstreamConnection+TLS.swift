@@ -170,7 +170,7 @@ extension DownstreamConnection: Handshaking {
         guard let facts = clientFacts, let tls = handshakingTLS else { return }
         worker.current.generation.errorLogger.log(
             isOurs ? .error : .info, connection: facts.serial,
-            "\(reason) while \(doing), client: \(String(decoding: facts.address, as: UTF8.self)), "
+            "\(LogText.line(reason)) while \(doing), client: \(String(decoding: facts.address, as: UTF8.self)), "
                 + "server: \(tls.listenerName)")
     }
 }

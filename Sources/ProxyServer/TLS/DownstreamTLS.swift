@@ -12,6 +12,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private let listener: TLSListener
     // Its connection holds the worker, and closes the session before it goes.
     private unowned let worker: Worker
+    private let socket: ListeningSocket
     /// That of the configuration that the handshake began under.
     private let generationNumber: Int
     private let serial: UInt64
@@ -20,6 +21,16 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private(set) var certificateServer: TLSServer
     /// The client's name led to it.
     private var wasNamed = false
+    /// What a later configuration makes of the handshake.
+    private struct Standing {
+        var generationNumber: Int
+        /// That the handshake would be under.
+        var server: VirtualServer
+        /// It would come to the same about the client's certificate.
+        var isVerified: Bool
+    }
+    /// Of the last request since a reload.
+    private var standing: Standing?
     /// How heads are read by the server that the client named, once the handshake is over; `nil` where it named none.
     private(set) var headRules: HeadRules?
     /// When the handshake began, in milliseconds of the loop's clock; `nil` before its first byte.
@@ -42,9 +53,11 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     var generation: WorkerGeneration?
 
     init(
-        _ listener: TLSListener, on connection: DownstreamConnection, serial: UInt64
+        _ listener: TLSListener, on connection: DownstreamConnection, of socket: ListeningSocket,
+        serial: UInt64
     ) throws(TLSError) {
         self.listener = listener
+        self.socket = socket
         self.serial = serial
         worker = connection.worker
         generation = connection.worker.current
@@ -63,13 +76,10 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     // MARK: The handshake
 
     func context(for hello: TLSHello) -> TLSContext? {
-        if var name = hello.serverName?.map(ASCII.lowercased) {
-            if name.last == UInt8(ascii: ".") { name.removeLast() }
-            if let (server, tls) = listener.find(name) {
-                self.server = server
-                certificateServer = tls
-                wasNamed = true
-            }
+        if let (server, tls) = listener.find(hello) {
+            self.server = server
+            certificateServer = tls
+            wasNamed = true
         }
         return certificateServer.context
     }
@@ -114,6 +124,9 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
 
     /// - Returns: what is wrong with them.
     private func use(_ certificate: TLSSource, _ key: TLSSource, isOnly: Bool) -> String? {
+        for source in [certificate, key] {
+            if let fault = source.fault { return "\"\(source.directive)\" \(fault)" }
+        }
         do throws(ConfigDiagnostic) {
             let identity = try (generation ?? worker.current).identity(
                 (certificate, key), passwords: certificateServer.passwords,
@@ -141,41 +154,76 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     func refusal(of exchange: Exchange) -> Int? {
         let asked = exchange.server.tls.verifyClient
         guard asked != .off else { return nil }
-        if exchange.server !== server, wasNamed || server.tls.verifyClient != .off,
-            !stands(for: exchange.server)
-        {
-            log("client attempted to request the server name different from the one that was negotiated")
+        if exchange.server !== server, let reason = misdirection(of: exchange) {
+            log(reason, exchange)
             return 421
         }
         switch session.verification {
         case .passed:
             guard let fault = statusFault else { return nil }
-            return refuse(495, "client SSL certificate verify error: \(fault)")
+            return refuse(exchange, 495, "client SSL certificate verify error: \(fault)")
         case .none:
             guard asked == .on else { return nil }
-            return refuse(496, "client sent no required SSL certificate")
+            return refuse(exchange, 496, "client sent no required SSL certificate")
         case .unknownAuthority(let code, let reason):
             if asked == .optionalWithoutAuthority { return nil }
-            return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
+            return refuse(exchange, 495, "client SSL certificate verify error: (\(code):\(reason))")
         case .failed(let code, let reason):
-            return refuse(495, "client SSL certificate verify error: (\(code):\(reason))")
+            return refuse(exchange, 495, "client SSL certificate verify error: (\(code):\(reason))")
         }
     }
 
-    /// A reload has put `next` in the place of the server that the handshake was under, and clients are verified by the same.
-    private func stands(for next: VirtualServer) -> Bool {
-        let generation = worker.current.generation
-        guard generation.number != generationNumber, let tls = generation.tls.server(next) else {
-            return false
+    /// Why the handshake will not do for the exchange's server, which is not the one that it was under; `nil` where it
+    /// will. The exchange is given the server that it would be under.
+    private func misdirection(of exchange: Exchange) -> String? {
+        let current = serving
+        guard current.generation.number != generationNumber else {
+            guard wasNamed || server.tls.verifyClient != .off else { return nil }
+            exchange.direct(to: server)
+            return "client attempted to request the server name different from the one that was negotiated"
         }
-        return tls.verification == certificateServer.verification
+        let standing = standing(in: current, listener: exchange.listener)
+        guard exchange.server !== standing.server || !standing.isVerified else { return nil }
+        // As nginx, which has no connection outlive its configuration.
+        exchange.closesConnection = true
+        exchange.client.isOutdated = true
+        if exchange.server !== standing.server { exchange.direct(to: standing.server) }
+        return "client's handshake was under a configuration that verified otherwise"
     }
 
-    private func refuse(_ status: Int, _ message: String) -> Int {
+    /// What the handshake comes to under a later configuration, whose authorities and lists count from then on.
+    private func standing(in current: WorkerGeneration, listener index: Int) -> Standing {
+        let generation = current.generation
+        if let standing, standing.generationNumber == generation.number { return standing }
+        var found = Standing(generationNumber: generation.number, server: server, isVerified: false)
+        if let listener = generation.tls.listener(index) {
+            let (next, tls) =
+                listener.find(session.hello) ?? (listener.defaultServer.server, listener.defaultServer)
+            found.server = next
+            found.isVerified =
+                statusStands(for: tls.server.tls)
+                && session.verification(under: tls.context) == session.verification
+        }
+        standing = found
+        return found
+    }
+
+    /// No more is to be asked of responders than was.
+    private func statusStands(for next: ServerTLSSettings) -> Bool {
+        let former = certificateServer.server.tls
+        guard next.ocsp != .off else { return true }
+        return next.ocspResponder?.text == former.ocspResponder?.text
+            && (next.ocsp == former.ocsp || former.ocsp == .on)
+    }
+
+    private func refuse(_ exchange: Exchange, _ status: Int, _ message: String) -> Int {
         session.forgetSession()
-        log(message)
+        log(message, exchange)
         return status
     }
+
+    /// As that of `DownstreamConnection`.
+    private var serving: WorkerGeneration { socket.lastGeneration ?? worker.current }
 
     /// In nginx's words.
     private var statusFault: String? {
@@ -187,13 +235,19 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         }
     }
 
-    private func log(_ message: String) {
-        worker.current.generation.errorLogger.log(
-            .info, connection: serial, message + " while reading client request headers")
+    private func log(_ message: String, _ exchange: Exchange) {
+        let logger = serving.generation.errorLogger(for: exchange.location.settings.values.errorLogs)
+        guard logger.takes(.info) else { return }
+        var context: [UInt8] = []
+        LogContext.append(exchange, peer: nil, uri: [], to: &context)
+        logger.log(
+            .info, connection: serial,
+            message + " while reading client request headers" + String(decoding: context, as: UTF8.self))
     }
 
     func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool {
-        guard let value = value(of: fact) else { return false }
+        // As in nginx, there is no difference between nothing and an empty text.
+        guard let value = value(of: fact), !value.isEmpty else { return false }
         out.append(contentsOf: value)
         return true
     }

@@ -25,7 +25,7 @@ package final class TLSCommons: Sendable {
         }
     }
 
-    /// The cache of that name, of that size from now on.
+    /// The cache of that name; where there is none yet, one of that size.
     func cache(named name: String, size: Int) -> TLSSessionCache { Self.zone(name, size: size, in: caches) }
 
     /// As `cache(named:size:)`.
@@ -35,10 +35,7 @@ package final class TLSCommons: Sendable {
         _ name: String, size: Int, in zones: borrowing Mutex<[String: Zone]>
     ) -> Zone {
         zones.withLock { zones in
-            if let known = zones[name] {
-                known.resize(to: size)
-                return known
-            }
+            if let known = zones[name] { return known }
             let zone = Zone(size: size)
             zones[name] = zone
             return zone

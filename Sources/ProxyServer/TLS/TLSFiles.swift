@@ -122,6 +122,19 @@ extension TLSSource {
         return result
     }
 
+    /// What is wrong with a name or a text that was made while the proxy runs.
+    var fault: String? {
+        switch contents {
+        case .file(let path):
+            // For the system, the name would end there; and it has no longer ones.
+            if path.utf8.contains(0) { return "has NUL in the name of a file" }
+            return path.utf8.count < 4096
+                ? nil : "is neither PEM nor the name of a file: it is too long for that"
+        case .data(let bytes): return bytes.contains(0) ? "has NUL in its text" : nil
+        case .template: return nil
+        }
+    }
+
     /// A file without a name: nothing is meant.
     var isEmpty: Bool { contents == .file("") }
 }

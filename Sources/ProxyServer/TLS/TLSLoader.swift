@@ -11,6 +11,7 @@ struct TLSLoader {
     private let files: TLSFiles
     private let logFiles: LogFiles
     private var keyLogs: Set<String> = []
+    private var zones: [(zone: any SharedZone, size: Int)] = []
     private var diagnostics: [ConfigDiagnostic] = []
 
     static func load(
@@ -64,7 +65,8 @@ struct TLSLoader {
             return TLSListener(listener, defaultServer: first, servers: servers)
         }
         let upstreams = loadUpstreams()
-        return TLSSetup(servers: servers, listeners: listeners, upstreams: upstreams, keyLogs: keyLogs)
+        return TLSSetup(
+            servers: servers, listeners: listeners, upstreams: upstreams, keyLogs: keyLogs, zones: zones)
     }
 
     /// As nginx: others may do with the default server's certificate, unless that has none because it rejects.
@@ -102,16 +104,14 @@ struct TLSLoader {
                 try context.setParameters(text)
             }
         }
-        let verification = try verification(of: server)
         // A session of one server must not do for another that asks for other certificates.
-        try loadSessions(
-            settings, into: context, name: verification + identities.flatMap(\.identity.digest))
+        let name = try verification(of: server) + identities.flatMap(\.identity.digest)
+        try loadSessions(settings, into: context, name: name)
         if settings.takesEarlyData { context.takeEarlyData(commons.earlyData) }
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
         try logKeys(of: context, to: settings.keyLog)
-        return TLSServer(
-            server, context, lateIdentities: late, passwords: passwords, verification: verification)
+        return TLSServer(server, context, lateIdentities: late, passwords: passwords)
     }
 
     private static let http1 = Array("http/1.1".utf8)
@@ -242,6 +242,9 @@ struct TLSLoader {
                 let staple = try TLSStaple(
                     identity, name: source.name, responder: settings.staplingResponder?.text,
                     trusted: trusted, verifies: settings.verifiesStaple)
+                if let fault = Self.fault(ofURL: staple.query.responder) {
+                    throw TLSError("OCSP_parse_url", reason: fault)
+                }
                 context.setStaple(commons.shared(staple), for: identity)
             } catch {
                 diagnostics.append(
@@ -288,7 +291,7 @@ struct TLSLoader {
         }
     }
 
-    private func loadOCSP(
+    private mutating func loadOCSP(
         _ settings: ServerTLSSettings, into context: TLSContext
     ) throws(ConfigDiagnostic) {
         guard settings.ocsp != .off else { return }
@@ -303,17 +306,25 @@ struct TLSLoader {
                     position: responder.position, directive: responder.directive,
                     message: "invalid URL prefix in OCSP responder \"\(responder.text)\"")
             }
-            do throws(FetchFailure) {
-                _ = try FetchURL(Array(responder.text.utf8))
-            } catch {
+            if let fault = Self.fault(ofURL: responder.text) {
                 throw ConfigDiagnostic(
-                    position: responder.position, directive: responder.directive, message: error.message)
+                    position: responder.position, directive: responder.directive, message: fault)
             }
         }
+        let cache = settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }
+        if let cache, let size = settings.ocspCache?.size { zones.append((cache, size)) }
         context.checkStatus(
             OCSPRule(
-                leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text,
-                cache: settings.ocspCache.map { commons.ocspCache(named: $0.name, size: $0.size) }))
+                leafOnly: settings.ocsp == .leaf, responder: settings.ocspResponder?.text, cache: cache))
+    }
+
+    private static func fault(ofURL text: String) -> String? {
+        do throws(FetchFailure) {
+            _ = try FetchURL(Array(text.utf8))
+            return nil
+        } catch {
+            return error.message.replacing(" in upstream \"", with: " in OCSP responder \"")
+        }
     }
 
     /// What clients of the server are verified by, and its name.
@@ -329,16 +340,19 @@ struct TLSLoader {
         return name
     }
 
-    private func loadSessions(
+    private mutating func loadSessions(
         _ settings: ServerTLSSettings, into context: TLSContext, name: [UInt8]
     ) throws(ConfigDiagnostic) {
-        let caching: TLSContext.SessionCaching =
-            switch settings.sessionCache {
-            case .off: .off
-            case .none: .none
-            case .builtin(let count): .builtin(count)
-            case .shared(let zone): .shared(commons.cache(named: zone.name, size: zone.size))
-            }
+        let caching: TLSContext.SessionCaching
+        switch settings.sessionCache {
+        case .off: caching = .off
+        case .none: caching = .none
+        case .builtin(let count): caching = .builtin(count)
+        case .shared(let zone):
+            let cache = commons.cache(named: zone.name, size: zone.size)
+            zones.append((cache, zone.size))
+            caching = .shared(cache)
+        }
         // A server that gives no tickets may be the first of a listener, whose keys are those of them all.
         var keys: [[UInt8]] = []
         for file in settings.ticketKeys {
@@ -361,6 +375,7 @@ struct TLSLoader {
         var order: [ProxyTLSSettings] = []
         // A script may send a request of any location on over TLS.
         let hasScripts = !configuration.scripts.isEmpty
+        var passwordFiles: Set<TLSSource> = []
         configuration.forEachLocation { location, _ in
             var isNeeded = hasScripts
             if case .proxy(let pass) = location.handler {
@@ -369,6 +384,15 @@ struct TLSLoader {
             }
             let settings = location.settings.values.proxyTLS
             if isNeeded, wanted.insert(settings).inserted { order.append(settings) }
+            if let file = settings.passwordFile { passwordFiles.insert(file) }
+        }
+        // As nginx, which reads them whether or not there is a key that needs them.
+        for file in passwordFiles {
+            do throws(ConfigDiagnostic) {
+                _ = try files.passwords(file)
+            } catch {
+                diagnostics.append(error)
+            }
         }
         var upstreams: [ProxyTLSSettings: TLSUpstream] = [:]
         for settings in order {
@@ -406,7 +430,7 @@ struct TLSLoader {
         if settings.verifies {
             guard let trusted = settings.trustedCertificate else {
                 throw ConfigDiagnostic(
-                    position: nil, directive: "proxy_ssl_verify",
+                    position: settings.verifyWord?.position, directive: "proxy_ssl_verify",
                     message: "no proxy_ssl_trusted_certificate for proxy_ssl_verify")
             }
             try files.apply(trusted, "trusted certificate") { text throws(TLSError) in

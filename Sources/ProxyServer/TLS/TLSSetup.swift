@@ -1,6 +1,7 @@
 internal import Config
 internal import ProxyCore
 internal import TLS
+internal import Wire
 
 /// The contexts of TLS that a configuration needs, made when it is loaded: a certificate that is no good is found then.
 package final class TLSSetup: Sendable {
@@ -11,16 +12,23 @@ package final class TLSSetup: Sendable {
     private let upstreams: [ProxyTLSSettings: TLSUpstream]
     /// Paths of files that secrets of connections are written to.
     let keyLogs: Set<String>
+    /// What is shared with other configurations, with the sizes that this one says.
+    private let zones: [(zone: any SharedZone, size: Int)]
 
     init(
         servers: [ObjectIdentifier: TLSServer], listeners: [TLSListener?],
-        upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>
+        upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>,
+        zones: [(zone: any SharedZone, size: Int)]
     ) {
+        self.zones = zones
         self.keyLogs = keyLogs
         self.servers = servers
         self.listeners = listeners
         self.upstreams = upstreams
     }
+
+    /// The configuration runs: what it shares with the one before is as large as it says.
+    func takeUp() { for (zone, size) in zones { zone.resize(to: size) } }
 
     /// `nil` for a listener without TLS.
     func listener(_ index: Int) -> TLSListener? {
@@ -43,15 +51,11 @@ final class TLSServer: Sendable {
     /// Pairs with variables, to be read in each handshake.
     let lateIdentities: [LateIdentity]
     let passwords: [[UInt8]]
-    /// Equal for servers of two configurations of which one takes whom the other has verified: the name, and what clients
-    /// are verified by, with the contents of files.
-    let verification: [UInt8]
 
     init(
         _ server: VirtualServer, _ context: TLSContext,
-        lateIdentities: [LateIdentity], passwords: [[UInt8]], verification: [UInt8]
+        lateIdentities: [LateIdentity], passwords: [[UInt8]]
     ) {
-        self.verification = verification
         self.server = server
         self.context = context
         self.lateIdentities = lateIdentities
@@ -76,8 +80,10 @@ final class TLSListener: Sendable {
         takesEarlyData = listener.servers.contains { $0.tls.takesEarlyData }
     }
 
-    /// The server of that name, in lower case, and the one whose certificate it has.
-    func find(_ name: [UInt8]) -> (server: VirtualServer, tls: TLSServer)? {
+    /// The server that the client names, and the one whose certificate it has; `nil` where it names none.
+    func find(_ hello: TLSHello) -> (server: VirtualServer, tls: TLSServer)? {
+        guard var name = hello.serverName?.map(ASCII.lowercased) else { return nil }
+        if name.last == UInt8(ascii: ".") { name.removeLast() }
         guard let server = names.server(forName: name) else { return nil }
         return (server, servers[ObjectIdentifier(server)] ?? defaultServer)
     }

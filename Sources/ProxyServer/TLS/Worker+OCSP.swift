@@ -46,9 +46,11 @@ extension Worker {
         guard response.status == 200 else {
             return .failed("responder answered with status \(response.status)")
         }
-        let kind = response.headers.first { $0.name.map(ASCII.lowercased) == Array("content-type".utf8) }
-        guard kind?.value.map(ASCII.lowercased) == Array("application/ocsp-response".utf8) else {
-            return .failed("responder sent invalid \"Content-Type\" header")
+        // As nginx, which takes an answer that does not say what it is for what was asked for.
+        for header in response.headers where header.name.map(ASCII.lowercased) == contentType {
+            guard header.value.map(ASCII.lowercased) != responseType else { continue }
+            let value = String(decoding: header.value, as: UTF8.self)
+            return .failed("OCSP responder sent invalid \"Content-Type\" header: \"\(value)\"")
         }
         do throws(TLSError) {
             return .answered(try query.judge(response.body), response: response.body)
@@ -56,6 +58,9 @@ extension Worker {
             return .failed(error.summary)
         }
     }
+
+    private static let contentType = Array("content-type".utf8)
+    private static let responseType = Array("application/ocsp-response".utf8)
 
     private static func request(_ query: OCSPQuery, timeout: Int64) -> FetchRequest {
         var encoded: [UInt8] = []
