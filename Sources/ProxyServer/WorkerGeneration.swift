@@ -342,7 +342,7 @@ private struct AccessLogWriter {
         } catch {
             guard failures?.opens() != false else { return }
             // The client may have chosen the name.
-            var text = Array((ScriptLogText.lines("\(error)") + " while logging request").utf8)
+            var text = Array((LogText.lines("\(error)") + " while logging request").utf8)
             LogContext.append(exchange, peer: nil, uri: [], to: &text)
             logger.log(.crit, connection: exchange.client.serial, String(decoding: text, as: UTF8.self))
         }
