@@ -101,7 +101,7 @@ final class Tunnel {
     }
 
     private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelSide) {
-        guard machine.accepts(from: side) else { return }
+        guard machine.accepts(from: side) else { return lookForFailure(of: source, side) }
         let loop = downstream.worker.loop
         var reads = 0
         // What the target has not taken yet is waited for: nothing queues up beyond one read. Nor does what a hook
@@ -122,15 +122,20 @@ final class Tunnel {
             }
         }
         if reads > 0, !isClosing, plane == nil { touch() }
-        if reads == 0 || source.sawHangup { lookForEnd(of: source, side) }
+        if reads == 0 || source.isEnding { lookForEnd(of: source, side) }
     }
 
-    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. An upstream that has
-    /// ended its side in order may have meant what it said last for the client.
+    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait, whatever it has sent
+    /// before that. An upstream that has ended its side in order may have meant what it said last for the client.
     private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side) else { return }
         if source.sawFailure { return failed(side) }
-        if side == .client, source.isAtEnd { readEnd(of: side) }
+        if side == .client, source.isEnding, !plane.waitsWithClose(from: side) { readEnd(of: side) }
+    }
+
+    /// One that has ended its side in order, and is told goodbye yet, may break before that.
+    private func lookForFailure(of source: StreamChannel, _ side: TunnelSide) {
+        if source.sawFailure, !isClosing, let plane, !plane.isDone(with: side) { failed(side) }
     }
 
     /// Sends what `side` sent on to the other.
@@ -189,11 +194,17 @@ final class Tunnel {
 
     private func readEnd(of side: TunnelSide) {
         let action = machine.ended(side)
-        if let plane { lost(side, plane) } else { perform(action) }
+        guard let plane else { return perform(action) }
+        plane.ended(side)
+        readOn(behind: side)
     }
 
     private func lost(_ side: TunnelSide, _ plane: WebSocketPlane) {
         plane.lost(side)
+        readOn(behind: side)
+    }
+
+    private func readOn(behind side: TunnelSide) {
         // Hooks that it was not read for may have been given up.
         if side == .client, !isClosing { scheduleRead(of: .upstream) }
     }

@@ -516,6 +516,27 @@ def test_a_client_that_goes_ends_the_wait_of_a_hook_with_what_is_for_it(simple, 
     assert "<went on>" not in made.log()
 
 
+@pytest.mark.parametrize("stage", ["message", "frame"])
+@pytest.mark.parametrize("when", ["at once", "behind more", "behind what is unread"])
+def test_a_clients_end_ends_the_wait_of_a_hook_whatever_comes_before_it(simple, backend, stage, when):
+    upstream = DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + f"""{stage}_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() sy.log.warn("<ended>") end }})
+        sy.log.warn("<waits>")
+        sy.sleep(30)
+    }} websocket_close_timeout 300ms;""")
+    with raw_tunnel(made) as client:
+        more = frame(b"more", masked=True) * 10
+        client.send(frame(b"m", masked=True) + (more if when == "behind more" else b""))
+        if when == "behind what is unread":
+            wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
+            client.send(more)
+        client.finish()
+        wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
+    assert upstream.ended.wait(5)
+    assert upstream.close_code() == 1011
+
+
 def test_a_client_that_takes_nothing_is_given_up_and_the_upstream_told(simple, backend):
     upstream = DeafUpstream(backend)
 
@@ -721,6 +742,66 @@ def test_close_handshakes_go_both_ways(tunnel, mode):
         socket.close(4005, "mine")
         assert socket.protocol.close_rcvd.code == 4005
     assert made.log_lines("access.log", 2) == ["4002", "4005"]
+
+
+BYE = b"\x03\xe8bye"
+FOLLOWED = ["websocket_ping_interval 20s;", "message_by_lua_block { }",
+            "frame_by_lua_block { if frame.type == 'close' then sy.sleep(0.05) end }"]
+
+
+@pytest.mark.parametrize("mode", FOLLOWED)
+def test_a_client_that_ends_its_side_behind_its_close_frame_has_the_answer(simple, backend, mode):
+    asked, told = threading.Event(), threading.Event()
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")))
+        assert read_close(connection) == (1000, "bye")
+        asked.set()
+        assert told.wait(5)
+        connection.send(frame(BYE, opcode=8))
+        connection.fill()
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + mode + "close_by_lua_block { sy.log.warn('<', info.code, info.by, info.clean, '>') }")
+    with raw_tunnel(made) as client:
+        client.send(frame(BYE, opcode=8, masked=True))
+        client.finish()
+        assert asked.wait(5)
+        told.set()
+        assert read_close(client) == (1000, "bye")
+        assert client.is_closed()
+    wait_for(lambda: "<" in made.log(), 5, "the close hook")
+    assert re.search("<\\s*1000\\s*client\\s*true\\s*>", made.log())
+
+
+@pytest.mark.parametrize("mode", FOLLOWED)
+def test_an_upstream_that_ends_its_side_behind_its_close_frame_has_the_answer(simple, backend, mode):
+    answers = []
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + frame(BYE, opcode=8))
+        connection.sock.shutdown(socket.SHUT_WR)
+        answers.append(read_close(connection))
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + mode)
+    with raw_tunnel(made) as client:
+        assert read_close(client) == (1000, "bye")
+        client.send(frame(b"\x0f\xa0yes", opcode=8, masked=True))
+        assert client.is_closed(5)
+    wait_for(lambda: answers, 5, "the answer")
+    assert answers == [(4000, "yes")]
+
+
+def test_a_client_that_ends_its_side_behind_its_close_frame_is_told_when_time_is_over(simple, backend):
+    DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
+    with raw_tunnel(made) as client:
+        client.send(frame(BYE, opcode=8, masked=True))
+        client.finish()
+        assert read_close(client) == (1000, "bye")
 
 
 @pytest.mark.clocked
