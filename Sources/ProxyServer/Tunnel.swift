@@ -70,17 +70,32 @@ final class Tunnel {
         frozen = nil
     }
 
-    func start() {
+    /// Takes the connections over. What open hooks have sent goes first, and `ending` with nothing behind it; then what has
+    /// come already, from the client and, as `early`, with the 101.
+    func start(
+        _ early: Span<UInt8>, sends: [(message: ScriptMessage, leg: FlowLeg)],
+        ending: (code: UInt16, reason: [UInt8])?
+    ) {
         let worker = downstream.worker
         worker.statistics.upgrades.add()
         worker.statistics.tunnels.add()
         upstream.attach(to: self)
-        let early = downstream.enter(self)
-        if !early.isEmpty { relay(early.span, from: .client) }
+        let sooner = downstream.enter(self)
+        for send in sends { sendFirst(send.message, to: send.leg) }
+        if let ending { scripts?.close(code: ending.code, reason: ending.reason) }
+        // Where frames are followed, what comes of an ending WebSocket is looked through for the peers' close frames alone.
+        if !isClosing, !sooner.isEmpty { relay(sooner.span, from: .client) }
+        if !isClosing, early.count > 0 { relay(early, from: .upstream) }
+        guard !isClosing else { return }
         if plane == nil { touch() } else { deadlineMoved() }
         if downstream.hasEnded { readEnd(of: .client) }
         if downstream.mayRead { downstream.scheduleRead() }
         if upstream.mayRead { upstream.scheduleRead() }
+    }
+
+    private func sendFirst(_ message: ScriptMessage, to leg: FlowLeg) {
+        guard let failure = scripts?.inject(message, to: leg) else { return }
+        log(.warn, "a message that an open hook sent was lost: \(failure)")
     }
 
     // MARK: Bytes
@@ -255,17 +270,20 @@ final class Tunnel {
 
     /// As nginx; of the request there is nothing left to tell where no script keeps it.
     private func logTimeout(of side: TunnelSide) {
+        log(.info, "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out)")
+    }
+
+    private func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
-        guard logger.takes(.info) else { return }
+        guard logger.takes(level) else { return }
         var context = Array(", upstream: \"".utf8) + upstream.address.text + Array("\"".utf8)
         if let exchange = scripts?.exchange {
             context.removeAll()
             LogContext.append(exchange, peer: upstream.address, uri: [], to: &context)
         }
         logger.log(
-            .info, connection: scripts?.exchange.client.serial ?? 0,
-            "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out) while proxying "
-                + "upgraded connection" + String(decoding: context, as: UTF8.self))
+            level, connection: scripts?.exchange.client.serial ?? 0,
+            message() + " while proxying upgraded connection" + String(decoding: context, as: UTF8.self))
     }
 
     /// There is no time left. Peers of a WebSocket are told, if that can be done at once.

@@ -804,6 +804,74 @@ def test_a_client_that_ends_its_side_behind_its_close_frame_is_told_when_time_is
         assert read_close(client) == (1000, "bye")
 
 
+# What comes before an open hook has ended
+
+
+@pytest.mark.parametrize("decision, code", [("return flow:close(4000, 'no')", 4000), ("error('no')", 1011)])
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_open_hook_that_denies_holds_back_what_has_come(simple, backend, decision, code, waits):
+    upstream = DeafUpstream(backend)
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + frame(b"secret") + frame(BYE, opcode=8))
+        upstream.read(connection)
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + f"""open_by_lua_block {{
+        flow.client:send("to the client")
+        {"sy.sleep(0.1)" if waits else ""}
+        {decision}
+    }} message_by_lua_block {{ sy.log.warn("<seen>" .. msg.data .. "<") }}""")
+    with Client(made.client_port) as client:
+        client.send(handshake() + frame(b"early", masked=True) + frame(BYE, opcode=8, masked=True))
+        assert client.read_response_head().status == 101
+        assert read_frame(client) == (1, b"to the client")
+        assert read_close(client)[0] == code
+        assert client.is_closed()
+    assert upstream.ended.wait(5)
+    assert upstream.close_code() == code and b"early" not in upstream.received
+    assert re.findall("<seen>(.*?)<", made.log()) == ["to the client"]
+
+
+@pytest.mark.parametrize("rest", [
+    frame(b"one") + frame(b"two"), frame(b"one", final=False) + frame(b"two", opcode=0),
+    frame(b"one") + frame(BYE, opcode=8)])
+def test_what_an_open_hook_sends_follows_the_101_at_once(simple, backend, rest):
+    upstream = DeafUpstream(backend)
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + rest)
+        upstream.read(connection)
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + """open_by_lua_block {
+        flow.client:send("first") sy.sleep(0.05) flow.upstream:send("first")
+    } websocket_close_timeout 300ms;""")
+    with Client(made.client_port) as client:
+        client.send(handshake() + frame(b"early", masked=True))
+        assert client.read_response_head().status == 101
+        assert read_frame(client) == (1, b"first")
+        assert client.read_exactly(len(rest)) == rest
+    assert upstream.ended.wait(5)
+    key, payload = upstream.received[2:6], upstream.received[6:11]
+    assert bytes(byte ^ key[i % 4] for i, byte in enumerate(payload)) == b"first"
+
+
+def test_an_open_hook_sends_as_much_as_others(tunnel):
+    made = tunnel("""open_by_lua_block {
+        local size = 3 * 2^20 // 1 | 0
+        assert(flow.client:send_binary(("c"):rep(size)))
+        assert(flow.upstream:send_binary(("u"):rep(size)))
+        local sent, why = flow.client:send("more")
+        assert(not sent and why == "too much waits to be sent")
+    }""")
+    with made.open(max_size=None) as socket:
+        assert [len(socket.recv(10)), len(socket.recv(10))] == [3 << 20, 3 << 20]
+        assert exchange(socket, "on") == ["on"]
+
+
 @pytest.mark.clocked
 def test_an_upstream_that_does_not_answer_a_close_is_not_waited_for(simple, backend):
     upstream = DeafUpstream(backend)
