@@ -144,9 +144,9 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
 
     override func close(withReset: Bool) {
         channel = nil
-        // What is a FIN on a socket (RFC 8441 §5).
+        // What is a FIN on a socket, or a reset (RFC 8441 §5).
         if isTunnel, !withReset { stream.endSending() }
-        stream.abandon(malformation == nil ? .internalError : .protocolError)
+        stream.abandon(malformation != nil ? .protocolError : isTunnel ? .cancel : .internalError)
         connection.streamEnded()
     }
 

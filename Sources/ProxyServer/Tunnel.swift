@@ -225,7 +225,11 @@ final class Tunnel {
     }
 
     func failed(_ side: TunnelSide) {
-        guard let plane else { return perform(machine.failed(side), atOnce: side) }
+        guard let plane else {
+            // RFC 8441 §5: a reset stays one to a stream. To a socket it is an end, as with nginx.
+            if side == .upstream, !isClosing, downstream.isStream { downstream.resetOnClose() }
+            return perform(machine.failed(side), atOnce: side)
+        }
         _ = machine.ended(side)
         if isClosing { finish() } else { lost(side, plane) }
     }
