@@ -346,6 +346,25 @@ struct WebSocketPlaneTests {
         }
     }
 
+    @Test(
+        "a ping that repeats one of ours has its answer from the other side",
+        arguments: [Side.client, .upstream])
+    func repeatedPing(_ side: Side) throws {
+        let fixture = try PlaneFixture(
+            "websocket_ping_interval 10s; websocket_pong_timeout 30s; proxy_read_timeout 1h;")
+        fixture.advance(10_000)
+        let ping = try #require(try fixture.take(side).first { $0.opcode == 9 })
+        fixture.sent[side.other] = []
+        fixture.receive(ping.bytes(from: side), from: side)
+        #expect(try fixture.take(side.other) == [ping])
+        fixture.receive(PlaneFrame.pong(ping.payload).bytes(from: side.other), from: side.other)
+        #expect(try fixture.take(side) == [.pong(ping.payload)])
+        #expect(fixture.plane.roundTrip(side.other) == nil)
+        fixture.receive(PlaneFrame.pong(ping.payload).bytes(from: side), from: side)
+        #expect(try fixture.take(side.other).isEmpty)
+        #expect(fixture.plane.roundTrip(side) != nil)
+    }
+
     @Test("a dead peer is found within interval and timeout; the other side is told why")
     func death() throws {
         for (side, code) in [(Side.client, UInt16(1011)), (.upstream, 1014)] {
