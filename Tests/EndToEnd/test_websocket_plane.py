@@ -729,6 +729,18 @@ def test_an_inflated_message_is_capped_while_it_is_inflated(tunnel):
     assert after - before < 20_000, "kilobytes"
 
 
+@pytest.mark.parametrize("mode", [
+    "websocket_deflate on client;", "websocket_deflate on client; message_by_lua_block { }", "message_by_lua_block { }"])
+def test_a_message_that_does_not_get_shorter_is_measured_inflated(tunnel, mode):
+    made = tunnel(mode + "websocket_max_message 100k;")
+    with made.open(max_size=None, **offered()) as socket:
+        whole = os.urandom(100 << 10)
+        socket.send(whole)
+        assert socket.recv(5) == whole
+        socket.send(bytes((100 << 10) + 1))
+        assert closing(socket) == (1009, "message too big")
+
+
 # Ends
 
 
