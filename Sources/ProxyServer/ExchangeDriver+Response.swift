@@ -387,9 +387,6 @@ extension ExchangeDriver {
         self.upstream = nil
         script.keepsExchange = tunnel.scripts != nil
         release()
-        tunnel.start()
-        if !form.isOpaque, early.count > 0 { tunnel.relay(early, from: .upstream) }
-        for send in sends { _ = tunnel.scripts?.send(send.message, to: send.leg) }
-        if let ending { tunnel.scripts?.close(code: ending.code, reason: ending.reason) }
+        tunnel.start(form.isOpaque ? Span() : early, sends: sends, ending: ending)
     }
 }

@@ -94,7 +94,7 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
     /// Content has come and was not read, or may come.
     var hasMore: Bool { !stream.sawEnd || stream.hasUnread || stream.isClosed }
 
-    override var isAtEnd: Bool { stream.isClosed || stream.sawEnd && !stream.hasUnread }
+    override var isEnding: Bool { stream.isClosed || stream.sawEnd }
 
     override func read(into buffer: inout MutableSpan<UInt8>) -> Int {
         let count = readMessage(of: stream, inChunks: kind == .chunked, into: &buffer)
@@ -144,9 +144,9 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
 
     override func close(withReset: Bool) {
         channel = nil
-        // What is a FIN on a socket (RFC 8441 §5).
+        // What is a FIN on a socket, or a reset (RFC 8441 §5).
         if isTunnel, !withReset { stream.endSending() }
-        stream.abandon(malformation == nil ? .internalError : .protocolError)
+        stream.abandon(malformation != nil ? .protocolError : isTunnel ? .cancel : .internalError)
         connection.streamEnded()
     }
 

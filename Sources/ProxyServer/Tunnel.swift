@@ -70,17 +70,32 @@ final class Tunnel {
         frozen = nil
     }
 
-    func start() {
+    /// Takes the connections over. What open hooks have sent goes first, and `ending` with nothing behind it; then what has
+    /// come already, from the client and, as `early`, with the 101.
+    func start(
+        _ early: Span<UInt8>, sends: [(message: ScriptMessage, leg: FlowLeg)],
+        ending: (code: UInt16, reason: [UInt8])?
+    ) {
         let worker = downstream.worker
         worker.statistics.upgrades.add()
         worker.statistics.tunnels.add()
         upstream.attach(to: self)
-        let early = downstream.enter(self)
-        if !early.isEmpty { relay(early.span, from: .client) }
+        let sooner = downstream.enter(self)
+        for send in sends { sendFirst(send.message, to: send.leg) }
+        if let ending { scripts?.close(code: ending.code, reason: ending.reason) }
+        // Where frames are followed, what comes of an ending WebSocket is looked through for the peers' close frames alone.
+        if !isClosing, !sooner.isEmpty { relay(sooner.span, from: .client) }
+        if !isClosing, early.count > 0 { relay(early, from: .upstream) }
+        guard !isClosing else { return }
         if plane == nil { touch() } else { deadlineMoved() }
         if downstream.hasEnded { readEnd(of: .client) }
         if downstream.mayRead { downstream.scheduleRead() }
         if upstream.mayRead { upstream.scheduleRead() }
+    }
+
+    private func sendFirst(_ message: ScriptMessage, to leg: FlowLeg) {
+        guard let failure = scripts?.inject(message, to: leg) else { return }
+        log(.warn, "a message that an open hook sent was lost: \(failure)")
     }
 
     // MARK: Bytes
@@ -101,7 +116,7 @@ final class Tunnel {
     }
 
     private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelSide) {
-        guard machine.accepts(from: side) else { return }
+        guard machine.accepts(from: side) else { return lookForFailure(of: source, side) }
         let loop = downstream.worker.loop
         var reads = 0
         // What the target has not taken yet is waited for: nothing queues up beyond one read. Nor does what a hook
@@ -122,15 +137,20 @@ final class Tunnel {
             }
         }
         if reads > 0, !isClosing, plane == nil { touch() }
-        if reads == 0 || source.sawHangup { lookForEnd(of: source, side) }
+        if reads == 0 || source.isEnding { lookForEnd(of: source, side) }
     }
 
-    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. An upstream that has
-    /// ended its side in order may have meant what it said last for the client.
+    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait, whatever it has sent
+    /// before that. An upstream that has ended its side in order may have meant what it said last for the client.
     private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side) else { return }
         if source.sawFailure { return failed(side) }
-        if side == .client, source.isAtEnd { readEnd(of: side) }
+        if side == .client, source.isEnding, !plane.waitsWithClose(from: side) { readEnd(of: side) }
+    }
+
+    /// One that has ended its side in order, and is told goodbye yet, may break before that.
+    private func lookForFailure(of source: StreamChannel, _ side: TunnelSide) {
+        if source.sawFailure, !isClosing, let plane, !plane.isDone(with: side) { failed(side) }
     }
 
     /// Sends what `side` sent on to the other.
@@ -189,17 +209,27 @@ final class Tunnel {
 
     private func readEnd(of side: TunnelSide) {
         let action = machine.ended(side)
-        if let plane { lost(side, plane) } else { perform(action) }
+        guard let plane else { return perform(action) }
+        plane.ended(side)
+        readOn(behind: side)
     }
 
     private func lost(_ side: TunnelSide, _ plane: WebSocketPlane) {
         plane.lost(side)
+        readOn(behind: side)
+    }
+
+    private func readOn(behind side: TunnelSide) {
         // Hooks that it was not read for may have been given up.
         if side == .client, !isClosing { scheduleRead(of: .upstream) }
     }
 
     func failed(_ side: TunnelSide) {
-        guard let plane else { return perform(machine.failed(side), atOnce: side) }
+        guard let plane else {
+            // RFC 8441 §5: a reset stays one to a stream. To a socket it is an end, as with nginx.
+            if side == .upstream, !isClosing, downstream.isStream { downstream.resetOnClose() }
+            return perform(machine.failed(side), atOnce: side)
+        }
         _ = machine.ended(side)
         if isClosing { finish() } else { lost(side, plane) }
     }
@@ -244,17 +274,20 @@ final class Tunnel {
 
     /// As nginx; of the request there is nothing left to tell where no script keeps it.
     private func logTimeout(of side: TunnelSide) {
+        log(.info, "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out)")
+    }
+
+    private func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
-        guard logger.takes(.info) else { return }
+        guard logger.takes(level) else { return }
         var context = Array(", upstream: \"".utf8) + upstream.address.text + Array("\"".utf8)
         if let exchange = scripts?.exchange {
             context.removeAll()
             LogContext.append(exchange, peer: upstream.address, uri: [], to: &context)
         }
         logger.log(
-            .info, connection: scripts?.exchange.client.serial ?? 0,
-            "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out) while proxying "
-                + "upgraded connection" + String(decoding: context, as: UTF8.self))
+            level, connection: scripts?.exchange.client.serial ?? 0,
+            message() + " while proxying upgraded connection" + String(decoding: context, as: UTF8.self))
     }
 
     /// There is no time left. Peers of a WebSocket are told, if that can be done at once.

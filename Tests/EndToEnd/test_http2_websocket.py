@@ -3,6 +3,8 @@
 What hooks, pings, deadlines and compression do is tested by `test_websocket_plane.py`, which runs over HTTP/2 as well."""
 
 import signal
+import socket
+import struct
 import threading
 import time
 
@@ -290,6 +292,43 @@ def test_an_upstream_that_vanishes_resets_an_opaque_stream(recipe):
         assert socket.stream.is_over
         proxy.backend.program = echoing()
         StreamSocket(client)
+
+
+def test_an_upstreams_reset_is_one_of_an_opaque_stream(recipe):
+    """RFC 8441 §5: CANCEL, behind what was sent before."""
+    proxy = recipe()
+
+    def program(connection):
+        connection.send(switching(connection.next_request().get("sec-websocket-key")) + b"bytes")
+        connection.fill()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sock.close()
+
+    proxy.backend.program = program
+    with HTTP2Client(proxy.port) as client:
+        opened = StreamSocket(client)
+        client.wait(lambda: opened.stream.body)
+        opened.send("end")
+        got = client.response(opened.number)
+        assert (got.body, got.ended, got.reset) == (b"bytes", False, 8)
+        # The connection goes on.
+        proxy.backend.program = echoing()
+        StreamSocket(client)
+
+
+def test_what_a_client_did_not_take_in_time_is_cut_off_by_a_reset(recipe):
+    proxy = recipe("send_timeout 300ms; websocket_close_timeout 300ms; websocket_ping_interval 20s;")
+
+    def program(connection):
+        connection.send(switching(connection.next_request().get("sec-websocket-key")))
+        connection.send(frame(b"x" * 1_000_000, opcode=2))
+        connection.fill()
+
+    proxy.backend.program = program
+    with HTTP2Client(proxy.port, acknowledge=False) as client:
+        opened = StreamSocket(client)
+        got = client.response(opened.number)
+        assert (got.ended, got.reset) == (False, 8)
 
 
 def test_half_closed(recipe):

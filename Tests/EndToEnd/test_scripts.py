@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from harness import ports
 from harness.backend import CLOSE, Backend, chunked, reply
 from harness.proxy import ROOT, whole
-from harness.websocket import WebSocketServer, frame, handshake
+from harness.websocket import WebSocketServer, frame, handshake, switching
 from harness.wire import Client, fetch, wait_for
 
 pytestmark = pytest.mark.switchyard_only
@@ -943,6 +943,33 @@ def test_a_close_frame_never_cuts_a_message(tunnel, server):
         client.send(whole_frame[500:])
         assert client.read_exactly(4) == b"\x88\x02" + (4001).to_bytes(2, "big")
     wait_for(lambda: len(server.requests) == 1, 5)
+
+
+@pytest.mark.parametrize("when", ["with the request", "while the hook waits"])
+@pytest.mark.parametrize("decision", ["flow:close(4000)", "error('no')"])
+def test_an_open_hook_holds_back_what_comes_of_another_protocol(simple, backend, decision, when):
+    received = []
+
+    def program(connection):
+        connection.next_request()
+        connection.send(switching(accept="", upgrade="own") + b"from the upstream")
+        while connection.fill():
+            pass
+        received.append(bytes(connection.buffer))
+
+    backend.program = program
+    made = simple(WEBSOCKET + "proxy_upgrade_protocols any; open_by_lua_block { " + note("'waits'")
+                  + f" sy.sleep(0.2) return {decision} }}")
+    with Client(made.port) as client:
+        early = b"from the client"
+        client.send(handshake(upgrade="own") + (early if when == "with the request" else b""))
+        wait_for_notes(made, "waits")
+        if when == "while the hook waits":
+            client.send(early)
+        assert client.read_response_head().status == 101
+        assert client.is_closed()
+    wait_for(lambda: received, 5, "the upstream's end")
+    assert received == [b""]
 
 
 INFO = note("info.code .. ' ' .. info.reason .. ' ' .. info.by .. ' ' .. tostring(info.clean)")

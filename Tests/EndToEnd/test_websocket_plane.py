@@ -516,6 +516,27 @@ def test_a_client_that_goes_ends_the_wait_of_a_hook_with_what_is_for_it(simple, 
     assert "<went on>" not in made.log()
 
 
+@pytest.mark.parametrize("stage", ["message", "frame"])
+@pytest.mark.parametrize("when", ["at once", "behind more", "behind what is unread"])
+def test_a_clients_end_ends_the_wait_of_a_hook_whatever_comes_before_it(simple, backend, stage, when):
+    upstream = DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + f"""{stage}_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() sy.log.warn("<ended>") end }})
+        sy.log.warn("<waits>")
+        sy.sleep(30)
+    }} websocket_close_timeout 300ms;""")
+    with raw_tunnel(made) as client:
+        more = frame(b"more", masked=True) * 10
+        client.send(frame(b"m", masked=True) + (more if when == "behind more" else b""))
+        if when == "behind what is unread":
+            wait_for(lambda: "<waits>" in made.log(), 5, "a hook that waits")
+            client.send(more)
+        client.finish()
+        wait_for(lambda: "<ended>" in made.log(), 5, "the end of the wait")
+    assert upstream.ended.wait(5)
+    assert upstream.close_code() == 1011
+
+
 def test_a_client_that_takes_nothing_is_given_up_and_the_upstream_told(simple, backend):
     upstream = DeafUpstream(backend)
 
@@ -708,6 +729,18 @@ def test_an_inflated_message_is_capped_while_it_is_inflated(tunnel):
     assert after - before < 20_000, "kilobytes"
 
 
+@pytest.mark.parametrize("mode", [
+    "websocket_deflate on client;", "websocket_deflate on client; message_by_lua_block { }", "message_by_lua_block { }"])
+def test_a_message_that_does_not_get_shorter_is_measured_inflated(tunnel, mode):
+    made = tunnel(mode + "websocket_max_message 100k;")
+    with made.open(max_size=None, **offered()) as socket:
+        whole = os.urandom(100 << 10)
+        socket.send(whole)
+        assert socket.recv(5) == whole
+        socket.send(bytes((100 << 10) + 1))
+        assert closing(socket) == (1009, "message too big")
+
+
 # Ends
 
 
@@ -721,6 +754,134 @@ def test_close_handshakes_go_both_ways(tunnel, mode):
         socket.close(4005, "mine")
         assert socket.protocol.close_rcvd.code == 4005
     assert made.log_lines("access.log", 2) == ["4002", "4005"]
+
+
+BYE = b"\x03\xe8bye"
+FOLLOWED = ["websocket_ping_interval 20s;", "message_by_lua_block { }",
+            "frame_by_lua_block { if frame.type == 'close' then sy.sleep(0.05) end }"]
+
+
+@pytest.mark.parametrize("mode", FOLLOWED)
+def test_a_client_that_ends_its_side_behind_its_close_frame_has_the_answer(simple, backend, mode):
+    asked, told = threading.Event(), threading.Event()
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")))
+        assert read_close(connection) == (1000, "bye")
+        asked.set()
+        assert told.wait(5)
+        connection.send(frame(BYE, opcode=8))
+        connection.fill()
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + mode + "close_by_lua_block { sy.log.warn('<', info.code, info.by, info.clean, '>') }")
+    with raw_tunnel(made) as client:
+        client.send(frame(BYE, opcode=8, masked=True))
+        client.finish()
+        assert asked.wait(5)
+        told.set()
+        assert read_close(client) == (1000, "bye")
+        assert client.is_closed()
+    wait_for(lambda: "<" in made.log(), 5, "the close hook")
+    assert re.search("<\\s*1000\\s*client\\s*true\\s*>", made.log())
+
+
+@pytest.mark.parametrize("mode", FOLLOWED)
+def test_an_upstream_that_ends_its_side_behind_its_close_frame_has_the_answer(simple, backend, mode):
+    answers = []
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + frame(BYE, opcode=8))
+        connection.sock.shutdown(socket.SHUT_WR)
+        answers.append(read_close(connection))
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + mode)
+    with raw_tunnel(made) as client:
+        assert read_close(client) == (1000, "bye")
+        client.send(frame(b"\x0f\xa0yes", opcode=8, masked=True))
+        assert client.is_closed(5)
+    wait_for(lambda: answers, 5, "the answer")
+    assert answers == [(4000, "yes")]
+
+
+def test_a_client_that_ends_its_side_behind_its_close_frame_is_told_when_time_is_over(simple, backend):
+    DeafUpstream(backend)
+    made = simple(location=WEBSOCKET + "websocket_ping_interval 20s; websocket_close_timeout 300ms;")
+    with raw_tunnel(made) as client:
+        client.send(frame(BYE, opcode=8, masked=True))
+        client.finish()
+        assert read_close(client) == (1000, "bye")
+
+
+# What comes before an open hook has ended
+
+
+@pytest.mark.parametrize("decision, code", [("return flow:close(4000, 'no')", 4000), ("error('no')", 1011)])
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_open_hook_that_denies_holds_back_what_has_come(simple, backend, decision, code, waits):
+    upstream = DeafUpstream(backend)
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + frame(b"secret") + frame(BYE, opcode=8))
+        upstream.read(connection)
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + f"""open_by_lua_block {{
+        flow.client:send("to the client")
+        {"sy.sleep(0.1)" if waits else ""}
+        {decision}
+    }} message_by_lua_block {{ sy.log.warn("<seen>" .. msg.data .. "<") }}""")
+    with Client(made.client_port) as client:
+        client.send(handshake() + frame(b"early", masked=True) + frame(BYE, opcode=8, masked=True))
+        assert client.read_response_head().status == 101
+        assert read_frame(client) == (1, b"to the client")
+        assert read_close(client)[0] == code
+        assert client.is_closed()
+    assert upstream.ended.wait(5)
+    assert upstream.close_code() == code and b"early" not in upstream.received
+    assert re.findall("<seen>(.*?)<", made.log()) == ["to the client"]
+
+
+@pytest.mark.parametrize("rest", [
+    frame(b"one") + frame(b"two"), frame(b"one", final=False) + frame(b"two", opcode=0),
+    frame(b"one") + frame(BYE, opcode=8)])
+def test_what_an_open_hook_sends_follows_the_101_at_once(simple, backend, rest):
+    upstream = DeafUpstream(backend)
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")) + rest)
+        upstream.read(connection)
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + """open_by_lua_block {
+        flow.client:send("first") sy.sleep(0.05) flow.upstream:send("first")
+    } websocket_close_timeout 300ms;""")
+    with Client(made.client_port) as client:
+        client.send(handshake() + frame(b"early", masked=True))
+        assert client.read_response_head().status == 101
+        assert read_frame(client) == (1, b"first")
+        assert client.read_exactly(len(rest)) == rest
+    assert upstream.ended.wait(5)
+    key, payload = upstream.received[2:6], upstream.received[6:11]
+    assert bytes(byte ^ key[i % 4] for i, byte in enumerate(payload)) == b"first"
+
+
+def test_an_open_hook_sends_as_much_as_others(tunnel):
+    made = tunnel("""open_by_lua_block {
+        local size = 3 * 2^20 // 1 | 0
+        assert(flow.client:send_binary(("c"):rep(size)))
+        assert(flow.upstream:send_binary(("u"):rep(size)))
+        local sent, why = flow.client:send("more")
+        assert(not sent and why == "too much waits to be sent")
+    }""")
+    with made.open(max_size=None) as socket:
+        assert [len(socket.recv(10)), len(socket.recv(10))] == [3 << 20, 3 << 20]
+        assert exchange(socket, "on") == ["on"]
 
 
 @pytest.mark.clocked

@@ -58,6 +58,57 @@ struct WebSocketPlaneLimitTests {
         #expect(32 << 20..<33 << 20 ~= held)
     }
 
+    /// Messages that get longer by being compressed, in frames of these sizes.
+    @Test(
+        "what is inflated is measured inflated",
+        arguments: [Int.max, 300, 1], ["", "messages", "frames", "drop"])
+    func measuredInflated(_ frameSize: Int, _ hooks: String) throws {
+        var random = PlaneRandom(seed: frameSize)
+        for size in [900, 1000, 1001] {
+            let fixture = try PlaneFixture(
+                "websocket_max_message 1000;", messages: { _ in hooks == "frames" ? .none : all },
+                frames: { _ in hooks == "frames" || hooks == "drop" ? allFrames : .none },
+                codecs: hooks == "" ? Self.ended : Self.codecs)
+            // Where the first is left out, the next begins the message.
+            if hooks == "drop" {
+                fixture.verdict = { item, _ in item.data.isEmpty && !item.isFinal ? .drop : .pass }
+            }
+            let plain = (0..<size).map { _ in UInt8(truncatingIfNeeded: random.next() >> 24) }
+            let deflater = try #require(
+                WebSocketDeflater(windowBits: 15, keepsContext: false, level: 6, pool: DeflatePool()))
+            var deflated: [UInt8] = []
+            deflater.append(message: plain.span, to: &deflated)
+            #expect(deflated.count > size)
+            var frames: [PlaneFrame] = []
+            if hooks == "drop" {
+                frames.append(PlaneFrame(isFinal: false, reserved: 4, opcode: 2, payload: []))
+            }
+            for start in stride(from: 0, to: deflated.count, by: min(frameSize, deflated.count)) {
+                let end = start + min(frameSize, deflated.count - start)
+                frames.append(
+                    PlaneFrame(
+                        isFinal: end == deflated.count, reserved: frames.isEmpty ? 4 : 0,
+                        opcode: frames.isEmpty ? 2 : 0, payload: Array(deflated[start..<end])))
+            }
+            fixture.receive(frames.bytes(from: .client), from: .client)
+            #expect(fixture.plane.endedBy?.code == (size > 1000 ? 1009 : nil), "\(size)")
+            let sent = try fixture.take(.upstream)
+            guard size <= 1000 else { continue }
+            let inflater = WebSocketInflater(windowBits: 15, keepsContext: false, pool: DeflatePool())
+            #expect(try sent.assembled(inflating: inflater).messages.map(\.payload) == [plain], "\(size)")
+        }
+    }
+
+    @Test("what nobody inflates is measured on the wire")
+    func measuredOnTheWire() throws {
+        for (count, code) in [(1000, UInt16?.none), (1001, 1009)] {
+            let fixture = try PlaneFixture("websocket_max_message 1000;", reservedBits: 4)
+            let frame = PlaneFrame(reserved: 4, opcode: 2, payload: [UInt8](repeating: 0, count: count))
+            fixture.receive(frame.bytes(from: .upstream), from: .upstream)
+            #expect(fixture.plane.endedBy?.code == code)
+        }
+    }
+
     @Test("a message of the longest size in frames of six bytes is none too many")
     func smallFrames() throws {
         let fixture = try PlaneFixture("websocket_max_message 64k;", messages: { _ in all })

@@ -192,6 +192,42 @@ struct WebSocketPlaneTests {
         }
     }
 
+    @Test("a side that ends behind its close frame is told the answer", arguments: [Side.client, .upstream])
+    func endBehindClose(_ side: Side) throws {
+        let fixture = try PlaneFixture("websocket_close_timeout 2s;")
+        fixture.receive(PlaneFrame.close(4001, "why").bytes(from: side), from: side)
+        fixture.plane.ended(side)
+        #expect(!fixture.plane.isDone(with: side))
+        #expect(try fixture.take(side.other) == [.close(4001, "why")])
+        #expect(fixture.endings == 0)
+        fixture.receive([PlaneFrame.text("last"), .close(4002)].bytes(from: side.other), from: side.other)
+        #expect(try fixture.take(side) == [.text("last"), .close(4002)])
+        #expect(fixture.plane.isDone(with: side))
+        #expect(fixture.endings == 1)
+        #expect(fixture.plane.endedBy?.isClean == true)
+    }
+
+    @Test("a side that ends behind its close frame is told by whatever ends the wait for the answer")
+    func endBehindCloseWithoutAnswer() throws {
+        for isLost in [false, true] {
+            let fixture = try PlaneFixture("websocket_close_timeout 2s;")
+            fixture.receive(PlaneFrame.close(4001).bytes(from: .client), from: .client)
+            fixture.plane.ended(.client)
+            if isLost { fixture.plane.lost(.upstream) } else { fixture.advance(2000) }
+            #expect(try fixture.take(.client) == [.close(4001)])
+            #expect(fixture.endings == 1)
+        }
+    }
+
+    @Test("a side that ends without a close frame is lost", arguments: [Side.client, .upstream])
+    func endWithoutClose(_ side: Side) throws {
+        let fixture = try PlaneFixture()
+        fixture.plane.ended(side)
+        #expect(fixture.plane.isDone(with: side))
+        #expect(fixture.plane.endedBy?.code == 1006)
+        #expect(try fixture.take(side.other).map(Self.code) == [side == .client ? 1011 : 1014])
+    }
+
     @Test("nothing is said within a frame that stays half")
     func halfFrame() throws {
         let fixture = try PlaneFixture()
@@ -327,6 +363,25 @@ struct WebSocketPlaneTests {
             #expect(pinged == Set(sides))
             #expect(fixture.plane.endedBy == nil)
         }
+    }
+
+    @Test(
+        "a ping that repeats one of ours has its answer from the other side",
+        arguments: [Side.client, .upstream])
+    func repeatedPing(_ side: Side) throws {
+        let fixture = try PlaneFixture(
+            "websocket_ping_interval 10s; websocket_pong_timeout 30s; proxy_read_timeout 1h;")
+        fixture.advance(10_000)
+        let ping = try #require(try fixture.take(side).first { $0.opcode == 9 })
+        fixture.sent[side.other] = []
+        fixture.receive(ping.bytes(from: side), from: side)
+        #expect(try fixture.take(side.other) == [ping])
+        fixture.receive(PlaneFrame.pong(ping.payload).bytes(from: side.other), from: side.other)
+        #expect(try fixture.take(side) == [.pong(ping.payload)])
+        #expect(fixture.plane.roundTrip(side.other) == nil)
+        fixture.receive(PlaneFrame.pong(ping.payload).bytes(from: side), from: side)
+        #expect(try fixture.take(side.other).isEmpty)
+        #expect(fixture.plane.roundTrip(side) != nil)
     }
 
     @Test("a dead peer is found within interval and timeout; the other side is told why")

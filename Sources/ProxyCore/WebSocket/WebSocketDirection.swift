@@ -44,8 +44,8 @@ struct WebSocketDirection {
         set { flags = newValue ? flags | 16 : flags & ~16 }
     }
 
-    init(receivedBy role: WebSocketRole, allowedReserved: UInt8) {
-        frames = WebSocketFrameStream(role: role, allowedReserved: allowedReserved)
+    init(receivedBy role: WebSocketRole, allowedReserved: UInt8, inflates: Bool) {
+        frames = WebSocketFrameStream(role: role, allowedReserved: allowedReserved, inflates: inflates)
     }
 }
 

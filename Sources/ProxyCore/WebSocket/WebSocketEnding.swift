@@ -116,6 +116,18 @@ extension WebSocketPlane {
         begin(ending)
     }
 
+    /// Nothing more is said to a side, nor waited for.
+    package func isDone(with side: Side) -> Bool { ending?[side].isDone ?? false }
+
+    /// A side's close frame is what hooks wait with: that its end follows is in order.
+    package func waitsWithClose(from side: Side) -> Bool { self[side].busy?.waiting?.item.opcode == .close }
+
+    /// A side sends no more, and may still read. Where its close frame was the last, it is told the answer yet; otherwise it is
+    /// as good as lost.
+    package func ended(_ side: Side) {
+        if ending?[side].isHeard != true { lost(side) }
+    }
+
     /// A side's connection has ended, or failed.
     package func lost(_ side: Side) {
         deafen(side)

@@ -45,11 +45,21 @@ package struct WebSocketFrameStream: Sendable {
         set { flags = newValue ? flags | 4 : flags & ~4 }
     }
 
+    /// Messages that come compressed are inflated, and measured by who does that.
+    private var inflates: Bool { flags & 8 != 0 }
+
+    /// The current message, or the last, is one of those.
+    private(set) var isInflated: Bool {
+        get { flags & 16 != 0 }
+        set { flags = newValue ? flags | 16 : flags & ~16 }
+    }
+
     /// - Parameters:
     ///   - role: the side that receives these frames.
     ///   - allowedReserved: the reserved bits that negotiated extensions use.
-    package init(role: WebSocketRole, allowedReserved: UInt8 = 0) {
-        flags = role == .server ? 0 : 1
+    ///   - inflates: messages that come compressed are inflated, and not longer than what the limits have for those.
+    package init(role: WebSocketRole, allowedReserved: UInt8 = 0, inflates: Bool = false) {
+        flags = (role == .server ? 0 : 1) | (inflates ? 8 : 0)
         self.allowedReserved = allowedReserved
     }
 
@@ -84,9 +94,9 @@ package struct WebSocketFrameStream: Sendable {
                     return .control(header, start: start)
                 }
                 if let violation = follow(header) { return .violation(violation) }
-                guard messageSize <= limits.maxMessage, fragments <= limits.maxFragments else {
-                    return .tooBig
-                }
+                guard messageSize <= limits.maxMessage || isInflated && messageSize <= limits.maxDeflated,
+                    fragments <= limits.maxFragments
+                else { return .tooBig }
                 let start = offset
                 offset = end
                 payloadLeft = header.payloadLength
@@ -122,6 +132,7 @@ package struct WebSocketFrameStream: Sendable {
             messages &+= 1
             fragments = 1
             messageSize = header.payloadLength
+            if inflates { isInflated = header.reserved == WebSocketFrameHeader.reserved1 }
         }
         isWithinMessage = !header.isFinal
         return nil
@@ -132,10 +143,13 @@ package struct WebSocketFrameStream: Sendable {
 package struct WebSocketLimits: Sendable {
     /// Bytes.
     package var maxMessage: Int64
+    /// The same on the wire, of a message that is inflated, by which what it comes to is measured.
+    package var maxDeflated: Int64
     package var maxFragments: UInt32
 
-    package init(maxMessage: Int64 = .max, maxFragments: UInt32 = .max) {
+    package init(maxMessage: Int64 = .max, maxDeflated: Int64 = .max, maxFragments: UInt32 = .max) {
         self.maxMessage = maxMessage
+        self.maxDeflated = maxDeflated
         self.maxFragments = maxFragments
     }
 }

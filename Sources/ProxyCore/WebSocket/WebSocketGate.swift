@@ -59,7 +59,8 @@ extension WebSocketPlane {
                     passAsIs(bytes.extracting(0..<end), header, side, &batch)
                     return end
                 }
-                guard size <= rules.assembledLimit else {
+                guard size <= rules.assembledLimit || size <= rules.heldLimit && isInflated(header, side)
+                else {
                     if header.opcode.beginsMessage { self[side].leftOut &+= 1 }
                     broke(side, WebSocketCloseCode.messageTooBig, "message too big")
                     return 0
@@ -94,6 +95,14 @@ extension WebSocketPlane {
             }
             return end
         }
+    }
+
+    /// The frame is one of a message that is inflated behind these hooks, and measured then.
+    private func isInflated(_ header: WebSocketFrameHeader, _ side: Side) -> Bool {
+        let withheld = self[side].withheldStart
+        if withheld == 0, case .continuation = header.opcode { return self[side].frames.isInflated }
+        guard codecs?[side].inflater != nil else { return false }
+        return (withheld == 0 ? header.reserved : withheld &>> 4) == WebSocketFrameHeader.reserved1
     }
 
     /// Does what a frame's hooks have decided, and gives its item back. `raw` is the frame as it came.

@@ -22,8 +22,8 @@ struct WebSocketLiveness {
     var lastActive: Int64
     /// The tunnel is to end then, as its worker or its scripts do.
     var endsAt = WebSocketLiveness.never
-    /// Begins the payloads of our pings, which tells their answers from others.
-    let key: UInt32
+    /// Begins the payloads of our pings to a client, and by `key(of:)` to an upstream, which tells their answers from others.
+    private let key: UInt32
 
     init(_ rules: WebSocketRules, now: Int64, random: UInt32) {
         client = Leg(lastReceived: now)
@@ -74,15 +74,19 @@ struct WebSocketLiveness {
                 self[side].pongDue = Self.never
                 continue
             }
-            let spread = UInt64(key ^ (side == .client ? 0 : 0x5bd1_e995)) &* UInt64(interval &- interval / 2)
+            let spread = UInt64(key(of: side)) &* UInt64(interval &- interval / 2)
             self[side].nextPing = min(self[side].nextPing, now &+ interval / 2 &+ Int64(spread &>> 32))
         }
     }
 
     static let pingLength = 8
 
-    /// The payload of a ping: the key, and when it was sent, in microseconds that wrap.
-    func pingPayload(microseconds: Int64) -> [UInt8] {
+    /// One for each side: a peer may ping the other with what it was pinged with, whose answer is for it.
+    private func key(of side: TunnelSide) -> UInt32 { side == .client ? key : key ^ 0x5bd1_e995 }
+
+    /// The payload of a ping: the side's key, and when it was sent, in microseconds that wrap.
+    func pingPayload(to side: TunnelSide, microseconds: Int64) -> [UInt8] {
+        let key = key(of: side)
         let time = UInt32(truncatingIfNeeded: microseconds)
         return (0..<8).map { index in
             let word = index < 4 ? key : time
@@ -90,13 +94,13 @@ struct WebSocketLiveness {
         }
     }
 
-    /// When a ping with this payload was sent, if it is one of ours.
-    func sentTime(ofPing payload: [UInt8]) -> UInt32? {
+    /// When a ping with this payload was sent to a side, if it is one of ours.
+    func sentTime(ofPing payload: [UInt8], to side: TunnelSide) -> UInt32? {
         guard payload.count == Self.pingLength else { return nil }
         func word(_ start: Int) -> UInt32 {
             (start..<start + 4).reduce(0) { $0 &<< 8 | UInt32(payload[$1]) }
         }
-        return word(0) == key ? word(4) : nil
+        return word(0) == key(of: side) ? word(4) : nil
     }
 }
 
@@ -187,7 +191,7 @@ extension WebSocketPlane {
         guard now >= liveness[side].nextPing else { return }
         liveness[side].nextPing = now &+ Int64(rules.settings.pingInterval)
         if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = now &+ timeout }
-        sendControl(.ping, liveness.pingPayload(microseconds: owner.microseconds).span, to: side)
+        sendControl(.ping, liveness.pingPayload(to: side, microseconds: owner.microseconds).span, to: side)
     }
 
     /// Sends a ping for a script, which `pingEnded` tells of the answer. Its payload is of up to 125 bytes, and one of
@@ -197,7 +201,7 @@ extension WebSocketPlane {
     package func ping(_ side: Side, payload: [UInt8]?, token: Int) -> Bool {
         guard ending == nil, scriptPings.count(where: { $0.token != nil }) < 64 else { return false }
         let microseconds = owner.microseconds
-        let payload = payload ?? liveness.pingPayload(microseconds: microseconds)
+        let payload = payload ?? liveness.pingPayload(to: side, microseconds: microseconds)
         scriptPings.append(
             WebSocketScriptPing(
                 side: side, payload: payload, token: token, sentAt: microseconds,
@@ -218,7 +222,8 @@ extension WebSocketPlane {
     private func forgetPing(at index: Int) -> Int? {
         guard let token = scriptPings[index].token.take() else { return nil }
         // Those with our payload are known by that.
-        if liveness.sentTime(ofPing: scriptPings[index].payload) != nil { scriptPings.remove(at: index) }
+        let ping = scriptPings[index]
+        if liveness.sentTime(ofPing: ping.payload, to: ping.side) != nil { scriptPings.remove(at: index) }
         if scriptPings.count(where: { $0.token == nil }) > Self.maxForgotten,
             let oldest = scriptPings.firstIndex(where: { $0.token == nil })
         {
@@ -232,7 +237,7 @@ extension WebSocketPlane {
     /// - Returns: whether it was one.
     func takePong(_ payload: [UInt8], from side: Side) -> Bool {
         var isOurs = false
-        if let sentTime = liveness.sentTime(ofPing: payload) {
+        if let sentTime = liveness.sentTime(ofPing: payload, to: side) {
             isOurs = true
             let roundTrip = UInt32(truncatingIfNeeded: owner.microseconds) &- sentTime
             liveness[side].roundTrip = max(1, roundTrip)
@@ -297,7 +302,7 @@ extension WebSocketPlane {
 
     /// Whether a pong with this payload answers a ping of ours.
     func isOurs(_ payload: [UInt8], from side: Side) -> Bool {
-        liveness.sentTime(ofPing: payload) != nil
+        liveness.sentTime(ofPing: payload, to: side) != nil
             || scriptPings.contains { $0.side == side && $0.payload == payload }
     }
 

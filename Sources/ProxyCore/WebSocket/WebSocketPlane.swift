@@ -96,10 +96,12 @@ package final class WebSocketPlane {
         directions = [
             WebSocketDirection(
                 receivedBy: .server,
-                allowedReserved: Self.allowedReserved(codecs, .client, others: reservedBits)),
+                allowedReserved: Self.allowedReserved(codecs, .client, others: reservedBits),
+                inflates: codecs?[.client].inflater != nil),
             WebSocketDirection(
                 receivedBy: .client,
-                allowedReserved: Self.allowedReserved(codecs, .upstream, others: reservedBits)),
+                allowedReserved: Self.allowedReserved(codecs, .upstream, others: reservedBits),
+                inflates: codecs?[.upstream].inflater != nil),
         ]
         liveness = WebSocketLiveness(rules, now: owner.now, random: rules.commons.random())
         if let codecs { needed.codecs = codecs }
@@ -367,7 +369,7 @@ package final class WebSocketPlane {
         let isWanted = rules.messages(from: side).includes(header.opcode, size: isCompressed ? 0 : size)
         let isTransformed = codec.map { $0.isTerminated || isCompressed } ?? false
         guard isWanted || isTransformed else { return }
-        guard size <= rules.assembledLimit else {
+        guard size <= (isCompressed ? rules.heldLimit : rules.assembledLimit) else {
             self[side].isCollecting = true
             didNotSend(side)
             return fail(

@@ -32,11 +32,11 @@ package final class WebSocketRules {
         countsMessages = settings.webSocket.idleCounts == .messages
         let maxMessage = settings.webSocket.maxMessage
         let maxFragments = settings.webSocket.maxFragments
-        limits = WebSocketLimits(
-            maxMessage: maxMessage > 0 ? Int64(maxMessage) : .max,
-            maxFragments: maxFragments > 0 ? UInt32(clamping: maxFragments) : .max)
         assembledLimit = maxMessage > 0 ? maxMessage : WebSocketSettings.defaultMaxMessage
         heldLimit = min(assembledLimit, (.max - Self.heldOverhead) / 2) * 2 + Self.heldOverhead
+        limits = WebSocketLimits(
+            maxMessage: maxMessage > 0 ? Int64(maxMessage) : .max, maxDeflated: Int64(heldLimit),
+            maxFragments: maxFragments > 0 ? UInt32(clamping: maxFragments) : .max)
         messagesFromClient = messages(.client)
         messagesFromUpstream = messages(.upstream)
         framesFromClient = frames(.client)

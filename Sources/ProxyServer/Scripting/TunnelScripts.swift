@@ -169,12 +169,17 @@ final class TunnelScripts: FlowOwner {
     var isOpenTunnel: Bool { plane.map { $0.endedBy?.isPending ?? true } ?? false }
 
     func send(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
-        guard let tunnel, let plane else { return "there is no open WebSocket" }
-        let side = leg.side
-        let unsent = (side == .client ? tunnel.downstream.unsentBytes : tunnel.upstream.unsentBytes)
+        guard let tunnel else { return "there is no open WebSocket" }
+        let unsent = (leg == .client ? tunnel.downstream.unsentBytes : tunnel.upstream.unsentBytes)
         guard unsent <= WebSocketPlane.maxQueued else { return "too much waits to be sent" }
+        return inject(message, to: leg)
+    }
+
+    /// As `send`, however much waits on the connection: for what was let in before there was a tunnel.
+    func inject(_ message: ScriptMessage, to leg: FlowLeg) -> String? {
+        guard let plane else { return "there is no open WebSocket" }
         let isSent = plane.inject(
-            message.isText ? .text : .binary, message.payload, to: side,
+            message.isText ? .text : .binary, message.payload, to: leg.side,
             firstMessageHook: message.firstMessageHook, firstFrameHook: message.firstFrameHook,
             sender: message.item)
         guard !isSent else { return nil }
