@@ -166,6 +166,8 @@ package final class MemoryNetwork {
     /// As `getsockopt(SO_ERROR)`.
     func takeError(_ descriptor: Int32) -> Int32 { stream(descriptor)?.takeError() ?? EBADF }
 
+    func unread(_ descriptor: Int32) -> Int { stream(descriptor)?.unread ?? 0 }
+
     func localAddress(_ descriptor: Int32) -> SocketAddress? {
         switch source(descriptor) {
         case let stream as MemoryStream: stream.local

@@ -93,9 +93,18 @@ open class StreamChannel: Channel {
         return -count == Int(EAGAIN) ? .wouldBlock : .failed(Int32(-count))
     }
 
-    /// The connection has failed, or the peer has ended its side, whatever there is to read before that. For whoever does not
-    /// read for a while.
+    /// The connection has failed, or the peer has ended its side, whatever there is to read before that.
     package final var isEnding: Bool { sawHangup || transport?.isEnding ?? false }
+
+    /// The connection has failed, or the peer's end is what the next read would find. For whoever does not read for a while.
+    package final var isAtEnd: Bool {
+        if sawFailure { return true }
+        if let transport { return transport.isAtEnd }
+        guard sawHangup else { return false }
+        if let memory = loop.memory { return memory.unread(descriptor) == 0 }
+        if case .end = peekByte() { return true }
+        return false
+    }
 
     /// As the transport's, if there is one.
     package final var endedImproperly: Bool { transport?.endedImproperly ?? false }

@@ -38,6 +38,8 @@ open class StreamTransport {
 
     /// The peer has ended its side, whatever there is to read before that. What the socket says of it counts besides.
     open var isEnding: Bool { false }
+    /// The peer's end is what the next read would find.
+    open var isAtEnd: Bool { false }
 
     /// Ends the sending side, after all that was written.
     open func shutdownWrite() {}

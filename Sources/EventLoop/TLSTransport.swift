@@ -37,6 +37,8 @@ package final class TLSTransport: StreamTransport {
 
     package override var endedImproperly: Bool { wasCutOff }
 
+    package override var isAtEnd: Bool { channel.sawHangup && session.endIsNext() }
+
     package override var mayHoldMore: Bool { session.mayHoldMore }
 
     package override func write(_ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>) -> Int {

@@ -95,6 +95,7 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
     var hasMore: Bool { !stream.sawEnd || stream.hasUnread || stream.isClosed }
 
     override var isEnding: Bool { stream.isClosed || stream.sawEnd }
+    override var isAtEnd: Bool { stream.isClosed || stream.sawEnd && !stream.hasUnread }
 
     override func read(into buffer: inout MutableSpan<UInt8>) -> Int {
         let count = readMessage(of: stream, inChunks: kind == .chunked, into: &buffer)

@@ -140,12 +140,13 @@ final class Tunnel {
         if reads == 0 || source.isEnding { lookForEnd(of: source, side) }
     }
 
-    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait, whatever it has sent
-    /// before that. An upstream that has ended its side in order may have meant what it said last for the client.
+    /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. What a client has
+    /// sent before its end, further messages and its close frame, is heard first. An upstream that has ended its side in order
+    /// may have meant what it said last for the client.
     private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side) else { return }
         if source.sawFailure { return failed(side) }
-        if side == .client, source.isEnding, !plane.waitsWithClose(from: side) { readEnd(of: side) }
+        if side == .client, source.isAtEnd, !plane.hearsOn(side) { readEnd(of: side) }
     }
 
     /// One that has ended its side in order, and is told goodbye yet, may break before that.

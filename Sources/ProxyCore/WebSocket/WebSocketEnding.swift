@@ -119,8 +119,12 @@ extension WebSocketPlane {
     /// Nothing more is said to a side, nor waited for.
     package func isDone(with side: Side) -> Bool { ending?[side].isDone ?? false }
 
-    /// A side's close frame is what hooks wait with: that its end follows is in order.
-    package func waitsWithClose(from side: Side) -> Bool { self[side].busy?.waiting?.item.opcode == .close }
+    /// A side's close frame is what hooks wait with, or more of what it has sent is to be heard yet: that its end follows is
+    /// in order.
+    package func hearsOn(_ side: Side) -> Bool {
+        guard let busy = self[side].busy else { return false }
+        return !busy.held.isEmpty || busy.waiting?.item.opcode == .close
+    }
 
     /// A side sends no more, and may still read. Where its close frame was the last, it is told the answer yet; otherwise it is
     /// as good as lost.
