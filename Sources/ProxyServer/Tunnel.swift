@@ -136,8 +136,11 @@ final class Tunnel {
             case .failed: return failed(side)
             }
         }
-        if reads > 0, !isClosing, plane == nil { touch() }
-        if reads == 0 || source.isEnding { lookForEnd(of: source, side) }
+        if plane == nil {
+            if reads > 0, !isClosing { touch() }
+        } else if reads == 0 || source.isEnding {
+            lookForEnd(of: source, side)
+        }
     }
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. What a client has

@@ -72,6 +72,8 @@ package struct WebSocketFrameStream: Sendable {
 
     /// Takes input from `offset` on as far as to what is to be decided about. Of frames of messages, with `passes`, that
     /// is nothing: they are gone over.
+    // The plane's loop over frames is the only place that calls it.
+    @inline(__always)
     package mutating func next(
         _ bytes: Span<UInt8>, _ offset: inout Int, passes: Bool, limits: WebSocketLimits
     ) -> Event {
