@@ -104,7 +104,9 @@ class HTTP2Client:
 
     def flush(self):
         data = self.connection.data_to_send()
-        if data:
+        if self.socket.fileno() < 0:
+            self.closed = True
+        elif data:
             try:
                 self.socket.settimeout(self.timeout)
                 self.socket.sendall(data)
