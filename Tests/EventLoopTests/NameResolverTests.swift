@@ -345,16 +345,22 @@ struct NameResolverTests {
         #expect(resolve(resolver, "reached.test") == .success([try Self.address("192.0.2.3")]))
     }
 
-    @Test("silence ends at the time limit; an answer that comes later serves the next to ask")
-    func timeout() throws {
-        var isSilent = true
-        let server = try FakeNameServer(loop: loop) { _ in isSilent ? nil : .a([192, 0, 2, 4]) }
+    /// A server, which answers nothing while it is silent, and a resolver that waits for it for 700 ms.
+    func server(whichIsSilent isSilent: @escaping () -> Bool) throws -> (FakeNameServer, NameResolver) {
+        let server = try FakeNameServer(loop: loop) { _ in isSilent() ? nil : .a([192, 0, 2, 4]) }
         let resolver = try NameResolver(
             loop: loop,
             options: options(server) {
                 $0.ipv6 = false
                 $0.timeout = 700
             })
+        return (server, resolver)
+    }
+
+    @Test("silence ends at the time limit; an answer that comes later serves the next to ask")
+    func timeout() throws {
+        var isSilent = true
+        let (server, resolver) = try self.server { isSilent }
         var outcome: Outcome?
         resolver.resolve("silent.test", port: 80) { outcome = $0 }
         loop.run { server.questions.count == 1 }
@@ -367,10 +373,7 @@ struct NameResolverTests {
         #expect(outcome == .failure(.timedOut))
         #expect(NameResolver.Failure.timedOut.isTimeout)
         // c-ares goes by the real clock, and asks again after a seventh of the limit.
-        while server.questions.count < 2 {
-            clock.advance(by: 1)
-            loop.turn(wait: false)
-        }
+        while server.questions.count < 2 { turn() }
         loop.settle()
         var later: Outcome?
         resolver.resolve("silent.test", port: 80) { later = $0 }
@@ -381,13 +384,7 @@ struct NameResolverTests {
     @Test("who joins a lookup may wait for as long as anybody else")
     func deadlines() throws {
         var isSilent = true
-        let server = try FakeNameServer(loop: loop) { _ in isSilent ? nil : .a([192, 0, 2, 4]) }
-        let resolver = try NameResolver(
-            loop: loop,
-            options: options(server) {
-                $0.ipv6 = false
-                $0.timeout = 700
-            })
+        let (server, resolver) = try self.server { isSilent }
         var outcomes: [Int: Outcome] = [:]
         resolver.resolve("silent.test", port: 80) { outcomes[0] = $0 }
         loop.run { server.questions.count == 1 }
