@@ -124,7 +124,7 @@ final class DownstreamConnection: StreamChannel {
     private func expectHandshake(_ listener: TLSListener) {
         guard let facts else { return }
         do throws(TLSError) {
-            let tls = try DownstreamTLS(listener, on: self, of: self.listener, serial: facts.serial)
+            let tls = try DownstreamTLS(listener, on: self, of: self.listener)
             facts.tls = tls
             transport = tls.transport
             phase = .handshake(tls)

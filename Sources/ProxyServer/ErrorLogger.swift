@@ -1,6 +1,7 @@
 internal import CSwitchyard
 package import Config
 internal import Glibc
+internal import ProxyCore
 
 /// Writes lines of the error log, in nginx's form.
 package struct ErrorLogger: Sendable {
@@ -38,7 +39,8 @@ package struct ErrorLogger: Sendable {
     /// Whether a line of `level` would be written anywhere: ask before making one that costs something.
     package func takes(_ level: LogLevel) -> Bool { level >= lowest && !outputs.isEmpty }
 
-    /// Writes a line where its level is wanted; further lines of a message begin with a tab. `connection` is the connection's serial number, 0 for none.
+    /// Writes a line where its level is wanted; further lines of a message begin with a tab. `connection` is the connection's
+    /// serial number, 0 for none.
     package func log(_ level: LogLevel, connection: UInt64 = 0, _ message: @autoclosure () -> String) {
         guard takes(level) else { return }
         var line = Self.timestamp()
@@ -48,6 +50,19 @@ package struct ErrorLogger: Sendable {
         line += "\n"
         let bytes = Array(line.utf8)
         for output in outputs where level >= output.level { output.file.write(bytes) }
+    }
+
+    /// The same of an exchange: what `LogContext` says of it follows the message.
+    func log(
+        _ level: LogLevel, of exchange: Exchange, peer: PeerAddress? = nil, uri: [UInt8] = [],
+        _ message: @autoclosure () -> String
+    ) {
+        guard takes(level) else { return }
+        var context: [UInt8] = []
+        LogContext.append(exchange, peer: peer, uri: uri, to: &context)
+        log(
+            level, connection: exchange.client.serial,
+            message() + String(decoding: context, as: UTF8.self))
     }
 
     /// `2026/11/23 21:59:44`, local time.

@@ -401,11 +401,6 @@ final class ExchangeDriver {
 
     func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
-        guard logger.takes(level) else { return }
-        var context: [UInt8] = []
-        LogContext.append(exchange, peer: upstream?.address, uri: uri, to: &context)
-        logger.log(
-            level, connection: exchange.client.serial,
-            LogText.line(message()) + String(decoding: context, as: UTF8.self))
+        logger.log(level, of: exchange, peer: upstream?.address, uri: uri, LogText.line(message()))
     }
 }

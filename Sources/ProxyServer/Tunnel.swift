@@ -136,11 +136,7 @@ final class Tunnel {
             case .failed: return failed(side)
             }
         }
-        if plane == nil {
-            if reads > 0, !isClosing { touch() }
-        } else if reads == 0 || source.isEnding {
-            lookForEnd(of: source, side)
-        }
+        if plane != nil { lookForEnd(of: source, side) } else if reads > 0, !isClosing { touch() }
     }
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. What a client has
@@ -284,14 +280,13 @@ final class Tunnel {
     private func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
         guard logger.takes(level) else { return }
-        var context = Array(", upstream: \"".utf8) + upstream.address.text + Array("\"".utf8)
+        let text = message() + " while proxying upgraded connection"
         if let exchange = scripts?.exchange {
-            context.removeAll()
-            LogContext.append(exchange, peer: upstream.address, uri: [], to: &context)
+            logger.log(level, of: exchange, peer: upstream.address, text)
+        } else {
+            logger.log(
+                level, "\(text), upstream: \"\(String(decoding: upstream.address.text, as: UTF8.self))\"")
         }
-        logger.log(
-            level, connection: scripts?.exchange.client.serial ?? 0,
-            message() + " while proxying upgraded connection" + String(decoding: context, as: UTF8.self))
     }
 
     /// There is no time left. Peers of a WebSocket are told, if that can be done at once.

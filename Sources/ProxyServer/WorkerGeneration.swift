@@ -341,10 +341,7 @@ private struct AccessLogWriter {
             file.write(line, tellingOf: failures, logger)
         } catch {
             guard failures?.opens() != false else { return }
-            // The client may have chosen the name.
-            var text = Array((LogText.lines("\(error)") + " while logging request").utf8)
-            LogContext.append(exchange, peer: nil, uri: [], to: &text)
-            logger.log(.crit, connection: exchange.client.serial, String(decoding: text, as: UTF8.self))
+            logger.log(.crit, of: exchange, "\(error) while logging request")
         }
     }
 }

@@ -85,12 +85,7 @@ final class WorkerScripts: ScriptHost {
         let logger =
             exchange.map { generation.errorLogger(for: $0.location.settings.values.errorLogs) }
             ?? generation.errorLogger
-        guard logger.takes(level) else { return }
-        guard let exchange else { return logger.log(level, text) }
-        var context: [UInt8] = []
-        LogContext.append(exchange, peer: nil, uri: [], to: &context)
-        logger.log(
-            level, connection: exchange.client.serial, text + String(decoding: context, as: UTF8.self))
+        if let exchange { logger.log(level, of: exchange, text) } else { logger.log(level, text) }
     }
 
     func setAlarm(at time: Int64) {

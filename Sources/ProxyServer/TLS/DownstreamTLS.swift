@@ -15,7 +15,6 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     private let socket: ListeningSocket
     /// That of the configuration that the handshake began under.
     private let generationNumber: Int
-    private let serial: UInt64
     /// The server that the handshake is under, and the one whose certificate that is.
     private(set) var server: VirtualServer
     private(set) var certificateServer: TLSServer
@@ -53,12 +52,10 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     var generation: WorkerGeneration?
 
     init(
-        _ listener: TLSListener, on connection: DownstreamConnection, of socket: ListeningSocket,
-        serial: UInt64
+        _ listener: TLSListener, on connection: DownstreamConnection, of socket: ListeningSocket
     ) throws(TLSError) {
         self.listener = listener
         self.socket = socket
-        self.serial = serial
         worker = connection.worker
         generation = connection.worker.current
         generationNumber = connection.worker.current.generation.number
@@ -237,12 +234,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
 
     private func log(_ message: String, _ exchange: Exchange) {
         let logger = serving.generation.errorLogger(for: exchange.location.settings.values.errorLogs)
-        guard logger.takes(.info) else { return }
-        var context: [UInt8] = []
-        LogContext.append(exchange, peer: nil, uri: [], to: &context)
-        logger.log(
-            .info, connection: serial,
-            message + " while reading client request headers" + String(decoding: context, as: UTF8.self))
+        logger.log(.info, of: exchange, message + " while reading client request headers")
     }
 
     func append(_ fact: ClientTLSFact, to out: inout [UInt8]) -> Bool {
