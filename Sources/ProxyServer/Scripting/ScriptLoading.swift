@@ -18,7 +18,8 @@ extension ScriptProbe {
                 return .failure(error)
             }
         } trial: { configuration throws(ScriptFault) in
-            guard !configuration.scripts.isEmpty else { return }
+            // One alone that has loaded alone, with nothing beside it, shows nothing new.
+            guard configuration.scripts.count > (running == nil ? 1 : 0) else { return }
             let commons = running.map { ScriptCommons(besides: $0) } ?? ScriptCommons()
             _ = try loaded(ScriptSet(configuration, isTried: false), commons)
         }
