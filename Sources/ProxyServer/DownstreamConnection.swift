@@ -170,7 +170,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// `listenerIndex` is a place in this one's configuration.
-    private var serving: WorkerGeneration { listener.lastGeneration ?? worker.current }
+    private var serving: WorkerGeneration { listener.serving(on: worker) }
 
     var listenerIndex: Int {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }

@@ -490,8 +490,8 @@ final class ListeningSocket: ListenerChannel {
     private var worker: Worker?
     private var isOwn = false
     var targets = ListenerTargets(own: 0)
-    /// Under which requests of its connections are answered, since it has ended: later ones know nothing of it.
-    private(set) var lastGeneration: WorkerGeneration?
+    /// The one that it ended with: later ones know nothing of it.
+    private var lastGeneration: WorkerGeneration?
     /// Of the last connection.
     private var localEnd: (address: SocketAddress, text: [UInt8])?
     /// All connections have the same local end.
@@ -505,6 +505,9 @@ final class ListeningSocket: ListenerChannel {
     }
 
     var hasEnded: Bool { lastGeneration != nil }
+
+    /// Under which requests of its connections are answered.
+    func serving(on worker: Worker) -> WorkerGeneration { lastGeneration ?? worker.current }
 
     /// Stops listening. What waits on a socket of this worker alone is still taken.
     func end(with generation: WorkerGeneration) {

@@ -219,8 +219,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         return status
     }
 
-    /// As that of `DownstreamConnection`.
-    private var serving: WorkerGeneration { socket.lastGeneration ?? worker.current }
+    private var serving: WorkerGeneration { socket.serving(on: worker) }
 
     /// In nginx's words.
     private var statusFault: String? {
