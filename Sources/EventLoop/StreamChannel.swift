@@ -93,6 +93,9 @@ open class StreamChannel: Channel {
         return -count == Int(EAGAIN) ? .wouldBlock : .failed(Int32(-count))
     }
 
+    /// The connection has failed, or the peer has ended its side, whatever there is to read before that.
+    package final var isEnding: Bool { sawHangup || transport?.isEnding ?? false }
+
     /// The connection has failed, or the peer's end is what the next read would find. For whoever does not read for a while.
     package final var isAtEnd: Bool {
         if sawFailure { return true }

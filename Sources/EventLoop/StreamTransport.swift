@@ -36,6 +36,8 @@ open class StreamTransport {
     /// The peer's end came without whatever announces one: what ends with it may be cut off.
     open var endedImproperly: Bool { false }
 
+    /// The peer has ended its side, whatever there is to read before that. What the socket says of it counts besides.
+    open var isEnding: Bool { false }
     /// The peer's end is what the next read would find.
     open var isAtEnd: Bool { false }
 

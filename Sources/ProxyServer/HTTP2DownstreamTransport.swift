@@ -94,6 +94,7 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
     /// Content has come and was not read, or may come.
     var hasMore: Bool { !stream.sawEnd || stream.hasUnread || stream.isClosed }
 
+    override var isEnding: Bool { stream.isClosed || stream.sawEnd }
     override var isAtEnd: Bool { stream.isClosed || stream.sawEnd && !stream.hasUnread }
 
     override func read(into buffer: inout MutableSpan<UInt8>) -> Int {

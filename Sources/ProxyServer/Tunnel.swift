@@ -136,7 +136,11 @@ final class Tunnel {
             case .failed: return failed(side)
             }
         }
-        if plane != nil { lookForEnd(of: source, side) } else if reads > 0, !isClosing { touch() }
+        if plane == nil {
+            if reads > 0, !isClosing { touch() }
+        } else if reads == 0 || source.isEnding {
+            lookForEnd(of: source, side)
+        }
     }
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. What a client has
