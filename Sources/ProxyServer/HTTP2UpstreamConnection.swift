@@ -64,13 +64,14 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         try beginConnecting(to: address, keepalive: socketKeepalive)
     }
 
-    /// Whether another stream may be begun.
+    /// Whether another stream may be begun. One that was kept has another even if its time went by since then, as in nginx:
+    /// it would be left to its `keepalive_timeout` otherwise, where nobody has any use for it.
     func takesStream(of peers: UpstreamPeers) -> Bool {
         switch phase {
         case .connecting, .handshaking: openStreams < expectedLimit
         case .open:
             openStreams < min(session.hasPeerSettings ? Self.maxStreams : expectedLimit, session.peerLimit)
-                && !isUsedUp(of: peers) && !isSilent
+                && (isIdle || !isUsedUp(of: peers)) && !isSilent
         case .closed: false
         }
     }

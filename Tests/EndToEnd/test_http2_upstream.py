@@ -109,6 +109,14 @@ def test_a_connection_that_is_used_up_ends(upstream, limit):
     wait_for(lambda: all(server.closed for server in servers[:-1]), 5, "their ends")
 
 
+def test_a_kept_connection_whose_time_went_by_is_not_left_over(upstream):
+    proxy = upstream(group="keepalive 8; keepalive_time 100ms;")
+    fetch(proxy.port)
+    time.sleep(0.15)
+    fetch(proxy.port)
+    wait_for(lambda: proxy.backend.servers[0].closed, 5, "its end")
+
+
 def test_more_streams_than_the_peer_takes(upstream):
     proxy = upstream(settings={3: 4})
     fetch(proxy.port)
