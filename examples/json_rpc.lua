@@ -11,16 +11,18 @@ end
 
 local function from_client(flow, msg)
     local ok, call = pcall(sy.json.decode, msg.data)
-    if not ok or type(call) ~= "table" then
-        flow.client:send('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}')
+    if not ok then
+        flow.client:send(failure(sy.json.null, -32700, "Parse error"))
         return false
     end
     local ctx = flow.ctx
     ctx.calls = ctx.calls or {}
     local out = {}
-    for _, one in ipairs(#call > 0 and call or { call }) do
+    local is_batch = type(call) == "table" and #call > 0
+    for _, one in ipairs(is_batch and call or { call }) do
         if type(one) ~= "table" or one.jsonrpc ~= "2.0" or type(one.method) ~= "string" then
-            flow.client:send(failure(type(one) == "table" and one.id or 0, -32600, "Invalid Request"))
+            local id = type(one) == "table" and one.id
+            flow.client:send(failure(id or sy.json.null, -32600, "Invalid Request"))
         else
             ctx.seq = (ctx.seq or 0) + 1
             if one.id ~= nil then ctx.calls[ctx.seq] = one.id end

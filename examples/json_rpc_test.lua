@@ -44,5 +44,11 @@ test("what comes unasked is a notification, and what is no call is refused here"
     expect(sy.json.decode((ws:receive())).error.code):equals(-32700)
     ws:send('{"id":1,"method":"old"}')
     expect(sy.json.decode((ws:receive())).error.code):equals(-32600)
+    for _, none in ipairs{ "[1]", "[]", "3", "null" } do
+        ws:send(none)
+        local answer = sy.json.decode((ws:receive()))
+        expect(answer.error.code):equals(-32600)
+        expect(answer.id):equals(sy.json.null)
+    end
     far:expect_none()
 end)

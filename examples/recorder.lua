@@ -16,14 +16,25 @@ local function line(flow, msg)
 end
 
 local function recorder(directory)
+    -- By the flow's id. A flow's context goes along with a reload, a file that is open does not: the next message opens it again.
+    local files = {}
+    local function file(flow, mode)
+        if not files[flow.id] then
+            files[flow.id] = assert(io.open(("%s/%s.jsonl"):format(directory, flow.id), mode or "a"))
+            files[flow.id]:setvbuf("line")
+        end
+        return files[flow.id]
+    end
     return {
         open = function(flow)
             flow.ctx.began = sy.monotonic()
-            flow.ctx.file = assert(io.open(("%s/%s.jsonl"):format(directory, flow.id), "w"))
-            flow.ctx.file:setvbuf("line")
+            file(flow, "w")
         end,
-        message = function(flow, msg) flow.ctx.file:write(line(flow, msg)) end,
-        close = function(flow) flow.ctx.file:close() end,
+        message = function(flow, msg) file(flow):write(line(flow, msg)) end,
+        close = function(flow)
+            if files[flow.id] then files[flow.id]:close() end
+            files[flow.id] = nil
+        end,
     }
 end
 

@@ -593,7 +593,10 @@ def test_chaos_delays_and_loses(example, sockets):
 def test_recorder_records_and_plays_back(example, sockets, tmp_path):
     made = example("recorder", sockets(), edit=[("directory=/tmp", f"directory={tmp_path}")])
     with upgrade(made) as socket:
-        assert words(socket, "one", b"\x00two") == ["one", b"\x00two"]
+        assert words(socket, "one") == ["one"]
+        made.reload()
+        wait_for(lambda: "configuration 2 runs" in made.log(), what="the reload")
+        assert words(socket, b"\x00two") == [b"\x00two"]
     recorded = wait_for(lambda: list(tmp_path.glob("*.jsonl")), what="the recording")[0]
     wait_for(lambda: recorded.read_text().count("\n") == 4, what="four lines")
     lines = [json.loads(line) for line in recorded.read_text().splitlines()]
