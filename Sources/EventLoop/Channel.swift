@@ -44,6 +44,10 @@ open class Channel {
     open func writable() {}
     /// The deadline came, and was taken away.
     open func deadlinePassed() {}
+    /// Nothing is under way, and the channel is there until its deadline only in case there is again.
+    open var isAtRest: Bool { false }
+    /// Ends one that is at rest before its deadline.
+    open func endRest() {}
     /// The descriptor is about to be closed.
     func willClose() {}
 

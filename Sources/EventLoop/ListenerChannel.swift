@@ -10,6 +10,8 @@ open class ListenerChannel: Channel {
 
     // MARK: To be overridden
 
+    /// Asked before each connection. One that is not accepted waits, where `pause` was called meanwhile, until `resume`.
+    open func mayAccept() -> Bool { true }
     open func accepted(_ descriptor: Int32, from peer: SocketAddress) {}
     open func acceptFailed(_ error: SystemError) {}
 
@@ -33,7 +35,7 @@ open class ListenerChannel: Channel {
     }
 
     public final override func readable() {
-        guard !isPaused else { return }
+        guard !isPaused, mayAccept() else { return }
         // One a turn, as nginx does: other loops get their share, and no call is spent on hearing that
         // there is no more.
         switch loop.accept(descriptor) {

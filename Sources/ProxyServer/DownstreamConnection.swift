@@ -114,6 +114,7 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
+        worker.connectionRests()
         if !loop.isInMemory, let tls = serving.generation.tls.listener(listenerIndex) {
             expectHandshake(tls)
         }
@@ -641,6 +642,7 @@ final class DownstreamConnection: StreamChannel {
             }
             phase = .idle
             setReadDeadline(after: keepaliveTimeout)
+            worker.connectionRests()
             processInbox()
             // The exchange did not look at what came meanwhile.
             if mayRead && isOpen { scheduleRead() }
@@ -669,6 +671,7 @@ final class DownstreamConnection: StreamChannel {
         phase = .lingering(until: loop.now + Self.lingeringTime)
         shutdownWhenSent()
         setReadDeadline(after: Self.lingeringTimeout)
+        worker.connectionRests()
     }
 
     /// Breaks off a response. Its framing, or else the reset, tells the client that it is not whole.
@@ -703,6 +706,23 @@ final class DownstreamConnection: StreamChannel {
     func closeIfIdle() {
         if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
     }
+
+    /// Milliseconds after which a client is taken to have nothing to say for now that has said nothing yet. What it says
+    /// at once may be on its way.
+    static let silence: Int64 = 1000
+
+    override var isAtRest: Bool {
+        guard http2 == nil, isDrained else { return false }
+        switch phase {
+        case .idle:
+            guard let facts, inbox.isEmpty else { return false }
+            return facts.requests > 0 || loop.now - facts.connectedAt.monotonic >= Self.silence
+        case .lingering: return true
+        case .handshake, .readingHead, .exchange, .tunnel, .closed: return false
+        }
+    }
+
+    override func endRest() { finish() }
 
     /// A new configuration took over.
     func migrate(to next: WorkerGeneration) {

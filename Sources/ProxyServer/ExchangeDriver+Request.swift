@@ -187,7 +187,7 @@ extension ExchangeDriver {
         }
         if isHTTP2 { return connectOverHTTP2(to: address, tls: tls, peers) }
         guard worker.reserveConnection() else {
-            return giveUp(.outOfDescriptors)
+            return giveUp(ProxyFailure(.noConnections(limit: worker.connectionLimit)))
         }
         do throws(SystemError) {
             let connection = try UpstreamConnection(
@@ -213,7 +213,7 @@ extension ExchangeDriver {
                 let carrier = try peers.makeCarrier(
                     to: address, tls: tls, worker: worker,
                     socketKeepalive: settings.values.proxySocketKeepalive)
-            else { return giveUp(.outOfDescriptors) }
+            else { return giveUp(ProxyFailure(.noConnections(limit: worker.connectionLimit))) }
             connect(over: carrier, peers)
         } catch {
             attemptFailed(ProxyFailure(.connectFailed(error.code)))

@@ -78,6 +78,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
             return finish()
         }
         setReadDeadline(after: rules.headTimeout)
+        worker.connectionRests()
         flushSoon()
         if received.isEmpty, transport == nil { return }
         mayRead = true
@@ -177,6 +178,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         flushSoon()
         if openStreams == 0, isLive, readDeadline == EventLoop.never {
             setReadDeadline(after: rules.keepaliveTimeout)
+            worker.connectionRests()
         }
     }
 
@@ -249,6 +251,16 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         case .left, .lingering: finish()
         case .closed: break
         }
+    }
+
+    override var isAtRest: Bool {
+        openStreams == 0 && isLive && isDrained && received.isEmpty && !session.hasArrivals
+    }
+
+    override func endRest() {
+        if case .open = phase { leave() }
+        flush()
+        finish()
     }
 
     // MARK: The end

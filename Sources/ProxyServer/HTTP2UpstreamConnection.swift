@@ -120,7 +120,11 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             return worker.postpone { [self] in if openStreams == 0 { leave() } }
         }
         setDeadline(loop.now + time)
+        worker.connectionRests()
     }
+
+    override var isAtRest: Bool { isIdle && phase == .open }
+    override func endRest() { leave() }
 
     // MARK: A peer that is gone
 

@@ -96,7 +96,11 @@ final class UpstreamConnection: StreamChannel {
     func enterPool(_ pool: UpstreamPeers, until deadline: Int64) {
         owner = .pool(pool)
         setDeadline(deadline)
+        worker.connectionRests()
     }
+
+    override var isAtRest: Bool { if case .pool = owner { true } else { false } }
+    override func endRest() { deadlinePassed() }
 
     func leavePool() {
         owner = .none

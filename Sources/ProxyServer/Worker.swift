@@ -33,7 +33,7 @@ package final class Worker {
     /// In tests: answers what scripts fetch, or leaves it to the network with `nil`.
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
 
-    private var listeners: [String: ListeningSocket] = [:]
+    private(set) var listeners: [String: ListeningSocket] = [:]
     private var exchanges = Spares<Exchange>()
     private var drivers = Spares<ExchangeDriver>()
     /// Given back in this turn of the loop. They stay as they are until its end, so that code further up the stack
@@ -45,7 +45,7 @@ package final class Worker {
     private var unflushed: [any HTTP2Flushing] = []
     private var buffers: [[UInt8]] = []
     let http2Buffers = HTTP2Buffers()
-    private(set) var openConnections = 0
+    var connections = ConnectionCount()
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
         UInt32(truncatingIfNeeded: random.next())
     }
@@ -61,6 +61,7 @@ package final class Worker {
     let tlsScratch = TLSScratch()
     private let logTimer: Alarm
     private let spareTimer: Alarm
+    let roomTimer: Alarm
     private var zoneCheckedAt: Int64 = 0
 
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
@@ -83,6 +84,7 @@ package final class Worker {
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         logTimer = Alarm(loop: loop)
         spareTimer = Alarm(loop: loop)
+        roomTimer = Alarm(loop: loop)
         shutdownTimeouts = ShutdownTimeouts(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
@@ -97,6 +99,7 @@ package final class Worker {
         loop.afterTurn = { [unowned self] in endTurn() }
         logTimer.rang = { [unowned self] in flushLogs() }
         spareTimer.rang = { [unowned self] in trimSpares() }
+        roomTimer.rang = { [unowned self] in connectionRests() }
         desk.worker = self
     }
 
@@ -226,6 +229,8 @@ package final class Worker {
         }
         let ended = listeners
         listeners = kept
+        // There may be more room than there was, or other listeners to wait at.
+        letClientsIn()
         guard !ended.isEmpty else { return }
         for listener in ended.values { listener.end(with: former) }
         // What such a connection would ask for next has no listener in the new configuration.
@@ -255,6 +260,7 @@ package final class Worker {
         leaveTunnelRegistry()
         logTimer.close()
         spareTimer.close()
+        roomTimer.close()
         shutdownTimeouts.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.
@@ -331,19 +337,6 @@ package final class Worker {
 
     static func nextSerial() -> UInt64 { serials.add(1, ordering: .relaxed).newValue }
 
-    /// Takes room for a connection among `worker_connections`; false when there is none.
-    func reserveConnection() -> Bool {
-        let limit = current.configuration.process.workerConnections
-        guard openConnections < limit else { return false }
-        openConnections += 1
-        if openConnections == limit {
-            // What comes now waits in the backlog rather than being turned away.
-            for listener in listeners.values { listener.pause() }
-            current.generation.errorLogger.log(.alert, "\(limit) worker_connections are not enough")
-        }
-        return true
-    }
-
     /// Sends to the clients of the tunnels with this tag, under whichever generation they began.
     func deliver(_ message: ScriptMessage, tagged tag: [UInt8]) {
         tick()
@@ -359,19 +352,11 @@ package final class Worker {
         }
     }
 
-    func releaseConnection() {
-        if openConnections == current.configuration.process.workerConnections {
-            for listener in listeners.values { listener.resume() }
-        }
-        openConnections -= 1
-        stopIfDrained()
-    }
-
     /// Hooks of an exchange that was over have ended.
     func scriptsEnded() { stopIfDrained() }
 
     /// Looks at the end of this turn of the loop: the last hooks of what has just ended may yet begin.
-    private func stopIfDrained() { if isDraining { mayBeDrained = true } }
+    func stopIfDrained() { if isDraining { mayBeDrained = true } }
 
     private var isDrained: Bool {
         statistics.active.value == 0 && !scriptRoster.all.contains(where: \.hasEnds)
@@ -516,9 +501,11 @@ final class ListeningSocket: ListenerChannel {
         close()
     }
 
+    override func mayAccept() -> Bool { worker?.hasRoomForClient() ?? false }
+
     override func accepted(_ descriptor: Int32, from peer: SocketAddress) {
         guard let worker, worker.reserveConnection() else {
-            // Only after `pause`, in the same turn: the limit was reached by another listener's connection.
+            // Only where the socket is about to be closed, and nobody can wait there any longer.
             return loop.abandon(descriptor)
         }
         let connection = DownstreamConnection(

@@ -59,7 +59,7 @@ extension DirectiveTable {
         },
         Directive(
             "worker_connections", "number", in: .events, takes: .one, default: "512",
-            "Connections of one worker, those to upstreams included."
+            "Connections of one worker, those to upstreams included. Idle ones give way to others; where there are none, new clients wait."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.compilation.process.workerConnections = try call.number(call.arguments[0], in: 1...Int.max)
         },

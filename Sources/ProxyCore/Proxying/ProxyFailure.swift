@@ -50,10 +50,9 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         /// The resolver's answer for the name: no such name, no answer in time, …
         case unresolved(name: String, reason: String)
         case invalidTarget(String)
+        /// The worker has as many connections as it may: `worker_connections`.
+        case noConnections(limit: Int)
     }
-
-    /// The connection could not be had, as the process has as many as it may: EMFILE is the nearest to the truth.
-    package static let outOfDescriptors = ProxyFailure(.connectFailed(24))
 
     package let kind: Kind
     package let retry: Retry
@@ -71,7 +70,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase):
             // Part of the response has gone to the client by then.
             retry = phase == .readingBody ? .never : .anyPeer
-        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget: retry = .never
+        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget, .noConnections:
+            retry = .never
         }
     }
 
@@ -82,7 +82,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: .timeout
         case .invalidHead, .invalidUpgrade: .invalidHeader
         case .unwantedStatus(let status): NextUpstream(status: status)
-        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget: nil
+        case .invalidBody, .noLivePeers, .noResolver, .unresolved, .invalidTarget, .noConnections: nil
         }
     }
 
@@ -91,7 +91,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         switch kind {
         case .connectTimedOut, .handshakeTimedOut, .sendTimedOut, .readTimedOut: 504
         case .unwantedStatus(let status): status
-        case .invalidTarget: 500
+        case .invalidTarget, .noConnections: 500
         case .connectFailed, .handshakeFailed, .sendFailed, .readFailed, .closedEarly, .invalidHead,
             .invalidBody, .invalidUpgrade, .refusedStream, .noLivePeers, .noResolver, .unresolved:
             502
@@ -101,6 +101,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     package var logLevel: LogLevel {
         switch kind {
         case .unwantedStatus: .info
+        case .noConnections: .alert
         default: .error
         }
     }
@@ -139,6 +140,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .noResolver(let name): return "no resolver defined to resolve \(name)"
         case .unresolved(let name, let reason): return "\(name) could not be resolved (\(reason))"
         case .invalidTarget(let reason): return reason
+        case .noConnections(let limit): return "\(limit) worker_connections are not enough"
         }
     }
 
@@ -146,7 +148,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
     private var phase: Phase? {
         switch kind {
         case .readFailed(_, let phase), .readTimedOut(let phase), .closedEarly(let phase): phase
-        case .connectFailed, .connectTimedOut, .noLivePeers: .connecting
+        case .connectFailed, .connectTimedOut, .noLivePeers, .noConnections: .connecting
         case .handshakeFailed, .handshakeTimedOut: .handshaking
         case .sendFailed, .sendTimedOut: .sendingRequest
         case .refusedStream, .invalidHead, .invalidUpgrade, .unwantedStatus: .readingHead

@@ -62,14 +62,6 @@ final class FetchClient {
         return connection
     }
 
-    /// Takes room for a connection, an idle one's if need be.
-    func reserve() -> Bool {
-        if worker.reserveConnection() { return true }
-        guard let oldest = idle.first else { return false }
-        drop(oldest)
-        return worker.reserveConnection()
-    }
-
     /// Keeps a connection whose response has ended, or closes it.
     func put(_ connection: FetchConnection, of generation: WorkerGeneration) {
         let now = worker.loop.now

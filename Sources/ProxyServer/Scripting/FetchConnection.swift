@@ -65,7 +65,11 @@ final class FetchConnection: StreamChannel {
         owner = .pool
         isReused = true
         setDeadline(deadline)
+        worker.connectionRests()
     }
+
+    override var isAtRest: Bool { if case .pool = owner { true } else { false } }
+    override func endRest() { client.drop(self) }
 
     func leavePool() {
         owner = .none

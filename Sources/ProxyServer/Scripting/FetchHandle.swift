@@ -174,7 +174,9 @@ final class FetchHandle {
     private func openConnection() {
         var failure = FetchFailure.noConnections
         while let address = addresses.popLast() {
-            guard client.reserve() else { return finish(.failure(.noConnections), peer: .passedOver) }
+            guard client.worker.reserveConnection() else {
+                return finish(.failure(.noConnections), peer: .passedOver)
+            }
             let tls: TLSTarget?
             do throws(FetchFailure) {
                 tls = try tlsTarget(address)

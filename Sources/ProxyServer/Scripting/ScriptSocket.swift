@@ -125,7 +125,7 @@ final class ScriptSocket {
     private func openConnection() {
         var failure = SocketFailure.noConnections
         while let address = addresses.popLast() {
-            guard worker.scriptNetwork.fetches.reserve() else { return connectFailed(.noConnections) }
+            guard worker.reserveConnection() else { return connectFailed(.noConnections) }
             do throws(SystemError) {
                 let channel = try ScriptSocketChannel(to: address, worker: worker)
                 channel.socket = self

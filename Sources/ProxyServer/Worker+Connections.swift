@@ -1,0 +1,95 @@
+internal import Config
+internal import EventLoop
+
+/// What a worker knows of its connections, those to upstreams and of scripts included.
+struct ConnectionCount {
+    fileprivate(set) var open = 0
+    /// A client has come that there was no room for: the listeners are paused.
+    fileprivate var turnsAway = false
+    /// Whether it is worth looking for connections at rest.
+    fileprivate var mayBeAtRest = false
+    /// The loop's time of the last word in the log about each of the two shortages.
+    fileprivate var saidReusing = Int64.min
+    fileprivate var saidFull = Int64.min
+}
+
+/// `worker_connections`. As in nginx, those that have nothing to do give way to others, from the last sixteenth of the room
+/// on. Where there is none of them, connections to upstreams fail, and clients wait in the kernel's backlog for room rather
+/// than being turned away.
+extension Worker {
+    /// How many connections at rest give way at once, where as many are there.
+    private static let mostAtOnce = 32
+    /// Milliseconds between two lines of the log about the same shortage.
+    private static let logInterval: Int64 = 1000
+    /// Milliseconds after which there may be room though nothing has happened: clients that say nothing are at rest then.
+    private static let patience = DownstreamConnection.silence
+
+    var openConnections: Int { connections.open }
+    var connectionLimit: Int { current.configuration.process.workerConnections }
+
+    /// Takes room for a connection; false when there is none.
+    func reserveConnection() -> Bool {
+        guard hasRoom() else { return false }
+        connections.open += 1
+        return true
+    }
+
+    func releaseConnection() {
+        connections.open -= 1
+        letClientsIn()
+        stopIfDrained()
+    }
+
+    /// A connection has nothing to do for now.
+    func connectionRests() {
+        connections.mayBeAtRest = true
+        letClientsIn()
+    }
+
+    /// Whether there is room for a client that has come. If not, the listeners are paused until there may be.
+    func hasRoomForClient() -> Bool {
+        if hasRoom() { return true }
+        for listener in listeners.values { listener.pause() }
+        connections.turnsAway = true
+        roomTimer.setDeadline(loop.now + Self.patience)
+        if isTime(toSay: \.saidFull) {
+            current.generation.errorLogger.log(.alert, "\(connectionLimit) worker_connections are not enough")
+        }
+        return false
+    }
+
+    /// There may be room now.
+    func letClientsIn() {
+        guard connections.turnsAway else { return }
+        connections.turnsAway = false
+        for listener in listeners.values { listener.resume() }
+    }
+
+    private func hasRoom() -> Bool {
+        let limit = connectionLimit
+        if connections.mayBeAtRest, limit - connections.open <= limit / 16 { endSomeAtRest(limit) }
+        return connections.open < limit
+    }
+
+    /// Ends an eighth of the connections at rest, those whose time would be over first: one at least, and as many as a
+    /// reload has left too many.
+    private func endSomeAtRest(_ limit: Int) {
+        var atRest: [Channel] = []
+        loop.forEachChannel { if $0.isAtRest { atRest.append($0) } }
+        guard !atRest.isEmpty else { return connections.mayBeAtRest = false }
+        if isTime(toSay: \.saidReusing) {
+            current.generation.errorLogger.log(
+                .warn, "\(connectionLimit) worker_connections are not enough, reusing connections")
+        }
+        atRest.sort { $0.deadline < $1.deadline }
+        let count = max(min(Self.mostAtOnce, atRest.count / 8), connections.open - limit + 1, 1)
+        for channel in atRest.prefix(count) { channel.endRest() }
+    }
+
+    private func isTime(toSay line: WritableKeyPath<ConnectionCount, Int64>) -> Bool {
+        let last = connections[keyPath: line]
+        guard last == .min || loop.now - last >= Self.logInterval else { return false }
+        connections[keyPath: line] = loop.now
+        return true
+    }
+}
