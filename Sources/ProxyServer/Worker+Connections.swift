@@ -59,8 +59,10 @@ extension Worker {
     }
 
     /// There may be room now.
-    func letClientsIn() {
-        guard connections.turnsAway else { return }
+    @inline(__always)
+    func letClientsIn() { if connections.turnsAway { resumeListeners() } }
+
+    private func resumeListeners() {
         connections.turnsAway = false
         for listener in listeners.values { listener.resume() }
     }
