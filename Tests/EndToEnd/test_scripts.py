@@ -558,7 +558,7 @@ def routed(proxy, backends):
 def test_route_to_a_name_a_url_or_the_first_of_a_list_that_answers(routed, target):
     first, dead = f"http://{routed.first}", f"http://{routed.dead}"
     for to, chosen in [
-            ("first", "first"), ("second", "second"), (first, "first"), ("dead second", "second"),
+            ("first", "first"), ("second", "second"), ("SeCond", "second"), (first, "first"), ("dead second", "second"),
             ("dead dead first second", "first"), (f"{dead} {first}", "first"), (f"dead {dead} second", "second")]:
         assert routed.ask(to, target).text == chosen
     assert routed.ask("dead", target).status == 502
