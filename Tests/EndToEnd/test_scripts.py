@@ -565,6 +565,21 @@ def test_route_to_a_name_a_url_or_the_first_of_a_list_that_answers(routed, targe
     assert routed.ask(f"dead {dead}", target).status == 502
 
 
+def test_the_log_says_what_could_not_be_connected_to(proxy):
+    """As nginx: also where that is known before anything was waited for."""
+    made = proxy("""
+        upstream none { server unix:<dir>/none; server unix:<dir>/neither; }
+        server {
+            listen 127.0.0.1:<port>;
+            location /routed { request_by_lua_block { flow:route("http://unix:" .. "<dir>/none") } }
+            location / { proxy_pass http://none; }
+        }""")
+    assert made.fetch("/routed").status == made.fetch("/group").status == 502
+    lines = [line for line in made.log().splitlines() if "connect() failed (2:" in line or "disabled" in line]
+    assert [re.search('upstream: "(.*?)"', line)[1].replace(str(made.directory), "") for line in lines] == [
+        "http://unix:/none:/routed"] + ["http://unix:/none:/group"] * 2 + ["http://unix:/neither:/group"] * 2
+
+
 def test_a_routed_request_is_sent_whole(routed):
     assert routed.ask("dead second", "/a%20b?c=d", method="POST", body=b"x" * 20000).text == "second"
     [request] = routed.second.requests
