@@ -20,7 +20,8 @@ extension LuaAPI {
             `https` the server's certificate is checked, against `proxy_ssl_trusted_certificate` or else the system's \
             authorities, unless `verify` is false. Those \
             directives are the location's; in `certificate` hooks the server's, in `init` hooks those of `http`, and \
-            what was spawned has those of where it was. Headers are read \
+            what was spawned has those of where it was. That `timeout` passes is not held against the peer of an \
+            upstream, unless it has taken longer than `proxy_connect_timeout` to connect to. Headers are read \
             without regard to case: `h["Name"]` is the first value, `h:all(name)` a list, `h:each()` and `pairs(h)` \
             go through all of them in order.
             """
