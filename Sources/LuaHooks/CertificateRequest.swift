@@ -66,7 +66,9 @@ extension Interpreter {
         var position = first
         while position < places.count {
             let entry = hookEntries[places.lowerBound + position]
-            let outcome = call(entry.function, .certificate, of: nil, script: entry.script) {
+            let outcome = call(
+                entry.function, .certificate, of: nil, script: entry.script, under: request.settings
+            ) {
                 push(request.hello, on: $0)
             }
             if case .waiting(let call) = outcome {

@@ -23,7 +23,7 @@ extension Interpreter {
         advance(stage, of: flow, from: 0, BodyState())
     }
 
-    /// Runs `requestBody` or `responseBody` for a piece; `isLast` comes once, with an empty piece.
+    /// Runs `requestBody` or `responseBody` for a piece; `isLast` comes once, with an empty piece or the whole body.
     package func run(
         _ stage: HookStage, of flow: ScriptFlow, piece: [UInt8], isLast: Bool
     ) -> StageResult {
@@ -83,6 +83,7 @@ extension Interpreter {
         var position = first
         while position < places.count {
             let entry = hookEntries[places.lowerBound + position]
+            let comesBeforeLast = state.comesBeforeLast
             let outcome = call(entry.function, .hook(stage), of: flow, script: entry.script) {
                 push(arguments: stage, flow, state, on: $0)
             }
@@ -91,7 +92,7 @@ extension Interpreter {
                 return .waiting
             }
             if let result = take(outcome, stage, of: flow, script: entry.script, &state) { return result }
-            position += 1
+            if state.goOn(comesBeforeLast) { position += 1 }
         }
         return conclusion(stage, state)
     }
@@ -104,7 +105,7 @@ extension Interpreter {
     /// What a stage comes to where every hook lets it go on.
     private func conclusion(_ stage: HookStage, _ state: BodyState) -> StageResult {
         switch stage {
-        case .requestBody, .responseBody: .piece(state.result)
+        case .requestBody, .responseBody: .piece(state.isChanged ? .replaced(state.bytes) : .unchanged)
         case .drain: state.grace.map { .grace($0) } ?? .proceed
         default: .proceed
         }
@@ -117,7 +118,7 @@ extension Interpreter {
         switch stage {
         case .requestBody, .responseBody:
             stack.push(state.bytes)
-            stack.push(state.isLast)
+            stack.push(state.isLast && !state.comesBeforeLast)
             return 3
         case .close:
             pushCloseInfo(flow.closeInfo, on: stack)
@@ -200,11 +201,11 @@ extension Interpreter {
         case .nil: return nil
         case .boolean where !stack.boolean(index):
             state.bytes = []
-            state.result = .dropped
+            state.isChanged = true
             return state.isLast ? nil : .piece(.dropped)
         case .string, .number:
             state.bytes = stack.bytes(index) ?? []
-            state.result = .replaced(state.bytes)
+            state.isChanged = true
             return nil
         default:
             let message = "found \(stack.typeName(index)), expected a string, false or nothing"
@@ -233,9 +234,14 @@ extension Interpreter {
         switch call.continuation {
         case .hook(let stage, let position, var state):
             guard let flow = call.flow else { return settleBackground(outcome, script: call.script, of: nil) }
-            let result =
-                take(outcome, stage, of: flow, script: call.script, &state)
-                ?? advance(stage, of: flow, from: position + 1, state)
+            let comesBeforeLast = state.comesBeforeLast
+            let result: StageResult
+            if let ended = take(outcome, stage, of: flow, script: call.script, &state) {
+                result = ended
+            } else {
+                let next = state.goOn(comesBeforeLast) ? position + 1 : position
+                result = advance(stage, of: flow, from: next, state)
+            }
             if case .waiting = result { return }
             flow.owner?.stageEnded(stage, result)
         case .certificate(let position, let request):

@@ -11,7 +11,9 @@ extension Interpreter {
         let script = runningScript
         call.stack.pushCopy(1)
         let function = call.stack.keep()
-        let outcome = self.call(function, .spawned, of: nil, script: script) { _ in 0 }
+        let outcome = self.call(
+            function, .spawned, of: nil, script: script, under: networkSettings
+        ) { _ in 0 }
         release(function)
         settleBackground(outcome, script: script, of: nil)
     }

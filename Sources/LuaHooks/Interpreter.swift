@@ -163,6 +163,14 @@ package final class Interpreter: ScriptEngine {
         }
     }
 
+    /// What the running call goes by on the network; `nil` where it is of no server.
+    var networkSettings: Settings? {
+        guard let call = currentCall else { return nil }
+        guard let flow = call.flow else { return call.settings }
+        // Those of a tunnel are at hand though its exchange be frozen.
+        return flow.settings ?? flow.exchange?.location.settings
+    }
+
     /// The call that is running: a hook, a timer or a variable's function.
     var currentCall: HookCall? {
         let index = runningIndex
@@ -246,13 +254,14 @@ package final class Interpreter: ScriptEngine {
     /// Calls a function that Lua keeps; `arguments` pushes its arguments and says how many.
     func call(
         _ function: LuaReference, _ purpose: HookCall.Purpose, of flow: ScriptFlow?, script: Int,
-        arguments: (LuaStack) -> Int
+        under settings: Settings? = nil, arguments: (LuaStack) -> Int
     ) -> CallOutcome {
         let index = Int(unsafe sy_vm_take(vm))
         while calls.count <= index { calls.append(HookCall()) }
         calls[index].purpose = purpose
         calls[index].flow = flow
         calls[index].script = script
+        if let settings { calls[index].settings = settings }
         let stack = stack(of: index)
         stack.push(function)
         return resume(index, arguments(stack))
@@ -291,6 +300,7 @@ package final class Interpreter: ScriptEngine {
         calls[index].purpose = .none
         if calls[index].continuation != nil { calls[index].continuation = nil }
         if calls[index].closing != nil { calls[index].closing = nil }
+        if calls[index].settings != nil { calls[index].settings = nil }
         unsafe sy_vm_give_back(vm, Int32(index))
     }
 
@@ -382,6 +392,7 @@ package final class Interpreter: ScriptEngine {
         calls[index].flow = nil
         calls[index].purpose = .none
         calls[index].continuation = nil
+        calls[index].settings = nil
         operation?.cancel()
         let script = calls[index].script
         // The text is ours.
@@ -481,12 +492,46 @@ package final class Interpreter: ScriptEngine {
 }
 
 /// What is handed from hook to hook of a stage: a piece of a body on its way.
+///
+/// The last piece is empty. What a hook makes of that comes before the last for those that follow: each of them is called
+/// twice then, the second time for the last piece, which is empty again.
 struct BodyState {
+    /// What comes to the hook.
     var bytes: [UInt8] = []
     var isLast = false
-    var result = BodyPiece.unchanged
+    /// A hook has decided otherwise than to let it be.
+    var isChanged = false
+    /// The last piece came with something in it: a whole body, which stays in one.
+    private let isWhole: Bool
+    /// What the hook has made of what comes before the last piece, which is asked of it now.
+    private var made: [UInt8]?
     /// Milliseconds that drain hooks have asked for.
     var grace: Int64?
+
+    init(bytes: [UInt8] = [], isLast: Bool = false) {
+        self.bytes = bytes
+        self.isLast = isLast
+        isWhole = isLast && !bytes.isEmpty
+    }
+
+    /// The hook is to be called for what comes before the last piece, and again for that.
+    var comesBeforeLast: Bool { isLast && !isWhole && made == nil && !bytes.isEmpty }
+
+    /// A hook has made `bytes` of its piece; `cameBeforeLast` is what `comesBeforeLast` was before.
+    ///
+    /// - Returns: whether the next hook's turn has come.
+    mutating func goOn(_ cameBeforeLast: Bool) -> Bool {
+        if cameBeforeLast {
+            made = bytes
+            bytes = []
+            return false
+        }
+        if let made {
+            bytes = made + bytes
+            self.made = nil
+        }
+        return true
+    }
 }
 
 /// What an interpreter loads.

@@ -15,9 +15,10 @@ package protocol ScriptHost: AnyObject {
     func scriptsAreInitialised()
     /// Unpredictable bytes, fit for keys.
     func randomBytes(_ count: Int) -> [UInt8]
-    /// Makes a request for a script. `done` is called once, after this has returned; never once it was cancelled.
+    /// Makes a request for a script. `settings` are those of where it runs, `nil` outside of any server. `done` is called
+    /// once, after this has returned; never once it was cancelled.
     func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
+        _ request: FetchRequest, under settings: Settings?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation
     /// Sends a text to the clients of all open tunnels with this tag, on every worker.
@@ -25,9 +26,9 @@ package protocol ScriptHost: AnyObject {
     /// The open tunnels of the worker, as others see them; `nil` where there are none.
     var tunnels: TunnelList? { get }
     /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
-    /// `timeout` is in milliseconds. `done` is called as that of `fetch`.
+    /// `timeout` is in milliseconds. `settings` and `done` are as for `fetch`.
     func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        host: [UInt8], port: UInt16, timeout: Int64, under settings: Settings?,
         done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
     ) -> any ScriptOperation
 }
@@ -51,12 +52,12 @@ extension WaitlessHost {
     package var tunnels: TunnelList? { nil }
 
     package func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
+        _ request: FetchRequest, under settings: Settings?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation { NoOperation() }
 
     package func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        host: [UInt8], port: UInt16, timeout: Int64, under settings: Settings?,
         done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
     ) -> any ScriptOperation { NoOperation() }
 }

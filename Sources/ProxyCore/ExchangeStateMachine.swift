@@ -175,16 +175,21 @@ package struct ExchangeStateMachine: Sendable {
         package var client: Client
     }
 
-    /// The response's body has ended; `exact` says that the upstream sent nothing after it. Says what becomes of
-    /// the two connections.
-    package mutating func responseEnded(exact: Bool) -> Ending {
+    /// The response's body has ended.
+    ///
+    /// - Parameters:
+    ///   - exact: the upstream sent nothing after it.
+    ///   - requestWasRead: nothing of the request is to come of the client any more, though a hook may still hold the end
+    ///     of what goes upstream.
+    /// - Returns: what becomes of the two connections.
+    package mutating func responseEnded(exact: Bool, requestWasRead: Bool) -> Ending {
         guard case .relaying(let attempt, let relay) = state else {
             return Ending(upstream: .close, client: .close)
         }
         state = .finished
         let upstreamReusable = relay.upstreamReusable && exact && requestEnded && !attempt.requestRefused
         let client: Ending.Client =
-            !requestEnded ? .lingeringClose : relay.clientKeepAlive ? .keep : .close
+            !requestWasRead ? .lingeringClose : relay.clientKeepAlive ? .keep : .close
         return Ending(upstream: upstreamReusable ? .reuse : .close, client: client)
     }
 

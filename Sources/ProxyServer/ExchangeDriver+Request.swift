@@ -588,7 +588,10 @@ extension ExchangeDriver {
         recordAttemptEnd()
         updateAttempt { attempt in if attempt.status == 0 { attempt.status = failure.status } }
         let outcome = RetryPolicy.outcome(of: failure, reused: reused)
-        if peers.group.finish(&selection, outcome, now: loop.now) { log(.warn, failure.disablingMessage) }
+        let tried = triedAddress
+        if peers.group.finish(&selection, outcome, now: loop.now) {
+            log(.warn, peer: tried, failure.disablingMessage)
+        }
         isConnecting = false
         isHeadPending = false
         upstream?.end()

@@ -305,7 +305,7 @@ extension ExchangeDriver {
         }
         flush(&output, to: downstream)
         guard !hasEnded else { return }
-        let ending = machine.responseEnded(exact: exact)
+        let ending = machine.responseEnded(exact: exact, requestWasRead: requestBody.isComplete)
         releaseUpstream(ending.upstream)
         exchange.isComplete = true
         complete(ending.client)

@@ -189,6 +189,8 @@ extension ExchangeDriver: FlowOwner {
         case .requestBody:
             guard let piece = script.requestPiece else { return }
             script.requestPiece = nil
+            // The response is complete: what becomes of the piece no longer matters, nor whether the hook failed.
+            if case .flushing = self.stage { return }
             deliver(result, piece.bytes.span, isLast: piece.isLast, wasHeld: true)
             resumed()
         case .responseBody: responsePieceEnded(result)

@@ -399,8 +399,16 @@ final class ExchangeDriver {
         for fault in exchange.takeFaults() { log(.error, fault) }
     }
 
-    func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
+    /// Of the peer that was chosen, where there is no connection to it.
+    var triedAddress: PeerAddress? {
+        guard let peers, let index = selection.current else { return nil }
+        return peers.group.peers[index].address
+    }
+
+    func log(_ level: LogLevel, peer: PeerAddress? = nil, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
-        logger.log(level, of: exchange, peer: upstream?.address, uri: uri, LogText.line(message()))
+        logger.log(
+            level, of: exchange, peer: peer ?? upstream?.address ?? triedAddress, uri: uri,
+            LogText.line(message()))
     }
 }

@@ -60,6 +60,38 @@ def test_pipelined_requests_are_answered_in_order_over_a_kept_connection(proxy, 
     assert len(backend.connections) == 1
 
 
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("lasting, status", [(False, 200), (True, 502)])
+def test_kept_connections_that_all_peers_have_closed_are_replaced(proxy, lasting, status):
+    """nginx asks no peer twice. An end comes with the connections that are kept: each is used up once."""
+    gate = threading.Barrier(4)
+    closing = threading.Event()
+
+    def program(connection):
+        while request := connection.next_request():
+            if closing.is_set() and (lasting or len(connection.requests) > 1):
+                return
+            if request.target == "/fill":
+                gate.wait(10)
+            connection.send(reply())
+
+    with Backend(program=program) as one, Backend(program=program) as two:
+        made = proxy(f"""
+            upstream u {{ server <one>; server <two>; keepalive 4; }}
+            server {{
+                listen 127.0.0.1:<port>; location / {{ proxy_pass http://u; proxy_http_version 1.1; {KEEPALIVE} }}
+            }}""", values={"one": one, "two": two})
+        clients = [threading.Thread(target=made.fetch, args=("/fill",)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        closing.set()
+        assert made.fetch("/").status == status
+        asked = [request.target for request in one.requests + two.requests].count("/")
+    assert 2 <= asked <= 6
+
+
 @pytest.mark.parametrize("location", ["return 200 $pipe;", "proxy_set_header X-Pipe $pipe;"])
 def test_a_pipelined_request_is_known_as_one(simple, location):
     proxy = simple(location=location)

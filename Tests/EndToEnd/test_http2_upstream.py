@@ -487,6 +487,26 @@ def test_a_refused_stream_is_made_again(upstream, method):
     assert len(refused) == 2
 
 
+@pytest.mark.parametrize("how", ["reset", "goaway"])
+def test_what_every_peer_refused_once_is_made_again(upstream, how):
+    proxy = upstream(peers=2)
+    refused = []
+
+    def answer(server, request, stream):
+        if len(refused) == 2:
+            return server.respond(stream)
+        refused.append(request.get("host"))
+        if how == "reset":
+            server.reset(stream, 7)
+        else:
+            server.raw(frame(GOAWAY, 0, 0, bytes(8)))
+
+    for backend in proxy.backends:
+        backend.answer = answer
+    assert fetch(proxy.port).status == 200
+    assert [len(backend.requests) for backend in proxy.backends] in ([2, 1], [1, 2])
+
+
 def test_who_always_refuses_is_believed(upstream):
     proxy = upstream()
     proxy.backend.answer = lambda server, request, stream: server.reset(stream, 7)

@@ -397,6 +397,39 @@ def test_hooks_that_wait_see_a_set_body(proxy, backend):
         assert backend.requests[-1].body == b"one!"
 
 
+@pytest.mark.parametrize("form, piece", [("a length", "not last"), ("a length", "last"), ("chunks", "last")])
+@pytest.mark.parametrize("end", ["return", "error('too late')"])
+def test_an_answer_before_a_hook_lets_go_of_the_bodys_end_keeps_the_connection(proxy, backend, form, piece, end):
+    """The request was read to its end, so the next one is answered; the hook ends with the exchange."""
+
+    def program(connection):
+        connection.next_head()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")
+
+    backend.program = program
+    made = proxy(f"""
+        server {{
+            listen 127.0.0.1:<port>; proxy_http_version 1.1; proxy_set_header Connection "";
+            location / {{
+                proxy_pass http://<backend>;
+                request_body_by_lua_block {{ if {piece} then sy.sleep(0.3) sy.log.warn("went on") {end} end }}
+            }}
+            location /next {{ return 200 next; }}
+        }}""", values={"backend": backend})
+    if form == "a length":
+        body = b"Content-Length: 5\r\n\r\nhello"
+    else:
+        body = b"Transfer-Encoding: chunked\r\n\r\n" + chunked(b"hello")
+    with Client(made.port) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\n" + body + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        first = client.read_response("POST")
+        assert (first.status, first.body, first.get("connection")) == (200, b"early", "keep-alive")
+        assert client.read_response().body == b"next"
+        time.sleep(0.5)
+        assert client.fetch("/next").body == b"next"
+    assert "went on" not in made.log() and "too late" not in made.log()
+
+
 @pytest.mark.parametrize("condition, method, status", [
     ("http_503", "GET", 200), ("error", "GET", 503), ("http_503", "POST", 503), ("http_503 non_idempotent", "POST", 200)])
 def test_a_route_goes_on_as_next_upstream_says(proxy, backend, refusing, condition, method, status):

@@ -18,7 +18,9 @@ from websockets.sync.client import connect
 
 from harness import ports
 from harness.backend import CLOSE, Backend, chunked, reply
+from harness.dns import NameServer
 from harness.proxy import ROOT, whole
+from harness.tls import context, get
 from harness.websocket import WebSocketServer, frame, handshake, switching
 from harness.wire import Client, fetch, wait_for
 
@@ -195,6 +197,58 @@ def test_fetch_asks_the_next_server_of_an_upstream(proxy, backend):
     told = [line for line in made.log().splitlines() if "temporarily disabled" in line]
     assert len(told) == 1 and "[warn]" in told[0]
     assert told[0].endswith(' upstream server temporarily disabled while fetching, upstream: "127.0.0.1:1"')
+
+
+def test_fetch_goes_by_directives_wherever_it_is_called(proxy, backend, authority, rsa):
+    """Those of http where there is no server, as in init hooks, and of the server in a handshake."""
+    ask = """
+        local function ask(name, place)
+            local answer, reason = sy.fetch{ url = "http://" .. name .. ":<behind>/" }
+            local socket, fault = sy.tcp.connect(name, <behind>)
+            sy.log.warn("asked", name, place, answer and answer.status or reason, socket and "open" or fault)
+        end
+    """
+    outer_names = {"outer.test": ["127.0.0.1"], "localhost": ["127.0.0.1"]}
+    with NameServer(outer_names) as outer, NameServer({"inner.test": ["127.0.0.1"]}) as inner:
+        made = proxy(f"""
+            resolver <outer> ipv6=off;
+            proxy_ssl_trusted_certificate {authority};
+            init_by_lua_block {{
+                {ask} ask("outer.test", "init") ask("inner.test", "init")
+                sy.spawn(function()
+                    local answer, reason
+                    for _ = 1, 50 do
+                        sy.sleep(0.1)
+                        answer, reason = sy.fetch{{ url = "https://localhost:<tls>/" }}
+                        if answer then break end
+                    end
+                    sy.log.warn("asked", "localhost", "trusted", answer and answer.status or reason, "open")
+                end)
+            }}
+            server {{
+                listen 127.0.0.1:<tls> ssl; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};
+                resolver <inner> ipv6=off;
+                certificate_by_lua_block {{ {ask} ask("inner.test", "handshake") }}
+                return 200 "";
+            }}
+            server {{
+                listen 127.0.0.1:<port>;
+                location / {{
+                    resolver <inner> ipv6=off;
+                    request_by_lua_block {{
+                        {ask}
+                        sy.spawn(function() sy.sleep(0.01) ask("inner.test", "spawned") end)
+                        return flow:respond{{ status = 204 }}
+                    }}
+                }}
+            }}""", values={"outer": outer, "inner": inner, "behind": backend.port, "tls": ports.free_port()})
+        assert made.fetch("/").status == 204
+        get(made.values["tls"], context(authority))
+        expected = {"init", "handshake", "spawned", "trusted"}
+        wait_for(
+            lambda: set(re.findall(r"asked\t\S+\t(\w+)\t200\topen", made.log())) == expected, 8,
+            "a good end of all that is asked")
+    assert "asked\tinner.test\tinit\tname could not be resolved" in made.log()
 
 
 @pytest.mark.clocked
@@ -558,11 +612,26 @@ def routed(proxy, backends):
 def test_route_to_a_name_a_url_or_the_first_of_a_list_that_answers(routed, target):
     first, dead = f"http://{routed.first}", f"http://{routed.dead}"
     for to, chosen in [
-            ("first", "first"), ("second", "second"), (first, "first"), ("dead second", "second"),
+            ("first", "first"), ("second", "second"), ("SeCond", "second"), (first, "first"), ("dead second", "second"),
             ("dead dead first second", "first"), (f"{dead} {first}", "first"), (f"dead {dead} second", "second")]:
         assert routed.ask(to, target).text == chosen
     assert routed.ask("dead", target).status == 502
     assert routed.ask(f"dead {dead}", target).status == 502
+
+
+def test_the_log_says_what_could_not_be_connected_to(proxy):
+    """As nginx: also where that is known before anything was waited for."""
+    made = proxy("""
+        upstream none { server unix:<dir>/none; server unix:<dir>/neither; }
+        server {
+            listen 127.0.0.1:<port>;
+            location /routed { request_by_lua_block { flow:route("http://unix:" .. "<dir>/none") } }
+            location / { proxy_pass http://none; }
+        }""")
+    assert made.fetch("/routed").status == made.fetch("/group").status == 502
+    lines = [line for line in made.log().splitlines() if "connect() failed (2:" in line or "disabled" in line]
+    assert [re.search('upstream: "(.*?)"', line)[1].replace(str(made.directory), "") for line in lines] == [
+        "http://unix:/none:/routed"] + ["http://unix:/none:/group"] * 2 + ["http://unix:/neither:/group"] * 2
 
 
 def test_a_routed_request_is_sent_whole(routed):

@@ -46,6 +46,68 @@ struct FetchTests {
             ])
     }
 
+    private static let asking = "sy.fetch{ url = 'http://a/' } sy.tcp.connect('a', 80)"
+
+    /// What was asked of the network, after each answer to what was asked before; whose settings they went by.
+    private func settings(_ fixture: ScriptFixture) -> [Settings?] {
+        fixture.host.fetches.first?.finish(response())
+        return fixture.host.networkSettings
+    }
+
+    @Test("what a hook asks of the network goes by the settings of its location, its tunnel too")
+    func settingsOfLocation() throws {
+        for isFrozen in [false, true] {
+            let fixture = try ScriptFixture(.request, Self.asking)
+            let location = fixture.exchange.location.settings
+            if isFrozen { fixture.freeze() }
+            _ = fixture.run()
+            let asked = settings(fixture)
+            #expect(asked.count == 2)
+            #expect(asked.allSatisfy { $0 === location })
+        }
+    }
+
+    @Test("what is spawned goes by the settings of where it was, however deep")
+    func settingsOfSpawned() throws {
+        let spawning = "sy.spawn(function() sy.sleep(1) sy.spawn(function() \(Self.asking) end) end)"
+        let hook = try ScriptFixture(.request, spawning)
+        _ = hook.run()
+        hook.interpreter.endFlow(of: hook.exchange)
+        hook.advance(milliseconds: 1000)
+        #expect(settings(hook).count == 2)
+        #expect(hook.host.networkSettings.allSatisfy { $0 === hook.exchange.location.settings })
+        let first = try ScriptFixture(.initialise, spawning)
+        first.interpreter.runInitHooks()
+        first.advance(milliseconds: 1000)
+        #expect(settings(first).count == 2)
+        #expect(first.host.networkSettings.allSatisfy { $0 == nil })
+    }
+
+    @Test("certificate hooks go by the settings of the server, those of init by none of a server")
+    func settingsOutsideExchanges() throws {
+        let text = ScriptText(text: Array(Self.asking.utf8), file: "test.lua", line: 1)
+        for isCancelled in [false, true] {
+            let fixture = try ScriptFixture([
+                .test(.hook(.certificate, text)), .test(.hook(.initialise, text)),
+            ])
+            let server = Settings(fixture.exchange.location.settings.values)
+            let request = CertificateRequest(CertificateRequest.Hello(), server) { _ in }
+            fixture.interpreter.choose(request)
+            #expect(settings(fixture).count == 2)
+            #expect(fixture.host.networkSettings.allSatisfy { $0 === server })
+            // Afterwards its place is that of a call which is of no server.
+            if isCancelled {
+                fixture.interpreter.cancel(request)
+            } else {
+                fixture.host.connects[0].finish(.failure(.timedOut))
+            }
+            fixture.interpreter.runInitHooks()
+            fixture.host.fetches[1].finish(response())
+            #expect(fixture.host.networkSettings.count == 4)
+            #expect(fixture.host.networkSettings.suffix(2).allSatisfy { $0 == nil })
+        }
+    }
+
     @Test("the request is what the script asks for")
     func asks() throws {
         let fixture = try ScriptFixture(

@@ -32,24 +32,28 @@ final class FakeHost: ScriptHost {
     /// What is under way, until a test answers it.
     var fetches: [FakeOperation<Result<FetchResponse, FetchFailure>>] = []
     var requests: [FetchRequest] = []
+    /// What they are to go by.
+    var networkSettings: [Settings?] = []
     var connects: [FakeOperation<Result<any ScriptConnection, SocketFailure>>] = []
     var places: [String] = []
     var cancelled = 0
 
     func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
+        _ request: FetchRequest, under settings: Settings?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation {
         requests.append(request)
+        networkSettings.append(settings)
         let operation = FakeOperation(done) { [unowned self] in cancelled += 1 }
         fetches.append(operation)
         return operation
     }
 
     func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        host: [UInt8], port: UInt16, timeout: Int64, under settings: Settings?,
         done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
     ) -> any ScriptOperation {
+        networkSettings.append(settings)
         places.append("\(String(decoding: host, as: UTF8.self)):\(port) \(timeout)")
         let operation = FakeOperation(done) { [unowned self] in cancelled += 1 }
         connects.append(operation)

@@ -177,6 +177,23 @@ struct BalancerTests {
         }
     }
 
+    @Test("peers that all refused once are asked again")
+    func staleAll() {
+        for count in [2, 3, 70] {
+            let group = group(Array(repeating: { _ in }, count: count))
+            var selection = group.begin(maxTries: 0)
+            var asked: Set<Int?> = []
+            for _ in 0..<count {
+                asked.insert(group.next(&selection, now: 0))
+                group.finish(&selection, .stale, now: 0)
+            }
+            #expect(asked == Set(0..<count))
+            #expect(group.next(&selection, now: 0) != nil)
+            group.finish(&selection, .failed, now: 0)
+            #expect(selection.tries == count - 1)
+        }
+    }
+
     @Test("a failing peer's weight sinks and recovers")
     func effectiveWeight() {
         let group = group([

@@ -33,7 +33,9 @@ struct ExchangeStateMachineTests {
         #expect(machine.headReceived(status: 200) == .final)
         machine.responseBegan(upstreamKeepAlive: true, clientKeepAlive: true)
         #expect(!machine.canRespond)
-        #expect(machine.responseEnded(exact: true) == .init(upstream: .reuse, client: .keep))
+        #expect(
+            machine.responseEnded(exact: true, requestWasRead: true) == .init(upstream: .reuse, client: .keep)
+        )
         #expect(machine.isFinished)
     }
 
@@ -41,7 +43,9 @@ struct ExchangeStateMachineTests {
     func inexact() {
         var machine = machine()
         machine.responseBegan(upstreamKeepAlive: true, clientKeepAlive: true)
-        #expect(machine.responseEnded(exact: false) == .init(upstream: .close, client: .keep))
+        #expect(
+            machine.responseEnded(exact: false, requestWasRead: true)
+                == .init(upstream: .close, client: .keep))
     }
 
     @Test("a response that ends before the request closes both, the client's after lingering")
@@ -49,7 +53,18 @@ struct ExchangeStateMachineTests {
         var machine = machine(hasBody: true)
         machine.responseBegan(upstreamKeepAlive: true, clientKeepAlive: false)
         #expect(machine.forwardsRequestBody)
-        #expect(machine.responseEnded(exact: true) == .init(upstream: .close, client: .lingeringClose))
+        #expect(
+            machine.responseEnded(exact: true, requestWasRead: false)
+                == .init(upstream: .close, client: .lingeringClose))
+    }
+
+    @Test("a request that was read but has not all gone upstream closes that connection alone")
+    func earlyButRead() {
+        var machine = machine(hasBody: true)
+        machine.responseBegan(upstreamKeepAlive: true, clientKeepAlive: true)
+        #expect(
+            machine.responseEnded(exact: true, requestWasRead: true) == .init(upstream: .close, client: .keep)
+        )
     }
 
     @Test("a refused upgrade leaves no connection to the upstream in reuse")
@@ -57,7 +72,9 @@ struct ExchangeStateMachineTests {
         var machine = machine(asksForUpgrade: true)
         #expect(machine.headReceived(status: 403) == .final)
         machine.responseBegan(upstreamKeepAlive: true, clientKeepAlive: false)
-        #expect(machine.responseEnded(exact: true) == .init(upstream: .close, client: .close))
+        #expect(
+            machine.responseEnded(exact: true, requestWasRead: true)
+                == .init(upstream: .close, client: .close))
     }
 
     @Test(
@@ -114,7 +131,9 @@ struct ExchangeStateMachineTests {
         #expect(!machine.forwardsRequestBody)
         machine.requestBodyEnded()
         machine.responseBegan(upstreamKeepAlive: true, clientKeepAlive: true)
-        #expect(machine.responseEnded(exact: true) == .init(upstream: .close, client: .keep))
+        #expect(
+            machine.responseEnded(exact: true, requestWasRead: true) == .init(upstream: .close, client: .keep)
+        )
         #expect(machine.upstreamSendFailed() == .ignore)
     }
 

@@ -393,6 +393,8 @@ struct ProxyingResponseTests {
             ("modified +2h", "Mon, 01 Jan 2024 01:00:00 GMT", "max-age=3600"),
             ("modified +1m", "Sun, 31 Dec 2023 23:01:00 GMT", "no-cache"),
             ("@15h30m", "Mon, 01 Jan 2024 15:30:00 GMT", "max-age=55800"),
+            ("@24h", "Tue, 02 Jan 2024 00:00:00 GMT", "max-age=86400"),
+            ("$arg_w", "Tue, 02 Jan 2024 00:00:00 GMT", "max-age=86400"),
             ("$arg_e", "Mon, 01 Jan 2024 01:30:00 GMT", "max-age=5400"),
             ("$arg_m", "Thu, 31 Dec 2037 23:55:55 GMT", "max-age=315360000"),
             ("$arg_n", "Sun, 31 Dec 2023 23:59:00 GMT", "no-cache"),
@@ -401,7 +403,7 @@ struct ProxyingResponseTests {
     func expires(_ setting: String, _ expires: String, _ cacheControl: String) throws {
         let fixture = try ProxyingFixture(
             "proxy_pass http://127.0.0.1:9000; expires \(setting);",
-            request: "GET /?e=1h30m&m=max&n=-60&d=@12h HTTP/1.1\nHost: c\n\n")
+            request: "GET /?e=1h30m&m=max&n=-60&d=@12h&w=@24h HTTP/1.1\nHost: c\n\n")
         let head = try fixture.downstream(Self.full).head
         #expect(head.hasSuffix("\nExpires: \(expires)\nCache-Control: \(cacheControl)\n\n"))
     }

@@ -140,7 +140,8 @@ struct ProxyingTargetTests {
     @Test(
         "a script's target is an upstream or a URL of scheme and host",
         arguments: [
-            ("grp", nil), ("http://grp", nil), ("http://127.0.0.1:81", nil), ("http://[::1]:81", nil),
+            ("grp", nil), ("GRP", nil), ("http://grp", nil), ("http://127.0.0.1:81", nil),
+            ("http://[::1]:81", nil),
             ("none", "there is no upstream \"none\""),
             ("127.0.0.1:9000", "there is no upstream \"127.0.0.1:9000\""),
             ("http://a/", "found a path in \"http://a/\", expected http://host:port"),

@@ -235,6 +235,46 @@ struct FetchClientTests {
         }
     }
 
+    @Test("a script's time says nothing of a peer, unless that takes longer to connect to than clients wait")
+    func shortTimeouts() throws {
+        let probe = try NetworkFixture()
+        let silent = try probe.serve("")
+        let fixture = try NetworkFixture(
+            "upstream silent { server 127.0.0.1:\(silent.port); server 127.0.0.2:\(silent.port) backup; }")
+        for _ in 0..<3 {
+            let failure = fixture.fetch(FetchRequest("http://silent/", timeout: 30)).failure
+            #expect(failure == .timedOut(.awaitingHead))
+        }
+        let group = fixture.generation.peers(ofGroup: 0).group
+        #expect(group.peers.map(\.fails) == [0, 0])
+        #expect(group.peers.allSatisfy { $0.connections == 0 })
+    }
+
+    @Test("a peer that is not connected to in proxy_connect_timeout has failed", arguments: [20, 60_000])
+    func connectTimeout(milliseconds: Int) throws {
+        // Nobody accepts what the backlog has room for, and the rest is not even answered.
+        var options = Sockets.ListenOptions()
+        options.backlog = 0
+        let listener = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: options)
+        defer { close(listener) }
+        let address = try #require(Sockets.localAddress(listener))
+        var fillers: [Int32] = []
+        defer { for filler in fillers { close(filler) } }
+        for _ in 0..<4 { fillers.append(try Sockets.connect(to: address)) }
+        let fixture = try NetworkFixture(
+            "upstream full { server 127.0.0.1:\(address.port); server 127.0.0.2:1 backup; }")
+        var settings = Settings.Values()
+        settings.proxyConnectTimeout = milliseconds
+        var failure: FetchFailure?
+        _ = try fixture.client.start(
+            FetchRequest("http://full/", timeout: 50), in: fixture.generation, settings: Settings(settings)
+        ) { failure = $0.failure }
+        fixture.run { failure != nil }
+        #expect(failure == .timedOut(.connecting))
+        let group = fixture.generation.peers(ofGroup: 0).group
+        #expect(group.peers.map(\.fails) == [milliseconds == 20 ? 1 : 0, 0])
+    }
+
     @Test("the time for everything ends a fetch whose server takes nothing")
     func sendTimeout() throws {
         let fixture = try NetworkFixture()

@@ -45,6 +45,8 @@ final class Compilation {
     let configurationDirectory: String
     var diagnostics: [ConfigDiagnostic] = []
     var process = ProcessSettings()
+    /// Of the `http` block.
+    var http = Settings.Values()
     /// There is an `events` block.
     var hasEvents = false
     var variables: VariableRegistry

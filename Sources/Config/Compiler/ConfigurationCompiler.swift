@@ -75,8 +75,9 @@ package struct ConfigurationCompiler {
         let diagnostics = ConfigDiagnostic.sorted(parser.diagnostics + compilation.diagnostics + unknown)
         let isUsable = !diagnostics.contains { $0.severity == .error }
         let configuration = Configuration(
-            process: compilation.process, listeners: listeners, upstreams: compilation.upstreams.groups,
-            maps: compilation.maps, variables: variables, assignedSlots: compilation.variables.slotCount,
+            process: compilation.process, http: Settings(compilation.http), listeners: listeners,
+            upstreams: compilation.upstreams.groups, maps: compilation.maps, variables: variables,
+            assignedSlots: compilation.variables.slotCount,
             scripts: compilation.scripts.scripts, scriptPlans: compilation.scripts.plans,
             scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua)
         return Result(

@@ -146,7 +146,7 @@ extension DirectiveTable {
         var resolver = Resolver(servers: [])
         for word in call.arguments {
             if let value = word.value(after: "valid=") {
-                resolver.valid = try call.time(value)
+                resolver.valid = try call.seconds(value) * 1000
             } else if let value = word.value(after: "ipv4=") {
                 resolver.ipv4 = try call.flag(value)
             } else if let value = word.value(after: "ipv6=") {

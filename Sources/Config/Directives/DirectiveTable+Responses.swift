@@ -157,7 +157,7 @@ extension Expires {
                 isDaily || isNegative || bytes.first == UInt8(ascii: "+") ? bytes.dropFirst() : bytes[...]
             guard let seconds = ConfigValue.seconds(Array(digits)) else { return nil }
             if isDaily {
-                guard !isModified, seconds < 86_400 else { return nil }
+                guard !isModified, seconds <= 86_400 else { return nil }
                 self = .daily(seconds)
             } else {
                 let signed = isNegative ? -seconds : seconds

@@ -15,6 +15,7 @@ extension DirectiveTable {
             var http = scope.child(.http)
             http.settings.accessLogs = [scope.compilation.defaultAccessLog(at: call.position)]
             DirectiveCompiler.apply(call.body, to: &http)
+            scope.compilation.http = http.settings
         },
         Directive(
             "server", "{ … }", in: .http, takes: .none, "A virtual server.", form: .block, repeats: true,

@@ -66,7 +66,7 @@ extension DirectiveTable {
             } else if let value = word.value(after: "max_fails=") {
                 server.maxFails = try call.number(value)
             } else if let value = word.value(after: "fail_timeout=") {
-                server.failTimeout = try call.time(value)
+                server.failTimeout = try call.seconds(value) * 1000
             } else if word.text == "backup" {
                 server.isBackup = true
             } else if word.text == "down" {

@@ -5,6 +5,8 @@ package import Patterns
 /// Inheritance is already applied: each `Location` and each `VirtualServer` carries complete `Settings`.
 package final class Configuration: Sendable {
     package let process: ProcessSettings
+    /// What a server goes by that has no directives of its own; for what is done outside of any.
+    package let http: Settings
     package let listeners: [Listener]
     package let upstreams: [UpstreamGroup]
     package let maps: [MapTable]
@@ -20,11 +22,13 @@ package final class Configuration: Sendable {
     package let lua: LuaSettings
 
     package init(
-        process: ProcessSettings, listeners: [Listener], upstreams: [UpstreamGroup], maps: [MapTable],
+        process: ProcessSettings, http: Settings = Settings(Settings.Values()), listeners: [Listener],
+        upstreams: [UpstreamGroup], maps: [MapTable],
         variables: [VariableDefinition], assignedSlots: Int, scripts: [Script] = [],
         scriptPlans: [[Int]] = [], scriptSlots: Int = 0, lua: LuaSettings = LuaSettings()
     ) {
         self.process = process
+        self.http = http
         self.listeners = listeners
         self.upstreams = upstreams
         self.maps = maps

@@ -18,7 +18,10 @@ extension LuaAPI {
             at most `max_size` bytes of body (1 MiB). An upstream's name may stand for the host; others are \
             looked up by `resolver`, or as the system does without one. Over \
             `https` the server's certificate is checked, against `proxy_ssl_trusted_certificate` or else the system's \
-            authorities, unless `verify` is false. Headers are read \
+            authorities, unless `verify` is false. Those \
+            directives are the location's; in `certificate` hooks the server's, in `init` hooks those of `http`, and \
+            what was spawned has those of where it was. That `timeout` passes is not held against the peer of an \
+            upstream, unless it has taken longer than `proxy_connect_timeout` to connect to. Headers are read \
             without regard to case: `h["Name"]` is the first value, `h:all(name)` a list, `h:each()` and `pairs(h)` \
             go through all of them in order.
             """
@@ -27,7 +30,7 @@ extension LuaAPI {
             let request = try call.fetchRequest()
             let interpreter = call.interpreter
             let waiter = try interpreter.wait(call, for: "fetch")
-            let operation = interpreter.host.fetch(request, for: interpreter.currentCall?.flow?.exchange) {
+            let operation = interpreter.host.fetch(request, under: interpreter.networkSettings) {
                 [weak interpreter] result in
                 switch result {
                 case .success(let response):

@@ -7,9 +7,9 @@ extension LuaAPI {
             "connect", .module("sy.tcp"), "host: string, port?: integer, timeout?: number",
             returns: "Socket?, string?", waits: true,
             """
-            Opens a connection to a name, an address or `unix:/path`; nil and the reason when there is none. `timeout`, \
-            in seconds, 10 unless given, also holds for each `send` and `receive`. A socket that a hook of an exchange \
-            opens is closed with the exchange; any is when nothing refers to it.
+            Opens a connection to a name, which is looked up as by `sy.fetch`, an address or `unix:/path`; nil and the \
+            reason when there is none. `timeout`, in seconds, 10 unless given, also holds for each `send` and `receive`. \
+            A socket that a hook of an exchange opens is closed with the exchange; any is when nothing refers to it.
             """
         ) { call throws(LuaError) in
             let host = try call.bytes(1, "host")
@@ -22,7 +22,7 @@ extension LuaAPI {
             let interpreter = call.interpreter
             let waiter = try interpreter.wait(call, for: "tcp.connect")
             let operation = interpreter.host.connect(
-                host: host, port: UInt16(port), timeout: timeout, for: interpreter.currentCall?.flow?.exchange
+                host: host, port: UInt16(port), timeout: timeout, under: interpreter.networkSettings
             ) { [weak interpreter] result in
                 switch result {
                 case .success(let connection):

@@ -59,7 +59,7 @@ struct ExpiresPolicy: Equatable {
         }
         guard let first = value.first else { return nil }
         if first == ByteText.at {
-            guard let time = seconds(value, from: 1), time < 86_400 else { return nil }
+            guard let time = seconds(value, from: 1), time <= 86_400 else { return nil }
             return .daily(time)
         }
         if first == ByteText.dash { return seconds(value, from: 1).map { .after(-$0) } }

@@ -82,7 +82,11 @@ package final class PeerGroup {
         guard let index = selection.current else { return false }
         selection.current = nil
         peers[index].connections -= 1
-        if outcome == .stale { return false }
+        if outcome == .stale {
+            // It may be asked again: on its part nothing has been tried.
+            selection.tried.remove(index)
+            return false
+        }
         if isSingle {
             selection.tries = 0
             return false
@@ -98,7 +102,9 @@ package enum PeerOutcome: Sendable {
     /// It answered, though not in the way that was wanted (403, 404): the next one is tried, nothing is held
     /// against it.
     case passedOver
-    /// The peer had closed the pooled connection before it was used again: the try does not count.
+    /// The peer had closed the pooled connection before it was used again, or refused the stream: the try does not count,
+    /// and the peer may be chosen again. Whoever repeats it sees to an end of that: of pooled connections there are only
+    /// so many, streams are counted.
     case stale
     case failed
 }
@@ -190,5 +196,9 @@ struct PeerSet: Sendable {
 
     mutating func insert(_ index: Int) {
         if index < 64 { low |= 1 << index } else { high[index / 64 - 1] |= 1 << (index % 64) }
+    }
+
+    mutating func remove(_ index: Int) {
+        if index < 64 { low &= ~(1 << index) } else { high[index / 64 - 1] &= ~(1 << (index % 64)) }
     }
 }

@@ -1,4 +1,5 @@
 package import Config
+internal import Wire
 
 extension ProxyTarget {
     /// What is wrong with a target that a script routes to, which is the name of an upstream of the configuration or
@@ -6,8 +7,8 @@ extension ProxyTarget {
     package static func fault(ofRoute target: [UInt8], in configuration: Configuration) -> String? {
         let text = String(decoding: target.prefix(128), as: UTF8.self)
         guard target.firstRange(of: "://".utf8) != nil else {
-            let isKnown = configuration.upstreams.contains { !$0.isImplicit && $0.name == target }
-            return isKnown ? nil : "there is no upstream \"\(text)\""
+            return position(ofUpstream: target, in: configuration) != nil
+                ? nil : "there is no upstream \"\(text)\""
         }
         guard target.count <= 1024 else { return "the URL \"\(text)…\" is too long" }
         do throws(ProxyURL.Fault) {
@@ -16,6 +17,13 @@ extension ProxyTarget {
             return url.uri.isEmpty ? nil : "found a path in \"\(text)\", expected http://host:port"
         } catch {
             return error.message(for: target)
+        }
+    }
+
+    /// The `upstream` block of this name, in whatever case: no two differ in that alone.
+    static func position(ofUpstream name: [UInt8], in configuration: Configuration) -> Int? {
+        configuration.upstreams.firstIndex {
+            !$0.isImplicit && ASCII.equalIgnoringCase($0.name, name)
         }
     }
 }

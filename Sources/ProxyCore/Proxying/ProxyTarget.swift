@@ -51,8 +51,8 @@ package enum ProxyTarget {
         route target: [UInt8], for exchange: Exchange, uri: inout [UInt8]
     ) -> ProxyTarget {
         if uri.isEmpty { appendURI(replacement: nil, prefix: [], of: exchange, to: &uri) }
-        let upstreams = exchange.runtime.configuration.upstreams
-        if let index = upstreams.firstIndex(where: { !$0.isImplicit && $0.name == target }) {
+        let configuration = exchange.runtime.configuration
+        if let index = position(ofUpstream: target, in: configuration) {
             exchange.proxyHost = target
             exchange.proxyPort = Array("80".utf8)
             exchange.proxyIsTLS = false
@@ -63,7 +63,7 @@ package enum ProxyTarget {
             exchange.proxyHost = parts.hostField
             exchange.proxyPort = parts.portText
             exchange.proxyIsTLS = parts.isTLS
-            return destination(of: parts, among: upstreams)
+            return destination(of: parts, among: configuration.upstreams)
         } catch {
             return .failed(reason: error.message(for: target))
         }

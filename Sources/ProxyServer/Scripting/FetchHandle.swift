@@ -36,6 +36,8 @@ final class FetchHandle {
     /// A connection of the pool turned out to be closed, so this time it is to be a new one.
     private var isRepeated = false
     private var sendError: Int32 = 0
+    /// Of the clock of the loop.
+    private var connectsSince: Int64 = 0
     /// What happens before `start` returns is thrown by it, rather than told to `completion`.
     private var isStarting = true
     private var earlyFailure: FetchFailure?
@@ -190,6 +192,7 @@ final class FetchHandle {
                 peers?.statistics.connectionsOpened.add()
                 connection.setDeadline(deadline)
                 stage = .connecting(connection)
+                connectsSince = loop.now
                 return
             } catch {
                 client.worker.releaseConnection()
@@ -277,13 +280,16 @@ final class FetchHandle {
         chooseTarget()
     }
 
+    /// The script's time is over. It may be a short one, and says nothing of a peer that others wait for longer.
     func timedOut() {
         switch stage {
-        case .connecting: finish(.failure(.timedOut(.connecting)), peer: .failed)
+        case .connecting:
+            let isOverdue = settings.map { loop.now - connectsSince >= Int64($0.values.proxyConnectTimeout) }
+            finish(.failure(.timedOut(.connecting)), peer: isOverdue == true ? .failed : .passedOver)
         case .exchanging(let connection):
             let phase: FetchFailure.Phase =
                 !connection.isDrained ? .sending : reader.isInBody ? .readingBody : .awaitingHead
-            finish(.failure(.timedOut(phase)), peer: .failed)
+            finish(.failure(.timedOut(phase)), peer: .passedOver)
         case .idle, .resolving, .ended: break
         }
     }

@@ -5,7 +5,7 @@ internal import ProxyCore
 /// The network as scripts see it: what ends at once is told at the end of the loop's turn.
 extension WorkerScripts {
     func fetch(
-        _ request: FetchRequest, for exchange: Exchange?,
+        _ request: FetchRequest, under settings: Settings?,
         done: @escaping (Result<FetchResponse, FetchFailure>) -> Void
     ) -> any ScriptOperation {
         do throws(FetchFailure) {
@@ -16,7 +16,7 @@ extension WorkerScripts {
             }
             guard let owner else { throw .noConnections }
             return try worker.scriptNetwork.fetches.start(
-                request, in: owner, settings: exchange?.location.settings
+                request, in: owner, settings: settings ?? owner.configuration.http
             ) { [unowned worker] result in
                 worker.tick()
                 done(result)
@@ -27,7 +27,7 @@ extension WorkerScripts {
     }
 
     func connect(
-        host: [UInt8], port: UInt16, timeout: Int64, for exchange: Exchange?,
+        host: [UInt8], port: UInt16, timeout: Int64, under settings: Settings?,
         done: @escaping (Result<any ScriptConnection, SocketFailure>) -> Void
     ) -> any ScriptOperation {
         let operation = ConnectOperation()
@@ -35,7 +35,7 @@ extension WorkerScripts {
             guard let owner else { throw .noConnections }
             operation.socket = try ScriptSocket.connect(
                 to: host, port: Int(port), timeoutMilliseconds: timeout, worker: worker, generation: owner,
-                settings: exchange?.location.settings
+                settings: settings ?? owner.configuration.http
             ) { [unowned worker] result in
                 // Until here the socket and the operation hold each other: nobody else need hold either.
                 guard let socket = operation.take() else { return }
