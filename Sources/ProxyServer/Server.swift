@@ -35,12 +35,13 @@ package final class Server {
     private var phase = Phase.running
     /// Nobody reads standard error.
     private var isDaemon = false
-    private var pidFile: PidFile?
+    private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
     /// Files that `generation` writes.
     private var logPaths: Set<String>
     private let loop: EventLoop
     private var signals: SignalChannel?
+    private var endingSignals: EndingSignals?
     private var timeouts: ShutdownTimeouts?
     private var watcher: FileWatcher?
     private var changeAlarm: Alarm?
@@ -58,8 +59,9 @@ package final class Server {
         let process = loaded.configuration.process
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
+        let readiness: Int32?
         do throws(SystemError) {
-            try Self.settle(process)
+            readiness = try Self.settle(process)
             loop = try EventLoop(scratchSize: 4096)
         } catch {
             throw options.console.failure("\(error)")
@@ -81,7 +83,7 @@ package final class Server {
         } catch {
             generation.errorLogger.log(.emerg, "\(error)")
             let failure = options.console.failure("\(error)")
-            finish()
+            finish(exitStatus: 1)
             throw failure
         }
         registry.generationBegan(generation, isReload: false)
@@ -90,6 +92,7 @@ package final class Server {
         // Whoever started a daemon may wait for the end of its output.
         isDaemon = process.daemon
         if isDaemon { generation.errorLogger.takeOverStandardError() }
+        if let readiness { sy_daemon_ready(readiness) }
     }
 
     /// What the process listens on, with the ports that the system chose.
@@ -100,7 +103,7 @@ package final class Server {
     /// Serves until a signal ends the process.
     package func run() {
         loop.run()
-        finish()
+        finish(exitStatus: 0)
     }
 
     // MARK: Starting
@@ -131,9 +134,13 @@ package final class Server {
         }
     }
 
-    private static func settle(_ process: ProcessSettings) throws(SystemError) {
+    /// - Returns: for a daemon, what `sy_daemon_ready` takes.
+    private static func settle(_ process: ProcessSettings) throws(SystemError) -> Int32? {
         Threads.ignoreBrokenPipes()
-        if process.daemon, sy_daemonize() != 0 { throw SystemError("daemon") }
+        guard process.daemon else { return nil }
+        let readiness = sy_daemonize()
+        guard readiness >= 0 else { throw SystemError("daemon") }
+        return readiness
     }
 
     private static func writePidFile(_ process: ProcessSettings) throws(SystemError) -> PidFile {
@@ -156,10 +163,17 @@ package final class Server {
 
     private func takeSignals() throws(SystemError) {
         let channel = try SignalChannel(
-            loop: loop, signals: [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH]
+            loop: loop, signals: [SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH]
         ) { [unowned self] signal in received(signal) }
         try channel.register()
         signals = channel
+        let reference = ServerReference(self)
+        let poster = loop.poster
+        let ending = try EndingSignals([SIGTERM, SIGINT], grace: Self.graceOfProcess) { signal in
+            poster.post { reference.server?.received(signal) }
+        }
+        ending.keep(pidFile)
+        endingSignals = ending
     }
 
     private static func workerCount(_ process: ProcessSettings) -> Int {
@@ -169,13 +183,13 @@ package final class Server {
     private func startWorkers(_ sockets: ListenerSet.Prepared) throws(SystemError) {
         while workers.count < Self.workerCount(generation.configuration.process) {
             let index = workers.count
-            let end = WorkerEnd(self)
+            let reference = ServerReference(self)
             let poster = loop.poster
             let thread = try WorkerThread(
                 index: index, generation: generation,
                 listeners: try listeners.assignments(sockets, worker: index), statistics: registry.addWorker()
             ) {
-                poster.post { end.server?.workerEnded() }
+                poster.post { reference.server?.workerEnded() }
             }
             workers.append(thread)
         }
@@ -183,7 +197,7 @@ package final class Server {
 
     // MARK: Signals
 
-    private func received(_ signal: Int32) {
+    fileprivate func received(_ signal: Int32) {
         let log = generation.errorLogger
         switch signal {
         case SIGTERM, SIGINT:
@@ -240,9 +254,9 @@ package final class Server {
     /// Reopens log files, or those that were moved, once the workers have written what they hold back: lines from before
     /// stay with those from before.
     private func reopenLogs(onlyMoved: Bool) {
-        let end = WorkerEnd(self)
+        let reference = ServerReference(self)
         let poster = loop.poster
-        let notice = LogsFlushed { poster.post { end.server?.logsFlushed(onlyMoved: onlyMoved) } }
+        let notice = LogsFlushed { poster.post { reference.server?.logsFlushed(onlyMoved: onlyMoved) } }
         for worker in workers + leaving { worker.flushLogs(notice) }
     }
 
@@ -410,13 +424,16 @@ package final class Server {
 
     // MARK: Ending
 
-    private func finish() {
-        for worker in workers + leaving {
-            worker.stop()
-            worker.join()
-        }
-        workers = []
-        leaving = []
+    /// Milliseconds that workers have to end once they were told to: one whose call to write a log does not return never will.
+    /// nginx's master process ends its workers after some three seconds.
+    private static let graceOfWorkers: Int64 = 2000
+    /// Seconds after SIGTERM in which the process ends in any case, even one whose main thread is held up.
+    private static let graceOfProcess: UInt32 = 4
+
+    private func finish(exitStatus: Int32) {
+        for worker in workers + leaving { worker.stop() }
+        let deadline = EventLoop.systemTime.monotonic + Self.graceOfWorkers
+        let heldUp = (workers + leaving).filter { !$0.join(by: deadline) }
         listeners.closeAll()
         do throws(SystemError) {
             try pidFile?.remove()
@@ -424,6 +441,15 @@ package final class Server {
             generation.errorLogger.log(.alert, "\(error)")
         }
         pidFile = nil
+        if !heldUp.isEmpty {
+            generation.errorLogger.log(
+                .alert, "worker threads that are held up and left behind: \(heldUp.count)")
+            generation.errorLogger.log(.notice, "exit")
+            // What those threads use stays as it is: nothing of it is taken apart under them.
+            _exit(exitStatus)
+        }
+        workers = []
+        leaving = []
         signals?.close()
         timeouts?.close()
         watcher?.close()
@@ -436,8 +462,8 @@ package final class Server {
 /// The process cannot start, and has said why.
 package struct StartFailure: Error {}
 
-/// A reference to the server for the workers' threads, which only hand it back to the main thread.
-private final class WorkerEnd: @unchecked Sendable {
+/// A reference to the server for other threads, which only hand it back to the main thread.
+private final class ServerReference: @unchecked Sendable {
     // Looked at on the main thread alone.
     private(set) weak var server: Server?
 

@@ -278,6 +278,31 @@ def test_daemon_on_returns_to_the_shell(proxy):
     wait_for(lambda: not ports.is_listening(made.port) and not made.log("proxy.pid"), what="the end")
 
 
+def test_a_daemon_runs_when_its_start_has_returned(proxy):
+    made = proxy(config=TEXT.replace("daemon off;", "daemon on;"), values={"word": "a"}, start=False)
+    for _ in range(12):
+        try:
+            assert made.run().returncode == 0
+            assert made.log("proxy.pid").strip() and ports.is_listening(made.port)
+        finally:
+            made.run("-s", "stop")
+        wait_for(lambda: not ports.is_listening(made.port) and not made.log("proxy.pid"), what="the end")
+
+
+@pytest.mark.parametrize("place", ["absent/proxy.pid", "logs"])
+def test_a_daemon_that_cannot_start_says_so(proxy, place):
+    text = TEXT.replace("daemon off;", "daemon on;").replace("<dir>/proxy.pid", f"<dir>/{place}")
+    made = proxy(config=text, values={"word": "a"}, start=False)
+    began = made.run()
+    assert began.returncode == 1
+    assert f'open() "{made.directory}/{place}" failed' in began.stderr
+    if KIND != "nginx":
+        assert not ports.is_listening(made.port)
+    else:
+        # Debian's leaves its process behind.
+        os.kill(int(re.findall(r"\[emerg\] (\d+)#", made.log())[-1]), signal.SIGTERM)
+
+
 # MARK: Signals and -s
 
 
@@ -395,6 +420,86 @@ def test_term_after_quit_ends_at_once(proxy, backend):
         made.signal(signal.SIGTERM)
         assert made.wait_exit(3) == 0
         assert client.is_closed()
+
+
+STALLED = """\
+daemon off;
+pid <dir>/proxy.pid;
+error_log <log> info;
+worker_shutdown_timeout 1s;
+events {}
+http {
+    include <dir>/paths.conf;
+    access_log /dev/<stream>;
+    server { listen 127.0.0.1:<port>; location / { return 200 "a"; } }
+}
+"""
+
+
+def stall(made):
+    """Starts a proxy whose output nobody reads, and has it stand still in a write to that."""
+    reader, writer = os.pipe()
+    made.process = subprocess.Popen(made.command(), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+    made.output = os.fdopen(writer, "wb")
+    made.wait_ready()
+    with Client(made.port, timeout=1) as client:
+        with pytest.raises((TimeoutError, Closed)):
+            for _ in range(3000):
+                client.fetch("/" + 200 * "x")
+    return reader
+
+
+@pytest.mark.clocked
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGQUIT], [signal.SIGQUIT, signal.SIGTERM]])
+def test_a_log_that_nobody_reads_does_not_hold_up_the_end(proxy, signals):
+    if KIND == "nginx" and signal.SIGTERM not in signals:
+        pytest.skip("nginx's workers are waited for without end")
+    made = proxy(config="", start=False)
+    made.write(STALLED.replace("<log>", "<dir>/error.log").replace("<stream>", "stdout"))
+    reader = stall(made)
+    try:
+        began = time.monotonic()
+        for number in signals:
+            made.signal(number)
+        assert made.wait_exit() == 0
+        assert time.monotonic() - began < 6
+        assert not made.log("proxy.pid")
+        if KIND != "nginx":
+            assert "worker threads that are held up and left behind: 1" in made.log()
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.clocked
+@pytest.mark.switchyard_only
+def test_term_ends_a_process_whose_every_thread_is_held_up(proxy):
+    made = proxy(config="", start=False)
+    made.write(STALLED.replace("<log>", "stderr").replace("<stream>", "stderr"))
+    reader = stall(made)
+    try:
+        began = time.monotonic()
+        made.signal(signal.SIGUSR1)
+        made.signal(signal.SIGTERM)
+        assert made.wait_exit() == 0
+        assert time.monotonic() - began < 8
+        assert not made.log("proxy.pid")
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.switchyard_only
+def test_term_ends_a_process_that_opens_a_log_nobody_reads(proxy):
+    made = proxy(config="", start=False)
+    os.mkfifo(made.directory / "pipe")
+    made.write(STALLED.replace("<log>", "<dir>/error.log").replace("/dev/<stream>", "<dir>/pipe"))
+    reader = os.open(made.directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    made.start()
+    os.close(reader)
+    made.signal(signal.SIGUSR1)
+    wait_for(lambda: "reopening logs" in made.log(), what="the reopening")
+    made.signal(signal.SIGTERM)
+    assert made.wait_exit() == 0
+    assert not made.log("proxy.pid")
 
 
 @pytest.mark.parametrize("way", ["signal", "-s"])
