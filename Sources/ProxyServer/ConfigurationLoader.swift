@@ -168,16 +168,6 @@ package struct ConfigurationLoader: Sendable {
             diagnostics: diagnostics, sources: compiled.sources, logPaths: logPaths)
     }
 
-    /// The process settings that a configuration gives, for `-s`: nothing is resolved or opened.
-    package static func processSettings(_ source: ConfigurationSource) throws(LoadFailure) -> ProcessSettings
-    {
-        let compiled = compile(source, .this)
-        guard let configuration = compiled.configuration else {
-            throw LoadFailure(diagnostics: compiled.diagnostics, sources: compiled.sources)
-        }
-        return configuration.process
-    }
-
     private static func compile(
         _ source: ConfigurationSource, _ machine: Machine
     ) -> ConfigurationCompiler.Result {

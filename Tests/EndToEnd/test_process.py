@@ -612,6 +612,31 @@ def test_a_faulty_file_leaves_the_old_configuration(proxy):
     wait_for(lambda: served(made) == "better", what="the next good configuration")
 
 
+@pytest.mark.parametrize("word", ["reload", "reopen", "quit", "stop"])
+@pytest.mark.parametrize("wrong, named", [
+    ("server { listen 127.0.0.1:<other>; location / { proxy_pass http://no.such.host.invalid; } }",
+     'host not found in upstream "no.such.host.invalid'),
+    ("server { listen 127.0.0.1:<other> ssl; ssl_certificate <dir>/none.crt; ssl_certificate_key <dir>/none.key; }", "none.crt"),
+])
+def test_s_wants_a_configuration_that_can_run(proxy, word, wrong, named):
+    made = proxy(config=TEXT, values={"word": "good", "other": ports.free_port()})
+    made.write(TEXT.replace("http {", "http { " + wrong))
+    result = made.run("-s", word)
+    assert result.returncode == 1 and named in result.stderr
+    assert served(made) == "good" and "signal" not in made.log("error.log").split("start worker")[-1]
+
+
+def test_s_opens_no_log(proxy):
+    made = proxy(**serving("good"))
+    made.write(TEXT.replace("http {", "http { access_log <dir>/absent/other.log;"))
+    assert made.run("-s", "reload").returncode == 0
+    wait_for(lambda: 'absent/other.log" failed' in made.log(), what="a message")
+    made.write(TEXT.replace("<dir>/access.log", "<dir>/other.log"))
+    assert made.run("-s", "stop").returncode == 0
+    assert made.wait_exit() == 0
+    assert not (made.directory / "other.log").exists()
+
+
 def test_a_listener_that_cannot_be_made_leaves_the_old_configuration(proxy):
     with Backend() as occupant:
         made = proxy(config=TEXT, values={"word": "good", "taken": occupant.port})
