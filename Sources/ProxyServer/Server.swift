@@ -10,8 +10,8 @@ internal import ProxyCore
 package final class Server {
     package struct Options: Sendable {
         package var source: ConfigurationSource
-        /// False for the quick mode, which is not run by `-s`.
-        package var writesPidFile = true
+        /// The quick mode: it is not run by `-s`, and what its configuration says nobody wrote.
+        package var isQuick = false
         /// Files whose changes, or those of other scripts beside them, reload the configuration.
         package var watchedFiles: [String] = []
         /// Where messages go that no error log takes: standard error.
@@ -35,6 +35,12 @@ package final class Server {
     private var phase = Phase.running
     /// Nobody reads standard error.
     private var isDaemon = false
+    /// What the process started with, some of which no reload changes.
+    private let initialSettings: ProcessSettings
+    /// Of open files, before any configuration set another.
+    private let initialFileLimit = FileLimit.current
+    /// What was last asked for, successfully or not.
+    private var fileLimit: UInt64
     private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
     /// Files that `generation` writes.
@@ -59,6 +65,8 @@ package final class Server {
         let process = loaded.configuration.process
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
+        initialSettings = process
+        fileLimit = initialFileLimit
         let readiness: Int32?
         do throws(SystemError) {
             readiness = try Self.settle(process)
@@ -69,12 +77,10 @@ package final class Server {
         generation = loaded.generation(number: 1, registry: registry)
         logPaths = loaded.logPaths
         do throws(SystemError) {
-            pidFile = try options.writesPidFile ? Self.writePidFile(process) : nil
+            reportShortage(process)
+            pidFile = try options.isQuick ? nil : Self.writePidFile(process)
             // Before the identity is given up, and before any thread starts.
-            if let limit = process.workerFileLimit, sy_limit_files(UInt64(clamping: limit)) != 0 {
-                generation.errorLogger.log(
-                    .alert, "\(SystemError("setrlimit")), worker_rlimit_nofile \(limit)")
-            }
+            limitFiles(process)
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
             timeouts = ShutdownTimeouts(loop: loop)
@@ -176,7 +182,38 @@ package final class Server {
         endingSignals = ending
     }
 
-    private static func workerCount(_ process: ProcessSettings) -> Int {
+    private func reportShortage(_ process: ProcessSettings) {
+        guard !options.isQuick, let shortage = FileLimit.shortage(process, otherwise: initialFileLimit) else {
+            return
+        }
+        report(.warn, shortage)
+    }
+
+    /// Without `worker_rlimit_nofile` the limit is what it was before any configuration said something else.
+    private func limitFiles(_ process: ProcessSettings) {
+        let wanted = process.workerFileLimit.map { UInt64(clamping: $0) } ?? initialFileLimit
+        guard wanted != fileLimit else { return }
+        fileLimit = wanted
+        do throws(SystemError) {
+            try FileLimit.set(wanted)
+        } catch {
+            report(.alert, "\(error), worker_rlimit_nofile \(wanted)")
+        }
+    }
+
+    /// Says which directives are not what the process started with, of those that only count then.
+    private func reportUnchangeable(_ process: ProcessSettings) {
+        let former = initialSettings
+        let changed = [
+            ("user", process.user != former.user || process.group != former.group),
+            ("daemon", process.daemon != former.daemon),
+        ]
+        for (name, isChanged) in changed where isChanged {
+            report(.warn, "the \"\(name)\" directive has changed, which takes a restart: ignored")
+        }
+    }
+
+    static func workerCount(_ process: ProcessSettings) -> Int {
         process.workerProcesses ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     }
 
@@ -352,6 +389,9 @@ package final class Server {
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
         generation = loaded.generation(number: generation.number + 1, registry: registry)
         let process = loaded.configuration.process
+        reportUnchangeable(process)
+        reportShortage(process)
+        limitFiles(process)
         let count = Self.workerCount(process)
         for worker in workers.dropFirst(count) {
             leaving.append(worker)
@@ -417,9 +457,10 @@ package final class Server {
     /// To the error log that runs, and to the terminal, if there is one to look at it.
     private func report(_ level: LogLevel, _ message: String) {
         generation.errorLogger.log(level, message)
-        let process = generation.configuration.process
-        let isLoggedThere = process.errorLogs.contains { $0.destination == .standardError }
-        if !process.daemon, !isLoggedThere { options.console.write(level, message) }
+        let isLoggedThere = generation.configuration.process.errorLogs.contains {
+            $0.destination == .standardError && level >= $0.level
+        }
+        if !isDaemon, !isLoggedThere { options.console.write(level, message) }
     }
 
     // MARK: Ending

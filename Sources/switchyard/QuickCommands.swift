@@ -165,6 +165,6 @@ struct EchoCommand: ParsableCommand {
 extension Server.Options {
     fileprivate init(_ quick: QuickConfiguration) {
         self.init(source: ConfigurationSource(.text(quick.text, name: "command line"), prefix: "/tmp"))
-        writesPidFile = false
+        isQuick = true
     }
 }

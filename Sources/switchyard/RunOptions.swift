@@ -106,6 +106,11 @@ struct RunOptions: ParsableArguments {
             let loaded = try ConfigurationLoader().load(source)
             console.show(loaded.diagnostics)
             if !quiet { console.line("\(Product.name): the configuration file \(source.name) syntax is ok") }
+            if let shortage = FileLimit.shortage(
+                loaded.configuration.process, otherwise: FileLimit.current)
+            {
+                console.write(.warn, shortage)
+            }
             let pidFile = PidFile(path: loaded.configuration.process.pidFile)
             try pidFile.test { console.write(.emerg, "\($0)") }
             try ListenerSet.test(loaded.configuration) { console.write(.emerg, $0.description) }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Backend, reply
-from harness.proxy import binary, default_kind
+from harness.proxy import Proxy, binary, default_kind
 from harness.websocket import handshake, switching
 from harness.wire import Client, Closed, wait_for
 
@@ -635,6 +636,87 @@ def test_s_opens_no_log(proxy):
     assert made.run("-s", "stop").returncode == 0
     assert made.wait_exit() == 0
     assert not (made.directory / "other.log").exists()
+
+
+def file_limit(made):
+    """The soft limit of whoever serves; 0 while nobody does."""
+    for pid in made.worker_pids:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        return int(re.search(r"Max open files +(\d+)", limits)[1])
+    return 0
+
+
+def limited(number, text=TEXT):
+    return text.replace("events {}", f"worker_rlimit_nofile {number};\nevents {{}}")
+
+
+@pytest.mark.switchyard_only
+def test_a_reload_sets_the_limit_of_open_files(proxy):
+    made = proxy(config=limited(2000), values={"word": "a"})
+    assert file_limit(made) == 2000
+    for number in (3000, 1500):
+        made.reload(limited(number))
+        wait_for(lambda: file_limit(made) == number, what="another limit")
+    made.reload(TEXT)
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    wait_for(lambda: file_limit(made) == soft, what="the limit of before")
+    assert served(made) == "a"
+    assert "[warn]" not in made.log() and "[alert]" not in made.log()
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's rights are taken from the process")
+def test_a_limit_of_open_files_that_is_not_allowed_is_told_once(proxy):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    made = proxy(config=TEXT, values={"word": "a"}, start=False)
+    made.command = lambda *arguments: ["setpriv", "--bounding-set", "-sys_resource", *Proxy.command(made, *arguments)]
+    made.start()
+    for number in (2, 3):
+        made.reload(limited(hard + 1))
+        wait_for(lambda: f"configuration {number} runs" in made.log(), what="a reload")
+    told = f"[alert] {made.pid}#{made.pid}: setrlimit() failed (1: Operation not permitted), worker_rlimit_nofile {hard + 1}"
+    assert made.log().count(told) == 1
+    assert served(made) == "a"
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("name, changed", [
+    ("daemon", lambda text: text.replace("daemon off;", "daemon on;")), ("user", lambda text: "user root;\n" + text)])
+def test_a_reload_says_what_takes_a_restart(proxy, name, changed):
+    made = proxy(**serving("a"))
+    told = f'[warn] {made.pid}#{made.pid}: the "{name}" directive has changed, which takes a restart: ignored'
+    for number, text, count in ((2, TEXT, 0), (3, changed(TEXT), 1), (4, TEXT, 1)):
+        made.reload(text)
+        wait_for(lambda: f"configuration {number} runs" in made.log(), what="a reload")
+        assert made.log().count(told) == count and made.log().count("[warn]") == count
+    # The terminal is still looked at.
+    assert name in made.log("output.txt")
+    assert served(made) == "a"
+
+
+def test_more_connections_than_files_are_told(proxy):
+    made = proxy(**serving("a", start=False))
+    told = "512 worker_connections exceed open file resource limit: 300"
+    made.command = lambda *arguments: ["prlimit", "--nofile=300:", *Proxy.command(made, *arguments)]
+    tested = made.run("-t").stderr
+    assert f"[warn] {told}" in tested
+    assert tested.index("syntax is ok") < tested.index(told) < tested.index("test is successful")
+    # nginx keeps what -t says.
+    before = made.log().count(told)
+    made.start()
+    assert f"[warn] {told}" in made.log("output.txt") and made.log().count(told) == before + 1
+    made.reload()
+    wait_for(lambda: made.log().count(told) == before + 2, what="the same at a reload")
+    made.reload(TEXT.replace("events {}", "events { worker_connections 300; }"))
+    wait_for(lambda: served(made) == "a" and made.log().count("SIGHUP") == 2, what="another reload")
+    made.write(TEXT.replace("events {}", "events { worker_connections 300; }"))
+    assert "[warn]" not in made.run("-t").stderr
+    made.write(limited(600))
+    assert "[warn]" not in made.run("-t").stderr
+    if KIND != "nginx":
+        made.write(TEXT.replace("events {}", "worker_processes 2;\nevents { worker_connections 200; }"))
+        assert "200 worker_connections of each of 2 workers, which share it, exceed" in made.run("-t").stderr
+    assert made.log().count(told) == before + 2
 
 
 def test_a_listener_that_cannot_be_made_leaves_the_old_configuration(proxy):
