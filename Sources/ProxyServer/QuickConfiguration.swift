@@ -47,14 +47,21 @@ package struct QuickConfiguration: Sendable {
         "\"" + path.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
     }
 
+    /// The prefix is a directory that not everybody can put a module into.
+    package var source: ConfigurationSource {
+        ConfigurationSource(.text(text, name: "command line"), prefix: "/")
+    }
+
     package var text: String {
-        // Each finds the modules beside it.
+        // Each finds the modules beside it, and those of the system. There is no `;;`, which would have them looked for under the
+        // prefix, too.
         var directories: [String] = []
         for script in scripts {
             let directory = Paths.directory(of: script)
             if !directories.contains(directory) { directories.append(directory) }
         }
-        let path = directories.map { $0 + "/?.lua;" }.joined() + ";"
+        let templates = directories.map { $0 + "/?.lua" } + LuaSettings.systemTemplates
+        let path = templates.joined(separator: ";")
         let modules = scripts.isEmpty ? "" : "    lua_package_path \(Self.quoted(path));\n"
         let plugins = scripts.map { "        plugin \(Self.quoted($0));\n" }.joined()
         return """

@@ -164,7 +164,7 @@ struct EchoCommand: ParsableCommand {
 
 extension Server.Options {
     fileprivate init(_ quick: QuickConfiguration) {
-        self.init(source: ConfigurationSource(.text(quick.text, name: "command line"), prefix: "/tmp"))
+        self.init(source: quick.source)
         isQuick = true
     }
 }

@@ -996,6 +996,31 @@ def test_proxy_without_a_file(backend):
 
 
 @pytest.mark.switchyard_only
+def test_a_script_of_proxy_finds_no_module_in_a_directory_that_everybody_writes(tmp_path):
+    port, name = ports.free_port(), f"planted_{os.getpid()}"
+    (tmp_path / "near.lua").write_text("return 'near'")
+    (tmp_path / "hello.lua").write_text(f"""
+        local isFound = pcall(require, "{name}")
+        local near = require("near")
+        return function() return {{ request = function(flow)
+            return flow:respond{{ body = near .. " " .. tostring(isFound) }}
+        end }} end""")
+    planted = Path("/tmp") / f"{name}.lua"
+    planted.write_text("return 1")
+    process = subprocess.Popen(
+        [binary(KIND), "proxy", "--listen", f"127.0.0.1:{port}", "--to", "http://127.0.0.1:1", "--script", "hello.lua"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+        with Client(port) as client:
+            assert client.fetch().text == "near false"
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+        planted.unlink()
+
+
+@pytest.mark.switchyard_only
 def test_directives_prints_the_table():
     result = subprocess.run([binary(KIND), "directives"], capture_output=True, text=True, timeout=20)
     assert result.returncode == 0

@@ -17,13 +17,23 @@ struct QuickConfigurationTests {
         ])
     func compiles(_ listen: String, _ target: String, _ address: String) throws {
         let quick = try QuickConfiguration(listen: listen, target: target)
-        let source = ConfigurationSource(.text(quick.text, name: "quick"), prefix: "/tmp")
-        let loaded = try ConfigurationLoader().load(source)
+        let loaded = try ConfigurationLoader().load(quick.source)
         #expect(loaded.diagnostics.isEmpty)
         #expect(loaded.configuration.listeners.map(\.address.description) == [address])
         #expect(loaded.addresses.map { $0.map(\.count) } == [[1]])
         #expect(loaded.configuration.maps.map(\.name) == ["connection_upgrade"])
         #expect(!loaded.configuration.process.daemon)
+    }
+
+    @Test("modules are looked for beside the scripts and where the system has them")
+    func modules() throws {
+        let quick = try QuickConfiguration(
+            listen: "8080", target: "127.0.0.1:3000", scripts: ["/some/a.lua", "/other/b.lua", "/some/c.lua"])
+        #expect(quick.source.prefix == "/")
+        let path =
+            "/some/?.lua;/other/?.lua;/usr/local/share/lua/5.4/?.lua;/usr/local/share/lua/5.4/?/init.lua;"
+            + "/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua"
+        #expect(quick.text.contains("    lua_package_path \"\(path)\";\n"))
     }
 
     @Test(
