@@ -437,7 +437,7 @@ package final class Server {
 
     private func report(_ diagnostics: [ConfigDiagnostic]) {
         for diagnostic in diagnostics {
-            report(diagnostic.severity == .error ? .emerg : .warn, diagnostic.description)
+            report(diagnostic.severity == .error ? .emerg : .warn, diagnostic.withoutSeverity)
         }
     }
 

@@ -996,6 +996,61 @@ def test_proxy_without_a_file(backend):
 
 
 @pytest.mark.switchyard_only
+@pytest.mark.parametrize("arguments, message", [
+    (["proxy", "--listen", "abc", "--to", "a:1"], '--listen: found "abc", expected an address, a port'),
+    (["proxy", "--listen", "80 80", "--to", "a:1"], '--listen: found "80 80", expected a port'),
+    (["proxy", "--listen", "8080", "--to", "ftp://a"], '--to: found "ftp://a", expected a URL with http:, https:'),
+    (["proxy", "--listen", "8080", "--to", "http://127.0.0.1:x"], "--to: invalid port in upstream"),
+    (["demo", "--listen", "abc"], '--listen: found "abc", expected an address, a port'),
+    (["echo", "--listen", "name.invalid:1"], '--listen: found "name.invalid:1", expected a port, or a numeric address'),
+    (["echo", "--listen", "abc"], '--listen: found "abc", expected a port, or a numeric address'),
+])
+def test_a_wrong_option_is_named(arguments, message):
+    result = subprocess.run([binary(KIND), *arguments], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1 and message in result.stderr
+    assert "command line:" not in result.stderr
+
+
+@pytest.mark.switchyard_only
+def test_echo_names_the_address_that_is_in_use(backend):
+    result = subprocess.run(
+        [binary(KIND), "echo", "--listen", str(backend)], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1
+    assert f'bind() "{backend}" failed (98: Address already in use)' in result.stderr
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("listen, line", [
+    ("127.0.0.1:{port}", "open http://localhost:{port}/ in a browser, or try:"),
+    ("127.0.0.2:{port}", "open http://127.0.0.2:{port}/ in a browser, or try:"),
+    ("unix:{directory}/demo.sock", "try, such as by curl --unix-socket {directory}/demo.sock:"),
+])
+def test_demo_says_where_it_is(tmp_path, listen, line):
+    values = {"port": ports.free_port(), "directory": tmp_path}
+    process = subprocess.Popen(
+        [binary(KIND), "demo", "--listen", listen.format(**values)], stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True)
+    try:
+        began = [process.stdout.readline().rstrip("\n") for _ in range(4)]
+        assert began[0].endswith(", proxy on " + listen.format(**values))
+        assert began[1] == line.format(**values)
+        url = began[3].split()[0]
+        arguments = ["--unix-socket", str(tmp_path / "demo.sock")] if listen.startswith("unix:") else []
+        fetched = subprocess.run(["curl", "-s", *arguments, url], capture_output=True, text=True, timeout=20)
+        assert fetched.stdout.startswith("Hello from")
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@pytest.mark.switchyard_only
+def test_a_warning_is_called_one_once(proxy):
+    made = proxy("server { listen 127.0.0.1:<port>; server_name a a; }", start=False)
+    stderr = made.run("-t").stderr
+    assert "[warn] " in stderr and "conflicting server name" in stderr and "warning" not in stderr
+
+
+@pytest.mark.switchyard_only
 def test_a_script_of_proxy_finds_no_module_in_a_directory_that_everybody_writes(tmp_path):
     port, name = ports.free_port(), f"planted_{os.getpid()}"
     (tmp_path / "near.lua").write_text("return 'near'")

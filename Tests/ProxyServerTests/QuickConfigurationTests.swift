@@ -25,6 +25,36 @@ struct QuickConfigurationTests {
         #expect(!loaded.configuration.process.daemon)
     }
 
+    @Test(
+        "TLS and WebSocket are spoken where the scheme says so",
+        arguments: [
+            ("https://127.0.0.1:3000/base", "https://127.0.0.1:3000/base"), ("WSS://a", "https://a"),
+            ("ws://a:1", "http://a:1"), ("a:1", "http://a:1"),
+        ])
+    func schemes(_ given: String, _ target: String) throws {
+        let quick = try QuickConfiguration(listen: "8080", target: given)
+        #expect(quick.target == target)
+        #expect(quick.text.contains("proxy_ssl_server_name on;") == target.hasPrefix("https"))
+    }
+
+    @Test(
+        "what is wrong is told with the option that says it",
+        arguments: [
+            ("abc", "http://127.0.0.1", "--listen: found \"abc\", expected an address, a port,"),
+            ("127.0.0.1:0", "http://127.0.0.1", "--listen: found \"127.0.0.1:0\", expected a port from 1 to"),
+            ("8080", "http://127.0.0.1:x", "--to: invalid port in upstream"),
+            ("8080", "https://no.such.host.invalid", "--to: host not found in upstream"),
+        ])
+    func faults(_ listen: String, _ target: String, _ message: String) throws {
+        let quick = try QuickConfiguration(listen: listen, target: target)
+        do throws(LoadFailure) {
+            _ = try ConfigurationLoader().load(quick.source)
+            Issue.record("it loads")
+        } catch {
+            #expect(error.diagnostics.map { $0.description.hasPrefix(message) } == [true])
+        }
+    }
+
     @Test("modules are looked for beside the scripts and where the system has them")
     func modules() throws {
         let quick = try QuickConfiguration(
@@ -40,8 +70,7 @@ struct QuickConfigurationTests {
         "words that would change the configuration are refused",
         arguments: [
             ("8080; }", "http://a"), ("", "http://a"), ("80 80", "http://a"), ("8080", ""),
-            ("8080", "http://a;return 200"), ("8080", "http://$host"), ("8080", "https://a"),
-            ("8080", "ftp://a"),
+            ("8080", "http://a;return 200"), ("8080", "http://$host"), ("8080", "ftp://a"),
         ])
     func refused(_ listen: String, _ target: String) {
         #expect(throws: QuickConfiguration.Invalid.self) {
