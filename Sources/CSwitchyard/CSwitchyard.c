@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -112,18 +113,54 @@ int64_t sy_tcp_rtt(int descriptor) {
 
 int sy_thread_id(void) { return (int)gettid(); }
 
-int sy_daemonize(void) {
-    switch (fork()) {
-    case -1: return -1;
-    case 0: break;
-    default: _exit(0);
+/// The exit status of a daemon's parent, once it is known whether the daemon runs. What failed the daemon says itself, unless
+/// it was ended from outside.
+static int await_daemon(pid_t daemon, int readiness) {
+    char byte;
+    ssize_t count;
+    do {
+        count = read(readiness, &byte, 1);
+    } while (count < 0 && errno == EINTR);
+    if (count == 1) return 0;
+    int status = 0;
+    while (waitpid(daemon, &status, 0) < 0) {
+        if (errno != EINTR) return 1;
     }
+    if (WIFSIGNALED(status)) {
+        dprintf(
+            STDERR_FILENO, "switchyard: [emerg] daemon process %d ended on signal %d before it was ready\n", (int)daemon,
+            WTERMSIG(status));
+    }
+    return 1;
+}
+
+int sy_daemonize(void) {
+    int readiness[2];
+    if (pipe2(readiness, O_CLOEXEC) != 0) return -1;
+    pid_t daemon = fork();
+    if (daemon < 0) return -1;
+    if (daemon > 0) {
+        close(readiness[1]);
+        _exit(await_daemon(daemon, readiness[0]));
+    }
+    close(readiness[0]);
     if (setsid() < 0) return -1;
     int null = open("/dev/null", O_RDWR);
     if (null < 0) return -1;
     if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0) return -1;
     if (null > STDERR_FILENO) close(null);
-    return 0;
+    return readiness[1];
+}
+
+void sy_daemon_ready(int descriptor) {
+    // A parent that was ended meanwhile has nobody to tell.
+    if (write(descriptor, "", 1) < 0) {}
+    close(descriptor);
+}
+
+bool sy_join(pthread_t thread, int64_t deadline) {
+    struct timespec time = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
+    return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &time) == 0;
 }
 
 int sy_take_identity(const char *user, const char *group) {

@@ -24,16 +24,18 @@ package struct ConfigDiagnostic: Error, Sendable, Hashable {
     }
 
     /// `file:line:column: "directive": message`, without a column that is not known, and with `warning: ` before the message of a warning.
-    package var description: String {
-        var text = ""
-        if let position {
-            let column = position.column > 0 ? ":\(position.column)" : ""
-            text += "\(position.file):\(position.line)\(column): "
-        }
-        if severity == .warning { text += "warning: " }
-        if !directive.isEmpty { text += "\"\(directive)\": " }
-        return text + message
+    package var description: String { place + (severity == .warning ? "warning: " : "") + content }
+
+    /// The same for where the severity is told otherwise.
+    package var withoutSeverity: String { place + content }
+
+    private var place: String {
+        guard let position else { return "" }
+        let column = position.column > 0 ? ":\(position.column)" : ""
+        return "\(position.file):\(position.line)\(column): "
     }
+
+    private var content: String { (directive.isEmpty ? "" : "\"\(directive)\": ") + message }
 
     /// Sorted as the configuration is read, each message once.
     static func sorted(_ diagnostics: [ConfigDiagnostic]) -> [ConfigDiagnostic] {

@@ -31,6 +31,9 @@ package final class DemoBackendThread {
         self.port = confined.server.port
     }
 
+    /// Whether `init` takes the host.
+    package static func isAddress(_ host: String) -> Bool { SocketAddress(numericHost: host, port: 0) != nil }
+
     private static func make(host: String, port: UInt16) throws(SystemError) -> Confined {
         guard let address = SocketAddress(numericHost: host, port: port) else {
             throw SystemError("inet_pton", on: host, code: EINVAL)

@@ -13,7 +13,12 @@ package final class DemoServer {
     ///
     /// - Throws: the system call that failed.
     package init(loop: EventLoop, address: SocketAddress) throws(SystemError) {
-        let descriptor = try Sockets.listen(on: address, options: Sockets.ListenOptions())
+        let descriptor: Int32
+        do throws(SystemError) {
+            descriptor = try Sockets.listen(on: address, options: Sockets.ListenOptions())
+        } catch {
+            throw SystemError(error.call, on: address.description, code: error.code)
+        }
         self.address = Sockets.localAddress(descriptor) ?? address
         listener = DemoListener(loop: loop, descriptor: descriptor)
         do throws(SystemError) {

@@ -16,6 +16,11 @@ package enum Threads {
 
         /// Waits until the thread has ended.
         package func join() { pthread_join(thread, nil) }
+
+        /// Waits until the thread has ended or the monotonic clock, in milliseconds, has come to `deadline`.
+        ///
+        /// - Returns: whether it has ended.
+        package func join(by deadline: Int64) -> Bool { sy_join(thread, deadline) }
     }
 
     /// Starts a thread that runs `run` once. Of `name`, tools show the first 15 bytes.

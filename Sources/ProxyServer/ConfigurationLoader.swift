@@ -20,6 +20,8 @@ package struct ConfigurationSource: Sendable {
     package var globalText: String?
     /// Where errors go without an `error_log`; `nil` means `logs/error.log` under the prefix.
     package var errorLog: ErrorLog.Destination?
+    /// Which option of the command line stands behind a line of a text: it is named in place of the line, which nobody wrote.
+    package var options: [Int: String] = [:]
 
     package init(_ origin: Origin, prefix: String) {
         self.origin = origin
@@ -32,6 +34,16 @@ package struct ConfigurationSource: Sendable {
         case .file(let path): path.hasPrefix("/") ? path : prefix + (prefix.hasSuffix("/") ? "" : "/") + path
         case .text(_, let name): name
         }
+    }
+
+    /// A diagnostic as whoever gave the source understands it.
+    fileprivate func explained(_ diagnostic: ConfigDiagnostic) -> ConfigDiagnostic {
+        guard let position = diagnostic.position, position.file == name, let option = options[position.line]
+        else {
+            return diagnostic
+        }
+        return ConfigDiagnostic(
+            severity: diagnostic.severity, position: nil, message: "\(option): \(diagnostic.message)")
     }
 }
 
@@ -148,7 +160,7 @@ package struct ConfigurationLoader: Sendable {
         let compiled = Self.compile(source, machine)
         var diagnostics = compiled.diagnostics
         guard let configuration = compiled.configuration else {
-            throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
+            throw LoadFailure(diagnostics: diagnostics.map(source.explained), sources: compiled.sources)
         }
         do throws(ScriptFault) {
             try machine.scripts.trial(configuration)
@@ -160,22 +172,13 @@ package struct ConfigurationLoader: Sendable {
         var logPaths = LogSurvey(configuration).paths
         openLogs(logPaths, prefix: source.prefix, &diagnostics)
         logPaths.formUnion(setup.keyLogs)
+        diagnostics = diagnostics.map(source.explained)
         guard !diagnostics.contains(where: { $0.severity == .error }) else {
             throw LoadFailure(diagnostics: diagnostics, sources: compiled.sources)
         }
         return LoadedConfiguration(
             configuration: configuration, addresses: addresses, tls: setup, logFiles: logFiles,
             diagnostics: diagnostics, sources: compiled.sources, logPaths: logPaths)
-    }
-
-    /// The process settings that a configuration gives, for `-s`: nothing is resolved or opened.
-    package static func processSettings(_ source: ConfigurationSource) throws(LoadFailure) -> ProcessSettings
-    {
-        let compiled = compile(source, .this)
-        guard let configuration = compiled.configuration else {
-            throw LoadFailure(diagnostics: compiled.diagnostics, sources: compiled.sources)
-        }
-        return configuration.process
     }
 
     private static func compile(

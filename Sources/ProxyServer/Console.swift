@@ -18,7 +18,7 @@ package struct Console: Sendable {
 
     package func show(_ diagnostics: [ConfigDiagnostic]) {
         for diagnostic in diagnostics {
-            write(diagnostic.severity == .error ? .emerg : .warn, diagnostic.description)
+            write(diagnostic.severity == .error ? .emerg : .warn, diagnostic.withoutSeverity)
         }
     }
 

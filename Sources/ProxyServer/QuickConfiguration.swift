@@ -18,24 +18,30 @@ package struct QuickConfiguration: Sendable {
 
     /// - Parameters:
     ///   - listen: `[ADDR:]PORT`, or `unix:/path`.
-    ///   - target: `http://host[:port][/path]`, or without the scheme.
+    ///   - target: `http://host[:port][/path]`, or without the scheme; `https:`, `ws:` and `wss:` as well.
     ///   - scripts: paths of plugins that all requests go through, in this order.
     /// - Throws: what cannot stand in a configuration, or asks for another scheme.
     package init(listen: String, target: String, scripts: [String] = []) throws(Invalid) {
         self.scripts = scripts
-        guard Self.isWord(listen) else { throw Invalid(description: "invalid address \"\(listen)\"") }
-        guard Self.isWord(target) else { throw Invalid(description: "invalid URL \"\(target)\"") }
+        guard Self.isWord(listen) else {
+            throw Invalid(
+                description:
+                    "--listen: found \"\(listen)\", expected a port, an address and a port, or \"unix:path\"")
+        }
         // "8080" and "[::1]:8080" are what `listen` takes already; ":8080" is what many other tools take.
         self.listen = listen.hasPrefix(":") ? String(listen.dropFirst()) : listen
-        if let scheme = target.firstRange(of: "://") {
-            guard target[..<scheme.lowerBound].lowercased() == "http" else {
-                throw Invalid(description: "invalid URL \"\(target)\": only http:// is supported")
-            }
-            self.target = "http://" + target[scheme.upperBound...]
-        } else {
-            self.target = "http://" + target
+        let end = target.firstRange(of: "://")
+        let scheme = end.map { target[..<$0.lowerBound].lowercased() } ?? "http"
+        guard Self.isWord(target), let spoken = Self.schemes[scheme] else {
+            throw Invalid(
+                description:
+                    "--to: found \"\(target)\", expected a URL with http:, https:, ws: or wss:, or host:port")
         }
+        self.target = "\(spoken)://" + (end.map { target[$0.upperBound...] } ?? target[...])
     }
+
+    /// What `proxy_pass` calls them.
+    private static let schemes = ["http": "http", "ws": "http", "https": "https", "wss": "https"]
 
     /// Whether `text` can stand in a configuration without quotes, meaning itself.
     private static func isWord(_ text: String) -> Bool {
@@ -47,15 +53,34 @@ package struct QuickConfiguration: Sendable {
         "\"" + path.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
     }
 
+    /// The prefix is a directory that not everybody can put a module into.
+    package var source: ConfigurationSource {
+        let text = text
+        var source = ConfigurationSource(.text(text, name: "command line"), prefix: "/")
+        let options = ["listen": "--listen", "proxy_pass": "--to", "plugin": "--script"]
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            guard let word = line.split(separator: " ").first, let option = options[String(word)]
+            else {
+                continue
+            }
+            source.options[index + 1] = option
+        }
+        return source
+    }
+
     package var text: String {
-        // Each finds the modules beside it.
+        // Each finds the modules beside it, and those of the system. There is no `;;`, which would have them looked for under the
+        // prefix, too.
         var directories: [String] = []
         for script in scripts {
             let directory = Paths.directory(of: script)
             if !directories.contains(directory) { directories.append(directory) }
         }
-        let path = directories.map { $0 + "/?.lua;" }.joined() + ";"
+        let templates = directories.map { $0 + "/?.lua" } + LuaSettings.systemTemplates
+        let path = templates.joined(separator: ";")
         let modules = scripts.isEmpty ? "" : "    lua_package_path \(Self.quoted(path));\n"
+        // Servers of many names need to be told which one is meant.
+        let serverName = target.hasPrefix("https:") ? "            proxy_ssl_server_name on;\n" : ""
         let plugins = scripts.map { "        plugin \(Self.quoted($0));\n" }.joined()
         return """
             daemon off;
@@ -81,7 +106,7 @@ package struct QuickConfiguration: Sendable {
             \(plugins)\(serverText)
                     location / {
                         proxy_pass \(target);
-                        proxy_http_version 1.1;
+            \(serverName)            proxy_http_version 1.1;
                         proxy_set_header Host $http_host;
                         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
                         proxy_set_header X-Forwarded-Proto $scheme;

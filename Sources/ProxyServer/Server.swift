@@ -10,8 +10,8 @@ internal import ProxyCore
 package final class Server {
     package struct Options: Sendable {
         package var source: ConfigurationSource
-        /// False for the quick mode, which is not run by `-s`.
-        package var writesPidFile = true
+        /// The quick mode: it is not run by `-s`, and what its configuration says nobody wrote.
+        package var isQuick = false
         /// Files whose changes, or those of other scripts beside them, reload the configuration.
         package var watchedFiles: [String] = []
         /// Where messages go that no error log takes: standard error.
@@ -35,12 +35,19 @@ package final class Server {
     private var phase = Phase.running
     /// Nobody reads standard error.
     private var isDaemon = false
-    private var pidFile: PidFile?
+    /// What the process started with, some of which no reload changes.
+    private let initialSettings: ProcessSettings
+    /// Of open files, before any configuration set another.
+    private let initialFileLimit = FileLimit.current
+    /// What was last asked for, successfully or not.
+    private var fileLimit: UInt64
+    private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
     /// Files that `generation` writes.
     private var logPaths: Set<String>
     private let loop: EventLoop
     private var signals: SignalChannel?
+    private var endingSignals: EndingSignals?
     private var timeouts: ShutdownTimeouts?
     private var watcher: FileWatcher?
     private var changeAlarm: Alarm?
@@ -58,8 +65,11 @@ package final class Server {
         let process = loaded.configuration.process
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
+        initialSettings = process
+        fileLimit = initialFileLimit
+        let readiness: Int32?
         do throws(SystemError) {
-            try Self.settle(process)
+            readiness = try Self.settle(process)
             loop = try EventLoop(scratchSize: 4096)
         } catch {
             throw options.console.failure("\(error)")
@@ -67,12 +77,10 @@ package final class Server {
         generation = loaded.generation(number: 1, registry: registry)
         logPaths = loaded.logPaths
         do throws(SystemError) {
-            pidFile = try options.writesPidFile ? Self.writePidFile(process) : nil
+            reportShortage(process)
+            pidFile = try options.isQuick ? nil : Self.writePidFile(process)
             // Before the identity is given up, and before any thread starts.
-            if let limit = process.workerFileLimit, sy_limit_files(UInt64(clamping: limit)) != 0 {
-                generation.errorLogger.log(
-                    .alert, "\(SystemError("setrlimit")), worker_rlimit_nofile \(limit)")
-            }
+            limitFiles(process)
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
             timeouts = ShutdownTimeouts(loop: loop)
@@ -81,7 +89,7 @@ package final class Server {
         } catch {
             generation.errorLogger.log(.emerg, "\(error)")
             let failure = options.console.failure("\(error)")
-            finish()
+            finish(exitStatus: 1)
             throw failure
         }
         registry.generationBegan(generation, isReload: false)
@@ -90,6 +98,7 @@ package final class Server {
         // Whoever started a daemon may wait for the end of its output.
         isDaemon = process.daemon
         if isDaemon { generation.errorLogger.takeOverStandardError() }
+        if let readiness { sy_daemon_ready(readiness) }
     }
 
     /// What the process listens on, with the ports that the system chose.
@@ -100,7 +109,7 @@ package final class Server {
     /// Serves until a signal ends the process.
     package func run() {
         loop.run()
-        finish()
+        finish(exitStatus: 0)
     }
 
     // MARK: Starting
@@ -131,9 +140,13 @@ package final class Server {
         }
     }
 
-    private static func settle(_ process: ProcessSettings) throws(SystemError) {
+    /// - Returns: for a daemon, what `sy_daemon_ready` takes.
+    private static func settle(_ process: ProcessSettings) throws(SystemError) -> Int32? {
         Threads.ignoreBrokenPipes()
-        if process.daemon, sy_daemonize() != 0 { throw SystemError("daemon") }
+        guard process.daemon else { return nil }
+        let readiness = sy_daemonize()
+        guard readiness >= 0 else { throw SystemError("daemon") }
+        return readiness
     }
 
     private static func writePidFile(_ process: ProcessSettings) throws(SystemError) -> PidFile {
@@ -156,26 +169,64 @@ package final class Server {
 
     private func takeSignals() throws(SystemError) {
         let channel = try SignalChannel(
-            loop: loop, signals: [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH]
+            loop: loop, signals: [SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH]
         ) { [unowned self] signal in received(signal) }
         try channel.register()
         signals = channel
+        let reference = ServerReference(self)
+        let poster = loop.poster
+        let ending = try EndingSignals([SIGTERM, SIGINT], grace: Self.graceOfProcess) { signal in
+            poster.post { reference.server?.received(signal) }
+        }
+        ending.keep(pidFile)
+        endingSignals = ending
     }
 
-    private static func workerCount(_ process: ProcessSettings) -> Int {
+    private func reportShortage(_ process: ProcessSettings) {
+        guard !options.isQuick, let shortage = FileLimit.shortage(process, otherwise: initialFileLimit) else {
+            return
+        }
+        report(.warn, shortage)
+    }
+
+    /// Without `worker_rlimit_nofile` the limit is what it was before any configuration said something else.
+    private func limitFiles(_ process: ProcessSettings) {
+        let wanted = process.workerFileLimit.map { UInt64(clamping: $0) } ?? initialFileLimit
+        guard wanted != fileLimit else { return }
+        fileLimit = wanted
+        do throws(SystemError) {
+            try FileLimit.set(wanted)
+        } catch {
+            report(.alert, "\(error), worker_rlimit_nofile \(wanted)")
+        }
+    }
+
+    /// Says which directives are not what the process started with, of those that only count then.
+    private func reportUnchangeable(_ process: ProcessSettings) {
+        let former = initialSettings
+        let changed = [
+            ("user", process.user != former.user || process.group != former.group),
+            ("daemon", process.daemon != former.daemon),
+        ]
+        for (name, isChanged) in changed where isChanged {
+            report(.warn, "the \"\(name)\" directive has changed, which takes a restart: ignored")
+        }
+    }
+
+    static func workerCount(_ process: ProcessSettings) -> Int {
         process.workerProcesses ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     }
 
     private func startWorkers(_ sockets: ListenerSet.Prepared) throws(SystemError) {
         while workers.count < Self.workerCount(generation.configuration.process) {
             let index = workers.count
-            let end = WorkerEnd(self)
+            let reference = ServerReference(self)
             let poster = loop.poster
             let thread = try WorkerThread(
                 index: index, generation: generation,
                 listeners: try listeners.assignments(sockets, worker: index), statistics: registry.addWorker()
             ) {
-                poster.post { end.server?.workerEnded() }
+                poster.post { reference.server?.workerEnded() }
             }
             workers.append(thread)
         }
@@ -183,7 +234,7 @@ package final class Server {
 
     // MARK: Signals
 
-    private func received(_ signal: Int32) {
+    fileprivate func received(_ signal: Int32) {
         let log = generation.errorLogger
         switch signal {
         case SIGTERM, SIGINT:
@@ -240,9 +291,9 @@ package final class Server {
     /// Reopens log files, or those that were moved, once the workers have written what they hold back: lines from before
     /// stay with those from before.
     private func reopenLogs(onlyMoved: Bool) {
-        let end = WorkerEnd(self)
+        let reference = ServerReference(self)
         let poster = loop.poster
-        let notice = LogsFlushed { poster.post { end.server?.logsFlushed(onlyMoved: onlyMoved) } }
+        let notice = LogsFlushed { poster.post { reference.server?.logsFlushed(onlyMoved: onlyMoved) } }
         for worker in workers + leaving { worker.flushLogs(notice) }
     }
 
@@ -338,6 +389,9 @@ package final class Server {
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
         generation = loaded.generation(number: generation.number + 1, registry: registry)
         let process = loaded.configuration.process
+        reportUnchangeable(process)
+        reportShortage(process)
+        limitFiles(process)
         let count = Self.workerCount(process)
         for worker in workers.dropFirst(count) {
             leaving.append(worker)
@@ -383,7 +437,7 @@ package final class Server {
 
     private func report(_ diagnostics: [ConfigDiagnostic]) {
         for diagnostic in diagnostics {
-            report(diagnostic.severity == .error ? .emerg : .warn, diagnostic.description)
+            report(diagnostic.severity == .error ? .emerg : .warn, diagnostic.withoutSeverity)
         }
     }
 
@@ -403,20 +457,24 @@ package final class Server {
     /// To the error log that runs, and to the terminal, if there is one to look at it.
     private func report(_ level: LogLevel, _ message: String) {
         generation.errorLogger.log(level, message)
-        let process = generation.configuration.process
-        let isLoggedThere = process.errorLogs.contains { $0.destination == .standardError }
-        if !process.daemon, !isLoggedThere { options.console.write(level, message) }
+        let isLoggedThere = generation.configuration.process.errorLogs.contains {
+            $0.destination == .standardError && level >= $0.level
+        }
+        if !isDaemon, !isLoggedThere { options.console.write(level, message) }
     }
 
     // MARK: Ending
 
-    private func finish() {
-        for worker in workers + leaving {
-            worker.stop()
-            worker.join()
-        }
-        workers = []
-        leaving = []
+    /// Milliseconds that workers have to end once they were told to: one whose call to write a log does not return never will.
+    /// nginx's master process ends its workers after some three seconds.
+    private static let graceOfWorkers: Int64 = 2000
+    /// Seconds after SIGTERM in which the process ends in any case, even one whose main thread is held up.
+    private static let graceOfProcess: UInt32 = 4
+
+    private func finish(exitStatus: Int32) {
+        for worker in workers + leaving { worker.stop() }
+        let deadline = EventLoop.systemTime.monotonic + Self.graceOfWorkers
+        let heldUp = (workers + leaving).filter { !$0.join(by: deadline) }
         listeners.closeAll()
         do throws(SystemError) {
             try pidFile?.remove()
@@ -424,6 +482,15 @@ package final class Server {
             generation.errorLogger.log(.alert, "\(error)")
         }
         pidFile = nil
+        if !heldUp.isEmpty {
+            generation.errorLogger.log(
+                .alert, "worker threads that are held up and left behind: \(heldUp.count)")
+            generation.errorLogger.log(.notice, "exit")
+            // What those threads use stays as it is: nothing of it is taken apart under them.
+            _exit(exitStatus)
+        }
+        workers = []
+        leaving = []
         signals?.close()
         timeouts?.close()
         watcher?.close()
@@ -436,8 +503,8 @@ package final class Server {
 /// The process cannot start, and has said why.
 package struct StartFailure: Error {}
 
-/// A reference to the server for the workers' threads, which only hand it back to the main thread.
-private final class WorkerEnd: @unchecked Sendable {
+/// A reference to the server for other threads, which only hand it back to the main thread.
+private final class ServerReference: @unchecked Sendable {
     // Looked at on the main thread alone.
     private(set) weak var server: Server?
 

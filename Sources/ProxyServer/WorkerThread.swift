@@ -80,6 +80,11 @@ package final class WorkerThread: Sendable {
     /// Waits until the thread has ended.
     package func join() { thread.join() }
 
+    /// Waits until the thread has ended or the monotonic clock, in milliseconds, has come to `deadline`.
+    ///
+    /// - Returns: whether it has ended.
+    package func join(by deadline: Int64) -> Bool { thread.join(by: deadline) }
+
     private func post(_ work: @escaping @Sendable (Worker) -> Void) {
         let confined = worker
         poster.post { work(confined.worker) }

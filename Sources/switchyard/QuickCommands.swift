@@ -88,9 +88,9 @@ struct DemoCommand: ParsableCommand {
         try RunOptions.serve(Server.Options(quick)) { server in
             // Started here, since from now on signals are the server's.
             backend.start()
-            let port = server.listening.first?.port ?? 0
-            StandardOutput.line("backend on 127.0.0.1:\(backend.port), proxy on port \(port)")
-            Self.printThingsToTry(port: port)
+            guard let address = server.listening.first else { return }
+            StandardOutput.line("backend on 127.0.0.1:\(backend.port), proxy on \(address.name)")
+            Self.printThingsToTry(address)
         }
     }
 
@@ -111,15 +111,25 @@ struct DemoCommand: ParsableCommand {
 
         """
 
-    private static func printThingsToTry(port: UInt16) {
-        StandardOutput.line("open http://localhost:\(port)/ in a browser, or try:")
+    private static func printThingsToTry(_ address: (name: String, port: UInt16)) {
+        let host: String
+        if address.name.hasPrefix("unix:") {
+            host = "localhost"
+            let path = address.name.dropFirst("unix:".count)
+            StandardOutput.line("try, such as by curl --unix-socket \(path):")
+        } else {
+            // What listens everywhere is on the loopback address, too.
+            let hosts = ["0.0.0.0", "[::]", "127.0.0.1"]
+            let isLocal = hosts.contains { address.name == "\($0):\(address.port)" }
+            host = isLocal ? "localhost:\(address.port)" : address.name
+            StandardOutput.line("open http://\(host)/ in a browser, or try:")
+        }
         let things = DemoServer.thingsToTry
         var lines = things.map { thing in
             let scheme = thing.summary.hasPrefix("WebSocket") ? "ws" : "http"
-            return (url: "\(scheme)://localhost:\(port)\(thing.target)", summary: thing.summary)
+            return (url: "\(scheme)://\(host)\(thing.target)", summary: thing.summary)
         }
-        lines.append(
-            (url: "http://localhost:\(port)/lua?name=you", summary: "a page made by a hook in Lua"))
+        lines.append((url: "http://\(host)/lua?name=you", summary: "a page made by a hook in Lua"))
         let width = lines.reduce(0) { max($0, $1.url.count) }
         for line in lines {
             let gap = String(repeating: " ", count: width - line.url.count + 2)
@@ -153,18 +163,21 @@ struct EchoCommand: ParsableCommand {
     /// A bare port is on the loopback address: this is a tool for one machine.
     private static func parse(_ text: String) throws -> (host: String, port: UInt16) {
         let colon = text.lastIndex(of: ":")
-        guard let port = UInt16(colon.map { text[text.index(after: $0)...] } ?? text[...]) else {
-            throw ValidationError("invalid address \"\(text)\"")
-        }
+        let port = UInt16(colon.map { text[text.index(after: $0)...] } ?? text[...])
         var host = colon.map { text[..<$0] } ?? "127.0.0.1"
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        return (host.isEmpty || host == "localhost" ? "127.0.0.1" : String(host), port)
+        if host.isEmpty || host == "localhost" { host = "127.0.0.1" }
+        guard let port, DemoBackendThread.isAddress(String(host)) else {
+            throw ValidationError(
+                "--listen: found \"\(text)\", expected a port, or a numeric address and a port")
+        }
+        return (String(host), port)
     }
 }
 
 extension Server.Options {
     fileprivate init(_ quick: QuickConfiguration) {
-        self.init(source: ConfigurationSource(.text(quick.text, name: "command line"), prefix: "/tmp"))
-        writesPidFile = false
+        self.init(source: quick.source)
+        isQuick = true
     }
 }

@@ -106,6 +106,11 @@ struct RunOptions: ParsableArguments {
             let loaded = try ConfigurationLoader().load(source)
             console.show(loaded.diagnostics)
             if !quiet { console.line("\(Product.name): the configuration file \(source.name) syntax is ok") }
+            if let shortage = FileLimit.shortage(
+                loaded.configuration.process, otherwise: FileLimit.current)
+            {
+                console.write(.warn, shortage)
+            }
             let pidFile = PidFile(path: loaded.configuration.process.pidFile)
             try pidFile.test { console.write(.emerg, "\($0)") }
             try ListenerSet.test(loaded.configuration) { console.write(.emerg, $0.description) }
@@ -120,10 +125,13 @@ struct RunOptions: ParsableArguments {
         }
     }
 
+    /// The configuration has to be one that could run, for any signal, as nginx wants it: certificates and the names of upstream
+    /// servers count, but logs, which are the process's own affair, are not opened.
     private func send(_ signal: ProcessSignal, _ source: ConfigurationSource, _ console: Console) throws {
         do throws(LoadFailure) {
-            let process = try ConfigurationLoader.processSettings(source)
-            if signal.send(toProcessOf: process.pidFile, console) { return }
+            let loaded = try ConfigurationLoader(logFiles: LogFiles(inMemory: ())).load(source)
+            console.show(loaded.diagnostics)
+            if signal.send(toProcessOf: loaded.configuration.process.pidFile, console) { return }
             throw LoadFailure.told
         } catch {
             console.show(error.diagnostics)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Backend, reply
-from harness.proxy import binary, default_kind
+from harness.proxy import Proxy, binary, default_kind
 from harness.websocket import handshake, switching
 from harness.wire import Client, Closed, wait_for
 
@@ -278,6 +279,32 @@ def test_daemon_on_returns_to_the_shell(proxy):
     wait_for(lambda: not ports.is_listening(made.port) and not made.log("proxy.pid"), what="the end")
 
 
+def test_a_daemon_runs_when_its_start_has_returned(proxy):
+    made = proxy(config=TEXT.replace("daemon off;", "daemon on;"), values={"word": "a"}, start=False)
+    for _ in range(12):
+        try:
+            # Nothing but the end of the process is waited for.
+            assert subprocess.run(made.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+            assert made.log("proxy.pid").strip() and ports.is_listening(made.port)
+        finally:
+            made.run("-s", "stop")
+        wait_for(lambda: not ports.is_listening(made.port) and not made.log("proxy.pid"), what="the end")
+
+
+@pytest.mark.parametrize("place", ["absent/proxy.pid", "logs"])
+def test_a_daemon_that_cannot_start_says_so(proxy, place):
+    text = TEXT.replace("daemon off;", "daemon on;").replace("<dir>/proxy.pid", f"<dir>/{place}")
+    made = proxy(config=text, values={"word": "a"}, start=False)
+    began = made.run()
+    assert began.returncode == 1
+    assert f'open() "{made.directory}/{place}" failed' in began.stderr
+    if KIND != "nginx":
+        assert not ports.is_listening(made.port)
+    else:
+        # Debian's leaves its process behind.
+        os.kill(int(re.findall(r"\[emerg\] (\d+)#", made.log())[-1]), signal.SIGTERM)
+
+
 # MARK: Signals and -s
 
 
@@ -397,6 +424,87 @@ def test_term_after_quit_ends_at_once(proxy, backend):
         assert client.is_closed()
 
 
+STALLED = """\
+daemon off;
+pid <dir>/proxy.pid;
+error_log <log> info;
+worker_shutdown_timeout 1s;
+events {}
+http {
+    include <dir>/paths.conf;
+    access_log /dev/<stream>;
+    server { listen 127.0.0.1:<port>; location / { return 200 "a"; } }
+}
+"""
+
+
+def stall(made):
+    """Starts a proxy whose output nobody reads, and has it stand still in a write to that."""
+    reader, writer = os.pipe()
+    made.process = subprocess.Popen(made.command(), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+    made.output = os.fdopen(writer, "wb")
+    made.wait_ready()
+    with Client(made.port, timeout=1) as client:
+        with pytest.raises((TimeoutError, Closed)):
+            for _ in range(3000):
+                client.fetch("/" + 200 * "x")
+    return reader
+
+
+@pytest.mark.clocked
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGQUIT], [signal.SIGQUIT, signal.SIGTERM]])
+def test_a_log_that_nobody_reads_does_not_hold_up_the_end(proxy, signals):
+    if KIND == "nginx" and signal.SIGTERM not in signals:
+        pytest.skip("nginx's workers are waited for without end")
+    made = proxy(config="", start=False)
+    made.write(STALLED.replace("<log>", "<dir>/error.log").replace("<stream>", "stdout"))
+    reader = stall(made)
+    try:
+        began = time.monotonic()
+        for number in signals:
+            made.signal(number)
+        assert made.wait_exit() == 0
+        assert time.monotonic() - began < 6
+        assert not made.log("proxy.pid")
+        if KIND != "nginx":
+            assert "worker threads that are held up and left behind: 1" in made.log()
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.clocked
+@pytest.mark.switchyard_only
+def test_term_ends_a_process_whose_every_thread_is_held_up(proxy):
+    made = proxy(config="", start=False)
+    made.write(STALLED.replace("<log>", "stderr").replace("<stream>", "stderr"))
+    reader = stall(made)
+    try:
+        began = time.monotonic()
+        made.signal(signal.SIGUSR1)
+        made.signal(signal.SIGTERM)
+        assert made.wait_exit() == 0
+        assert time.monotonic() - began < 8
+        assert not made.log("proxy.pid")
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.switchyard_only
+def test_term_ends_a_process_that_opens_a_log_nobody_reads(proxy):
+    made = proxy(config="", start=False)
+    os.mkfifo(made.directory / "pipe")
+    made.write(STALLED.replace("<log>", "<dir>/error.log").replace("/dev/<stream>", "<dir>/pipe"))
+    reader = os.open(made.directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    made.start()
+    os.close(reader)
+    made.signal(signal.SIGUSR1)
+    wait_for(lambda: made.log().count("reopening logs") == 2, what="the reopening")
+    time.sleep(0.2)
+    made.signal(signal.SIGTERM)
+    assert made.wait_exit() == 0
+    assert not made.log("proxy.pid")
+
+
 @pytest.mark.parametrize("way", ["signal", "-s"])
 def test_logs_are_reopened(proxy, way):
     made = proxy(**serving("a"))
@@ -505,6 +613,112 @@ def test_a_faulty_file_leaves_the_old_configuration(proxy):
     made.values["word"] = "better"
     made.reload(TEXT)
     wait_for(lambda: served(made) == "better", what="the next good configuration")
+
+
+@pytest.mark.parametrize("word", ["reload", "reopen", "quit", "stop"])
+@pytest.mark.parametrize("wrong, named", [
+    ("server { listen 127.0.0.1:<other>; location / { proxy_pass http://no.such.host.invalid; } }",
+     'host not found in upstream "no.such.host.invalid'),
+    ("server { listen 127.0.0.1:<other> ssl; ssl_certificate <dir>/none.crt; ssl_certificate_key <dir>/none.key; }", "none.crt"),
+])
+def test_s_wants_a_configuration_that_can_run(proxy, word, wrong, named):
+    made = proxy(config=TEXT, values={"word": "good", "other": ports.free_port()})
+    made.write(TEXT.replace("http {", "http { " + wrong))
+    result = made.run("-s", word)
+    assert result.returncode == 1 and named in result.stderr
+    assert served(made) == "good" and "signal" not in made.log("error.log").split("start worker")[-1]
+
+
+def test_s_opens_no_log(proxy):
+    made = proxy(**serving("good"))
+    made.write(TEXT.replace("http {", "http { access_log <dir>/absent/other.log;"))
+    assert made.run("-s", "reload").returncode == 0
+    wait_for(lambda: 'absent/other.log" failed' in made.log(), what="a message")
+    made.write(TEXT.replace("<dir>/access.log", "<dir>/other.log"))
+    assert made.run("-s", "stop").returncode == 0
+    assert made.wait_exit() == 0
+    assert not (made.directory / "other.log").exists()
+
+
+def file_limit(made):
+    """The soft limit of whoever serves; 0 while nobody does."""
+    for pid in made.worker_pids:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        return int(re.search(r"Max open files +(\d+)", limits)[1])
+    return 0
+
+
+def limited(number, text=TEXT):
+    return text.replace("events {}", f"worker_rlimit_nofile {number};\nevents {{}}")
+
+
+@pytest.mark.switchyard_only
+def test_a_reload_sets_the_limit_of_open_files(proxy):
+    made = proxy(config=limited(2000), values={"word": "a"})
+    assert file_limit(made) == 2000
+    for number in (3000, 1500):
+        made.reload(limited(number))
+        wait_for(lambda: file_limit(made) == number, what="another limit")
+    made.reload(TEXT)
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    wait_for(lambda: file_limit(made) == soft, what="the limit of before")
+    assert served(made) == "a"
+    assert "[warn]" not in made.log() and "[alert]" not in made.log()
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's rights are taken from the process")
+def test_a_limit_of_open_files_that_is_not_allowed_is_told_once(proxy):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    made = proxy(config=TEXT, values={"word": "a"}, start=False)
+    made.command = lambda *arguments: ["setpriv", "--bounding-set", "-sys_resource", *Proxy.command(made, *arguments)]
+    made.start()
+    for number in (2, 3):
+        made.reload(limited(hard + 1))
+        wait_for(lambda: f"configuration {number} runs" in made.log(), what="a reload")
+    told = f"[alert] {made.pid}#{made.pid}: setrlimit() failed (1: Operation not permitted), worker_rlimit_nofile {hard + 1}"
+    assert made.log().count(told) == 1
+    assert served(made) == "a"
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("name, changed", [
+    ("daemon", lambda text: text.replace("daemon off;", "daemon on;")), ("user", lambda text: "user root;\n" + text)])
+def test_a_reload_says_what_takes_a_restart(proxy, name, changed):
+    made = proxy(**serving("a"))
+    told = f'[warn] {made.pid}#{made.pid}: the "{name}" directive has changed, which takes a restart: ignored'
+    for number, text, count in ((2, TEXT, 0), (3, changed(TEXT), 1), (4, TEXT, 1)):
+        made.reload(text)
+        wait_for(lambda: f"configuration {number} runs" in made.log(), what="a reload")
+        assert made.log().count(told) == count and made.log().count("[warn]") == count
+    # The terminal is still looked at.
+    assert name in made.log("output.txt")
+    assert served(made) == "a"
+
+
+def test_more_connections_than_files_are_told(proxy):
+    made = proxy(**serving("a", start=False))
+    told = "512 worker_connections exceed open file resource limit: 300"
+    made.command = lambda *arguments: ["prlimit", "--nofile=300:", *Proxy.command(made, *arguments)]
+    tested = made.run("-t").stderr
+    assert f"[warn] {told}" in tested
+    assert tested.index("syntax is ok") < tested.index(told) < tested.index("test is successful")
+    # nginx keeps what -t says.
+    before = made.log().count(told)
+    made.start()
+    assert f"[warn] {told}" in made.log("output.txt") and made.log().count(told) == before + 1
+    made.reload()
+    wait_for(lambda: made.log().count(told) == before + 2, what="the same at a reload")
+    made.reload(TEXT.replace("events {}", "events { worker_connections 300; }"))
+    wait_for(lambda: served(made) == "a" and made.log().count("SIGHUP") == 2, what="another reload")
+    made.write(TEXT.replace("events {}", "events { worker_connections 300; }"))
+    assert "[warn]" not in made.run("-t").stderr
+    made.write(limited(600))
+    assert "[warn]" not in made.run("-t").stderr
+    if KIND != "nginx":
+        made.write(TEXT.replace("events {}", "worker_processes 2;\nevents { worker_connections 200; }"))
+        assert "200 worker_connections of each of 2 workers, which share it, exceed" in made.run("-t").stderr
+    assert made.log().count(told) == before + 2
 
 
 def test_a_listener_that_cannot_be_made_leaves_the_old_configuration(proxy):
@@ -781,6 +995,86 @@ def test_proxy_without_a_file(backend):
         process.terminate()
         process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("arguments, message", [
+    (["proxy", "--listen", "abc", "--to", "a:1"], '--listen: found "abc", expected an address, a port'),
+    (["proxy", "--listen", "80 80", "--to", "a:1"], '--listen: found "80 80", expected a port'),
+    (["proxy", "--listen", "8080", "--to", "ftp://a"], '--to: found "ftp://a", expected a URL with http:, https:'),
+    (["proxy", "--listen", "8080", "--to", "http://127.0.0.1:x"], "--to: invalid port in upstream"),
+    (["demo", "--listen", "abc"], '--listen: found "abc", expected an address, a port'),
+    (["echo", "--listen", "name.invalid:1"], '--listen: found "name.invalid:1", expected a port, or a numeric address'),
+    (["echo", "--listen", "abc"], '--listen: found "abc", expected a port, or a numeric address'),
+])
+def test_a_wrong_option_is_named(arguments, message):
+    result = subprocess.run([binary(KIND), *arguments], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1 and message in result.stderr
+    assert "command line:" not in result.stderr
+
+
+@pytest.mark.switchyard_only
+def test_echo_names_the_address_that_is_in_use(backend):
+    result = subprocess.run(
+        [binary(KIND), "echo", "--listen", str(backend)], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1
+    assert f'bind() "{backend}" failed (98: Address already in use)' in result.stderr
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("listen, line", [
+    ("127.0.0.1:{port}", "open http://localhost:{port}/ in a browser, or try:"),
+    ("127.0.0.2:{port}", "open http://127.0.0.2:{port}/ in a browser, or try:"),
+    ("unix:{directory}/demo.sock", "try, such as by curl --unix-socket {directory}/demo.sock:"),
+])
+def test_demo_says_where_it_is(tmp_path, listen, line):
+    values = {"port": ports.free_port(), "directory": tmp_path}
+    process = subprocess.Popen(
+        [binary(KIND), "demo", "--listen", listen.format(**values)], stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True)
+    try:
+        began = [process.stdout.readline().rstrip("\n") for _ in range(4)]
+        assert began[0].endswith(", proxy on " + listen.format(**values))
+        assert began[1] == line.format(**values)
+        url = began[3].split()[0]
+        arguments = ["--unix-socket", str(tmp_path / "demo.sock")] if listen.startswith("unix:") else []
+        fetched = subprocess.run(["curl", "-s", *arguments, url], capture_output=True, text=True, timeout=20)
+        assert fetched.stdout.startswith("Hello from")
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@pytest.mark.switchyard_only
+def test_a_warning_is_called_one_once(proxy):
+    made = proxy("server { listen 127.0.0.1:<port>; server_name a a; }", start=False)
+    stderr = made.run("-t").stderr
+    assert "[warn] " in stderr and "conflicting server name" in stderr and "warning" not in stderr
+
+
+@pytest.mark.switchyard_only
+def test_a_script_of_proxy_finds_no_module_in_a_directory_that_everybody_writes(tmp_path):
+    port, name = ports.free_port(), f"planted_{os.getpid()}"
+    (tmp_path / "near.lua").write_text("return 'near'")
+    (tmp_path / "hello.lua").write_text(f"""
+        local isFound = pcall(require, "{name}")
+        local near = require("near")
+        return function() return {{ request = function(flow)
+            return flow:respond{{ body = near .. " " .. tostring(isFound) }}
+        end }} end""")
+    planted = Path("/tmp") / f"{name}.lua"
+    planted.write_text("return 1")
+    process = subprocess.Popen(
+        [binary(KIND), "proxy", "--listen", f"127.0.0.1:{port}", "--to", "http://127.0.0.1:1", "--script", "hello.lua"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+        with Client(port) as client:
+            assert client.fetch().text == "near false"
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+        planted.unlink()
 
 
 @pytest.mark.switchyard_only

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import ssl
+import subprocess
 import threading
 
 import pytest
@@ -12,8 +13,10 @@ from websockets.sync.client import connect
 from harness import ports
 from harness.backend import Backend, Connection, reply
 from harness.certificates import background
+from harness.proxy import binary
 from harness.tls import V12, V13, ask, context, open_tls
 from harness.websocket import WebSocketServer
+from harness.wire import fetch, wait_for
 
 
 class TLSBackend(Backend):
@@ -66,6 +69,24 @@ def test_a_request_over_tls(proxy, rsa, version):
         assert backend.requests[0].get("host") == str(backend)
         assert backend.facts[0]["version"] == version.name.replace("_", ".")
         assert backend.names == [None]
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_proxy_without_a_file_speaks_tls(rsa, scheme):
+    port = ports.free_port()
+    with TLSBackend(rsa) as backend:
+        process = subprocess.Popen(
+            [binary("switchyard"), "proxy", "--listen", f"127.0.0.1:{port}", "--to", f"{scheme}://localhost:{backend.port}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+            assert fetch(port, "/path").text == "ok"
+            assert backend.requests[0].target == "/path"
+            assert backend.names == ["localhost"]
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def test_large_bodies_both_ways(proxy, rsa):

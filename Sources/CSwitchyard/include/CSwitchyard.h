@@ -73,9 +73,17 @@ int64_t sy_tcp_rtt(int descriptor);
 /// gettid.
 int sy_thread_id(void);
 
-/// Becomes a daemon as nginx does: forks, ends the parent, starts a session, and points the standard streams at
-/// /dev/null but for standard error. 0, or -1 and errno. To be called before any thread was started.
+/// Becomes a daemon as nginx does: forks, starts a session, and points the standard streams at /dev/null but for
+/// standard error. The parent stays until the daemon has called `sy_daemon_ready` with the descriptor that this returns, and
+/// then ends with status 0; with 1 where the daemon ends before that. -1 and errno when it fails. To be called before
+/// any thread was started.
 int sy_daemonize(void);
+
+/// Lets the parent of a daemon go. Closes `descriptor`.
+void sy_daemon_ready(int descriptor);
+
+/// Waits until the thread has ended or the monotonic clock has come to `deadline` (in milliseconds). Whether it has ended.
+bool sy_join(pthread_t thread, int64_t deadline);
 
 /// Takes the identity of `user` and `group` for the whole process, keeping the right to bind low ports.
 /// 0, or -1 and errno (0 when there is no such user or group).

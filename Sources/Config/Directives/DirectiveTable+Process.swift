@@ -10,12 +10,13 @@ extension DirectiveTable {
         },
         Directive(
             "worker_rlimit_nofile", "number", in: .main, takes: .one,
-            "Open files of the process; without it the limit stays as it is."
+            "Open files of the process, all workers together; without it the limit is what the process was started with."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.compilation.process.workerFileLimit = try call.number(call.arguments[0], in: 1...Int.max)
         },
         Directive(
-            "daemon", "on | off", in: .main, takes: .one, default: "on", "Whether to go on in the background."
+            "daemon", "on | off", in: .main, takes: .one, default: "on",
+            "Whether to go on in the background; a reload changes nothing of it."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.compilation.process.daemon = try call.flag(call.arguments[0])
         },
@@ -27,7 +28,7 @@ extension DirectiveTable {
         },
         Directive(
             "user", "user [group]", in: .main, takes: .between(1, 2),
-            "Whom the process becomes when root starts it; the group is the user's own unless given."
+            "Whom the process becomes when root starts it; the group is the user's own unless given. A reload changes nothing of it."
         ) { scope, call throws(ConfigDiagnostic) in
             let environment = scope.compilation.environment
             guard environment.hasUser(call.arguments[0].text) else {

@@ -156,10 +156,12 @@ package struct LuaSettings: Sendable, Hashable {
             .joined(separator: ";")
     }
 
-    /// The latter are where Lua itself looks, and Debian's packages put theirs.
-    private static let defaultTemplates =
-        ["?.lua", "?/init.lua"]
-        + ["/usr/local/share/lua/5.4", "/usr/share/lua/5.4"].flatMap { ["\($0)/?.lua", "\($0)/?/init.lua"] }
+    private static let defaultTemplates = ["?.lua", "?/init.lua"] + systemTemplates
+
+    /// Where Lua itself looks, and Debian's packages put theirs.
+    package static let systemTemplates = ["/usr/local/share/lua/5.4", "/usr/share/lua/5.4"].flatMap {
+        ["\($0)/?.lua", "\($0)/?/init.lua"]
+    }
 }
 
 /// A `lua_shared_dict`.
