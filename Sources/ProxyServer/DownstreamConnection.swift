@@ -420,8 +420,16 @@ final class DownstreamConnection: StreamChannel {
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
         let exchange = driver.exchange
-        let limits = headLimits
-        switch exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request) {
+        var limits = headLimits
+        var progress: HeadProgress<RequestViolation>
+        repeat {
+            if limits.dependOnHost, let host = exchange.parser.host(of: exchange.request) {
+                let text = bytes.extracting(host)
+                limits = serving.headLimits(forHost: text, onListener: listenerIndex, headRules)
+            }
+            progress = exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request)
+        } while exchange.parser.asksForLimits
+        switch progress {
         case .incomplete:
             return nil
         case .invalid(let violation):

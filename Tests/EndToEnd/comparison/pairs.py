@@ -693,6 +693,29 @@ SECTIONS = [
         server { listen 127.0.0.1:<port>; server_name *.starred.names.test; return 200 $server_name; }
         server { listen 127.0.0.1:<port>; server_name ""; location / { return 200 nameless; } }
     """),
+    # The server of the host's name decides about what stands behind it.
+    Section("head-of-one", "location / { proxy_pass http://<backend>; add_header X-Seen \"$http_api_key\"; }", [
+        ask("an underscore", headers=[("api_key", "1")]),
+    ]),
+    Section("head-of-another", """
+        underscores_in_headers on;
+        location / { proxy_pass http://<backend>; add_header X-Seen "$http_api_key"; }
+    """, [
+        ask("an underscore", headers=[("api_key", "1"), ("api.key", "2")]),
+        raw("an underscore, the host in the target", b"GET http://HOST/ HTTP/1.1\r\napi_key: 1\r\nHost: HOST\r\n\r\n"),
+        raw("an underscore, two hosts", b"GET http://HOST/ HTTP/1.1\r\nHost: head-of-one.test\r\napi_key: 1\r\n\r\n"),
+    ]),
+    Section("head-of-wide", "large_client_header_buffers 4 6k; location / { return 200 $request_length; }", [
+        *[ask(f"a field of {size}", headers=[("X", "a" * size)]) for size in (1000, 1900, 2100, 5000, 7000)],
+        *[ask(f"a target of {size}", "/" + "a" * size) for size in (1900, 2100)],
+        raw("a field before the host", b"GET / HTTP/1.1\r\nX: " + 3000 * b"a" + b"\r\nHost: HOST\r\n\r\n"),
+        raw("the host in the target",
+            b"GET http://HOST/ HTTP/1.1\r\nX: " + 3000 * b"a" + b"\r\nHost: HOST\r\n\r\n"),
+    ]),
+    Section("head-of-narrow", "large_client_header_buffers 2 1k; location / { return 200 $request_length; }", [
+        *[ask(f"a field of {size}", headers=[("X", "a" * size)]) for size in (900, 1100, 1900, 2100)],
+        *[ask(f"{count} fields of 500", headers=[(f"X{place}", "a" * 500) for place in range(count)]) for count in (1, 3, 6)],
+    ]),
     Section("upstreams", """
         location /failover { proxy_pass http://dead-first; }
         location /status { proxy_pass http://both; proxy_next_upstream http_503; }
