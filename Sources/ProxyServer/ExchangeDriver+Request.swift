@@ -544,7 +544,8 @@ extension ExchangeDriver {
         guard let downstream else { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the
         // upstream's fault.
-        if !downstream.isDrained || machine.isAwaitingHead && !bodyIsTaken {
+        let waitsForClient = !downstream.isDrained && !hasRoom(downstream)
+        if waitsForClient || machine.isAwaitingHead && !bodyIsTaken {
             return armUpstreamDeadline()
         }
         upstream.timedOut(after: settings.values.proxyReadTimeout)

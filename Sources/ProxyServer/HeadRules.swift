@@ -9,6 +9,8 @@ final class HeadRules {
     let limits: RequestHeadParser.Limits
     /// Milliseconds.
     let timeout: Int
+    /// `tcp_nodelay`, as long as no location is known.
+    let sendsAtOnce: Bool
     /// `nil` where HTTP/2 is not spoken.
     let http2: HTTP2Rules?
     /// Of heads that need no large buffer, in bytes.
@@ -35,6 +37,7 @@ final class HeadRules {
         self.limits = limits
         smallSize = settings.clientHeaderBufferSize
         timeout = settings.clientHeaderTimeout
+        sendsAtOnce = values.tcpNoDelay
         http2 = settings.http2.isOn || speaksHTTP2 ? HTTP2Rules(settings, values, limits) : nil
     }
 

@@ -78,10 +78,14 @@ extension DirectiveTable {
             }
             scope.settings.keepaliveDisable = disabled
         },
-        .flag("tcp_nodelay", \.tcpNoDelay, default: "on", "Sends small packets without delay."),
+        .flag(
+            "tcp_nodelay", \.tcpNoDelay, default: "on",
+            "Sends small packets to the client without delay. HTTP/2 has it from the server that answers by default; upstreams are always sent to without delay."
+        ),
         .flag(
             "reset_timedout_connection", \.resetTimedoutConnection, default: "off",
-            "Resets connections that timed out instead of closing them."),
+            "Resets a client's connection where the head or the body of a request, or the sending of a response, timed out, instead of answering 408 and closing it; over HTTP/2, the stream of a response alone."
+        ),
         Directive(
             "allow", "address | network/bits | unix: | all", in: [.http, .server, .location, .limitExcept],
             takes: .one, "Lets these clients in; the first allow or deny that matches decides.", repeats: true

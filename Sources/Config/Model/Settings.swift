@@ -62,8 +62,8 @@ package final class Settings: Sendable {
         package var proxyBuffering = true
         package var proxyRequestBuffering = true
         package var proxyBufferSize = 4096
-        package var proxyBufferCount = 8
-        package var proxyBuffersSize = 4096
+        /// `proxy_buffers`, multiplied.
+        package var proxyBuffersTotal = 8 * 4096
         package var proxyBusyBuffersSize: Int?
         package var proxyInterceptErrors = false
         /// `X-Accel-Redirect` is followed: it is not in `proxy_ignore_headers`.
