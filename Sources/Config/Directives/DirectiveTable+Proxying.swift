@@ -24,9 +24,13 @@ extension DirectiveTable {
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let name = call.arguments[0]
-            guard !name.bytes.isEmpty else { throw call.failure(found: name, expected: "a field's name") }
             let value = try scope.compilation.template(call.arguments[1], in: call.name)
             if call.isFirst { scope.settings.proxySetHeaders = [] }
+            guard !name.bytes.isEmpty else {
+                // nginx sends a line without a name, which is no field.
+                let text = "found a field without a name, which is not sent"
+                return scope.compilation.report(call.warning(text, at: name))
+            }
             scope.settings.proxySetHeaders.append(ProxyHeader(name: name.bytes, value: value))
         },
         Directive(
@@ -146,7 +150,7 @@ extension DirectiveTable {
             for word in call.arguments {
                 next.formUnion(
                     try call.choice(
-                        word,
+                        word, ignoringCase: true,
                         [
                             "error": NextUpstream.error, "timeout": .timeout,
                             "invalid_header": .invalidHeader,

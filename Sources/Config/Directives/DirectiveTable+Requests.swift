@@ -74,7 +74,8 @@ extension DirectiveTable {
             for word in call.arguments {
                 disabled.formUnion(
                     try call.choice(
-                        word, ["none": KeepaliveDisable(), "msie6": .msie6, "safari": .safari]))
+                        word, ignoringCase: true,
+                        ["none": KeepaliveDisable(), "msie6": .msie6, "safari": .safari]))
             }
             scope.settings.keepaliveDisable = disabled
         },

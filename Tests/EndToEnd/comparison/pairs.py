@@ -239,6 +239,7 @@ SECTIONS = [
             add_header X-Empty $arg_nothing;
         }
         location /expires { proxy_pass http://<backend>; expires epoch; }
+        location /modified { proxy_pass http://<backend>; expires modified $arg_x; }
         location /forever { proxy_pass http://<backend>; expires max; }
         location /redirect/ { proxy_pass http://<backend>/inner/; }
         location /redirect-off/ { proxy_pass http://<backend>/inner/; proxy_redirect off; }
@@ -276,6 +277,9 @@ SECTIONS = [
         ask("fields are added to an error", "/add", answer=reply(404, b"no", [("X-One", "1")])),
         ask("expires epoch", "/expires"),
         ask("expires max", "/forever"),
+        *[ask(f"expires modified by a variable, {value or 'empty'}", f"/modified?x={value}",
+              answer=reply(200, b"x", [("Last-Modified", "Mon, 28 Sep 2020 06:00:00 GMT")]))
+          for value in ("1h", "-1h", "@1h", "max", "off", "")],
         ask("Location is rewritten", "/redirect/x", answer=reply(302, b"", [("Location", "http://<backend>/inner/y?z")])),
         ask("a foreign Location stays", "/redirect/x", answer=reply(302, b"", [("Location", "http://other.test/inner/")])),
         ask("Location with proxy_redirect off", "/redirect-off/x",
@@ -809,8 +813,11 @@ http {
     include <dir>/paths.conf;
     log_format pairs '$remote_port	%s';
     access_log <dir>/pairs.log pairs;
-    server_tokens off;
+    server_tokens OFF;
     large_client_header_buffers 4 2k;
+    # Words of a table are looked up without regard to case.
+    keepalive_disable MSIE6;
+    proxy_next_upstream ERROR Timeout;
     proxy_connect_timeout 2s;
     proxy_read_timeout 5s;
 %s
