@@ -740,6 +740,19 @@ def test_a_log_of_request_bodies(simple):
     assert [request.body for request in proxy.backend.requests] == [b"a=1&b=2", b"", b"x" * 20_000]
 
 
+def test_the_body_of_a_request_that_nobody_took_is_in_the_log_where_it_was_for_an_upstream(proxy):
+    made = proxy("""
+        log_format own '$status|$request_body'; access_log <dir>/access.log own;
+        server {
+            listen 127.0.0.1:<port>;
+            location / { return 200 x; }
+            location /dead { proxy_pass http://127.0.0.1:<dead>; }
+        }""", values={"dead": ports.free_port()})
+    for target, body in [("/", b"a=1"), ("/dead", b"a=2"), ("/dead", b""), ("/dead", b"x" * 20_000)]:
+        made.fetch(target, method="POST", body=body)
+    assert made.log_lines("access.log", 4) == ["200|-", "502|a=2", "502|-", "502|-"]
+
+
 def test_a_log_of_json(simple):
     proxy = simple(http="""log_format own escape=json '{"request":"$request","agent":"$http_user_agent"}';""",
                    server="access_log <dir>/access.log own;")

@@ -659,6 +659,8 @@ SECTIONS = [
         ask("of the request", "/request/%41?a=1&b=%20", [("Content-Type", "text/x"), ("Content-Length", "2")], "POST", b"hi"),
         ask("of names", "/names", [("Authorization", "Basic bWU6c2VjcmV0")], host="VARIABLES.test:8080"),
         ask("of arguments and cookies", "/args?a=1&b=2&A=3", [("Cookie", "x=1; y=a b; x=2"), ("X-Mine", "m"), ("User-Agent", "ua")]),
+        *[ask(f"of cookies, {text}", "/args", [("Cookie", text)])
+          for text in ("d=1, x=5", "d=1,x=5;y=6", "x=1, y=2", "d, x=5", "x, y=2", ",x=5", "dx=1, x=2")],
         ask("of the upstream", "/proxy", answer=reply(201, b"ok", [("X-One", "1"), ("Set-Cookie", "c=d; Path=/")])),
         ask("map by default", "/map"),
         ask("map by an exact value", "/map?k=ONE"),
@@ -752,6 +754,8 @@ SECTIONS = [
         raw("a version of the future", b"GET / HTTP/3.0\r\nHost: HOST\r\n\r\n"),
         raw("no version that can be read", b"GET / HTTQ/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a target without slash", b"GET foo HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target of another scheme", b"GET ftp://HOST/x HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target with a port that is none", b"GET http://HOST:99999/x HTTP/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a target that is too long", b"GET /" + b"a" * 2100 + b" HTTP/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a field that is too long", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: " + b"a" * 2100 + b"\r\n\r\n"),
         raw("TRACE", b"TRACE / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
