@@ -59,8 +59,10 @@ extension Channel {
     }
 
     /// TCP alone; a network in memory delays nothing.
-    package final func disableDelay() {
-        if loop.memory == nil { Sockets.disableDelay(descriptor) }
+    ///
+    /// - Parameter delays: small packets wait for what was sent before to be acknowledged, as in a new socket.
+    package final func delays(_ delays: Bool) {
+        if loop.memory == nil { Sockets.delays(descriptor, delays) }
     }
 
     /// A network in memory forgets no connection, so there it means nothing.

@@ -156,8 +156,10 @@ package enum Sockets {
         return result == 0 ? SocketAddress(storage) : nil
     }
 
-    package static func disableDelay(_ descriptor: Int32) {
-        try? setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    package static func disableDelay(_ descriptor: Int32) { delays(descriptor, false) }
+
+    static func delays(_ descriptor: Int32, _ delays: Bool) {
+        try? setOption(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, delays ? 0 : 1)
     }
 
     package static func enableKeepAlive(_ descriptor: Int32) {

@@ -145,6 +145,11 @@ open class StreamChannel: Channel {
     private func keep(_ piece: Span<UInt8>, after taken: Int) {
         let taken = max(0, taken)
         guard taken < piece.count else { return }
+        if unsentStart > unsent.count / 2 {
+            // More comes before all is sent: what has been sent is not to pile up.
+            unsent.removeSubrange(..<unsentStart)
+            unsentStart = 0
+        }
         unsent.append(piece.extracting(taken...))
     }
 

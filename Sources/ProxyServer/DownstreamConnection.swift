@@ -38,6 +38,8 @@ final class DownstreamConnection: StreamChannel {
     /// The client ended its sending side.
     private var sawEnd = false
     private var statisticsPhase = StatisticsPhase.idle
+    /// The socket was told to send small packets at once.
+    private var sendsAtOnce = false
     /// Of the handshake: its first byte was seen.
     var hasSpoken = false
     var awaitsHandshakeTurn = false
@@ -75,7 +77,7 @@ final class DownstreamConnection: StreamChannel {
             facts.serverPort = local.port
         }
         self.facts = facts
-        if !peer.isUnix { disableDelay() }
+        if !peer.isUnix { sendAtOnce(headRules.sendsAtOnce) }
     }
 
     /// One stream of an HTTP/2 connection. It is read, answered, tunnelled and logged as any other connection.
@@ -209,7 +211,8 @@ final class DownstreamConnection: StreamChannel {
         case .idle, .lingering: finish()
         case .readingHead(let driver):
             driver.exchange.request.bytes = inbox
-            refuse(driver, status: 408, reason: "client timed out")
+            beginRefused(driver)
+            driver.headTimedOut()
         case .exchange(let driver):
             // Where the upstream takes nothing, the client is not waited for.
             if driver.wantsBody { driver.clientBodyTimedOut() } else { expectBody(of: driver) }
@@ -221,8 +224,11 @@ final class DownstreamConnection: StreamChannel {
     private func sendTimedOut() {
         sendDeadline = EventLoop.never
         switch phase {
-        case .exchange(let driver): driver.clientGone(reason: "client timed out")
-        case .tunnel(let tunnel): tunnel.timedOut(.client)
+        case .exchange(let driver):
+            driver.clientGone(reason: "client timed out", resetting: driver.resetsTimedOut)
+        case .tunnel(let tunnel):
+            if tunnel.settings.values.resetTimedoutConnection { resetOnClose() }
+            tunnel.timedOut(.client)
         case .handshake, .idle, .readingHead, .lingering, .closed: finish()
         }
     }
@@ -421,8 +427,16 @@ final class DownstreamConnection: StreamChannel {
     /// - Returns: the bytes of a head that is whole, or `nil` when it is not yet, or was refused.
     private func parse(_ bytes: Span<UInt8>, _ driver: ExchangeDriver) -> Int? {
         let exchange = driver.exchange
-        let limits = headLimits
-        switch exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request) {
+        var limits = headLimits
+        var progress: HeadProgress<RequestViolation>
+        repeat {
+            if limits.dependOnHost, let host = exchange.parser.host(of: exchange.request) {
+                let text = bytes.extracting(host)
+                limits = serving.headLimits(forHost: text, onListener: listenerIndex, headRules)
+            }
+            progress = exchange.parser.parse(bytes.raw, limits: limits, into: &exchange.request)
+        } while exchange.parser.asksForLimits
+        switch progress {
         case .incomplete:
             return nil
         case .invalid(let violation):
@@ -586,10 +600,19 @@ final class DownstreamConnection: StreamChannel {
         }
     }
 
+    /// `tcp_nodelay` of the location that is about to answer. The streams of HTTP/2 leave it to the connection.
+    func sendAtOnce(_ atOnce: Bool) {
+        guard atOnce != sendsAtOnce, http2 == nil else { return }
+        sendsAtOnce = atOnce
+        delays(!atOnce)
+    }
+
     override func sentSome() {
         guard sendDeadline != EventLoop.never else { return }
         switch phase {
-        case .exchange(let driver): setSendDeadline(after: driver.sendTimeout)
+        case .exchange(let driver):
+            setSendDeadline(after: driver.sendTimeout)
+            driver.clientTookSome()
         case .tunnel(let tunnel): setSendDeadline(after: tunnel.sendTimeout)
         case .handshake, .idle, .readingHead, .lingering, .closed: break
         }

@@ -415,11 +415,25 @@ extension ExchangeDriver {
     }
 
     private func take(_ payload: Span<UInt8>) {
-        if exchange.bodyIsDiscarded || script.replacesBody { return }
+        if exchange.bodyIsDiscarded || script.replacesBody {
+            if generation.keepsRequestBody, isDiscarding { keepForLog(payload) }
+            return
+        }
         if script.hasRequestBodyHooks, !script.isReadingBody {
             return runRequestBodyHooks(payload, isLast: false)
         }
         pass(payload)
+    }
+
+    /// A body that was to go to an upstream, of which none could be had, is `$request_body` all the same.
+    private func keepForLog(_ payload: Span<UInt8>) {
+        guard plan != nil, isReplayable else { return }
+        if replay.count + payload.count <= settings.values.clientBodyBufferSize {
+            replay.append(payload)
+        } else {
+            isReplayable = false
+            replay.clear()
+        }
     }
 
     /// Takes a piece of the body to where it goes: to the upstream, or to what is gathered.
@@ -472,7 +486,7 @@ extension ExchangeDriver {
 
     /// Everything of the body has been taken.
     func finishBody() {
-        if generation.keepsRequestBody, isReplayable { exchange.requestBody = replay }
+        if generation.keepsRequestBody, isReplayable, !replay.isEmpty { exchange.requestBody = replay }
         if isDiscarding { return complete(.keep) }
         if script.isReadingBody { return bodyWasRead() }
         if isGathering {
@@ -544,7 +558,8 @@ extension ExchangeDriver {
         guard let downstream else { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the
         // upstream's fault.
-        if !downstream.isDrained || machine.isAwaitingHead && !bodyIsTaken {
+        let waitsForClient = !downstream.isDrained && !hasRoom(downstream)
+        if waitsForClient || machine.isAwaitingHead && !bodyIsTaken {
             return armUpstreamDeadline()
         }
         upstream.timedOut(after: settings.values.proxyReadTimeout)

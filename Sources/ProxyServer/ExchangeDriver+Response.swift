@@ -15,9 +15,9 @@ extension ExchangeDriver {
     }
 
     func upstreamReadable() {
-        // What the client has not taken yet is waited for: nothing queues up beyond one read.
+        // What the client has not taken yet is waited for: nothing queues up beyond one read, or `proxy_buffers`.
         guard let upstream, let downstream, !isConnecting, isProxying, !script.holdsResponse else { return }
-        guard downstream.isDrained || machine.isAwaitingHead else { return }
+        guard downstream.isDrained || machine.isAwaitingHead || hasRoom(downstream) else { return }
         worker.tick()
         switch upstream.read(limit: downstream.relaySize) {
         case .bytes(let count):
@@ -38,6 +38,12 @@ extension ExchangeDriver {
                         : .readFailed(error, machine.isRelaying ? .readingBody : .readingHead),
                     detail: upstream.fault?.message))
         }
+    }
+
+    /// More of the response may wait for a client that has not taken all of it yet.
+    func hasRoom(_ downstream: DownstreamConnection) -> Bool {
+        settings.values.proxyBuffering
+            && downstream.unsentBytes + StreamChannel.usualReadSize <= settings.values.proxyBuffersTotal
     }
 
     private func received(_ bytes: Span<UInt8>) {
@@ -198,6 +204,7 @@ extension ExchangeDriver {
         let reusable =
             exchange.response.wantsKeepAlive && upstreamRequest.connection != .close
             && settings.values.proxyHTTPVersion == .v1_1
+        downstream.sendAtOnce(settings.values.tcpNoDelay)
         machine.responseBegan(upstreamKeepAlive: reusable, clientKeepAlive: clientResponse.keepsAlive)
         responseBody = BodyDecoder(exchange.response.framing)
         relay(rest, with: &output, to: downstream)
@@ -367,6 +374,7 @@ extension ExchangeDriver {
         clientResponse = DownstreamResponseBuilder.append(
             for: exchange, plan: plan, mayKeepAlive: false, to: &output)
         recordSent(output[...])
+        downstream.sendAtOnce(settings.values.tcpNoDelay)
         let form = TunnelForm(exchange, generation, on: worker, isWebSocket: opensWebSocket)
         if form.isOpaque {
             downstream.send(response: output.span, then: early)

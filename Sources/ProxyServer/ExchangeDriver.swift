@@ -99,6 +99,7 @@ final class ExchangeDriver {
     var settings: Settings { exchange.location.settings }
     var loop: EventLoop { worker.loop }
     var sendTimeout: Int { settings.values.sendTimeout }
+    var resetsTimedOut: Bool { settings.values.resetTimedoutConnection }
     var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort }
     var isGathering: Bool { if case .gatheringBody = stage { true } else { false } }
     var isDiscarding: Bool { if case .discardingBody = stage { true } else { false } }
@@ -154,6 +155,12 @@ final class ExchangeDriver {
         release()
     }
 
+    /// The client has not sent the whole head in time.
+    func headTimedOut() {
+        if resetsTimedOut { return resetTimedOut(" while reading client request headers") }
+        refuse(status: 408, reason: "client timed out")
+    }
+
     func perform(_ decision: RouteDecision) {
         logFaults()
         switch decision {
@@ -202,6 +209,7 @@ final class ExchangeDriver {
         recordSent(output[..<Self.headLength(output)])
         let body = max(0, output.count - exchange.sentHead.count)
         exchange.sentBodyBytes += Int64(body)
+        downstream.sendAtOnce(settings.values.tcpNoDelay)
         downstream.send(response: output.span)
         worker.giveBack(consume output)
         if clientResponse.sendsTrailers, clientResponse.framing != .chunked {
@@ -259,6 +267,11 @@ final class ExchangeDriver {
         }
     }
 
+    /// Not all that waits for the client, but there may be room for more of it.
+    func clientTookSome() {
+        if isProxying, let downstream, hasRoom(downstream) { resumeUpstream() }
+    }
+
     /// The client ended its sending side: properly, or in the middle of a body.
     func clientEnded() {
         // A hook is not kept waiting for nobody.
@@ -276,27 +289,38 @@ final class ExchangeDriver {
         requestBody = BodyDecoder(.none)
         // An answer that is on its way waits for nothing of it.
         if exchange.bodyIsDiscarded { return }
+        // A stream is answered: there are others on its connection.
+        if resetsTimedOut, downstream?.isStream == false {
+            return resetTimedOut(" while reading client request body")
+        }
         log(.info, "client timed out (110: Connection timed out)")
         exchange.bodyIsDiscarded = true
         failPastHooks(status: 408)
     }
 
+    /// `reset_timedout_connection` spares the client an answer, and the system the connection's last state.
+    private func resetTimedOut(_ doing: StaticString) {
+        log(.info, "client timed out (110: Connection timed out)\(doing)")
+        if exchange.status == 0 { exchange.status = 408 }
+        breakOff(resetting: true)
+    }
+
     /// The client cannot be reached any more; `status` is what the log says of the request, if it was not answered.
-    func clientGone(reason: String, status: Int = 499) {
+    func clientGone(reason: String, status: Int = 499, resetting: Bool = false) {
         guard !hasEnded else { return }
         worker.statistics.clientAborts.add()
         log(
             .info,
             reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
         if exchange.status == 0 { exchange.status = status }
-        breakOff()
+        breakOff(resetting: resetting)
     }
 
     /// The worker or the generation ends.
     func cutOff() { breakOff() }
 
     /// Ends the exchange with whatever has been sent.
-    func breakOff() {
+    func breakOff(resetting: Bool = false) {
         guard !hasEnded else { return }
         // Where only the connection's end tells that of the response, a proper one would make it look whole.
         let endsWithConnection = !machine.canRespond && clientResponse.framing == .untilClose
@@ -306,7 +330,7 @@ final class ExchangeDriver {
         exchange.discount(unsent: downstream?.unsentBytes ?? 0)
         conclude()
         release()
-        downstream?.abort(withReset: endsWithConnection)
+        downstream?.abort(withReset: resetting || endsWithConnection)
     }
 
     // MARK: The end

@@ -25,6 +25,8 @@ struct HTTP2Rules {
         var headLimits = limits
         headLimits.maxRequestLine = limits.maxHead
         headLimits.maxFieldLine = limits.maxHead
+        // As in nginx, those of the connection hold for all its streams.
+        headLimits.dependOnHost = false
         self.headLimits = headLimits
         headTimeout = connection.clientHeaderTimeout
         keepaliveTimeout = values.keepaliveTimeout

@@ -9,7 +9,7 @@ extension StreamChannel {
     func beginConnecting(to address: PeerAddress, keepalive: Bool = false) throws(SystemError) {
         if case .unix = address.endpoint {
         } else {
-            disableDelay()
+            delays(false)
             if keepalive { enableKeepAlive() }
         }
         try registerOrClose()

@@ -55,7 +55,7 @@ final class Tunnel {
     }
 
     /// The object, since a copy of its values would count references to all of them.
-    private var settings: Settings {
+    var settings: Settings {
         scripts?.settings ?? frozen?.location.settings
             ?? generation.generation.runtime.emptyServer.root.settings
     }

@@ -239,10 +239,22 @@ final class WorkerGeneration {
             ? headRules[index] : HeadRules(ConnectionSettings(), Settings.Values())
     }
 
-    /// How heads are read from a client that has named the server.
+    /// What bounds a head behind the name of its host, on a listener.
+    func headLimits(
+        forHost text: Span<UInt8>, onListener index: Int, _ rules: HeadRules
+    ) -> RequestHeadParser.Limits {
+        var name: [UInt8] = []
+        guard HostName.append(text, to: &name), configuration.listeners.indices.contains(index),
+            let server = configuration.listeners[index].names.server(forName: name)
+        else { return rules.limits(of: nil) }
+        return rules.limits(of: server)
+    }
+
+    /// How heads are read from a client that has named the server in its handshake.
     func headRules(of server: VirtualServer) -> HeadRules {
         if let known = headRulesOfServers[ObjectIdentifier(server)] { return known }
-        let rules = HeadRules(server.connection, server.settings.values)
+        let servers = configuration.listeners.flatMap(\.servers)
+        let rules = HeadRules(server, among: servers)
         // The configuration holds the server, so the identifier stays its own.
         headRulesOfServers[ObjectIdentifier(server)] = rules
         return rules

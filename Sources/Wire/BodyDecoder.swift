@@ -185,7 +185,7 @@ package struct BodyDecoder: Sendable {
         let room = Self.maxTrailers - known
         let taken = min(room, input.count - offset)
         section.bytes.append(copying: input, offset..<offset + taken)
-        let rules = FieldRules(maxLine: .max, allowsUnderscores: true, allowsBareLineFeed: false)
+        let rules = FieldRules(maxLine: .max, allowsBareLineFeed: false)
         while true {
             switch trailerScanner.next(section.bytes.span, to: section.bytes.count, base: 0, rules: rules) {
             case .incomplete:

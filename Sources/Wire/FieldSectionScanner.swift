@@ -2,8 +2,6 @@
 struct FieldRules: Sendable {
     /// Bytes of one line, its end not counted.
     var maxLine: Int
-    /// Whether an underscore is plain in a name (`underscores_in_headers`).
-    var allowsUnderscores: Bool
     /// RFC 9112 §2.2 lets a recipient take a lone LF as the end of a line. Trailers get no such leave,
     /// because they belong to chunk framing, where two readers must never differ about an end.
     var allowsBareLineFeed: Bool
@@ -36,7 +34,7 @@ struct FieldSectionScanner: Sendable {
     private var lineStart = 0
     private var nameEnd = 0
     private var valueStart = 0
-    private var hasPlainName = true
+    private var nameKind = FieldNameKind.plain
 
     init(at position: Int = 0) { cursor = position }
 
@@ -50,7 +48,7 @@ struct FieldSectionScanner: Sendable {
                 lineStart = cursor
                 let byte = input[cursor]
                 if ByteSet.plainName.contains(byte) {
-                    hasPlainName = true
+                    nameKind = .plain
                     stage = .name
                 } else if byte == .carriageReturn || byte == .lineFeed {
                     switch stepOverLineEnd(input, to: end, rules: rules) {
@@ -61,7 +59,7 @@ struct FieldSectionScanner: Sendable {
                 } else if byte.isBlank {
                     return .invalid(.obsoleteFolding)
                 } else {
-                    hasPlainName = true
+                    nameKind = .plain
                     stage = .name
                 }
             case .name:
@@ -129,7 +127,11 @@ struct FieldSectionScanner: Sendable {
             guard ByteSet.token.contains(byte) else {
                 return byte.isBlank ? .spaceBeforeColon : .invalidName
             }
-            if byte != UInt8(ascii: "_") || !rules.allowsUnderscores { hasPlainName = false }
+            if byte != UInt8(ascii: "_") {
+                nameKind = .odd
+            } else if nameKind == .plain {
+                nameKind = .underscored
+            }
             cursor &+= 1
         }
         return nil
@@ -162,10 +164,10 @@ struct FieldSectionScanner: Sendable {
         return FieldLine(
             nameStart: UInt32(truncatingIfNeeded: lineStart &- base),
             nameLength: UInt16(truncatingIfNeeded: nameEnd &- lineStart),
-            id: hasPlainName ? FieldID(input, lineStart..<nameEnd) : .other,
+            id: nameKind != .odd ? FieldID(input, lineStart..<nameEnd) : .other,
             valueStart: UInt32(truncatingIfNeeded: valueStart &- base),
             valueLength: UInt32(truncatingIfNeeded: end &- valueStart),
-            hasPlainName: hasPlainName)
+            nameKind: nameKind)
     }
 }
 

@@ -104,10 +104,10 @@ extension FieldLine {
         pack.pack(&valueLength)
         end = valueStart &+ valueLength
         pack.pack(&id, else: .other)
-        var flags: UInt8 = (hasPlainName ? 1 : 0) | (isTidy ? 2 : 0) | (isEdited ? 4 : 0)
+        pack.pack(&nameKind, else: .odd)
+        var flags: UInt8 = (isTidy ? 1 : 0) | (isEdited ? 2 : 0)
         pack.pack(&flags)
-        hasPlainName = flags & 1 != 0
-        isTidy = flags & 2 != 0
-        isEdited = flags & 4 != 0
+        isTidy = flags & 1 != 0
+        isEdited = flags & 2 != 0
     }
 }

@@ -20,14 +20,16 @@ package protocol MessageHead {
 
 extension MessageHead {
     /// The position in `fields` of the first field called `name` from `start` on, so that all of them are found by
-    /// going on behind each. With `plainOnly`, names that `ignore_invalid_headers` drops are passed over.
-    package func index(of name: Span<UInt8>, from start: Int = 0, plainOnly: Bool = false) -> Int? {
-        index(of: name, FieldID(name, 0..<name.count), from: start, plainOnly: plainOnly)
+    /// going on behind each. Names stranger than `strangest` are passed over.
+    package func index(of name: Span<UInt8>, from start: Int = 0, within strangest: FieldNameKind = .odd)
+        -> Int?
+    {
+        index(of: name, FieldID(name, 0..<name.count), from: start, within: strangest)
     }
 
     /// Where the value of the first field called `name` stands in `bytes`.
-    package func value(of name: Span<UInt8>, plainOnly: Bool = false) -> Range<Int>? {
-        index(of: name, plainOnly: plainOnly).map { fields[$0].value }
+    package func value(of name: Span<UInt8>, within strangest: FieldNameKind = .odd) -> Range<Int>? {
+        index(of: name, within: strangest).map { fields[$0].value }
     }
 
     /// The field at `position` in `fields`, or `nil` behind the last: fields may go away while somebody counts.
@@ -36,25 +38,28 @@ extension MessageHead {
     }
 
     @inline(__always)
-    func index(of name: Span<UInt8>, _ id: FieldID, from start: Int, plainOnly: Bool = false) -> Int? {
-        FieldLookup.index(of: name, id, in: fields, bytes, from: start, plainOnly: plainOnly)
+    func index(of name: Span<UInt8>, _ id: FieldID, from start: Int, within strangest: FieldNameKind = .odd)
+        -> Int?
+    {
+        FieldLookup.index(of: name, id, in: fields, bytes, from: start, within: strangest)
     }
 }
 
 /// The look-up of a field by its name, of the parts of a head: whoever has the head in a class would copy all of it
 /// to ask it.
 package enum FieldLookup {
-    /// As `MessageHead.index(of:from:plainOnly:)`.
+    /// As `MessageHead.index(of:from:within:)`.
     package static func index(
-        of name: Span<UInt8>, in fields: [FieldLine], _ bytes: [UInt8], from start: Int, plainOnly: Bool
+        of name: Span<UInt8>, in fields: [FieldLine], _ bytes: [UInt8], from start: Int,
+        within strangest: FieldNameKind
     ) -> Int? {
-        index(of: name, FieldID(name, 0..<name.count), in: fields, bytes, from: start, plainOnly: plainOnly)
+        index(of: name, FieldID(name, 0..<name.count), in: fields, bytes, from: start, within: strangest)
     }
 
     @inline(__always)
     static func index(
         of name: Span<UInt8>, _ id: FieldID, in fields: [FieldLine], _ bytes: [UInt8], from start: Int,
-        plainOnly: Bool
+        within strangest: FieldNameKind
     ) -> Int? {
         var position = start
         if id != .other, id != .xAccel {
@@ -67,7 +72,7 @@ package enum FieldLookup {
         }
         while position < fields.count {
             let field = fields[position]
-            if Int(field.nameLength) == name.count, field.hasPlainName || !plainOnly,
+            if Int(field.nameLength) == name.count, field.nameKind.isWithin(strangest),
                 ASCII.equalIgnoringCase(bytes.span.extracting(field.name), name)
             {
                 return position

@@ -13,7 +13,8 @@ package struct RequestHeadParser: Sendable {
         /// Everything up to and with the empty line, and any empty lines before the head.
         package var maxHead = 4 * 8192
         package var maxFields = 1000
-        package var allowUnderscores = false
+        /// Others may be meant for what follows once the client has named the host: `parse` then stops to ask for them.
+        package var dependOnHost = false
 
         package init() {}
     }
@@ -38,6 +39,18 @@ package struct RequestHeadParser: Sendable {
     /// A head that is refused has come to its end, and lacks something, or has what does not go together.
     package private(set) var sawEnd = false
 
+    /// What is to come of the head has limits by the name of the host, which `host(of:)` has: `parse` stopped for these before
+    /// the end of its input, and goes on when it gets the same again.
+    package private(set) var asksForLimits = false
+
+    /// Where the name of the host stands in the input, as soon as it is known: that of an absolute target comes before the
+    /// field.
+    package func host(of head: borrowing RequestHead) -> Range<Int>? {
+        guard stage == .fields else { return nil }
+        if !head.targetParts.authority.isEmpty { return head.targetParts.authority.shifted(by: start) }
+        return head.hostIndex < 0 ? nil : head.fields[head.hostIndex].value.shifted(by: start)
+    }
+
     package mutating func reset() { self = RequestHeadParser() }
 
     /// Parses as far as `input` goes. On `.complete` and only then, `head` holds the whole request, its
@@ -47,6 +60,7 @@ package struct RequestHeadParser: Sendable {
         _ input: RawSpan, limits: Limits, into head: inout RequestHead
     ) -> HeadProgress<RequestViolation> {
         let octets = input.octets
+        asksForLimits = false
         // Positions are kept in 32 bits.
         let maxHead = min(limits.maxHead, Int(Int32.max))
         let end = min(octets.count, maxHead)
@@ -55,14 +69,17 @@ package struct RequestHeadParser: Sendable {
             if let violation = parseRequestLine(octets, to: end, limits: limits, into: &head) {
                 return .invalid(violation)
             }
-            guard stage == .fields else {
+            if stage == .fields {
+                if limits.dependOnHost, !head.targetParts.authority.isEmpty {
+                    asksForLimits = true
+                    return .incomplete
+                }
+            } else {
                 guard octets.count >= maxHead else { return .incomplete }
                 return .invalid(stage == .emptyLines ? .headTooLarge : .requestLineTooLong)
             }
         }
-        let rules = FieldRules(
-            maxLine: limits.maxFieldLine, allowsUnderscores: limits.allowUnderscores, allowsBareLineFeed: true
-        )
+        let rules = FieldRules(maxLine: limits.maxFieldLine, allowsBareLineFeed: true)
         while true {
             switch fields.next(octets, to: end, base: start, rules: rules) {
             case .incomplete:
@@ -70,6 +87,10 @@ package struct RequestHeadParser: Sendable {
             case .field(let field):
                 guard head.fields.count < limits.maxFields else { return .invalid(.headTooLarge) }
                 if let violation = add(field, octets, into: &head) { return .invalid(violation) }
+                if limits.dependOnHost, field.id == .host, head.targetParts.authority.isEmpty {
+                    asksForLimits = true
+                    return .incomplete
+                }
             case .end:
                 if let violation = finish(&head) {
                     sawEnd = true

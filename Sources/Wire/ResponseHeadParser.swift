@@ -32,7 +32,7 @@ package struct ResponseHeadParser: Sendable {
                 return octets.count < maxHead ? .incomplete : .invalid(.headTooLarge)
             }
         }
-        let rules = FieldRules(maxLine: .max, allowsUnderscores: true, allowsBareLineFeed: true)
+        let rules = FieldRules(maxLine: .max, allowsBareLineFeed: true)
         while true {
             switch fields.next(octets, to: end, base: 0, rules: rules) {
             case .incomplete:

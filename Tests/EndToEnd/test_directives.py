@@ -1,9 +1,13 @@
 """What directives do over time and across requests; single exchanges are scripts/compare-nginx's."""
 
+import ctypes
+import errno
 import json
 import math
+import os
 import re
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -168,6 +172,121 @@ def test_client_body_timeout(simple):
         rest = client.read_rest()
         assert 0.8 < time.monotonic() - began < 3
         assert rest == b"" or rest.startswith(b"HTTP/1.1 408 ")
+
+
+def end_of(client):
+    """What the client still gets, and whether the connection is reset then."""
+    rest = b""
+    try:
+        while piece := client.sock.recv(65536):
+            rest += piece
+    except ConnectionResetError:
+        return rest, True
+    return rest, False
+
+
+@pytest.mark.parametrize("resets", [True, False])
+@pytest.mark.parametrize("request_text", [
+    b"GET / HTTP/1.1\r\nHost:", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"], ids=["head", "body"])
+def test_a_request_that_times_out_is_reset_where_that_is_asked_for(simple, request_text, resets):
+    proxy = simple(
+        http="access_log <dir>/a.log; client_header_timeout 1s; client_body_timeout 1s;",
+        server="reset_timedout_connection on;" if resets else "")
+    with Client(proxy.port) as client:
+        client.send(request_text)
+        rest, was_reset = end_of(client)
+        assert was_reset == resets
+        assert not rest if resets or KIND == "nginx" else rest.startswith(b"HTTP/1.1 408 ")
+    assert " 408 " in proxy.log_lines("a.log", 1)[0]
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_a_response_that_times_out_is_reset_where_that_is_asked_for(simple, resets):
+    proxy = simple(
+        "reset_timedout_connection on;" if resets else "",
+        http="access_log <dir>/a.log; send_timeout 1s; proxy_max_temp_file_size 0;")
+    proxy.backend.answer = reply(200, b"x" * (32 << 20))
+    with Client(proxy.port, receive_buffer=8192) as client:
+        client.request()
+        proxy.log_lines("a.log", 1, seconds=10)
+        assert end_of(client)[1] == resets
+
+
+# MARK: What waits, and what does not
+
+
+def test_proxy_buffers_take_a_response_from_an_upstream_before_the_client_does(simple):
+    size = 40 << 20
+    proxy = simple("proxy_buffers 1000 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;")
+    body = bytes(range(251)) * (size // 251)
+    sent = threading.Event()
+
+    def program(connection):
+        connection.next_request()
+        connection.send(reply(200, body))
+        sent.set()
+        connection.next_request()
+
+    proxy.backend.program = program
+    with Client(proxy.port, receive_buffer=8192) as client:
+        client.request()
+        assert sent.wait(10)
+        client.sock.settimeout(60)
+        assert client.read_response().body == body
+
+
+def delays(proxy, client):
+    """Whether small packets wait at the proxy's end of the client's connection: its descriptor is borrowed to ask."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(proxy.worker_pids[0] if KIND == "nginx" else proxy.pid)
+    try:
+        for number in range(3, 256):
+            # pidfd_getfd, the same on every architecture.
+            descriptor = libc.syscall(438, process, number, 0)
+            if descriptor < 0:
+                if ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):
+                    pytest.skip("descriptors of another process cannot be had here")
+                continue
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                continue
+            with socket.socket(fileno=descriptor) as theirs:
+                try:
+                    if theirs.getpeername() == client.sock.getsockname():
+                        return theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+                except OSError:
+                    continue
+    finally:
+        os.close(process)
+    raise AssertionError("the proxy has no such connection")
+
+
+def test_tcp_nodelay_is_that_of_the_location_that_answers(proxy, backend):
+    made = proxy("""
+        server {
+            listen 127.0.0.1:<port>;
+            location / { return 200 x; }
+            location /delayed { tcp_nodelay off; return 200 x; }
+            location /proxied { tcp_nodelay off; proxy_pass http://<backend>; }
+        }
+        server {
+            listen 127.0.0.1:<other>;
+            tcp_nodelay off;
+            location / { return 200 x; }
+            location /proxied { tcp_nodelay on; proxy_pass http://<backend>; }
+        }""", values={"backend": backend, "other": ports.free_port()})
+    cases = [(made.port, "/", False), (made.port, "/delayed", True), (made.port, "/proxied", True),
+             (made.values["other"], "/", True), (made.values["other"], "/proxied", False)]
+    for port, target, expected in cases:
+        with Client(port) as client:
+            client.request(target)
+            assert client.read_response().status == 200
+            wait_for(lambda: delays(made, client) == expected, what=f"{expected} for {target}")
+    with Client(made.port) as client:
+        for target, expected in [("/", False), ("/delayed", True), ("/", False)]:
+            client.request(target)
+            client.read_response()
+            assert KIND == "nginx" or delays(made, client) == expected, target
 
 
 # MARK: Upstreams
@@ -619,6 +738,19 @@ def test_a_log_of_request_bodies(simple):
     lines = proxy.log_lines("access.log", 3)
     assert [line.split("|")[0] for line in lines] == ["a=1&b=2", "-", "-"]
     assert [request.body for request in proxy.backend.requests] == [b"a=1&b=2", b"", b"x" * 20_000]
+
+
+def test_the_body_of_a_request_that_nobody_took_is_in_the_log_where_it_was_for_an_upstream(proxy):
+    made = proxy("""
+        log_format own '$status|$request_body'; access_log <dir>/access.log own;
+        server {
+            listen 127.0.0.1:<port>;
+            location / { return 200 x; }
+            location /dead { proxy_pass http://127.0.0.1:<dead>; }
+        }""", values={"dead": ports.free_port()})
+    for target, body in [("/", b"a=1"), ("/dead", b"a=2"), ("/dead", b""), ("/dead", b"x" * 20_000)]:
+        made.fetch(target, method="POST", body=body)
+    assert made.log_lines("access.log", 4) == ["200|-", "502|a=2", "502|-", "502|-"]
 
 
 def test_a_log_of_json(simple):

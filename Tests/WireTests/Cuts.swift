@@ -123,7 +123,7 @@ func description(_ head: ResponseHead) -> String {
 
 func description(_ fields: [FieldLine], _ bytes: [UInt8]) -> String {
     fields.map { field in
-        "\(text(bytes, field.name))=\(text(bytes, field.value))/\(field.id)/\(field.hasPlainName)"
+        "\(text(bytes, field.name))=\(text(bytes, field.value))/\(field.id)/\(field.nameKind)"
     }.joined(separator: "|")
 }
 

@@ -78,13 +78,11 @@ struct RequestHeadParserTests {
         #expect(head.bytes.text == text)
     }
 
-    @Test("marks names that ignore_invalid_headers drops")
-    func plainNames() throws {
-        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-1: a\r\nX_1: a\r\nX.1: a\r\n\r\n"
-        #expect(try requestHead(text).fields.map(\.hasPlainName) == [true, true, false, false])
-        var limits = RequestHeadParser.Limits()
-        limits.allowUnderscores = true
-        #expect(parseRequest(text, limits: limits).1.fields.map(\.hasPlainName) == [true, true, true, false])
+    @Test("tells names apart by what ignore_invalid_headers and underscores_in_headers say of them")
+    func nameKinds() throws {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-1: a\r\nX_1: a\r\nX.1: a\r\nX_.: a\r\nX._: a\r\n\r\n"
+        let kinds = try requestHead(text).fields.map(\.nameKind)
+        #expect(kinds == [.plain, .plain, .underscored, .odd, .odd, .odd])
     }
 
     struct TargetCase: Sendable, CustomTestStringConvertible {
@@ -184,6 +182,34 @@ struct RequestHeadParserTests {
             "GET / HTTP/1.1\r\nX:\r\nUpgrade: a\r\nConnection:\r\nHost: c\r\nUpgrade:\r\nconnection:\r\n\r\n"
         )
         #expect((head.upgradeIndex, head.connectionIndex, head.hostIndex) == (1, 2, 3))
+    }
+
+    @Test(
+        "asks for limits behind the name of the host, once",
+        arguments: [
+            ("\r\nGET / HTTP/1.1\r\nA: b\r\nHost: h\r\n", "h"), ("GET http://t/ HTTP/1.1\r\n", "t"),
+        ])
+    func limitsByHost(asked: String, host: String) {
+        let bytes = [UInt8](asked + (host == "t" ? "Host: h\r\n" : "") + "B: 345678901\r\n\r\n")
+        var narrow = RequestHeadParser.Limits()
+        narrow.maxFieldLine = 10
+        narrow.dependOnHost = true
+        var parser = RequestHeadParser()
+        var head = RequestHead()
+        for length in 0..<asked.utf8.count {
+            let input = bytes.rawSpan.extracting(0..<length)
+            #expect(parser.parse(input, limits: narrow, into: &head) == .incomplete)
+            #expect(!parser.asksForLimits && parser.host(of: head) == nil)
+        }
+        #expect(parser.parse(bytes.rawSpan, limits: narrow, into: &head) == .incomplete)
+        #expect(parser.asksForLimits)
+        #expect(parser.host(of: head).map { Array(bytes[$0]).text } == host)
+        var (again, sameHead) = (parser, head)
+        narrow.dependOnHost = false
+        #expect(again.parse(bytes.rawSpan, limits: narrow, into: &sameHead) == .invalid(.fieldLineTooLong))
+        let wide = RequestHeadParser.Limits()
+        #expect(parser.parse(bytes.rawSpan, limits: wide, into: &head) == .complete(length: bytes.count))
+        #expect(!parser.asksForLimits)
     }
 
     @Test("is bounded in its line, its fields and all together")

@@ -10,7 +10,7 @@ struct ResponseHeadParserTests {
         #expect(head.status == 404)
         #expect(text(head.bytes, head.reason) == "Not  Found")
         #expect(head.fields.map(\.id) == [.server, .setCookie, .xAccel, .other])
-        #expect(head.fields.map(\.hasPlainName) == [true, true, true, true])
+        #expect(head.fields.map(\.nameKind) == [.plain, .plain, .plain, .underscored])
         #expect(head.framing == .untilClose)
         #expect(!head.wantsKeepAlive)
     }

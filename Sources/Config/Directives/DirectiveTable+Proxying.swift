@@ -24,9 +24,13 @@ extension DirectiveTable {
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let name = call.arguments[0]
-            guard !name.bytes.isEmpty else { throw call.failure(found: name, expected: "a field's name") }
             let value = try scope.compilation.template(call.arguments[1], in: call.name)
             if call.isFirst { scope.settings.proxySetHeaders = [] }
+            guard !name.bytes.isEmpty else {
+                // nginx sends a line without a name, which is no field.
+                let text = "found a field without a name, which is not sent"
+                return scope.compilation.report(call.warning(text, at: name))
+            }
             scope.settings.proxySetHeaders.append(ProxyHeader(name: name.bytes, value: value))
         },
         Directive(
@@ -82,7 +86,8 @@ extension DirectiveTable {
             "The longest pause between two reads from the upstream, in a tunnel as well."),
         .flag(
             "proxy_buffering", \.proxyBuffering, default: "on",
-            "Accepted: responses are always passed on as they come, with backpressure."),
+            "Responses are always passed on as they come. Whether more of one waits for a slow client than one read, as proxy_buffers says."
+        ),
         .flag(
             "proxy_request_buffering", \.proxyRequestBuffering, default: "on",
             "Accepted: bodies are always passed on as they come, so only a body that was not begun to be sent "
@@ -92,10 +97,15 @@ extension DirectiveTable {
             "The largest head of an upstream response."),
         Directive(
             "proxy_buffers", "number size", in: .levels, takes: .two, default: "8 4k",
-            "Number times size is how much of a response may wait for a slow client."
+            "Number times size is how much of a response may wait in memory for a slow client, where that is more than the "
+                + "128k of one read, which always may, and proxy_buffering is on."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyBufferCount = try call.number(call.arguments[0], in: 2...65_536)
-            scope.settings.proxyBuffersSize = try call.size(call.arguments[1])
+            let count = try call.number(call.arguments[0], in: 2...65_536)
+            let (total, isTooLarge) = count.multipliedReportingOverflow(by: try call.size(call.arguments[1]))
+            guard !isTooLarge else {
+                throw call.failure(found: call.arguments[1], expected: "a smaller size")
+            }
+            scope.settings.proxyBuffersTotal = total
         },
         Directive(
             "proxy_busy_buffers_size", "size", in: .levels, takes: .one,
@@ -140,7 +150,7 @@ extension DirectiveTable {
             for word in call.arguments {
                 next.formUnion(
                     try call.choice(
-                        word,
+                        word, ignoringCase: true,
                         [
                             "error": NextUpstream.error, "timeout": .timeout,
                             "invalid_header": .invalidHeader,

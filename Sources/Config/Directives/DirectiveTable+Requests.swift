@@ -16,7 +16,8 @@ extension DirectiveTable {
         Directive(
             "large_client_header_buffers", "number size", in: .httpAndServer, takes: .two, default: "4 8k",
             "A request line or a field longer than size is refused with 414 or 400, "
-                + "as is a head longer than number times size."
+                + "as is a head longer than number times size. As soon as the client has named the host, that server's "
+                + "value holds; over HTTP/2, that of the connection's server holds throughout."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.connection.largeHeaderBufferCount = try call.number(call.arguments[0], in: 1...65_536)
             let size = try call.size(call.arguments[1])
@@ -25,11 +26,12 @@ extension DirectiveTable {
         },
         .connectionFlag(
             "ignore_invalid_headers", \.ignoreInvalidHeaders, default: "on",
-            "Drops fields with names of other than letters, digits, hyphens (and underscores, if allowed). A name that is no token (RFC 9110 §5.6.2) is a 400 in any case."
+            "Drops fields with names of other than letters, digits, hyphens (and underscores, if allowed). The server that the host leads to decides, also about fields before `Host`. A name that is no token (RFC 9110 §5.6.2) is a 400 in any case."
         ),
         .connectionFlag(
             "underscores_in_headers", \.underscoresInHeaders, default: "off",
-            "Takes a field whose name has an underscore for valid."),
+            "Takes a field whose name has an underscore for valid, where the server that the host leads to says so."
+        ),
         .connectionFlag(
             "merge_slashes", \.mergeSlashes, default: "on", "Takes several slashes in a URI for one."),
         .time(
@@ -72,14 +74,19 @@ extension DirectiveTable {
             for word in call.arguments {
                 disabled.formUnion(
                     try call.choice(
-                        word, ["none": KeepaliveDisable(), "msie6": .msie6, "safari": .safari]))
+                        word, ignoringCase: true,
+                        ["none": KeepaliveDisable(), "msie6": .msie6, "safari": .safari]))
             }
             scope.settings.keepaliveDisable = disabled
         },
-        .flag("tcp_nodelay", \.tcpNoDelay, default: "on", "Sends small packets without delay."),
+        .flag(
+            "tcp_nodelay", \.tcpNoDelay, default: "on",
+            "Sends small packets to the client without delay. HTTP/2 has it from the server that answers by default; upstreams are always sent to without delay."
+        ),
         .flag(
             "reset_timedout_connection", \.resetTimedoutConnection, default: "off",
-            "Resets connections that timed out instead of closing them."),
+            "Resets a client's connection where the head or the body of a request, or the sending of a response, timed out, instead of answering 408 and closing it; over HTTP/2, the stream of a response alone."
+        ),
         Directive(
             "allow", "address | network/bits | unix: | all", in: [.http, .server, .location, .limitExcept],
             takes: .one, "Lets these clients in; the first allow or deny that matches decides.", repeats: true

@@ -8,7 +8,7 @@ extension DirectiveTable {
             "Whether Server and built-in pages tell the version."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.serverTokens = try call.choice(
-                call.arguments[0], ["on": ServerTokens.on, "off": .off, "build": .build])
+                call.arguments[0], ignoringCase: true, ["on": ServerTokens.on, "off": .off, "build": .build])
         },
         .flag(
             "server_name_in_redirect", \.serverNameInRedirect, default: "off",
@@ -21,7 +21,8 @@ extension DirectiveTable {
         .flag("etag", \.etag, default: "on", "Whether responses of our own carry ETag."),
         Directive(
             "error_page", "code … [=[response]] uri", in: withIf, takes: .atLeast(2),
-            "What to answer instead of the built-in page of a status.", repeats: true
+            "What to answer instead of the built-in page of a status. Another status behind `=` has three digits at most (RFC 9112 §4), where nginx takes more.",
+            repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let pages = try errorPages(call, scope.compilation)
             if call.isFirst { scope.settings.errorPages = [] }
@@ -126,10 +127,8 @@ extension DirectiveTable {
         }
         let word = call.arguments[call.arguments.count - 1]
         if TemplateParser.hasVariables(word.bytes) {
-            guard !isModified else {
-                throw call.failure(found: word, expected: "a time without variables behind \"modified\"")
-            }
-            return .computed(try compilation.template(word, in: call.name))
+            let value = try compilation.template(word, in: call.name)
+            return isModified ? .computedModified(value) : .computed(value)
         }
         guard let expires = Expires(word.bytes, isModified: isModified) else {
             throw call.failure(

@@ -145,7 +145,7 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.verifyClientPosition = call.position
             scope.tls.verifyClient = try call.choice(
-                call.arguments[0],
+                call.arguments[0], ignoringCase: true,
                 [
                     "off": ServerTLSSettings.ClientVerification.off, "on": .on, "optional": .optional,
                     "optional_no_ca": .optionalWithoutAuthority,
@@ -174,7 +174,8 @@ extension DirectiveTable {
                 + "unless that is good. It needs ssl_verify_client on or optional."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.tls.ocsp = try call.choice(
-                call.arguments[0], ["off": ServerTLSSettings.StatusCheck.off, "on": .on, "leaf": .leaf])
+                call.arguments[0], ignoringCase: true,
+                ["off": ServerTLSSettings.StatusCheck.off, "on": .on, "leaf": .leaf])
             scope.tls.ocspAt = scope.tls.ocsp == .off ? nil : call.position
         },
         Directive(
@@ -372,7 +373,7 @@ extension DirectiveTable {
         for word in call.arguments {
             protocols.formUnion(
                 try call.choice(
-                    word,
+                    word, ignoringCase: true,
                     [
                         "SSLv2": TLSProtocols(), "SSLv3": .ssl3, "TLSv1": .tls1, "TLSv1.1": .tls1_1,
                         "TLSv1.2": .tls1_2,

@@ -74,12 +74,16 @@ struct DirectiveUse {
         return value
     }
 
-    /// One of a few words.
+    /// One of a few words. Where nginx has a table of them, which is searched by its own kind of slot, case does not matter;
+    /// where the directive compares them itself, it does.
     func choice<Value>(
-        _ word: Word, _ choices: KeyValuePairs<StaticString, Value>
+        _ word: Word, ignoringCase: Bool = false, _ choices: KeyValuePairs<StaticString, Value>
     ) throws(ConfigDiagnostic) -> Value {
-        let text = word.text
-        for (name, value) in choices where name.description == text { return value }
+        let text = ignoringCase ? word.text.lowercased() : word.text
+        for (name, value) in choices {
+            let name = name.description
+            if (ignoringCase ? name.lowercased() : name) == text { return value }
+        }
         let names = choices.map { "\"\($0.key)\"" }
         throw failure(found: word, expected: DirectiveUse.listing(names))
     }

@@ -1,14 +1,18 @@
+extension Listener {
+    /// All of its servers; those of several names more than once.
+    package var servers: [VirtualServer] {
+        [defaultServer] + names.exact.values + names.leadingWildcards.values
+            + names.trailingWildcards.values + names.regexes.map(\.server)
+    }
+}
+
 extension Configuration {
     /// Calls `body` once for every location there is, `if` and `limit_except` blocks and each server as a whole
     /// included, with the rewrite instructions that stand in it; those of the blocks inside them come with the blocks.
     package func forEachLocation(_ body: (Location, [RewriteInstruction]) -> Void) {
         var seen: Set<ObjectIdentifier> = []
         for listener in listeners {
-            let named = listener.names
-            let servers =
-                [listener.defaultServer] + named.exact.values + named.leadingWildcards.values
-                + named.trailingWildcards.values + named.regexes.map(\.server)
-            for server in servers where seen.insert(ObjectIdentifier(server)).inserted {
+            for server in listener.servers where seen.insert(ObjectIdentifier(server)).inserted {
                 Self.visit(server.root, server.root.rewrites + server.rewrites, body)
                 Self.visit(server.locations, body)
                 for location in server.namedLocations.values { Self.visit(location, location.rewrites, body) }

@@ -62,8 +62,8 @@ package final class Settings: Sendable {
         package var proxyBuffering = true
         package var proxyRequestBuffering = true
         package var proxyBufferSize = 4096
-        package var proxyBufferCount = 8
-        package var proxyBuffersSize = 4096
+        /// `proxy_buffers`, multiplied.
+        package var proxyBuffersTotal = 8 * 4096
         package var proxyBusyBuffersSize: Int?
         package var proxyInterceptErrors = false
         /// `X-Accel-Redirect` is followed: it is not in `proxy_ignore_headers`.
@@ -160,8 +160,15 @@ package enum Expires: Sendable, Hashable {
     case daily(Int)
     /// A value with variables, of any of the other forms.
     case computed(Template)
+    /// Of which a time counts from the response's `Last-Modified`, and no other form means anything.
+    case computedModified(Template)
 
-    package var isComputed: Bool { if case .computed = self { true } else { false } }
+    package var isComputed: Bool {
+        switch self {
+        case .computed, .computedModified: true
+        case .off, .epoch, .max, .after, .modifiedPlus, .daily: false
+        }
+    }
 }
 
 package enum ProxyRedirect: Sendable {

@@ -11,7 +11,8 @@ enum ListenArguments {
             }
             return [.unix(path: path.text)]
         }
-        if !word.bytes.isEmpty, word.bytes.allSatisfy(ConfigValue.isDigit) {
+        let isDigitOrHyphen = { (byte: UInt8) in ConfigValue.isDigit(byte) || byte == UInt8(ascii: "-") }
+        if let first = word.bytes.first, ConfigValue.isDigit(first), word.bytes.allSatisfy(isDigitOrHyphen) {
             guard let ports = ports(word.bytes) else {
                 throw call.failure(found: word, expected: "a port from 1 to 65535")
             }

@@ -40,10 +40,10 @@ enum HeaderSide: Sendable {
         case .request:
             FieldLookup.index(
                 of: name, in: exchange.request.fields, exchange.request.bytes, from: start,
-                plainOnly: exchange.server.connection.ignoreInvalidHeaders)
+                within: exchange.server.connection.strangestFieldName)
         case .response:
             FieldLookup.index(
-                of: name, in: exchange.response.fields, exchange.response.bytes, from: start, plainOnly: false
+                of: name, in: exchange.response.fields, exchange.response.bytes, from: start, within: .odd
             )
         }
     }
@@ -58,7 +58,7 @@ enum HeaderSide: Sendable {
     /// Whether scripts see the field.
     func shows(_ field: FieldLine, of exchange: Exchange) -> Bool {
         switch self {
-        case .request: field.hasPlainName || !exchange.server.connection.ignoreInvalidHeaders
+        case .request: field.nameKind.isWithin(exchange.server.connection.strangestFieldName)
         case .response: true
         }
     }

@@ -19,6 +19,11 @@ struct ExpiresPolicy: Equatable {
             exchange.render(template, into: &value)
             guard let parsed = Self.parse(value) else { return nil }
             self.init(parsed, lastModified: lastModified, exchange: exchange)
+        case .computedModified(let template):
+            var value: [UInt8] = []
+            exchange.render(template, into: &value)
+            guard case .after(let seconds)? = Self.parse(value) else { return nil }
+            self.init(.modifiedPlus(seconds), lastModified: lastModified, exchange: exchange)
         case .epoch: self.init(fixed: Self.epoch, "no-cache")
         case .max: self.init(fixed: Self.endOfTime, "max-age=315360000")
         case .after(let seconds):

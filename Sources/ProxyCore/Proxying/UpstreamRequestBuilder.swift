@@ -267,7 +267,7 @@ package enum UpstreamRequestBuilder {
         // Two arrays, where the head itself would be copied with all it holds.
         let bytes = exchange.request.bytes
         let fields = exchange.request.fields
-        let dropsInvalid = exchange.server.connection.ignoreInvalidHeaders
+        let strangestName = exchange.server.connection.strangestFieldName
         var hopByHop = HopByHopFields()
         hopByHop.prepare(
             bytes: bytes, fields: fields, connectionIndex: exchange.request.connectionIndex,
@@ -276,7 +276,7 @@ package enum UpstreamRequestBuilder {
         let changesOffers = terms != nil
         var copier = FieldCopier()
         for field in fields {
-            if dropsInvalid, !field.hasPlainName { continue }
+            guard field.nameKind.isWithin(strangestName) else { continue }
             if plan.replaced.contains(field, of: bytes) { continue }
             if hopByHop.contains(field, in: bytes) { continue }
             if changesOffers, field.id == .secWebSocketExtensions { continue }

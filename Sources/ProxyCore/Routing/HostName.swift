@@ -1,12 +1,12 @@
 internal import Wire
 
 /// The host part of a `Host` field or of an absolute target.
-enum HostName {
+package enum HostName {
     /// Appends the host in lower case, without port and closing dot.
     ///
     /// - Returns: false for a text that can be no host: empty, with an empty label, a slash, a space or a control
     ///   character.
-    static func append(_ text: Span<UInt8>, to out: inout [UInt8]) -> Bool {
+    package static func append(_ text: Span<UInt8>, to out: inout [UInt8]) -> Bool {
         guard !text.isEmpty else { return false }
         var end = text.count
         var portFollows = false

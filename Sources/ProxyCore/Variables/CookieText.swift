@@ -13,13 +13,16 @@ enum CookieText {
         let end = bytes.endIndex
         while position < end {
             while position < end, bytes[position] == ByteText.space { position += 1 }
-            let pairEnd = bytes[position..<end].firstIndex(of: ByteText.semicolon) ?? end
-            if let value = value(of: name, in: bytes[position..<pairEnd]) {
+            let rest = bytes[position..<end]
+            let valueEnd = rest.firstIndex(of: ByteText.semicolon) ?? end
+            if let value = value(of: name, in: rest[..<valueEnd]) {
                 out.append(contentsOf: value)
                 return true
             }
             if firstOnly { return false }
-            position = pairEnd + 1
+            // As nginx has it, a comma begins another pair, too, though it may also be part of a value that was asked for.
+            let separator = rest.firstIndex { $0 == ByteText.semicolon || $0 == UInt8(ascii: ",") }
+            position = (separator ?? end) + 1
         }
         return false
     }

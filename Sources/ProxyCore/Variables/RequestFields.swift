@@ -11,17 +11,18 @@ enum RequestFields {
     ) -> Bool {
         append(
             suffix, fields: exchange.request.fields, of: exchange.request.bytes,
-            plainOnly: exchange.server.connection.ignoreInvalidHeaders, separator: separator, to: &out)
+            within: exchange.server.connection.strangestFieldName, separator: separator, to: &out)
     }
 
-    /// Where `plainOnly` is set, fields that `ignore_invalid_headers` drops are passed over.
+    /// Fields with names stranger than `strangest` are passed over.
     static func append(
-        _ suffix: [UInt8], fields: [FieldLine], of bytes: [UInt8], plainOnly: Bool, separator: [UInt8],
+        _ suffix: [UInt8], fields: [FieldLine], of bytes: [UInt8], within strangest: FieldNameKind,
+        separator: [UInt8],
         to out: inout [UInt8]
     ) -> Bool {
         var isFound = false
         for field in fields where Int(field.nameLength) == suffix.count {
-            if plainOnly, !field.hasPlainName { continue }
+            guard field.nameKind.isWithin(strangest) else { continue }
             let name = Int(field.nameStart)
             guard FieldName.matches(bytes, name..<name + suffix.count, suffix: suffix) else { continue }
             if isFound { out.append(contentsOf: separator) }

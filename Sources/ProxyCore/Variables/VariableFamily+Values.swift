@@ -27,12 +27,12 @@ extension VariableFamily {
         case .sentTrailer: return WrittenFields.append(suffix, of: exchange.sentTrailers, to: &out)
         case .upstreamHeader:
             return RequestFields.append(
-                suffix, fields: exchange.response.fields, of: exchange.response.bytes, plainOnly: false,
+                suffix, fields: exchange.response.fields, of: exchange.response.bytes, within: .odd,
                 separator: RequestFields.comma, to: &out)
         case .upstreamTrailer:
             guard let trailers = exchange.responseTrailers else { return false }
             return RequestFields.append(
-                suffix, fields: trailers.fields, of: trailers.bytes, plainOnly: false,
+                suffix, fields: trailers.fields, of: trailers.bytes, within: .odd,
                 separator: RequestFields.comma, to: &out)
         case .upstreamCookie: return Self.appendUpstreamCookie(suffix, exchange.response, to: &out)
         case .argument: return ArgumentText.append(suffix, in: exchange.arguments, to: &out)

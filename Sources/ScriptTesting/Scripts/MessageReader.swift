@@ -29,7 +29,6 @@ struct MessageReader {
             limits.maxRequestLine = Self.maxHead
             limits.maxFieldLine = Self.maxHead
             limits.maxHead = Self.maxHead
-            limits.allowUnderscores = true
             let received = input
             switch parser.parse(received.rawSpan, limits: limits, into: &requestHead) {
             case .incomplete: return nil

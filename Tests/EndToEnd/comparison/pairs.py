@@ -239,6 +239,7 @@ SECTIONS = [
             add_header X-Empty $arg_nothing;
         }
         location /expires { proxy_pass http://<backend>; expires epoch; }
+        location /modified { proxy_pass http://<backend>; expires modified $arg_x; }
         location /forever { proxy_pass http://<backend>; expires max; }
         location /redirect/ { proxy_pass http://<backend>/inner/; }
         location /redirect-off/ { proxy_pass http://<backend>/inner/; proxy_redirect off; }
@@ -276,6 +277,9 @@ SECTIONS = [
         ask("fields are added to an error", "/add", answer=reply(404, b"no", [("X-One", "1")])),
         ask("expires epoch", "/expires"),
         ask("expires max", "/forever"),
+        *[ask(f"expires modified by a variable, {value or 'empty'}", f"/modified?x={value}",
+              answer=reply(200, b"x", [("Last-Modified", "Mon, 28 Sep 2020 06:00:00 GMT")]))
+          for value in ("1h", "-1h", "@1h", "max", "off", "")],
         ask("Location is rewritten", "/redirect/x", answer=reply(302, b"", [("Location", "http://<backend>/inner/y?z")])),
         ask("a foreign Location stays", "/redirect/x", answer=reply(302, b"", [("Location", "http://other.test/inner/")])),
         ask("Location with proxy_redirect off", "/redirect-off/x",
@@ -655,6 +659,8 @@ SECTIONS = [
         ask("of the request", "/request/%41?a=1&b=%20", [("Content-Type", "text/x"), ("Content-Length", "2")], "POST", b"hi"),
         ask("of names", "/names", [("Authorization", "Basic bWU6c2VjcmV0")], host="VARIABLES.test:8080"),
         ask("of arguments and cookies", "/args?a=1&b=2&A=3", [("Cookie", "x=1; y=a b; x=2"), ("X-Mine", "m"), ("User-Agent", "ua")]),
+        *[ask(f"of cookies, {text}", "/args", [("Cookie", text)])
+          for text in ("d=1, x=5", "d=1,x=5;y=6", "x=1, y=2", "d, x=5", "x, y=2", ",x=5", "dx=1, x=2")],
         ask("of the upstream", "/proxy", answer=reply(201, b"ok", [("X-One", "1"), ("Set-Cookie", "c=d; Path=/")])),
         ask("map by default", "/map"),
         ask("map by an exact value", "/map?k=ONE"),
@@ -693,6 +699,29 @@ SECTIONS = [
         server { listen 127.0.0.1:<port>; server_name *.starred.names.test; return 200 $server_name; }
         server { listen 127.0.0.1:<port>; server_name ""; location / { return 200 nameless; } }
     """),
+    # The server of the host's name decides about what stands behind it.
+    Section("head-of-one", "location / { proxy_pass http://<backend>; add_header X-Seen \"$http_api_key\"; }", [
+        ask("an underscore", headers=[("api_key", "1")]),
+    ]),
+    Section("head-of-another", """
+        underscores_in_headers on;
+        location / { proxy_pass http://<backend>; add_header X-Seen "$http_api_key"; }
+    """, [
+        ask("an underscore", headers=[("api_key", "1"), ("api.key", "2")]),
+        raw("an underscore, the host in the target", b"GET http://HOST/ HTTP/1.1\r\napi_key: 1\r\nHost: HOST\r\n\r\n"),
+        raw("an underscore, two hosts", b"GET http://HOST/ HTTP/1.1\r\nHost: head-of-one.test\r\napi_key: 1\r\n\r\n"),
+    ]),
+    Section("head-of-wide", "large_client_header_buffers 4 6k; location / { return 200 $request_length; }", [
+        *[ask(f"a field of {size}", headers=[("X", "a" * size)]) for size in (1000, 1900, 2100, 5000, 7000)],
+        *[ask(f"a target of {size}", "/" + "a" * size) for size in (1900, 2100)],
+        raw("a field before the host", b"GET / HTTP/1.1\r\nX: " + 3000 * b"a" + b"\r\nHost: HOST\r\n\r\n"),
+        raw("the host in the target",
+            b"GET http://HOST/ HTTP/1.1\r\nX: " + 3000 * b"a" + b"\r\nHost: HOST\r\n\r\n"),
+    ]),
+    Section("head-of-narrow", "large_client_header_buffers 2 1k; location / { return 200 $request_length; }", [
+        *[ask(f"a field of {size}", headers=[("X", "a" * size)]) for size in (900, 1100, 1900, 2100)],
+        *[ask(f"{count} fields of 500", headers=[(f"X{place}", "a" * 500) for place in range(count)]) for count in (1, 3, 6)],
+    ]),
     Section("upstreams", """
         location /failover { proxy_pass http://dead-first; }
         location /status { proxy_pass http://both; proxy_next_upstream http_503; }
@@ -725,6 +754,8 @@ SECTIONS = [
         raw("a version of the future", b"GET / HTTP/3.0\r\nHost: HOST\r\n\r\n"),
         raw("no version that can be read", b"GET / HTTQ/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a target without slash", b"GET foo HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target of another scheme", b"GET ftp://HOST/x HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+        raw("a target with a port that is none", b"GET http://HOST:99999/x HTTP/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a target that is too long", b"GET /" + b"a" * 2100 + b" HTTP/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a field that is too long", b"GET / HTTP/1.1\r\nHost: HOST\r\nX-A: " + b"a" * 2100 + b"\r\n\r\n"),
         raw("TRACE", b"TRACE / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
@@ -786,8 +817,11 @@ http {
     include <dir>/paths.conf;
     log_format pairs '$remote_port	%s';
     access_log <dir>/pairs.log pairs;
-    server_tokens off;
+    server_tokens OFF;
     large_client_header_buffers 4 2k;
+    # Words of a table are looked up without regard to case.
+    keepalive_disable MSIE6;
+    proxy_next_upstream ERROR Timeout;
     proxy_connect_timeout 2s;
     proxy_read_timeout 5s;
 %s

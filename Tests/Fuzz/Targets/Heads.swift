@@ -27,7 +27,7 @@ enum Heads {
     private static func areSame(_ first: [FieldLine], _ second: [FieldLine]) -> Bool {
         guard first.count == second.count else { return false }
         for (a, b) in zip(first, second) {
-            guard a.name == b.name, a.value == b.value, a.id == b.id, a.hasPlainName == b.hasPlainName,
+            guard a.name == b.name, a.value == b.value, a.id == b.id, a.nameKind == b.nameKind,
                 a.isEdited == b.isEdited
             else { return false }
         }
@@ -97,7 +97,6 @@ enum Heads {
         limits.maxFieldLine = 1 << 20
         limits.maxHead = 1 << 20
         limits.maxFields = 100_000
-        limits.allowUnderscores = true
         return limits
     }()
 }

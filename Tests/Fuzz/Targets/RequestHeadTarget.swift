@@ -7,7 +7,7 @@ enum RequestHeadTarget {
     static let run: @Sendable ([UInt8]) -> Void = { input in
         var choices = Choices(input)
         var limits = RequestHeadParser.Limits()
-        limits.allowUnderscores = choices.oneIn(2)
+        let asksForLimits = choices.oneIn(2)
         if choices.oneIn(4) {
             limits.maxRequestLine = 1 + choices.below(64)
             limits.maxFieldLine = 1 + choices.below(64)
@@ -15,6 +15,7 @@ enum RequestHeadTarget {
             limits.maxFields = choices.below(6)
         }
         let (progress, head) = Heads.parseRequest(input, limits: limits)
+        if asksForLimits { inTwoParts(input, limits, is: progress, head) }
         inPieces(input, limits, [choices.cut(input.count), input.count], is: progress, head)
         if input.count < 200, choices.oneIn(8) {
             inPieces(input, limits, Array(0...input.count), is: progress, head)
@@ -44,6 +45,25 @@ enum RequestHeadTarget {
         check(progress == expected, "in pieces \(steps.prefix(3)) it is \(progress), whole \(expected)")
         guard case .complete = progress else { return }
         check(Heads.areSame(head, whole), "in pieces \(steps.prefix(3)) it is another head")
+    }
+
+    /// Asked for limits on the way, with the same given, it comes to the same.
+    private static func inTwoParts(
+        _ input: [UInt8], _ limits: RequestHeadParser.Limits, is expected: HeadProgress<RequestViolation>,
+        _ whole: RequestHead
+    ) {
+        var parser = RequestHeadParser()
+        var head = RequestHead()
+        var first = limits
+        first.dependOnHost = true
+        var progress = parser.parse(input.rawSpan, limits: first, into: &head)
+        if parser.asksForLimits {
+            check(parser.host(of: head) != nil, "limits are asked for by no host")
+            progress = parser.parse(input.rawSpan, limits: limits, into: &head)
+        }
+        check(progress == expected, "asked for limits it is \(progress), else \(expected)")
+        guard case .complete = progress else { return }
+        check(Heads.areSame(head, whole), "asked for limits it is another head")
     }
 
     /// In the tidy form, it says what it said before.
