@@ -142,15 +142,21 @@ open class StreamChannel: Channel {
     /// For transports over this channel's own socket: ends its sending side.
     final func shutdownSocket() { if isOpen { loop.shutdownWrite(descriptor) } }
 
+    @inline(__always)
     private func keep(_ piece: Span<UInt8>, after taken: Int) {
         let taken = max(0, taken)
         guard taken < piece.count else { return }
+        queue(piece.extracting(taken...))
+    }
+
+    @inline(never)
+    private func queue(_ rest: Span<UInt8>) {
         if unsentStart > unsent.count / 2 {
             // More comes before all is sent: what has been sent is not to pile up.
             unsent.removeSubrange(..<unsentStart)
             unsentStart = 0
         }
-        unsent.append(piece.extracting(taken...))
+        unsent.append(rest)
     }
 
     /// Returns how many bytes the kernel took.

@@ -601,8 +601,13 @@ final class DownstreamConnection: StreamChannel {
     }
 
     /// `tcp_nodelay` of the location that is about to answer. The streams of HTTP/2 leave it to the connection.
+    @inline(__always)
     func sendAtOnce(_ atOnce: Bool) {
-        guard atOnce != sendsAtOnce, http2 == nil else { return }
+        if atOnce != sendsAtOnce { changeDelay(atOnce) }
+    }
+
+    private func changeDelay(_ atOnce: Bool) {
+        guard http2 == nil else { return }
         sendsAtOnce = atOnce
         delays(!atOnce)
     }
