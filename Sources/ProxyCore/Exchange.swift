@@ -135,7 +135,7 @@ package final class Exchange {
     /// Nothing in the location answers requests.
     package var lacksHandler: Bool { if case .none = handler { true } else { false } }
     /// Where the redirect leads that routing decided on last.
-    var redirectURL: [UInt8]?
+    package var redirectURL: [UInt8]?
 
     // MARK: Evaluation
 
@@ -334,6 +334,18 @@ package final class Exchange {
         host.clear()
         host.append(contentsOf: server.name)
         hostIsGiven = false
+    }
+
+    /// Another upstream is asked: of the one before there is its try in the log, and what `carried` has of its response.
+    package func forgetResponse() {
+        response.removeAll()
+        responseTrailers = nil
+    }
+
+    /// An internal redirect leads to another location: no `proxy_pass` is in use any more.
+    func forgetProxying() {
+        proxyHost = []
+        proxyPort = []
     }
 
     /// Takes back what was counted as sent to the client, which the connection had taken and the system never did.

@@ -38,6 +38,10 @@ final class ExchangeDriver {
     var requestBody = BodyDecoder(.none)
     /// The head was refused: nobody knows what of the bytes that follow is still on its way.
     private var isRefused = false
+    /// What came along with the head of a body in chunks, while the head is acted on.
+    private(set) var early = LentBytes()
+    /// `client_max_body_size` of the location that was first to send the body on.
+    var bodyLimit: Int?
     /// The client was told to go on, or does not wait for that.
     var mayExpectBody = true
     /// The request head as it goes upstream, kept for a retry.
@@ -113,6 +117,7 @@ final class ExchangeDriver {
         stage = .proxying
         requestBody = BodyDecoder(exchange.request.framing)
         mayExpectBody = !exchange.request.expectsContinue
+        bodyLimit = nil
         isReplayable = true
         failedStatus = 502
         redirected = false
@@ -126,7 +131,17 @@ final class ExchangeDriver {
 
     // MARK: Routing
 
-    func begin() {
+    /// - Parameter rest: what came along with the head.
+    func begin(before rest: Span<UInt8>) {
+        guard rest.count > 0, case .chunked = exchange.request.framing else { return begin() }
+        unsafe rest.withUnsafeBytes { bytes in
+            unsafe early.lend(bytes)
+            begin()
+            early.takeBack()
+        }
+    }
+
+    private func begin() {
         if exchange.scripts == nil, generation.lacksScripts {
             log(.error, "scripts of the configuration are not loaded")
             return perform(.respond(LocalResponse(status: 500)))
@@ -190,6 +205,7 @@ final class ExchangeDriver {
                 "a WebSocket over HTTP/2 cannot be answered with \(response.status), which would open it")
             return respond(LocalResponse(status: 502))
         }
+        guard acceptsUnreadBody(for: response) else { return }
         dropUpstream()
         machine.abandoned()
         exchange.bodyIsDiscarded = true

@@ -297,6 +297,7 @@ package enum Router {
         let arguments = Array(arguments)
         exchange.uri = path
         exchange.arguments = arguments
+        exchange.forgetProxying()
         exchange.isInternal = true
         exchange.uriChanged = true
         exchange.locationMatchesURI = true
@@ -313,6 +314,7 @@ package enum Router {
                 fault: "could not find named location \"\(String(decoding: name, as: UTF8.self))\"")
             return fail(exchange, status: 500)
         }
+        exchange.forgetProxying()
         exchange.isInternal = true
         exchange.location = location
         exchange.passedRequestHooks = false
