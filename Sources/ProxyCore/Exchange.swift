@@ -60,7 +60,7 @@ package final class Exchange {
     package var captures: [Int32] = []
     package var captureSubject: [UInt8] = []
     /// What went wrong in finding out where the request goes, in the words of the error log.
-    private var faults: [String] = []
+    private var faults: [RoutingFault] = []
     /// The status that the response to the client must carry in place of its own, because it is an error page; 0
     /// for no such status.
     package var errorStatus = 0
@@ -358,12 +358,14 @@ package final class Exchange {
     }
 
     /// Keeps a fault for the error log, which whoever drives the exchange writes. One that comes again is told once.
-    func note(fault: String) {
-        if faults.count < Self.maxFaults, !faults.contains(fault) { faults.append(fault) }
+    func note(fault: String, level: LogLevel = .error) {
+        guard faults.count < Self.maxFaults, !faults.contains(where: { $0.text == fault }) else { return }
+        let logs = location.settings.values.errorLogs
+        faults.append(RoutingFault(level: level, text: fault, logs: logs))
     }
 
     /// Takes what was noted.
-    package func takeFaults() -> [String] {
+    package func takeFaults() -> [RoutingFault] {
         if faults.isEmpty { return [] }
         defer { faults.removeAll() }
         return faults

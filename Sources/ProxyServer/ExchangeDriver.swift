@@ -146,7 +146,20 @@ final class ExchangeDriver {
             log(.error, "scripts of the configuration are not loaded")
             return perform(.respond(LocalResponse(status: 500)))
         }
-        perform(Router.route(exchange))
+        let decision = Router.route(exchange)
+        if exchange.parser.sawInvalidNames { logDroppedFields() }
+        perform(decision)
+    }
+
+    /// As nginx, says which fields `ignore_invalid_headers` drops.
+    private func logDroppedFields() {
+        guard exchange.server.connection.ignoreInvalidHeaders else { return }
+        let request = exchange.request
+        for field in request.fields where !field.hasPlainName && !field.isEdited {
+            log(
+                .info, to: exchange.server.root.settings.values.errorLogs,
+                "client sent invalid header line: \"\(request.text(of: field))\" while reading client request headers")
+        }
     }
 
     /// Answers a request whose head was not accepted.
@@ -412,11 +425,15 @@ final class ExchangeDriver {
 
     /// Writes what was noted of the exchange.
     func logFaults() {
-        for fault in exchange.takeFaults() { log(.error, fault) }
+        for fault in exchange.takeFaults() { log(fault.level, to: fault.logs, fault.text) }
     }
 
     func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
-        let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
+        log(level, to: settings.values.errorLogs, message())
+    }
+
+    private func log(_ level: LogLevel, to logs: [ErrorLog], _ message: @autoclosure () -> String) {
+        let logger = generation.generation.errorLogger(for: logs)
         logger.log(level, of: exchange, peer: upstream?.address, uri: uri, LogText.line(message()))
     }
 }

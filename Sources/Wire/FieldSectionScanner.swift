@@ -37,6 +37,8 @@ struct FieldSectionScanner: Sendable {
     private var nameEnd = 0
     private var valueStart = 0
     private var hasPlainName = true
+    /// There was a name that is not plain.
+    private(set) var sawInvalidNames = false
 
     init(at position: Int = 0) { cursor = position }
 
@@ -129,7 +131,10 @@ struct FieldSectionScanner: Sendable {
             guard ByteSet.token.contains(byte) else {
                 return byte.isBlank ? .spaceBeforeColon : .invalidName
             }
-            if byte != UInt8(ascii: "_") || !rules.allowsUnderscores { hasPlainName = false }
+            if byte != UInt8(ascii: "_") || !rules.allowsUnderscores {
+                hasPlainName = false
+                sawInvalidNames = true
+            }
             cursor &+= 1
         }
         return nil

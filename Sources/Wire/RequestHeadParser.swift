@@ -35,6 +35,9 @@ package struct RequestHeadParser: Sendable {
     /// The request line was read, so that a head that is refused now holds it, and what fields came before the fault.
     package var hasRequestLine: Bool { stage == .fields }
 
+    /// Among the fields are some whose names `ignore_invalid_headers` drops.
+    package var sawInvalidNames: Bool { fields.sawInvalidNames }
+
     /// A head that is refused has come to its end, and lacks something, or has what does not go together.
     package private(set) var sawEnd = false
 
