@@ -208,7 +208,7 @@ final class DownstreamConnection: StreamChannel {
         case .idle, .lingering: finish()
         case .readingHead(let driver):
             driver.exchange.request.bytes = inbox
-            refuse(driver, status: 408, reason: "client timed out")
+            refuse(driver, status: 408, reason: "client timed out while reading client request headers")
         case .exchange(let driver):
             // Where the upstream takes nothing, the client is not waited for.
             if driver.wantsBody { driver.clientBodyTimedOut() } else { expectBody(of: driver) }
@@ -437,8 +437,10 @@ final class DownstreamConnection: StreamChannel {
             received.append(bytes.extracting(..<min(bytes.count, kept)))
             http2?.adaptLine(of: &received)
             exchange.request.bytes = received
+            let line = FaultyLine.text(exchange.parser.faultyLine, of: bytes)
             refuse(
-                driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
+                driver, status: violation.nginxStatus,
+                reason: violation.message(line: line, inFields: exchange.parser.hasRequestLine))
             return nil
         case .complete(let length):
             leavesBytes = length < bytes.count
@@ -523,7 +525,8 @@ final class DownstreamConnection: StreamChannel {
         guard case .readingHead(let driver) = phase else { return }
         clearReadDeadline()
         driver.exchange.request.bytes = refusal.line
-        refuse(driver, status: refusal.status, reason: refusal.reason)
+        refuse(
+            driver, status: refusal.status, reason: refusal.reason + " while reading client request headers")
     }
 
     // MARK: HTTP/2

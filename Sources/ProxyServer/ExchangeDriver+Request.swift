@@ -512,7 +512,7 @@ extension ExchangeDriver {
 
     private func record(_ violation: BodyViolation) {
         worker.statistics.badRequests.add()
-        log(.info, "client sent invalid body: \(violation)")
+        log(.error, "client sent invalid chunked body (\(violation.fault))")
     }
 
     /// What is wrong with a body that nobody is to read, as far as it has come.

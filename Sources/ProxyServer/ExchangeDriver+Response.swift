@@ -70,7 +70,8 @@ extension ExchangeDriver {
             case .incomplete:
                 return offset
             case .invalid(let violation):
-                attemptFailed(ProxyFailure(.invalidHead(violation)))
+                let line = FaultyLine.text(responseParser.faultyLine, of: bytes.extracting(offset...))
+                attemptFailed(ProxyFailure(.invalidHead(violation), detail: violation.message(line: line)))
                 return bytes.count
             case .complete(let length):
                 offset += length

@@ -158,13 +158,14 @@ final class ExchangeDriver {
         for field in request.fields where !field.hasPlainName && !field.isEdited {
             log(
                 .info, to: exchange.server.root.settings.values.errorLogs,
-                "client sent invalid header line: \"\(request.text(of: field))\" while reading client request headers")
+                "client sent invalid header line: \"\(request.text(of: field))\" while reading client request headers"
+            )
         }
     }
 
     /// Answers a request whose head was not accepted.
     func refuse(status: Int, reason: String) {
-        log(.info, reason + " while reading client request headers")
+        log(.info, reason)
         exchange.closesConnection = true
         isRefused = true
         exchange.bodyIsDiscarded = true

@@ -89,8 +89,10 @@ package struct BodyDecoder: Sendable {
         }
     }
 
-    /// What is wrong with the body as far as `input` goes, which is looked at and not read.
+    /// What is wrong with the body as far as `input` goes, which is looked at and not read; `nil` also for one that was
+    /// broken before.
     package func violation(ahead input: Span<UInt8>) -> BodyViolation? {
+        if case .failed = state { return nil }
         var decoder = self
         var offset = 0
         while true {

@@ -42,6 +42,9 @@ struct FieldSectionScanner: Sendable {
 
     init(at position: Int = 0) { cursor = position }
 
+    /// After a violation: the line up to and with the byte that makes it one.
+    var faultyLine: Range<Int> { lineStart..<max(lineStart, cursor &+ 1) }
+
     /// The next event in `input` up to `end`; the fields' positions count from `base`.
     @inline(__always)
     mutating func next(_ input: Span<UInt8>, to end: Int, base: Int, rules: FieldRules) -> Event {

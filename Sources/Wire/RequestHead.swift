@@ -56,8 +56,7 @@ package struct RequestHead: Sendable {
 
     /// A field's line as it was received, without its end.
     package func text(of field: FieldLine) -> String {
-        let line = field.name.lowerBound..<max(field.name.upperBound, field.value.upperBound)
-        return String(decoding: bytes[line], as: UTF8.self)
+        String(decoding: bytes[field.line], as: UTF8.self)
     }
 
     /// The fields with `id` as the client sent them, in its order; `id` is one of those that `struckFields` has.

@@ -11,6 +11,9 @@ package struct ResponseHeadParser: Sendable {
 
     package init() {}
 
+    /// Where the line stands in the input that a head is refused for, or what there is of it, if it is that of a field.
+    package private(set) var faultyLine = Range<Int>.empty
+
     package mutating func reset() { self = ResponseHeadParser() }
 
     /// Parses as far as `input` goes, which is the head from its first byte. `head` is whole on `.complete`
@@ -46,6 +49,7 @@ package struct ResponseHeadParser: Sendable {
                         head.connectionIndex = head.fields.count
                     }
                     if let violation = framing.note(field, octets, base: 0) {
+                        faultyLine = field.line
                         return .invalid(ResponseViolation(violation))
                     }
                 default: break
@@ -59,6 +63,7 @@ package struct ResponseHeadParser: Sendable {
                 head.bytes.append(copying: octets, 0..<fields.cursor)
                 return .complete(length: fields.cursor)
             case .invalid(let violation):
+                faultyLine = fields.faultyLine
                 return .invalid(ResponseViolation(violation))
             }
         }

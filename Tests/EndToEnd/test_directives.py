@@ -1009,3 +1009,30 @@ def test_refusals_are_in_the_error_log(simple):
         assert re.search(rf'\[{level}\] \S+ \*\d+ {re.escape(text)}, client: .*, request: "{re.escape(request)} HTTP', line)
     assert ["forbidden by rule" in line for line in said("own.log")] == [True]
     assert said("page.log") == said("quiet.log") == []
+
+
+def test_broken_messages_are_told_of_in_words(simple):
+    proxy = simple("proxy_next_upstream off;")
+
+    def send(head, rest=b""):
+        with Client(proxy.port) as client:
+            client.send(head + b"\r\n" + rest)
+            return client.read_response().status
+
+    assert send(b"GET / HTTP/1.1\r\nHost: a\r\nX y: 1\r\n") == 400
+    assert send(b"GET / HTTP/1.1\r\n") == 400
+    assert send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n") == 400
+    assert send(b"GET / HTTP/5.0\r\n") == 505
+    assert send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n", b"zz\r\n") == 400
+    proxy.backend.answer = [b"HTTP/1.1 200 OK\r\nbad\x01 x\r\n\r\n", CLOSE]
+    assert send(b"GET / HTTP/1.1\r\nHost: a\r\n") == 502
+    texts = [
+        'client sent invalid header line: "X',
+        'client sent HTTP/1.1 request without "Host" header while reading client request headers, ',
+        'client sent duplicate header line: "Content-Length: 1"',
+        "client sent invalid version while reading client request line, ",
+        "client sent invalid chunked body",
+        'upstream sent invalid header: "bad\\x01..." while reading response header from upstream, ',
+    ]
+    wait_for(lambda: texts[-1] in proxy.log(), 5, "the last line")
+    assert [proxy.log().count(text) for text in texts] == [1] * len(texts)
