@@ -364,6 +364,8 @@ package final class Exchange {
         faults.append(RoutingFault(level: level, text: fault, logs: logs))
     }
 
+    package var hasFaults: Bool { !faults.isEmpty }
+
     /// Takes what was noted.
     package func takeFaults() -> [RoutingFault] {
         if faults.isEmpty { return [] }

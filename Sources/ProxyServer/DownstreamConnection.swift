@@ -437,7 +437,8 @@ final class DownstreamConnection: StreamChannel {
             received.append(bytes.extracting(..<min(bytes.count, kept)))
             http2?.adaptLine(of: &received)
             exchange.request.bytes = received
-            let line = FaultyLine.text(exchange.parser.faultyLine, of: bytes)
+            let line = FaultyLine.text(
+                exchange.parser.fault(violation, in: bytes, exchange.request), of: bytes)
             refuse(
                 driver, status: violation.nginxStatus,
                 reason: violation.message(line: line, inFields: exchange.parser.hasRequestLine))

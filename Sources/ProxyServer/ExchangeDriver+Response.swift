@@ -70,7 +70,8 @@ extension ExchangeDriver {
             case .incomplete:
                 return offset
             case .invalid(let violation):
-                let line = FaultyLine.text(responseParser.faultyLine, of: bytes.extracting(offset...))
+                let head = bytes.extracting(offset...)
+                let line = FaultyLine.text(responseParser.fault(violation, in: head), of: head)
                 attemptFailed(ProxyFailure(.invalidHead(violation), detail: violation.message(line: line)))
                 return bytes.count
             case .complete(let length):

@@ -425,7 +425,10 @@ final class ExchangeDriver {
     // MARK: Logs
 
     /// Writes what was noted of the exchange.
-    func logFaults() {
+    @inline(__always)
+    func logFaults() { if exchange.hasFaults { writeFaults() } }
+
+    private func writeFaults() {
         for fault in exchange.takeFaults() { log(fault.level, to: fault.logs, fault.text) }
     }
 

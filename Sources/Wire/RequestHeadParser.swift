@@ -41,9 +41,22 @@ package struct RequestHeadParser: Sendable {
     /// A head that is refused has come to its end, and lacks something, or has what does not go together.
     package private(set) var sawEnd = false
 
-    /// Where the line stands in the input that a head is refused for, or what there is of it, if it is that of a field; of an
-    /// unknown coding, where its name does.
-    package private(set) var faultyLine = Range<Int>.empty
+    /// Where what a head is refused for stands in its `input`, or what there is of it: a line among the fields; of an unknown
+    /// coding, where its name does.
+    package func fault(_ violation: RequestViolation, in input: Span<UInt8>, _ head: RequestHead) -> Range<
+        Int
+    > {
+        guard hasRequestLine else { return .empty }
+        switch violation {
+        case .unknownTransferCoding:
+            let index = head.firstIndex(of: .transferEncoding)
+            return index.map { head.fields[$0].value.shifted(by: start) } ?? .empty
+        case .invalidFieldName, .invalidFieldValue, .spaceBeforeColon, .obsoleteFolding, .bareCarriageReturn,
+            .fieldLineTooLong:
+            return fields.faultyLine(in: input, isWhole: false)
+        default: return sawEnd ? .empty : fields.faultyLine(in: input, isWhole: true)
+        }
+    }
 
     package mutating func reset() { self = RequestHeadParser() }
 
@@ -76,23 +89,15 @@ package struct RequestHeadParser: Sendable {
                 return octets.count < maxHead ? .incomplete : .invalid(.headTooLarge)
             case .field(let field):
                 guard head.fields.count < limits.maxFields else { return .invalid(.headTooLarge) }
-                if let violation = add(field, octets, into: &head) {
-                    faultyLine = field.line.shifted(by: start)
-                    return .invalid(violation)
-                }
+                if let violation = add(field, octets, into: &head) { return .invalid(violation) }
             case .end:
                 if let violation = finish(&head) {
                     sawEnd = true
-                    if violation == .unknownTransferCoding, let index = head.firstIndex(of: .transferEncoding)
-                    {
-                        faultyLine = head.fields[index].value.shifted(by: start)
-                    }
                     return .invalid(violation)
                 }
                 head.bytes.append(copying: octets, start..<fields.cursor)
                 return .complete(length: fields.cursor)
             case .invalid(let violation):
-                faultyLine = fields.faultyLine
                 return .invalid(RequestViolation(violation))
             }
         }

@@ -11,8 +11,17 @@ package struct ResponseHeadParser: Sendable {
 
     package init() {}
 
-    /// Where the line stands in the input that a head is refused for, or what there is of it, if it is that of a field.
-    package private(set) var faultyLine = Range<Int>.empty
+    /// Where the line stands in the `input` that a head is refused for, or what there is of it, if it is that of a field.
+    package func fault(_ violation: ResponseViolation, in input: Span<UInt8>) -> Range<Int> {
+        guard stage == .fields else { return .empty }
+        switch violation {
+        case .invalidFieldName, .invalidFieldValue, .spaceBeforeColon, .obsoleteFolding, .bareCarriageReturn:
+            return fields.faultyLine(in: input, isWhole: false)
+        case .invalidContentLength, .conflictingContentLength:
+            return fields.faultyLine(in: input, isWhole: true)
+        default: return .empty
+        }
+    }
 
     package mutating func reset() { self = ResponseHeadParser() }
 
@@ -49,7 +58,6 @@ package struct ResponseHeadParser: Sendable {
                         head.connectionIndex = head.fields.count
                     }
                     if let violation = framing.note(field, octets, base: 0) {
-                        faultyLine = field.line
                         return .invalid(ResponseViolation(violation))
                     }
                 default: break
@@ -63,7 +71,6 @@ package struct ResponseHeadParser: Sendable {
                 head.bytes.append(copying: octets, 0..<fields.cursor)
                 return .complete(length: fields.cursor)
             case .invalid(let violation):
-                faultyLine = fields.faultyLine
                 return .invalid(ResponseViolation(violation))
             }
         }

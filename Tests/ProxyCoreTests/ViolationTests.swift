@@ -47,7 +47,7 @@ struct ViolationTests {
             Issue.record("taken")
             return
         }
-        let line = FaultyLine.text(parser.faultyLine, of: bytes.span)
+        let line = FaultyLine.text(parser.fault(violation, in: bytes.span, request), of: bytes.span)
         #expect(
             violation.message(line: line, inFields: parser.hasRequestLine)
                 == message + " while reading client request headers")
