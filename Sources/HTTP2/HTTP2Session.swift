@@ -324,6 +324,31 @@ package final class HTTP2Session {
         arrivals = []
     }
 
+    /// The peer has ended its sending side: of requests that are not whole nothing more is to come. The others' owners
+    /// may look at that.
+    package func peerEnded() {
+        for stream in streams.values {
+            if stream.sawEnd { touch(stream, .readable) } else { giveUp(stream) }
+        }
+    }
+
+    /// The peer has ended its sending side, and everything was sent that could be: no window will open for the rest.
+    package func endBlocked() {
+        for stream in streams.values
+        where stream.unsent > 0 || stream.isWaiting && room(for: 1, on: stream) <= 0 {
+            giveUp(stream)
+        }
+    }
+
+    private func giveUp(_ stream: HTTP2Stream) {
+        let code = HTTP2ErrorCode.cancel
+        unsafe nghttp2_submit_rst_stream(session, 0, stream.id, code.rawValue)
+        streams[stream.id] = nil
+        lastFound = nil
+        stream.fault = .gone("the peer ended the connection")
+        end(stream, code)
+    }
+
     /// The stream is gone. What it has received whole can still be read.
     func end(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
         let isWhole = stream.sawEnd && stream.sending == .ended

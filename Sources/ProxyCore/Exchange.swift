@@ -60,7 +60,7 @@ package final class Exchange {
     package var captures: [Int32] = []
     package var captureSubject: [UInt8] = []
     /// What went wrong in finding out where the request goes, in the words of the error log.
-    private var faults: [String] = []
+    private var faults: [RoutingFault] = []
     /// The status that the response to the client must carry in place of its own, because it is an error page; 0
     /// for no such status.
     package var errorStatus = 0
@@ -135,7 +135,7 @@ package final class Exchange {
     /// Nothing in the location answers requests.
     package var lacksHandler: Bool { if case .none = handler { true } else { false } }
     /// Where the redirect leads that routing decided on last.
-    var redirectURL: [UInt8]?
+    package var redirectURL: [UInt8]?
 
     // MARK: Evaluation
 
@@ -336,6 +336,18 @@ package final class Exchange {
         hostIsGiven = false
     }
 
+    /// Another upstream is asked: of the one before there is its try in the log, and what `carried` has of its response.
+    package func forgetResponse() {
+        response.removeAll()
+        responseTrailers = nil
+    }
+
+    /// An internal redirect leads to another location: no `proxy_pass` is in use any more.
+    func forgetProxying() {
+        proxyHost = []
+        proxyPort = []
+    }
+
     /// Takes back what was counted as sent to the client, which the connection had taken and the system never did.
     ///
     /// - Parameter unsent: in bytes, the last of what was counted.
@@ -346,12 +358,16 @@ package final class Exchange {
     }
 
     /// Keeps a fault for the error log, which whoever drives the exchange writes. One that comes again is told once.
-    func note(fault: String) {
-        if faults.count < Self.maxFaults, !faults.contains(fault) { faults.append(fault) }
+    func note(fault: String, level: LogLevel = .error) {
+        guard faults.count < Self.maxFaults, !faults.contains(where: { $0.text == fault }) else { return }
+        let logs = location.settings.values.errorLogs
+        faults.append(RoutingFault(level: level, text: fault, logs: logs))
     }
 
+    package var hasFaults: Bool { !faults.isEmpty }
+
     /// Takes what was noted.
-    package func takeFaults() -> [String] {
+    package func takeFaults() -> [RoutingFault] {
         if faults.isEmpty { return [] }
         defer { faults.removeAll() }
         return faults

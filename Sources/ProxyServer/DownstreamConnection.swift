@@ -357,6 +357,12 @@ final class DownstreamConnection: StreamChannel {
         flushExchange()
     }
 
+    /// What is wrong with a request's body, of which `decoder` has seen all that was not kept back here.
+    func violation(of decoder: BodyDecoder) -> BodyViolation? {
+        let waiting = inbox
+        return decoder.violation(ahead: waiting.span)
+    }
+
     private func keep(_ bytes: Span<UInt8>, after used: Int) {
         guard used < bytes.count else { return }
         switch phase {
@@ -446,19 +452,22 @@ final class DownstreamConnection: StreamChannel {
             received.append(bytes.extracting(..<min(bytes.count, kept)))
             http2?.adaptLine(of: &received)
             exchange.request.bytes = received
+            let line = FaultyLine.text(
+                exchange.parser.fault(violation, in: bytes, exchange.request), of: bytes)
             refuse(
-                driver, status: violation.nginxStatus, reason: "client sent invalid request: \(violation)")
+                driver, status: violation.nginxStatus,
+                reason: violation.message(line: line, inFields: exchange.parser.hasRequestLine))
             return nil
         case .complete(let length):
             leavesBytes = length < bytes.count
-            begin(driver, headLength: length)
+            begin(driver, headLength: length, rest: bytes.extracting(length...))
             leavesBytes = false
             return length
         }
     }
 
-    /// The request's head is in the exchange.
-    private func begin(_ driver: ExchangeDriver, headLength: Int) {
+    /// The request's head is in the exchange; `rest` is what came along with it.
+    private func begin(_ driver: ExchangeDriver, headLength: Int, rest: Span<UInt8> = Span()) {
         guard let facts else { return }
         let exchange = driver.exchange
         facts.requests += 1
@@ -472,7 +481,7 @@ final class DownstreamConnection: StreamChannel {
             listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
             random: worker.random.pair())
         start(driver)
-        driver.begin()
+        driver.begin(before: rest)
         if facts.isOutdated { http2?.connection.goAway() }
         expectBody(of: driver)
     }
@@ -532,7 +541,8 @@ final class DownstreamConnection: StreamChannel {
         guard case .readingHead(let driver) = phase else { return }
         clearReadDeadline()
         driver.exchange.request.bytes = refusal.line
-        refuse(driver, status: refusal.status, reason: refusal.reason)
+        refuse(
+            driver, status: refusal.status, reason: refusal.reason + " while reading client request headers")
     }
 
     // MARK: HTTP/2

@@ -11,6 +11,8 @@ extension ExchangeDriver {
     func proxy(to pass: ProxyPass) {
         self.pass = pass
         redirected = !exchange.attempts.isEmpty
+        if redirected { exchange.forgetResponse() }
+        if bodyLimit == nil { bodyLimit = settings.values.clientMaxBodySize }
         plan = generation.plans.plan(for: exchange.location, pass)
         examineUpgrade()
         script.hasRequestBodyHooks = false
@@ -387,9 +389,7 @@ extension ExchangeDriver {
                 return bytes.count
             case .payload(let range):
                 offset = range.upperBound
-                let limit = Int64(settings.values.clientMaxBodySize)
-                if limit > 0, requestBody.payloadBytes > limit, !exchange.bodyIsDiscarded, machine.canRespond
-                {
+                if isTooLarge {
                     bodyTooLarge()
                     return bytes.count
                 }
@@ -406,12 +406,21 @@ extension ExchangeDriver {
                 bodyEnded()
                 return consumed
             case .invalid(let violation):
-                worker.statistics.badRequests.add()
-                log(.info, "client sent invalid body: \(violation)")
+                record(violation)
                 badBody()
                 return bytes.count
             }
         }
+    }
+
+    /// As in nginx, of chunks alone: a length was looked at where the location was chosen by the URI. Where an error leads, by
+    /// a name or otherwise, no more is asked of a body in chunks that an upstream was to have.
+    private var isTooLarge: Bool {
+        let limit = Int64(bodyLimit ?? settings.values.clientMaxBodySize)
+        guard limit > 0, requestBody.payloadBytes > limit, case .chunked = exchange.request.framing else {
+            return false
+        }
+        return !exchange.bodyIsDiscarded && machine.canRespond
     }
 
     private func take(_ payload: Span<UInt8>) {
@@ -507,8 +516,39 @@ extension ExchangeDriver {
     }
 
     private func bodyTooLarge() {
-        log(.error, "client intended to send too large chunked body")
+        if case .length(let length) = exchange.request.framing {
+            log(.error, "client intended to send too large body: \(length) bytes")
+        } else {
+            log(.error, "client intended to send too large chunked body")
+        }
         refuseBody(status: 413)
+    }
+
+    private func record(_ violation: BodyViolation) {
+        worker.statistics.badRequests.add()
+        log(.error, "client sent invalid chunked body (\(violation.fault))")
+    }
+
+    /// What is wrong with a body that nobody is to read, as far as it has come.
+    private var unreadViolation: BodyViolation? {
+        guard case .chunked = exchange.request.framing, !requestBody.isComplete, let downstream else {
+            return nil
+        }
+        return early.isEmpty ? downstream.violation(of: requestBody) : early.violation(of: requestBody)
+    }
+
+    /// Has the connection end after a response that is about to be sent where what came of the body is broken.
+    ///
+    /// - Returns: false where the request is refused instead: as in nginx, for all but an error's own page.
+    func acceptsUnreadBody(for response: LocalResponse) -> Bool {
+        guard let violation = unreadViolation else { return true }
+        record(violation)
+        exchange.closesConnection = true
+        requestBody = BodyDecoder(.none)
+        if response.body == nil, response.status >= 400 { return true }
+        exchange.redirectURL = nil
+        refuseBody(status: 400)
+        return false
     }
 
     private func badBody() {
@@ -621,6 +661,7 @@ extension ExchangeDriver {
         switch action {
         case .retry:
             peers.statistics.retries.add()
+            exchange.forgetResponse()
             connectNext()
         case .respond: if !mayMove || !tryNextRoute() { fail(status: failure.status) }
         case .abort: return breakOff()

@@ -76,7 +76,9 @@ extension ExchangeDriver {
             case .incomplete:
                 return offset
             case .invalid(let violation):
-                attemptFailed(ProxyFailure(.invalidHead(violation)))
+                let head = bytes.extracting(offset...)
+                let line = FaultyLine.text(responseParser.fault(violation, in: head), of: head)
+                attemptFailed(ProxyFailure(.invalidHead(violation), detail: violation.message(line: line)))
                 return bytes.count
             case .complete(let length):
                 offset += length

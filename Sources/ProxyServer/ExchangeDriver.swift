@@ -38,6 +38,10 @@ final class ExchangeDriver {
     var requestBody = BodyDecoder(.none)
     /// The head was refused: nobody knows what of the bytes that follow is still on its way.
     private var isRefused = false
+    /// What came along with the head of a body in chunks, while the head is acted on.
+    private(set) var early = LentBytes()
+    /// `client_max_body_size` of the location that was first to send the body on.
+    var bodyLimit: Int?
     /// The client was told to go on, or does not wait for that.
     var mayExpectBody = true
     /// The request head as it goes upstream, kept for a retry.
@@ -114,6 +118,7 @@ final class ExchangeDriver {
         stage = .proxying
         requestBody = BodyDecoder(exchange.request.framing)
         mayExpectBody = !exchange.request.expectsContinue
+        bodyLimit = nil
         isReplayable = true
         failedStatus = 502
         redirected = false
@@ -127,17 +132,41 @@ final class ExchangeDriver {
 
     // MARK: Routing
 
-    func begin() {
+    /// - Parameter rest: what came along with the head.
+    func begin(before rest: Span<UInt8>) {
+        guard rest.count > 0, case .chunked = exchange.request.framing else { return begin() }
+        unsafe rest.withUnsafeBytes { bytes in
+            unsafe early.lend(bytes)
+            begin()
+            early.takeBack()
+        }
+    }
+
+    private func begin() {
         if exchange.scripts == nil, generation.lacksScripts {
             log(.error, "scripts of the configuration are not loaded")
             return perform(.respond(LocalResponse(status: 500)))
         }
-        perform(Router.route(exchange))
+        let decision = Router.route(exchange)
+        if exchange.parser.sawStrangeNames { logDroppedFields() }
+        perform(decision)
+    }
+
+    /// As nginx, says which fields `ignore_invalid_headers` drops.
+    private func logDroppedFields() {
+        let strangest = exchange.server.connection.strangestFieldName
+        let request = exchange.request
+        for field in request.fields where !field.nameKind.isWithin(strangest) && !field.isEdited {
+            log(
+                .info, to: exchange.server.root.settings.values.errorLogs,
+                "client sent invalid header line: \"\(request.text(of: field))\" while reading client request headers"
+            )
+        }
     }
 
     /// Answers a request whose head was not accepted.
     func refuse(status: Int, reason: String) {
-        log(.info, reason + " while reading client request headers")
+        log(.info, reason)
         exchange.closesConnection = true
         isRefused = true
         exchange.bodyIsDiscarded = true
@@ -158,7 +187,7 @@ final class ExchangeDriver {
     /// The client has not sent the whole head in time.
     func headTimedOut() {
         if resetsTimedOut { return resetTimedOut(" while reading client request headers") }
-        refuse(status: 408, reason: "client timed out")
+        refuse(status: 408, reason: "client timed out while reading client request headers")
     }
 
     func perform(_ decision: RouteDecision) {
@@ -197,6 +226,7 @@ final class ExchangeDriver {
                 "a WebSocket over HTTP/2 cannot be answered with \(response.status), which would open it")
             return respond(LocalResponse(status: 502))
         }
+        guard acceptsUnreadBody(for: response) else { return }
         dropUpstream()
         machine.abandoned()
         exchange.bodyIsDiscarded = true
@@ -419,8 +449,11 @@ final class ExchangeDriver {
     // MARK: Logs
 
     /// Writes what was noted of the exchange.
-    func logFaults() {
-        for fault in exchange.takeFaults() { log(.error, fault) }
+    @inline(__always)
+    func logFaults() { if exchange.hasFaults { writeFaults() } }
+
+    private func writeFaults() {
+        for fault in exchange.takeFaults() { log(fault.level, to: fault.logs, fault.text) }
     }
 
     /// Of the peer that was chosen, where there is no connection to it.
@@ -430,7 +463,14 @@ final class ExchangeDriver {
     }
 
     func log(_ level: LogLevel, peer: PeerAddress? = nil, _ message: @autoclosure () -> String) {
-        let logger = generation.generation.errorLogger(for: settings.values.errorLogs)
+        log(level, to: settings.values.errorLogs, peer: peer, message())
+    }
+
+    private func log(
+        _ level: LogLevel, to logs: [ErrorLog], peer: PeerAddress? = nil,
+        _ message: @autoclosure () -> String
+    ) {
+        let logger = generation.generation.errorLogger(for: logs)
         logger.log(
             level, of: exchange, peer: peer ?? upstream?.address ?? triedAddress, uri: uri,
             LogText.line(message()))

@@ -39,6 +39,8 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     private var received: [UInt8]
     /// Streams whose requests or tunnels are under way.
     private var openStreams = 0
+    /// The client ended its sending side: what it asked for whole goes on to its end.
+    private(set) var sawEnd = false
     var isDirty = false
     private var readDeadline = EventLoop.never
     private var sendDeadline = EventLoop.never
@@ -113,9 +115,18 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
                 loop.withReceived(count) { receive($0) }
                 if session.hasArrivals { return scheduleRead() }
             case .wouldBlock: break
+            case .end where !sawFailure: return endOfInput()
             case .end, .failed: return finish()
             }
         }
+    }
+
+    private func endOfInput() {
+        guard !sawEnd else { return }
+        sawEnd = true
+        session.peerEnded()
+        session.deliverChanges()
+        flushSoon()
     }
 
     private var isLive: Bool {
@@ -195,7 +206,17 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
             setSendDeadline()
         }
         session.deliverChanges()
-        if isDrained, session.isOver { linger() }
+        guard isDrained else { return }
+        if sawEnd { finishIfSent() } else if session.isOver { linger() }
+    }
+
+    /// The client has ended its side, and taken what there was for it.
+    private func finishIfSent() {
+        guard !session.wantsToSend else { return flushSoon() }
+        session.endBlocked()
+        session.deliverChanges()
+        guard !session.wantsToSend else { return flushSoon() }
+        if openStreams == 0 { finish() }
     }
 
     override func sentSome() { setSendDeadline() }

@@ -101,8 +101,9 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
         let count = readMessage(of: stream, inChunks: kind == .chunked, into: &buffer)
         if count > 0 { return count }
         if stream.isClosed, !stream.sawEnd { return -Int(ECONNRESET) }
-        // A request that is whole is no end of the client's wish for an answer; that of a tunnel's bytes is.
-        return kind == .webSocket && stream.sawEnd ? 0 : -Int(EAGAIN)
+        // A request that is whole is no end of the client's wish for an answer; that of a tunnel's bytes is. The
+        // connection's end is what it is over HTTP/1.1.
+        return stream.sawEnd && (kind == .webSocket || connection.sawEnd) ? 0 : -Int(EAGAIN)
     }
 
     // MARK: Writing

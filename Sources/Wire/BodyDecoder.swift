@@ -89,6 +89,21 @@ package struct BodyDecoder: Sendable {
         }
     }
 
+    /// What is wrong with the body as far as `input` goes, which is looked at and not read; `nil` also for one that was
+    /// broken before.
+    package func violation(ahead input: Span<UInt8>) -> BodyViolation? {
+        if case .failed = state { return nil }
+        var decoder = self
+        var offset = 0
+        while true {
+            switch decoder.next(input.raw, from: offset) {
+            case .payload(let range): offset = range.upperBound
+            case .needsMore, .end: return nil
+            case .invalid(let violation): return violation
+            }
+        }
+    }
+
     private mutating func payload(_ range: Range<Int>) -> Event {
         payloadBytes &+= Int64(range.count)
         return .payload(range)

@@ -46,4 +46,6 @@ package struct FieldLine: Sendable {
     /// Where the value stands in the head's bytes.
     @inline(__always)
     package var value: Range<Int> { Int(valueStart)..<(Int(valueStart) &+ Int(valueLength)) }
+    /// Both, and what is between them.
+    package var line: Range<Int> { Int(nameStart)..<max(name.upperBound, value.upperBound) }
 }

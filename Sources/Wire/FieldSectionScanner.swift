@@ -35,8 +35,23 @@ struct FieldSectionScanner: Sendable {
     private var nameEnd = 0
     private var valueStart = 0
     private var nameKind = FieldNameKind.plain
+    /// There was a name that is not plain.
+    private(set) var sawStrangeNames = false
 
     init(at position: Int = 0) { cursor = position }
+
+    /// After a violation, where it was found: at a byte of a line, or in a whole line before.
+    ///
+    /// - Returns: the line, up to and with the byte.
+    func faultyLine(in input: Span<UInt8>, isWhole: Bool) -> Range<Int> {
+        var end = min(cursor, input.count)
+        if isWhole {
+            while end > 0, input[end &- 1] == .lineFeed || input[end &- 1] == .carriageReturn { end &-= 1 }
+        }
+        var start = end
+        while start > 0, input[start &- 1] != .lineFeed { start &-= 1 }
+        return start..<(isWhole ? end : min(end &+ 1, input.count))
+    }
 
     /// The next event in `input` up to `end`; the fields' positions count from `base`.
     @inline(__always)
@@ -127,6 +142,7 @@ struct FieldSectionScanner: Sendable {
             guard ByteSet.token.contains(byte) else {
                 return byte.isBlank ? .spaceBeforeColon : .invalidName
             }
+            sawStrangeNames = true
             if byte != UInt8(ascii: "_") {
                 nameKind = .odd
             } else if nameKind == .plain {

@@ -54,6 +54,11 @@ package struct RequestHead: Sendable {
     @inline(__always)
     package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
 
+    /// A field's line as it was received, without its end.
+    package func text(of field: FieldLine) -> String {
+        String(decoding: bytes[field.line], as: UTF8.self)
+    }
+
     /// The fields with `id` as the client sent them, in its order; `id` is one of those that `struckFields` has.
     package func receivedFields(_ id: FieldID) -> [FieldLine] {
         var received = fields.filter { $0.id == id && !$0.isEdited }

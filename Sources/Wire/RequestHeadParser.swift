@@ -36,6 +36,9 @@ package struct RequestHeadParser: Sendable {
     /// The request line was read, so that a head that is refused now holds it, and what fields came before the fault.
     package var hasRequestLine: Bool { stage == .fields }
 
+    /// Among the fields are some whose names may be such that `ignore_invalid_headers` drops them.
+    package var sawStrangeNames: Bool { fields.sawStrangeNames }
+
     /// A head that is refused has come to its end, and lacks something, or has what does not go together.
     package private(set) var sawEnd = false
 
@@ -49,6 +52,23 @@ package struct RequestHeadParser: Sendable {
         guard stage == .fields else { return nil }
         if !head.targetParts.authority.isEmpty { return head.targetParts.authority.shifted(by: start) }
         return head.hostIndex < 0 ? nil : head.fields[head.hostIndex].value.shifted(by: start)
+    }
+
+    /// Where what a head is refused for stands in its `input`, or what there is of it: a line among the fields; of an unknown
+    /// coding, where its name does.
+    package func fault(_ violation: RequestViolation, in input: Span<UInt8>, _ head: RequestHead) -> Range<
+        Int
+    > {
+        guard hasRequestLine else { return .empty }
+        switch violation {
+        case .unknownTransferCoding:
+            let index = head.firstIndex(of: .transferEncoding)
+            return index.map { head.fields[$0].value.shifted(by: start) } ?? .empty
+        case .invalidFieldName, .invalidFieldValue, .spaceBeforeColon, .obsoleteFolding, .bareCarriageReturn,
+            .fieldLineTooLong:
+            return fields.faultyLine(in: input, isWhole: false)
+        default: return sawEnd ? .empty : fields.faultyLine(in: input, isWhole: true)
+        }
     }
 
     package mutating func reset() { self = RequestHeadParser() }

@@ -11,6 +11,18 @@ package struct ResponseHeadParser: Sendable {
 
     package init() {}
 
+    /// Where the line stands in the `input` that a head is refused for, or what there is of it, if it is that of a field.
+    package func fault(_ violation: ResponseViolation, in input: Span<UInt8>) -> Range<Int> {
+        guard stage == .fields else { return .empty }
+        switch violation {
+        case .invalidFieldName, .invalidFieldValue, .spaceBeforeColon, .obsoleteFolding, .bareCarriageReturn:
+            return fields.faultyLine(in: input, isWhole: false)
+        case .invalidContentLength, .conflictingContentLength:
+            return fields.faultyLine(in: input, isWhole: true)
+        default: return .empty
+        }
+    }
+
     package mutating func reset() { self = ResponseHeadParser() }
 
     /// Parses as far as `input` goes, which is the head from its first byte. `head` is whole on `.complete`

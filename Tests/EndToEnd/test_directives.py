@@ -1104,3 +1104,67 @@ def test_wrk(tools):
     output = run_tool("wrk", "-t", "1", "-c", "8", "-d", "2s", tools + "/")
     assert "Socket errors" not in output and "Non-2xx" not in output
     assert int(re.search(r"(\d+) requests in", output)[1]) > 100
+
+
+def test_refusals_are_in_the_error_log(simple):
+    """In that of the location which refuses, whatever an error page leads to."""
+    proxy = simple(
+        server="location /denied { deny all; }"
+        "location /own { error_log <dir>/own.log; error_page 403 = @page; deny all; }"
+        "location @page { error_log <dir>/page.log; return 200 page; }"
+        "location /quiet { error_log <dir>/quiet.log crit; deny all; }"
+        "location /gets { limit_except GET { deny all; } proxy_pass http://<backend>; }"
+        "location /small { client_max_body_size 1; proxy_pass http://<backend>; }")
+    for path in ("/denied", "/own", "/quiet"):
+        proxy.fetch(path)
+    proxy.fetch("/gets", method="POST", headers=[("Content-Length", "0")])
+    proxy.fetch("/small", method="POST", body=b"12345")
+    proxy.fetch("/fields", headers=[("X_Odd", "a b"), ("X-Plain", "c"), ("X.Odd", "")])
+    proxy.fetch("/trace", method="TRACE")
+    with Client(proxy.port) as client:
+        client.send(b"GET /a%zz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read_response().status == 400
+
+    def said(name="error.log"):
+        return [line for line in proxy.log(name).splitlines() if "client: 127.0.0.1" in line and "recv()" not in line]
+
+    wait_for(lambda: len(said()) >= 7, 5, "lines of the error log")
+    for line, (level, text, request) in zip(said(), [
+        ("error", "access forbidden by rule", "GET /denied"),
+        ("error", "access forbidden by rule", "POST /gets"),
+        ("error", "client intended to send too large body: 5 bytes", "POST /small"),
+        ("info", 'client sent invalid header line: "X_Odd: a b" while reading client request headers', "GET /fields"),
+        ("info", 'client sent invalid header line: "X.Odd: " while reading client request headers', "GET /fields"),
+        ("info", "client sent TRACE method while reading client request headers", "TRACE /trace"),
+        ("info", "client sent invalid request while reading client request line", "GET /a%zz"),
+    ], strict=True):
+        assert re.search(rf'\[{level}\] \S+ \*\d+ {re.escape(text)}, client: .*, request: "{re.escape(request)} HTTP', line)
+    assert ["forbidden by rule" in line for line in said("own.log")] == [True]
+    assert said("page.log") == said("quiet.log") == []
+
+
+def test_broken_messages_are_told_of_in_words(simple):
+    proxy = simple("proxy_next_upstream off;")
+
+    def send(head, rest=b""):
+        with Client(proxy.port) as client:
+            client.send(head + b"\r\n" + rest)
+            return client.read_response().status
+
+    assert send(b"GET / HTTP/1.1\r\nHost: a\r\nX y: 1\r\n") == 400
+    assert send(b"GET / HTTP/1.1\r\n") == 400
+    assert send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n") == 400
+    assert send(b"GET / HTTP/5.0\r\n") == 505
+    assert send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n", b"zz\r\n") == 400
+    proxy.backend.answer = [b"HTTP/1.1 200 OK\r\nbad\x01 x\r\n\r\n", CLOSE]
+    assert send(b"GET / HTTP/1.1\r\nHost: a\r\n") == 502
+    texts = [
+        'client sent invalid header line: "X',
+        'client sent HTTP/1.1 request without "Host" header while reading client request headers, ',
+        'client sent duplicate header line: "Content-Length: 1"',
+        "client sent invalid version while reading client request line, ",
+        "client sent invalid chunked body",
+        'upstream sent invalid header: "bad\\x01..." while reading response header from upstream, ',
+    ]
+    wait_for(lambda: texts[-1] in proxy.log(), 5, "the last line")
+    assert [proxy.log().count(text) for text in texts] == [1] * len(texts)

@@ -329,6 +329,72 @@ def test_connection_ends_under_streams(plain):
     assert all(line.startswith("499 ") for line in proxy.log_lines("access.log", 10))
 
 
+@pytest.mark.parametrize("greeted", [True, False])
+def test_client_half_closes(plain, greeted):
+    """What it asked for whole is answered, at once or later, and then the connection ends."""
+    proxy = plain(server="location /v { return 200 own; }")
+    proxy.backend.answer = [0.3, reply(200, b"later" * 1000)]
+    with HTTP2Client(proxy.port) as client:
+        if greeted:
+            client.wait(lambda: client.has_settings)
+        streams = [client.begin(path) for path in ["/v", "/a", "/b", *["/v"] * 20]]
+        client.finish()
+        client.wait_closed(5)
+        got = [client.streams[stream] for stream in streams]
+        assert [one.body for one in got] == [b"own", b"later" * 1000, b"later" * 1000, *[b"own"] * 20]
+        assert all(one.ended and one.reset is None for one in got)
+    assert sorted(line[:4] for line in proxy.log_lines("access.log", 23)) == ["200 "] * 23
+
+
+def test_client_half_closes_an_idle_connection(plain):
+    proxy = plain()
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch().status == 200
+        client.finish()
+        client.wait_closed(3)
+
+
+def test_client_half_closes_within_a_body(plain):
+    proxy = plain("client_body_timeout 60s;")
+    with HTTP2Client(proxy.port) as client:
+        client.begin("/whole", "POST", [("content-length", "3")], end=False)
+        client.write(1, b"abc", end=True)
+        client.begin("/part", "POST", [("content-length", "9")], end=False)
+        client.write(3, b"abc")
+        proxy.backend.wait_requests(1)
+        client.finish()
+        client.wait_closed(5)
+        assert client.streams[1].body == b"ok"
+    assert sorted(line.split(" [")[0] for line in proxy.log_lines("access.log", 2)) == [
+        "200 POST /whole HTTP/2.0 h2c 1", "499 POST /part HTTP/2.0 h2c 2"]
+
+
+def test_client_half_closes_with_a_window_that_is_full(plain):
+    """It will not open any more, which is not waited for."""
+    proxy = plain("send_timeout 60s;")
+    proxy.backend.answer = lambda request: reply(200, b"x" * (200_000 if request.target == "/large" else 9))
+    with HTTP2Client(proxy.port, acknowledge=False) as client:
+        large = client.begin("/large")
+        client.wait(lambda: len(client.streams[large].body) == 65_535)
+        client.finish()
+        client.wait_closed(5)
+        assert not client.streams[large].ended
+    assert proxy.log_lines("access.log", 1)[0].startswith("200 GET /large")
+
+
+@pytest.mark.parametrize("ignores", ["off", "on"])
+def test_client_half_closes_while_a_hook_waits(plain, ignores):
+    """As over HTTP/1.1: a hook is not kept waiting for nobody."""
+    proxy = plain("request_by_lua_block { sy.sleep(1) }" + f"proxy_ignore_client_abort {ignores};")
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin()
+        client.quiet(0.2)
+        client.finish()
+        client.wait_closed(5)
+        assert client.streams[stream].body == (b"ok" if ignores == "on" else b"")
+    assert proxy.log_lines("access.log", 1)[0].startswith("200 " if ignores == "on" else "499 ")
+
+
 # Windows
 
 

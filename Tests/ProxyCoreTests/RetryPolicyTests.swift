@@ -36,7 +36,7 @@ struct RetryPolicyTests {
         ),
         (
             .invalidHead(.invalidStatusLine), .invalidHeader, 502,
-            "upstream sent invalid header (invalidStatusLine) while reading response header from upstream"
+            "upstream sent no valid HTTP/1.0 header while reading response header from upstream"
         ),
         (
             .invalidHead(.headTooLarge), .invalidHeader, 502,
@@ -44,7 +44,7 @@ struct RetryPolicyTests {
         ),
         (
             .invalidBody(.invalidChunkSize), nil, 502,
-            "upstream sent invalid response body (invalidChunkSize) while reading upstream"
+            "upstream sent invalid chunked response (the size of a chunk is no hexadecimal number) while reading upstream"
         ),
         (
             .invalidUpgrade(.notAsked), .invalidHeader, 502,

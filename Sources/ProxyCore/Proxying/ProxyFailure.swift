@@ -56,7 +56,7 @@ package struct ProxyFailure: Error, Sendable, Equatable {
 
     package let kind: Kind
     package let retry: Retry
-    /// What is known beyond the kind, for the error log: of an HTTP/2 stream, what ended it.
+    /// What is known beyond the kind, for the error log: of an HTTP/2 stream, what ended it; of a head, the line at fault.
     private let detail: String?
 
     /// A failure with the retry that its kind implies.
@@ -131,9 +131,8 @@ package struct ProxyFailure: Error, Sendable, Equatable {
         case .handshakeFailed(let reason): return reason
         case .refusedStream: return "upstream refused the stream"
         case .closedEarly: return "upstream prematurely closed connection"
-        case .invalidHead(.headTooLarge): return "upstream sent too big header"
-        case .invalidHead(let violation): return "upstream sent invalid header (\(violation.rawValue))"
-        case .invalidBody(let violation): return "upstream sent invalid response body (\(violation.rawValue))"
+        case .invalidHead(let violation): return violation.message()
+        case .invalidBody(let violation): return "upstream sent invalid chunked response (\(violation.fault))"
         case .invalidUpgrade(let refusal): return refusal.message
         case .unwantedStatus(let status): return "upstream answered \(status)"
         case .noLivePeers: return "no live upstreams"

@@ -52,8 +52,16 @@ package enum Router {
 
     /// - Returns: the status to refuse the request with, or `nil`.
     private static func takeUp(_ exchange: Exchange) -> Int? {
-        if let status = takeUpURI(exchange) { return status }
-        guard takeUpHost(exchange) else { return 400 }
+        if let status = takeUpURI(exchange) {
+            note(
+                status == 405 ? "client sent CONNECT method" : "client sent invalid request",
+                "while reading client request line", exchange)
+            return status
+        }
+        guard takeUpHost(exchange) else {
+            note("client sent invalid host header", "while reading client request headers", exchange)
+            return 400
+        }
         let serverIsKnown = exchange.chooseServer()
         exchange.location = exchange.server.root
         guard serverIsKnown else { return 500 }
@@ -64,7 +72,13 @@ package enum Router {
             return nil
         }
         exchange.closesConnection = true
+        let method = Method.connect.equals(exchange.method) ? "CONNECT" : "TRACE"
+        note("client sent \(method) method", "while reading client request headers", exchange)
         return 405
+    }
+
+    private static func note(_ refusal: String, _ phase: StaticString, _ exchange: Exchange) {
+        exchange.note(fault: "\(refusal) \(phase)", level: .info)
     }
 
     /// Takes up what there is of a head that was refused behind its request line. What is wrong with the parts makes no
@@ -182,7 +196,10 @@ package enum Router {
             case .access:
                 let rules = exchange.location.accessRules
                 let isAllowed = AccessControl.allows(exchange.client.binaryAddress, rules)
-                guard isAllowed else { return fail(exchange, status: 403) }
+                guard isAllowed else {
+                    exchange.note(fault: "access forbidden by rule")
+                    return fail(exchange, status: 403)
+                }
                 if let scripts = exchange.scripts, !exchange.passedRequestHooks,
                     scripts.hasRequestHooks(in: exchange.location.settings)
                 {
@@ -230,7 +247,8 @@ package enum Router {
         if location.isInternal, !exchange.isInternal { return fail(exchange, status: 404) }
         exchange.handler = location.handler
         applyLimitExcept(exchange)
-        if exceedsBodySize(exchange) {
+        if let length = excessiveLength(exchange) {
+            exchange.note(fault: "client intended to send too large body: \(length) bytes")
             exchange.bodyIsDiscarded = true
             return fail(exchange, status: 413)
         }
@@ -263,12 +281,13 @@ package enum Router {
         Method.get.append(to: &exchange.method)
     }
 
-    private static func exceedsBodySize(_ exchange: Exchange) -> Bool {
+    /// The body's length, where it is above what the location takes.
+    private static func excessiveLength(_ exchange: Exchange) -> Int64? {
         let limit = exchange.location.settings.values.clientMaxBodySize
         guard limit > 0, !exchange.bodyIsDiscarded, case .length(let length) = exchange.request.framing else {
-            return false
+            return nil
         }
-        return length > Int64(limit)
+        return length > Int64(limit) ? length : nil
     }
 
     private static func content(_ exchange: Exchange) -> RouteDecision {
@@ -297,6 +316,7 @@ package enum Router {
         let arguments = Array(arguments)
         exchange.uri = path
         exchange.arguments = arguments
+        exchange.forgetProxying()
         exchange.isInternal = true
         exchange.uriChanged = true
         exchange.locationMatchesURI = true
@@ -313,6 +333,7 @@ package enum Router {
                 fault: "could not find named location \"\(String(decoding: name, as: UTF8.self))\"")
             return fail(exchange, status: 500)
         }
+        exchange.forgetProxying()
         exchange.isInternal = true
         exchange.location = location
         exchange.passedRequestHooks = false

@@ -110,8 +110,8 @@ package enum FetchFailure: Error, Sendable, Equatable {
         case .closed(let phase): "connection closed \(phase.text)"
         case .invalidHead(.headTooLarge):
             "response too large: its head is over \(FetchResponseReader.maxHead) bytes"
-        case .invalidHead(let violation): "invalid response head (\(violation.rawValue))"
-        case .invalidBody(let violation): "invalid response body (\(violation.rawValue))"
+        case .invalidHead(let violation): "invalid response head (\(violation.fault))"
+        case .invalidBody(let violation): "invalid response body (\(violation.fault))"
         case .unexpectedStatus(let status): "unexpected response with status \(status)"
         case .tooLarge(let limit): "response too large: its body is over \(limit) bytes"
         }

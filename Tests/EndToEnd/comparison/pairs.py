@@ -435,11 +435,13 @@ SECTIONS = [
         location /intercepted { proxy_pass http://<backend>; proxy_intercept_errors on; error_page 503 = @other; }
         location /forbidden { limit_except GET { deny all; } error_page 403 = @other; }
         location /large { client_max_body_size 3; proxy_pass http://<backend>; error_page 413 = @other; }
+        location /wide { client_max_body_size 10; proxy_pass http://127.0.0.1:<dead>; error_page 502 = @narrow; }
         location /page { proxy_pass http://<other>; }
         location @other { proxy_pass http://<other>; }
+        location @narrow { client_max_body_size 3; proxy_pass http://<other>; }
     """, [
         pair
-        for path in ("dead", "dead-page", "returned", "returned-page", "intercepted", "forbidden", "large")
+        for path in ("dead", "dead-page", "returned", "returned-page", "intercepted", "forbidden", "large", "wide")
         for pair in (
             ask(f"a POST to {path}", f"/{path}", method="POST", body=b"a body", answer=reply(503, b"no")),
             ask(f"a PUT to {path}", f"/{path}", method="PUT", body=b"a body", answer=reply(503, b"no")),
@@ -449,6 +451,46 @@ SECTIONS = [
         # nginx sends no answer to some of these until a time is over, depending on how the bytes come.
         if pair.name != "chunks to large"
     ]),
+    # Broken chunks that nobody reads.
+    Section("unread", """
+        location /text { return 200 text; }
+        location /none { return 204; }
+        location /moved { return 302 /there; }
+        location /error { return 404; }
+        location /error-text { return 404 text; }
+        location /forbidden { deny all; }
+        location /page { error_page 404 /text; return 404; }
+        location /own-400 { error_page 400 = /text; return 200 text; }
+    """, [
+        raw(f"{what} to {path}",
+            b"POST /%s HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode() + chunks)
+        for path in ("text", "none", "moved", "error", "error-text", "forbidden", "page", "own-400")
+        for what, chunks in (
+            ("a chunk without an end", b"3\r\nabcX\r\n0\r\n\r\n"), ("a size that is none", b"zz\r\n"),
+            ("whole chunks", chunked(b"abc")))
+    ]),
+    # What is known of an upstream's response where another takes its place.
+    Section("after-another", """
+        proxy_intercept_errors on;
+        location /proxied { error_page 404 = @other; proxy_pass http://<backend>; }
+        location /page { error_page 404 = /other; proxy_pass http://<backend>; }
+        location /returned { error_page 404 = @text; proxy_pass http://<backend>; }
+        location /dead { error_page 404 = @dead; proxy_pass http://<backend>; }
+        location /other {
+            proxy_set_header X-Seen "$upstream_http_x_own|$upstream_cookie_a|$proxy_host|$proxy_port";
+            proxy_pass http://<other>/;
+        }
+        location @other {
+            set $before "$upstream_http_x_own|$upstream_status|$proxy_host";
+            proxy_set_header X-Seen "$before|$upstream_http_x_own|$upstream_cookie_a|$proxy_host";
+            proxy_pass http://<other>;
+        }
+        location @text { return 200 "$proxy_host|$proxy_port|$upstream_status|$upstream_http_x_own|$upstream_cookie_a"; }
+        location @dead { proxy_pass http://127.0.0.1:<dead>; }
+    """, [
+        ask(path, f"/{path}", answer=reply(404, b"no", [("X-Own", "own"), ("Set-Cookie", "a=1")]))
+        for path in ("proxied", "page", "returned", "dead")
+    ], logs=True),
     Section("return", """
         location /text { return 200 "text $arg_a\\n"; }
         location /typed { default_type application/json; return 200 '{"a":1}'; }
@@ -805,7 +847,7 @@ SECTIONS = [
 # What is compared of the log, a name and a value each; tabs in values are escaped.
 LOGGED = (
     "status request request_method request_uri uri args is_args arg_q host server_name server_protocol http_host "
-    "http_user_agent http_referer cookie_c content_length http_x").split()
+    "http_user_agent http_referer cookie_c content_length http_x upstream_http_x_own").split()
 
 CONFIGURATION = """\
 daemon off;

@@ -85,6 +85,7 @@ class HTTP2Client:
         self.goaway = None
         self.goaways = []
         self.closed = False
+        self.finished = False
         self.pings = []
         self.has_settings = False
         if greet:
@@ -102,8 +103,16 @@ class HTTP2Client:
 
     # Sending
 
+    def finish(self):
+        """Ends the sending side: what the library would send from here on is dropped."""
+        self.flush()
+        self.finished = True
+        self.socket.shutdown(socket.SHUT_WR)
+
     def flush(self):
         data = self.connection.data_to_send()
+        if self.finished:
+            return
         if self.socket.fileno() < 0:
             self.closed = True
         elif data:
