@@ -496,6 +496,8 @@ def test_term_ends_a_process_that_opens_a_log_nobody_reads(proxy):
     made.write(STALLED.replace("<log>", "<dir>/error.log").replace("/dev/<stream>", "<dir>/pipe"))
     reader = os.open(made.directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     made.start()
+    # It listens before all of its logs are open.
+    wait_for(lambda: "start 1 worker thread" in made.log(), what="the workers")
     os.close(reader)
     made.signal(signal.SIGUSR1)
     wait_for(lambda: made.log().count("reopening logs") == 2, what="the reopening")
