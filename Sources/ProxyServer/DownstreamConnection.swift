@@ -116,7 +116,6 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
-        worker.connectionRests()
         if !loop.isInMemory, let tls = serving.generation.tls.listener(listenerIndex) {
             expectHandshake(tls)
         }
@@ -680,7 +679,7 @@ final class DownstreamConnection: StreamChannel {
             }
             phase = .idle
             setReadDeadline(after: keepaliveTimeout)
-            worker.connectionRests()
+            worker.connectionRests(self)
             processInbox()
             // The exchange did not look at what came meanwhile.
             if mayRead && isOpen { scheduleRead() }
@@ -709,7 +708,7 @@ final class DownstreamConnection: StreamChannel {
         phase = .lingering(until: loop.now + Self.lingeringTime)
         shutdownWhenSent()
         setReadDeadline(after: Self.lingeringTimeout)
-        worker.connectionRests()
+        worker.connectionRests(self)
     }
 
     /// Breaks off a response. Its framing, or else the reset, tells the client that it is not whole.
@@ -752,12 +751,15 @@ final class DownstreamConnection: StreamChannel {
     override var isAtRest: Bool {
         guard http2 == nil, isDrained else { return false }
         switch phase {
-        case .idle:
-            guard let facts, inbox.isEmpty else { return false }
-            return facts.requests > 0 || loop.now - facts.connectedAt.monotonic >= Self.silence
+        case .idle: return inbox.isEmpty && (facts.map { $0.requests > 0 } ?? false || isSilent)
+        case .handshake: return !hasSpoken && isSilent
         case .lingering: return true
-        case .handshake, .readingHead, .exchange, .tunnel, .closed: return false
+        case .readingHead, .exchange, .tunnel, .closed: return false
         }
+    }
+
+    private var isSilent: Bool {
+        facts.map { loop.now - $0.connectedAt.monotonic >= Self.silence } ?? false
     }
 
     override func endRest() { finish() }

@@ -18,6 +18,26 @@ package enum FileLimit {
         guard sy_limit_files(count) == 0 else { throw SystemError("setrlimit") }
     }
 
+    /// What the process has open.
+    static var openFiles: Int {
+        guard let directory = unsafe opendir("/proc/self/fd") else { return 0 }
+        defer { unsafe closedir(directory) }
+        var count = 0
+        while unsafe readdir(directory) != nil { count += 1 }
+        // Without the directory itself, "." and "..".
+        return count - 3
+    }
+
+    /// Lets the process have as many files open as its hard limit allows, for what is not to fail for the connections it has.
+    static func lift() {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        // `limit` outlives both calls.
+        guard unsafe getrlimit(resource, &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = unsafe setrlimit(resource, &limit)
+    }
+
     /// What is to be said where more connections are allowed than files.
     ///
     /// nginx's workers have a limit each; ours share that of the process.

@@ -80,7 +80,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
             return finish()
         }
         setReadDeadline(after: rules.headTimeout)
-        worker.connectionRests()
+        worker.connectionRests(self)
         flushSoon()
         if received.isEmpty, transport == nil { return }
         mayRead = true
@@ -189,7 +189,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         flushSoon()
         if openStreams == 0, isLive, readDeadline == EventLoop.never {
             setReadDeadline(after: rules.keepaliveTimeout)
-            worker.connectionRests()
+            worker.connectionRests(self)
         }
     }
 

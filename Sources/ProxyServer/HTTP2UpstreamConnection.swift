@@ -120,7 +120,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
             return worker.postpone { [self] in if openStreams == 0 { leave() } }
         }
         setDeadline(loop.now + time)
-        worker.connectionRests()
+        worker.connectionRests(self)
     }
 
     override var isAtRest: Bool { isIdle && phase == .open }

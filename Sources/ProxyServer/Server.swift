@@ -41,6 +41,7 @@ package final class Server {
     private let initialFileLimit = FileLimit.current
     /// What was last asked for, successfully or not.
     private var fileLimit: UInt64
+    private var fileLimitInForce: UInt64
     private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
     /// Files that `generation` writes.
@@ -67,6 +68,7 @@ package final class Server {
         listeners.commit(sockets)
         initialSettings = process
         fileLimit = initialFileLimit
+        fileLimitInForce = initialFileLimit
         let readiness: Int32?
         do throws(SystemError) {
             readiness = try Self.settle(process)
@@ -196,10 +198,23 @@ package final class Server {
         fileLimit = wanted
         do throws(SystemError) {
             try FileLimit.set(wanted)
+            fileLimitInForce = wanted
         } catch {
             report(.alert, "\(error), worker_rlimit_nofile \(wanted)")
         }
     }
+
+    /// Does what takes files of its own, and is not to fail for those that connections are.
+    private func withoutFileLimit(_ work: () -> Void) {
+        FileLimit.lift()
+        work()
+        // Less than there is already would have the workers accept nobody, until enough connections have ended.
+        let needed = UInt64(FileLimit.openFiles + Self.spareFiles)
+        try? FileLimit.set(max(fileLimitInForce, needed))
+    }
+
+    /// How many more files than are open may be opened after a reload in any case.
+    private static let spareFiles = 64
 
     /// Says which directives are not what the process started with, of those that only count then.
     private func reportUnchangeable(_ process: ProcessSettings) {
@@ -300,7 +315,9 @@ package final class Server {
     private func logsFlushed(onlyMoved: Bool) {
         let log = generation.errorLogger
         if !onlyMoved { log.log(.notice, "reopening logs") }
-        for error in logFiles.reopen(onlyMoved: onlyMoved) { log.log(.emerg, "\(error)") }
+        withoutFileLimit {
+            for error in logFiles.reopen(onlyMoved: onlyMoved) { log.log(.emerg, "\(error)") }
+        }
         if isDaemon { log.takeOverStandardError() }
     }
 
@@ -342,7 +359,9 @@ package final class Server {
     // MARK: Reloading
 
     /// Loads the configuration anew and has everything run under it; on any failure nothing has changed.
-    private func reload() {
+    private func reload() { withoutFileLimit { takeUpConfiguration() } }
+
+    private func takeUpConfiguration() {
         let log = generation.errorLogger
         log.log(.notice, "reconfiguring")
         let loaded: LoadedConfiguration
@@ -392,6 +411,8 @@ package final class Server {
         reportUnchangeable(process)
         reportShortage(process)
         limitFiles(process)
+        // Lifted for the workers that are yet to start; the new one counts from the end of the reload.
+        FileLimit.lift()
         let count = Self.workerCount(process)
         for worker in workers.dropFirst(count) {
             leaving.append(worker)

@@ -96,7 +96,7 @@ final class UpstreamConnection: StreamChannel {
     func enterPool(_ pool: UpstreamPeers, until deadline: Int64) {
         owner = .pool(pool)
         setDeadline(deadline)
-        worker.connectionRests()
+        worker.connectionRests(self)
     }
 
     override var isAtRest: Bool { if case .pool = owner { true } else { false } }

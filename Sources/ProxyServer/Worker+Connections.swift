@@ -6,8 +6,9 @@ struct ConnectionCount {
     fileprivate(set) var open = 0
     /// A client has come that there was no room for: the listeners are paused.
     fileprivate var turnsAway = false
-    /// Whether it is worth looking for connections at rest.
-    fileprivate var mayBeAtRest = false
+    /// While room is short: the connections at rest, those first that have been longest, some twice, and some of which are
+    /// not at rest any more.
+    fileprivate var atRest: ArraySlice<Channel>?
     /// The loop's time of the last word in the log about each of the two shortages.
     fileprivate var saidReusing = Int64.min
     fileprivate var saidFull = Int64.min
@@ -41,10 +42,25 @@ extension Worker {
     }
 
     /// A connection has nothing to do for now.
-    func connectionRests() {
-        connections.mayBeAtRest = true
+    @inline(__always)
+    func connectionRests(_ channel: Channel) {
+        if connections.atRest != nil { noteRest(of: channel) }
         letClientsIn()
     }
+
+    private func noteRest(of channel: Channel) {
+        connections.atRest?.append(channel)
+        let count = connections.atRest?.count ?? 0
+        if count > 2 * connections.open + Self.mostAtOnce { connections.atRest = connectionsAtRest() }
+    }
+
+    /// Clients that have said nothing for a while are at rest without having come to it.
+    func lookForRoom() {
+        forgetConnectionsAtRest()
+        letClientsIn()
+    }
+
+    func forgetConnectionsAtRest() { connections.atRest = nil }
 
     /// Whether there is room for a client that has come. If not, the listeners are paused until there may be.
     func hasRoomForClient() -> Bool {
@@ -69,23 +85,38 @@ extension Worker {
 
     private func hasRoom() -> Bool {
         let limit = connectionLimit
-        if connections.mayBeAtRest, limit - connections.open <= limit / 16 { endSomeAtRest(limit) }
+        let room = limit - connections.open
+        guard room <= limit / 16 else {
+            if connections.atRest != nil, room > limit / 8 { forgetConnectionsAtRest() }
+            return true
+        }
+        endSomeAtRest(limit)
         return connections.open < limit
+    }
+
+    private func connectionsAtRest() -> ArraySlice<Channel> {
+        var found: [Channel] = []
+        loop.forEachChannel { if $0.isAtRest { found.append($0) } }
+        found.sort { $0.deadline < $1.deadline }
+        return found[...]
     }
 
     /// Ends an eighth of the connections at rest, those whose time would be over first: one at least, and as many as a
     /// reload has left too many.
     private func endSomeAtRest(_ limit: Int) {
-        var atRest: [Channel] = []
-        loop.forEachChannel { if $0.isAtRest { atRest.append($0) } }
-        guard !atRest.isEmpty else { return connections.mayBeAtRest = false }
+        if connections.atRest == nil { connections.atRest = connectionsAtRest() }
+        let known = connections.atRest?.count ?? 0
+        guard known > 0 else { return }
         if isTime(toSay: \.saidReusing) {
             current.generation.errorLogger.log(
                 .warn, "\(connectionLimit) worker_connections are not enough, reusing connections")
         }
-        atRest.sort { $0.deadline < $1.deadline }
-        let count = max(min(Self.mostAtOnce, atRest.count / 8), connections.open - limit + 1, 1)
-        for channel in atRest.prefix(count) { channel.endRest() }
+        var count = max(min(Self.mostAtOnce, known / 8), connections.open - limit + 1, 1)
+        while count > 0, let channel = connections.atRest?.popFirst() {
+            guard channel.isOpen, channel.isAtRest else { continue }
+            channel.endRest()
+            count -= 1
+        }
     }
 
     private func isTime(toSay line: WritableKeyPath<ConnectionCount, Int64>) -> Bool {

@@ -99,7 +99,7 @@ package final class Worker {
         loop.afterTurn = { [unowned self] in endTurn() }
         logTimer.rang = { [unowned self] in flushLogs() }
         spareTimer.rang = { [unowned self] in trimSpares() }
-        roomTimer.rang = { [unowned self] in connectionRests() }
+        roomTimer.rang = { [unowned self] in lookForRoom() }
         desk.worker = self
     }
 
@@ -261,6 +261,7 @@ package final class Worker {
         logTimer.close()
         spareTimer.close()
         roomTimer.close()
+        forgetConnectionsAtRest()
         shutdownTimeouts.close()
         loop.close()
         // What is kept for reuse holds the worker, which would keep them both.

@@ -29,6 +29,7 @@ struct Switchyard: ParsableCommand {
 
     /// Wrong use ends with status 1, as nginx's.
     static func main() {
+        StandardStreams.fill()
         do {
             var command = try parseAsRoot(NginxArguments.separated(CommandLine.arguments.dropFirst()))
             try command.run()

@@ -7,6 +7,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Backend
+from harness.certificates import Authority
 from harness.proxy import default_kind
 from harness.websocket import handshake, switching
 from harness.wire import Client, Closed, wait_for
@@ -98,11 +99,20 @@ def test_clients_at_rest_are_fewer_after_a_reload_with_less_room(limited):
         assert [ask(opened(stack, made.port)).status for _ in range(3)] == [200] * 3
 
 
-def test_clients_that_say_nothing_give_way(limited):
+@pytest.mark.parametrize("tls", [False, True])
+def test_clients_that_say_nothing_give_way(limited, tmp_path, tls):
     made = limited(21)
+    port = made.port
+    if tls:
+        port = ports.free_port()
+        certificate = Authority(tmp_path).issue("localhost")
+        made.reload(TEXT.replace(
+            "listen", f"ssl_certificate {certificate}; ssl_certificate_key {certificate.key};"
+            f" listen 127.0.0.1:{port} ssl; listen", 1))
+        wait_for(lambda: ports.is_listening(port), what="the reload")
     with contextlib.ExitStack() as stack:
         for _ in range(40):
-            opened(stack, made.port)
+            opened(stack, port)
         time.sleep(1.2)
         assert ask(opened(stack, made.port)).status == 200
 
@@ -172,3 +182,15 @@ def test_no_room_for_an_upstream(limited):
         assert ask(opened(stack, made.port), "/plain").status == 500
         line = next(line for line in made.log().splitlines() if "while connecting to upstream" in line)
         assert "[alert]" in line and "worker_connections are not enough while connecting to upstream, client: " in line
+
+
+@pytest.mark.parametrize("kept", ["client", "upstream"])
+def test_what_rests_is_found_again_and_again(limited, kept):
+    """Whoever comes to rest while room is short already is known for it."""
+    made = limited(20)
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            tunnel(stack, made.port)
+        for _ in range(60):
+            client = opened(stack, made.port)
+            assert ask(client, "/kept" if kept == "upstream" and KIND != "nginx" else "/").status == 200

@@ -1,5 +1,6 @@
 """The process: its command line, exit codes, pid file, signals, reloads."""
 
+import contextlib
 import os
 import re
 import resource
@@ -666,6 +667,38 @@ def test_a_reload_sets_the_limit_of_open_files(proxy):
     wait_for(lambda: file_limit(made) == soft, what="the limit of before")
     assert served(made) == "a"
     assert "[warn]" not in made.log() and "[alert]" not in made.log()
+
+
+@pytest.mark.switchyard_only
+def test_a_limit_below_what_is_open_stops_neither_clients_nor_the_next_reload(proxy):
+    made = proxy(**serving("a"))
+    with contextlib.ExitStack() as stack:
+        for _ in range(150):
+            client = stack.enter_context(contextlib.closing(Client(made.port)))
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.read_response()
+        for number, limit in ((2, 100), (3, 1000)):
+            made.reload(limited(limit))
+            wait_for(lambda: f"configuration {number} runs" in made.log(), what="a reload")
+            assert served(made) == "a"
+        wait_for(lambda: file_limit(made) == 1000, what="the limit")
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_a_daemon_logs_whatever_streams_it_was_started_without(proxy, closed):
+    made = proxy(config=TEXT.replace("daemon off;", "daemon on;"), values={"word": "a"}, start=False)
+    command = " ".join(made.command()) + f" {closed}"
+    assert subprocess.run(["sh", "-c", command], stderr=subprocess.DEVNULL).returncode == 0
+    pid = int(made.log("proxy.pid"))
+    try:
+        wait_for(lambda: served(made) == "a", what="an answer")
+        assert "start " in made.log()
+        if KIND != "nginx":
+            wait_for(lambda: "GET / " in made.log("access.log"), what="the access log")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not made.log("proxy.pid"), what="the end")
 
 
 @pytest.mark.switchyard_only

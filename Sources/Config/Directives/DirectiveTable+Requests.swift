@@ -17,7 +17,7 @@ extension DirectiveTable {
             "large_client_header_buffers", "number size", in: .httpAndServer, takes: .two, default: "4 8k",
             "A request line or a field longer than size is refused with 414 or 400, "
                 + "as is a head longer than number times size. As soon as the client has named the host, that server's "
-                + "value holds; over HTTP/2, that of the connection's server holds throughout."
+                + "value holds, for what came before as well; over HTTP/2, that of the connection's server holds throughout."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.connection.largeHeaderBufferCount = try call.number(call.arguments[0], in: 1...65_536)
             let size = try call.size(call.arguments[1])

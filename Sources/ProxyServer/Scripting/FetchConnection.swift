@@ -65,7 +65,7 @@ final class FetchConnection: StreamChannel {
         owner = .pool
         isReused = true
         setDeadline(deadline)
-        worker.connectionRests()
+        worker.connectionRests(self)
     }
 
     override var isAtRest: Bool { if case .pool = owner { true } else { false } }
