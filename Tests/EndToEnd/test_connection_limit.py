@@ -38,6 +38,9 @@ http {
 """
 
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
 @pytest.fixture
 def limited(proxy):
     def program(connection):
@@ -57,6 +60,15 @@ def tunnel(stack, port):
     client.send(handshake("/tunnel"))
     assert client.read_response_head().status == 101
     return client
+
+
+def crowd(stack, made):
+    """Three tunnels, for which a limit of 6 has room, and a client for whom there is none any more."""
+    tunnels = [tunnel(stack, made.port) for _ in range(3)]
+    late = opened(stack, made.port)
+    late.send(REQUEST)
+    wait_for(lambda: "6 worker_connections are not enough" in made.log(), what="a line in the log")
+    return tunnels, late
 
 
 def opened(stack, port):
@@ -132,10 +144,7 @@ def test_connections_kept_to_an_upstream_give_way_to_others(limited):
 def test_clients_wait_while_all_the_others_are_busy(limited):
     made = limited(6)
     with contextlib.ExitStack() as stack:
-        tunnels = [tunnel(stack, made.port) for _ in range(3)]
-        late = opened(stack, made.port)
-        late.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_for(lambda: "6 worker_connections are not enough" in made.log(), what="a line in the log")
+        tunnels, late = crowd(stack, made)
         time.sleep(0.2)
         assert not is_closed(late)
         tunnels[0].close()
@@ -147,10 +156,7 @@ def test_clients_wait_while_all_the_others_are_busy(limited):
 def test_a_reload_while_there_is_no_room(limited, change):
     made = limited(6)
     with contextlib.ExitStack() as stack:
-        tunnels = [tunnel(stack, made.port) for _ in range(3)]
-        late = opened(stack, made.port)
-        late.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_for(lambda: "6 worker_connections are not enough" in made.log(), what="a line in the log")
+        tunnels, late = crowd(stack, made)
         port = made.port
         text = TEXT
         if change == "another listener":
@@ -165,7 +171,7 @@ def test_a_reload_while_there_is_no_room(limited, change):
             wait_for(lambda: ports.is_listening(port) and "reconfiguring" in made.log(), what="the reload")
             time.sleep(0.3)
             another = opened(stack, port)
-            another.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            another.send(REQUEST)
             time.sleep(0.2)
             assert not is_closed(late) and not is_closed(another)
             for client in tunnels:

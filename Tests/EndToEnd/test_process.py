@@ -37,6 +37,19 @@ http {
 """
 
 
+@contextlib.contextmanager
+def running(port, *arguments, cwd=None):
+    """The program, once it listens or has ended. Afterwards, what it wrote is its `output`."""
+    process = subprocess.Popen(
+        [binary(KIND), *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+        yield process
+    finally:
+        process.terminate()
+        process.output = process.communicate(timeout=10)[0]
+
+
 def served(proxy):
     return proxy.fetch("/").text
 
@@ -1014,11 +1027,7 @@ def test_proxy_prints_the_configuration_it_stands_for(tmp_path, proxy, backend):
 @pytest.mark.switchyard_only
 def test_proxy_without_a_file(backend):
     port = ports.free_port()
-    process = subprocess.Popen(
-        [binary(KIND), "proxy", "--listen", str(port), "--to", f"http://{backend}"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
+    with running(port, "proxy", "--listen", str(port), "--to", f"http://{backend}") as process:
         with Client(port) as client:
             assert client.fetch("/x").body == b"ok"
         backend.program = echo_backend
@@ -1026,9 +1035,6 @@ def test_proxy_without_a_file(backend):
             client.send(handshake())
             assert client.read_response_head().status == 101
             assert echoes(client, b"hello")
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
     assert process.returncode == 0
 
 
@@ -1099,16 +1105,11 @@ def test_a_script_of_proxy_finds_no_module_in_a_directory_that_everybody_writes(
         end }} end""")
     planted = Path("/tmp") / f"{name}.lua"
     planted.write_text("return 1")
-    process = subprocess.Popen(
-        [binary(KIND), "proxy", "--listen", f"127.0.0.1:{port}", "--to", "http://127.0.0.1:1", "--script", "hello.lua"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    arguments = ["--listen", f"127.0.0.1:{port}", "--to", "http://127.0.0.1:1", "--script", "hello.lua"]
     try:
-        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
-        with Client(port) as client:
+        with running(port, "proxy", *arguments, cwd=tmp_path), Client(port) as client:
             assert client.fetch().text == "near false"
     finally:
-        process.terminate()
-        process.communicate(timeout=10)
         planted.unlink()
 
 
@@ -1127,15 +1128,8 @@ def test_a_file_that_speaks_of_no_logs_needs_no_place_for_them(tmp_path):
     port = ports.free_port()
     (tmp_path / "small.conf").write_text(
         f"pid {tmp_path}/small.pid; daemon off; events {{}} http {{ server {{ listen 127.0.0.1:{port}; return 200 hi; }} }}")
-    process = subprocess.Popen(
-        [binary(KIND), "-c", str(tmp_path / "small.conf"), "-p", str(tmp_path / "nowhere")],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        wait_for(lambda: ports.is_listening(port) or process.poll() is not None, what="listening")
-        with Client(port) as client:
-            assert client.fetch().text == "hi"
-    finally:
-        process.terminate()
-        output = process.communicate(timeout=10)[0]
+    arguments = ["-c", str(tmp_path / "small.conf"), "-p", str(tmp_path / "nowhere")]
+    with running(port, *arguments) as process, Client(port) as client:
+        assert client.fetch().text == "hi"
     assert process.returncode == 0
-    assert "no access log is kept" in output and "alert" not in output
+    assert "no access log is kept" in process.output and "alert" not in process.output
