@@ -83,7 +83,6 @@ extension Interpreter {
         var position = first
         while position < places.count {
             let entry = hookEntries[places.lowerBound + position]
-            let comesBeforeLast = state.comesBeforeLast
             let outcome = call(entry.function, .hook(stage), of: flow, script: entry.script) {
                 push(arguments: stage, flow, state, on: $0)
             }
@@ -91,10 +90,24 @@ extension Interpreter {
                 calls[call].continuation = .hook(stage, position: position, state)
                 return .waiting
             }
-            if let result = take(outcome, stage, of: flow, script: entry.script, &state) { return result }
-            if state.goOn(comesBeforeLast) { position += 1 }
+            if let result = goOn(from: &position, outcome, stage, of: flow, script: entry.script, &state) {
+                return result
+            }
         }
         return conclusion(stage, state)
+    }
+
+    /// Takes what the hook at `position` came to, which becomes that of the one that is called next.
+    ///
+    /// - Returns: what the stage comes to, where that is not for others to say.
+    private func goOn(
+        from position: inout Int, _ outcome: CallOutcome, _ stage: HookStage, of flow: ScriptFlow, script: Int,
+        _ state: inout BodyState
+    ) -> StageResult? {
+        let comesBeforeLast = state.comesBeforeLast
+        if let result = take(outcome, stage, of: flow, script: script, &state) { return result }
+        if state.goOn(comesBeforeLast) { position += 1 }
+        return nil
     }
 
     /// The position of the hooks of the location that the flow is in.
@@ -232,16 +245,11 @@ extension Interpreter {
     func settle(_ call: HookCall, _ outcome: CallOutcome) {
         if case .waiting = outcome { return }
         switch call.continuation {
-        case .hook(let stage, let position, var state):
+        case .hook(let stage, var position, var state):
             guard let flow = call.flow else { return settleBackground(outcome, script: call.script, of: nil) }
-            let comesBeforeLast = state.comesBeforeLast
-            let result: StageResult
-            if let ended = take(outcome, stage, of: flow, script: call.script, &state) {
-                result = ended
-            } else {
-                let next = state.goOn(comesBeforeLast) ? position + 1 : position
-                result = advance(stage, of: flow, from: next, state)
-            }
+            let result =
+                goOn(from: &position, outcome, stage, of: flow, script: call.script, &state)
+                ?? advance(stage, of: flow, from: position, state)
             if case .waiting = result { return }
             flow.owner?.stageEnded(stage, result)
         case .certificate(let position, let request):

@@ -410,9 +410,6 @@ package final class Server {
         let process = loaded.configuration.process
         reportUnchangeable(process)
         reportShortage(process)
-        limitFiles(process)
-        // Lifted for the workers that are yet to start; the new one counts from the end of the reload.
-        FileLimit.lift()
         let count = Self.workerCount(process)
         for worker in workers.dropFirst(count) {
             leaving.append(worker)
@@ -438,6 +435,8 @@ package final class Server {
                 for worker in leaving { worker.closeGenerations(before: number) }
             }
         }
+        // Only once its workers run, which take files of their own.
+        limitFiles(process)
         generation.errorLogger.log(.notice, "configuration \(generation.number) runs")
     }
 
