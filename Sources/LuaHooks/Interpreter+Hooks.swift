@@ -101,8 +101,8 @@ extension Interpreter {
     ///
     /// - Returns: what the stage comes to, where that is not for others to say.
     private func goOn(
-        from position: inout Int, _ outcome: CallOutcome, _ stage: HookStage, of flow: ScriptFlow, script: Int,
-        _ state: inout BodyState
+        from position: inout Int, _ outcome: CallOutcome, _ stage: HookStage, of flow: ScriptFlow,
+        script: Int, _ state: inout BodyState
     ) -> StageResult? {
         let comesBeforeLast = state.comesBeforeLast
         if let result = take(outcome, stage, of: flow, script: script, &state) { return result }

@@ -534,7 +534,7 @@ extension ExchangeDriver {
         guard case .chunked = exchange.request.framing, !requestBody.isComplete, let downstream else {
             return nil
         }
-        return early.isEmpty ? downstream.violation(of: requestBody) : early.violation(of: requestBody)
+        return earlyViolation ?? downstream.violation(of: requestBody)
     }
 
     /// Has the connection end after a response that is about to be sent where what came of the body is broken.

@@ -38,8 +38,8 @@ final class ExchangeDriver {
     var requestBody = BodyDecoder(.none)
     /// The head was refused: nobody knows what of the bytes that follow is still on its way.
     private var isRefused = false
-    /// What came along with the head of a body in chunks, while the head is acted on.
-    private(set) var early = LentBytes()
+    /// While the head is acted on: what is wrong with what came of the body along with it.
+    private(set) var earlyViolation: BodyViolation?
     /// `client_max_body_size` of the location that was first to send the body on.
     var bodyLimit: Int?
     /// The client was told to go on, or does not wait for that.
@@ -134,12 +134,11 @@ final class ExchangeDriver {
 
     /// - Parameter rest: what came along with the head.
     func begin(before rest: Span<UInt8>) {
-        guard rest.count > 0, case .chunked = exchange.request.framing else { return begin() }
-        unsafe rest.withUnsafeBytes { bytes in
-            unsafe early.lend(bytes)
-            begin()
-            early.takeBack()
+        if rest.count > 0, case .chunked = exchange.request.framing {
+            earlyViolation = BodyDecoder(exchange.request.framing).violation(ahead: rest)
         }
+        begin()
+        if earlyViolation != nil { earlyViolation = nil }
     }
 
     private func begin() {
