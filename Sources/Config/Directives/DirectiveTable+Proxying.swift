@@ -101,7 +101,8 @@ extension DirectiveTable {
                 + "128k of one read, which always may, and proxy_buffering is on."
         ) { scope, call throws(ConfigDiagnostic) in
             let count = try call.number(call.arguments[0], in: 2...65_536)
-            let (total, isTooLarge) = count.multipliedReportingOverflow(by: try call.size(call.arguments[1]))
+            let (total, isTooLarge) = count.multipliedReportingOverflow(
+                by: try call.bufferSize(call.arguments[1]))
             guard !isTooLarge else {
                 throw call.failure(found: call.arguments[1], expected: "a smaller size")
             }

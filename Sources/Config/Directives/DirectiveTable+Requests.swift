@@ -20,9 +20,7 @@ extension DirectiveTable {
                 + "value holds, for what came before as well; over HTTP/2, that of the connection's server holds throughout."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.connection.largeHeaderBufferCount = try call.number(call.arguments[0], in: 1...65_536)
-            let size = try call.size(call.arguments[1])
-            guard size > 0 else { throw call.failure(found: call.arguments[1], expected: "a size above 0") }
-            scope.connection.largeHeaderBufferSize = size
+            scope.connection.largeHeaderBufferSize = try call.bufferSize(call.arguments[1])
         },
         .connectionFlag(
             "ignore_invalid_headers", \.ignoreInvalidHeaders, default: "on",
@@ -155,9 +153,9 @@ extension DirectiveTable {
             if let value = word.value(after: "valid=") {
                 resolver.valid = try call.seconds(value) * 1000
             } else if let value = word.value(after: "ipv4=") {
-                resolver.ipv4 = try call.flag(value)
+                resolver.ipv4 = try call.parameterFlag(value)
             } else if let value = word.value(after: "ipv6=") {
-                resolver.ipv6 = try call.flag(value)
+                resolver.ipv6 = try call.parameterFlag(value)
             } else {
                 resolver.servers += try nameServers(word, call, resolve)
             }

@@ -32,8 +32,14 @@ struct DirectiveUse {
 
     // MARK: Values
 
+    /// A directive's own `on` or `off`, in any case.
     func flag(_ word: Word) throws(ConfigDiagnostic) -> Bool {
         try value(of: word, ConfigValue.flag, expected: "\"on\" or \"off\"")
+    }
+
+    /// The `on` or `off` of a parameter such as `ipv6=off`, which nginx takes in lower case only.
+    func parameterFlag(_ word: Word) throws(ConfigDiagnostic) -> Bool {
+        try value(of: word, ConfigValue.parameterFlag, expected: "\"on\" or \"off\"")
     }
 
     /// Milliseconds.
@@ -48,6 +54,13 @@ struct DirectiveUse {
     /// Bytes.
     func size(_ word: Word) throws(ConfigDiagnostic) -> Int {
         try value(of: word, ConfigValue.size, expected: "a size such as 1024, 8k or 1m")
+    }
+
+    /// Bytes of a buffer, which is never empty.
+    func bufferSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
+        let size = try size(word)
+        guard size > 0 else { throw failure(found: word, expected: "a size above 0") }
+        return size
     }
 
     func largeSize(_ word: Word) throws(ConfigDiagnostic) -> Int {

@@ -30,7 +30,11 @@ enum ConfigValue {
 
     /// `on` or `off`, in either case.
     static func flag(_ bytes: [UInt8]) -> Bool? {
-        switch bytes.lowercased() {
+        parameterFlag(bytes.lowercased())
+    }
+
+    static func parameterFlag(_ bytes: [UInt8]) -> Bool? {
+        switch bytes {
         case Array("on".utf8): true
         case Array("off".utf8): false
         default: nil

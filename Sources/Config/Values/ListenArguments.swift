@@ -72,7 +72,7 @@ enum ListenArguments {
         } else if let value = word.value(after: "sndbuf=") {
             options.sendBuffer = try call.size(value)
         } else if let value = word.value(after: "ipv6only=") {
-            options.ipv6Only = try call.flag(value)
+            options.ipv6Only = try call.parameterFlag(value)
         } else if let value = word.value(after: "so_keepalive=") {
             try applyProbes(value, to: &options, call)
         } else if let value = word.value(after: "fastopen=") {
@@ -92,7 +92,7 @@ enum ListenArguments {
     private static func applyProbes(
         _ word: Word, to options: inout ListenOptions, _ call: DirectiveUse
     ) throws(ConfigDiagnostic) {
-        if let flag = ConfigValue.flag(word.bytes) {
+        if let flag = ConfigValue.parameterFlag(word.bytes) {
             options.keepAliveProbes = flag
             return
         }
