@@ -15,7 +15,9 @@ struct HTTP2ResponseHead {
     /// What was wrong, once something was.
     private(set) var malformation: HTTP2Malformation?
     /// As the response says; -1 when it does not.
-    private(set) var contentLength: Int64 = -1
+    private var contentLength: Int64 = -1
+    /// Once it is finished, how much may follow it, whatever its field says (RFC 9113 §8.1.1); -1 when that is not known.
+    private(set) var contentToCome: Int64 = -1
 
     mutating func removeAll() {
         lines.removeAll(keepingCapacity: true)
@@ -67,6 +69,7 @@ struct HTTP2ResponseHead {
             return nil
         }
         let hasNoContent = toHead || status < 200 || status == 204 || status == 304
+        contentToCome = hasNoContent ? 0 : contentLength
         // RFC 9113 §8.1.1
         if endsStream, !hasNoContent, contentLength > 0 {
             malformation = .contentLengthMismatch

@@ -79,14 +79,14 @@ extension HTTP2Session {
         case .final(let isChunked):
             stream.sawFinalHead = true
             stream.outcome = .request(isChunked ? .chunked : .plain)
-            // Of a HEAD, a 204 or a 304 it speaks of what does not come.
-            stream.contentLeft = endsStream ? -1 : responseHead.contentLength
+            stream.contentLeft = endsStream ? 0 : responseHead.contentToCome
         }
         if endsStream { ended(stream) } else { touch(stream, .readable) }
     }
 
     private func trailersReceived(_ stream: HTTP2Stream, endsStream: Bool) {
         guard endsStream else { return malformed(stream, .trailersWithoutEnd) }
+        guard !stream.isAbandoned else { return ended(stream) }
         if let malformation = trailerLines.malformation { return malformed(stream, malformation) }
         stream.trailers = trailerLines.lines
         ended(stream)
@@ -110,7 +110,10 @@ extension HTTP2Session {
     }
 
     func ended(_ stream: HTTP2Stream) {
-        guard stream.contentLeft <= 0 else { return malformed(stream, .contentLengthMismatch) }
+        // How long it was no longer matters: its answer may be on its way (RFC 9113 §8.1).
+        guard stream.contentLeft <= 0 || stream.isAbandoned else {
+            return malformed(stream, .contentLengthMismatch)
+        }
         stream.sawEnd = true
         touch(stream, .readable)
     }

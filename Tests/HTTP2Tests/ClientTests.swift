@@ -115,6 +115,27 @@ struct ClientTests {
         #expect(pair.text(of: stream) == "HTTP/1.1 204 \r\n\r\n")
     }
 
+    @Test(
+        "a head that has no content may be ended by a frame of its own",
+        arguments: ["HEAD 200", "GET 304", "GET 204"])
+    func lateEnd(_ what: String) throws {
+        let parts = what.split(separator: " ")
+        let pair = Pair()
+        let stream = pair.request("\(parts[0]) / HTTP/1.1\r\nHost: a\r\n\r\n")
+        let seen = try #require(pair.server.nextRequest())
+        var block = HTTP2FieldBlock()
+        let head = Array("HTTP/1.1 \(parts[1]) x\r\nContent-Length: 9\r\n\r\n".utf8)
+        _ = block.readResponse(head.span)
+        seen.send(block, isFinal: true)
+        pair.exchange()
+        #expect(!stream.sawEnd)
+        seen.endSending()
+        pair.exchange()
+        #expect(stream.sawEnd)
+        #expect(pair.text(of: stream) == "HTTP/1.1 \(parts[1]) \r\ncontent-length: 9\r\n\r\n")
+        #expect(pair.client.openStreams == 0)
+    }
+
     @Test("content of another length than was said ends the stream with an error")
     func contentLength() throws {
         for length in [1, 3] {

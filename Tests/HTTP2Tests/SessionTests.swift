@@ -335,6 +335,23 @@ struct SessionTests {
         }
     }
 
+    @Test("an answer to a request that nobody reads to its end is complete, whatever comes meanwhile")
+    func answeredEarly() throws {
+        let trailers = Frame(type: headers, flags: Frame.endHeaders | Frame.endStream, stream: 1, payload: [])
+        for late in [Frame.data(1, "late", ends: true), Frame.data(1, "", ends: true), trailers] {
+            let bench = Bench()
+            bench.send(Frame.post(1, [("content-length", "4")]))
+            let stream = try #require(bench.request())
+            bench.respond(stream, "no")
+            stream.abandon(.internalError)
+            bench.send(late)
+            let sent = bench.sent().filter { $0.stream == 1 }
+            #expect(sent.map(\.type) == [headers, data])
+            #expect(sent.last.map { $0.flags & Frame.endStream } == Frame.endStream)
+            #expect(bench.session.openStreams == 0)
+        }
+    }
+
     @Test("a stream that is given up before its end is reset")
     func brokenOff() throws {
         let bench = Bench()
