@@ -28,6 +28,8 @@ internal import COpenSSL
     /// For sessions that began under this context, whichever they go on under. `nil` leaves tickets to OpenSSL.
     private(set) var ticketKeys: TLSTicketKeys?
     private(set) var sessionCache: TLSSessionCache?
+    /// Neither a ticket nor a cache has sessions that go on under this context.
+    private var forgetsSessions = false
     /// As ALPN has them: each with its length before it.
     private(set) var offeredProtocols: [UInt8] = []
     /// The certificate is asked for in each handshake, which then waits for `TLSSession.use`.
@@ -360,6 +362,10 @@ internal import COpenSSL
         _ = unsafe SSL_CTX_set_session_id_context(handle, id, UInt32(id.count))
         _ = unsafe SSL_CTX_set_timeout(handle, timeout)
         switch caching {
+        case .off, .none: forgetsSessions = !givesTickets
+        case .builtin, .shared: break
+        }
+        switch caching {
         case .off: unsafe control(SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_OFF))
         case .none:
             unsafe control(
@@ -425,6 +431,8 @@ internal import COpenSSL
             _ = unsafe SSL_ctrl(ssl, set, SSL_CTX_ctrl(handle, get, 0, nil), nil)
         }
         _ = unsafe SSL_set_max_early_data(ssl, earlyData == nil ? 0 : Self.maxEarlyData)
+        // OpenSSL asks the cache of the context that the handshake began under.
+        if forgetsSessions { _ = unsafe SSL_set_num_tickets(ssl, 0) }
     }
 
     /// Has `ssl`, a server's that has read no more than the client's first message, use the groups of this context.

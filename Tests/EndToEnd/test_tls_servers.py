@@ -575,6 +575,16 @@ def test_resumption(proxy, authority, rsa, version, text, resumed):
     assert resumes(made.port, context(authority, least=version, most=version)) == resumed
 
 
+@pytest.mark.parametrize("version,cache", [(V12, "off"), (V13, "off"), (V13, "none")])
+def test_a_server_without_sessions_behind_one_that_keeps_them(proxy, authority, rsa, version, cache):
+    made = proxy(
+        server(rsa, "ssl_session_cache shared:kept:1m;", name="localhost")
+        + server(rsa, f"ssl_session_tickets off; ssl_session_cache {cache};", name="backend.example"))
+    client = context(authority, least=version, most=version)
+    assert not resumes(made.port, client, name="backend.example")
+    assert resumes(made.port, client)
+
+
 @pytest.mark.switchyard_only
 @pytest.mark.parametrize("version", [V12, V13])
 @pytest.mark.parametrize("text", ["", "ssl_session_tickets off; ssl_session_cache shared:one:1m;"])
