@@ -2,13 +2,20 @@ internal import Glibc
 
 extension ConfigurationFiles {
     /// The machine's own files.
-    package static let disk = ConfigurationFiles(read: readFile, glob: expand, stamp: stampOfFile)
+    package static let disk = ConfigurationFiles(read: { readFile($0) }, glob: expand, stamp: stampOfFile)
 
-    private static func readFile(_ path: String) -> Result<[UInt8], FileFailure> {
+    /// Those whose contents are there at once: for a worker, which would wait for whoever writes into a pipe.
+    package static let regularFiles = ConfigurationFiles(
+        read: { readFile($0, waits: false) }, glob: expand, stamp: stampOfFile)
+
+    private static func readFile(_ path: String, waits: Bool = true) -> Result<[UInt8], FileFailure> {
         // Holds because: the path is passed as text ended by NUL, alive during the call.
-        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | (waits ? 0 : O_NONBLOCK))
         guard descriptor >= 0 else { return .failure(lastFailure()) }
         defer { close(descriptor) }
+        guard waits || isRegularFile(descriptor) else {
+            return .failure(FileFailure(reason: "not a regular file"))
+        }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         while true {
@@ -21,6 +28,12 @@ extension ConfigurationFiles {
                 return .failure(lastFailure())
             }
         }
+    }
+
+    private static func isRegularFile(_ descriptor: Int32) -> Bool {
+        var information = stat()
+        // Holds because: what is filled outlives the call.
+        return unsafe fstat(descriptor, &information) == 0 && information.st_mode & S_IFMT == S_IFREG
     }
 
     private static func stampOfFile(_ path: String) -> FileStamp? {

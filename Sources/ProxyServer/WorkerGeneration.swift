@@ -112,7 +112,7 @@ final class WorkerGeneration {
         _ pair: LateIdentity, passwords: [[UInt8]], caching: CertificateCaching?
     ) throws(ConfigDiagnostic) -> TLSIdentity {
         guard let caching else {
-            return try TLSFiles.disk.identity(pair.certificate, pair.key, passwords: passwords)
+            return try TLSFiles.whileServing.identity(pair.certificate, pair.key, passwords: passwords)
         }
         let cache: CertificateCache
         if let known = certificateCaches[caching] {

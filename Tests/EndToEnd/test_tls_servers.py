@@ -169,6 +169,17 @@ def test_a_new_certificate_is_seen_when_the_old_ones_time_is_over(proxy, authori
 
 
 @pytest.mark.switchyard_only
+@pytest.mark.parametrize("text", ["", "ssl_certificate_cache max=4;"])
+def test_a_pipe_in_place_of_a_certificate_keeps_nobody_waiting(proxy, authority, text):
+    made = by_name(proxy, text)
+    install(made, "one.example", authority.issue("one.example"))
+    os.mkfifo(made.directory / "pipe.example.crt")
+    assert served(made, authority, "pipe.example") is None
+    assert f'cannot load certificate "{made.directory}/pipe.example.crt": not a regular file' in made.log()
+    assert served(made, authority, "one.example")
+
+
+@pytest.mark.switchyard_only
 def test_the_least_recently_used_certificate_leaves_the_cache(proxy, authority):
     made = by_name(proxy, "ssl_certificate_cache max=4 inactive=1h valid=1h;")
     names = ("one.example", "two.example", "three.example")

@@ -28,7 +28,7 @@ final class CertificateCache {
     private let files: TLSFiles
     private var entries = RecentlyUsed<Name, Entry>()
 
-    init(_ rule: CertificateCaching, files: TLSFiles = .disk) {
+    init(_ rule: CertificateCaching, files: TLSFiles = .whileServing) {
         self.rule = rule
         self.files = files
     }

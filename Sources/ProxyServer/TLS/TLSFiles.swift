@@ -4,6 +4,8 @@ internal import TLS
 /// Reads what TLS settings name, and says what is wrong with it in nginx's words.
 struct TLSFiles {
     static let disk = TLSFiles(.disk)
+    /// What a handshake has a worker read.
+    static let whileServing = TLSFiles(.regularFiles)
 
     private let files: ConfigurationFiles
 
