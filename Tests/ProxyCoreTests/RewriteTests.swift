@@ -143,12 +143,12 @@ struct RewriteTests {
         #expect(try bench.answer(target) == answer)
     }
 
-    @Test("a closed connection is logged with 444")
-    func logs444() throws {
-        let bench = try RoutingBench("server { listen 80; return 444; }")
+    @Test("a connection that is closed without an answer is logged with the status", arguments: [444, 499])
+    func logsClosed(status: Int) throws {
+        let bench = try RoutingBench("server { listen 80; return \(status); }")
         let exchange = try bench.exchange("/")
         #expect(bench.describe(Router.route(exchange), exchange) == "close")
-        #expect(exchange.status == 444)
+        #expect(exchange.status == status)
     }
 
     @Test(

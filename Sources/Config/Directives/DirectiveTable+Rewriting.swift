@@ -27,7 +27,8 @@ extension DirectiveTable {
         },
         Directive(
             "return", "code [text] | code url | url", in: everywhere, takes: .between(1, 2),
-            "Answers at once; 444 closes the connection without an answer.", repeats: true, phase: .rewrites
+            "Answers at once; 444 and 499 close the connection without an answer.", repeats: true,
+            phase: .rewrites
         ) { scope, call throws(ConfigDiagnostic) in
             scope.rewrites.append(.return(try returnAction(call, scope.compilation)))
         },

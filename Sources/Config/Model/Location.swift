@@ -166,7 +166,7 @@ package struct RewriteRule: Sendable {
 }
 
 package enum ReturnAction: Sendable {
-    /// `return 204;` — with the built-in page of that status, or an `error_page`. 444 closes the connection.
+    /// `return 204;` — with the built-in page of that status, or an `error_page`. 444 and 499 close the connection.
     case status(Int)
     case text(status: Int, Template)
     /// `return 301 URL;` or `return URL;` (302).

@@ -7,7 +7,7 @@ package enum RouteDecision {
     case respond(LocalResponse)
     /// The location has request hooks: `Router.proceed` says how to go on once they let the request pass.
     case runHooks
-    /// `return 444;`
+    /// `return 444;` or `return 499;`
     case closeConnection
     case stubStatus
     case prometheusMetrics

@@ -66,15 +66,18 @@ extension Router {
     }
 
     private static let redirectStatuses: Set<Int> = [301, 302, 303, 307, 308]
+    /// Nobody is answered with these: 444 stands for that, 499 for a client that has gone.
+    private static let closingStatuses: Set<Int> = [444, 499]
 
     // MARK: return
 
     static func perform(_ action: ReturnAction, _ exchange: Exchange) -> RouteDecision {
         switch action {
-        case .status(444):
-            exchange.status = 444
-            return .closeConnection
         case .status(let status):
+            if closingStatuses.contains(status) {
+                exchange.status = status
+                return .closeConnection
+            }
             if redirectStatuses.contains(status) { return fail(exchange, status: status, location: []) }
             return status < 400 ? respond(exchange, status, body: []) : fail(exchange, status: status)
         case .redirect(let status, let url):

@@ -531,6 +531,7 @@ SECTIONS = [
         location /bare-307 { return 307; }
         location /bare-308 { return 308; }
         location /bare-408 { return 408; }
+        location /bare-499 { return 499; }
         location /bare-494 { return 494; }
         location /bare-500 { return 500; }
         location /caught-400 { error_page 400 /caught-page; return 400; }
@@ -561,7 +562,7 @@ SECTIONS = [
         ask("$status in the text of an error page", "/status-page"),
         ask("$status in the text of an error page with another status", "/status-as"),
         ask("$status in the text of an error page with its own status", "/status-from"),
-        *(ask(f"return {code} alone", f"/bare-{code}") for code in (301, 302, 303, 307, 308, 408, 494, 500)),
+        *(ask(f"return {code} alone", f"/bare-{code}") for code in (301, 302, 303, 307, 308, 408, 494, 499, 500)),
         *(ask(f"an error page for {code}", f"/caught-{code}") for code in (400, 494, 500)),
         *(raw(f"return {code} with a text keeps the connection", f"GET /text-{code} HTTP/1.1\r\nHost: HOST\r\n\r\n".encode() * 2,
               methods=("GET", "GET"))
