@@ -416,6 +416,79 @@ struct WebSocketPlaneTests {
         #expect(fixture.plane.endedBy != nil)
     }
 
+    /// More of a long frame comes from the other side every now and then, behind which a ping to `side` waits.
+    private func passSlowly(_ frame: PlaneFrame, to side: Side, on fixture: PlaneFixture) {
+        let bytes = frame.bytes(from: side.other)
+        for start in stride(from: 0, to: bytes.count, by: 50) {
+            fixture.advance(500)
+            #expect(fixture.plane.endedBy == nil)
+            fixture.receive(Array(bytes[start..<min(start + 50, bytes.count)]), from: side.other)
+        }
+    }
+
+    @Test(
+        "the time to answer a ping begins when it leaves: behind a long frame of the other side",
+        arguments: [Side.client, .upstream])
+    func pingBehindLongFrame(_ side: Side) throws {
+        let fixture = try PlaneFixture(
+            "websocket_ping_interval 2s; websocket_pong_timeout 3s; proxy_read_timeout 1h; websocket_ping_to "
+                + "\(side == .client ? "client" : "upstream");")
+        let frame = PlaneFrame.binary(Array(repeating: 7, count: 1500))
+        passSlowly(frame, to: side, on: fixture)
+        let sent = try fixture.take(side)
+        // One, however many would have been due.
+        #expect(sent.map(\.opcode) == [2, 9])
+        #expect(sent.first == frame)
+        fixture.now += 5
+        fixture.receive(PlaneFrame.pong(sent[1].payload).bytes(from: side), from: side)
+        #expect(fixture.plane.roundTrip(side) == 5000)
+        // One that has left, and is not answered, ends it as ever.
+        fixture.advance(6000)
+        #expect(fixture.plane.endedBy?.reason == Array("ping timeout".utf8))
+    }
+
+    @Test(
+        "so does that of a script's ping, whose payload is of when it leaves",
+        arguments: [Side.client, .upstream])
+    func scriptPingBehindLongFrame(_ side: Side) throws {
+        let fixture = try PlaneFixture("websocket_pong_timeout 2s; proxy_read_timeout 1h;")
+        fixture.receive(
+            Array(PlaneFrame.text("begun", isFinal: false).bytes(from: side.other).dropLast()),
+            from: side.other)
+        #expect(fixture.plane.ping(side, payload: nil, token: 1))
+        #expect(fixture.plane.ping(side, payload: Array("abc".utf8), token: 2))
+        #expect(fixture.plane.ping(side, payload: Array("given up".utf8), token: 3))
+        fixture.plane.forgetPing(3)
+        fixture.advance(10_000)
+        #expect(fixture.pings.isEmpty)
+        // It answers nothing: no such ping was sent yet.
+        fixture.receive(PlaneFrame.pong(Array("abc".utf8)).bytes(from: side), from: side)
+        #expect(fixture.pings.isEmpty)
+        fixture.receive(
+            Array([.text("begun", isFinal: false), .more("!")].bytes(from: side.other).suffix(side == .upstream ? 8 : 4)),
+            from: side.other)
+        let sent = try fixture.take(side)
+        #expect(sent.map(\.opcode) == [1, 9, 9, 0])
+        fixture.now += 4
+        fixture.receive([.pong(sent[1].payload)].bytes(from: side), from: side)
+        #expect(fixture.pings.map(\.token) == [1])
+        #expect(fixture.pings.first?.roundTrip == 4000)
+        fixture.advance(2000)
+        #expect(fixture.pings.map(\.token) == [1, 2])
+        #expect(fixture.pings.last?.roundTrip == .some(nil))
+    }
+
+    @Test("a ping that waits behind a frame is not sent any more once none are")
+    func owedPingForgotten() throws {
+        let fixture = try PlaneFixture("websocket_ping_interval 2s; websocket_ping_to client;")
+        let bytes = PlaneFrame.text("long").bytes(from: .upstream)
+        fixture.receive(Array(bytes[..<4]), from: .upstream)
+        fixture.advance(2000)
+        fixture.plane.migrate(to: try PlaneFixture.rules("", fixture.commons))
+        fixture.receive(Array(bytes[4...]), from: .upstream)
+        #expect(try fixture.take(.client) == [.text("long")])
+    }
+
     @Test("the first pings of a thousand that open together are spread over half an interval")
     func spread() throws {
         var times: [Int64] = []

@@ -5,7 +5,8 @@ extension DirectiveTable {
             "How often a WebSocket's peers are sent a ping, each leg by itself; 0 sends none."),
         Directive(
             "websocket_pong_timeout", "time", in: .levels, takes: .one, default: "10s",
-            "How long the answer to a ping may take; then the other peer is told by a close frame."
+            "How long the answer to a ping may take from when that leaves; then the other peer is told by a close "
+                + "frame."
         ) { scope, call throws(ConfigDiagnostic) in
             let time = try call.time(call.arguments[0])
             guard time > 0 else {

@@ -64,11 +64,9 @@ final class WebSocketBusy {
     var gated: [UInt8] = []
     /// What is to be sent when frames allow it.
     var jobs = WebSocketJobs()
-    /// Control frames of ours, which may stand between the frames of a message.
-    var controls: [UInt8] = []
 
     var isIdle: Bool {
-        held.isEmpty && assembly == nil && !isWaiting && jobs.isEmpty && controls.isEmpty && gated.isEmpty
+        held.isEmpty && assembly == nil && !isWaiting && jobs.isEmpty && gated.isEmpty
     }
 
     /// Nothing more of what comes is looked at before hooks have come to their end.

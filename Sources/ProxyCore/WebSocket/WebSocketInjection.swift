@@ -31,20 +31,6 @@ extension WebSocketPlane {
         return ObjectIdentifier(wait.item) == sender
     }
 
-    /// Sends a control frame as soon as no other is in the middle.
-    func sendControl(_ opcode: WebSocketOpcode, _ payload: Span<UInt8>, to side: Side) {
-        guard !isMute(side) else { return }
-        let source = side.other
-        if self[source].isProcessing || isWithinFrame(to: side) {
-            WebSocketFraming.append(opcode, payload, maskKey: maskKey(to: side), to: &busy(source).controls)
-            self[source].frames.stopsAtFrames = true
-            return
-        }
-        var frame: [UInt8] = []
-        WebSocketFraming.append(opcode, payload, maskKey: maskKey(to: side), to: &frame)
-        transmit(frame.span, then: Span(), to: side)
-    }
-
     /// The last frame that was sent to a side is not whole.
     func isWithinFrame(to side: Side) -> Bool {
         let direction = self[side.other]
@@ -71,7 +57,7 @@ extension WebSocketPlane {
     /// Appends what waits to be sent to the other side of `side`, as far as frames allow it now.
     func sendWaiting(_ side: Side, into out: inout [UInt8]) {
         let target = side.other
-        sendControls(side, into: &out)
+        appendPings(to: target, into: &out)
         // What came and waits for its hooks has not begun to be sent, so that these can go before it.
         while let busy = self[side].busy, busy.waitingJob == nil, !busy.jobs.isEmpty,
             !isWithinMessage(to: target), let job = busy.jobs.popFirst()
@@ -93,7 +79,7 @@ extension WebSocketPlane {
             wasTold(target, in: ending)
         }
         let isWaiting =
-            self[side].busy.map { !$0.jobs.isEmpty || !$0.controls.isEmpty } ?? false
+            self[side].busy.map { !$0.jobs.isEmpty } ?? false || owesPings(to: target)
             || ending?.told != nil && !isMute(target)
         self[side].frames.stopsAtFrames = isWaiting
     }
@@ -111,14 +97,6 @@ extension WebSocketPlane {
     func sendWaiting(_ side: Side, into batch: inout WebSocketBatch) {
         batch.prepare(commons)
         sendWaiting(side, into: &batch.out)
-    }
-
-    func sendControls(_ side: Side, into out: inout [UInt8]) {
-        guard let busy = self[side].busy, !busy.controls.isEmpty, !isWithinFrame(to: side.other) else {
-            return
-        }
-        if !isMute(side.other) { out.append(copying: busy.controls) }
-        busy.controls = []
     }
 
     // MARK: Jobs

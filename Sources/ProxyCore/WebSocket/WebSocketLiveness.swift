@@ -14,6 +14,8 @@ struct WebSocketLiveness {
         var lastReceived: Int64
         /// Of the last ping that was answered, in microseconds; 0 before.
         var roundTrip: UInt32 = 0
+        /// A ping is to be sent as soon as no frame is in its way.
+        var isPingOwed = false
     }
 
     var client: Leg
@@ -72,6 +74,7 @@ struct WebSocketLiveness {
             guard interval > 0, rules.settings.pingTo.contains(leg) else {
                 self[side].nextPing = Self.never
                 self[side].pongDue = Self.never
+                self[side].isPingOwed = false
                 continue
             }
             let spread = UInt64(key(of: side)) &* UInt64(interval &- interval / 2)
@@ -117,13 +120,17 @@ package enum WebSocketPingOutcome: Sendable, Equatable {
 /// A ping that a script waits for the answer of.
 struct WebSocketScriptPing {
     var side: TunnelSide
-    var payload: [UInt8]
+    /// `nil` where it is to be one of ours, and has not been sent.
+    var payload: [UInt8]?
     /// The script's own; `nil` once nobody waits for the answer any more, which goes no further all the same.
     var token: Int?
-    /// Microseconds.
-    var sentAt: Int64
-    /// Milliseconds.
-    var due: Int64
+    /// In microseconds when it was sent, and in milliseconds when the answer is due; `nil` while a frame is in its way.
+    var sent: (at: Int64, due: Int64)?
+
+    /// Whether a pong with this payload, from this side, is the answer.
+    func isAnswered(by payload: [UInt8], from side: TunnelSide) -> Bool {
+        self.side == side && sent != nil && self.payload == payload
+    }
 }
 
 /// Pings, and what follows from the lack of answers and of traffic.
@@ -137,7 +144,9 @@ extension WebSocketPlane {
         deadline = min(deadline, liveness.lastReceived &+ rules.readTimeout)
         let idle = Int64(rules.settings.idleTimeout)
         if idle > 0 { deadline = min(deadline, liveness.lastActive &+ idle) }
-        for ping in scriptPings where ping.token != nil { deadline = min(deadline, ping.due) }
+        for case (_?, let sent?) in scriptPings.lazy.map({ ($0.token, $0.sent) }) {
+            deadline = min(deadline, sent.due)
+        }
         return deadline
     }
 
@@ -169,7 +178,7 @@ extension WebSocketPlane {
             return end(WebSocketCloseCode.goingAway, [], atMessages: true)
         }
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
-        while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.due }) {
+        while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.sent?.due ?? .max }) {
             if let token = forgetPing(at: index) { owner.pingEnded(token, .timedOut) }
         }
     }
@@ -190,8 +199,8 @@ extension WebSocketPlane {
         }
         guard now >= liveness[side].nextPing else { return }
         liveness[side].nextPing = now &+ Int64(rules.settings.pingInterval)
-        if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = now &+ timeout }
-        sendControl(.ping, liveness.pingPayload(to: side, microseconds: owner.microseconds).span, to: side)
+        liveness[side].isPingOwed = true
+        sendPings(to: side)
     }
 
     /// Sends a ping for a script, which `pingEnded` tells of the answer. Its payload is of up to 125 bytes, and one of
@@ -200,15 +209,50 @@ extension WebSocketPlane {
     /// - Returns: whether it could be sent.
     package func ping(_ side: Side, payload: [UInt8]?, token: Int) -> Bool {
         guard ending == nil, scriptPings.count(where: { $0.token != nil }) < 64 else { return false }
-        let microseconds = owner.microseconds
-        let payload = payload ?? liveness.pingPayload(to: side, microseconds: microseconds)
-        scriptPings.append(
-            WebSocketScriptPing(
-                side: side, payload: payload, token: token, sentAt: microseconds,
-                due: owner.now &+ Int64(rules.settings.pongTimeout)))
-        owner.deadlineMoved()
-        sendControl(.ping, payload.span, to: side)
+        scriptPings.append(WebSocketScriptPing(side: side, payload: payload, token: token))
+        sendPings(to: side)
         return true
+    }
+
+    /// Pings wait to be sent to a side.
+    func owesPings(to side: Side) -> Bool {
+        guard !isMute(side) else { return false }
+        return liveness[side].isPingOwed || scriptPings.contains { $0.side == side && $0.sent == nil }
+    }
+
+    /// Sends the pings that a side is owed, or has them wait for the end of the frame that is in their way.
+    private func sendPings(to side: Side) {
+        guard !self[side.other].isProcessing, !isWithinFrame(to: side) else {
+            self[side.other].frames.stopsAtFrames = true
+            return
+        }
+        var frames: [UInt8] = []
+        appendPings(to: side, into: &frames)
+        if !frames.isEmpty { transmit(frames.span, then: Span(), to: side) }
+    }
+
+    /// Appends the pings that a side is owed, unless a frame is in their way.
+    ///
+    /// Only now the time for the answers begins: what a frame keeps from its peer is not the peer's to answer. That the peer
+    /// takes nothing of such a frame is for the timeouts of sending to find out, that the frame's sender has fallen
+    /// silent for those of what it sends.
+    func appendPings(to side: Side, into out: inout [UInt8]) {
+        guard owesPings(to: side), !isWithinFrame(to: side) else { return }
+        let microseconds = owner.microseconds
+        let due = owner.now &+ Int64(rules.settings.pongTimeout)
+        let ours = liveness.pingPayload(to: side, microseconds: microseconds)
+        if liveness[side].isPingOwed {
+            liveness[side].isPingOwed = false
+            if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = due }
+            WebSocketFraming.append(.ping, ours.span, maskKey: maskKey(to: side), to: &out)
+        }
+        for index in scriptPings.indices where scriptPings[index].side == side && scriptPings[index].sent == nil {
+            let payload = scriptPings[index].payload ?? ours
+            scriptPings[index].payload = payload
+            scriptPings[index].sent = (microseconds, due)
+            WebSocketFraming.append(.ping, payload.span, maskKey: maskKey(to: side), to: &out)
+        }
+        owner.deadlineMoved()
     }
 
     /// A script does not wait for its ping any more.
@@ -221,9 +265,10 @@ extension WebSocketPlane {
 
     private func forgetPing(at index: Int) -> Int? {
         guard let token = scriptPings[index].token.take() else { return nil }
-        // Those with our payload are known by that.
+        // Those with our payload are known by that, and those that have not been sent are not answered.
         let ping = scriptPings[index]
-        if liveness.sentTime(ofPing: ping.payload, to: ping.side) != nil { scriptPings.remove(at: index) }
+        let isOurs = ping.payload.map { liveness.sentTime(ofPing: $0, to: ping.side) != nil } ?? true
+        if isOurs || ping.sent == nil { scriptPings.remove(at: index) }
         if scriptPings.count(where: { $0.token == nil }) > Self.maxForgotten,
             let oldest = scriptPings.firstIndex(where: { $0.token == nil })
         {
@@ -243,18 +288,18 @@ extension WebSocketPlane {
             liveness[side].roundTrip = max(1, roundTrip)
             liveness[side].pongDue = WebSocketLiveness.never
         }
-        guard let last = scriptPings.firstIndex(where: { $0.side == side && $0.payload == payload }) else {
+        guard let last = scriptPings.firstIndex(where: { $0.isAnswered(by: payload, from: side) }) else {
             return isOurs
         }
         // RFC 6455 §5.5.3: one answer may be for several pings, the latest of which it repeats. Where those before it
         // are only late, as behind a hook, they go no further either.
         let ping = scriptPings.remove(at: last)
-        let earlier = scriptPings[..<last].filter { $0.side == side && $0.token != nil }
+        let earlier = scriptPings[..<last].filter { $0.side == side && $0.token != nil && $0.sent != nil }
         for ping in earlier { if let token = ping.token { forgetPing(token) } }
         let microseconds = owner.microseconds
         for ping in earlier + [ping] {
-            guard let token = ping.token else { continue }
-            let roundTrip = max(1, microseconds &- ping.sentAt)
+            guard let token = ping.token, let sent = ping.sent else { continue }
+            let roundTrip = max(1, microseconds &- sent.at)
             liveness[side].roundTrip = UInt32(clamping: roundTrip)
             owner.pingEnded(token, .answered(Int(roundTrip)))
         }
@@ -303,7 +348,7 @@ extension WebSocketPlane {
     /// Whether a pong with this payload answers a ping of ours.
     func isOurs(_ payload: [UInt8], from side: Side) -> Bool {
         liveness.sentTime(ofPing: payload, to: side) != nil
-            || scriptPings.contains { $0.side == side && $0.payload == payload }
+            || scriptPings.contains { $0.isAnswered(by: payload, from: side) }
     }
 
     /// A script waits for this side's answer.

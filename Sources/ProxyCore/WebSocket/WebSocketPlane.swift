@@ -620,7 +620,7 @@ package final class WebSocketPlane {
         liveness.noteEndOfWait(with: item, rules, now: owner.now)
         var batch = WebSocketBatch(commons)
         self[side].isProcessing = true
-        sendControls(side, into: &batch.out)
+        appendPings(to: side.other, into: &batch.out)
         take(verdict, wait, side, &batch)
         if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
         // What these went before.
