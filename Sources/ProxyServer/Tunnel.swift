@@ -198,7 +198,10 @@ final class Tunnel {
     }
 
     /// The upstream took some of what waits for it.
-    func upstreamTookSome() { if plane == nil, !isClosing { touch() } }
+    func upstreamTookSome() {
+        guard !isClosing else { return }
+        if let plane { plane.upstreamTookSome() } else { touch() }
+    }
 
     func drained(_ side: TunnelSide) {
         if isClosing {
@@ -452,7 +455,10 @@ extension Tunnel: WebSocketPlaneOwner {
         case .client:
             downstream.send(first, then: second, then: Span())
             watchSending()
-        case .upstream: upstream.send(first, then: second, then: Span())
+        case .upstream:
+            let hadTakenAll = upstream.isDrained
+            upstream.send(first, then: second, then: Span())
+            if hadTakenAll, !upstream.isDrained { plane?.upstreamTookSome() }
         }
     }
 

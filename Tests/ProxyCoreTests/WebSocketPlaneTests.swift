@@ -548,6 +548,49 @@ struct WebSocketPlaneTests {
         #expect(fixture.plane.endedBy?.code == 1001)
     }
 
+    @Test("an upstream that takes nothing of what waits for it is lost after proxy_send_timeout")
+    func sendTimeout() throws {
+        let fixture = try PlaneFixture(
+            "proxy_send_timeout 2s; proxy_read_timeout 1h;", messages: { _ in all })
+        // Before that, its silence is of no account.
+        fixture.advance(60_000)
+        fixture.blocked = [.client]
+        fixture.plane.upstreamTookSome()
+        fixture.advance(1999)
+        fixture.plane.upstreamTookSome()
+        // What is not read of it, since a hook waits or the client takes nothing, puts nothing off.
+        fixture.verdict = { _, _ in .waiting }
+        fixture.receive(PlaneFrame.text("a").bytes(from: .upstream), from: .upstream)
+        fixture.blocked = [.client, .upstream]
+        #expect(fixture.plane.ping(.client, payload: nil, token: 1))
+        fixture.advance(1000)
+        fixture.plane.timePassed()
+        fixture.advance(999)
+        #expect(fixture.plane.endedBy == nil)
+        fixture.advance(1)
+        #expect(fixture.plane.endedBy?.by == .upstream)
+        #expect(fixture.plane.endedBy?.code == 1006)
+        #expect(
+            try fixture.take(.client).last
+                == .close(1014, "upstream: took nothing within proxy_send_timeout"))
+    }
+
+    @Test("what the upstream takes within that time counts as traffic, and not for proxy_read_timeout alone")
+    func sendTimeoutOver() throws {
+        let fixture = try PlaneFixture("proxy_send_timeout 2s; proxy_read_timeout 3s;")
+        fixture.blocked = [.client]
+        fixture.plane.upstreamTookSome()
+        for _ in 0..<10 {
+            fixture.advance(1500)
+            fixture.plane.upstreamTookSome()
+        }
+        fixture.blocked = []
+        fixture.advance(2999)
+        #expect(fixture.plane.endedBy == nil)
+        fixture.advance(1)
+        #expect(fixture.plane.endedBy?.code == 1001)
+    }
+
     @Test("a script's ping is answered once, or times out")
     func scriptPings() throws {
         let fixture = try PlaneFixture("websocket_pong_timeout 2s;")

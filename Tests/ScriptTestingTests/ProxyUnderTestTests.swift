@@ -43,14 +43,16 @@ struct ProxyUnderTestTests {
     }
 
     /// The fields of a WebSocket's.
-    /// A client whose WebSocket the backend has accepted.
+    /// A client whose WebSocket the backend has accepted, and perhaps reads nothing of.
     private func openWebSocket(
-        through proxy: ProxyUnderTest, to backend: MemoryBackend
+        through proxy: ProxyUnderTest, to backend: MemoryBackend, isRead: Bool = true
     ) throws -> MemoryPeer {
         let client = try proxy.connect()
         client.send(request("/", Self.handshake))
         proxy.run()
-        try #require(backend.accept()).send(
+        let server = try #require(backend.accept())
+        server.isReading = isRead
+        server.send(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
         proxy.run()
@@ -254,6 +256,36 @@ struct ProxyUnderTestTests {
         #expect(server.unread == 0)
         #expect(received > body.count - 1_000)
         #expect(proxy.takeLog("/log/access") == ["200 / 10.0.0.1:9000"])
+    }
+
+    @Test(
+        "a backend that takes nothing ends a tunnel after proxy_send_timeout, whoever looks at its frames",
+        arguments: ["", "websocket_ping_interval 1h;", "message_by_lua_block { }"])
+    func tunnelBackpressure(_ directives: String) throws {
+        let proxy = try proxy(
+            """
+            server {
+                listen 80;
+                proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection upgrade;
+                proxy_send_timeout 2s;
+                proxy_read_timeout 1h;
+                \(directives)
+                location / { proxy_pass http://app.test:9000; }
+            }
+            """, bufferSize: 1024)
+        let backend = proxy.backend()
+        let client = try openWebSocket(through: proxy, to: backend, isRead: false)
+        proxy.advance(byMilliseconds: 60_000)
+        let message: [UInt8] = [0x82, 0xFE, 0x40, 0, 0, 0, 0, 0] + Array(repeating: 0, count: 0x4000)
+        client.send(message)
+        proxy.run()
+        proxy.advance(byMilliseconds: 1999)
+        #expect(client.receive().isEmpty && !client.sawEnd && !client.wasReset)
+        proxy.advance(byMilliseconds: 1)
+        let told = client.receive()
+        #expect(client.sawEnd || client.wasReset || told.starts(with: [0x88, 50, 0x03, 0xF6]))
     }
 
     @Test("names in variables mean what the test says")

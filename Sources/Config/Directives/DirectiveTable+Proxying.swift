@@ -80,7 +80,7 @@ extension DirectiveTable {
             "proxy_connect_timeout", \.proxyConnectTimeout, default: "60s", "How long connecting may take."),
         .time(
             "proxy_send_timeout", \.proxySendTimeout, default: "60s",
-            "The longest pause between two writes to the upstream."),
+            "The longest pause between two writes to the upstream, in a tunnel as well."),
         .time(
             "proxy_read_timeout", \.proxyReadTimeout, default: "60s",
             "The longest pause between two reads from the upstream, in a tunnel as well."),

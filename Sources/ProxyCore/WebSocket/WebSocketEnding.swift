@@ -167,13 +167,13 @@ extension WebSocketPlane {
         resume(wait.item, .pass)
     }
 
-    /// A side has not answered a ping.
-    func died(_ side: Side) {
+    /// A side is alive no more by all appearances, though its connection has not ended: `why` is what is missing of it.
+    func died(_ side: Side, _ why: String) {
         deafen(side)
         let ending = WebSocketEnding(
-            code: WebSocketCloseCode.abnormal, reason: Array("ping timeout".utf8), by: TunnelParty(side),
+            code: WebSocketCloseCode.abnormal, reason: Array(why.utf8), by: TunnelParty(side),
             due: owner.now &+ closeTimeout)
-        ending.told = Self.news(ofLost: side, "ping timeout")
+        ending.told = Self.news(ofLost: side, why)
         self.ending = ending
         forgetScriptPings()
         // It may be alive all the same, and read this one day; nobody waits for it.

@@ -10,8 +10,8 @@ struct WebSocketLiveness {
         var nextPing = WebSocketLiveness.never
         /// When the oldest ping that has no answer should have had one.
         var pongDue = WebSocketLiveness.never
-        /// When the last bytes came.
-        var lastReceived: Int64
+        /// When it last gave a sign of life: bytes came, or, for the upstream, it took some that had waited for it.
+        var lastSeen: Int64
         /// Of the last ping that was answered, in microseconds; 0 before.
         var roundTrip: UInt32 = 0
         /// A ping is to be sent as soon as no frame is in its way.
@@ -28,8 +28,8 @@ struct WebSocketLiveness {
     private let key: UInt32
 
     init(_ rules: WebSocketRules, now: Int64, random: UInt32) {
-        client = Leg(lastReceived: now)
-        upstream = Leg(lastReceived: now)
+        client = Leg(lastSeen: now)
+        upstream = Leg(lastSeen: now)
         lastActive = now
         key = random
         take(rules, now: now)
@@ -37,20 +37,17 @@ struct WebSocketLiveness {
 
     /// What came last from a side puts `websocket_idle_timeout` off.
     mutating func noteActivity(from side: TunnelSide) {
-        lastActive = max(lastActive, self[side].lastReceived)
+        lastActive = max(lastActive, self[side].lastSeen)
     }
 
     /// Time that hooks take is not the peers': what came counts as if it came when they let go of it. What scripts send
     /// did not come.
     mutating func noteEndOfWait(with item: WebSocketItem, _ rules: WebSocketRules, now: Int64) {
         guard !item.isInjected else { return }
-        self[item.side].lastReceived = now
+        self[item.side].lastSeen = now
         // A pong may answer a ping of ours.
         if !item.opcode.isControl || !rules.countsMessages && item.opcode != .pong { lastActive = now }
     }
-
-    /// What `proxy_read_timeout` counts from.
-    var lastReceived: Int64 { max(client.lastReceived, upstream.lastReceived) }
 
     subscript(side: TunnelSide) -> Leg {
         @inline(__always)
@@ -141,13 +138,27 @@ extension WebSocketPlane {
         var deadline = min(
             liveness.client.nextPing, liveness.client.pongDue, liveness.upstream.nextPing,
             liveness.upstream.pongDue, liveness.endsAt)
-        deadline = min(deadline, liveness.lastReceived &+ rules.readTimeout)
+        deadline = min(deadline, trafficDue)
         let idle = Int64(rules.settings.idleTimeout)
         if idle > 0 { deadline = min(deadline, liveness.lastActive &+ idle) }
         for case (_?, let sent?) in scriptPings.lazy.map({ ($0.token, $0.sent) }) {
             deadline = min(deadline, sent.due)
         }
         return deadline
+    }
+
+    /// When something has to have come from one of them; or, where the upstream does not take what it was sent, when it has to
+    /// have taken some.
+    private var trafficDue: Int64 {
+        owner.isBlocked(.client)
+            ? liveness.upstream.lastSeen &+ rules.sendTimeout
+            : max(liveness.client.lastSeen, liveness.upstream.lastSeen) &+ rules.readTimeout
+    }
+
+    /// The upstream took some of what waits for it, or has taken everything until now, when something begins to wait.
+    package func upstreamTookSome() {
+        liveness.upstream.lastSeen = owner.now
+        owner.deadlineMoved()
     }
 
     /// The round trip of the last ping that a side has answered, in microseconds.
@@ -159,14 +170,17 @@ extension WebSocketPlane {
     package func timePassed() {
         let now = owner.now
         if let ending { return timePassed(now, ending) }
+        // What waits for the upstream it has to take, whatever it is not read for.
+        let isStuck = owner.isBlocked(.client)
         // Time that hooks take is not the peers'.
         for side in [Side.client, .upstream] where self[side].busy?.isWaiting == true {
-            liveness[side].lastReceived = now
+            if side == .client || !isStuck { liveness[side].lastSeen = now }
             liveness.lastActive = now
         }
         // Nor is the time for which the upstream is not read, as the client takes nothing.
-        if owner.isBlocked(.upstream) { liveness.upstream.lastReceived = now }
-        if now >= liveness.lastReceived &+ rules.readTimeout {
+        if owner.isBlocked(.upstream), !isStuck { liveness.upstream.lastSeen = now }
+        if now >= trafficDue {
+            guard !isStuck else { return died(.upstream, "took nothing within proxy_send_timeout") }
             return end(WebSocketCloseCode.goingAway, Array("nothing came within proxy_read_timeout".utf8))
         }
         let idle = Int64(rules.settings.idleTimeout)
@@ -188,13 +202,13 @@ extension WebSocketPlane {
         if now >= liveness[side].pongDue {
             // An answer may lie where it is not read, behind what the other side or a hook does not take.
             // Nor is who sends dead: the answer may stand behind a long frame, or a long queue.
-            let heardUntil = liveness[side].lastReceived &+ timeout
+            let heardUntil = liveness[side].lastSeen &+ timeout
             if owner.isBlocked(side) || isPaused(side) {
                 liveness[side].pongDue = now &+ timeout
             } else if now < heardUntil {
                 liveness[side].pongDue = heardUntil
             } else {
-                return died(side)
+                return died(side, "ping timeout")
             }
         }
         guard now >= liveness[side].nextPing else { return }

@@ -11,7 +11,7 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func cancel(_ item: WebSocketItem)
     /// A script waits no longer for the answer to its ping. What goes on by that goes on later: bytes are being looked at.
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome)
-    /// What the plane would have to look at is not read from this side at present, or is not taken by it.
+    /// Nothing is read from this side at present, as the other does not take what it was sent.
     func isBlocked(_ side: TunnelSide) -> Bool
     /// `WebSocketPlane.endedBy` is there from now on.
     func planeBeganToEnd()
@@ -173,7 +173,7 @@ package final class WebSocketPlane {
 
     /// Takes what a side has sent.
     package func receive(_ bytes: Span<UInt8>, from side: Side) {
-        liveness[side].lastReceived = owner.now
+        liveness[side].lastSeen = owner.now
         guard !self[side].isDeaf else { return }
         guard let busy = self[side].busy, busy.isWaiting || !busy.held.isEmpty else {
             return run(bytes, from: side)

@@ -13,6 +13,8 @@ package final class WebSocketRules {
     let heldLimit: Int
     /// `proxy_read_timeout`, in milliseconds.
     package let readTimeout: Int64
+    /// `proxy_send_timeout`, in milliseconds.
+    let sendTimeout: Int64
     /// What is no message does not put `websocket_idle_timeout` off.
     let countsMessages: Bool
     private let messagesFromClient: WebSocketInterest
@@ -29,6 +31,7 @@ package final class WebSocketRules {
         self.settings = settings.webSocket
         self.commons = commons
         readTimeout = Int64(settings.proxyReadTimeout)
+        sendTimeout = Int64(settings.proxySendTimeout)
         countsMessages = settings.webSocket.idleCounts == .messages
         let maxMessage = settings.webSocket.maxMessage
         let maxFragments = settings.webSocket.maxFragments
