@@ -3,6 +3,7 @@ import ProxyCore
 import Testing
 import Wire
 
+private let allFrames = WebSocketInterest(WebSocketOpcode.allCases)
 private let all = WebSocketInterest([.text, .binary])
 
 @Suite("A WebSocket's plane")
@@ -589,6 +590,30 @@ struct WebSocketPlaneTests {
         #expect(fixture.plane.endedBy == nil)
         fixture.advance(1)
         #expect(fixture.plane.endedBy?.code == 1001)
+    }
+
+    @Test("an answer to a ping of ours is for us, whatever hooks for frames would make of it")
+    func answersBeforeFrameHooks() throws {
+        let verdicts: [WebSocketVerdict] = [.drop, .replace([[1]]), .waiting, .close(code: 4000, reason: [])]
+        for verdict in verdicts {
+            let fixture = try PlaneFixture(Self.pings + "proxy_read_timeout 1h;", frames: { _ in allFrames })
+            fixture.verdict = { _, _ in verdict }
+            for _ in 0..<2000 {
+                fixture.advance(10)
+                for side in [Side.client, .upstream] {
+                    for ping in try fixture.take(side) {
+                        #expect(ping.opcode == 9)
+                        fixture.receive(PlaneFrame.pong(ping.payload).bytes(from: side), from: side)
+                    }
+                }
+            }
+            #expect(fixture.plane.roundTrip(.client) != nil && fixture.plane.roundTrip(.upstream) != nil)
+            #expect(fixture.plane.endedBy == nil)
+            #expect(fixture.waiting.isEmpty)
+            // One that answers nothing of ours is the hooks' as ever.
+            fixture.receive(PlaneFrame.pong([7]).bytes(from: .client), from: .client)
+            #expect(try fixture.take(.upstream) != [.pong([7])])
+        }
     }
 
     @Test("a script's ping is answered once, or times out")

@@ -79,10 +79,13 @@ extension WebSocketPlane {
             let item = commons.items.take(
                 .frame, header.opcode, from: side, isFinal: header.isFinal, isCoded: header.reserved != 0)
             item.data.append(unmasking: bytes.extracting(start..<end), with: header.maskKey)
-            // An answer to a ping of ours is no sign of life of the peers' own.
-            if !rules.countsMessages, header.opcode != .pong || !isOurs(item.data, from: side) {
-                liveness.noteActivity(from: side)
+            // An answer to a ping of ours is for us alone, as the ping was.
+            if case .pong = header.opcode, isOurs(item.data, from: side) {
+                commons.items.giveBack(item)
+                passAsIs(raw, header, side, &batch)
+                return end
             }
+            if !rules.countsMessages { liveness.noteActivity(from: side) }
             let verdict = owner.judge(item, from: 0)
             // What the hook has sent by itself goes before the frame that it was called for.
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
