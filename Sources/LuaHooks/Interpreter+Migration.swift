@@ -53,15 +53,33 @@ extension Interpreter {
         return keys
     }
 
-    /// Takes a tunnel over: its `ctx` tables, through `migrate` where a script has that, its tags and its deadlines.
-    /// What functions of the old scripts wait for, or are to do later, cannot move: then nothing happens, unless
-    /// the script has `migrate` and so sees to it. `adopt` makes the exchange one of the new configuration.
-    ///
-    /// - Returns: the flow here; `nil` when the tunnel stays where it is.
-    package func takeOver(
-        _ flow: ScriptFlow, from old: Interpreter, to destination: Destination, adopt: () -> Void
-    ) -> ScriptFlow? {
-        guard let exchange = flow.exchange, flow.waiting.isEmpty, flow.sockets.isEmpty else { return nil }
+    /// What a tunnel takes along: its contexts, which are in this interpreter already, and its deadlines.
+    package struct Estate {
+        fileprivate let destination: Destination
+        fileprivate let contexts: [(script: Int, copy: LuaReference?)]
+        fileprivate let deadlines: [(time: Int64, code: UInt16, reason: [UInt8])]
+    }
+
+    /// Whether a tunnel can move.
+    package enum Readiness {
+        /// At once: `takeOver`, and then `giveContexts`, take it.
+        case ready(Estate)
+        /// As soon as hooks that wait have come to their ends.
+        case waits
+        /// Functions of the old scripts are to run later, or have connections open: these cannot move, and may last as long
+        /// as the tunnel.
+        case isBound
+        /// Not at all: its contexts are too large, which is logged.
+        case isTooLarge
+    }
+
+    /// Looks whether a tunnel of an older configuration can come here now. Timers do not bind a script that has `migrate`
+    /// here, and so sees to them.
+    package func readiness(
+        of flow: ScriptFlow, from old: Interpreter, for destination: Destination
+    ) -> Readiness {
+        guard flow.waiting.isEmpty else { return .waits }
+        guard !old.hasOpenSockets(flow) else { return .isBound }
         var deadlines: [(time: Int64, code: UInt16, reason: [UInt8])] = []
         for timer in flow.timers {
             guard let (time, purpose) = old.timers.entry(timer) else { continue }
@@ -69,21 +87,29 @@ extension Interpreter {
             case .close(_, let code, let reason): deadlines.append((time, code, reason))
             case .run(_, _, let script, _):
                 guard let heir = destination.successors[script], scripts[heir].migration != nil else {
-                    return nil
+                    return .isBound
                 }
-            case .wake, .fail, .answer, .read: return nil
+            case .wake, .fail, .answer, .read: return .isBound
             }
         }
-        guard let contexts = contexts(of: flow, in: old, for: destination) else { return nil }
+        guard let contexts = contexts(of: flow, in: old, for: destination) else { return .isTooLarge }
+        return .ready(Estate(destination: destination, contexts: contexts, deadlines: deadlines))
+    }
+
+    /// Takes a tunnel over, whose `exchange` is one of this configuration by now, with its tags and deadlines; the flow that
+    /// it had ends. Its contexts are still to be given to it.
+    ///
+    /// - Returns: the flow here.
+    package func takeOver(
+        _ flow: ScriptFlow, of exchange: Exchange, from old: Interpreter, with estate: Estate
+    ) -> ScriptFlow {
         exchange.scriptFlow = -1
-        adopt()
         let new = self.flow(of: exchange)
-        new.settings = destination.location.settings
+        new.settings = estate.destination.location.settings
         new.owner = flow.owner
         moveListing(of: flow, to: new)
         for tag in flow.tags { self.tag(new, tag) }
-        for (heir, context) in contexts { migrate(new, heir, context) }
-        for (time, code, reason) in deadlines {
+        for (time, code, reason) in estate.deadlines {
             let left = max(0, time - host.clock.now.monotonic)
             new.timers.append(addTimer(after: left, .close(new, code: code, reason: reason)))
         }
@@ -91,6 +117,11 @@ extension Interpreter {
         old.end(flow)
         exchange.scriptFlow = slot
         return new
+    }
+
+    /// Gives a flow that was taken over its `ctx` tables, through `migrate` where a script has that.
+    package func giveContexts(of estate: Estate, to flow: ScriptFlow) {
+        for (heir, context) in estate.contexts { migrate(flow, heir, context) }
     }
 
     /// Copies of the tables of the flow's old scripts, by the scripts that they are for; `nil` when one is too large,

@@ -18,8 +18,16 @@ extension Interpreter {
         }
     }
 
+    /// Whether a connection that hooks of the flow have opened is open yet.
+    func hasOpenSockets(_ flow: ScriptFlow) -> Bool {
+        guard !flow.sockets.isEmpty else { return false }
+        flow.sockets.removeAll { sockets[$0] == nil }
+        return !flow.sockets.isEmpty
+    }
+
     func closeSocket(_ handle: ObjectHandle) {
         guard let socket = sockets.remove(handle) else { return }
+        currentCall?.flow?.owner?.somethingEnded()
         socket.connection.close()
         for case let waiter? in [socket.sender, socket.receiver] where isWaiting(waiter) {
             // Not now: another script, or nothing that may be disturbed, is on the way.

@@ -353,6 +353,7 @@ package final class Interpreter: ScriptEngine {
         let call = calls[waiter.call]
         let count = results(stack(of: waiter.call))
         settle(call, resume(waiter.call, count))
+        call.flow?.owner?.somethingEnded()
     }
 
     private func maySettle(_ index: Int) -> Bool {
@@ -467,6 +468,7 @@ package final class Interpreter: ScriptEngine {
         }
         if interval == 0 { main.release(function) }
         settleBackground(outcome, script: script, of: flow)
+        flow?.owner?.somethingEnded()
     }
 
     /// A call that nobody waits for: of a timer, or spawned.

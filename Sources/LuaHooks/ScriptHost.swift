@@ -114,6 +114,9 @@ package protocol FlowOwner: AnyObject {
     func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8])
     /// There is a WebSocket that messages can be sent on.
     var isOpenTunnel: Bool { get }
+    /// Something of the flow that was to go on may have ended: a call that waited, a timer, a connection. What this makes
+    /// possible is to be done later: whoever says it is in the middle of something.
+    func somethingEnded()
     /// The flow's exchange, which the owner has frozen, is asked for: gives it to the flow by `exchangeWasThawed`.
     func thawExchange() -> Exchange?
 }
@@ -133,6 +136,7 @@ extension FlowOwner {
     ) -> Result<any ScriptOperation, TunnelFailure> { .failure(TunnelFailure("there is no open WebSocket")) }
     package func close(_ leg: FlowLeg, code: UInt16, reason: [UInt8]) { close(code: code, reason: reason) }
     package var isOpenTunnel: Bool { false }
+    package func somethingEnded() {}
     package func thawExchange() -> Exchange? { nil }
 }
 

@@ -720,6 +720,7 @@ final class DownstreamConnection: StreamChannel {
     /// The exchange has become a tunnel. Returns what the client sent before it knew.
     func enter(_ tunnel: Tunnel) -> [UInt8] {
         phase = .tunnel(tunnel)
+        worker.tunnelOpened(self, under: tunnel.generation)
         facts = nil
         readDeadline = EventLoop.never
         sendDeadline = EventLoop.never
@@ -764,20 +765,11 @@ final class DownstreamConnection: StreamChannel {
 
     override func endRest() { finish() }
 
-    /// A new configuration took over.
-    func migrate(to next: WorkerGeneration) {
+    /// See `Tunnel.settle`.
+    func settleTunnel() {
         guard case .tunnel(let tunnel) = phase else { return }
         worker.tick()
-        tunnel.migrate(to: next)
-    }
-
-    /// A tunnel whose frames are followed, or whose scripts have a say in that, is told that it is to end; not one that
-    /// goes on under `next`.
-    func askToEnd(besides next: WorkerGeneration?) {
-        guard case .tunnel(let tunnel) = phase else { return }
-        if let next, tunnel.belongs(to: next) { return }
-        worker.tick()
-        tunnel.drain()
+        tunnel.settle()
     }
 
     /// A reload took the listener away: what was begun is answered as it would have been, and nothing else is begun.

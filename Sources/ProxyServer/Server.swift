@@ -284,8 +284,9 @@ package final class Server {
         listeners.closeAll()
         leaving += workers
         workers = []
-        for worker in leaving { worker.drain(endsTunnels: true) }
-        if let time = generation.configuration.process.workerShutdownTimeout {
+        let limit = generation.configuration.process.workerShutdownTimeout
+        for worker in leaving { worker.drain(endsTunnels: true, within: limit) }
+        if let time = limit {
             timeouts?.after(milliseconds: time) { [unowned self] in stop() }
         }
     }
@@ -413,7 +414,8 @@ package final class Server {
         let count = Self.workerCount(process)
         for worker in workers.dropFirst(count) {
             leaving.append(worker)
-            worker.drain(endsTunnels: process.workerShutdownTimeout != nil)
+            let limit = process.workerShutdownTimeout
+            worker.drain(endsTunnels: limit != nil, within: limit)
         }
         workers = Array(workers.prefix(count))
         do throws(SystemError) {

@@ -163,7 +163,7 @@ final class Tunnel {
         if let plane {
             if scripts != nil { downstream.worker.tick() }
             plane.receive(bytes, from: side)
-            if scripts?.successor != nil { moveToSuccessor() }
+            if let scripts, scripts.isToMove, plane.isAtMessageBoundary { settleLater() }
             return
         }
         switch side {
@@ -319,39 +319,31 @@ final class Tunnel {
         if downstream.isDrained && upstream.isDrained { finish() }
     }
 
-    // MARK: Reloads
+    // MARK: Reloads and shutdowns
 
-    /// A new configuration took over: a WebSocket with scripts goes on with those of that, if they are there.
-    func migrate(to next: WorkerGeneration) {
-        guard let plane, !isClosing, plane.endedBy == nil, let scripts, scripts.mayMove(to: next) else {
-            return
+    /// Brings the tunnel in line with its worker, whatever that has come to meanwhile: a WebSocket with scripts goes on under the
+    /// current generation, if that has them too, and what is not to go on is asked to end.
+    ///
+    /// To be called when the worker has come to something else, when the tunnel opens after that, and when what kept it from
+    /// moving may be over; with nothing of the tunnel on the stack.
+    func settle() {
+        let worker = downstream.worker
+        guard !isClosing, plane?.endedBy == nil else { return }
+        switch scripts?.move(to: worker.successor(of: generation)) {
+        case .moved?: return deadlineMoved()
+        case .later?: return
+        case .stays?, nil: break
         }
-        scripts.successor = next
-        moveToSuccessor()
+        if worker.endsTunnels(under: generation) { drain() }
     }
 
-    /// It has moved, or will.
-    func belongs(to generation: WorkerGeneration) -> Bool {
-        self.generation === generation || scripts?.successor === generation
-    }
+    func settleLater() { downstream.worker.settleLater(downstream) }
 
-    /// To be called whenever a message has gone by.
-    func moveToSuccessor() {
-        guard let plane, let scripts, let successor = scripts.successor else { return }
-        guard !isClosing, plane.endedBy == nil else {
-            scripts.successor = nil
-            return
-        }
-        guard plane.isAtMessageBoundary, scripts.isIdle else { return }
-        scripts.successor = nil
-        guard let location = scripts.move(to: successor) else { return }
-        generation = successor
-        plane.migrate(to: successor.webSocketRules(location.settings, on: downstream.worker))
-        deadlineMoved()
-    }
+    /// Its scripts have.
+    func moved(to next: WorkerGeneration) { generation = next }
 
-    /// The worker or its generation is to end. Hooks say how long the tunnel may have yet.
-    func drain() {
+    /// Hooks say how long the tunnel may have yet.
+    private func drain() {
         if let scripts { scripts.drain() } else { end(after: 0) }
     }
 
@@ -363,9 +355,9 @@ final class Tunnel {
             let random = downstream.worker.random.next()
             time += Int64(random % UInt64(webSocket.drainJitter))
         }
-        if let limit = generation.configuration.process.workerShutdownTimeout.map(Int64.init) {
+        if let left = downstream.worker.timeLeft {
             // The peers are to have time for their goodbyes.
-            time = min(time, max(0, limit - min(Int64(webSocket.closeTimeout), limit / 2)))
+            time = min(time, max(0, left - min(Int64(webSocket.closeTimeout), left / 2)))
         }
         if let plane {
             plane.end(at: now + time)

@@ -18,6 +18,10 @@ package final class Worker {
     private(set) var current: WorkerGeneration
     let clock = Clock()
     private(set) var isDraining = false
+    /// Tunnels are not to outlast that.
+    private var endsTunnels = false
+    /// When what began under former generations is cut off, or all where the worker drains.
+    private var cutOffTime = EventLoop.never
     /// What the registry knows the worker by; 0 for one that no other worker reaches.
     var subscription = 0
     /// The init hooks of the first generation have ended, or another has taken over.
@@ -25,8 +29,8 @@ package final class Worker {
     /// A generation whose init hooks have not ended yet, with what it is going to listen on.
     private var coming: (generation: WorkerGeneration, listeners: [AssignedListener])?
     private let shutdownTimeouts: ShutdownTimeouts
-    /// Connections whose tunnels have yet to hear of the current generation, the next one last.
-    private var uninformed: [DownstreamConnection] = []
+    /// Connections whose tunnels may not be in line with what the worker has come to, the next one last.
+    private var unsettled: [DownstreamConnection] = []
     /// Something ended that the end of a draining worker may have waited for.
     private var mayBeDrained = false
     var random: FastRandom
@@ -171,16 +175,13 @@ package final class Worker {
         // What is recycled refers to the generation that it was last used under.
         exchanges.removeAll()
         drivers.removeAll()
-        uninformed = []
-        if next.scripts != nil || Self.endsFormer(next) {
-            loop.forEachChannel {
-                if let connection = $0 as? DownstreamConnection { uninformed.append(connection) }
-            }
-        }
+        if next.scripts != nil || Self.endsFormer(next) { settleTunnels() }
         // Clients make new connections for what they ask next; what is under way on the old ones goes on.
         loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.goAway() }
+        cutOffTime = EventLoop.never
         if let time = next.configuration.process.workerShutdownTimeout {
             let number = next.generation.number
+            cutOffTime = loop.now.advanced(clamping: Int64(time))
             shutdownTimeouts.after(milliseconds: time) { [unowned self] in
                 closeGenerations(before: number)
             }
@@ -199,15 +200,42 @@ package final class Worker {
         generation.configuration.process.workerShutdownTimeout != nil
     }
 
-    /// Tells tunnels of the current generation: each that scripts have a say in moves there, and others are asked to end
-    /// where `worker_shutdown_timeout` would. Hooks run then, and what else happens is not to wait for those of all
-    /// tunnels, so that no other is told in this turn of the loop once a millisecond was spent on it.
-    private func informTunnels() {
+    // MARK: Tunnels
+
+    /// What a tunnel is to go on under, if it can. A worker that drains leaves each where it is.
+    func successor(of generation: WorkerGeneration) -> WorkerGeneration { isDraining ? generation : current }
+
+    /// Whether tunnels that stay under `generation` are to be asked to end.
+    func endsTunnels(under generation: WorkerGeneration) -> Bool {
+        isDraining ? endsTunnels : generation !== current && Self.endsFormer(current)
+    }
+
+    /// Milliseconds until what is to end is cut off; `nil` where it is not.
+    var timeLeft: Int64? { cutOffTime == EventLoop.never ? nil : max(0, cutOffTime - loop.now) }
+
+    /// A tunnel has opened. Its exchange may have begun under a former generation, or before the worker was to end.
+    @inline(__always)
+    func tunnelOpened(_ connection: DownstreamConnection, under generation: WorkerGeneration) {
+        if isDraining || generation !== current { settleLater(connection) }
+    }
+
+    /// Has the tunnel of a connection brought in line with the worker when nothing else is on the stack.
+    func settleLater(_ connection: DownstreamConnection) { unsettled.append(connection) }
+
+    private func settleTunnels() {
+        unsettled = []
+        loop.forEachChannel {
+            if let connection = $0 as? DownstreamConnection { settleLater(connection) }
+        }
+    }
+
+    /// Brings tunnels in line with the worker. Hooks run then, and what else happens is not to wait for those of all
+    /// tunnels, so that no other is looked at in this turn of the loop once a millisecond was spent on it.
+    private func settleSomeTunnels() {
         let deadline = loop.microseconds + HandshakeTurns.limit
         repeat {
-            guard let connection = uninformed.popLast() else { return }
-            if current.scripts != nil { connection.migrate(to: current) }
-            if Self.endsFormer(current) { connection.askToEnd(besides: current) }
+            guard let connection = unsettled.popLast() else { return }
+            connection.settleTunnel()
         } while loop.microseconds < deadline
     }
 
@@ -270,7 +298,7 @@ package final class Worker {
         drivers.removeAll()
         resting = []
         unflushed = []
-        uninformed = []
+        unsettled = []
     }
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
@@ -297,15 +325,14 @@ package final class Worker {
         for listener in listeners.values { try listener.startListening() }
     }
 
-    private func askTunnelsToEnd(besides next: WorkerGeneration?) {
-        loop.forEachChannel { ($0 as? DownstreamConnection)?.askToEnd(besides: next) }
-    }
-
     /// Ends once all that is under way has ended.
     ///
-    /// - Parameter endsTunnels: tunnels are asked to end as well, where they would otherwise go on for as long as
-    ///   they like. It may be said later.
-    package func drain(endsTunnels: Bool) {
+    /// - Parameters:
+    ///   - endsTunnels: tunnels are asked to end as well, where they would otherwise go on for as long as they like. It may be
+    ///     said later.
+    ///   - limit: milliseconds after which all is cut off, by whoever says so.
+    package func drain(endsTunnels: Bool, within limit: Int?) {
+        cutOffTime = limit.map { loop.now.advanced(clamping: Int64($0)) } ?? EventLoop.never
         if !isDraining {
             isDraining = true
             _ = overtake(for: [])
@@ -316,7 +343,10 @@ package final class Worker {
                 ($0 as? HTTP2DownstreamConnection)?.goAway()
             }
         }
-        if endsTunnels { askTunnelsToEnd(besides: nil) }
+        if endsTunnels {
+            self.endsTunnels = true
+            settleTunnels()
+        }
         stopIfDrained()
     }
 
@@ -407,12 +437,12 @@ package final class Worker {
             for work in batch { work() }
         }
         if !unflushed.isEmpty { flushConnections() }
-        if !uninformed.isEmpty { informTunnels() }
+        if !unsettled.isEmpty { settleSomeTunnels() }
         // What was postponed meanwhile is for the next turn: a script may go on so without end.
         let mayFreezeMore = wholeExchanges.freezeUnused()
         loop.turnsAgain =
             mayFreezeMore || !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
-            || !uninformed.isEmpty
+            || !unsettled.isEmpty
         recycle()
         if mayBeDrained {
             mayBeDrained = false

@@ -58,7 +58,9 @@ package final class WorkerThread: Sendable {
     }
 
     /// Stops listening, lets exchanges and tunnels end, and then ends the thread.
-    package func drain(endsTunnels: Bool) { post { $0.drain(endsTunnels: endsTunnels) } }
+    package func drain(endsTunnels: Bool, within limit: Int?) {
+        post { $0.drain(endsTunnels: endsTunnels, within: limit) }
+    }
 
     /// Ends the thread; connections are closed as they are.
     package func stop() { post { $0.stop() } }

@@ -119,7 +119,8 @@ package final class ProxyUnderTest {
 
     /// Stops listening and lets what is under way come to its end, as after SIGQUIT.
     package func drain() {
-        worker.drain(endsTunnels: true)
+        let limit = generation.configuration.process.workerShutdownTimeout
+        worker.drain(endsTunnels: true, within: limit)
         run()
     }
 

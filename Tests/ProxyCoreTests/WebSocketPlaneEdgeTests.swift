@@ -77,6 +77,19 @@ struct WebSocketPlaneEdgeTests {
         #expect(seen == 1)
     }
 
+    @Test("hooks for frames are not to come while a message passes whose beginning they have not seen")
+    func boundaryForFrameHooks() throws {
+        let fixture = try PlaneFixture(messages: { _ in .none })
+        let next = try PlaneFixture.rules("", fixture.commons, frames: { $0 == .client ? allFrames : .none })
+        fixture.receive([.text("a", isFinal: false)].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.plane.isAtMessageBoundary(for: next))
+        fixture.receive([.text("a", isFinal: false)].bytes(from: .client), from: .client)
+        #expect(fixture.plane.isAtMessageBoundary)
+        #expect(!fixture.plane.isAtMessageBoundary(for: next))
+        fixture.receive([.more("b")].bytes(from: .client), from: .client)
+        #expect(fixture.plane.isAtMessageBoundary(for: next))
+    }
+
     @Test("a message whose beginning hooks for frames left out stays valid when they go")
     func frameHooksGo() throws {
         let fixture = try PlaneFixture(frames: { _ in allFrames })

@@ -465,9 +465,8 @@ struct WebSocketPlaneTests {
         // It answers nothing: no such ping was sent yet.
         fixture.receive(PlaneFrame.pong(Array("abc".utf8)).bytes(from: side), from: side)
         #expect(fixture.pings.isEmpty)
-        fixture.receive(
-            Array([.text("begun", isFinal: false), .more("!")].bytes(from: side.other).suffix(side == .upstream ? 8 : 4)),
-            from: side.other)
+        let bytes = [PlaneFrame.text("begun", isFinal: false), .more("!")].bytes(from: side.other)
+        fixture.receive(Array(bytes.suffix(side == .upstream ? 8 : 4)), from: side.other)
         let sent = try fixture.take(side)
         #expect(sent.map(\.opcode) == [1, 9, 9, 0])
         fixture.now += 4

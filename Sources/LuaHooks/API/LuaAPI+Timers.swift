@@ -51,6 +51,7 @@ extension LuaAPI {
             let id = ScriptTimers.ID(handle.generation) << 32 | ScriptTimers.ID(handle.slot)
             guard let purpose = call.interpreter.cancelTimer(id) else { return call.push(false) }
             purpose.flow?.timers.removeAll { $0 == id }
+            purpose.flow?.owner?.somethingEnded()
             return call.push(true)
         },
     ]

@@ -260,7 +260,8 @@ extension WebSocketPlane {
             if liveness[side].pongDue == WebSocketLiveness.never { liveness[side].pongDue = due }
             WebSocketFraming.append(.ping, ours.span, maskKey: maskKey(to: side), to: &out)
         }
-        for index in scriptPings.indices where scriptPings[index].side == side && scriptPings[index].sent == nil {
+        for index in scriptPings.indices
+        where scriptPings[index].side == side && scriptPings[index].sent == nil {
             let payload = scriptPings[index].payload ?? ours
             scriptPings[index].payload = payload
             scriptPings[index].sent = (microseconds, due)

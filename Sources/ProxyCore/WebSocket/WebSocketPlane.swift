@@ -660,20 +660,32 @@ package final class WebSocketPlane {
         runHeld(side)
     }
 
-    /// Scripts were loaded anew: from the next message on, theirs are the hooks.
-    package func migrate(to rules: WebSocketRules) {
+    /// Scripts were loaded anew: from the next message on, theirs are the hooks. What they send while they move goes out when
+    /// `move` is over, and meets the hooks of all of them.
+    package func migrate(to rules: WebSocketRules, _ move: () -> Void = {}) {
         self.rules = rules
         liveness.take(rules, now: owner.now)
+        self[.client].isProcessing = true
+        self[.upstream].isProcessing = true
+        move()
+        self[.client].isProcessing = false
+        self[.upstream].isProcessing = false
+        for side in [Side.client, .upstream] where self[side].frames.stopsAtFrames { flushWaiting(side) }
     }
 
     /// No message is under way that hooks have seen, or wait with.
-    package var isAtMessageBoundary: Bool {
+    package var isAtMessageBoundary: Bool { isAtMessageBoundary(for: rules) }
+
+    /// As above, nor one whose rest those of `next` would see, without its beginning.
+    package func isAtMessageBoundary(for next: WebSocketRules) -> Bool {
         [Side.client, .upstream].allSatisfy { side in
             let direction = self[side]
             if !direction.isDeaf {
                 if direction.isCollecting { return false }
-                // Those for frames have seen the beginning of what is not at its end.
-                if hasGate(side), direction.frames.isWithinMessage || direction.withheldStart != 0 {
+                // Hooks for frames, the present ones or the next, are to see all of a message or nothing.
+                if hasGate(side) || !next.frames(from: side).isEmpty,
+                    direction.frames.isWithinMessage || direction.withheldStart != 0
+                {
                     return false
                 }
             }

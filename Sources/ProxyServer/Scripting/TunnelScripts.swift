@@ -17,7 +17,7 @@ final class TunnelScripts: FlowOwner {
 
     /// What most have not, most of the time.
     private final class Extras {
-        var successor: WorkerGeneration?
+        var standing = Standing.settled
         /// A script has ended a tunnel that is no WebSocket with this.
         var closing: (code: UInt16, reason: [UInt8])?
         /// What the close hooks run for, while they wait.
@@ -25,7 +25,18 @@ final class TunnelScripts: FlowOwner {
         /// Whoever waits for the answer to a ping.
         var pings: [Int: (WebSocketPingOutcome) -> Void] = [:]
         var lastPing = 0
-        var isDraining = false
+    }
+
+    /// How the tunnel stands to its worker.
+    private enum Standing {
+        /// It goes on under its generation: the current one, or one that it cannot leave.
+        case settled
+        /// It moves to the current generation once no message is under way, and no hook waits.
+        case isToMove
+        /// It would, but for what functions of its scripts are to do later, or have open.
+        case isBound
+        /// It was asked to end.
+        case isToEnd
     }
 
     private var needed: Extras {
@@ -60,10 +71,9 @@ final class TunnelScripts: FlowOwner {
     /// Of the location that the tunnel is in; `nil` once its flow has ended.
     var settings: Settings? { flow.settings }
 
-    /// What they are to move to, at the next message boundary.
-    var successor: WorkerGeneration? {
-        get { extras?.successor }
-        set { if extras != nil || newValue != nil { needed.successor = newValue } }
+    private var standing: Standing {
+        get { extras?.standing ?? .settled }
+        set { if extras != nil || newValue != .settled { needed.standing = newValue } }
     }
 
     // MARK: The exchange
@@ -114,7 +124,6 @@ final class TunnelScripts: FlowOwner {
         let side = item.side
         plane.resume(item, verdict)
         guard !tunnel.isClosing else { return }
-        tunnel.moveToSuccessor()
         // Not now: whoever led here may be in the middle of what it has read.
         tunnel.scheduleRead(of: side)
     }
@@ -124,8 +133,15 @@ final class TunnelScripts: FlowOwner {
     /// Nothing of the scripts is under way.
     var isIdle: Bool { flow.isIdle }
 
-    /// Whether a configuration has a place for the tunnel, and scripts that take the place of its own.
-    func mayMove(to next: WorkerGeneration) -> Bool { destination(in: next) != nil }
+    /// It is to move, and only messages or hooks can be in the way.
+    var isToMove: Bool { standing == .isToMove }
+
+    func somethingEnded() {
+        switch standing {
+        case .isToMove, .isBound: tunnel?.settleLater()
+        case .settled, .isToEnd: break
+        }
+    }
 
     private func destination(in next: WorkerGeneration) -> Interpreter.Destination? {
         guard let interpreter = next.scripts?.interpreter, let settings = flow.settings,
@@ -142,19 +158,47 @@ final class TunnelScripts: FlowOwner {
         return found
     }
 
-    /// Goes on with the scripts of another configuration.
-    ///
-    /// - Returns: the location there; `nil` when everything stays as it is.
-    func move(to next: WorkerGeneration) -> Location? {
-        guard let destination = destination(in: next), let nextScripts = next.scripts else { return nil }
-        let moved = nextScripts.interpreter.takeOver(flow, from: interpreter, to: destination) {
-            exchange.move(to: next.generation.runtime, destination.server, destination.location)
-            exchange.scripts = nextScripts.interpreter
+    enum Move {
+        case moved
+        /// It will, soon.
+        case later
+        /// It stays; perhaps not for good, where it is bound.
+        case stays
+    }
+
+    /// Goes on with the scripts of another configuration, if that has a place for the tunnel, and nothing is in the way.
+    func move(to next: WorkerGeneration) -> Move {
+        guard standing != .isToEnd, let tunnel, let plane else { return .stays }
+        guard next !== generation, let scripts = next.scripts, let destination = destination(in: next) else {
+            standing = .settled
+            return .stays
         }
-        guard let moved else { return nil }
-        flow = moved
-        generation = next
-        return destination.location
+        let rules = next.webSocketRules(destination.location.settings, on: worker)
+        guard plane.isAtMessageBoundary(for: rules) else {
+            standing = .isToMove
+            return .later
+        }
+        switch scripts.interpreter.readiness(of: flow, from: interpreter, for: destination) {
+        case .waits:
+            standing = .isToMove
+            return .later
+        case .isBound:
+            standing = .isBound
+            return .stays
+        case .isTooLarge:
+            standing = .settled
+            return .stays
+        case .ready(let estate):
+            standing = .settled
+            let exchange = exchange
+            exchange.move(to: next.generation.runtime, destination.server, destination.location)
+            exchange.scripts = scripts.interpreter
+            flow = scripts.interpreter.takeOver(flow, of: exchange, from: interpreter, with: estate)
+            generation = next
+            tunnel.moved(to: next)
+            plane.migrate(to: rules) { scripts.interpreter.giveContexts(of: estate, to: flow) }
+            return .moved
+        }
     }
 
     // MARK: The list of open tunnels
@@ -245,8 +289,8 @@ final class TunnelScripts: FlowOwner {
 
     /// The tunnel is to end: asks the drain hooks how long it may have.
     func drain() {
-        guard extras?.isDraining != true else { return }
-        needed.isDraining = true
+        guard standing != .isToEnd else { return }
+        standing = .isToEnd
         guard let settings, interpreter.has(.drain, in: settings) else {
             if plane != nil { tunnel?.end(after: 0) }
             return
