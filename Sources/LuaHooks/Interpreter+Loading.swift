@@ -223,7 +223,7 @@ extension Interpreter {
             mainStack.pop()
             guard let lines else { continue }
             let key = String(decoding: name, as: UTF8.self)
-            outline.references[key] = VariableReferences.names(in: text.text, lines: lines)
+            outline.references[key] = VariableReferences.names(in: text.text, ofFunctionOn: lines)
         }
         return outline
     }

@@ -1,4 +1,5 @@
 import EventLoop
+import Foundation
 import Testing
 
 @testable import ProxyServer
@@ -312,6 +313,24 @@ struct ProxyUnderTestTests {
         let errors = proxy.takeErrors()
         #expect(
             errors.first?.message.contains("could not be resolved (3: Host not found)") == true, "\(errors)")
+    }
+
+    @Test("a variable and a hook that reads it may stand on one line, and one that needs itself is found at run time")
+    func variableOnOneLine() throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID()).lua")
+        defer { try? FileManager.default.removeItem(at: file) }
+        let text =
+            "return { request = function(flow) return flow:respond{ body = flow.var.plug .. '.' } end, "
+            + "variables = { plug = function(flow) return 'p' end, own = function(flow) return flow.var.own end } }"
+        try text.write(to: file, atomically: true, encoding: .utf8)
+        let locations = "location / { return 200 $plug$own; } location /hook { proxy_pass http://app.test; }"
+        let proxy = try proxy("server { listen 80; plugin \(file.path); \(locations) }")
+        for (path, body) in [("/", "p"), ("/hook", "p.")] {
+            let client = try proxy.connect()
+            client.send(request(path))
+            proxy.run()
+            #expect(self.text(client.receive()).hasSuffix("\r\n\r\n" + body))
+        }
     }
 
     @Test(
