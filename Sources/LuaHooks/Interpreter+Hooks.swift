@@ -234,7 +234,7 @@ extension Interpreter {
         flow.answer = nil
         guard let settings = flow.settings ?? flow.exchange?.location.settings else { return .failed }
         switch stage {
-        case .close, .log, .drain: return nil
+        case .close, .log: return nil
         default: return settings.values.luaFailure == .open ? nil : .failed
         }
     }

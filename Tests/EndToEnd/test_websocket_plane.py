@@ -970,7 +970,7 @@ def test_a_shutdown_within_its_timeout_whatever_hooks_ask_for(tunnel):
 @pytest.mark.clocked
 def test_every_drain_hook_is_asked_and_the_longest_grace_is_given(tunnel):
     made = tunnel("""
-        drain_by_lua_block { return 0.1 } drain_by_lua_block { flow.client:send("goodbye") return 0.6 }
+        lua_on_error open; drain_by_lua_block { return 0.1 } drain_by_lua_block { flow.client:send("goodbye") return 0.6 }
         drain_by_lua_block { return -1 } drain_by_lua_block { return "soon" }
     """)
     with made.open() as socket:

@@ -87,8 +87,10 @@ struct InterpreterTests {
         "a drain hook gives seconds, or nothing", arguments: ["return false", "return -1", "return 'soon'"])
     func graces(text: String) throws {
         let fixture = try ScriptFixture(.drain, text)
-        guard case .proceed = fixture.run(.drain) else { throw Unexpected() }
+        guard case .failed = fixture.run(.drain) else { throw Unexpected() }
         #expect(fixture.host.lines.first?.contains("expected nothing, or seconds of grace") == true)
+        let open = try ScriptFixture(.drain, text, failure: .open)
+        guard case .proceed = open.run(.drain) else { throw Unexpected() }
         guard case .grace(1500) = try ScriptFixture(.drain, "return 1.5").run(.drain) else {
             throw Unexpected()
         }

@@ -321,4 +321,13 @@ struct TunnelGenerationTests {
             #expect(scene.logged() == ["drain 1"])
         }
     }
+
+    @Test("a drain hook that fails ends the tunnel with 1011, unless errors are let pass")
+    func failingDrainHook() throws {
+        for (location, code) in [("", 1011), ("lua_on_error open;", 1001)] {
+            let scene = try Scene(["a": "return { drain = function() error('no') end }"], location: location)
+            scene.proxy.drain()
+            #expect(scene.heard() == ["close \(code)"])
+        }
+    }
 }

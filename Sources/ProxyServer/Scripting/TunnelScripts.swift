@@ -304,7 +304,8 @@ final class TunnelScripts: FlowOwner {
         switch result {
         case .grace(let milliseconds): tunnel?.end(after: milliseconds)
         case .answered(.close(let code, let reason)): close(code: code, reason: reason)
-        case .proceed, .failed: if plane != nil { tunnel?.end(after: 0) }
+        case .failed: close(code: WebSocketCloseCode.internalError, reason: [])
+        case .proceed: if plane != nil { tunnel?.end(after: 0) }
         case .waiting, .answered, .piece: break
         }
     }
