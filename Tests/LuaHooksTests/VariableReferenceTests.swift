@@ -30,8 +30,8 @@ struct VariableReferenceTests {
     @Test(
         "what stands on a line with another function is not known to be its own",
         arguments: [
-            ("message = function(flow) return flow.var.plug end, variables = { plug = function(flow) end }", 1),
-            ("message = function(flow)\nreturn flow.var.plug end, variables = { plug = function(flow) end }", 2),
+            ("message = function() return flow.var.plug end, variables = { plug = function() end }", 1),
+            ("message = function()\nreturn flow.var.plug end, variables = { plug = function() end }", 2),
         ])
     func sharedLine(_ text: String, _ line: Int) {
         #expect(names(text, line...line) == [])
