@@ -115,7 +115,11 @@ extension ExchangeDriver {
             switch UpgradePolicy.verify(exchange.response, decision: upgrade, sent: upstreamRequest.upgrade) {
             case .accepted(let isWebSocket):
                 do {
-                    if isWebSocket { try exchange.settleWebSocket() }
+                    if isWebSocket {
+                        try exchange.settleWebSocket()
+                        UpgradePolicy.answerClient(
+                            of: exchange.request, with: &exchange.response, sent: upstreamRequest.upgrade)
+                    }
                 } catch {
                     refuseUpgrade(error)
                     break

@@ -51,7 +51,7 @@ package enum FieldSyntax {
 }
 
 /// Fields that the proxy makes itself, so that nobody else may write them: those that delimit the body, which must
-/// agree with what is sent, and those that end at the next hop (RFC 9110 §7.6.1).
+/// agree with what is sent, those that end at the next hop (RFC 9110 §7.6.1), and what answers the key of a WebSocket's client.
 package enum ComputedFields {
     /// `Connection` and `Upgrade` are not among them: towards the upstream they are the configuration's business, as
     /// they are with `proxy_set_header`.
@@ -60,6 +60,6 @@ package enum ComputedFields {
     ]
     package static let ofResponses: FieldIDSet = [
         .contentLength, .transferEncoding, .keepAlive, .proxyConnection, .te, .trailer, .http2Settings,
-        .connection, .upgrade,
+        .connection, .upgrade, .secWebSocketAccept,
     ]
 }

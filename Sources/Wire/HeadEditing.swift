@@ -192,7 +192,8 @@ extension RequestHead: MessageHead {
 
     package mutating func willStrike(_ field: FieldLine) {
         switch field.id {
-        case .connection, .upgrade, .secWebSocketProtocol, .secWebSocketExtensions: struckFields.append(field)
+        case .connection, .upgrade, .secWebSocketKey, .secWebSocketProtocol, .secWebSocketExtensions:
+            struckFields.append(field)
         default: break
         }
     }

@@ -26,7 +26,7 @@ package struct RequestHead: Sendable {
     /// is recorded all the same. After an edit, the client has sent it and it still stands.
     package var connectionHasUpgrade = false
     package var editsStart = -1
-    /// Fields `Connection` and `Upgrade`, and those in which a WebSocket's client makes its offers, that were received
+    /// Fields `Connection` and `Upgrade`, and those with the key and the offers of a WebSocket's client, that were received
     /// and are no longer among `fields`.
     package internal(set) var struckFields: [FieldLine] = []
 

@@ -41,6 +41,19 @@ package struct ResponseHead: Sendable {
     /// The first field with `id`, `id` not being `.other`.
     @inline(__always)
     package func firstIndex(of id: FieldID) -> Int? { fields.firstIndex { $0.id == id } }
+
+    /// The first value with `id` as the upstream sent it, whatever a script has made of that since.
+    package func receivedValue(of id: FieldID) -> Range<Int>? {
+        guard editsStart >= 0 else { return firstIndex(of: id).map { fields[$0].value } }
+        // What was received stands before what was written.
+        var received = ResponseHead()
+        var parser = ResponseHeadParser()
+        let head = RawSpan(_elements: bytes.span.extracting(0..<editsStart))
+        guard case .complete = parser.parse(head, isHead: false, maxHead: editsStart, into: &received),
+            let index = received.firstIndex(of: id)
+        else { return nil }
+        return received.fields[index].value
+    }
 }
 
 /// Why a response head was refused. The client is answered 502 for each of them.

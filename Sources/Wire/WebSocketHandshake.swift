@@ -77,10 +77,28 @@ package enum WebSocketHandshake {
 
     /// Appends what is hashed with SHA-1 to answer the request: its key and the GUID. False without a key.
     package static func appendAcceptSource(of head: RequestHead, to output: inout [UInt8]) -> Bool {
-        guard let key = single(.secWebSocketKey, in: head.fields) else { return false }
-        output.append(copying: head.bytes.span, key)
+        appendAcceptSource(of: head.fields, head.bytes, to: &output)
+    }
+
+    /// As above, for the request as its client sent it, whatever a script has made of it since.
+    package static func appendAcceptSource(
+        ofReceived head: RequestHead, to output: inout [UInt8]
+    ) -> Bool {
+        appendAcceptSource(of: head.receivedFields(.secWebSocketKey), head.bytes, to: &output)
+    }
+
+    private static func appendAcceptSource(
+        of fields: [FieldLine], _ bytes: [UInt8], to output: inout [UInt8]
+    ) -> Bool {
+        guard let key = single(.secWebSocketKey, in: fields) else { return false }
+        output.append(copying: bytes.span, key)
         output.append(contentsOf: guid)
         return true
+    }
+
+    /// Where the response answers the key; `nil` where it does not, or more than once.
+    package static func acceptValue(in response: ResponseHead) -> Range<Int>? {
+        single(.secWebSocketAccept, in: response.fields)
     }
 
     // MARK: The response
@@ -96,7 +114,7 @@ package enum WebSocketHandshake {
             return .notWebSocket
         }
         guard response.connectionHasUpgrade else { return .noUpgradeOption }
-        guard let accept = single(.secWebSocketAccept, in: response.fields) else { return .missingAccept }
+        guard let accept = acceptValue(in: response) else { return .missingAccept }
         guard isEqual(octets, accept, Base64.encode(digest)) else { return .wrongAccept }
         guard protocolWasOffered(response, request) else { return .protocolNotOffered }
         return extensionsWereOffered(response, request) ? nil : .extensionNotOffered

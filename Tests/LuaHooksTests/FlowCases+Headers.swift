@@ -101,6 +101,19 @@ extension FlowCases {
             in: .response, "flow.res.status = 200", before: [.respond(head: switched)],
             ["failed", "error: flow.res.status: a 101 cannot be changed: answer with flow:respond instead"]),
         FlowCase(
+            in: .response, "flow.res.headers['Sec-WebSocket-Accept'] = nil",
+            before: [.respond(head: switched)],
+            ["failed", "error: header \"Sec-WebSocket-Accept\" is the proxy's own to compute"]),
+        FlowCase(
+            in: .response, "flow.res.headers:add('Sec-WebSocket-Accept', 'x')",
+            before: [.respond(head: switched)],
+            ["failed", "error: header \"Sec-WebSocket-Accept\" is the proxy's own to compute"]),
+        FlowCase(
+            in: .response,
+            "flow.res.headers['Sec-WebSocket-Protocol'] = 'b' "
+                + "print(flow.subprotocol, flow.res.headers['Sec-WebSocket-Protocol'])",
+            before: [.respond(head: switched)], ["chat\tb"]),
+        FlowCase(
             "flow.res.status = 200",
             ["failed", "error: flow.res.status can be used in response hooks, not in a request hook"]),
         FlowCase(

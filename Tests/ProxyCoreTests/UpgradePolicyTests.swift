@@ -409,6 +409,33 @@ struct UpgradePolicyTests {
         }
     }
 
+    @Test("the client is answered its own key, whatever key the upstream was sent", arguments: [false, true])
+    func ownKey(_ isScripted: Bool) throws {
+        let other = "AAAAAAAAAAAAAAAAAAAAAA=="
+        let location = Self.recipe + (isScripted ? "" : "proxy_set_header Sec-WebSocket-Key \(other);")
+        let fixture = try ProxyingFixture(location, http: Self.map, request: Self.handshake)
+        if isScripted {
+            try fixture.exchange.request.set(
+                Array("Sec-WebSocket-Key".utf8).span, Array(other.utf8).span)
+        }
+        let sent = try fixture.upstream().facts
+        #expect(try verdict(fixture, Self.answer, sent) == .refused(.handshake(.wrongAccept)))
+        let answer = Self.answer.replacing(Self.accept, with: "ICX+Yqv66kxgM0FcWaLWlFLwTAI=")
+        #expect(try verdict(fixture, answer, sent) == .accepted(webSocket: true))
+        UpgradePolicy.answerClient(
+            of: fixture.exchange.request, with: &fixture.exchange.response, sent: sent.upgrade)
+        #expect(try fixture.downstream().head.contains("Sec-WebSocket-Accept: \(Self.accept)\n"))
+    }
+
+    @Test("nobody writes the answer to the key")
+    func computedAccept() throws {
+        var response = ResponseHead()
+        let name = Array("sec-websocket-Accept".utf8)
+        #expect(throws: HeadEditError.computed) { try response.set(name.span, [UInt8(ascii: "x")].span) }
+        #expect(throws: HeadEditError.computed) { try response.add(name.span, [UInt8(ascii: "x")].span) }
+        #expect(throws: HeadEditError.computed) { try response.remove(name.span) }
+    }
+
     @Test("bits of frames mean nothing to a client that was not told of their extension")
     func unshared() throws {
         let location =

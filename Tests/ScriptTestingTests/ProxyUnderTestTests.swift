@@ -122,6 +122,23 @@ struct ProxyUnderTestTests {
         #expect(proxy.takeLog("/log/access") == ["101 /ws 10.0.0.1:9000"])
     }
 
+    @Test("a WebSocket's client is answered its own key, where the backend is sent another")
+    func otherKey() throws {
+        let other = "location /ws { proxy_set_header Sec-WebSocket-Key AAAAAAAAAAAAAAAAAAAAAA==;"
+        let proxy = try proxy(Self.recipe.replacing("location /ws {", with: other))
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send(request("/ws", Self.handshake))
+        proxy.run()
+        let server = try #require(backend.accept())
+        #expect(text(server.receive()).contains("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"))
+        server.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n")
+        proxy.run()
+        #expect(text(client.receive()).contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"))
+    }
+
     @Test("an error page for a handshake asks its backend for no upgrade, and takes none")
     func upgradeOnErrorPage() throws {
         let proxy = try proxy(
@@ -315,7 +332,7 @@ struct ProxyUnderTestTests {
             errors.first?.message.contains("could not be resolved (3: Host not found)") == true, "\(errors)")
     }
 
-    @Test("a variable and a hook that reads it may stand on one line, and one that needs itself is found at run time")
+    @Test("a variable and a hook that reads it may stand on one line; one that needs itself is found at run time")
     func variableOnOneLine() throws {
         let file = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID()).lua")
         defer { try? FileManager.default.removeItem(at: file) }

@@ -93,16 +93,17 @@ extension LuaAPI {
         },
         LuaFunction(
             "subprotocol", .getter(.flow), "", returns: "string?",
-            "The subprotocol that the upstream has chosen; nil before the 101, and without one."
+            "The subprotocol that the upstream has chosen, whatever a `response` hook tells the client; nil before "
+                + "the 101, and without one."
         ) { call throws(LuaError) in
             let exchange = try call.exchange(.flow)
             guard exchange.response.status == 101,
-                let index = exchange.response.firstIndex(of: .secWebSocketProtocol)
+                let value = exchange.response.receivedValue(of: .secWebSocketProtocol)
             else {
                 call.stack.pushNil()
                 return .one
             }
-            HeaderSide.response.pushValue(of: index, exchange, on: call.stack)
+            call.stack.push(exchange.response.bytes, value)
             return .one
         },
     ]
