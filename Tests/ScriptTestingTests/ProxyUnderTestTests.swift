@@ -332,7 +332,7 @@ struct ProxyUnderTestTests {
             errors.first?.message.contains("could not be resolved (3: Host not found)") == true, "\(errors)")
     }
 
-    @Test("a variable and a hook that reads it may stand on one line; one that needs itself is found at run time")
+    @Test("a variable and a hook that reads it may stand on one line; circles are found at run time")
     func variableOnOneLine() throws {
         let file = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID()).lua")
         defer { try? FileManager.default.removeItem(at: file) }
