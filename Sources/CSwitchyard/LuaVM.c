@@ -17,7 +17,9 @@
 /// Milliseconds of a thread's CPU time between two looks at what it does. A hook's timeout is measured in these.
 enum { TICK = 5 };
 
+/// The interpreter that runs, and the one whose call all that is part of: a test's, where it is not itself that runs.
 static _Thread_local sy_vm *volatile entered;
+static _Thread_local sy_vm *volatile outermost;
 static _Thread_local timer_t thread_timer;
 static _Thread_local bool has_thread_timer;
 
@@ -81,22 +83,28 @@ _Noreturn void sy_lua_raise_interrupt(lua_State *L) {
     raise_interrupt(L);
 }
 
-/// Runs on the worker's own thread, whose CPU time drives the timer, so nothing of the interpreter moves meanwhile.
-/// lua_sethook is made to be called from here.
-static void tick(int signal_number) {
-    (void)signal_number;
-    sy_vm *vm = entered;
-    if (vm == NULL || vm->interrupted) return;
+/// Whether that was the last tick of the interpreter's call. lua_sethook is made to be called from here.
+static bool use_up_tick(sy_vm *vm) {
+    if (vm->interrupted) return false;
     if (vm->seen_serial != vm->serial) {
         vm->seen_serial = vm->serial;
         vm->ticks = 0;
-        return;
+        return false;
     }
     vm->ticks += 1;
-    if (vm->ticks < vm->allowed_ticks) return;
+    if (vm->ticks < vm->allowed_ticks) return false;
     vm->interrupted = true;
     if (vm->running != NULL) arm(vm->running);
-    sy_lua_leave_search();
+    return true;
+}
+
+/// Runs on the worker's own thread, whose CPU time drives the timer, so nothing of the interpreters moves meanwhile. What
+/// stands between the two of them does not pay for what it is answered with.
+static void tick(int signal_number) {
+    (void)signal_number;
+    if (entered == NULL) return;
+    if (outermost != entered) use_up_tick(outermost);
+    if (use_up_tick(entered)) sy_lua_leave_search();
 }
 
 static void install_handler(void) {
@@ -298,7 +306,7 @@ typedef struct {
     int index;
     int script;
     bool must_not_fail;
-    /// Another interpreter, in a call of whose this one is made.
+    /// The interpreter in a call of which this one is made, this one perhaps.
     sy_vm *around;
 } activation;
 
@@ -307,11 +315,13 @@ static activation enter(sy_vm *vm, lua_State *state, int index, int script) {
     vm->running_index = index;
     vm->running_script = script;
     vm->running = state;
-    if (former.running == NULL) {
-        vm->serial += 1;
-        entered = vm;
-    }
+    if (former.running == NULL) vm->serial += 1;
+    // The tick looks at the outermost where something runs.
+    if (former.around == NULL) outermost = vm;
+    entered = vm;
     vm->memory.must_not_fail = false;
+    // Time that is used up is so for calls within the call, too.
+    if (vm->interrupted) arm(state);
     return former;
 }
 
@@ -320,7 +330,7 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     vm->running_index = former.index;
     vm->running_script = former.script;
     vm->running = former.running;
-    if (former.running == NULL) entered = former.around;
+    entered = former.around;
     vm->memory.stack_is_deep = false;
     if (!vm->interrupted) return;
     lua_sethook(state, NULL, 0, 0);
@@ -373,6 +383,8 @@ char *sy_vm_cancel(sy_vm *vm, int index, int script) {
     discard(vm, index);
     return message;
 }
+
+bool sy_vm_is_interrupted(const sy_vm *vm) { return vm->interrupted; }
 
 int sy_vm_running(const sy_vm *vm) { return vm->running == NULL ? -1 : vm->running_index; }
 

@@ -384,13 +384,17 @@ extension EventLoop {
     /// Lets `milliseconds` of the fake clock pass. What comes due on the way does so in order, each at its own time,
     /// with all that follows from it.
     ///
+    /// - Parameters:
+    ///   - milliseconds: how much passes.
+    ///   - isOver: asked before each thing that comes due; the clock stands where it says so.
     /// - Returns: false where there is no end to what happens at one time; the clock stands there.
     @discardableResult
-    package func advance(by milliseconds: Int64) -> Bool {
+    package func advance(by milliseconds: Int64, until isOver: () -> Bool = { false }) -> Bool {
         guard let clock else { preconditionFailure("time of the system's clocks passes by itself") }
         let end = clock.monotonic.advanced(clamping: milliseconds)
         guard runUntilIdle() else { return false }
         while let next = deadlines.min, next.time <= end {
+            guard !isOver() else { return true }
             clock.advance(by: next.time - clock.monotonic)
             guard runUntilIdle() else { return false }
         }

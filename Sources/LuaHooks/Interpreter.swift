@@ -177,6 +177,8 @@ package final class Interpreter: ScriptEngine {
         return calls.indices.contains(index) ? calls[index] : nil
     }
 
+    /// The call that is running has used up its time, and ends when it goes on.
+    var isInterrupted: Bool { unsafe sy_vm_is_interrupted(vm) }
     var runningIndex: Int { Int(unsafe sy_vm_running(vm)) }
     var runningScript: Int { Int(unsafe sy_vm_script(vm)) }
 

@@ -170,13 +170,16 @@ package final class ProxyUnderTest {
     /// Lets time pass: what comes due on the way happens in order, each at its own time. Not to be called from within a
     /// run.
     ///
+    /// - Parameters:
+    ///   - milliseconds: how much passes.
+    ///   - isOver: asked before each thing that comes due; no more does once it says so.
     /// - Returns: false where there is no end to what happens at one time.
     @discardableResult
-    package func advance(byMilliseconds milliseconds: Int64) -> Bool {
+    package func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool = { false }) -> Bool {
         precondition(!isRunning, "no time passes within a moment")
         isRunning = true
         defer { isRunning = false }
-        return loop.advance(by: milliseconds)
+        return loop.advance(by: milliseconds, until: isOver)
     }
 
     // MARK: Logs

@@ -560,7 +560,7 @@ struct ScriptBenchLifetimeTests {
             let webSocket = try proxy.openWebSocket(TestHandshake(), from: nil)
             _ = try proxy.addBackend(at: nil) { _ in nil }
             proxy.answerFetches { _ in .network }
-            try bench.advance(byMilliseconds: 1_000)
+            try bench.advance(byMilliseconds: 1_000) { false }
             #expect(webSocket.isOpen == false)
             #expect(worker != nil)
             proxy.end()

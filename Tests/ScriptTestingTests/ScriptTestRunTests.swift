@@ -146,6 +146,33 @@ struct ScriptTestRunTests {
         #expect(lines.filter { $0.contains("interrupted: on the CPU for longer") }.count == 2)
     }
 
+    @Test("a test's time is up whoever spends it: what answers a fetch, however often, or time that passes")
+    func endlessWithin() {
+        let (lines, run) = run(
+            """
+            local function fetching()
+                local p = proxy{ location = [[request_by_lua_block {
+                    for i = 1, 3 do sy.fetch{ url = "http://a/" } end
+                }]] }
+                p:on_fetch(function() while true do end end)
+                p:request()
+            end
+            test("answers", fetching)
+            test("answers, caught", function() pcall(fetching) end)
+            test("time", function()
+                local client = proxy{ location = [[request_by_lua_block {
+                    flow:every(0.001, function() end)
+                    sy.sleep(1e7)
+                }]] }:send()
+                advance(1e6)
+            end)
+            """, timeout: 200)
+        #expect(run.totals == ScriptTestRun.Totals(failed: 3))
+        #expect(lines.filter { $0.contains("_test.lua:5: interrupted: on the CPU for longer") }.count == 2)
+        let place = "          some_test.lua:15: "
+        #expect(lines.contains(place + "advance: the test has used up its time on the CPU"))
+    }
+
     @Test("each test has proxies, clock and objects of its own")
     func isolation() {
         let (lines, run) = run(

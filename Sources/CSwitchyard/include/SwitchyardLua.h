@@ -102,6 +102,8 @@ void sy_vm_give_back(sy_vm *vm, int coroutine);
 /// Ends a call of `script` that waits: its pending `<close>` variables are closed, and the coroutine is thrown away.
 /// Returns what one of them failed with, to be freed, or NULL.
 char *sy_vm_cancel(sy_vm *vm, int coroutine, int script);
+/// Whether the call that is under way has used up its time, by itself or by what other interpreters did within it.
+bool sy_vm_is_interrupted(const sy_vm *vm);
 /// The coroutine that is running, or -1.
 int sy_vm_running(const sy_vm *vm);
 /// The script that is running, or -1.

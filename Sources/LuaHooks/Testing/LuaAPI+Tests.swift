@@ -41,7 +41,12 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let tests = try call.tests("advance")
             let time = try call.milliseconds(1, "advance")
-            try attempt { () throws(TestFault) in try tests.bench.advance(byMilliseconds: time) }
+            try attempt { () throws(TestFault) in
+                try tests.bench.advance(byMilliseconds: time) { tests.interpreter.isInterrupted }
+            }
+            guard !tests.interpreter.isInterrupted else {
+                throw LuaError("advance: the test has used up its time on the CPU")
+            }
             return .none
         },
     ]

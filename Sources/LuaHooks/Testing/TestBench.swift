@@ -7,8 +7,8 @@ package protocol TestBench: AnyObject {
     var clock: Clock { get }
     /// A proxy with a network of its own. It is `end`ed after the test.
     func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy
-    /// Lets time pass for all proxies.
-    func advance(byMilliseconds milliseconds: Int64) throws(TestFault)
+    /// Lets time pass for all proxies, until `isOver` says that the test is.
+    func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault)
     /// A line of `print` and `sy.log`.
     func write(_ line: String)
 }

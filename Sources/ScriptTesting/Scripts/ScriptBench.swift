@@ -33,14 +33,14 @@ final class ScriptBench: TestBench {
 
     func write(_ line: String) { write(line) }
 
-    func advance(byMilliseconds milliseconds: Int64) throws(TestFault) {
+    func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault) {
         guard !proxies.contains(where: \.isRunning) else {
             throw TestFault("advance: no time passes while a backend answers")
         }
         elapsed += milliseconds
         clock.advance(
             to: Moment(unix: Self.start.unix + elapsed, monotonic: Self.start.monotonic + elapsed))
-        for proxy in proxies { try proxy.advance(byMilliseconds: milliseconds) }
+        for proxy in proxies { try proxy.advance(byMilliseconds: milliseconds, until: isOver) }
     }
 
     func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy {

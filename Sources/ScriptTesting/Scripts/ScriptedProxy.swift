@@ -43,8 +43,8 @@ final class ScriptedProxy: TestProxy {
     var isRunning: Bool { proxy.isRunning }
     /// For tests of what is left of it.
     var worker: AnyObject { proxy.worker }
-    func advance(byMilliseconds milliseconds: Int64) throws(TestFault) {
-        guard proxy.advance(byMilliseconds: milliseconds) else {
+    func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault) {
+        guard proxy.advance(byMilliseconds: milliseconds, until: isOver) else {
             throw TestFault("advance: scripts go on and on without time passing")
         }
         run()
