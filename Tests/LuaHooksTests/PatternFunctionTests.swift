@@ -41,6 +41,13 @@ struct PatternFunctionTests {
     @Test("groups that share a name give the one that took part")
     func sharedNames() throws {
         #expect(try lines("print(sy.re.match('b', '(?<n>a)|(?<n>b)', 'D').n)") == ["b"])
+        #expect(
+            try lines(
+                """
+                print(sy.re.gsub('bac', '(?<n>a)|(?<n>b)|c', '[${n}]', 'D'))
+                print(sy.re.gsub('b', '(?J)(?<n>a)|(?<n>b)', '[${n}$1$2]'))
+                print(sy.re.gsub('b', '(?<n>)(?<n>b)', '[${n}]', 'D'))
+                """) == ["[b][a][]\t3", "[bb]\t1", "[]\t1"])
     }
 
     @Test("gmatch goes from match to match, over empty ones too, and several at once")

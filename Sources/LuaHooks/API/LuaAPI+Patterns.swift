@@ -8,7 +8,7 @@ extension LuaAPI {
     private static let optionsHelp = """
         Options are letters: `i` ignores case, `m` lets `^` and `$` match at each line, `s` lets `.` match a line's end, \
         `x` ignores white space in the expression, `u` takes both for UTF-8, `a` matches at the beginning only, `D` lets \
-        groups share a name; `j` and `o` say what is done anyway.
+        groups share a name, which then stands for the first of them that took part; `j` and `o` say what is done anyway.
         """
 
     static let patternFunctions: [LuaFunction] = [
@@ -112,6 +112,21 @@ extension LuaAPI {
 extension Interpreter {
     /// Where the last search found what it looked for.
     fileprivate var wholeMatch: Range<Int> { Int(captures[0])..<Int(captures[1]) }
+
+    /// What a group matched; `nil` when it took no part.
+    fileprivate func capture(of group: Int) -> Range<Int>? {
+        let start = Int(captures[2 * group])
+        let end = Int(captures[2 * group + 1])
+        return start >= 0 && end >= start ? start..<end : nil
+    }
+
+    /// What the first of these groups that took part has matched.
+    fileprivate func firstCapture(of groups: [Int]) -> Range<Int>? {
+        for group in groups {
+            if let range = capture(of: group) { return range }
+        }
+        return nil
+    }
 }
 
 /// How far `re.gsub` has come, while it calls a function. It is kept on the stack, above the five arguments and the table
@@ -207,15 +222,12 @@ extension LuaCall {
 
     /// Pushes the table of what the last search found.
     fileprivate func pushCaptures(_ pattern: Pattern) {
-        let captures = interpreter.captures
         func push(_ group: Int) -> Bool {
-            let start = Int(captures[2 * group])
-            let end = Int(captures[2 * group + 1])
-            guard start >= 0, end >= start else {
+            guard let range = interpreter.capture(of: group) else {
                 stack.push(false)
                 return false
             }
-            pushSubject(start..<end)
+            pushSubject(range)
             return true
         }
         stack.pushTable(array: pattern.groupCount, fields: pattern.groupNames.count + 1)
@@ -249,10 +261,8 @@ extension LuaCall {
             for part in template {
                 switch part {
                 case .text(let text): out.append(contentsOf: text)
-                case .group(let group):
-                    let start = Int(interpreter.captures[2 * group])
-                    let end = Int(interpreter.captures[2 * group + 1])
-                    if start >= 0, end > start { out.append(copying: subject, start..<end) }
+                case .group(let groups):
+                    if let range = interpreter.firstCapture(of: groups) { out.append(copying: subject, range) }
                 }
             }
             guard out.count <= most else { throw LuaError("re.gsub: not enough memory") }
@@ -322,10 +332,10 @@ extension LuaCall {
     }
 }
 
-/// A part of a replacement: text, or what a group matched.
+/// A part of a replacement: text, or what a group matched, the first that took part of those that share a name.
 private enum ReplacementPart {
     case text([UInt8])
-    case group(Int)
+    case group([Int])
 
     static func parse(_ template: [UInt8], _ pattern: Pattern) throws(LuaError) -> [ReplacementPart] {
         var parts: [ReplacementPart] = []
@@ -359,15 +369,16 @@ private enum ReplacementPart {
             }
             if !text.isEmpty { parts.append(.text(text)) }
             text = []
-            parts.append(.group(try group(String(decoding: name, as: UTF8.self), pattern)))
+            parts.append(.group(try groups(String(decoding: name, as: UTF8.self), pattern)))
         }
         if !text.isEmpty { parts.append(.text(text)) }
         return parts
     }
 
-    private static func group(_ name: String, _ pattern: Pattern) throws(LuaError) -> Int {
-        if let number = Int(name), 0...pattern.groupCount ~= number { return number }
-        if let known = pattern.groupNames.first(where: { $0.name == name }) { return known.group }
+    private static func groups(_ name: String, _ pattern: Pattern) throws(LuaError) -> [Int] {
+        if let number = Int(name), 0...pattern.groupCount ~= number { return [number] }
+        let known = pattern.groupNames.filter { $0.name == name }.map(\.group)
+        if !known.isEmpty { return known }
         throw LuaError(
             "re.gsub: replacement: found group \"\(name)\", which the expression has not; write \"$$\" for \"$\""
         )
