@@ -71,6 +71,15 @@ int sy_lua_get_index(lua_State *L, int table, int64_t index) {
 void sy_lua_set_index(lua_State *L, int table, int64_t index) { lua_rawseti(L, table, index); }
 int64_t sy_lua_length(lua_State *L, int table) { return (int64_t)lua_rawlen(L, table); }
 void sy_lua_set_metatable(lua_State *L, int table) { lua_setmetatable(L, table); }
+
+bool sy_lua_has_kept_metatable(lua_State *L, int index, int reference) {
+    if (!lua_getmetatable(L, index)) return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, reference);
+    bool is_kept = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is_kept;
+}
+
 bool sy_lua_next(lua_State *L, int table) { return lua_next(L, table) != 0; }
 
 int sy_lua_keep(lua_State *L) { return luaL_ref(L, LUA_REGISTRYINDEX); }

@@ -47,8 +47,8 @@ package final class Interpreter: ScriptEngine {
     var metrics: [ScriptMetrics.Metric] = []
     /// Keys that `jwt.verify` has used, by their texts.
     var verificationKeys: [[UInt8]: VerificationKey] = [:]
-    /// The metatable of the headers that `fetch` gives, once there was need of it.
-    var fetchedHeaders: LuaReference?
+    /// The metatable of headers that scripts hold whole, once there was need of it.
+    var receivedHeaders: LuaReference?
     /// Where the scripts are tests.
     weak var tests: TestScript?
     /// The messages and frames that its scripts look at: of its worker.

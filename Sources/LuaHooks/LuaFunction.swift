@@ -121,6 +121,8 @@ struct LuaFunction: Sendable {
     let place: Place
     /// As LuaLS writes it: `seconds: number, fn: fun()`; `?` after a name that may be left out.
     let parameters: String
+    /// Likewise, where there is another way to call it.
+    let overload: String?
     /// As LuaLS writes it: `string?`, `Response?, string?`.
     let returns: String
     let summary: String
@@ -133,12 +135,13 @@ struct LuaFunction: Sendable {
     var boxedBody: BoxedBody { BoxedBody(run: body) }
 
     init(
-        _ name: String, _ place: Place, _ parameters: String, returns: String = "", waits: Bool = false,
-        joinsArguments: Bool = false, _ summary: String, _ body: @escaping Body
+        _ name: String, _ place: Place, _ parameters: String, overload: String? = nil, returns: String = "",
+        waits: Bool = false, joinsArguments: Bool = false, _ summary: String, _ body: @escaping Body
     ) {
         self.name = name
         self.place = place
         self.parameters = parameters
+        self.overload = overload
         self.returns = returns
         self.waits = waits
         self.joinsArguments = joinsArguments

@@ -220,6 +220,9 @@ struct LuaStack {
     }
     /// Takes the topmost value, a table, as the metatable.
     func setMetatable(of table: Int) { unsafe sy_lua_set_metatable(lua, Int32(table)) }
+    func hasMetatable(_ index: Int, _ reference: LuaReference) -> Bool {
+        unsafe sy_lua_has_kept_metatable(lua, Int32(index), reference.number)
+    }
     func length(ofTable table: Int) -> Int { Int(unsafe sy_lua_length(lua, Int32(table))) }
     /// Takes a key and pushes the next with its value; false, with nothing pushed, at the end. Begin with nil. The key must
     /// not be read as a string while it is a number, and the table not be changed.

@@ -46,6 +46,72 @@ struct FetchTests {
             ])
     }
 
+    @Test("the headers of a response are changed as those of an exchange are")
+    func changesHeaders() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            local h = sy.fetch{ url = 'http://a/' }.headers
+            local function show()
+                local all = {}
+                for name, value in h:each() do all[#all + 1] = name .. '=' .. value end
+                print(table.concat(all, ' '), h['x-a'])
+            end
+            h['X-A'] = 'new' show()
+            h:add('x-b', 5) show()
+            h['X-C'] = 7 show()
+            h['x-B'] = nil show()
+            for name in pairs(h) do h[name] = nil end show()
+            for _, bad in ipairs{
+                function() h['X Y'] = 'a' end, function() h.a = 'b\\r\\nc' end, function() h.a = {} end,
+                function() h[1] = 'a' end, function() h:add('a') end, function() h.add(5, 'a', 'b') end,
+            } do print(select(2, pcall(bad))) end
+            """)
+        _ = fixture.run()
+        fixture.host.fetches[0].finish(
+            response(200, [("X-A", "1"), ("X-B", "2"), ("x-a", "3"), ("X-Last", "4")]))
+        #expect(
+            fixture.host.lines.map { $0.dropFirst(14) } == [
+                "X-A=new X-B=2 X-Last=4\tnew", "X-A=new X-B=2 X-Last=4 x-b=5\tnew",
+                "X-A=new X-B=2 X-Last=4 x-b=5 X-C=7\tnew", "X-A=new X-Last=4 X-C=7\tnew", "\tnil",
+                "test.lua:13: found \"X Y\" as a header's name, expected a token",
+                "test.lua:13: header \"a\": its value has a control character, or names no host",
+                "test.lua:13: headers: found table, expected a string, a number or nil",
+                "test.lua:14: headers: found number, expected a header's name",
+                "test.lua:14: headers: found nothing, expected a string, a number or nil",
+                "test.lua:14: add: found number, expected a table",
+            ])
+    }
+
+    @Test("headers of a message are passed on in their order, without those that are its alone")
+    func passesHeaders() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            local res = sy.fetch{ url = 'http://a/', headers = flow.req.headers }
+            res.headers['X-Mine'] = 'yes'
+            flow:respond{ headers = res.headers }
+            """)
+        _ = fixture.run()
+        func shown(_ headers: [FetchHeader]) -> [String] {
+            headers.map { String(decoding: $0.name + [58] + $0.value, as: UTF8.self) }
+        }
+        let request = try #require(fixture.host.requests.first)
+        #expect(shown(request.headers) == ["Host:example.test"])
+        fixture.host.fetches[0].finish(
+            response(
+                200,
+                [
+                    ("Z", "1"), ("Content-Length", "9"), ("Set-Cookie", "a"), ("Connection", "close"),
+                    ("A", "2"),
+                    ("set-cookie", "b"), ("Transfer-Encoding", "chunked"), ("Keep-Alive", "timeout=5"),
+                ]))
+        guard case .answered(.respond(let answer))? = fixture.ended.first?.result else { throw Unexpected() }
+        #expect(
+            shown(answer.fields.map { FetchHeader($0.name, $0.value) })
+                == ["Z:1", "Set-Cookie:a", "A:2", "set-cookie:b", "X-Mine:yes"])
+    }
+
     private static let asking = "sy.fetch{ url = 'http://a/' } sy.tcp.connect('a', 80)"
 
     /// What was asked of the network, after each answer to what was asked before; whose settings they went by.
@@ -150,18 +216,18 @@ struct FetchTests {
             ("sy.fetch{ 'u' }", "fetch: found a number, expected url"),
             ("sy.fetch{ url = 'u', method = {} }", "method: found table, expected a string"),
             ("sy.fetch{ url = 'u', body = {} }", "body: found table, expected a string"),
-            ("sy.fetch{ url = 'u', headers = 'x' }", "headers: found string, expected a table"),
+            ("sy.fetch{ url = 'u', headers = 'x' }", "fetch: found string as headers, expected a table"),
             (
                 "sy.fetch{ url = 'u', headers = { 'x' } }",
-                "headers: found a number as a name, expected a string"
+                "fetch: found a number as a header's name, expected a string"
             ),
             (
                 "sy.fetch{ url = 'u', headers = { a = true } }",
-                "a header's value: found boolean, expected a string or a list"
+                "fetch: found boolean, expected a string or a list as a header's value"
             ),
             (
                 "sy.fetch{ url = 'u', headers = { a = { {} } } }",
-                "a header's value: found table, expected a string"
+                "fetch: found table in the list, expected strings"
             ),
             ("sy.fetch{ url = 'u', timeout = 'soon' }", "timeout: found string, expected a number"),
             ("sy.fetch{ url = 'u', verify = 'no' }", "verify: found string, expected a boolean"),

@@ -121,17 +121,20 @@ enum ModuleCases {
             "sy.fetch", fetch + "print(res.status, res.body)", ["waiting", "http://one/", "201\tbody"],
             world: answer),
         ModuleCase(
-            "fetched.headers", fetch + "print(res.headers.A, res.headers.b)",
+            "received.get", fetch + "print(res.headers.A, res.headers.b)",
             ["waiting", "http://one/", "1\tnil"], world: answer),
         ModuleCase(
-            "fetched.all", fetch + "print(table.concat(res.headers:all('A'), ' '))",
+            "received.all", fetch + "print(table.concat(res.headers:all('A'), ' '))",
             ["waiting", "http://one/", "1 2"], world: answer),
         ModuleCase(
-            "fetched.each", fetch + "print(res.headers:each()())", ["waiting", "http://one/", "A\t1"],
-            world: answer),
-        ModuleCase(
-            "fetched.next", fetch + "for name, value in pairs(res.headers) do print(name, value) end",
+            "received.each", fetch + "for name, value in pairs(res.headers) do print(name, value) end",
             ["waiting", "http://one/", "A\t1", "a\t2"], world: answer),
+        ModuleCase(
+            "received.set", fetch + "res.headers.a = 3 print(table.concat(res.headers:all('A'), ' '))",
+            ["waiting", "http://one/", "3"], world: answer),
+        ModuleCase(
+            "received.add", fetch + "res.headers:add('a', 3) print(table.concat(res.headers:all('A'), ' '))",
+            ["waiting", "http://one/", "1 2 3"], world: answer),
     ]
 
     /// Connects, lets what is sent be sent, and says a line.
@@ -172,6 +175,7 @@ enum ModuleCases {
     ]
 
     private static let dictionaries: [ModuleCase] = [
+        ModuleCase("sy.shared", "print(sy.shared.d ~= nil, sy.shared.other)", ["true\tnil"]),
         ModuleCase("sy.shared.NAME:get", "local d = sy.shared.d d:set('k', 1.5) print(d:get('k'))", ["1.5"]),
         ModuleCase(
             "sy.shared.NAME:set", "local d = sy.shared.d print(d:set('k', 'v'), d:get('k'))", ["true\tv"]),

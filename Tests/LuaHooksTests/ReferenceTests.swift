@@ -83,6 +83,11 @@ struct ReferenceTests {
             ),
             ("Request", "method", "string The method"),
             ("Response", "status", "integer? The status"),
+            ("switchyard", "shared", "table<string, Dictionary> The"),
+            ("Leg", "http", "string? Version"),
+            ("Leg", "bytes_in", "integer Bytes"),
+            ("FetchedResponse", "headers", "Headers A"),
+            ("TestMessage", "headers", "Headers|table<string, string|string[]>|nil Names"),
             ("Offer", "origin", "string? The site"),
             ("Offer", "subprotocols", "string[]|string|nil The subprotocols"),
             ("Plugin", "migrate?", "fun(ctx: table, flow: Flow): table? After"),
@@ -104,6 +109,22 @@ struct ReferenceTests {
     func widths(_ owner: String, _ field: String, _ expected: String) {
         let found = type(of: field, in: owner)
         #expect(found?.hasPrefix(expected) == true, "\(found ?? "no field")")
+    }
+
+    @Test("another way to call a function is one that editors know")
+    func overloads() {
+        let answer = "fun(request: TestRequest): TestMessage?"
+        #expect(
+            LuaAPI.typesFile().contains(
+                """
+                ---@param address? string
+                ---@param answer? \(answer)
+                ---@return TestBackend
+                ---@overload fun(self: TestProxy, answer: \(answer)): TestBackend
+                function TestProxy:backend(address, answer) end
+                """))
+        #expect(
+            LuaAPI.reference().contains("- **`:backend([address], [answer])`**, **`:backend(answer)`** → "))
     }
 
     @Test("no row has a parameter of no name, or a type for a name")

@@ -248,6 +248,8 @@ bool sy_lua_next(sy_lua *lua, int table);
 
 /// Takes the table on top of the stack as the metatable of the one at `table`.
 void sy_lua_set_metatable(sy_lua *lua, int table);
+/// Whether the metatable of the value at `index` is the one that is kept as `reference`.
+bool sy_lua_has_kept_metatable(sy_lua *lua, int index, int reference);
 /// Pushes what a text in JSON says, as `sy.json.decode` does; or false, with nothing pushed, when it is none.
 bool sy_lua_decode_json(sy_lua *lua, const void *text, size_t length);
 

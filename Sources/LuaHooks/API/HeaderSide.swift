@@ -3,7 +3,7 @@ internal import ProxyCore
 internal import Wire
 
 /// Which head an object `headers` stands for.
-enum HeaderSide: Sendable {
+enum HeaderSide: CaseIterable, Sendable {
     case request, response
 
     var type: LuaType {
@@ -112,7 +112,7 @@ enum HeaderSide: Sendable {
         if self == .request, FieldID(name, 0..<name.count) == .host { exchange.hostFieldChanged() }
     }
 
-    private static func error(_ fault: HeadEditError, _ name: Span<UInt8>) -> LuaError {
+    static func error(_ fault: HeadEditError, _ name: Span<UInt8>) -> LuaError {
         var text: [UInt8] = []
         text.append(copying: name, 0..<min(name.count, 64))
         let shown = String(decoding: text, as: UTF8.self)

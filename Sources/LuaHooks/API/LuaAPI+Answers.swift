@@ -225,34 +225,11 @@ extension LuaCall {
         return Int(status)
     }
 
-    /// The fields of the topmost value: names with a value or a list of them, in the order of the names.
+    /// The fields of the topmost value.
     private func answerFields() throws(LuaError) -> [(name: [UInt8], value: [UInt8])] {
-        guard stack.kind(-1) == .table else {
-            throw LuaError("respond: found \(stack.typeName(-1)) as headers, expected a table")
-        }
-        let table = stack.top
-        var fields: [(name: [UInt8], value: [UInt8])] = []
-        var length = 0
-        stack.pushNil()
-        while stack.next(inTable: table) {
-            guard stack.kind(-2) == .string, let name = stack.bytes(-2) else {
-                throw LuaError("respond: found a \(stack.typeName(-2)) as a header's name, expected a string")
-            }
-            for value in try list(
-                stack.top, "respond", atMost: 1000, "a string or a list as a header's value")
-            {
-                try checkField(name, value)
-                length += name.count + value.count
-                guard length <= Self.maximumFields else {
-                    throw LuaError("respond: found headers of more than \(Self.maximumFields) bytes")
-                }
-                fields.append((name: name, value: value))
-            }
-            stack.pop()
-        }
-        // A table has no order of its own. Values of one name stay in theirs: the sort is stable.
-        fields.sort { $0.name.lexicographicallyPrecedes($1.name) }
-        return fields
+        let headers = try headerList(stack.top, "respond", atMost: Self.maximumFields)
+        for header in headers { try checkField(header.name, header.value) }
+        return headers.map { (name: $0.name, value: $0.value) }
     }
 
     private func checkField(_ name: [UInt8], _ value: [UInt8]) throws(LuaError) {

@@ -5,7 +5,8 @@ internal import ProxyCore
 extension LuaAPI {
     static let moduleFunctions: [LuaFunction] =
         timeFunctions + taskFunctions + randomFunctions + logFunctions + jsonFunctions + patternFunctions
-        + fetchFunctions + socketFunctions + sharedFunctions + digestFunctions + metricFunctions
+        + fetchFunctions + receivedHeaderFunctions + socketFunctions + sharedFunctions + digestFunctions
+        + metricFunctions
 
     private static let timeFunctions: [LuaFunction] = [
         LuaFunction(

@@ -67,8 +67,9 @@ extension LuaAPI {
         LuaFunction(
             "gsub", .module("sy.re"),
             """
-            subject: string, regex: string, replacement: string|fun(match: table): (string?), options?: string, \
-            limit?: integer
+            subject: string, regex: string, \
+            replacement: string|number|fun(match: table<integer|string, string|false>): (string|number|false|nil), \
+            options?: string, limit?: integer
             """,
             returns: "string, integer", waits: true,
             """
@@ -262,7 +263,9 @@ extension LuaCall {
                 switch part {
                 case .text(let text): out.append(contentsOf: text)
                 case .group(let groups):
-                    if let range = interpreter.firstCapture(of: groups) { out.append(copying: subject, range) }
+                    if let range = interpreter.firstCapture(of: groups) {
+                        out.append(copying: subject, range)
+                    }
                 }
             }
             guard out.count <= most else { throw LuaError("re.gsub: not enough memory") }

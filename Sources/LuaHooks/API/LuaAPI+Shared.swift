@@ -7,6 +7,10 @@ extension LuaAPI {
 
     static let sharedFunctions: [LuaFunction] = [
         LuaFunction(
+            "shared", .libraryValue("sy"), "", returns: "table<string, Dictionary>",
+            "The dictionaries that `lua_shared_dict` declares, by name. Others are nil."
+        ) { _ in .none },
+        LuaFunction(
             "get", .method(.dictionary), "key: string", returns: "string|number|boolean|nil",
             "The key's value, or nil."
         ) { call throws(LuaError) in

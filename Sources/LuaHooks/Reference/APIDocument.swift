@@ -29,6 +29,8 @@ struct APIDocument {
     struct Method {
         var name: String
         var parameters: [Parameter]
+        /// Another way to call it.
+        var overload: [Parameter]?
         var returns: String
         var summary: String
         var waits: Bool
@@ -91,10 +93,15 @@ struct APIDocument {
     private mutating func add(_ type: LuaType, _ functions: [LuaFunction]) {
         let rows = functions.filter { $0.place.type == type }
         guard !rows.isEmpty else { return }
-        if let known = sections.firstIndex(where: { $0.name == type.className }) {
-            sections[known].paths.append(type.name)
-            return
+        let section = Self.section(of: type, rows)
+        if let known = sections.firstIndex(where: { $0.name == section.name }) {
+            sections[known].merge(section)
+        } else {
+            sections.append(section)
         }
+    }
+
+    private static func section(of type: LuaType, _ rows: [LuaFunction]) -> Section {
         var section = Section(name: type.className, paths: [type.name], isModule: false)
         for row in rows {
             switch row.place {
@@ -117,7 +124,22 @@ struct APIDocument {
             default: break
             }
         }
-        sections.append(section)
+        return section
+    }
+}
+
+extension APIDocument.Section {
+    /// Adds another kind of objects of the same name. What only one of the two kinds has is nil in the other.
+    fileprivate mutating func merge(_ other: APIDocument.Section) {
+        paths += other.paths
+        for index in fields.indices where !other.fields.contains(where: { $0.name == fields[index].name }) {
+            fields[index].makeOptional()
+        }
+        for var field in other.fields where !fields.contains(where: { $0.name == field.name }) {
+            field.makeOptional()
+            fields.append(field)
+        }
+        methods += other.methods.filter { method in !methods.contains { $0.name == method.name } }
     }
 }
 
@@ -125,7 +147,8 @@ extension APIDocument.Method {
     init(_ function: LuaFunction, hasSelf: Bool) {
         self.init(
             name: function.name, parameters: APIDocument.Parameter.list(function.parameters),
-            returns: function.returns, summary: function.summary, waits: function.waits, hasSelf: hasSelf)
+            overload: function.overload.map(APIDocument.Parameter.list), returns: function.returns,
+            summary: function.summary, waits: function.waits, hasSelf: hasSelf)
     }
 }
 
@@ -144,6 +167,11 @@ extension APIDocument.Field {
         guard let value = parameters.last else { return }
         settableType = value.isOptional ? value.type + "|nil" : value.type
         if isDynamic, parameters.count > 1 { settableKeys = Self.members(parameters[0].type) }
+    }
+
+    fileprivate mutating func makeOptional() {
+        guard !Self.members(type).contains("nil") else { return }
+        type += type.contains("|") ? "|nil" : "?"
     }
 
     /// All that it can be: editors have one type for what a field gives and what it takes.
@@ -342,9 +370,9 @@ enum HookDocument {
 
     /// What `sy.fetch` gives, and tests receive.
     static let fetched: Record = [
-        ("status", "integer", "200 to 999; 101 for a WebSocket's handshake."),
+        ("status", "integer", "200 to 999; 101 too where a test has it as the answer to a handshake."),
         ("reason", "string", "What follows the status, often nothing."),
-        ("headers", "Headers", "Read without regard to case."),
+        ("headers", "Headers", "A copy, to be used as `flow.res.headers` is."),
         ("body", "string", "The whole of it."),
     ]
 
@@ -362,7 +390,10 @@ enum HookDocument {
         ("method", "string?", "Of a request; GET unless given."),
         ("path", "string?", "Of a request, perhaps with a query; `/` unless given."),
         ("status", "integer?", "Of a response; 200 unless given."),
-        ("headers", "table<string, string|string[]>?", "Names with a value or a list of values."),
+        (
+            "headers", "Headers|table<string, string|string[]>|nil",
+            "Names with a value or a list of values, or those of a message, to pass them on."
+        ),
         (
             "body", "string|string[]|nil",
             "With its length; a list is sent in chunks, each of which has arrived before the next is sent."
@@ -371,7 +402,10 @@ enum HookDocument {
 
     static let testHandshake: Record = [
         ("path", "string?", "`/` unless given."),
-        ("headers", "table<string, string|string[]>?", "What is given here stands in place of the usual."),
+        (
+            "headers", "Headers|table<string, string|string[]>|nil",
+            "What is given here stands in place of the usual."
+        ),
         ("protocols", "string[]|string|nil", "The subprotocols that are offered."),
         ("address", "string?", "The client's: `203.0.113.9`, or with a port."),
     ]
@@ -401,7 +435,10 @@ enum HookDocument {
 
     static let answer: [(name: String, type: String, summary: String)] = [
         ("status", "integer?", "200 to 599; 200 unless given."),
-        ("headers", "table<string, string|number|string[]>?", "Names with a value or a list of values."),
+        (
+            "headers", "Headers|table<string, string|number|string[]>|nil",
+            "Names with a value or a list of values, or those of a message, to pass them on."
+        ),
         ("body", "string?", "Without one, a status from 300 on has its usual page."),
     ]
 }

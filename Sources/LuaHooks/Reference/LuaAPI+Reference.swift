@@ -59,9 +59,12 @@ extension LuaAPI {
             }
         }
         for method in section.methods {
-            let names = method.parameters.map { $0.isOptional ? "[\($0.name)]" : $0.name }
             let owner = !section.isModule ? ":" : section.name.isEmpty ? "" : "\(section.name)."
-            text += "\n- **`\(owner)\(method.name)(\(names.joined(separator: ", ")))`**"
+            let ways = [method.parameters, method.overload].compactMap(\.self).map { parameters in
+                let names = parameters.map { $0.isOptional ? "[\($0.name)]" : $0.name }
+                return "**`\(owner)\(method.name)(\(names.joined(separator: ", ")))`**"
+            }
+            text += "\n- " + ways.joined(separator: ", ")
             if !method.returns.isEmpty { text += " → `\(method.returns)`" }
             if method.waits { text += " ⏸" }
             text += "  \n  \(method.summary)\n"

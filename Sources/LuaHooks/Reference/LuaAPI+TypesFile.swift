@@ -70,6 +70,12 @@ private struct TypesFile {
         }
         if !method.returns.isEmpty { line("---@return \(method.returns)") }
         if method.waits { line("---@async") }
+        if let overload = method.overload {
+            let this = separator == ":" ? ["self: \(owner)"] : []
+            let parameters = this + overload.map { "\($0.name)\($0.isOptional ? "?" : ""): \($0.type)" }
+            let returns = method.returns.isEmpty ? "" : ": \(method.returns)"
+            line("---@overload fun(\(parameters.joined(separator: ", ")))\(returns)")
+        }
         let names = method.parameters.map(\.name).joined(separator: ", ")
         line("function \(owner)\(separator)\(method.name)(\(names)) end")
     }

@@ -109,7 +109,7 @@ extension LuaAPI {
         },
         LuaFunction(
             "headers", .getter(.testRequest), "", returns: "Headers",
-            "Read without regard to case: `h[\"Name\"]`, `h:all(name)`, `pairs(h)`."
+            "Its headers: a copy, to be used as `flow.req.headers` is."
         ) { call throws(LuaError) in
             call.interpreter.push(headers: try call.testReceived().fields, on: call.stack)
             return .one
@@ -129,7 +129,7 @@ extension LuaAPI {
         },
         LuaFunction(
             "accept_websocket", .method(.testRequest),
-            "options?: { protocol?: string, headers?: table<string, string|string[]> }",
+            "options?: { protocol?: string, headers?: Headers|table<string, string|string[]> }",
             returns: "TestWebSocket", "Answers a WebSocket handshake with a 101."
         ) { call throws(LuaError) in
             let request = try call.testReceived()
@@ -141,7 +141,9 @@ extension LuaAPI {
                 if let index = call.option("protocol", of: 2) {
                     subprotocol = try call.bytes(index, "protocol")
                 }
-                if let index = call.option("headers", of: 2) { fields = try call.testFields(index) }
+                if let index = call.option("headers", of: 2) {
+                    fields = try call.headerList(index, "accept_websocket")
+                }
             }
             let made = try attempt { () throws(TestFault) in
                 try request.acceptWebSocket(subprotocol: subprotocol, fields: fields)

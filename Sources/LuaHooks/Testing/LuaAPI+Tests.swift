@@ -98,13 +98,13 @@ extension LuaAPI {
         },
         LuaFunction(
             "backend", .method(.testProxy),
-            "address?: string, answer?: fun(request: TestRequest): TestMessage?", returns: "TestBackend",
+            "address?: string, answer?: fun(request: TestRequest): TestMessage?",
+            overload: "answer: fun(request: TestRequest): TestMessage?", returns: "TestBackend",
             """
             A server at an address, `name:port` or `unix:/path` (port 80 unless given), or at every address that has no \
             other. With a function, it answers each request by what that returns; without, or where that returns \
             nothing, the test takes them with `expect_request`. Until a test makes one, a backend answers everywhere: \
-            200 without a body, and every message of a WebSocket with itself. The address may be left out before a \
-            function.
+            200 without a body, and every message of a WebSocket with itself.
             """
         ) { call throws(LuaError) in
             let tests = try call.tests("backend")

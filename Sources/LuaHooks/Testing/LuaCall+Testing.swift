@@ -141,7 +141,7 @@ extension LuaCall {
         try checkOptions(index, name, ["method", "path", "headers", "body"])
         if let place = option("method", of: index) { request.method = try bytes(place, "method") }
         if let place = option("path", of: index) { request.target = try bytes(place, "path") }
-        if let place = option("headers", of: index) { request.fields = try testFields(place) }
+        if let place = option("headers", of: index) { request.fields = try headerList(place, name) }
         try readBody(of: &request, index)
         return request
     }
@@ -156,7 +156,7 @@ extension LuaCall {
                 throw LuaError("status: found \(response.status), expected 100 to 999")
             }
         }
-        if let place = option("headers", of: index) { response.fields = try testFields(place) }
+        if let place = option("headers", of: index) { response.fields = try headerList(place, name) }
         try readBody(of: &response, index)
         return response
     }
@@ -185,12 +185,6 @@ extension LuaCall {
         return .response(response)
     }
 
-    /// Headers as a table has them, names in order.
-    func testFields(_ index: Int) throws(LuaError) -> [FetchHeader] {
-        try table(index, "headers")
-        return try fetchHeaders(index)
-    }
-
     /// A handshake, and the client's address if one is given.
     func testHandshake() throws(LuaError) -> (TestHandshake, String?) {
         var handshake = TestHandshake()
@@ -198,7 +192,7 @@ extension LuaCall {
         try table(2, "websocket")
         try checkOptions(2, "websocket", ["path", "headers", "protocols", "address"])
         if let index = option("path", of: 2) { handshake.target = try bytes(index, "path") }
-        if let index = option("headers", of: 2) { handshake.fields = try testFields(index) }
+        if let index = option("headers", of: 2) { handshake.fields = try headerList(index, "websocket") }
         if let index = option("protocols", of: 2) {
             handshake.protocols = try list(
                 index, "protocols", atMost: 100, "a protocol's name or a list of them")

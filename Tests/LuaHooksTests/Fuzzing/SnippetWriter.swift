@@ -209,7 +209,9 @@ struct SnippetWriter {
         case 16..<24: text += "collectgarbage(\(random.pick(["", "'step'", "'collect'", "'count'"])))\n"
         default:
             nested(
-                "pcall(function() local h = sy.fetch({url = 'http://a/'}).headers for k, x in h:each() do",
+                "pcall(function() local h = sy.fetch({url = 'http://a/'}).headers "
+                    + "pcall(function() h['name-1'] = \(value()) end) pcall(h.add, h, 'b', \(value())) "
+                    + "KEEP.h = h for k, x in h:each() do",
                 "end return h['name-0'], h:all('name-1'), pairs(h) end)")
         }
     }
