@@ -48,9 +48,10 @@ package final class ProxyUnderTest {
     package convenience init(_ text: String, options: Options = Options()) throws {
         try self.init(
             Self.load(.text(text, name: options.name), options, LogFiles(inMemory: ())), options: options)
+        begin()
     }
 
-    /// Runs what `load` has made, perhaps not for the first time.
+    /// For what `load` has made, perhaps not for the first time. Nothing runs before `begin`.
     init(_ loaded: LoadedConfiguration, options: Options = Options()) throws {
         self.options = options
         network = MemoryNetwork(bufferSize: options.bufferSize)
@@ -63,8 +64,14 @@ package final class ProxyUnderTest {
             generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
         registry.generationBegan(generation, isReload: false)
         try listen()
-        worker.begin()
-        run()
+    }
+
+    /// Runs `init` hooks, and accepts connections. Once.
+    func begin() {
+        happen {
+            worker.begin()
+            return loop.runUntilIdle()
+        }
     }
 
     deinit { end() }
@@ -162,9 +169,14 @@ package final class ProxyUnderTest {
     @discardableResult
     package func run() -> Bool {
         guard !isRunning else { return true }
+        return happen { loop.runUntilIdle() }
+    }
+
+    @discardableResult
+    private func happen(_ body: () -> Bool) -> Bool {
         isRunning = true
         defer { isRunning = false }
-        return loop.runUntilIdle()
+        return body()
     }
 
     /// Lets time pass: what comes due on the way happens in order, each at its own time. Not to be called from within a
@@ -177,9 +189,7 @@ package final class ProxyUnderTest {
     @discardableResult
     package func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool = { false }) -> Bool {
         precondition(!isRunning, "no time passes within a moment")
-        isRunning = true
-        defer { isRunning = false }
-        return loop.advance(by: milliseconds, until: isOver)
+        return happen { loop.advance(by: milliseconds, until: isOver) }
     }
 
     // MARK: Logs

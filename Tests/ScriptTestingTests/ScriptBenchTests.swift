@@ -59,6 +59,24 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("what init hooks fetch is answered by the proxy's own function, or by the backend for all")
+    func fetchesOfInit() {
+        passes(
+            """
+            local init = [[init_by_lua_block {
+                local res, why = sy.fetch{ url = "http://conf/" }
+                sy.log.error(res and res.status .. res.body or why)
+            }]]
+            expect(proxy{ http = init }:log()[1]):contains("200")
+            local p = proxy{ http = init, on_fetch = function(request)
+                expect(function() advance(1) end):raises("no time passes")
+                return { status = 201, body = request.url }
+            end }
+            expect(p:log()[1]):contains("201http://conf/")
+            expect(function() proxy{ on_fetch = 5 } end):raises("on_fetch: found number, expected a function")
+            """)
+    }
+
     @Test("a function answers at an address, and elsewhere nobody does but the one for all")
     func addresses() {
         passes(
@@ -553,7 +571,7 @@ struct ScriptBenchLifetimeTests {
         do {
             var setup = TestSetup()
             setup.location = "request_by_lua_block { sy.sleep(1) }"
-            let proxy = try #require(try bench.makeProxy(setup) as? ScriptedProxy)
+            let proxy = try #require(try bench.makeProxy(setup, answeringFetches: nil) as? ScriptedProxy)
             worker = proxy.worker
             let client = try proxy.connect(from: nil)
             client.send(TestMessage())

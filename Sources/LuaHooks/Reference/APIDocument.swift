@@ -376,6 +376,10 @@ enum HookDocument {
         ("body", "string", "The whole of it."),
     ]
 
+    /// What answers the fetches of a proxy under test.
+    static let fetchHandler =
+        "fun(request: { url: string, method: string, headers: Headers, body: string? }): (TestMessage?, string?)"
+
     static let testSetup: Record = [
         ("plugin", "string?", "A plugin's file, beside the file of tests unless the path is absolute."),
         ("args", "table<string, string|number|boolean>?", "Its arguments."),
@@ -384,6 +388,10 @@ enum HookDocument {
         ("http", "string?", "Directives to add around the server, such as `lua_shared_dict rates 1m;`."),
         ("config", "string?", "A whole configuration in place of all that."),
         ("file", "string?", "The file of a whole configuration, beside the file of tests."),
+        (
+            "on_fetch", "(\(fetchHandler))|nil",
+            "As `p:on_fetch`, for what `init` hooks fetch too."
+        ),
     ]
 
     static let testMessage: Record = [

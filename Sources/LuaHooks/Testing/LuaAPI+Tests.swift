@@ -29,8 +29,13 @@ extension LuaAPI {
             let tests = try call.tests("proxy")
             try call.table(1, "proxy")
             let setup = try call.testSetup()
+            var handler: TestFetchHandler?
+            if let index = call.option("on_fetch", of: 1) { handler = try fetchHandler(call, index, tests) }
             return try call.push(
-                .proxy(try attempt { () throws(TestFault) in try tests.bench.makeProxy(setup) }))
+                .proxy(
+                    try attempt { () throws(TestFault) in
+                        try tests.bench.makeProxy(setup, answeringFetches: handler)
+                    }))
         },
         LuaFunction(
             "advance", .global, "seconds: number",
@@ -126,18 +131,17 @@ extension LuaAPI {
         },
         LuaFunction(
             "on_fetch", .method(.testProxy),
-            "answer: fun(request: { url: string, method: string, headers: Headers, body: string? }): (TestMessage?, string?)",
+            "answer: \(HookDocument.fetchHandler)",
             """
             Answers every `sy.fetch` of the proxy's scripts by what the function returns: a response, or nil and the \
             reason why there is none. A body over the fetch's `max_size` fails it, as from a server. Where it returns \
-            nothing, the request goes out to the backends.
+            nothing, the request goes out to the backends. What `init` hooks fetch has been fetched by then: for that, \
+            there is the field of the same name in what `proxy` is given.
             """
         ) { call throws(LuaError) in
             let tests = try call.tests("on_fetch")
             let proxy = try call.testProxy()
-            try call.function(2, "on_fetch")
-            call.stack.pushCopy(2)
-            proxy.answerFetches(Self.fetchHandler(tests.keepFunction(call.stack), tests))
+            proxy.answerFetches(try fetchHandler(call, 2, tests))
             return .none
         },
         LuaFunction(
@@ -178,10 +182,14 @@ extension LuaAPI {
         }
     }
 
+    /// Answers by the function at `index`.
     private static func fetchHandler(
-        _ function: LuaReference, _ tests: TestScript
-    ) -> (FetchRequest) -> TestFetchAnswer {
-        { [unowned tests] request in
+        _ call: borrowing LuaCall, _ index: Int, _ tests: TestScript
+    ) throws(LuaError) -> TestFetchHandler {
+        try call.function(index, "on_fetch")
+        call.stack.pushCopy(index)
+        let function = tests.keepFunction(call.stack)
+        return { [unowned tests] request in
             var answer = TestFetchAnswer.network
             let isDone = tests.call(function) { stack in
                 tests.push(request, on: stack)

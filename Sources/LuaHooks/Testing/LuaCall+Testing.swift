@@ -95,7 +95,8 @@ extension LuaCall {
     }
 
     func testSetup() throws(LuaError) -> TestSetup {
-        try checkOptions(1, "proxy", ["plugin", "args", "location", "server", "http", "config", "file"])
+        try checkOptions(
+            1, "proxy", ["plugin", "args", "location", "server", "http", "config", "file", "on_fetch"])
         var setup = TestSetup()
         if let index = option("plugin", of: 1) { setup.plugin = try text(index, "plugin") }
         if let index = option("location", of: 1) { setup.location = try text(index, "location") }

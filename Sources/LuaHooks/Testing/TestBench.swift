@@ -5,8 +5,10 @@ package import ProxyCore
 package protocol TestBench: AnyObject {
     /// What the clocks of the proxies show.
     var clock: Clock { get }
-    /// A proxy with a network of its own. It is `end`ed after the test.
-    func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy
+    /// A proxy with a network of its own, whose `init` hooks have run. It is `end`ed after the test.
+    func makeProxy(
+        _ setup: TestSetup, answeringFetches handler: TestFetchHandler?
+    ) throws(TestFault) -> any TestProxy
     /// Lets time pass for all proxies, until `isOver` says that the test is.
     func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault)
     /// A line of `print` and `sy.log`.
@@ -75,6 +77,8 @@ package enum TestFetchAnswer {
     case network
 }
 
+package typealias TestFetchHandler = (FetchRequest) -> TestFetchAnswer
+
 package protocol TestProxy: AnyObject {
     /// `address`: the client's, `host:port` or a host alone; one is made up without.
     func connect(from address: String?) throws(TestFault) -> any TestClient
@@ -82,7 +86,7 @@ package protocol TestProxy: AnyObject {
         -> any TestWebSocket
     /// Takes connections to `address`, or to wherever no other backend is.
     func addBackend(at address: String?, _ handler: TestHandler?) throws(TestFault) -> any TestBackend
-    func answerFetches(_ handler: @escaping (FetchRequest) -> TestFetchAnswer)
+    func answerFetches(_ handler: @escaping TestFetchHandler)
     /// Lines of the error log since the last call, `[level] message`.
     func takeErrors() -> [String]
     /// Lines of an access log since the last call.

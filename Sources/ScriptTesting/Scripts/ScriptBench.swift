@@ -43,7 +43,9 @@ final class ScriptBench: TestBench {
         for proxy in proxies { try proxy.advance(byMilliseconds: milliseconds, until: isOver) }
     }
 
-    func makeProxy(_ setup: TestSetup) throws(TestFault) -> any TestProxy {
+    func makeProxy(
+        _ setup: TestSetup, answeringFetches handler: TestFetchHandler?
+    ) throws(TestFault) -> any TestProxy {
         var options = ProxyUnderTest.Options()
         options.prefix = directory
         options.unixTime = Self.start.unix + elapsed
@@ -52,7 +54,9 @@ final class ScriptBench: TestBench {
         do {
             let proxy = ScriptedProxy(
                 try ProxyUnderTest(configuration, options: options), directory: directory, port: port)
+            if let handler { proxy.answerFetches(handler) }
             proxies.append(proxy)
+            proxy.begin()
             return proxy
         } catch {
             throw TestFault("the proxy could not be made: \(error)")

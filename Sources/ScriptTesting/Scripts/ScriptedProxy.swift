@@ -23,6 +23,9 @@ final class ScriptedProxy: TestProxy {
         backends.append(ScriptedBackend(self, proxy.backend(), nil, answersAnything: true))
     }
 
+    /// Once there is somebody to answer what `init` hooks ask for.
+    func begin() { proxy.begin() }
+
     /// Lets everything happen that can without time passing, what is to be sent bit by bit included.
     func run() {
         proxy.run()
@@ -96,7 +99,7 @@ final class ScriptedProxy: TestProxy {
         return backend
     }
 
-    func answerFetches(_ handler: @escaping (FetchRequest) -> TestFetchAnswer) {
+    func answerFetches(_ handler: @escaping TestFetchHandler) {
         proxy.fetchAnswer = { request in
             switch handler(request) {
             case .response(let response) where response.body.count > request.maxBodyBytes:
