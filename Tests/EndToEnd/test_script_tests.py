@@ -68,6 +68,20 @@ end)
     assert re.fullmatch(r"2 passed, 0 failed in \d+ ms", lines[-1])
 
 
+def test_arguments_of_a_plugin_reach_it_as_they_are(tmp_path):
+    (tmp_path / "p.lua").write_text(
+        "return function(config) return { request = function(flow) return flow:respond{ body = config.x } end } end")
+    (tmp_path / "p_test.lua").write_text("""\
+for _, value in ipairs{ "a$b", "$host", "\\\\$", "a\\\\b", 'a"b', "a'b", "a b;{}#", "a\\nb", "a\\tb", "ä", "" } do
+  test(("as it is: %q"):format(value), function()
+    expect(proxy{ plugin = "p.lua", args = { x = value } }:request().body):equals(value)
+  end)
+end
+""")
+    result = run(tmp_path, "test", "p_test.lua")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_a_test_that_fails_ends_with_1_and_says_where(chat):
     result = chat("""\
 test("fine", function() end)

@@ -118,8 +118,8 @@ extension TestSetup {
             """
     }
 
+    /// As a configuration has it. The arguments of `plugin` are taken as they are, `$` and all.
     private static func quoted(_ word: String) -> String {
-        "\"" + word.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("$", with: "\\$")
-            + "\""
+        "\"" + word.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
     }
 }
