@@ -43,6 +43,7 @@ package final class Interpreter: ScriptEngine {
     var sockets = SocketTable()
     /// By the positions of `lua_shared_dict` directives, which are the slots of their objects.
     let dictionaries: [SharedDictionary]
+    let metricDefinitions: ScriptMetrics.Definitions
     /// By the slots of their objects.
     var metrics: [ScriptMetrics.Metric] = []
     /// Keys that `jwt.verify` has used, by their texts.
@@ -83,6 +84,7 @@ package final class Interpreter: ScriptEngine {
         dictionaries = set.settings.sharedDictionaries.map { row in
             set.dictionaries[row.name] ?? SharedDictionary(name: row.name, capacity: row.bytes)
         }
+        metricDefinitions = set.metrics ?? shared.metrics.current
         self.bodies = bodies + tests.map(\.boxedBody)
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
@@ -548,13 +550,17 @@ package struct ScriptSet: Sendable {
     package var settings: LuaSettings
     /// What `SharedDictionaries.prepare` made for the settings; of those that are not here, the interpreter has its own.
     package var dictionaries: [String: SharedDictionary]
+    /// What `ScriptMetrics.prepare` made for the configuration; without, it is the one that runs.
+    package var metrics: ScriptMetrics.Definitions?
     /// All of it has been loaded before, when the configuration was.
     var isTried = false
 
     package init(
-        _ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:], isTried: Bool
+        _ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:],
+        metrics: ScriptMetrics.Definitions? = nil, isTried: Bool
     ) {
         self.dictionaries = dictionaries
+        self.metrics = metrics
         scripts = configuration.scripts
         plans = configuration.scriptPlans
         slots = configuration.scriptSlots

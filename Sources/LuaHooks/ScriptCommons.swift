@@ -11,7 +11,7 @@ package final class ScriptCommons: Sendable {
     package init() { metrics = ScriptMetrics() }
 
     /// For a trial of scripts that are to run beside those that `others` is for: it changes nothing of theirs, and has
-    /// the metrics that they have.
+    /// no more room for metrics than they leave.
     package init(besides others: ScriptCommons) { metrics = ScriptMetrics(copying: others.metrics) }
 
     /// 1 for the first interpreter of the process, one more for each that follows.

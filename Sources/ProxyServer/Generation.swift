@@ -17,6 +17,8 @@ package final class Generation: Sendable {
     package let registry: ProcessRegistry
     /// The shared dictionaries of its scripts, by name.
     package let dictionaries: [String: SharedDictionary]
+    /// The metrics that they define.
+    package let metrics: ScriptMetrics.Definitions
     private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
 
     package init(
@@ -32,6 +34,7 @@ package final class Generation: Sendable {
         self.errorLogger = errorLogger
         self.registry = registry
         dictionaries = registry.scripts.dictionaries.prepare(runtime.configuration.lua.sharedDictionaries)
+        metrics = registry.scripts.metrics.prepare()
     }
 
     package var configuration: Configuration { runtime.configuration }

@@ -70,6 +70,9 @@ package final class ProcessRegistry: Sendable {
                 "lua_shared_dict \"\(new.name)\" begins empty: its size was \(formerSize) and is \(new.capacity) bytes"
             )
         }
+        for replacement in scripts.metrics.adopt(generation.metrics) {
+            generation.errorLogger.log(.notice, replacement.notice)
+        }
         state.withLock { state in
             state.reloads.generation = generation.number
             if isReload { state.reloads.succeeded += 1 }

@@ -1177,14 +1177,39 @@ def test_scripts_that_do_not_load_together_are_refused(simple, tmp_path, first, 
 
 def test_a_script_that_does_not_go_with_what_runs_is_refused(simple, tmp_path):
     script = tmp_path / "plugin.lua"
-    text = ("sy.metrics.histogram('seconds', 'of it', { 1, 2 })\n"
+    text = ("for i = 1, 300 do sy.metrics.counter('old_' .. i) end\n"
             "return { response = function(flow) flow.res.headers['X-Word'] = 'old' end }")
     script.write_text(text)
     made = simple(location=f"plugin {script};")
-    script.write_text(text.replace("1, 2", "1, 3").replace("old", "new"))
+    script.write_text(text.replace("old", "new"))
     made.reload()
-    wait_for(lambda: re.search(r"\[emerg\] .*plugin\.lua:1: .*other buckets", made.log()), 5, "the message")
+    wait_for(lambda: re.search(r"\[emerg\] .*plugin\.lua:1: .*more than 500 metrics", made.log()), 5, "the message")
     assert made.fetch("/").get("X-Word") == "old"
+
+
+def test_a_metric_that_a_reload_defines_otherwise_begins_at_zero(simple, tmp_path):
+    script = tmp_path / "plugin.lua"
+    text = ("local seconds = sy.metrics.histogram('seconds', 'of it', { 1, 2 })\n"
+            "local requests = sy.metrics.counter('requests')\n"
+            "return { request = function(flow) if flow.req.path == '/slow' then NOTE sy.sleep(1) end\n"
+            "  seconds:observe(1.5) requests:inc() return flow:respond{ body = 'old' } end }")
+    script.write_text(text.replace("NOTE", note("'waits'")))
+    made = simple(location=f"plugin {script};", server="location = /metrics { prometheus_metrics; }")
+    answers = [made.fetch("/").text]
+    slow = Client(made.port)
+    slow.request("/slow")
+    wait_for_notes(made, "waits")
+    script.write_text(text.replace("NOTE", "").replace("1, 2", "1").replace("old", "new"))
+    made.reload()
+    wait_for(lambda: answers.append(made.fetch("/").text) or answers[-1] == "new", 5, "the new script")
+    message = 'histogram "seconds" begins at zero, in place of histogram "seconds" that was defined in another way'
+    wait_for(lambda: made.log().count(message) == 1, 5, "the notice")
+    answers.append(slow.read_response().text)
+    assert answers[0] == answers[-1] == "old"
+    page = made.fetch("/metrics").text
+    assert f"\nrequests {len(answers)}\n" in page
+    assert f"\nseconds_count {answers.count('new')}\n" in page
+    assert 'seconds_bucket{le="2"}' not in page
 
 
 def test_nothing_is_let_through_by_a_worker_without_its_scripts(simple, tmp_path):

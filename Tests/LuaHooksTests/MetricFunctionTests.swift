@@ -61,7 +61,8 @@ struct MetricFunctionTests {
             """)
         #expect(
             result.printed == [
-                "10017\ttoo many series of metrics", "true", "nil\tname, help text or label too long",
+                "10017\ttoo many series of metrics", "true",
+                "nil\ta name, help text or label of more than 1024 bytes",
             ])
     }
 
@@ -77,7 +78,7 @@ struct MetricFunctionTests {
                 "(function() sy.metrics.counter('a') sy.metrics.gauge('a') end)()",
                 "metrics.gauge: metric exists"
             ),
-            ("sy.metrics.histogram('h', '', { 2, 1 })", "metrics.histogram: invalid histogram buckets"),
+            ("sy.metrics.histogram('h', '', { 2, 1 })", "metrics.histogram: buckets are not finite, or not"),
             ("sy.metrics.histogram('h', '', 5)", "buckets: found number, expected a table"),
             ("sy.metrics.histogram('h', '', { {} })", "buckets: found table, expected a number"),
             ("sy.metrics.counter('a'):inc(-1)", "counter:inc: counter cannot decrease"),

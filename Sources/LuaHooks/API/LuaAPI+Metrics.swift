@@ -1,3 +1,5 @@
+internal import Config
+
 /// `sy.metrics`: what scripts count and measure, on the proxy's metrics page.
 extension LuaAPI {
     static let metricFunctions: [LuaFunction] = [
@@ -14,35 +16,33 @@ extension LuaAPI {
             returns: "Histogram",
             """
             Counts values by size: the histogram of this name, which the first call defines. `buckets` are upper bounds, \
-            increasing; without them they are times of 5 ms to 10 s, or as they have been defined.
+            increasing, \(ScriptMetrics.maxBounds) at most; without them they are times of 5 ms to 10 s, or as they have been defined.
             """
         ) { call throws(LuaError) in try call.metric(.histogram, .histogram) },
         update("inc", .counter, "by?: number", "Adds to the counter, 1 unless told otherwise.") {
-            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
-            try metrics.add(metric, labels, value)
+            metric, value, labels throws(ScriptMetrics.Failure) in
+            try metric.add(value, labels)
         },
         update("inc", .gauge, "by?: number", "Adds to the gauge, 1 unless told otherwise.") {
-            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
-            try metrics.add(metric, labels, value)
+            metric, value, labels throws(ScriptMetrics.Failure) in
+            try metric.add(value, labels)
         },
         update("dec", .gauge, "by?: number", "Takes from the gauge, 1 unless told otherwise.") {
-            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
-            try metrics.add(metric, labels, -value)
+            metric, value, labels throws(ScriptMetrics.Failure) in
+            try metric.add(-value, labels)
         },
         update("set", .gauge, "value: number", "Sets the gauge.") {
-            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
-            try metrics.set(metric, labels, value)
+            metric, value, labels throws(ScriptMetrics.Failure) in
+            try metric.set(value, labels)
         },
         update("observe", .histogram, "value: number", "Counts a value.") {
-            metrics, metric, labels, value throws(ScriptMetrics.Failure) in
-            try metrics.observe(metric, labels, value)
+            metric, value, labels throws(ScriptMetrics.Failure) in
+            try metric.observe(value, labels)
         },
     ]
 
     private typealias Update =
-        @Sendable (ScriptMetrics, ScriptMetrics.Metric, [ScriptMetrics.Label], Double) throws(ScriptMetrics
-        .Failure)
-        -> Void
+        @Sendable (ScriptMetrics.Metric, Double, [ScriptMetrics.Label]) throws(ScriptMetrics.Failure) -> Void
 
     private static func update(
         _ name: String, _ type: LuaType, _ parameter: String, _ summary: String, _ update: @escaping Update
@@ -50,8 +50,10 @@ extension LuaAPI {
         LuaFunction(
             name, .method(type), parameter + ", labels?: table<string, string|number>",
             returns: "boolean?, string?",
-            summary
-                + " Labels make it a number of its own; nil and why when there are too many of those already."
+            """
+            \(summary) Labels, \(ScriptMetrics.maxLabels) at most, make it a number of its own; nil and why when there are \
+            too many of those already, or a label has more than \(ScriptMetrics.maxText) bytes.
+            """
         ) { call throws(LuaError) in
             guard let handle = call.stack.object(1, type),
                 call.interpreter.metrics.indices.contains(Int(handle.slot))
@@ -63,13 +65,11 @@ extension LuaAPI {
             let value = isOptional && !call.isGiven(2) ? 1 : try call.number(2, isOptional ? "by" : "value")
             let labels = try call.labels(3)
             do throws(ScriptMetrics.Failure) {
-                try update(
-                    call.interpreter.shared.metrics, call.interpreter.metrics[Int(handle.slot)], labels, value
-                )
+                try update(call.interpreter.metrics[Int(handle.slot)], value, labels)
             } catch {
                 switch error {
                 // These depend on what clients send, perhaps.
-                case .tooManySeries, .tooLong: return call.fail(error.message)
+                case .tooManySeries, .tooManyLabels, .tooLong: return call.fail(error.message)
                 default: throw LuaError("\(type.name):\(name): \(error.message)")
                 }
             }
@@ -95,11 +95,14 @@ extension LuaCall {
         }
         let metric: ScriptMetrics.Metric
         do throws(ScriptMetrics.Failure) {
-            metric = try interpreter.shared.metrics.define(kind, name, help: help, bounds: bounds)
+            let replacements: [ScriptMetrics.Replacement]
+            (metric, replacements) = try interpreter.shared.metrics.define(
+                kind, name, help: help, bounds: bounds, in: interpreter.metricDefinitions)
+            for replacement in replacements { interpreter.log(.notice, replacement.notice) }
         } catch {
             throw LuaError("metrics.\(kind.rawValue): \(error.message)")
         }
-        let slot = interpreter.metrics.firstIndex(of: metric) ?? interpreter.metrics.count
+        let slot = interpreter.metrics.firstIndex { $0 === metric } ?? interpreter.metrics.count
         if slot == interpreter.metrics.count { interpreter.metrics.append(metric) }
         stack.push(type, ObjectHandle(slot: UInt32(slot), generation: 0))
         return .one

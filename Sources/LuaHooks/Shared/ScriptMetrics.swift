@@ -2,14 +2,14 @@ internal import Synchronization
 
 /// Counters, gauges and histograms of scripts, for all workers, as Prometheus reads them.
 ///
-/// They live as long as the process, so that a reload resets no counter. Their number is bounded, because labels may
-/// come from clients.
+/// They live as long as the process, so that a reload resets no counter: only what is defined in another way begins
+/// anew. Their number is bounded, because labels may come from clients.
 package final class ScriptMetrics: Sendable {
     package enum Kind: String, Sendable { case counter, gauge, histogram }
 
     package enum Failure: String, Error, Sendable, CaseIterable {
         case invalidName, reservedName, invalidLabel, otherKind, invalidBounds, negativeStep, notFinite
-        case tooManyMetrics, tooManySeries, tooLong
+        case tooManyMetrics, tooManySeries, tooManyBounds, tooManyLabels, tooLong
 
         /// What a script is told.
         package var message: String {
@@ -18,19 +18,16 @@ package final class ScriptMetrics: Sendable {
             case .reservedName: "metric names beginning with \"switchyard_\" are the proxy's own"
             case .invalidLabel: "invalid or repeated label"
             case .otherKind: "metric exists with another kind or other buckets"
-            case .invalidBounds: "invalid histogram buckets"
+            case .invalidBounds: "buckets are not finite, or not each greater than the one before"
             case .negativeStep: "counter cannot decrease"
             case .notFinite: "value is not finite"
-            case .tooManyMetrics: "too many metrics"
+            case .tooManyMetrics: "more than \(maxMetrics) metrics"
             case .tooManySeries: "too many series of metrics"
-            case .tooLong: "name, help text or label too long"
+            case .tooManyBounds: "more than \(maxBounds) buckets"
+            case .tooManyLabels: "more than \(maxLabels) labels"
+            case .tooLong: "a name, help text or label of more than \(maxText) bytes"
             }
         }
-    }
-
-    /// A metric once it is defined.
-    package struct Metric: Sendable, Equatable {
-        fileprivate let index: Int
     }
 
     package typealias Label = (name: [UInt8], value: [UInt8])
@@ -50,231 +47,185 @@ package final class ScriptMetrics: Sendable {
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
     ]
 
-    private struct Family {
-        var name: [UInt8]
-        var kind: Kind
-        var help: [UInt8]
-        var bounds: [Double]
-        /// By labels as they are rendered: sorted, so that their order makes no difference.
-        var series: [[UInt8]: Series] = [:]
-    }
-
-    private struct Series {
-        /// Of a counter or gauge; of a histogram, the sum of what was observed.
-        var value = 0.0
-        /// Of a histogram: observations up to each bound and not up to the one before, then those above all.
-        var counts: [Int] = []
-    }
-
     private struct State {
-        var families: [Family] = []
-        var indexes: [[UInt8]: Int] = [:]
-        var lineNames: Set<[UInt8]> = []
-        var seriesCount = 0
+        /// What the page shows.
+        var shown = MetricTable()
+        var current = Definitions()
     }
 
     private let state: Mutex<State>
+    private let budget = SeriesBudget()
 
     package init() { state = Mutex(State()) }
-    init(copying other: ScriptMetrics) { state = Mutex(other.state.withLock { $0 }) }
+
+    /// With the metrics of another, but none of their values.
+    init(copying other: ScriptMetrics) {
+        var state = State()
+        for metric in other.state.withLock({ $0.shown.metrics }) {
+            state.shown.insert(Metric(metric.definition, budget))
+        }
+        self.state = Mutex(state)
+    }
 
     // MARK: Definition
 
-    /// The metric called `name`, defined on the first call; later ones must agree on its kind and buckets. `bounds` are
-    /// the upper ones of a histogram's buckets, increasing and finite.
+    /// The metrics of one configuration, as its scripts define them on whichever worker.
+    package final class Definitions: Sendable {
+        // Locked before the `ScriptMetrics` are.
+        fileprivate let table = Mutex(MetricTable())
+    }
+
+    /// A metric that begins at zero because a configuration defines it in another way than one before.
+    package struct Replacement: Sendable {
+        fileprivate let new: Metric
+        fileprivate let former: Metric
+
+        package var notice: String {
+            "metrics: \(new) begins at zero, in place of \(former) that was defined in another way"
+        }
+    }
+
+    /// For a configuration that is to run beside the one that does.
+    package func prepare() -> Definitions { Definitions() }
+
+    /// Those of the configuration that runs.
+    package var current: Definitions { state.withLock { $0.current } }
+
+    /// The configuration of these definitions runs from now on, and the page shows its metrics. Exchanges that began before
+    /// may go on counting in those that had to make way, which nobody sees any more.
+    package func adopt(_ definitions: Definitions) -> [Replacement] {
+        definitions.table.withLock { table in
+            state.withLock { state in
+                state.current = definitions
+                return table.metrics.flatMap { Self.show($0, &state) }
+            }
+        }
+    }
+
+    /// The metric called `name`, defined by the first call of its configuration; later ones must agree on kind and buckets.
+    /// `bounds` are the upper ones of a histogram's buckets, increasing and finite.
+    ///
+    /// What earlier configurations have defined in the same way goes on. In place of what they have defined in another
+    /// way, the page shows this one once its configuration runs.
     package func define(
-        _ kind: Kind, _ name: [UInt8], help: [UInt8], bounds: [Double]? = nil
-    ) throws(Failure) -> Metric {
-        guard name.count <= Self.maxText, help.count <= Self.maxText else { throw .tooLong }
-        guard Self.isName(name, allowsColon: true) else { throw .invalidName }
-        guard !name.starts(with: Self.reserved) else { throw .reservedName }
-        let isAsDefined = bounds == nil
-        let bounds = kind == .histogram ? bounds ?? Self.defaultBounds : []
-        guard bounds.count <= Self.maxBounds, bounds.allSatisfy(\.isFinite),
-            zip(bounds, bounds.dropFirst()).allSatisfy({ $0 < $1 })
-        else { throw .invalidBounds }
-        return try state.withLock { state throws(Failure) in
-            if let index = state.indexes[name] {
-                let family = state.families[index]
-                guard family.kind == kind, isAsDefined || family.bounds == bounds else { throw .otherKind }
-                return Metric(index: index)
+        _ kind: Kind, _ name: [UInt8], help: [UInt8], bounds: [Double]? = nil, in definitions: Definitions
+    ) throws(Failure) -> (metric: Metric, replacements: [Replacement]) {
+        let definition = MetricDefinition(
+            kind: kind, name: name, help: help, bounds: kind == .histogram ? bounds ?? Self.defaultBounds : []
+        )
+        try Self.check(definition)
+        return try definitions.table.withLock { table throws(Failure) in
+            if let known = table[name] {
+                let isSame = bounds == nil || known.definition.agrees(with: definition)
+                guard known.definition.kind == kind, isSame else { throw .otherKind }
+                return (known, [])
             }
-            guard state.families.count < Self.maxMetrics else { throw .tooManyMetrics }
-            // A histogram's lines have names of their own, which no other metric may have.
-            let names = Self.lineNames(name, kind)
-            guard state.lineNames.isDisjoint(with: names) else { throw .otherKind }
-            state.lineNames.formUnion(names)
-            state.indexes[name] = state.families.count
-            state.families.append(Family(name: name, kind: kind, help: help, bounds: bounds))
-            return Metric(index: state.families.count - 1)
-        }
-    }
-
-    // MARK: Values
-
-    /// Adds to a counter, or to a gauge.
-    package func add(_ metric: Metric, _ labels: [Label], _ step: Double) throws(Failure) {
-        try update(metric, labels, step) { family, series throws(Failure) in
-            guard family.kind != .histogram else { throw .otherKind }
-            guard family.kind == .gauge || step >= 0 else { throw .negativeStep }
-            series.value += step
-        }
-    }
-
-    /// Sets a gauge.
-    package func set(_ metric: Metric, _ labels: [Label], _ value: Double) throws(Failure) {
-        try update(metric, labels, value) { family, series throws(Failure) in
-            guard family.kind == .gauge else { throw .otherKind }
-            series.value = value
-        }
-    }
-
-    /// Puts a value into a histogram.
-    package func observe(_ metric: Metric, _ labels: [Label], _ value: Double) throws(Failure) {
-        try update(metric, labels, value) { family, series throws(Failure) in
-            guard family.kind == .histogram else { throw .otherKind }
-            if series.counts.isEmpty { series.counts = Array(repeating: 0, count: family.bounds.count + 1) }
-            series.counts[family.bounds.firstIndex { value <= $0 } ?? family.bounds.count] += 1
-            series.value += value
-        }
-    }
-
-    private struct Rules {
-        var kind: Kind
-        var bounds: [Double]
-    }
-
-    private func update(
-        _ metric: Metric, _ labels: [Label], _ value: Double,
-        _ change: (Rules, inout Series) throws(Failure) -> Void
-    ) throws(Failure) {
-        guard value.isFinite else { throw .notFinite }
-        try state.withLock { state throws(Failure) in
-            let kind = state.families[metric.index].kind
-            let key = try Self.rendered(labels, kind)
-            let known = state.families[metric.index].series[key]
-            let isCertain = state.families[metric.index].series.count < Self.certainSeries
-            guard known != nil || isCertain || state.seriesCount < Self.maxSeries else {
-                throw .tooManySeries
+            guard table.rivals(of: definition).isEmpty else { throw .otherKind }
+            return try state.withLock { state throws(Failure) in
+                if let known = state.shown[name], known.definition.agrees(with: definition) {
+                    table.insert(known)
+                    return (known, [])
+                }
+                let hasRivals = !state.shown.rivals(of: definition).isEmpty
+                guard table.count < Self.maxMetrics, hasRivals || state.shown.count < Self.maxMetrics else {
+                    throw .tooManyMetrics
+                }
+                let metric = Metric(definition, budget)
+                table.insert(metric)
+                guard !hasRivals || state.current === definitions else { return (metric, []) }
+                return (metric, Self.show(metric, &state))
             }
-            var series = known ?? Series()
-            try change(Rules(kind: kind, bounds: state.families[metric.index].bounds), &series)
-            state.families[metric.index].series[key] = series
-            if known == nil, !isCertain { state.seriesCount += 1 }
         }
     }
 
-    /// `a="1",b="2"`, by name.
-    private static func rendered(_ labels: [Label], _ kind: Kind) throws(Failure) -> [UInt8] {
-        guard labels.count <= maxLabels else { throw .tooLong }
-        var output: [UInt8] = []
-        var last: [UInt8]?
-        for label in labels.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
-            guard label.name.count <= maxText, label.value.count <= maxText else { throw .tooLong }
-            guard isName(label.name, allowsColon: false), label.name != last,
-                !label.name.starts(with: [0x5f, 0x5f]), kind != .histogram || label.name != le
-            else { throw .invalidLabel }
-            last = label.name
-            if !output.isEmpty { output.append(UInt8(ascii: ",")) }
-            output += label.name
-            output += [UInt8(ascii: "="), UInt8(ascii: "\"")]
-            appendEscaped(label.value, quote: true, to: &output)
-            output.append(UInt8(ascii: "\""))
+    private static func show(_ metric: Metric, _ state: inout State) -> [Replacement] {
+        let rivals = state.shown.rivals(of: metric.definition).filter { $0 !== metric }
+        for rival in rivals { state.shown.remove(rival) }
+        state.shown.insert(metric)
+        return rivals.map { Replacement(new: metric, former: $0) }
+    }
+
+    private static func check(_ definition: MetricDefinition) throws(Failure) {
+        guard definition.name.count <= maxText, definition.help.count <= maxText else { throw .tooLong }
+        guard isName(definition.name, allowsColon: true) else { throw .invalidName }
+        guard !definition.name.starts(with: reserved) else { throw .reservedName }
+        let bounds = definition.bounds
+        guard bounds.count <= maxBounds else { throw .tooManyBounds }
+        guard bounds.allSatisfy(\.isFinite), zip(bounds, bounds.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            throw .invalidBounds
         }
-        return output
     }
 
     // MARK: The page
 
     /// Appends all metrics in the text format, version 0.0.4, ordered by name.
     package func render(into page: inout [UInt8]) {
-        state.withLock { state in
-            for family in state.families.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) })
-            where !family.series.isEmpty {
-                page += "# HELP ".utf8
-                page += family.name
-                page.append(UInt8(ascii: " "))
-                Self.appendEscaped(family.help, quote: false, to: &page)
-                page += "\n# TYPE ".utf8
-                page += family.name
-                page += " \(family.kind.rawValue)\n".utf8
-                for (labels, series) in family.series.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) })
-                {
-                    if family.kind == .histogram {
-                        Self.append(histogram: series, of: family, labels, to: &page)
-                    } else {
-                        Self.append(family.name, "", labels, Self.number(series.value), to: &page)
-                    }
-                }
-            }
-        }
-    }
-
-    private static func append(
-        histogram series: Series, of family: Family, _ labels: [UInt8], to page: inout [UInt8]
-    ) {
-        var total = 0
-        for (index, count) in series.counts.enumerated() {
-            total += count
-            let bound = index < family.bounds.count ? number(family.bounds[index]) : "+Inf"
-            let separator = labels.isEmpty ? "" : ","
-            append(
-                family.name, "_bucket", labels + Array("\(separator)le=\"\(bound)\"".utf8), "\(total)",
-                to: &page)
-        }
-        append(family.name, "_sum", labels, number(series.value), to: &page)
-        append(family.name, "_count", labels, "\(total)", to: &page)
-    }
-
-    private static func append(
-        _ name: [UInt8], _ suffix: String, _ labels: [UInt8], _ value: String, to page: inout [UInt8]
-    ) {
-        page += name
-        page += suffix.utf8
-        if !labels.isEmpty {
-            page.append(UInt8(ascii: "{"))
-            page += labels
-            page.append(UInt8(ascii: "}"))
-        }
-        page += " \(value)\n".utf8
-    }
-
-    private static func number(_ value: Double) -> String {
-        if let whole = Int64(exactly: value), whole.magnitude < 1 << 53 { return "\(whole)" }
-        if value.isNaN { return "NaN" }
-        if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }
-        return "\(value)"
-    }
-
-    /// Backslash and line feed are escaped, in a label's value the quote as well; what is no UTF-8 is replaced.
-    private static func appendEscaped(_ text: [UInt8], quote: Bool, to output: inout [UInt8]) {
-        for byte in String(decoding: text, as: UTF8.self).utf8 {
-            switch byte {
-            case UInt8(ascii: "\\"): output += [byte, byte]
-            case UInt8(ascii: "\n"): output += [UInt8(ascii: "\\"), UInt8(ascii: "n")]
-            case UInt8(ascii: "\"") where quote: output += [UInt8(ascii: "\\"), byte]
-            default: output.append(byte)
-            }
-        }
+        for metric in state.withLock({ $0.shown.metrics }) { metric.render(into: &page) }
     }
 
     // MARK: Names
 
     private static let reserved = Array("switchyard_".utf8)
-    private static let le = Array("le".utf8)
 
-    private static func isName(_ name: [UInt8], allowsColon: Bool) -> Bool {
+    static func isName(_ name: [UInt8], allowsColon: Bool) -> Bool {
         guard let first = name.first, first &- 0x30 >= 10 else { return false }
         return name.allSatisfy { byte in
             byte &- 0x30 < 10 || (byte | 0x20) &- 0x61 < 26 || byte == UInt8(ascii: "_")
                 || allowsColon && byte == UInt8(ascii: ":")
         }
     }
+}
 
-    /// The names of a metric's lines, and its own.
-    private static func lineNames(_ name: [UInt8], _ kind: Kind) -> [[UInt8]] {
-        kind == .histogram
-            ? [name, name + Array("_bucket".utf8), name + Array("_sum".utf8), name + Array("_count".utf8)]
-            : [name]
+/// What a metric is.
+struct MetricDefinition: Sendable {
+    var kind: ScriptMetrics.Kind
+    var name: [UInt8]
+    var help: [UInt8]
+    var bounds: [Double]
+
+    /// What the one counts can be added to what the other does.
+    func agrees(with other: MetricDefinition) -> Bool { kind == other.kind && bounds == other.bounds }
+
+    /// The names of its lines, and its own.
+    fileprivate var lineNames: [[UInt8]] {
+        guard kind == .histogram else { return [name] }
+        return [name] + ["_bucket", "_sum", "_count"].map { name + Array($0.utf8) }
+    }
+}
+
+/// Metrics no two of which have lines of the same name, as a histogram `a` and a counter `a_sum` would.
+private struct MetricTable {
+    private var byLine: [[UInt8]: ScriptMetrics.Metric] = [:]
+    private(set) var count = 0
+
+    /// By name.
+    var metrics: [ScriptMetrics.Metric] {
+        byLine.filter { $0.key == $0.value.definition.name }
+            .sorted { $0.key.lexicographicallyPrecedes($1.key) }.map(\.value)
+    }
+
+    subscript(name: [UInt8]) -> ScriptMetrics.Metric? {
+        byLine[name].flatMap { $0.definition.name == name ? $0 : nil }
+    }
+
+    /// What a metric as it is defined cannot stand beside.
+    func rivals(of definition: MetricDefinition) -> [ScriptMetrics.Metric] {
+        var rivals: [ScriptMetrics.Metric] = []
+        for line in definition.lineNames {
+            guard let rival = byLine[line], !rivals.contains(where: { $0 === rival }) else { continue }
+            rivals.append(rival)
+        }
+        return rivals
+    }
+
+    /// One that has no rivals but itself.
+    mutating func insert(_ metric: ScriptMetrics.Metric) {
+        if self[metric.definition.name] == nil { count += 1 }
+        for line in metric.definition.lineNames { byLine[line] = metric }
+    }
+
+    mutating func remove(_ metric: ScriptMetrics.Metric) {
+        for line in metric.definition.lineNames { byLine[line] = nil }
+        count -= 1
     }
 }

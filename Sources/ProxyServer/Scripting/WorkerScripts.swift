@@ -33,7 +33,9 @@ final class WorkerScripts: ScriptHost {
         roster = worker.scriptRoster
         tunnels = worker.tunnels
         loaded = try Interpreter(
-            ScriptSet(generation.configuration, dictionaries: generation.dictionaries, isTried: true),
+            ScriptSet(
+                generation.configuration, dictionaries: generation.dictionaries, metrics: generation.metrics,
+                isTried: true),
             host: self, shared: generation.registry.scripts)
         loaded?.items = worker.webSockets.items
         roster.add(self)
