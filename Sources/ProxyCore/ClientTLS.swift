@@ -1,3 +1,5 @@
+package import Config
+
 /// What a client's TLS session has to say, for variables and for the decision whether a request is taken.
 package protocol ClientTLS: AnyObject {
     /// Appends a value, or returns false where there is none.
@@ -21,4 +23,26 @@ package enum ClientTLSFact: Sendable {
     case verification
     case certificate, subject, issuer, legacySubject, legacyIssuer, serial, fingerprint, start, end,
         remainingDays
+}
+
+/// What there is of a client's certificate.
+package enum ClientCertificate {
+    case none
+    case accepted
+    case unknownAuthority(reason: String)
+    case faulty(reason: String)
+}
+
+extension ServerTLSSettings.ClientVerification {
+    /// The status with which a request is refused for want of a certificate that will do, and why, in nginx's words. Not
+    /// for `off`.
+    package func refusal(of certificate: ClientCertificate) -> (status: Int, reason: String)? {
+        switch certificate {
+        case .accepted: nil
+        case .none: self == .on ? (496, "client sent no required SSL certificate") : nil
+        case .unknownAuthority where self == .optionalWithoutAuthority: nil
+        case .unknownAuthority(let reason), .faulty(let reason):
+            (495, "client SSL certificate verify error: \(reason)")
+        }
+    }
 }

@@ -358,7 +358,7 @@ package final class Exchange {
     }
 
     /// Keeps a fault for the error log, which whoever drives the exchange writes. One that comes again is told once.
-    func note(fault: String, level: LogLevel = .error) {
+    package func note(fault: String, level: LogLevel = .error) {
         guard faults.count < Self.maxFaults, !faults.contains(where: { $0.text == fault }) else { return }
         let logs = location.settings.values.errorLogs
         faults.append(RoutingFault(level: level, text: fault, logs: logs))

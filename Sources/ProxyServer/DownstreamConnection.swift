@@ -77,6 +77,9 @@ final class DownstreamConnection: StreamChannel {
             facts.serverPort = local.port
         }
         self.facts = facts
+        if loop.isInMemory, serving.generation.tls.listener(listenerIndex) != nil {
+            facts.tls = worker.clientTLS?(peer)
+        }
         if !peer.isUnix { sendAtOnce(headRules.sendsAtOnce) }
     }
 

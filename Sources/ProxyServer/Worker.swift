@@ -36,6 +36,9 @@ package final class Worker {
     var random: FastRandom
     /// In tests: answers what scripts fetch, or leaves it to the network with `nil`.
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
+    /// On a network in memory, where there are no handshakes: what the TLS of the client at an address is to have come to,
+    /// where the listener has `ssl`. Plain HTTP with `nil`.
+    package var clientTLS: ((SocketAddress) -> (any ClientTLS)?)?
 
     private(set) var listeners: [String: ListeningSocket] = [:]
     private var exchanges = Spares<Exchange>()

@@ -146,6 +146,12 @@ package final class ProxyUnderTest {
         set { worker.fetchAnswer = newValue }
     }
 
+    /// What the TLS of a client has come to, by its address; without, listeners with `ssl` speak plain HTTP.
+    var clientTLS: ((SocketAddress) -> (any ClientTLS)?)? {
+        get { worker.clientTLS }
+        set { worker.clientTLS = newValue }
+    }
+
     /// A client that has connected to a port of 127.0.0.1.
     ///
     /// - Throws: `SystemError` where the proxy does not listen.

@@ -82,6 +82,35 @@ end
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_clients_are_asked_for_certificates_as_the_server_asks(tmp_path, authority, rsa):
+    (tmp_path / "tls_test.lua").write_text("""\
+local function status(verify, tls)
+  local p = proxy{ server = [[
+    listen 443 ssl;
+    ssl_certificate CERTIFICATE;
+    ssl_certificate_key KEY;
+    ssl_client_certificate AUTHORITY;
+    error_log error.log info;
+    ssl_verify_client ]] .. verify .. ";", location = "return 204;" }
+  local status = p:request{ listener = "443", tls = tls }.status
+  if status == 400 then expect(p:log()):matches("client .* certificate.* while reading client request headers") end
+  return status
+end
+test("none", function()
+  expect(status("on")):equals(400)
+  expect(status("optional")):equals(204)
+end)
+test("one that no authority vouches for", function()
+  expect(status("on", { verified = false })):equals(400)
+  expect(status("optional", { verified = false })):equals(400)
+  expect(status("optional_no_ca", { verified = false })):equals(204)
+end)
+test("a good one", function() expect(status("on", { client_subject = "CN=ann" })):equals(204) end)
+""".replace("CERTIFICATE", str(rsa)).replace("KEY", str(rsa.key)).replace("AUTHORITY", str(authority)))
+    result = run(tmp_path, "test", "tls_test.lua")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_a_test_that_fails_ends_with_1_and_says_where(chat):
     result = chat("""\
 test("fine", function() end)

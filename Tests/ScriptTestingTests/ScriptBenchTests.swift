@@ -77,6 +77,73 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("a client chooses among the listeners as the configuration writes them")
+    func listeners() {
+        passes(
+            """
+            local function answering(text) return "location / { return 200 " .. text .. "$server_addr:$server_port; }" end
+            local p = proxy{ config = "events {} http {" ..
+                "server { listen 10.0.0.5:8080; " .. answering("a") .. "}" ..
+                "server { listen 8080; listen [::]:8081; " .. answering("b") .. "}" ..
+                "server { listen unix:/run/s; " .. answering("c") .. "} }" }
+            local function body(listener) return p:request{ listener = listener }.body end
+            expect(body()):equals("a10.0.0.5:8080")
+            expect(body("10.0.0.5:8080")):equals("a10.0.0.5:8080")
+            expect(body("8080")):equals("b127.0.0.1:8080")
+            expect(body("*:8080")):equals("b127.0.0.1:8080")
+            expect(body("localhost:8080")):equals("b127.0.0.1:8080")
+            expect(body("192.0.2.1:8080")):equals("b192.0.2.1:8080")
+            expect(body("8081")):equals("b::1:8081")
+            expect(body("unix:/run/s")):contains("c")
+            expect(p:send{ listener = "8081" }:response().body):equals("b::1:8081")
+            local client = p:connect{ listener = "8081", address = "[2001:db8::1]:99" }
+            expect(client:request().body):equals("b::1:8081")
+            expect(p:access_log()[10]):contains("2001:db8::1")
+            expect(p:websocket{ listener = "8081" }.response.body):equals("b::1:8081")
+            expect(function() body("81") end):raises(
+                'found "81", expected one of 10.0.0.5:8080, 0.0.0.0:8080, %[::%]:8081, unix:/run/s')
+            expect(function() body("x") end):raises('found "x", expected a port, address:port or unix:/path')
+            expect(function() body("unix:/run/t") end):raises('found "unix:/run/t", expected one of')
+            expect(function() client:send{ listener = "8081" } end):raises('found "listener", expected method')
+            expect(proxy{ config = "events {} http { server { listen unix:/s; return 204; } }" }:request().status)
+                :equals(204)
+            """)
+    }
+
+    @Test("the TLS of a client is as the test says, where the listener has it")
+    func tls() {
+        passes(
+            """
+            local p = proxy{ config = [[events {} http { server {
+                listen 443 ssl;
+                listen 80;
+                ssl_certificate $name.pem;
+                ssl_certificate_key $name.key;
+                set $name "a";
+                ssl_verify_client optional_no_ca;
+                location / { request_by_lua_block {
+                    local tls = flow.client.tls or {}
+                    return flow:respond{ body = table.concat({ flow.var.scheme, flow.var.https or "-", tls.version or "-",
+                        tls.cipher or "-", tls.sni or "-", tls.client_subject or "-", tostring(tls.verified),
+                        tostring(tls.resumed), flow.var.ssl_client_verify or "-", flow.var.ssl_client_serial or "-" }, " ") }
+                } }
+                location /plain { return 200; }
+            } }]] }
+            local function seen(tls, listener) return p:request{ tls = tls, listener = listener }.body end
+            expect(seen()):equals("https on TLSv1.3 TLS_AES_256_GCM_SHA384 - - nil false NONE -")
+            expect(seen(nil, "80")):equals("http  - - - - nil nil - -")
+            expect(seen{ version = "TLSv1.2", server_name = "a.test", client_subject = "CN=ann", client_serial = "07" })
+                :equals("https on TLSv1.2 TLS_AES_256_GCM_SHA384 a.test CN=ann true false SUCCESS 07")
+            expect(seen{ client_subject = "CN=eve", verified = false })
+                :contains("CN=eve false false FAILED:unable to verify the first certificate")
+            expect(p:connect{ tls = { server_name = "b" } }:request().body):contains(" b ")
+            expect(p:websocket{ path = "/plain", tls = {} }.response.status):equals(200)
+            expect(function() seen({}, "80") end):raises("tls: the listener on 0.0.0.0:80 has no ssl")
+            expect(function() seen{ sni = "a" } end):raises('tls: found "sni", expected verified, version, cipher,')
+            expect(function() seen{ verified = 1 } end):raises("verified: found number, expected a boolean")
+            """)
+    }
+
     @Test("a function answers at an address, and elsewhere nobody does but the one for all")
     func addresses() {
         passes(
@@ -573,9 +640,9 @@ struct ScriptBenchLifetimeTests {
             setup.location = "request_by_lua_block { sy.sleep(1) }"
             let proxy = try #require(try bench.makeProxy(setup, answeringFetches: nil) as? ScriptedProxy)
             worker = proxy.worker
-            let client = try proxy.connect(from: nil)
+            let client = try proxy.connect(TestConnection())
             client.send(TestMessage())
-            let webSocket = try proxy.openWebSocket(TestHandshake(), from: nil)
+            let webSocket = try proxy.openWebSocket(TestHandshake(), TestConnection())
             _ = try proxy.addBackend(at: nil) { _ in nil }
             proxy.answerFetches { _ in .network }
             try bench.advance(byMilliseconds: 1_000) { false }

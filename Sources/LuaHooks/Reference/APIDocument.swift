@@ -415,7 +415,33 @@ enum HookDocument {
             "What is given here stands in place of the usual."
         ),
         ("protocols", "string[]|string|nil", "The subprotocols that are offered."),
+    ]
+
+    /// How a client of a test comes to the proxy.
+    static let testConnection: Record = [
         ("address", "string?", "The client's: `203.0.113.9`, or with a port."),
+        (
+            "listener", "string?",
+            "Where it connects to, as `listen` has it: `8080`, `10.0.0.5:8080` or `unix:/path`; the first there is unless "
+                + "given."
+        ),
+        ("tls", "TestTLS?", "What its handshake is to have come to, where the listener has `ssl`."),
+    ]
+
+    static let testTLS: Record = [
+        ("version", "string?", "`$ssl_protocol`; `TLSv1.3` unless given."),
+        ("cipher", "string?", "`$ssl_cipher`; `TLS_AES_256_GCM_SHA384` unless given."),
+        ("server_name", "string?", "The name that the client asks for, `$ssl_server_name`."),
+        ("client_subject", "string?", "Of the client's certificate, `$ssl_client_s_dn`."),
+        ("client_issuer", "string?", "`$ssl_client_i_dn`."),
+        ("client_serial", "string?", "`$ssl_client_serial`."),
+        ("client_fingerprint", "string?", "`$ssl_client_fingerprint`."),
+        ("client_certificate", "string?", "The certificate as PEM, `$ssl_client_raw_cert`."),
+        (
+            "verified", "boolean?",
+            "Whether an authority vouches for the certificate; true where anything is said of one, and none was sent "
+                + "unless given."
+        ),
     ]
 
     /// The type of each argument of a hook.

@@ -32,6 +32,10 @@ extension LuaAPI {
         text += recordText("The argument of `proxy`", HookDocument.testSetup)
         text += recordText("Requests and responses of tests", HookDocument.testMessage)
         text += recordText("The argument of `p:websocket`", HookDocument.testHandshake)
+        text += recordText(
+            "Further fields of what `p:request`, `p:send`, `p:websocket` and `p:connect` are given",
+            HookDocument.testConnection)
+        text += recordText("`tls` of these", HookDocument.testTLS)
         for section in document.sections where !section.isModule { text += sectionText(section) }
         return text
     }

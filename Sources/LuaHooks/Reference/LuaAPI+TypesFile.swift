@@ -27,7 +27,10 @@ extension LuaAPI {
         file.line("-- In files of tests, for `switchyard test`.")
         file.append(record: "TestSetup", HookDocument.testSetup)
         file.append(record: "TestMessage", HookDocument.testMessage)
-        file.append(record: "TestHandshake", HookDocument.testHandshake)
+        file.append(record: "TestConnection", HookDocument.testConnection)
+        file.append(record: "TestTLS", HookDocument.testTLS)
+        file.append(record: "TestOpening: TestMessage, TestConnection", [])
+        file.append(record: "TestHandshake: TestConnection", HookDocument.testHandshake)
         for section in document.sections where !section.isModule { file.append(object: section) }
         for section in document.sections where section.isModule {
             for method in section.methods { file.append(method, of: "", separator: "") }

@@ -58,47 +58,54 @@ extension LuaAPI {
 
     private static let testProxyFunctions: [LuaFunction] = [
         LuaFunction(
-            "request", .method(.testProxy), "request?: TestMessage", returns: "FetchedResponse",
+            "request", .method(.testProxy), "request?: TestOpening", returns: "FetchedResponse",
             """
             Makes a request on a connection of its own and returns the response. It is an error when none comes without \
             time passing, or before the test has answered at a backend: `send` is for that.
             """
         ) { call throws(LuaError) in
             let proxy = try call.testProxy()
-            let request = try call.testRequest(2, "request")
-            let client = try attempt { () throws(TestFault) in try proxy.connect(from: nil) }
+            let (request, connection) = try call.testOpening(2, "request")
+            let client = try attempt { () throws(TestFault) in try proxy.connect(connection) }
             client.send(request)
             return try call.pushResponse(of: client)
         },
         LuaFunction(
-            "send", .method(.testProxy), "request?: TestMessage", returns: "TestClient",
+            "send", .method(.testProxy), "request?: TestOpening", returns: "TestClient",
             "Sends a request on a connection of its own: `client:response()` is the answer, once there is one."
         ) { call throws(LuaError) in
             let proxy = try call.testProxy()
-            let request = try call.testRequest(2, "send")
-            let client = try attempt { () throws(TestFault) in try proxy.connect(from: nil) }
+            let (request, connection) = try call.testOpening(2, "send")
+            let client = try attempt { () throws(TestFault) in try proxy.connect(connection) }
             client.send(request)
             return try call.push(.client(client))
         },
         LuaFunction(
-            "connect", .method(.testProxy), "address?: string", returns: "TestClient",
-            "A client's connection, on which nothing was sent yet. `address` is the client's: `203.0.113.9`, or with a port."
+            "connect", .method(.testProxy), "address?: string|TestConnection", returns: "TestClient",
+            "A client's connection, on which nothing was sent yet. A string is the client's address."
         ) { call throws(LuaError) in
             let proxy = try call.testProxy()
-            let address = call.isGiven(2) ? try call.text(2, "connect") : nil
+            var connection = TestConnection()
+            if call.stack.kind(2) == .string {
+                connection.address = try call.text(2, "connect")
+            } else if call.isGiven(2) {
+                try call.table(2, "connect")
+                try call.checkOptions(2, "connect", LuaCall.connectionOptions)
+                connection = try call.testConnection(2)
+            }
             return try call.push(
-                .client(try attempt { () throws(TestFault) in try proxy.connect(from: address) }))
+                .client(try attempt { () throws(TestFault) in try proxy.connect(connection) }))
         },
         LuaFunction(
             "websocket", .method(.testProxy), "handshake?: TestHandshake", returns: "TestWebSocket",
             "A WebSocket client that has sent its handshake. `ws.response` is the answer, once there is one."
         ) { call throws(LuaError) in
             let proxy = try call.testProxy()
-            let (handshake, address) = try call.testHandshake()
+            let (handshake, connection) = try call.testHandshake()
             return try call.push(
                 .webSocket(
                     try attempt { () throws(TestFault) in
-                        try proxy.openWebSocket(handshake, from: address)
+                        try proxy.openWebSocket(handshake, connection)
                     }))
         },
         LuaFunction(

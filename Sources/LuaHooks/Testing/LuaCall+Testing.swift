@@ -135,11 +135,54 @@ extension LuaCall {
         return arguments.sorted { $0.name < $1.name }
     }
 
+    private static let requestOptions = ["method", "path", "headers", "body"]
+    static let connectionOptions = ["address", "listener", "tls"]
+
+    /// A request on a connection that there is.
     func testRequest(_ index: Int, _ name: StaticString) throws(LuaError) -> TestMessage {
-        var request = TestMessage()
-        guard isGiven(index) else { return request }
+        guard isGiven(index) else { return TestMessage() }
         try table(index, name)
-        try checkOptions(index, name, ["method", "path", "headers", "body"])
+        try checkOptions(index, name, Self.requestOptions)
+        return try requestFields(index, name)
+    }
+
+    /// A request, and the connection that is made for it.
+    func testOpening(
+        _ index: Int, _ name: StaticString
+    ) throws(LuaError) -> (TestMessage, TestConnection) {
+        guard isGiven(index) else { return (TestMessage(), TestConnection()) }
+        try table(index, name)
+        try checkOptions(index, name, Self.requestOptions + Self.connectionOptions)
+        return (try requestFields(index, name), try testConnection(index))
+    }
+
+    func testConnection(_ index: Int) throws(LuaError) -> TestConnection {
+        var connection = TestConnection()
+        if let place = option("address", of: index) { connection.address = try text(place, "address") }
+        if let place = option("listener", of: index) { connection.listener = try text(place, "listener") }
+        if let place = option("tls", of: index) { connection.tls = try testTLS(place) }
+        return connection
+    }
+
+    private func testTLS(_ index: Int) throws(LuaError) -> TestTLS {
+        try table(index, "tls")
+        try checkOptions(index, "tls", ["verified"] + TestTLS.facts.map { $0.name.description })
+        var tls = TestTLS()
+        for (name, fact) in TestTLS.facts {
+            guard let place = option(name, of: index) else { continue }
+            tls.facts[fact] = try bytes(place, name)
+            // Facts of a certificate are of one that is good, unless it is said otherwise.
+            if fact.isOfCertificate { tls.isVerified = true }
+        }
+        if let place = option("verified", of: index) {
+            guard stack.kind(place) == .boolean else { throw mismatch(place, "verified", "a boolean") }
+            tls.isVerified = stack.boolean(place)
+        }
+        return tls
+    }
+
+    private func requestFields(_ index: Int, _ name: StaticString) throws(LuaError) -> TestMessage {
+        var request = TestMessage()
         if let place = option("method", of: index) { request.method = try bytes(place, "method") }
         if let place = option("path", of: index) { request.target = try bytes(place, "path") }
         if let place = option("headers", of: index) { request.fields = try headerList(place, name) }
@@ -186,20 +229,37 @@ extension LuaCall {
         return .response(response)
     }
 
-    /// A handshake, and the client's address if one is given.
-    func testHandshake() throws(LuaError) -> (TestHandshake, String?) {
+    /// A handshake, and the connection that is made for it.
+    func testHandshake() throws(LuaError) -> (TestHandshake, TestConnection) {
         var handshake = TestHandshake()
-        guard isGiven(2) else { return (handshake, nil) }
+        guard isGiven(2) else { return (handshake, TestConnection()) }
         try table(2, "websocket")
-        try checkOptions(2, "websocket", ["path", "headers", "protocols", "address"])
+        try checkOptions(2, "websocket", ["path", "headers", "protocols"] + Self.connectionOptions)
         if let index = option("path", of: 2) { handshake.target = try bytes(index, "path") }
         if let index = option("headers", of: 2) { handshake.fields = try headerList(index, "websocket") }
         if let index = option("protocols", of: 2) {
             handshake.protocols = try list(
                 index, "protocols", atMost: 100, "a protocol's name or a list of them")
         }
-        guard let index = option("address", of: 2) else { return (handshake, nil) }
-        return (handshake, try text(index, "address"))
+        return (handshake, try testConnection(2))
+    }
+}
+
+extension TestTLS {
+    /// What a test can say of a handshake, as a script or the configuration is to see it.
+    static let facts: [(name: StaticString, fact: ClientTLSFact)] = [
+        ("version", .version), ("cipher", .cipher), ("server_name", .serverName),
+        ("client_subject", .subject), ("client_issuer", .issuer), ("client_serial", .serial),
+        ("client_fingerprint", .fingerprint), ("client_certificate", .certificate),
+    ]
+}
+
+extension ClientTLSFact {
+    fileprivate var isOfCertificate: Bool {
+        switch self {
+        case .subject, .issuer, .serial, .fingerprint, .certificate: true
+        default: false
+        }
     }
 }
 

@@ -65,6 +65,27 @@ package struct TestHandshake: Sendable {
     package init() {}
 }
 
+/// How a client comes to the proxy.
+package struct TestConnection: Sendable {
+    /// The client's, `host:port` or a host alone; one is made up without.
+    package var address: String?
+    /// Where it connects to, as the configuration has it; the first listener there is without.
+    package var listener: String?
+    /// Of a listener with `ssl`.
+    package var tls: TestTLS?
+
+    package init() {}
+}
+
+/// What a client's handshake is to have come to.
+package struct TestTLS: Sendable {
+    package var facts: [ClientTLSFact: [UInt8]] = [:]
+    /// Whether an authority vouches for the client's certificate; it has none without.
+    package var isVerified: Bool?
+
+    package init() {}
+}
+
 /// Takes a request of a backend's at once; `nil` leaves it for later.
 package typealias TestHandler = (any TestRequest) -> TestMessage?
 
@@ -80,10 +101,10 @@ package enum TestFetchAnswer {
 package typealias TestFetchHandler = (FetchRequest) -> TestFetchAnswer
 
 package protocol TestProxy: AnyObject {
-    /// `address`: the client's, `host:port` or a host alone; one is made up without.
-    func connect(from address: String?) throws(TestFault) -> any TestClient
-    func openWebSocket(_ handshake: TestHandshake, from address: String?) throws(TestFault)
-        -> any TestWebSocket
+    func connect(_ connection: TestConnection) throws(TestFault) -> any TestClient
+    func openWebSocket(
+        _ handshake: TestHandshake, _ connection: TestConnection
+    ) throws(TestFault) -> any TestWebSocket
     /// Takes connections to `address`, or to wherever no other backend is.
     func addBackend(at address: String?, _ handler: TestHandler?) throws(TestFault) -> any TestBackend
     func answerFetches(_ handler: @escaping TestFetchHandler)

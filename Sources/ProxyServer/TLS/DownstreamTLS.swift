@@ -155,18 +155,16 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
             log(reason, exchange)
             return 421
         }
+        guard let refusal = asked.refusal(of: certificate) else { return nil }
+        return refuse(exchange, refusal.status, refusal.reason)
+    }
+
+    private var certificate: ClientCertificate {
         switch session.verification {
-        case .passed:
-            guard let fault = statusFault else { return nil }
-            return refuse(exchange, 495, "client SSL certificate verify error: \(fault)")
-        case .none:
-            guard asked == .on else { return nil }
-            return refuse(exchange, 496, "client sent no required SSL certificate")
-        case .unknownAuthority(let code, let reason):
-            if asked == .optionalWithoutAuthority { return nil }
-            return refuse(exchange, 495, "client SSL certificate verify error: (\(code):\(reason))")
-        case .failed(let code, let reason):
-            return refuse(exchange, 495, "client SSL certificate verify error: (\(code):\(reason))")
+        case .none: .none
+        case .passed: statusFault.map { .faulty(reason: $0) } ?? .accepted
+        case .unknownAuthority(let code, let reason): .unknownAuthority(reason: "(\(code):\(reason))")
+        case .failed(let code, let reason): .faulty(reason: "(\(code):\(reason))")
         }
     }
 

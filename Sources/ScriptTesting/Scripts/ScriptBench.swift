@@ -9,8 +9,8 @@ final class ScriptBench: TestBench {
     /// The file's, under which relative paths are.
     private let directory: String
     private let write: (String) -> Void
-    /// Configurations that were loaded, with the port on which each listens.
-    private var loaded: [TestSetup: (configuration: LoadedConfiguration, port: UInt16)] = [:]
+    /// Configurations that were loaded.
+    private var loaded: [TestSetup: LoadedConfiguration] = [:]
     private var proxies: [ScriptedProxy] = []
     /// Milliseconds that the test which runs has let pass.
     private var elapsed: Int64 = 0
@@ -50,10 +50,11 @@ final class ScriptBench: TestBench {
         options.prefix = directory
         options.unixTime = Self.start.unix + elapsed
         options.otherNames = { [TestNames.address(of: $0)] }
-        let (configuration, port) = try load(setup, options)
+        let configuration = try load(setup, options)
         do {
             let proxy = ScriptedProxy(
-                try ProxyUnderTest(configuration, options: options), directory: directory, port: port)
+                try ProxyUnderTest(configuration, options: options), directory: directory,
+                listeners: TestListeners(configuration.configuration.listeners))
             if let handler { proxy.answerFetches(handler) }
             proxies.append(proxy)
             proxy.begin()
@@ -66,17 +67,14 @@ final class ScriptBench: TestBench {
     /// Loads a configuration, or finds it where an earlier test had the same.
     private func load(
         _ setup: TestSetup, _ options: ProxyUnderTest.Options
-    ) throws(TestFault) -> (LoadedConfiguration, UInt16) {
+    ) throws(TestFault) -> LoadedConfiguration {
         if let known = loaded[setup] { return known }
         let origin: ConfigurationSource.Origin =
             if let file = setup.file { .file(file) } else { .text(setup.text, name: setup.name) }
         do throws(LoadFailure) {
             let configuration = try ProxyUnderTest.load(origin, options, LogFiles(inMemory: ()))
-            let sockets = ListenPlan(configuration.configuration.listeners).sockets
-            let port = sockets.lazy.filter { !$0.address.isUnix }.map(\.address.port).first
-            let made = (configuration: configuration, port: port ?? 80)
-            loaded[setup] = made
-            return made
+            loaded[setup] = configuration
+            return configuration
         } catch {
             let errors = error.diagnostics.filter { $0.severity == .error }.map(\.description)
             throw TestFault(errors.joined(separator: "\n"))

@@ -6,20 +6,23 @@ internal import ProxyCore
 final class ScriptedProxy: TestProxy {
     private let proxy: ProxyUnderTest
     private let directory: String
-    private let configuredPort: UInt16
+    private let listeners: TestListeners
     private var backends: [ScriptedBackend] = []
     private var peers: [MemoryPeer] = []
+    /// Of the clients that have connected to listeners with `ssl`, by their addresses.
+    private var clientTLS: [SocketAddress: StatedTLS] = [:]
     /// What is still to be sent, in this order.
     private var unsent: [() -> Void] = []
 
     /// - Parameters:
     ///   - proxy: what runs.
     ///   - directory: where relative paths of logs are.
-    ///   - port: where clients connect to.
-    init(_ proxy: ProxyUnderTest, directory: String, port: UInt16) {
+    ///   - listeners: where clients connect to.
+    init(_ proxy: ProxyUnderTest, directory: String, listeners: TestListeners) {
         self.proxy = proxy
         self.directory = directory
-        configuredPort = port
+        self.listeners = listeners
+        proxy.clientTLS = { [unowned self] in clientTLS[$0] }
         backends.append(ScriptedBackend(self, proxy.backend(), nil, answersAnything: true))
     }
 
@@ -58,31 +61,37 @@ final class ScriptedProxy: TestProxy {
 
     // MARK: Peers
 
-    func connect(from address: String?) throws(TestFault) -> any TestClient {
-        ScriptedClient(self, try peer(from: address))
+    func connect(_ connection: TestConnection) throws(TestFault) -> any TestClient {
+        ScriptedClient(self, try peer(connection))
     }
 
     func openWebSocket(
-        _ handshake: TestHandshake, from address: String?
+        _ handshake: TestHandshake, _ connection: TestConnection
     ) throws(TestFault) -> any TestWebSocket {
-        ScriptedWebSocket(client: try peer(from: address), proxy: { [unowned self] in run() }, handshake)
+        ScriptedWebSocket(client: try peer(connection), proxy: { [unowned self] in run() }, handshake)
     }
 
-    private func peer(from address: String?) throws(TestFault) -> MemoryPeer {
+    private func peer(_ connection: TestConnection) throws(TestFault) -> MemoryPeer {
+        let place = try listeners.place(connection.listener)
+        guard place.isTLS || connection.tls == nil else {
+            throw TestFault("tls: the listener on \(place.name) has no ssl")
+        }
         var client: SocketAddress?
-        if let address {
+        if let address = connection.address {
             client = TestNames.numeric(address, defaultPort: 50_000)
             if client == nil {
                 throw TestFault("found \"\(address)\", expected a numeric address of a client")
             }
         }
         do {
-            let peer = try proxy.connect(
-                to: .ipv4(0x7F00_0001, port: configuredPort), from: client)
+            let peer = try proxy.network.connect(to: place.address, from: client)
+            // It is asked for when the connection is accepted.
+            if place.isTLS { clientTLS[peer.local] = StatedTLS(connection.tls ?? TestTLS()) }
+            proxy.run()
             keep(peer)
             return peer
         } catch {
-            throw TestFault("the proxy does not listen on port \(configuredPort) of 127.0.0.1")
+            throw TestFault("the proxy does not listen on \(place.name)")
         }
     }
 
@@ -130,6 +139,7 @@ final class ScriptedProxy: TestProxy {
         for peer in peers { peer.ignoreActivity() }
         peers = []
         unsent = []
+        clientTLS = [:]
         backends = []
     }
 }
