@@ -75,6 +75,8 @@ struct sy_vm {
     int allowed_ticks;
     int hook_timeout;
     volatile bool interrupted;
+    /// What the random numbers of the next script begin with; 0 for chance.
+    uint64_t seed;
     sy_type types[SY_LUA_TYPES];
 };
 

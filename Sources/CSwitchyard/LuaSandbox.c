@@ -348,6 +348,12 @@ void sy_lua_push_environment(lua_State *L) {
     // A library of its own, for the state of its random numbers: nobody seeds or guesses another's.
     lua_pushcfunction(L, luaopen_math);
     lua_call(L, 0, 1);
+    sy_vm *vm = sy_vm_of(L);
+    if (vm->seed != 0) {
+        lua_getfield(L, -1, "randomseed");
+        lua_pushinteger(L, (lua_Integer)vm->seed++);
+        lua_call(L, 1, 0);
+    }
     lua_setfield(L, environment, LUA_MATHLIBNAME);
     sy_lua_set_require(L);
     lua_settop(L, environment);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -435,6 +436,16 @@ static void keep_messages(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }
 
+/// Of the interpreter that is being made: see `sy_vm_options`.
+static _Thread_local uint64_t given_seed;
+
+/// Asked for by Lua, of which `scripts/build-lua` says so.
+unsigned int sy_lua_make_seed(void) {
+    unsigned int seed = (unsigned int)given_seed;
+    if (given_seed == 0 && getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = (unsigned int)time(NULL);
+    return seed;
+}
+
 static int open_everything(lua_State *L) {
     keep_messages(L);
     bool sandboxed = lua_toboolean(L, 1);
@@ -461,6 +472,7 @@ sy_vm *sy_vm_create(const sy_vm_options *options) {
     vm->memory.limit = options->memory_limit;
     vm->memory.stack_grew = stack_grew;
     vm->memory.context = vm;
+    vm->seed = given_seed = options->seed;
     vm->main = lua_newstate(sy_memory_allocate, &vm->memory);
     if (vm->main == NULL) {
         free(vm);

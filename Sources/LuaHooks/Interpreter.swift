@@ -111,6 +111,7 @@ package final class Interpreter: ScriptEngine {
             return Double(isMonotonic ? clock.monotonic : clock.unix) / 1000
         }
         options.has_clock = host.hasFakeClock
+        options.seed = host.seed
         guard let vm = unsafe sy_vm_create(&options) else {
             throw ScriptFault(message: "lua_memory_limit is too small for an interpreter")
         }

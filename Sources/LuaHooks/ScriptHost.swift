@@ -13,7 +13,10 @@ package protocol ScriptHost: AnyObject {
     func setAlarm(at time: Int64)
     /// The last of the init hooks that waited has ended.
     func scriptsAreInitialised()
-    /// Unpredictable bytes, fit for keys.
+    /// What chance in an interpreter begins with, where a test is to come out the same each time; elsewhere 0, for what
+    /// nobody can foresee.
+    var seed: UInt64 { get }
+    /// Unpredictable bytes, fit for keys, but in tests.
     func randomBytes(_ count: Int) -> [UInt8]
     /// Makes a request for a script. `settings` are those of where it runs, `nil` outside of any server. `done` is called
     /// once, after this has returned; never once it was cancelled.
@@ -35,10 +38,17 @@ package protocol ScriptHost: AnyObject {
 
 extension ScriptHost {
     package var hasFakeClock: Bool { false }
+    package var seed: UInt64 { 0 }
 
     package func randomBytes(_ count: Int) -> [UInt8] {
         var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        return generator.bytes(count)
+    }
+}
+
+extension RandomNumberGenerator {
+    package mutating func bytes(_ count: Int) -> [UInt8] {
+        (0..<count).map { _ in UInt8.random(in: 0...255, using: &self) }
     }
 }
 

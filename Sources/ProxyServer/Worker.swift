@@ -571,7 +571,7 @@ final class ListeningSocket: ListenerChannel {
 }
 
 /// Random numbers for identifiers: unpredictable enough to be unique, far cheaper than the system's.
-package struct FastRandom {
+package struct FastRandom: RandomNumberGenerator {
     private var state: (UInt64, UInt64)
 
     package init() {
@@ -583,7 +583,7 @@ package struct FastRandom {
     package init(seed: UInt64) { state = (seed | 1, ~seed) }
 
     /// xorshift128+.
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         var first = state.0
         let second = state.1
         state.0 = second

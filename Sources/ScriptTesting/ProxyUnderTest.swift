@@ -23,6 +23,8 @@ package final class ProxyUnderTest {
         package var otherNames: (@Sendable (String) -> [SocketAddress])?
         /// Milliseconds since 1970 at the start; a time in 2023 unless given.
         package var unixTime: Int64?
+        /// What chance begins with.
+        package var seed: UInt64 = 1
         /// What loading the configuration asks the machine.
         package var machine = ConfigurationLoader.Machine.this
 
@@ -61,7 +63,8 @@ package final class ProxyUnderTest {
         loop = EventLoop(network: network, clock: clock)
         generation = loaded.with(logFiles: logFiles).generation(number: 1, registry: registry)
         worker = Worker(
-            generation: generation, statistics: registry.addWorker(), loop: loop, random: FastRandom(seed: 1))
+            generation: generation, statistics: registry.addWorker(), loop: loop,
+            random: FastRandom(seed: options.seed))
         registry.generationBegan(generation, isReload: false)
         try listen()
     }

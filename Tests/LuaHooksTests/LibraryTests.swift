@@ -8,6 +8,24 @@ import Testing
 /// The libraries in C: what they return, and what they do to a script that means harm.
 @Suite("Libraries")
 struct LibraryTests {
+    @Test("what chance brings differs from interpreter to interpreter, in tests of scripts alone it does not")
+    func chance() throws {
+        func drawn() throws -> [String] {
+            let fixture = try ScriptFixture(
+                .request,
+                """
+                print(math.random(0))
+                local names, seen = {}, {}
+                for i = 1, 50 do names['name' .. i] = i end
+                for name in pairs(names) do seen[#seen + 1] = name end
+                print(table.concat(seen, ' '))
+                """)
+            return fixture.printed()
+        }
+        let (one, two) = (try drawn(), try drawn())
+        #expect(one[0] != two[0] && one[1] != two[1])
+    }
+
     @Test("a script of assertions passes", arguments: ["patterns", "libraries"])
     func assertions(name: String) throws {
         let directory = try #require(Bundle.module.url(forResource: "Fixtures", withExtension: nil))

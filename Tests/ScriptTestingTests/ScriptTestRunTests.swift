@@ -173,6 +173,35 @@ struct ScriptTestRunTests {
         #expect(lines.contains(place + "advance: the test has used up its time on the CPU"))
     }
 
+    @Test("a run is the same each time, chance included")
+    func repeatable() {
+        let text = """
+            local function order()
+                local names, seen = {}, {}
+                for i = 1, 20 do names["name" .. i] = i end
+                for name in pairs(names) do seen[#seen + 1] = name end
+                return table.concat(seen, " ")
+            end
+            local body = [[
+                local names, seen = {}, {}
+                for i = 1, 20 do names["name" .. i] = i end
+                for name in pairs(names) do seen[#seen + 1] = name end
+                return flow:respond{ body = table.concat({ sy.uuid(), sy.hex.encode(sy.random(4)), math.random(1e9),
+                    flow.id, table.concat(seen, " ") }, " ") }
+            ]]
+            local function proxied() return proxy{ location = "request_by_lua_block {" .. body .. "}" }:request().body end
+            test("it", function()
+                print(order(), sy.uuid(), math.random(1e9))
+                local one, two = proxied(), proxied()
+                print(one, two)
+                expect(one):differs(two)
+            end)
+            """
+        let first = run(text)
+        #expect(first.run.totals.passed == 1)
+        #expect(run(text).lines == first.lines)
+    }
+
     @Test("each test has proxies, clock and objects of its own")
     func isolation() {
         let (lines, run) = run(

@@ -46,6 +46,9 @@ typedef struct {
     sy_lua_clock clock;
     /// The functions of `os` go by `clock`, not by the system's.
     bool has_clock;
+    /// Unless it is 0, what chance begins with in tests: `math.random`, and hashes of strings, and with them the order of
+    /// `pairs`.
+    uint64_t seed;
 } sy_vm_options;
 
 /// A new interpreter with the standard libraries; NULL when there is no memory.

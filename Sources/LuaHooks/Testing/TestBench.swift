@@ -11,6 +11,8 @@ package protocol TestBench: AnyObject {
     ) throws(TestFault) -> any TestProxy
     /// Lets time pass for all proxies, until `isOver` says that the test is.
     func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault)
+    /// The same each time, for each test.
+    func randomBytes(_ count: Int) -> [UInt8]
     /// A line of `print` and `sy.log`.
     func write(_ line: String)
 }

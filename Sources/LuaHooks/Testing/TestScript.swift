@@ -259,5 +259,7 @@ private final class TestScriptHost: WaitlessHost {
 
     var clock: Clock { bench.clock }
     var hasFakeClock: Bool { true }
+    var seed: UInt64 { 1 }
+    func randomBytes(_ count: Int) -> [UInt8] { bench.randomBytes(count) }
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) { bench.write(text) }
 }

@@ -11,6 +11,7 @@ final class WorkerScripts: ScriptHost {
     private let generation: Generation
     private let roster: ScriptRoster
     let tunnels: TunnelList?
+    let seed: UInt64
     /// The generation as the worker runs it, which holds this object.
     // Hooks run for exchanges and tunnels, which hold their generation, or for the worker, which holds the current one.
     unowned var owner: WorkerGeneration?
@@ -32,6 +33,7 @@ final class WorkerScripts: ScriptHost {
         self.generation = generation
         roster = worker.scriptRoster
         tunnels = worker.tunnels
+        seed = worker.loop.hasFakeClock ? worker.random.next() | 1 : 0
         loaded = try Interpreter(
             ScriptSet(
                 generation.configuration, dictionaries: generation.dictionaries, metrics: generation.metrics,
@@ -88,6 +90,12 @@ final class WorkerScripts: ScriptHost {
             exchange.map { generation.errorLogger(for: $0.location.settings.values.errorLogs) }
             ?? generation.errorLogger
         if let exchange { logger.log(level, of: exchange, text) } else { logger.log(level, text) }
+    }
+
+    func randomBytes(_ count: Int) -> [UInt8] {
+        guard !hasFakeClock else { return worker.random.bytes(count) }
+        var generator = SystemRandomNumberGenerator()
+        return generator.bytes(count)
     }
 
     func setAlarm(at time: Int64) {

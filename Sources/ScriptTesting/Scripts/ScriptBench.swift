@@ -14,6 +14,7 @@ final class ScriptBench: TestBench {
     private var proxies: [ScriptedProxy] = []
     /// Milliseconds that the test which runs has let pass.
     private var elapsed: Int64 = 0
+    private var random = FastRandom(seed: 1)
     let clock = Clock()
 
     private static let start = Moment(unix: 1_700_000_000_000, monotonic: 1_000_000)
@@ -28,10 +29,12 @@ final class ScriptBench: TestBench {
     func begin() {
         proxies = []
         elapsed = 0
+        random = FastRandom(seed: 1)
         clock.advance(to: Self.start)
     }
 
     func write(_ line: String) { write(line) }
+    func randomBytes(_ count: Int) -> [UInt8] { random.bytes(count) }
 
     func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault) {
         guard !proxies.contains(where: \.isRunning) else {
@@ -49,6 +52,8 @@ final class ScriptBench: TestBench {
         var options = ProxyUnderTest.Options()
         options.prefix = directory
         options.unixTime = Self.start.unix + elapsed
+        // Each proxy of a test has numbers of its own.
+        options.seed = UInt64(proxies.count + 2)
         options.otherNames = { [TestNames.address(of: $0)] }
         let configuration = try load(setup, options)
         do {
