@@ -144,6 +144,33 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("responses to requests that were sent as bytes are told by their methods")
+    func bytes() {
+        passes(
+            """
+            local p = proxy{}
+            p:backend("backend:80", function(request) return { body = request.method .. request.body } end)
+            local client = p:connect()
+            client:send("HEAD / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\nGET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+            local res = client:response()
+            expect(res.status):equals(200)
+            expect(res.headers["Content-Length"]):equals("4")
+            expect(res.body):equals("")
+            expect(client:response().body):equals("GET")
+            client:send("POST / HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 5\\r\\n\\r\\nHE")
+            client:send("AD HEAD / HTTP/1.1\\r\\nHost: x\\r")
+            expect(client:response().body):equals("POSTHEAD ")
+            client:send("\\n\\r\\n")
+            client:send{ method = "HEAD" }
+            client:send{}
+            expect(client:response().body):equals("")
+            expect(client:response().body):equals("")
+            expect(client:response().body):equals("GET")
+            client:send("no request\\r\\n\\r\\n")
+            expect(client:response().body):contains("400 Bad Request")
+            """)
+    }
+
     @Test("a function answers at an address, and elsewhere nobody does but the one for all")
     func addresses() {
         passes(

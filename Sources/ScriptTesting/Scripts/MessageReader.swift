@@ -23,22 +23,36 @@ struct MessageReader {
 
     /// - Throws: what is wrong with the request.
     mutating func nextRequest() throws(TestFault) -> (head: RequestHead, body: [UInt8])? {
-        if decoder == nil {
-            var parser = RequestHeadParser()
-            var limits = RequestHeadParser.Limits()
-            limits.maxRequestLine = Self.maxHead
-            limits.maxFieldLine = Self.maxHead
-            limits.maxHead = Self.maxHead
-            let received = input
-            switch parser.parse(received.rawSpan, limits: limits, into: &requestHead) {
-            case .incomplete: return nil
-            case .invalid(let violation): throw TestFault("the request is invalid: \(violation.rawValue)")
-            case .complete(let length):
-                input.removeFirst(length)
-                decoder = BodyDecoder(requestHead.framing)
-            }
-        }
+        if decoder == nil { guard try readRequestHead() else { return nil } }
         return try readBody(connectionEnded: false) ? (requestHead, takeBody()) : nil
+    }
+
+    /// The head of the next request, though its body may be yet to come.
+    ///
+    /// - Throws: what is wrong with the request, or with the one before it.
+    mutating func nextRequestHead() throws(TestFault) -> RequestHead? {
+        if decoder != nil {
+            guard try readBody(connectionEnded: false) else { return nil }
+            _ = takeBody()
+        }
+        return try readRequestHead() ? requestHead : nil
+    }
+
+    private mutating func readRequestHead() throws(TestFault) -> Bool {
+        var parser = RequestHeadParser()
+        var limits = RequestHeadParser.Limits()
+        limits.maxRequestLine = Self.maxHead
+        limits.maxFieldLine = Self.maxHead
+        limits.maxHead = Self.maxHead
+        let received = input
+        switch parser.parse(received.rawSpan, limits: limits, into: &requestHead) {
+        case .incomplete: return false
+        case .invalid(let violation): throw TestFault("the request is invalid: \(violation.rawValue)")
+        case .complete(let length):
+            input.removeFirst(length)
+            decoder = BodyDecoder(requestHead.framing)
+            return true
+        }
     }
 
     /// The next response that is no interim one. `isEnded`: nothing more comes.

@@ -11,6 +11,8 @@ final class ScriptedClient: TestClient {
     private var reader = MessageReader()
     /// Whether each request without a response yet is a HEAD.
     private var pending: [Bool] = []
+    /// Reads what is sent as bytes; `nil` once that is no request.
+    private var sent: MessageReader? = MessageReader()
 
     init(_ proxy: ScriptedProxy, _ peer: MemoryPeer) {
         self.proxy = proxy
@@ -24,8 +26,19 @@ final class ScriptedClient: TestClient {
     }
 
     func send(_ bytes: [UInt8]) {
+        noteRequests(in: bytes)
         peer.send(bytes)
         proxy.run()
+    }
+
+    private func noteRequests(in bytes: [UInt8]) {
+        sent?.append(bytes)
+        do throws(TestFault) {
+            while let head = try sent?.nextRequestHead() { pending.append(head.isMethod(.head)) }
+        } catch {
+            // Whatever the proxy makes of it has a body.
+            sent = nil
+        }
     }
 
     func takeResponse() throws(TestFault) -> FetchResponse? {
