@@ -34,6 +34,17 @@ void sy_lua_insert(lua_State *L, int index) { lua_insert(L, index); }
 void sy_lua_move(lua_State *from, lua_State *to, int count) { lua_xmove(from, to, count); }
 void sy_lua_push_where(lua_State *L) { luaL_where(L, 1); }
 
+void sy_lua_push_function_place(lua_State *L, int index) {
+    lua_Debug activation;
+    lua_pushvalue(L, index);
+    lua_getinfo(L, ">S", &activation);
+    if (activation.linedefined > 0) {
+        lua_pushfstring(L, "%s:%d: ", activation.short_src, activation.linedefined);
+    } else {
+        lua_pushliteral(L, "");
+    }
+}
+
 void sy_lua_push_closure(lua_State *L, int function, int values) {
     lua_pushinteger(L, (lua_Integer)values << 32 | function);
     lua_insert(L, -values - 1);

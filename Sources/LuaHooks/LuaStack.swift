@@ -153,6 +153,8 @@ struct LuaStack {
 
     /// `file:line: ` of the script that called.
     func pushWhere() { unsafe sy_lua_push_where(lua) }
+    /// Where the function at `index` begins, likewise.
+    func pushPlace(ofFunction index: Int) { unsafe sy_lua_push_function_place(lua, Int32(index)) }
 
     // MARK: Tables, without their metatables
 

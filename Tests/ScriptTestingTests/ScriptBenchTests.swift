@@ -171,6 +171,32 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("what answers a fetch is read as a server's response is")
+    func fetchedResponses() {
+        passes(
+            """
+            local p = proxy{ location = [[request_by_lua_block {
+                local res, why = sy.fetch{ url = "http://a/", method = flow.req.method }
+                return flow:respond{ body = res and table.concat({ res.status, #res.body,
+                    res.headers["Content-Length"] or "-" }, " ") or why }
+            }]] }
+            local function fetched(answer, method)
+                p:on_fetch(function() return answer end)
+                return p:request{ method = method }.body
+            end
+            expect(fetched{ body = "four" }):equals("200 4 4")
+            expect(fetched{ body = { "one", "two" } }):equals("200 6 -")
+            p:on_fetch(function(request) return { status = 200, body = request.method } end)
+            local client = p:connect()
+            client:send("HEAD / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+            expect(client:response().headers["Content-Length"]):equals("7")
+            expect(fetched{ status = 204, body = "B" }):equals("204 0 -")
+            expect(fetched{ status = 304, body = "B" }):equals("304 0 -")
+            expect(fetched{ status = 999 }):equals("999 0 0")
+            expect(fetched{ status = 101 }):equals("unexpected response with status 101")
+            """)
+    }
+
     @Test("a function answers at an address, and elsewhere nobody does but the one for all")
     func addresses() {
         passes(
@@ -671,7 +697,7 @@ struct ScriptBenchLifetimeTests {
             client.send(TestMessage())
             let webSocket = try proxy.openWebSocket(TestHandshake(), TestConnection())
             _ = try proxy.addBackend(at: nil) { _ in nil }
-            proxy.answerFetches { _ in .network }
+            proxy.answerFetches { _ in nil }
             try bench.advance(byMilliseconds: 1_000) { false }
             #expect(webSocket.isOpen == false)
             #expect(worker != nil)

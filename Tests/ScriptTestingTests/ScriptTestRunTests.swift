@@ -202,6 +202,37 @@ struct ScriptTestRunTests {
         #expect(run(text).lines == first.lines)
     }
 
+    @Test(
+        "an answer that no server can give is a fault of the test, and where the function is",
+        arguments: [
+            ("status = 103", "on_fetch: status: found 103, which other responses follow"),
+            ("status = 5", "on_fetch: status: found 5, expected 100 to 999"),
+            (
+                "headers = { ['X y'] = 1 }",
+                "on_fetch: header \"X y\": no server can send"
+            ),
+            (
+                "headers = { X = 'a\\r\\nb' }",
+                "on_fetch: header \"X\": no server can send"
+            ),
+            (
+                "headers = { ['Content-Length'] = 9 }, body = 'a'",
+                "on_fetch: no server can send that: connection closed while reading the response"
+            ),
+            ("boddy = 1", "on_fetch: found \"boddy\", expected status, headers, body"),
+        ])
+    func impossibleAnswers(answer: String, message: String) {
+        #expect(
+            fault(
+                """
+                local p = proxy{ location = [[request_by_lua_block { sy.fetch{ url = "http://a/" } }]] }
+                p:on_fetch(function()
+                    return { \(answer) }
+                end)
+                p:request()
+                """)?.hasPrefix("some_test.lua:3: " + message) == true)
+    }
+
     @Test("each test has proxies, clock and objects of its own")
     func isolation() {
         let (lines, run) = run(

@@ -233,6 +233,8 @@ void sy_lua_insert(sy_lua *lua, int index);
 void sy_lua_move(sy_lua *from, sy_lua *to, int count);
 /// Pushes `file:line: `, where the script is that called the API function.
 void sy_lua_push_where(sy_lua *lua);
+/// Pushes where the function at `index` begins, likewise; nothing is said of one that is not written in Lua.
+void sy_lua_push_function_place(sy_lua *lua, int index);
 
 /// Tables are read and written without their metatables.
 void sy_lua_push_table(sy_lua *lua, int array, int records);

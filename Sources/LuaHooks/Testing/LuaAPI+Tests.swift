@@ -141,7 +141,8 @@ extension LuaAPI {
             "answer: \(HookDocument.fetchHandler)",
             """
             Answers every `sy.fetch` of the proxy's scripts by what the function returns: a response, or nil and the \
-            reason why there is none. A body over the fetch's `max_size` fails it, as from a server. Where it returns \
+            reason why there is none. The response is read as one from a server is: a HEAD, 204 and 304 have no body, and \
+            a body over the fetch's `max_size` fails it; what no server can send fails the test. Where it returns \
             nothing, the request goes out to the backends. What `init` hooks fetch has been fetched by then: for that, \
             there is the field of the same name in what `proxy` is given.
             """
@@ -197,14 +198,14 @@ extension LuaAPI {
         call.stack.pushCopy(index)
         let function = tests.keepFunction(call.stack)
         return { [unowned tests] request in
-            var answer = TestFetchAnswer.network
+            var answer: TestFetchAnswer = nil
             let isDone = tests.call(function) { stack in
                 tests.push(request, on: stack)
                 return 1
             } results: { call, index throws(LuaError) in
-                if index > 0 { answer = try call.testFetchAnswer(index) }
+                if index > 0 { answer = try call.testFetchAnswer(index, to: request, tests.bench) }
             }
-            return isDone ? answer : .failure("the test's on_fetch failed")
+            return isDone ? answer : .failure(.invalidRequest("the test's on_fetch failed"))
         }
     }
 }

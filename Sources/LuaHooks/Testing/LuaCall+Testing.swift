@@ -197,7 +197,7 @@ extension LuaCall {
         if let place = option("status", of: index) {
             response.status = try integer(place, "status")
             guard 100...999 ~= response.status else {
-                throw LuaError("status: found \(response.status), expected 100 to 999")
+                throw LuaError("\(name): status: found \(response.status), expected 100 to 999")
             }
         }
         if let place = option("headers", of: index) { response.fields = try headerList(place, name) }
@@ -217,16 +217,19 @@ extension LuaCall {
     }
 
     /// What a function for `on_fetch` returned.
-    func testFetchAnswer(_ index: Int) throws(LuaError) -> TestFetchAnswer {
+    func testFetchAnswer(
+        _ index: Int, to request: FetchRequest, _ bench: any TestBench
+    ) throws(LuaError) -> TestFetchAnswer {
         guard isGiven(index) else {
-            return isGiven(index + 1) ? .failure(try text(index + 1, "on_fetch")) : .network
+            guard isGiven(index + 1) else { return nil }
+            return .failure(.invalidRequest(try text(index + 1, "on_fetch")))
         }
-        let message = try testResponse(index, "on_fetch")
-        var response = FetchResponse()
-        response.status = message.status
-        response.headers = message.fields
-        response.body = message.body ?? Array(message.pieces.joined())
-        return .response(response)
+        let response = try testResponse(index, "on_fetch")
+        do throws(TestFault) {
+            return try bench.fetched(response, by: request)
+        } catch {
+            throw LuaError("on_fetch: \(error.message)")
+        }
     }
 
     /// A handshake, and the connection that is made for it.

@@ -11,6 +11,11 @@ package protocol TestBench: AnyObject {
     ) throws(TestFault) -> any TestProxy
     /// Lets time pass for all proxies, until `isOver` says that the test is.
     func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault)
+    /// What a fetch makes of a response.
+    ///
+    /// - Throws: why no server can send it.
+    func fetched(_ response: TestMessage, by request: FetchRequest) throws(TestFault)
+        -> Result<FetchResponse, FetchFailure>
     /// The same each time, for each test.
     func randomBytes(_ count: Int) -> [UInt8]
     /// A line of `print` and `sy.log`.
@@ -91,14 +96,8 @@ package struct TestTLS: Sendable {
 /// Takes a request of a backend's at once; `nil` leaves it for later.
 package typealias TestHandler = (any TestRequest) -> TestMessage?
 
-/// What becomes of a `sy.fetch`.
-package enum TestFetchAnswer {
-    case response(FetchResponse)
-    /// `nil` and this.
-    case failure(String)
-    /// It goes out to the backends as any other.
-    case network
-}
+/// What becomes of a `sy.fetch`; `nil` where it goes out to the backends as any other.
+package typealias TestFetchAnswer = Result<FetchResponse, FetchFailure>?
 
 package typealias TestFetchHandler = (FetchRequest) -> TestFetchAnswer
 

@@ -205,12 +205,21 @@ package final class TestScript {
                 try results(call, count > 0 ? stack.top - count + 1 : 0)
                 return true
             } catch {
-                peerFailed(error.message)
+                peerFailed(place(of: function) + error.message)
             }
         case .failed(let message): peerFailed(message)
         case .waiting(let call): interpreter.cancel(call)
         }
         return false
+    }
+
+    /// `file:line: `, of where it begins.
+    private func place(of function: LuaReference) -> String {
+        let stack = interpreter.mainStack
+        stack.push(function)
+        stack.pushPlace(ofFunction: -1)
+        defer { stack.pop(2) }
+        return stack.text(-1) ?? ""
     }
 
     private func peerFailed(_ message: String) { if peerFailure == nil { peerFailure = message } }

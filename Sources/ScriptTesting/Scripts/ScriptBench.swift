@@ -3,6 +3,7 @@ internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore
 internal import ProxyServer
+internal import Wire
 
 /// What the tests of one file run on: makes their proxies, and moves their clocks together.
 final class ScriptBench: TestBench {
@@ -34,6 +35,34 @@ final class ScriptBench: TestBench {
     }
 
     func write(_ line: String) { write(line) }
+    func fetched(
+        _ response: TestMessage, by request: FetchRequest
+    ) throws(TestFault) -> Result<FetchResponse, FetchFailure> {
+        guard response.status >= 200 || response.status == 101 else {
+            throw TestFault("status: found \(response.status), which other responses follow")
+        }
+        for field in response.fields {
+            guard FieldSyntax.isName(field.name.span), FieldSyntax.isValue(field.value.span) else {
+                let name = String(decoding: field.name, as: UTF8.self)
+                throw TestFault("header \"\(name)\": no server can send such a name or value")
+            }
+        }
+        let isHead = Method.head.equals(request.method)
+        var reader = FetchResponseReader(isHead: isHead, maxBody: request.maxBodyBytes)
+        let bytes = Array(response.response(isHead: isHead).joined())
+        var progress = reader.received(bytes.span)
+        if progress == .needsMore { progress = reader.connectionEnded() }
+        switch progress {
+        case .complete: return .success(reader.response)
+        case .failed(let failure):
+            switch failure {
+            case .tooLarge, .unexpectedStatus: return .failure(failure)
+            default: throw TestFault("no server can send that: \(failure.message)")
+            }
+        case .needsMore: preconditionFailure("a response is over when its connection is")
+        }
+    }
+
     func randomBytes(_ count: Int) -> [UInt8] { random.bytes(count) }
 
     func advance(byMilliseconds milliseconds: Int64, until isOver: () -> Bool) throws(TestFault) {
