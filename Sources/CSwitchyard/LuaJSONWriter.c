@@ -231,7 +231,10 @@ static void write_object(writer *to, int table, const place *outer, int depth) {
 
 static void write_table(writer *to, int table, const place *at, int depth) {
     if (depth == SY_JSON_DEPTH) {
-        luaL_error(to->L, "encode: nested more than %d deep, or a table that refers to itself", SY_JSON_DEPTH);
+        push_path(to->L, at);
+        luaL_error(
+            to->L, "encode: nested more than %d deep, or a table that refers to itself,%s", SY_JSON_DEPTH,
+            lua_tostring(to->L, -1));
     }
     luaL_checkstack(to->L, 8, "too many nested data structures");
     lua_Integer last = length_of_array(to, table, at);

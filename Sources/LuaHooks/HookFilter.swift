@@ -34,7 +34,7 @@ extension Interpreter {
         stack.pushNil()
         while stack.next(inTable: table) {
             let key = stack.kind(-2) == .string ? stack.text(-2) ?? "" : stack.typeName(-2)
-            let value = stack.kind(-1) == .string ? stack.text(-1) ?? "" : stack.typeName(-1)
+            let value = stack.text(-1) ?? stack.typeName(-1)
             switch key {
             case "run": break
             case "from" where stage.hasFilter:

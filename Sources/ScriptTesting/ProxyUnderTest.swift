@@ -237,10 +237,12 @@ package struct ErrorLine: Equatable, Sendable, CustomStringConvertible {
     /// The serial number of the connection it speaks of, if any, is left out too.
     package let message: String
 
-    /// From a whole line: `2026/11/23 21:59:44 [error] 812#814: *3 message`.
+    /// From a whole line: `2026/11/23 21:59:44 [error] 812#814: *3 message`. What goes on with the message of the line
+    /// before is indented, whatever it looks like.
     package init(_ line: String) {
         let parts = line.split(separator: " ", maxSplits: 4)
-        guard parts.count == 5, parts[2].hasPrefix("["), parts[2].hasSuffix("]"), parts[3].hasSuffix(":")
+        guard !line.hasPrefix("\t"), parts.count == 5, parts[2].hasPrefix("["), parts[2].hasSuffix("]"),
+            parts[3].hasSuffix(":")
         else {
             level = ""
             message = line

@@ -2,8 +2,10 @@
 package enum HeadEditError: Error, Sendable, Equatable, CaseIterable {
     /// Not a token (RFC 9110 §5.1).
     case invalidName
-    /// A control character is in it (RFC 9110 §5.5), or it names no host where it must.
+    /// A control character is in it (RFC 9110 §5.5).
     case invalidValue
+    /// The value of `Host` names none.
+    case invalidHost
     /// The proxy computes this field.
     case computed
     /// A second `Host` (RFC 9112 §3.2).
@@ -187,7 +189,7 @@ extension RequestHead: MessageHead {
     package func violation(of id: FieldID, _ value: Span<UInt8>, isAnother: Bool) -> HeadEditError? {
         guard id == .host else { return nil }
         if isAnother, hostIndex >= 0 { return .repeatedHost }
-        return Authority.isValid(value, 0..<value.count) ? nil : .invalidValue
+        return Authority.isValid(value, 0..<value.count) ? nil : .invalidHost
     }
 
     package mutating func willStrike(_ field: FieldLine) {

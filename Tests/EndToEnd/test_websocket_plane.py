@@ -143,7 +143,7 @@ def test_filters_keep_the_rest_out_of_lua(tunnel, tmp_path):
 
 
 @pytest.mark.parametrize("table, what", [
-    ('from = "server"', 'from = "server"'), ('type = "ping"', 'type = "ping"'), ("max_size = -1", "max_size"),
+    ('from = "server"', 'from = "server"'), ('type = "ping"', 'type = "ping"'), ("max_size = -1", "max_size = -1"),
     ("size = 4", '"size"')])
 def test_a_wrong_filter_is_an_error_of_the_configuration(tunnel, tmp_path, table, what):
     (tmp_path / "wrong.lua").write_text("return { message = { %s, run = function() end } }" % table)

@@ -204,6 +204,9 @@ extension FlowCases {
         FlowCase(
             "flow:every(0, print)",
             ["failed", "error: every: found 0, expected at least 0.001 seconds"]),
+        FlowCase(
+            "flow:every(1e-9, print)",
+            ["failed", "error: every: found 1e-09, expected at least 0.001 seconds"]),
         FlowCase("flow:every(1)", ["failed", "error: every: found nothing, expected a function"]),
         FlowCase(
             "local t t = flow:every(1, function() print('once', t:cancel(), t:cancel()) end)",

@@ -32,11 +32,14 @@ extension FlowCases {
         FlowCase(
             "flow.req.headers:add('Host', 'b')", ["failed", "error: header \"Host\" cannot be there twice"]),
         FlowCase(
+            "flow.req.headers['Host'] = 'a b'",
+            ["failed", "error: header \"Host\": its value names no host"]),
+        FlowCase(
             "flow.req.headers['X-A'] = 'a\\r\\nX-B: b'",
-            ["failed", "error: header \"X-A\": its value has a control character, or names no host"]),
+            ["failed", "error: header \"X-A\": its value has a control character"]),
         FlowCase(
             "flow.req.headers:add('X-A', 'a\\0')",
-            ["failed", "error: header \"X-A\": its value has a control character, or names no host"]),
+            ["failed", "error: header \"X-A\": its value has a control character"]),
         FlowCase(
             "flow.req.headers['X A'] = 'a'",
             ["failed", "error: found \"X A\" as a header's name, expected a token"]),
@@ -246,7 +249,7 @@ extension FlowCases {
             ["nil"]),
         FlowCase(
             in: .upgrade, "flow.offer.origin = 'a\\nb'", request: handshake,
-            ["failed", "error: header \"Origin\": its value has a control character, or names no host"]),
+            ["failed", "error: header \"Origin\": its value has a control character"]),
         FlowCase(
             in: .upgrade,
             "flow.offer.subprotocols = { 'mqtt', 'chat' } "

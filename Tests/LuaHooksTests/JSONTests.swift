@@ -253,7 +253,8 @@ struct JSONTests {
                 == "decode: nested more than 1000 deep at byte 1001")
         #expect(
             try failure("(function() local t = {} t.t = t return sy.json.encode(t) end)()")
-                == "encode: nested more than 1000 deep, or a table that refers to itself")
+                == "encode: nested more than 1000 deep, or a table that refers to itself, at ....t.t.t.t.t.t.t.t.t.t.t.t"
+        )
     }
 
     @Test("both take one argument", arguments: ["encode", "decode"])

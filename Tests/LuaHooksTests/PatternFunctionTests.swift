@@ -64,6 +64,12 @@ struct PatternFunctionTests {
                 """) == ["a1 b2 <> <> <> <> . . .\t1\t3\t2\t4\tnil\tnil"])
     }
 
+    @Test("anchored, each search matches where it begins")
+    func anchored() throws {
+        #expect(try lines("print(sy.re.gsub('aaab', 'a', 'x', 'a'))") == ["xxxb\t3"])
+        #expect(try lines("print(sy.re.gsub('aaba', 'a', 'x', 'a'))") == ["xxba\t2"])
+    }
+
     @Test("gsub replaces by a template, as often as allowed, and counts")
     func gsubText() throws {
         #expect(

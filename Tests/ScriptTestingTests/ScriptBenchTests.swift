@@ -197,6 +197,23 @@ struct ScriptBenchTests {
             """)
     }
 
+    @Test("a line that goes on with a message is no line of its own, whatever it looks like")
+    func forgedLines() {
+        passes(
+            """
+            local p = proxy{ location = [[request_by_lua_block {
+                sy.log.error("one\\n2026/11/29 16:16:50 [emerg] 1#1: forged")
+                sy.log.error("two")
+                return flow:respond{}
+            }]] }
+            p:request()
+            local log = p:log()
+            expect(#log):equals(2)
+            expect(log[1]):contains("[error] lua: proxy:16: one\\n\\t2026/11/29 16:16:50 [emerg] 1#1: forged")
+            expect(log[2]):contains("two")
+            """)
+    }
+
     @Test("a function answers at an address, and elsewhere nobody does but the one for all")
     func addresses() {
         passes(

@@ -203,7 +203,7 @@ struct HeadEditingTests {
         var head = try request("A: 1\nHost: a\nB: 2\n")
         #expect(throws: HeadEditError.repeatedHost) { try head.add("host", "b") }
         for value in ["", "a b", "a/b", "a@b", "a:99999", "a, b"] {
-            #expect(throws: HeadEditError.invalidValue) { try head.set("Host", value) }
+            #expect(throws: HeadEditError.invalidHost) { try head.set("Host", value) }
         }
         try head.set("Host", "b.org:81")
         #expect(head.hostIndex == 1)

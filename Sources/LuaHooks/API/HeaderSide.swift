@@ -119,7 +119,8 @@ enum HeaderSide: CaseIterable, Sendable {
         switch fault {
         case .invalidName: return LuaError("found \"\(shown)\" as a header's name, expected a token")
         case .invalidValue:
-            return LuaError("header \"\(shown)\": its value has a control character, or names no host")
+            return LuaError("header \"\(shown)\": its value has a control character")
+        case .invalidHost: return LuaError("header \"\(shown)\": its value names no host")
         case .computed: return LuaError("header \"\(shown)\" is the proxy's own to compute")
         case .repeatedHost: return LuaError("header \"\(shown)\" cannot be there twice")
         case .tooLong: return LuaError("header \"\(shown)\": the head becomes too long")

@@ -7,8 +7,9 @@ internal import Wire
 extension LuaAPI {
     private static let optionsHelp = """
         Options are letters: `i` ignores case, `m` lets `^` and `$` match at each line, `s` lets `.` match a line's end, \
-        `x` ignores white space in the expression, `u` takes both for UTF-8, `a` matches at the beginning only, `D` lets \
-        groups share a name, which then stands for the first of them that took part; `j` and `o` say what is done anyway.
+        `x` ignores white space in the expression, `u` takes both for UTF-8, `a` matches only where a search \
+        begins, at the subject's beginning and then behind each match, `D` lets groups share a name, which stands for \
+        the first of them that took part; `j` and `o` say what is done anyway.
         """
 
     static let patternFunctions: [LuaFunction] = [

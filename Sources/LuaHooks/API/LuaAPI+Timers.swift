@@ -19,7 +19,9 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let time = try call.milliseconds(2, "every")
-            guard time > 0 else { throw LuaError("every: found 0, expected at least 0.001 seconds") }
+            guard try call.number(2, "every") >= 0.001 else {
+                throw LuaError("every: found \(call.stack.text(2) ?? ""), expected at least 0.001 seconds")
+            }
             return try call.startTimer(flow, after: time, interval: time, "every")
         },
         LuaFunction(
