@@ -45,6 +45,27 @@ package enum Threads {
         return Handle(thread: thread)
     }
 
+    /// Something that a thread waits for until another says that it is there.
+    @safe
+    package final class Semaphore: @unchecked Sendable {
+        // Set up and torn down with the object, which whoever uses it holds; in between, any thread may.
+        private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+
+        package init() { unsafe sem_init(semaphore, 0, 0) }
+
+        deinit {
+            unsafe sem_destroy(semaphore)
+            unsafe semaphore.deallocate()
+        }
+
+        package func signal() { unsafe sem_post(semaphore) }
+
+        package func wait() {
+            // It fails where a signal interrupts it.
+            while unsafe sem_wait(semaphore) != 0 {}
+        }
+    }
+
     /// Writing to a closed connection is to be an error, not the end of the process.
     package static func ignoreBrokenPipes() {
         signal(SIGPIPE, SIG_IGN)

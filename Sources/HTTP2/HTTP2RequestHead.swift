@@ -174,7 +174,7 @@ package struct HTTP2RequestHead {
             return nil
         case .cookie:
             // RFC 9113 §8.2.3: crumbs of one field, which is one line again for whoever reads it.
-            if !cookie.isEmpty { cookie.append(contentsOf: Text.cookieSeparator) }
+            if !cookie.isEmpty { cookie.append(copying: Text.cookieSeparator) }
             cookie.append(value)
             return nil
         case .secWebSocketKey where protocolName != nil:
@@ -252,16 +252,16 @@ package struct HTTP2RequestHead {
                 return .refused(status: 501)
             }
             appendRequestLine(method: Text.get.span, to: &output)
-            output.append(contentsOf: Text.upgrade)
+            output.append(copying: Text.upgrade)
             output.append(contentsOf: Base64.encode(bytes(of: key)))
-            output.append(contentsOf: Text.lineEnd)
+            output.append(copying: Text.lineEnd)
             appendLines(to: &output)
             return .request(.webSocket)
         }
         let start = output.count
         appendRequestLine(method: text.span.extracting(method), to: &output)
         let isChunked = !endsStream && contentLength < 0 && !Method.connect.equals(text.span, method)
-        if isChunked { output.append(contentsOf: Text.chunked) }
+        if isChunked { output.append(copying: Text.chunked) }
         let linesStart = output.count
         appendLines(to: &output)
         isKnown = isPlain && !isChunked && start == 0 && output.count < Int(Int32.max)
@@ -369,7 +369,7 @@ package struct HTTP2RequestHead {
         if !cookie.isEmpty {
             output.appendFieldLine(Text.cookie.span, cookie.span)
         }
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
     }
 
     /// The request line for a log, of parts that may hold anything.
@@ -383,7 +383,7 @@ package struct HTTP2RequestHead {
         output.append(bytes.extracting(method))
         output.append(0x20)
         output.append(bytes.extracting(target))
-        output.append(contentsOf: Text.loggedVersion)
+        output.append(copying: Text.loggedVersion)
     }
 
     private func bytes(of key: (UInt64, UInt64)) -> [UInt8] {

@@ -75,16 +75,16 @@ struct HTTP2ResponseHead {
             malformation = .contentLengthMismatch
             return nil
         }
-        output.append(contentsOf: Text.version)
+        output.append(copying: Text.version)
         ASCII.appendDecimal(status, to: &output)
-        output.append(contentsOf: Text.noReason)
+        output.append(copying: Text.noReason)
         output.append(lines.span)
         var isChunked = false
         if !hasNoContent, contentLength < 0 {
             isChunked = !endsStream
-            output.append(contentsOf: endsStream ? Text.empty : Text.chunked)
+            if endsStream { output.append(copying: Text.empty) } else { output.append(copying: Text.chunked) }
         }
-        output.append(contentsOf: Text.lineEnd)
+        output.append(copying: Text.lineEnd)
         return status < 200 ? .interim : .final(isChunked: isChunked)
     }
 

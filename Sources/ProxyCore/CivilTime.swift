@@ -1,3 +1,5 @@
+internal import Wire
+
 /// A date and time of day in the Gregorian calendar.
 package struct CivilTime: Sendable, Equatable {
     package var year: Int
@@ -57,13 +59,21 @@ package struct CivilTime: Sendable, Equatable {
 
     /// The month, 1…12, whose name of three letters stands in `range`.
     static func month(named bytes: [UInt8], _ range: Range<Int>) -> Int? {
-        monthNames.firstIndex { Octets.equal(bytes, range, exactly: $0) }.map { $0 + 1 }
+        guard range.count == 3 else { return nil }
+        let named = bytes.span.extracting(range)
+        return (1...12).first { month in
+            (0..<3).allSatisfy { monthNames[(month - 1) * 3 + $0] == named[$0] }
+        }
     }
 
-    private static let monthNames = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ].map { Array($0.utf8) }
-    private static let dayNames = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"].map { Array($0.utf8) }
+    // Names of three letters, one after the other: in arrays of their own, references to one would be counted, and all
+    // workers have the same one.
+    private static let monthNames = Array("JanFebMarAprMayJunJulAugSepOctNovDec".utf8)
+    private static let dayNames = Array("SunMonTueWedThuFriSat".utf8)
+
+    private func appendMonth(to out: inout [UInt8]) {
+        out.append(copying: Self.monthNames.span, (month - 1) * 3..<month * 3)
+    }
 
     private func appendTwo(_ value: Int, to out: inout [UInt8]) {
         ByteText.appendDecimal(Int64(value), minimumDigits: 2, to: &out)
@@ -87,12 +97,12 @@ package struct CivilTime: Sendable, Equatable {
 
     /// RFC 9110 §5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`. The time must be UTC.
     package func appendIMFFixdate(to out: inout [UInt8]) {
-        out.append(contentsOf: Self.dayNames[weekday])
+        out.append(copying: Self.dayNames.span, weekday * 3..<weekday * 3 + 3)
         out.append(ByteText.comma)
         out.append(ByteText.space)
         appendTwo(day, to: &out)
         out.append(ByteText.space)
-        out.append(contentsOf: Self.monthNames[month - 1])
+        appendMonth(to: &out)
         out.append(ByteText.space)
         ByteText.appendDecimal(Int64(year), minimumDigits: 4, to: &out)
         out.append(ByteText.space)
@@ -104,7 +114,7 @@ package struct CivilTime: Sendable, Equatable {
     package func appendCommonLog(zone: Int, to out: inout [UInt8]) {
         appendTwo(day, to: &out)
         out.append(ByteText.slash)
-        out.append(contentsOf: Self.monthNames[month - 1])
+        appendMonth(to: &out)
         out.append(ByteText.slash)
         ByteText.appendDecimal(Int64(year), minimumDigits: 4, to: &out)
         out.append(ByteText.colon)

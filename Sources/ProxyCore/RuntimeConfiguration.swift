@@ -62,8 +62,8 @@ package final class RuntimeConfiguration: Sendable {
             matcher: .server, settings: settings, rewrites: [], handler: .none, children: LocationTable(),
             limitExcept: nil, accessRules: [], isInternal: false, source: "")
         return VirtualServer(
-            name: [], settings: settings, rewrites: [], locations: LocationTable(), namedLocations: [:],
-            root: root, connection: ConnectionSettings())
+            index: -1, name: [], settings: settings, rewrites: [], locations: LocationTable(),
+            namedLocations: [:], root: root, connection: ConnectionSettings())
     }
 }
 

@@ -1,4 +1,3 @@
-internal import CSwitchyard
 package import Config
 package import EventLoop
 internal import Glibc
@@ -44,51 +43,6 @@ package struct ConfigurationSource: Sendable {
         }
         return ConfigDiagnostic(
             severity: diagnostic.severity, position: nil, message: "\(option): \(diagnostic.message)")
-    }
-}
-
-/// A configuration that is ready to run: compiled, its upstreams resolved, its logs open.
-package struct LoadedConfiguration: Sendable {
-    package let configuration: Configuration
-    /// As `Generation.addresses`.
-    package let addresses: [[[PeerAddress]]]
-    package let tls: TLSSetup
-    package let logFiles: LogFiles
-    /// Warnings.
-    package let diagnostics: [ConfigDiagnostic]
-    package let sources: [SourceFile]
-    let logPaths: Set<String>
-
-    /// The same with logs of its own, which are opened when they are written to.
-    package func with(logFiles: LogFiles) -> LoadedConfiguration {
-        LoadedConfiguration(
-            configuration: configuration, addresses: addresses, tls: tls, logFiles: logFiles,
-            diagnostics: diagnostics, sources: sources, logPaths: logPaths)
-    }
-
-    /// The generation that runs it. To be made in the process that will, since it holds that one's id.
-    package func generation(number: Int, registry: ProcessRegistry) -> Generation {
-        var environment = Environment(
-            hostname: CompilationEnvironment.ofThisMachine(prefix: "", builtinVariables: []).hostname,
-            pid: getpid(), connectionCounts: { registry.connectionCounts })
-        environment.version = Array(Product.version.utf8)
-        environment.fileTest = Self.fileTest
-        let errorLogger = ErrorLogger(configuration.process.errorLogs, in: logFiles)
-        return Generation(
-            number: number, runtime: RuntimeConfiguration(configuration, environment: environment),
-            addresses: addresses, tls: tls, logFiles: logFiles, errorLogger: errorLogger, registry: registry)
-    }
-
-    private static let fileTest: @Sendable (Condition.FileTest, [UInt8]) -> Bool = { test, path in
-        let kind: Int32 =
-            switch test {
-            case .isFile: 0
-            case .isDirectory: 1
-            case .exists: 2
-            case .isExecutable: 3
-            }
-        // The path is passed as a C string for the length of the call.
-        return unsafe sy_file_is(String(decoding: path, as: UTF8.self), kind)
     }
 }
 
@@ -157,7 +111,8 @@ package struct ConfigurationLoader: Sendable {
     }
 
     package func load(_ source: ConfigurationSource) throws(LoadFailure) -> LoadedConfiguration {
-        let compiled = Self.compile(source, machine)
+        let recipe = ConfigurationRecipe(source, machine)
+        let compiled = recipe.compile()
         var diagnostics = compiled.diagnostics
         guard let configuration = compiled.configuration else {
             throw LoadFailure(diagnostics: diagnostics.map(source.explained), sources: compiled.sources)
@@ -178,24 +133,7 @@ package struct ConfigurationLoader: Sendable {
         }
         return LoadedConfiguration(
             configuration: configuration, addresses: addresses, tls: setup, logFiles: logFiles,
-            diagnostics: diagnostics, sources: compiled.sources, logPaths: logPaths)
-    }
-
-    private static func compile(
-        _ source: ConfigurationSource, _ machine: Machine
-    ) -> ConfigurationCompiler.Result {
-        var environment = machine.environment(source.prefix, VariableTable.names)
-        environment.defaultErrorLog = source.errorLog
-        environment.scripts = machine.scripts
-        switch source.origin {
-        case .file:
-            return ConfigurationCompiler.compile(
-                rootPath: source.name, globalText: source.globalText, environment: environment,
-                files: machine.files)
-        case .text(let text, let name):
-            return ConfigurationCompiler.compile(
-                text: text, name: name, environment: environment, files: machine.files)
-        }
+            diagnostics: diagnostics, sources: compiled.sources, logPaths: logPaths, recipe: recipe)
     }
 
     private func resolveUpstreams(

@@ -3,7 +3,10 @@ package import LuaHooks
 package import ProxyCore
 internal import Synchronization
 
-/// One configuration as the process runs it: what reloads replace, and exchanges that began under it keep.
+/// One configuration as a worker runs it: what reloads replace, and exchanges that began under it keep.
+///
+/// Each worker has an object of its own, and with it a configuration of its own: those of one number say the same, and share
+/// what they hand out by other names (contexts of TLS, files of logs, dictionaries of scripts).
 package final class Generation: Sendable {
     /// 1 for the first, one more with each reload.
     package let number: Int
@@ -21,20 +24,39 @@ package final class Generation: Sendable {
     package let metrics: ScriptMetrics.Definitions
     private let errorLoggers = Mutex<[[ErrorLog]: ErrorLogger]>([:])
 
-    package init(
+    package convenience init(
         number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], tls: TLSSetup,
-        logFiles: LogFiles,
-        errorLogger: ErrorLogger, registry: ProcessRegistry
+        logFiles: LogFiles, registry: ProcessRegistry
+    ) {
+        self.init(
+            number: number, runtime: runtime, addresses: addresses, tls: tls, logFiles: logFiles,
+            registry: registry,
+            dictionaries: registry.scripts.dictionaries.prepare(runtime.configuration.lua.sharedDictionaries),
+            metrics: registry.scripts.metrics.prepare())
+    }
+
+    private init(
+        number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], tls: TLSSetup,
+        logFiles: LogFiles, registry: ProcessRegistry, dictionaries: [String: SharedDictionary],
+        metrics: ScriptMetrics.Definitions
     ) {
         self.number = number
         self.runtime = runtime
         self.addresses = addresses
         self.tls = tls
         self.logFiles = logFiles
-        self.errorLogger = errorLogger
         self.registry = registry
-        dictionaries = registry.scripts.dictionaries.prepare(runtime.configuration.lua.sharedDictionaries)
-        metrics = registry.scripts.metrics.prepare()
+        self.dictionaries = dictionaries
+        self.metrics = metrics
+        errorLogger = ErrorLogger(runtime.configuration.process.errorLogs, in: logFiles)
+    }
+
+    /// The same for another worker, with a configuration that says the same.
+    func copy(running runtime: RuntimeConfiguration) -> Generation {
+        Generation(
+            number: number, runtime: runtime,
+            addresses: addresses.map { group in group.map { server in server.map(PeerAddress.init(copying:)) } },
+            tls: tls, logFiles: logFiles, registry: registry, dictionaries: dictionaries, metrics: metrics)
     }
 
     package var configuration: Configuration { runtime.configuration }

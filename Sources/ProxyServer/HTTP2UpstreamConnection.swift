@@ -27,6 +27,8 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     private var openStreams = 0
     /// Those that wait for the connection.
     private var waiting: [HTTP2UpstreamTransport] = []
+    /// Of its requests' URLs. An array of the connection's own, as each request counts references to it.
+    let scheme: [UInt8]
     /// An `errno` value, once connecting has failed.
     private(set) var connectError: Int32 = 0
     /// What was wrong with the handshake, in nginx's words.
@@ -50,6 +52,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     ) throws(SystemError) {
         self.address = address
         self.tls = tls
+        scheme = Array((tls == nil ? "http" : "https").utf8)
         self.peers = peers
         self.worker = worker
         openedAt = worker.loop.now

@@ -55,7 +55,7 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
             // Heads are ours, and written whole.
             guard
                 let request = block.readRequest(
-                    bytes, scheme: carrier.tls == nil ? Text.plainScheme : Text.secureScheme, host: host)
+                    bytes, scheme: carrier.scheme, host: host)
             else {
                 stream.reset(.internalError)
                 return -1
@@ -125,8 +125,6 @@ final class HTTP2UpstreamTransport: HTTP2StreamTransport {
     }
 
     private enum Text {
-        static let plainScheme = Array("http".utf8)
-        static let secureScheme = Array("https".utf8)
         static let colon = Array(": ".utf8)
         static let lineEnd: [UInt8] = [13, 10]
     }

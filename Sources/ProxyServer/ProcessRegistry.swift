@@ -35,8 +35,8 @@ package final class ProcessRegistry: Sendable {
 
     package var reloads: ReloadCounts { state.withLock { $0.reloads } }
 
-    package func addWorker() -> WorkerStatistics {
-        let statistics = WorkerStatistics()
+    @discardableResult
+    package func addWorker(_ statistics: WorkerStatistics = WorkerStatistics()) -> WorkerStatistics {
         state.withLock { $0.workers.append(statistics) }
         return statistics
     }

@@ -87,7 +87,7 @@ package final class Server {
             try takeSignals()
             timeouts = ShutdownTimeouts(loop: loop)
             try watchFiles()
-            try startWorkers(sockets)
+            try startWorkers(loaded, sockets)
         } catch {
             generation.errorLogger.log(.emerg, "\(error)")
             let failure = options.console.failure("\(error)")
@@ -232,19 +232,47 @@ package final class Server {
         process.workerProcesses ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     }
 
-    private func startWorkers(_ sockets: ListenerSet.Prepared) throws(SystemError) {
-        while workers.count < Self.workerCount(generation.configuration.process) {
-            let index = workers.count
-            let reference = ServerReference(self)
-            let poster = loop.poster
-            let thread = try WorkerThread(
-                index: index, generation: generation,
-                listeners: try listeners.assignments(sockets, worker: index), statistics: registry.addWorker()
-            ) {
-                poster.post { reference.server?.workerEnded() }
+    /// Starts those that are missing, all of them at once: each makes its copy of the configuration by itself.
+    private func startWorkers(
+        _ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared
+    ) throws(SystemError) {
+        var starting: [WorkerThread.Start] = []
+        var failure: SystemError?
+        let count = Self.workerCount(loaded.configuration.process)
+        do throws(SystemError) {
+            for index in workers.count..<max(workers.count, count) {
+                starting.append(try startWorker(index, loaded, sockets))
             }
-            workers.append(thread)
+        } catch {
+            failure = error
         }
+        for start in starting {
+            do throws(SystemError) {
+                let worker = try start.wait(registry)
+                // One whose number would not be its position does without having begun.
+                if failure == nil { workers.append(worker) } else { giveUp(worker) }
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func startWorker(
+        _ index: Int, _ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared
+    ) throws(SystemError) -> WorkerThread.Start {
+        let reference = ServerReference(self)
+        let poster = loop.poster
+        let generation = generation
+        return try WorkerThread.Start(
+            index: index, listeners: try listeners.assignments(sockets, worker: index),
+            generation: { index == 0 ? generation : loaded.copy(of: generation) },
+            ended: { poster.post { reference.server?.workerEnded() } })
+    }
+
+    private func giveUp(_ worker: WorkerThread) {
+        leaving.append(worker)
+        worker.drain(endsTunnels: true, within: nil)
     }
 
     // MARK: Signals
@@ -419,10 +447,10 @@ package final class Server {
         }
         workers = Array(workers.prefix(count))
         do throws(SystemError) {
-            for worker in workers {
+            for (worker, generation) in zip(workers, loaded.copies(of: generation, count: workers.count)) {
                 worker.adopt(generation, listeners: try listeners.assignments(sockets, worker: worker.index))
             }
-            try startWorkers(sockets)
+            try startWorkers(loaded, sockets)
         } catch {
             // The process is out of descriptors: it goes on with the workers that it has.
             generation.errorLogger.log(.alert, "\(error) while reconfiguring")

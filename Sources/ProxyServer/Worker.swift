@@ -115,6 +115,13 @@ package final class Worker {
         leaveTunnelRegistry()
     }
 
+    /// Has the worker take part in what scripts publish, by `subscriber`, until `leaveRegistry`.
+    func enterRegistry(_ subscriber: @escaping ProcessRegistry.Subscriber) {
+        subscription = current.generation.registry.subscribe(subscriber)
+    }
+
+    func leaveRegistry() { current.generation.registry.unsubscribe(subscription) }
+
     private func leaveTunnelRegistry() {
         tunnelDesk.worker = nil
         tunnelRegistry.remove(tunnels)

@@ -88,7 +88,10 @@ final class WorkerGeneration {
 
     // MARK: TLS
 
+    /// By settings. Those of equal settings have the same one.
     private var tlsUpstreams: [ObjectIdentifier: TLSUpstream] = [:]
+    /// By the one that all workers share, to which each request would count references.
+    private var ownTLSUpstreams: [ObjectIdentifier: TLSUpstream] = [:]
     private var resumptions: [ResumptionKey: TLSResumption] = [:]
 
     private struct ResumptionKey: Hashable {
@@ -132,9 +135,11 @@ final class WorkerGeneration {
             upstream = known
         } else {
             guard let found = generation.tls.upstream(settings.values.proxyTLS) else { return nil }
-            // The configuration holds the settings, so the identifier stays theirs.
-            tlsUpstreams[ObjectIdentifier(settings)] = found
-            upstream = found
+            // The configuration holds the settings, and the generation what is shared, so the identifiers stay theirs.
+            let own = ownTLSUpstreams[ObjectIdentifier(found)] ?? TLSUpstream(copying: found)
+            ownTLSUpstreams[ObjectIdentifier(found)] = own
+            tlsUpstreams[ObjectIdentifier(settings)] = own
+            upstream = own
         }
         var target = TLSTarget(upstream: upstream, name: name)
         if let late = upstream.lateIdentity {

@@ -17,31 +17,91 @@ package final class WorkerThread: Sendable {
         init(_ worker: Worker) { self.worker = worker }
     }
 
-    /// Starts a worker that accepts on `listeners` at once.
-    ///
-    /// `ended` is called on the worker's thread as the last it does.
-    package init(
-        index: Int, generation: Generation, listeners: [AssignedListener], statistics: WorkerStatistics,
-        ended: @escaping @Sendable () -> Void
-    ) throws(SystemError) {
+    private init(index: Int, _ thread: Threads.Handle, _ worker: Confined) {
         self.index = index
-        self.statistics = statistics
-        let worker = try Worker(generation: generation, statistics: statistics)
-        try worker.adopt(generation, listeners: listeners)
-        let confined = Confined(worker)
-        poster = worker.loop.poster
-        self.worker = confined
-        let poster = poster
-        let registry = generation.registry
-        let subscription = registry.subscribe { tag, message in
-            poster.post { confined.worker.deliver(message, tagged: tag) }
+        self.thread = thread
+        self.worker = worker
+        statistics = worker.worker.statistics
+        poster = worker.worker.loop.poster
+    }
+
+    /// A worker that its thread is about to make.
+    ///
+    /// It makes everything that it works with itself, so that nothing of it is in one line of the processor's cache with what
+    /// another worker writes: malloc(3) gives each thread an arena of its own.
+    package final class Start: Sendable {
+        private typealias Order = @Sendable () throws(SystemError) -> Worker
+        private let index: Int
+        private let thread: Threads.Handle
+        private let outcome: Outcome
+
+        private final class Outcome: Sendable {
+            /// Taken when the thread begins: what a worker is made of does not stay for as long as it runs.
+            let order: Mutex<Order?>
+            let result = Mutex<Result<Confined, SystemError>?>(nil)
+            let isThere = Threads.Semaphore()
+
+            init(_ order: @escaping Order) { self.order = Mutex(order) }
         }
-        worker.subscription = subscription
-        thread = try Threads.start(name: "worker \(index)") {
-            confined.worker.run()
-            registry.unsubscribe(subscription)
-            confined.hasEnded.store(true, ordering: .releasing)
-            ended()
+
+        /// Starts a worker that accepts on `listeners` at once.
+        ///
+        /// - Parameters:
+        ///   - generation: makes what the worker runs, on its thread.
+        ///   - ended: is called on the worker's thread as the last it does.
+        package init(
+            index: Int, listeners: [AssignedListener], generation: @escaping @Sendable () -> Generation,
+            ended: @escaping @Sendable () -> Void
+        ) throws(SystemError) {
+            self.index = index
+            let outcome = Outcome { () throws(SystemError) in
+                let generation = generation()
+                let worker = try Worker(generation: generation, statistics: WorkerStatistics())
+                try worker.adopt(generation, listeners: listeners)
+                return worker
+            }
+            self.outcome = outcome
+            thread = try Threads.start(name: "worker \(index)") {
+                guard let confined = Self.make(outcome) else { return }
+                confined.worker.run()
+                confined.worker.leaveRegistry()
+                confined.hasEnded.store(true, ordering: .releasing)
+                ended()
+            }
+        }
+
+        /// - Returns: `nil` where the worker could not be made.
+        private static func make(_ outcome: Outcome) -> Confined? {
+            defer { outcome.isThere.signal() }
+            guard let order = outcome.order.withLock({ $0.take() }) else { return nil }
+            do throws(SystemError) {
+                let confined = Confined(try order())
+                let poster = confined.worker.loop.poster
+                confined.worker.enterRegistry { tag, message in
+                    poster.post { confined.worker.deliver(message, tagged: tag) }
+                }
+                outcome.result.withLock { $0 = .success(confined) }
+                return confined
+            } catch {
+                outcome.result.withLock { $0 = .failure(error) }
+                return nil
+            }
+        }
+
+        /// Waits until the worker is made, which is entered in `registry` then.
+        ///
+        /// - Throws: why it could not be.
+        package func wait(_ registry: ProcessRegistry) throws(SystemError) -> WorkerThread {
+            outcome.isThere.wait()
+            switch outcome.result.withLock({ $0.take() }) {
+            case .success(let confined):
+                registry.addWorker(confined.worker.statistics)
+                return WorkerThread(index: index, thread, confined)
+            case .failure(let error):
+                thread.join()
+                throw error
+            case nil: preconditionFailure("an outcome is set before it is signalled, and waited for once")
+            }
         }
     }
 

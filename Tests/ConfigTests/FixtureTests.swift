@@ -88,10 +88,18 @@ struct Fixture: CustomTestStringConvertible, Sendable {
         "upstream": "http { upstream u { include test.conf; } }",
     ]
 
-    func compile() throws -> ConfigurationCompiler.Result {
+    /// Compiles it, by way of `record` if there is one.
+    func compile(_ record: CompilationRecord? = nil) throws -> ConfigurationCompiler.Result {
         let wrapper = try #require(Fixture.wrappers[level], "no such level")
+        let environment = environment
+        return ConfigurationCompiler.compile(
+            text: wrapper, name: "root", environment: record?.environment(environment) ?? environment,
+            files: record?.files(files) ?? files)
+    }
+
+    private var files: ConfigurationFiles {
         let files = inputs
-        let memory = ConfigurationFiles(
+        return ConfigurationFiles(
             read: { path in
                 files[path].map { .success(Array($0.utf8)) }
                     ?? .failure(FileFailure(reason: "No such file or directory"))
@@ -100,13 +108,15 @@ struct Fixture: CustomTestStringConvertible, Sendable {
                 // Holds because: both texts are passed ended by NUL, alive during the call.
                 .success(files.keys.filter { unsafe fnmatch(pattern, $0, FNM_PATHNAME) == 0 }.sorted())
             })
+    }
+
+    private var environment: CompilationEnvironment {
         var environment = CompilationEnvironment(
             prefix: "", builtinVariables: testVariables, hostname: Array("box.example".utf8))
         environment.hasUser = { $0 != "nobody-here" }
         environment.hasGroup = { $0 != "nobody-here" }
         environment.scripts = .readingNotes
-        return ConfigurationCompiler.compile(
-            text: wrapper, name: "root", environment: environment, files: memory)
+        return environment
     }
 
     /// The messages when there are any, then what differs from an empty configuration.

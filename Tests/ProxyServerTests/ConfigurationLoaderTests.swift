@@ -2,6 +2,7 @@ import Config
 import EventLoop
 import Glibc
 import ProxyCore
+import Synchronization
 import Testing
 
 @testable import ProxyServer
@@ -131,6 +132,68 @@ struct ConfigurationLoaderTests {
         #expect(environment.fileTest(.isExecutable, Array("/tmp".utf8)))
         #expect(!environment.fileTest(.isExecutable, Array("/etc/passwd".utf8)))
         #expect(!environment.fileTest(.exists, Array("/nowhere".utf8)))
+    }
+
+    @Test("each worker has objects of its own, of what was read when the configuration was loaded")
+    func copies() throws {
+        let body = Mutex("before")
+        var machine = ConfigurationLoader.Machine.this
+        machine.files.read = { path in
+            path == "/tmp/server.conf"
+                ? .success(Array("location / { return 200 \(body.withLock { $0 }); }".utf8))
+                : ConfigurationFiles.disk.read(path)
+        }
+        machine.files.glob = { .success([$0]) }
+        let loader = ConfigurationLoader(machine: machine, resolve: noNames)
+        let loaded = try loader.load(
+            source(
+                """
+                lua_shared_dict names 64k;
+                upstream u { server 127.0.0.1:1; server [::1]:2; server unix:/a/b; }
+                server {
+                    listen 127.0.0.1:8000; include server.conf; location /u { proxy_pass http://u; }
+                }
+                """))
+        let first = loaded.generation(number: 3, registry: ProcessRegistry())
+        body.withLock { $0 = "after" }
+
+        let generations = loaded.copies(of: first, count: 3)
+        #expect(generations.count == 3)
+        #expect(generations[0] === first)
+        for (index, generation) in generations.enumerated() {
+            #expect(generation.number == 3)
+            #expect(generation.tls === first.tls)
+            #expect(generation.registry === first.registry)
+            #expect(generation.dictionaries["names"] === first.dictionaries["names"])
+            #expect(generation.addresses == first.addresses)
+            #expect(generation.runtime.environment.pid == getpid())
+            let location = try Self.location(of: generation)
+            guard case .return(.text(_, let text))? = location.rewrites.first else {
+                Issue.record("no text in copy \(index)")
+                continue
+            }
+            #expect(text.constant == Array("before".utf8))
+            for other in generations[..<index] {
+                #expect(generation !== other)
+                #expect(generation.runtime !== other.runtime)
+                #expect(generation.configuration !== other.configuration)
+                #expect(try location !== Self.location(of: other))
+                #expect(try location.settings !== Self.location(of: other).settings)
+                for (one, another) in zip(generation.addresses.joined(), other.addresses.joined()) {
+                    #expect(unsafe Self.place(of: one[0].text) != Self.place(of: another[0].text))
+                }
+            }
+        }
+    }
+
+    private static func location(of generation: Generation) throws -> Location {
+        let server = try #require(generation.configuration.servers.first)
+        return try #require(server.locations.prefixes.last)
+    }
+
+    private static func place(of bytes: [UInt8]) -> UnsafeRawPointer? {
+        // Compared only.
+        unsafe bytes.withUnsafeBytes { $0.baseAddress }
     }
 
     @Test("a pid file is read back, and anything else in it is refused")

@@ -56,6 +56,13 @@ final class Compilation {
     var servers: [CompiledServer] = []
     var lua = LuaSettings()
     var scripts = ScriptDrafts()
+    /// Fields of a response that nginx keeps to itself unless `proxy_pass_header` says otherwise.
+    // Of each compilation, so that configurations share nothing that requests count references to.
+    let headersHiddenByDefault = Set(
+        [
+            "date", "server", "x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate",
+            "x-accel-buffering", "x-accel-charset",
+        ].map { Array($0.utf8) })
     /// What TLS shares between workers, by name.
     var sharedZones: [String: (what: String, size: Int)] = [:]
 

@@ -76,7 +76,7 @@ package struct ConfigurationCompiler {
         let isUsable = !diagnostics.contains { $0.severity == .error }
         let configuration = Configuration(
             process: compilation.process, http: Settings(compilation.http), listeners: listeners,
-            upstreams: compilation.upstreams.groups, maps: compilation.maps, variables: variables,
+            servers: compilation.servers.map(\.server), upstreams: compilation.upstreams.groups, maps: compilation.maps, variables: variables,
             assignedSlots: compilation.variables.slotCount,
             scripts: compilation.scripts.scripts, scriptPlans: compilation.scripts.plans,
             scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua)
@@ -85,11 +85,14 @@ package struct ConfigurationCompiler {
     }
 
     /// What nginx knows without a `types` block.
-    private static let defaultTypes: [[UInt8]: [UInt8]] = [
-        Array("html".utf8): Array("text/html".utf8),
-        Array("gif".utf8): Array("image/gif".utf8),
-        Array("jpg".utf8): Array("image/jpeg".utf8),
-    ]
+    // Made anew, so that configurations share nothing that requests count references to.
+    private static var defaultTypes: [[UInt8]: [UInt8]] {
+        [
+            Array("html".utf8): Array("text/html".utf8),
+            Array("gif".utf8): Array("image/gif".utf8),
+            Array("jpg".utf8): Array("image/jpeg".utf8),
+        ]
+    }
 }
 
 extension Configuration {

@@ -73,8 +73,8 @@ struct Scope {
     /// Complete, with what is derived from several directives.
     func finishedSettings() -> Settings {
         var values = settings
-        values.proxyHiddenHeaders = Scope.headersHiddenByDefault.union(hiddenHeaders).subtracting(
-            passedHeaders)
+        values.proxyHiddenHeaders = compilation.headersHiddenByDefault.union(hiddenHeaders)
+            .subtracting(passedHeaders)
         values.scriptPlan = compilation.scripts.plan(of: scripts)
         compilation.scripts.note(values.scriptVariables)
         return Settings(values)
@@ -87,11 +87,4 @@ struct Scope {
             children: children, limitExcept: limitExcept, accessRules: accessRules, isInternal: isInternal,
             source: "\(source.file):\(source.line)")
     }
-
-    /// Fields of a response that nginx keeps to itself unless `proxy_pass_header` says otherwise.
-    private static let headersHiddenByDefault: Set<[UInt8]> = Set(
-        [
-            "date", "server", "x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate",
-            "x-accel-buffering", "x-accel-charset",
-        ].map { Array($0.utf8) })
 }

@@ -38,7 +38,8 @@ extension DirectiveTable {
             }
             server.tls.listensAt = server.server.listens.first(where: \.isTLS)?.position
             let finished = VirtualServer(
-                name: server.server.primaryName, settings: server.finishedSettings(), rewrites: rewrites,
+                index: scope.compilation.servers.count, name: server.server.primaryName,
+                settings: server.finishedSettings(), rewrites: rewrites,
                 locations: table, namedLocations: named,
                 root: server.finishedLocation(children: LocationTable(), source: call.position),
                 connection: server.connection, tls: server.tls)

@@ -2,12 +2,17 @@ package import Patterns
 
 /// Everything one configuration says, checked and merged: nothing in it changes once it is made.
 ///
+/// Each worker has a copy of its own, since a request counts references to many of the objects in it, and a count that two
+/// processors change goes back and forth between them. What names a part across copies is its position.
+///
 /// Inheritance is already applied: each `Location` and each `VirtualServer` carries complete `Settings`.
 package final class Configuration: Sendable {
     package let process: ProcessSettings
     /// What a server goes by that has no directives of its own; for what is done outside of any.
     package let http: Settings
     package let listeners: [Listener]
+    /// In the order written; each has its position here for its `index`.
+    package let servers: [VirtualServer]
     package let upstreams: [UpstreamGroup]
     package let maps: [MapTable]
     package let variables: [VariableDefinition]
@@ -23,13 +28,14 @@ package final class Configuration: Sendable {
 
     package init(
         process: ProcessSettings, http: Settings = Settings(Settings.Values()), listeners: [Listener],
-        upstreams: [UpstreamGroup], maps: [MapTable],
+        servers: [VirtualServer], upstreams: [UpstreamGroup], maps: [MapTable],
         variables: [VariableDefinition], assignedSlots: Int, scripts: [Script] = [],
         scriptPlans: [[Int]] = [], scriptSlots: Int = 0, lua: LuaSettings = LuaSettings()
     ) {
         self.process = process
         self.http = http
         self.listeners = listeners
+        self.servers = servers
         self.upstreams = upstreams
         self.maps = maps
         self.variables = variables
@@ -179,6 +185,8 @@ package struct NamedGroup: Sendable, Hashable {
 
 /// A `server` block.
 package final class VirtualServer: Sendable {
+    /// Which it is in every copy of its configuration: its position in `Configuration.servers`.
+    package let index: Int
     /// The first `server_name`, for `$server_name`; empty when there is none.
     package let name: [UInt8]
     package let settings: Settings
@@ -194,10 +202,11 @@ package final class VirtualServer: Sendable {
     package let tls: ServerTLSSettings
 
     package init(
-        name: [UInt8], settings: Settings, rewrites: [RewriteInstruction], locations: LocationTable,
-        namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings,
+        index: Int, name: [UInt8], settings: Settings, rewrites: [RewriteInstruction],
+        locations: LocationTable, namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings,
         tls: ServerTLSSettings = ServerTLSSettings()
     ) {
+        self.index = index
         self.name = name
         self.settings = settings
         self.rewrites = rewrites

@@ -43,7 +43,7 @@ package struct CarriedFields {
     func append(besides expires: ExpiresPolicy?, to output: inout [UInt8]) {
         for line in lines {
             if expires != nil, line.id == .expires || line.id == .cacheControl { continue }
-            ResponseHeadWriter.append(line.name[...], line.value, to: &output)
+            ResponseHeadWriter.append(line.name, line.value, to: &output)
         }
     }
 

@@ -35,8 +35,7 @@ package enum DownstreamResponseBuilder {
         var preview = HeadPreview(settings, of: exchange, in: output)
 
         if isErrorPage || exchange.reasonIsOurs {
-            let reason = ReasonPhrases.phrase(status)
-            writer.appendStatusLine(reason: reason.span, to: &output)
+            writer.appendStatusLine(to: &output)
         } else {
             writer.appendStatusLine(reason: bytes.span.extracting(exchange.response.reason), to: &output)
         }
@@ -245,7 +244,7 @@ package enum DownstreamResponseBuilder {
                 continue
             }
             copier.flush(bytes, to: &output)
-            ResponseHeadWriter.append(bytes[field.name], value, to: &output)
+            ResponseHeadWriter.append(bytes.span.extracting(field.name), value, to: &output)
         }
         copier.flush(bytes, to: &output)
         if changes.status == 101, !exchange.webSocketDeflate.value.isEmpty {
@@ -282,9 +281,9 @@ package enum DownstreamResponseBuilder {
     }
 
     private enum Text {
-        static let extensions = Array("Sec-WebSocket-Extensions".utf8)[...]
-        static let expires = Array("Expires".utf8)[...]
-        static let cacheControl = Array("Cache-Control".utf8)[...]
+        static let extensions = Array("Sec-WebSocket-Extensions".utf8)
+        static let expires = Array("Expires".utf8)
+        static let cacheControl = Array("Cache-Control".utf8)
     }
 }
 

@@ -59,5 +59,5 @@ struct HeadPreview {
         shown = exchange.sentHead.count
     }
 
-    private static let location = Array("Location".utf8)[...]
+    private static let location = Array("Location".utf8)
 }

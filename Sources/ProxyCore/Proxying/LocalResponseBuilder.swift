@@ -29,10 +29,10 @@ package enum LocalResponseBuilder {
                     settings.values.serverTokens, to: &page)
                 type = type ?? Text.html
             } else if response.status < 300 {
-                type = type ?? settings.values.mediaType(for: exchange.uri)
+                type = type ?? settings.mediaType(for: exchange.uri)
             }
         } else if hasContent {
-            type = type ?? settings.values.mediaType(for: exchange.uri)
+            type = type ?? settings.mediaType(for: exchange.uri)
         }
         let body = response.body ?? page
         let sendsBody = hasContent && !exchange.request.isMethod(.head)
@@ -52,9 +52,8 @@ package enum LocalResponseBuilder {
             && KeepAlivePolicy.mayPersist(exchange, settings)
         var writer = ResponseHeadWriter(status: status, framing: framing, keepsAlive: keepsAlive)
         for field in response.fields { writer.note(FieldID(field.name.span, 0..<field.name.count)) }
-        let reason = ReasonPhrases.phrase(status)
         var preview = HeadPreview(settings, of: exchange, in: output)
-        writer.appendStatusLine(reason: reason.span, to: &output)
+        writer.appendStatusLine(to: &output)
         writer.appendServerAndDate(exchange, settings.values.serverTokens, to: &output)
         // Of the text that a 304 leaves out it says what a 200 with it would.
         let unsent = status == 304 ? response.body : nil
@@ -72,7 +71,7 @@ package enum LocalResponseBuilder {
         }
         let expires = expires(for: response, status: status, of: exchange, preview, &output)
         exchange.carried.append(besides: expires, to: &output)
-        for field in response.fields { ResponseHeadWriter.append(field.name[...], field.value, to: &output) }
+        for field in response.fields { ResponseHeadWriter.append(field.name, field.value, to: &output) }
         if let expires {
             ResponseHeadWriter.append(Text.expires, expires.expires, to: &output)
             ResponseHeadWriter.append(Text.cacheControl, expires.cacheControl, to: &output)
@@ -129,7 +128,7 @@ package enum LocalResponseBuilder {
         return preview.showing(&output, of: exchange) { output in
             exchange.carried.append(besides: nil, to: &output)
             for field in response.fields {
-                ResponseHeadWriter.append(field.name[...], field.value, to: &output)
+                ResponseHeadWriter.append(field.name, field.value, to: &output)
             }
         } _: {
             ExpiresPolicy(setting, lastModified: nil, exchange: exchange)
@@ -145,21 +144,21 @@ package enum LocalResponseBuilder {
     private static func appendPage(
         title: [UInt8], detail: [UInt8]?, _ tokens: ServerTokens, to page: inout [UInt8]
     ) {
-        page.append(contentsOf: Text.pageStart)
+        page.append(copying: Text.pageStart)
         page.append(contentsOf: title)
-        page.append(contentsOf: Text.pageHeading)
+        page.append(copying: Text.pageHeading)
         if let detail {
             // nginx heads the page with the status that is sent, and says below what is wrong.
-            page.append(contentsOf: Text.detailStart)
+            page.append(copying: Text.detailStart)
             page.append(contentsOf: detail)
-            page.append(contentsOf: Text.detailEnd)
+            page.append(copying: Text.detailEnd)
         } else {
             page.append(contentsOf: title)
-            page.append(contentsOf: Text.headingEnd)
+            page.append(copying: Text.headingEnd)
         }
-        page.append(contentsOf: Text.pageSignature)
-        page.append(contentsOf: ServerField.signature(tokens))
-        page.append(contentsOf: Text.pageEnd)
+        page.append(copying: Text.pageSignature)
+        ServerField.appendSignature(tokens, to: &page)
+        page.append(copying: Text.pageEnd)
     }
 
     private enum Text {
@@ -168,9 +167,9 @@ package enum LocalResponseBuilder {
         static let headingEnd = Array("</h1></center>".utf8)
         static let html = Array("text/html".utf8)
         static let plain = Array("text/plain".utf8)
-        static let contentType = Array("Content-Type".utf8)[...]
-        static let expires = Array("Expires".utf8)[...]
-        static let cacheControl = Array("Cache-Control".utf8)[...]
+        static let contentType = Array("Content-Type".utf8)
+        static let expires = Array("Expires".utf8)
+        static let cacheControl = Array("Cache-Control".utf8)
         static let pageStart = Array("<html>\r\n<head><title>".utf8)
         static let pageHeading = Array("</title></head>\r\n<body>\r\n<center><h1>".utf8)
         static let pageSignature = Array("\r\n<hr><center>".utf8)

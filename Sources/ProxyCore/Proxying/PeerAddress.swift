@@ -33,6 +33,15 @@ package struct PeerAddress: Sendable, Hashable {
         }
     }
 
+    /// The same with bytes of its own, which another thread may count references to.
+    package init(copying other: PeerAddress) {
+        switch other.endpoint {
+        case .ipv4: self.init(other.endpoint)
+        case .ipv6(let bytes, let port): self.init(.ipv6(bytes.map { $0 }, port: port))
+        case .unix(let path): self.init(.unix(path: path.map { $0 }))
+        }
+    }
+
     /// The address alone, without brackets; a UNIX socket's path with `unix:` before it.
     package var host: [UInt8] {
         switch endpoint {

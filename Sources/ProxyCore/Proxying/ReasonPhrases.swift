@@ -4,7 +4,14 @@ internal import Wire
 package enum ReasonPhrases {
     /// The reason phrase for a status line; empty when there is none.
     package static func phrase(_ status: Int) -> [UInt8] {
-        table.indices.contains(status) ? table[status] : []
+        var phrase: [UInt8] = []
+        append(status, to: &phrase)
+        return phrase
+    }
+
+    static func append(_ status: Int, to output: inout [UInt8]) {
+        guard status >= 0, status + 1 < starts.count else { return }
+        output.append(copying: text.span, Int(starts[status])..<Int(starts[status + 1]))
     }
 
     /// What the built-in page says; `nil` when the status has none.
@@ -20,11 +27,25 @@ package enum ReasonPhrases {
     /// Where nginx's page and its status line differ.
     private static let pageWording = [302: Array("Found".utf8), 401: Array("Authorization Required".utf8)]
 
-    private static let table: [[UInt8]] = {
-        var table = [[UInt8]](repeating: [], count: 600)
-        for (status, phrase) in rows { table[status] = Array(phrase.utf8) }
-        return table
+    /// All phrases, one after the other. In arrays of their own, a response would count references to one that all workers
+    /// share.
+    private static let text = Array(rows.map(\.1).joined().utf8)
+
+    /// Where in `text` the phrase of each status begins; it ends where that of the next begins.
+    private static let starts: [UInt16] = {
+        var starts: [UInt16] = []
+        var end = 0
+        var rest = rows[...]
+        for status in 0...600 {
+            starts.append(UInt16(end))
+            guard let row = rest.first, row.0 == status else { continue }
+            end += row.1.utf8.count
+            rest.removeFirst()
+        }
+        return starts
     }()
+
+    /// In the order of the statuses.
 
     private static let rows = [
         (101, "Switching Protocols"),

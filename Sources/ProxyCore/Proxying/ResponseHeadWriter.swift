@@ -23,6 +23,19 @@ struct ResponseHeadWriter {
     }
 
     func appendStatusLine(reason: Span<UInt8>, to output: inout [UInt8]) {
+        appendStatus(to: &output)
+        output.append(copying: reason.raw)
+        output.append(copying: Text.lineEnd)
+    }
+
+    /// The same with the phrase that we have for the status.
+    func appendStatusLine(to output: inout [UInt8]) {
+        appendStatus(to: &output)
+        ReasonPhrases.append(status, to: &output)
+        output.append(copying: Text.lineEnd)
+    }
+
+    private func appendStatus(to output: inout [UInt8]) {
         output.append(copying: Text.version)
         if status < 1000 {
             output.append(ByteText.zero + UInt8(truncatingIfNeeded: status / 100))
@@ -32,12 +45,10 @@ struct ResponseHeadWriter {
             ASCII.appendDecimal(status, to: &output)
         }
         output.append(ByteText.space)
-        output.append(copying: reason.raw)
-        output.append(copying: Text.lineEnd)
     }
 
     func appendServerAndDate(_ exchange: Exchange, _ tokens: ServerTokens, to output: inout [UInt8]) {
-        if !hasServer { output.append(copying: ServerField.line(tokens)) }
+        if !hasServer { ServerField.append(tokens, to: &output) }
         if !hasDate {
             output.append(copying: exchange.clock.dateLine)
         }
@@ -73,11 +84,15 @@ struct ResponseHeadWriter {
     }
 
     /// Appends a line whose value is of our making, in which no line end is let through.
-    static func append(_ name: ArraySlice<UInt8>, _ value: [UInt8], to output: inout [UInt8]) {
-        output.append(contentsOf: name)
+    static func append(_ name: [UInt8], _ value: [UInt8], to output: inout [UInt8]) {
+        append(name.span, value, to: &output)
+    }
+
+    static func append(_ name: Span<UInt8>, _ value: [UInt8], to output: inout [UInt8]) {
+        output.append(copying: name.raw)
         output.append(copying: Text.colonSpace)
         let start = output.count
-        output.append(contentsOf: value)
+        output.append(copying: value)
         Octets.neutraliseLineEnds(in: &output, from: start)
         output.append(copying: Text.lineEnd)
     }
@@ -98,17 +113,19 @@ struct ResponseHeadWriter {
 
 /// The `Server` field and the signature under built-in pages, by `server_tokens`.
 enum ServerField {
-    static func line(_ tokens: ServerTokens) -> [UInt8] {
+    /// Appends the field's line. Each text is appended where it is chosen: to carry one from there counts a reference to it,
+    /// of which there is one for all workers.
+    static func append(_ tokens: ServerTokens, to output: inout [UInt8]) {
         switch tokens {
-        case .on, .build: fullLine
-        case .off: shortLine
+        case .on, .build: output.append(copying: fullLine)
+        case .off: output.append(copying: shortLine)
         }
     }
 
-    static func signature(_ tokens: ServerTokens) -> [UInt8] {
+    static func appendSignature(_ tokens: ServerTokens, to page: inout [UInt8]) {
         switch tokens {
-        case .on, .build: full
-        case .off: short
+        case .on, .build: page.append(copying: full)
+        case .off: page.append(copying: short)
         }
     }
 
@@ -126,6 +143,6 @@ extension ResponseHeadWriter {
     ) {
         var rest: [UInt8] = []
         WebSocketExtensions.append(bytes.span.extracting(field.value), to: &rest, where: isKept)
-        if !rest.isEmpty { append(bytes[field.name], rest, to: &output) }
+        if !rest.isEmpty { append(bytes.span.extracting(field.name), rest, to: &output) }
     }
 }

@@ -29,7 +29,8 @@ package enum UpstreamRequestBuilder {
         output.append(ByteText.space)
         output.append(copying: uri)
         let isHTTP1_1 = settings.values.proxyHTTPVersion != .v1_0
-        output.append(copying: isHTTP1_1 ? Text.http1_1 : Text.http1_0)
+        // Each where it is chosen: what carried one from there would be counted, as all workers have the same one.
+        if isHTTP1_1 { output.append(copying: Text.http1_1) } else { output.append(copying: Text.http1_0) }
 
         let body = body(of: exchange, settings, bodyLength: bodyLength, isHTTP1_1: isHTTP1_1, result: &result)
         result.framing = body.framing
@@ -53,7 +54,7 @@ package enum UpstreamRequestBuilder {
                 if let intent = appendEditedConnection(of: exchange.request, to: &output) {
                     result.connection = intent
                 } else {
-                    output.append(contentsOf: Text.connectionClose)
+                    output.append(copying: Text.connectionClose)
                 }
             case .upgrade(let prefix, let template):
                 let sent = appendUpgrade(
@@ -252,7 +253,7 @@ package enum UpstreamRequestBuilder {
                 output.removeLast(valueStart - lineStart)
                 continue
             }
-            output.append(contentsOf: Text.lineEnd)
+            output.append(copying: Text.lineEnd)
             isSent = true
         }
         return isSent
@@ -344,7 +345,7 @@ package enum UpstreamRequestBuilder {
 
     private enum Text {
         static let takesTrailers = Array("TE: trailers\r\n".utf8)
-        static let extensions = Array("Sec-WebSocket-Extensions".utf8)[...]
+        static let extensions = Array("Sec-WebSocket-Extensions".utf8)
         static let http1_0 = Array(" HTTP/1.0\r\n".utf8)
         static let http1_1 = Array(" HTTP/1.1\r\n".utf8)
         static let host = Array("Host: ".utf8)

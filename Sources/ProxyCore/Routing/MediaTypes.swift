@@ -1,13 +1,14 @@
 package import Config
 
-extension Settings.Values {
+// Of the object: to ask its values, all of them would be copied.
+extension Settings {
     /// The type of a response of our own to a request for `uri`: by the extension of its last segment, else
     /// `default_type`.
     package func mediaType(for uri: [UInt8]) -> [UInt8] {
-        guard !types.isEmpty, let start = Self.startOfExtension(uri) else { return defaultType }
+        guard !values.types.isEmpty, let start = Self.startOfExtension(uri) else { return values.defaultType }
         var name = Array(uri[start...])
         ByteText.lowercase(&name)
-        return types[name] ?? defaultType
+        return values.types[name] ?? values.defaultType
     }
 
     /// A dot that begins a segment begins no extension.

@@ -57,7 +57,7 @@ extension Router {
         case UInt8(ascii: "@"): return enter(exchange, named: target)
         default:
             var status = 302
-            if case .fixed(let given) = page.response, redirectStatuses.contains(given) { status = given }
+            if case .fixed(let given) = page.response, isRedirect(given) { status = given }
             exchange.errorStatus = status
             var response = LocalResponse(status: status, location: target)
             response.closes = exchange.closesConnection
@@ -65,26 +65,29 @@ extension Router {
         }
     }
 
-    private static let redirectStatuses: Set<Int> = [301, 302, 303, 307, 308]
-    /// Nobody is answered with these: 444 stands for that, 499 for a client that has gone.
-    private static let closingStatuses: Set<Int> = [444, 499]
+    private static func isRedirect(_ status: Int) -> Bool {
+        switch status {
+        case 301, 302, 303, 307, 308: true
+        default: false
+        }
+    }
 
     // MARK: return
 
     static func perform(_ action: ReturnAction, _ exchange: Exchange) -> RouteDecision {
         switch action {
+        // Nobody is answered with these: 444 stands for that, 499 for a client that has gone.
+        case .status(let status) where status == 444 || status == 499:
+            exchange.status = status
+            return .closeConnection
         case .status(let status):
-            if closingStatuses.contains(status) {
-                exchange.status = status
-                return .closeConnection
-            }
-            if redirectStatuses.contains(status) { return fail(exchange, status: status, location: []) }
+            if isRedirect(status) { return fail(exchange, status: status, location: []) }
             return status < 400 ? respond(exchange, status, body: []) : fail(exchange, status: status)
         case .redirect(let status, let url):
             return fail(exchange, status: status, location: value(of: url, status: status, exchange))
         case .text(let status, let text):
             let body = value(of: text, status: status, exchange)
-            if redirectStatuses.contains(status) { return fail(exchange, status: status, location: body) }
+            if isRedirect(status) { return fail(exchange, status: status, location: body) }
             return respond(exchange, status, body: body)
         }
     }
@@ -102,7 +105,7 @@ extension Router {
         // A redirect that an `error_page` writes the text of stays one.
         response.location = exchange.redirectURL
         response.contentType =
-            exchange.carried.contentType ?? exchange.location.settings.values.mediaType(for: exchange.uri)
+            exchange.carried.contentType ?? exchange.location.settings.mediaType(for: exchange.uri)
         response.body = body
         response.closes = exchange.closesConnection
         return .respond(response)

@@ -23,7 +23,7 @@ package struct FetchRequestHead: Sendable, Equatable {
         bytes.append(contentsOf: method)
         bytes.append(ByteText.space)
         bytes.append(contentsOf: url.target)
-        bytes.append(contentsOf: Text.version)
+        bytes.append(copying: Text.version)
         try appendFields(of: request, url)
         bytes.append(contentsOf: ASCII.lineEnd)
     }

@@ -3,11 +3,14 @@ internal import Wire
 
 /// Values of a head's fields by the name of a variable, fields of one name joined.
 enum RequestFields {
-    static let comma = Array(", ".utf8)
-    static let semicolon = Array("; ".utf8)
+    /// Appends what stands between two values: a comma or a semicolon, and a space.
+    static func append(separator: UInt8, to out: inout [UInt8]) {
+        out.append(separator)
+        out.append(ByteText.space)
+    }
 
     static func append(
-        _ suffix: [UInt8], of exchange: Exchange, separator: [UInt8], to out: inout [UInt8]
+        _ suffix: [UInt8], of exchange: Exchange, separator: UInt8, to out: inout [UInt8]
     ) -> Bool {
         append(
             suffix, fields: exchange.request.fields, of: exchange.request.bytes,
@@ -17,7 +20,7 @@ enum RequestFields {
     /// Fields with names stranger than `strangest` are passed over.
     static func append(
         _ suffix: [UInt8], fields: [FieldLine], of bytes: [UInt8], within strangest: FieldNameKind,
-        separator: [UInt8],
+        separator: UInt8,
         to out: inout [UInt8]
     ) -> Bool {
         var isFound = false
@@ -25,7 +28,7 @@ enum RequestFields {
             guard field.nameKind.isWithin(strangest) else { continue }
             let name = Int(field.nameStart)
             guard FieldName.matches(bytes, name..<name + suffix.count, suffix: suffix) else { continue }
-            if isFound { out.append(contentsOf: separator) }
+            if isFound { append(separator: separator, to: &out) }
             let value = Int(field.valueStart)
             out.append(copying: bytes.span, value..<value + Int(field.valueLength))
             isFound = true

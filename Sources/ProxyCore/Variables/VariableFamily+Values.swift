@@ -21,19 +21,19 @@ extension VariableFamily {
         case .requestHeader:
             let isCookie = suffix == Self.cookieName
             return RequestFields.append(
-                suffix, of: exchange, separator: isCookie ? RequestFields.semicolon : RequestFields.comma,
+                suffix, of: exchange, separator: isCookie ? ByteText.semicolon : ByteText.comma,
                 to: &out)
         case .sentHeader: return WrittenFields.append(suffix, of: exchange.sentHead, to: &out)
         case .sentTrailer: return WrittenFields.append(suffix, of: exchange.sentTrailers, to: &out)
         case .upstreamHeader:
             return RequestFields.append(
                 suffix, fields: exchange.response.fields, of: exchange.response.bytes, within: .odd,
-                separator: RequestFields.comma, to: &out)
+                separator: ByteText.comma, to: &out)
         case .upstreamTrailer:
             guard let trailers = exchange.responseTrailers else { return false }
             return RequestFields.append(
                 suffix, fields: trailers.fields, of: trailers.bytes, within: .odd,
-                separator: RequestFields.comma, to: &out)
+                separator: ByteText.comma, to: &out)
         case .upstreamCookie: return Self.appendUpstreamCookie(suffix, exchange.response, to: &out)
         case .argument: return ArgumentText.append(suffix, in: exchange.arguments, to: &out)
         case .cookie: return Self.appendCookie(suffix, exchange.request, to: &out)

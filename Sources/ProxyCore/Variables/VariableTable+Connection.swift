@@ -53,8 +53,8 @@ extension VariableTable {
             exchange, out in
             let start = out.count
             _ = RequestFields.append(
-                xForwardedFor, of: exchange, separator: RequestFields.comma, to: &out)
-            if out.count > start { out.append(contentsOf: RequestFields.comma) }
+                xForwardedFor, of: exchange, separator: ByteText.comma, to: &out)
+            if out.count > start { RequestFields.append(separator: ByteText.comma, to: &out) }
             out.append(contentsOf: exchange.client.address)
             return true
         },

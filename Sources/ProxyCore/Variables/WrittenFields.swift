@@ -17,7 +17,7 @@ enum WrittenFields {
             else { continue }
             var value = colon + 1
             while value < last, lines[value] == ByteText.space { value += 1 }
-            if isFound { out.append(contentsOf: RequestFields.comma) }
+            if isFound { RequestFields.append(separator: ByteText.comma, to: &out) }
             out.append(contentsOf: lines[value..<last])
             isFound = true
         }

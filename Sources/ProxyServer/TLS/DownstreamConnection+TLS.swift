@@ -32,7 +32,7 @@ extension DownstreamConnection: Handshaking {
         let step = tls.session.handshake()
         if let staple = tls.session.stapleToRefresh {
             tls.session.stapleToRefresh = nil
-            worker.refresh(staple, for: tls.certificateServer.server)
+            worker.refresh(staple, for: tls.certificateServer)
         }
         switch step {
         case .done: checkStatus(tls)
@@ -65,7 +65,7 @@ extension DownstreamConnection: Handshaking {
             do throws(FetchFailure) {
                 // As in nginx, no more than the rest of the time for the whole handshake.
                 tls.statusRequest = try worker.ask(
-                    query, for: tls.certificateServer.server, in: tls.generation ?? worker.current,
+                    query, for: tls.certificateServer, in: tls.generation ?? worker.current,
                     timeout: Int64(headRules.timeout)
                 ) { [unowned self] outcome in
                     tls.statusRequest = nil

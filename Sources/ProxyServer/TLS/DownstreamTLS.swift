@@ -13,11 +13,15 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     // Its connection holds the worker, and closes the session before it goes.
     private unowned let worker: Worker
     private let socket: ListeningSocket
+    /// Its position in the configuration that the handshake began under.
+    private let listenerIndex: Int
     /// That of the configuration that the handshake began under.
     private let generationNumber: Int
     /// The server that the handshake is under, and the one whose certificate that is.
     private(set) var server: VirtualServer
-    private(set) var certificateServer: TLSServer
+    private(set) var certificateServer: VirtualServer
+    /// The latter's contexts, which all workers share.
+    private var certificates: TLSServer
     /// The client's name led to it.
     private var wasNamed = false
     /// What a later configuration makes of the handshake.
@@ -57,10 +61,13 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         self.listener = listener
         self.socket = socket
         worker = connection.worker
-        generation = connection.worker.current
-        generationNumber = connection.worker.current.generation.number
-        certificateServer = listener.defaultServer
-        server = listener.defaultServer.server
+        let serving = socket.serving(on: connection.worker)
+        generation = serving
+        generationNumber = serving.generation.number
+        listenerIndex = connection.listenerIndex
+        certificates = listener.defaultServer
+        certificateServer = serving.server(of: listener.defaultServer)
+        server = certificateServer
         session = try TLSSession(
             server: listener.defaultServer.context, descriptor: connection.descriptor,
             scratch: connection.worker.tlsScratch, takesEarlyData: listener.takesEarlyData)
@@ -73,12 +80,15 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     // MARK: The handshake
 
     func context(for hello: TLSHello) -> TLSContext? {
-        if let (server, tls) = listener.find(hello) {
+        if let generation,
+            let (server, tls) = generation.server(named: hello, onListener: listenerIndex, listener)
+        {
             self.server = server
-            certificateServer = tls
+            certificates = tls
+            certificateServer = generation.server(of: tls)
             wasNamed = true
         }
-        return certificateServer.context
+        return certificates.context
     }
 
     /// What the server's `certificate` hooks are asked with; `nil` where it has none.
@@ -111,7 +121,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
     ///
     /// - Returns: what is wrong with them, in which case the handshake cannot go on.
     func provideIdentities(rendering: (Template) -> [UInt8]) -> String? {
-        for (certificate, key) in certificateServer.lateIdentities {
+        for (certificate, key) in certificates.lateIdentities {
             let problem = use(
                 certificate.rendered(by: rendering), key.rendered(by: rendering), isOnly: false)
             if problem != nil { return problem }
@@ -126,8 +136,8 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         }
         do throws(ConfigDiagnostic) {
             let identity = try (generation ?? worker.current).identity(
-                (certificate, key), passwords: certificateServer.passwords,
-                caching: certificateServer.server.tls.certificateCache)
+                (certificate, key), passwords: certificates.passwords,
+                caching: certificateServer.tls.certificateCache)
             do throws(TLSError) {
                 try session.use(identity, isOnly: isOnly)
                 return nil
@@ -193,10 +203,11 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         var found = Standing(generationNumber: generation.number, server: server, isVerified: false)
         if let listener = generation.tls.listener(index) {
             let (next, tls) =
-                listener.find(session.hello) ?? (listener.defaultServer.server, listener.defaultServer)
+                current.server(named: session.hello, onListener: index, listener)
+                ?? (current.server(of: listener.defaultServer), listener.defaultServer)
             found.server = next
             found.isVerified =
-                statusStands(for: tls.server.tls)
+                statusStands(for: current.server(of: tls).tls)
                 && session.verification(under: tls.context) == session.verification
         }
         standing = found
@@ -205,7 +216,7 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
 
     /// No more is to be asked of responders than was.
     private func statusStands(for next: ServerTLSSettings) -> Bool {
-        let former = certificateServer.server.tls
+        let former = certificateServer.tls
         guard next.ocsp != .off else { return true }
         return next.ocspResponder?.text == former.ocspResponder?.text
             && (next.ocsp == former.ocsp || former.ocsp == .on)

@@ -38,13 +38,13 @@ struct TLSLoader {
     }
 
     private mutating func load() -> TLSSetup {
-        var servers: [ObjectIdentifier: TLSServer] = [:]
-        var seen: Set<ObjectIdentifier> = []
+        var servers: [Int: TLSServer] = [:]
+        var seen: Set<Int> = []
         for listener in configuration.listeners {
-            for server in listener.servers where seen.insert(ObjectIdentifier(server)).inserted {
+            for server in listener.servers where seen.insert(server.index).inserted {
                 guard server.tls.isUsable else { continue }
                 do throws(ConfigDiagnostic) {
-                    servers[ObjectIdentifier(server)] = try makeServer(server)
+                    servers[server.index] = try makeServer(server)
                 } catch {
                     diagnostics.append(error)
                 }
@@ -61,8 +61,8 @@ struct TLSLoader {
                         position: missing.tls.listensAt ?? listener.defaultServer.tls.listensAt,
                         directive: "listen", message: message))
             }
-            guard let first = servers[ObjectIdentifier(listener.defaultServer)] else { return nil }
-            return TLSListener(listener, defaultServer: first, servers: servers)
+            guard let first = servers[listener.defaultServer.index] else { return nil }
+            return TLSListener(listener, defaultServer: first)
         }
         let upstreams = loadUpstreams()
         return TLSSetup(
@@ -111,7 +111,7 @@ struct TLSLoader {
         if settings.stapling { try loadStaples(settings, into: context, identities) }
         try TLSFiles.apply(settings.commands, to: context)
         try logKeys(of: context, to: settings.keyLog)
-        return TLSServer(server, context, lateIdentities: late, passwords: passwords)
+        return TLSServer(server.index, context, lateIdentities: late, passwords: passwords)
     }
 
     private static let http1 = Array("http/1.1".utf8)

@@ -4,9 +4,11 @@ internal import TLS
 internal import Wire
 
 /// The contexts of TLS that a configuration needs, made when it is loaded: a certificate that is no good is found then.
+///
+/// All workers share it, while each has a configuration of its own: parts of that are named by position.
 package final class TLSSetup: Sendable {
-    /// By `ObjectIdentifier` of the server; the configuration, which the generation holds, keeps these its own.
-    private let servers: [ObjectIdentifier: TLSServer]
+    /// By `VirtualServer.index`.
+    private let servers: [Int: TLSServer]
     private let listeners: [TLSListener?]
     /// By settings, of which equal ones share one.
     private let upstreams: [ProxyTLSSettings: TLSUpstream]
@@ -16,7 +18,7 @@ package final class TLSSetup: Sendable {
     private let zones: [(zone: any SharedZone, size: Int)]
 
     init(
-        servers: [ObjectIdentifier: TLSServer], listeners: [TLSListener?],
+        servers: [Int: TLSServer], listeners: [TLSListener?],
         upstreams: [ProxyTLSSettings: TLSUpstream], keyLogs: Set<String>,
         zones: [(zone: any SharedZone, size: Int)]
     ) {
@@ -36,7 +38,7 @@ package final class TLSSetup: Sendable {
     }
 
     /// `nil` for a server without TLS.
-    func server(_ server: VirtualServer) -> TLSServer? { servers[ObjectIdentifier(server)] }
+    func server(_ server: VirtualServer) -> TLSServer? { servers[server.index] }
 
     func upstream(_ settings: ProxyTLSSettings) -> TLSUpstream? { upstreams[settings] }
 }
@@ -46,17 +48,18 @@ typealias LateIdentity = (certificate: TLSSource, key: TLSSource)
 
 /// A server's side of TLS.
 final class TLSServer: Sendable {
-    let server: VirtualServer
+    /// Its `VirtualServer.index`.
+    let index: Int
     let context: TLSContext
     /// Pairs with variables, to be read in each handshake.
     let lateIdentities: [LateIdentity]
     let passwords: [[UInt8]]
 
     init(
-        _ server: VirtualServer, _ context: TLSContext,
+        _ index: Int, _ context: TLSContext,
         lateIdentities: [LateIdentity], passwords: [[UInt8]]
     ) {
-        self.server = server
+        self.index = index
         self.context = context
         self.lateIdentities = lateIdentities
         self.passwords = passwords
@@ -69,24 +72,28 @@ final class TLSListener: Sendable {
     let defaultServer: TLSServer
     /// Some of its servers do.
     let takesEarlyData: Bool
-    private let names: ServerNameTable
-    private let servers: [ObjectIdentifier: TLSServer]
 
-    init(_ listener: Listener, defaultServer: TLSServer, servers: [ObjectIdentifier: TLSServer]) {
+    init(_ listener: Listener, defaultServer: TLSServer) {
         name = listener.address.description
-        names = listener.names
         self.defaultServer = defaultServer
-        self.servers = servers
         takesEarlyData = listener.servers.contains { $0.tls.takesEarlyData }
     }
+}
 
-    /// The server that the client names, and the one whose certificate it has; `nil` where it names none.
-    func find(_ hello: TLSHello) -> (server: VirtualServer, tls: TLSServer)? {
+extension WorkerGeneration {
+    /// The server that the client of a listener with `ssl` names, and the one whose certificate it has; `nil` where it names
+    /// none.
+    func server(
+        named hello: TLSHello, onListener index: Int, _ listener: TLSListener
+    ) -> (server: VirtualServer, tls: TLSServer)? {
         guard var name = hello.serverName?.map(ASCII.lowercased) else { return nil }
         if name.last == UInt8(ascii: ".") { name.removeLast() }
-        guard let server = names.server(forName: name) else { return nil }
-        return (server, servers[ObjectIdentifier(server)] ?? defaultServer)
+        guard let server = configuration.listeners[index].names.server(forName: name) else { return nil }
+        return (server, generation.tls.server(server) ?? listener.defaultServer)
     }
+
+    /// What the worker's own configuration has in the place that `tls` names.
+    func server(of tls: TLSServer) -> VirtualServer { configuration.servers[tls.index] }
 }
 
 /// TLS towards the upstreams of locations with equal settings.
@@ -96,6 +103,12 @@ final class TLSUpstream: Sendable {
     /// With variables, to be read when a connection is made.
     let lateIdentity: LateIdentity?
     let passwords: [[UInt8]]
+
+    /// The same object for one worker alone.
+    convenience init(copying other: TLSUpstream) {
+        self.init(
+            other.settings, other.context, lateIdentity: other.lateIdentity, passwords: other.passwords)
+    }
 
     init(
         _ settings: ProxyTLSSettings, _ context: TLSContext, lateIdentity: LateIdentity? = nil,
