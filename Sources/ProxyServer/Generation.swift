@@ -55,7 +55,8 @@ package final class Generation: Sendable {
     func copy(running runtime: RuntimeConfiguration) -> Generation {
         Generation(
             number: number, runtime: runtime,
-            addresses: addresses.map { group in group.map { server in server.map(PeerAddress.init(copying:)) } },
+            addresses: addresses.map { group in group.map { server in server.map(PeerAddress.init(copying:)) }
+            },
             tls: tls, logFiles: logFiles, registry: registry, dictionaries: dictionaries, metrics: metrics)
     }
 
@@ -68,6 +69,16 @@ package final class Generation: Sendable {
         errorLoggers.withLock { $0[logs] = logger }
         return logger
     }
+}
+
+/// A generation that nothing runs under any more, for a thread that has time to take it apart.
+package final class Leftover: Sendable {
+    private let generation: Mutex<Generation?>
+
+    init(_ generation: Generation) { self.generation = Mutex(generation) }
+
+    /// Lets go of it: whoever passes this on holds nothing of it itself, so that it goes here.
+    package func drop() { _ = generation.withLock { $0.take() } }
 }
 
 /// A listening socket as it is handed to a worker.

@@ -10,9 +10,12 @@ package final class ProcessRegistry: Sendable {
         /// What is published reaches the workers through these.
         var subscribers: [(id: Int, deliver: Subscriber)] = []
         var lastSubscriber = 0
+        var dismantler: Dismantler?
     }
 
     package typealias Subscriber = @Sendable ([UInt8], ScriptMessage) -> Void
+    /// Calls `drop` on another thread, of what holds a generation that nothing runs under.
+    package typealias Dismantler = @Sendable (Leftover) -> Void
 
     package struct ReloadCounts: Sendable, Equatable {
         /// Number of the generation that runs: 1 for the first.
@@ -53,6 +56,14 @@ package final class ProcessRegistry: Sendable {
     }
 
     func unsubscribe(_ id: Int) { state.withLock { $0.subscribers.removeAll { $0.id == id } } }
+
+    /// Has generations of workers that nothing runs under any more taken apart by `dismantler`, rather than on the worker's
+    /// thread, where a configuration of thousands of servers would hold everything up for a tenth of a second.
+    package func dismantle(by dismantler: @escaping Dismantler) {
+        state.withLock { $0.dismantler = dismantler }
+    }
+
+    var dismantler: Dismantler? { state.withLock { $0.dismantler } }
 
     /// Hands a message to every worker but one, each on its own thread.
     func publish(_ tag: [UInt8], _ message: ScriptMessage, besides id: Int) {

@@ -76,6 +76,8 @@ package final class Server {
         } catch {
             throw options.console.failure("\(error)")
         }
+        let poster = loop.poster
+        registry.dismantle { leftover in poster.post { leftover.drop() } }
         generation = loaded.generation(number: 1, registry: registry)
         logPaths = loaded.logPaths
         do throws(SystemError) {

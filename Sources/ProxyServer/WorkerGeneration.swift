@@ -64,6 +64,10 @@ final class WorkerGeneration {
     deinit {
         scripts?.shutDown()
         for resolver in resolvers.values { resolver.close() }
+        // In a later turn of the loop, when nothing of this object holds parts of it.
+        guard let dismantler = generation.registry.dismantler else { return }
+        let leftover = Leftover(generation)
+        loop.poster.post { dismantler(leftover) }
     }
 
     var configuration: Configuration { generation.configuration }

@@ -47,8 +47,11 @@ package final class WorkerThread: Sendable {
         /// Starts a worker that accepts on `listeners` at once.
         ///
         /// - Parameters:
+        ///   - index: the worker's number.
+        ///   - listeners: what it listens on; the descriptors are its own.
         ///   - generation: makes what the worker runs, on its thread.
         ///   - ended: is called on the worker's thread as the last it does.
+        /// - Throws: why there is no thread.
         package init(
             index: Int, listeners: [AssignedListener], generation: @escaping @Sendable () -> Generation,
             ended: @escaping @Sendable () -> Void

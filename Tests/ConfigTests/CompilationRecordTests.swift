@@ -121,7 +121,9 @@ private struct ObjectGraph {
         case .dictionary, .set:
             var entries: [(key: String, value: Any?)] = mirror.children.map { child in
                 let pair = Array(Mirror(reflecting: child.value).children)
-                guard mirror.displayStyle == .dictionary, pair.count == 2 else { return (render(child.value), nil) }
+                guard mirror.displayStyle == .dictionary, pair.count == 2 else {
+                    return (render(child.value), nil)
+                }
                 return (render(pair[0].value), pair[1].value)
             }
             entries.sort { $0.key < $1.key }

@@ -76,7 +76,8 @@ package struct ConfigurationCompiler {
         let isUsable = !diagnostics.contains { $0.severity == .error }
         let configuration = Configuration(
             process: compilation.process, http: Settings(compilation.http), listeners: listeners,
-            servers: compilation.servers.map(\.server), upstreams: compilation.upstreams.groups, maps: compilation.maps, variables: variables,
+            servers: compilation.servers.map(\.server), upstreams: compilation.upstreams.groups,
+            maps: compilation.maps, variables: variables,
             assignedSlots: compilation.variables.slotCount,
             scripts: compilation.scripts.scripts, scriptPlans: compilation.scripts.plans,
             scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua)

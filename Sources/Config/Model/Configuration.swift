@@ -203,7 +203,8 @@ package final class VirtualServer: Sendable {
 
     package init(
         index: Int, name: [UInt8], settings: Settings, rewrites: [RewriteInstruction],
-        locations: LocationTable, namedLocations: [[UInt8]: Location], root: Location, connection: ConnectionSettings,
+        locations: LocationTable, namedLocations: [[UInt8]: Location], root: Location,
+        connection: ConnectionSettings,
         tls: ServerTLSSettings = ServerTLSSettings()
     ) {
         self.index = index
