@@ -75,7 +75,7 @@ struct sy_vm {
     int allowed_ticks;
     int hook_timeout;
     volatile bool interrupted;
-    /// What the random numbers of the next script begin with; 0 for chance.
+    /// 0 for chance; see `sy_vm_next_seed`.
     uint64_t seed;
     sy_type types[SY_LUA_TYPES];
 };
@@ -155,6 +155,9 @@ void sy_lua_set_require(lua_State *L);
 
 /// Replaces a field of the table on top of the stack by a closure over its former value.
 void sy_lua_wrap_function(lua_State *L, const char *name, lua_CFunction function);
+
+/// What the random numbers of the next script begin with.
+uint64_t sy_vm_next_seed(sy_vm *vm);
 
 /// Opens the standard libraries: all of them, or what is left of them in the sandbox.
 void sy_lua_open_libraries(lua_State *L, bool sandboxed);

@@ -345,15 +345,13 @@ void sy_lua_push_environment(lua_State *L) {
         set_closure(L, environment, "loadfile", base_loadfile);
         set_closure(L, environment, "dofile", base_dofile);
     }
-    // A library of its own, for the state of its random numbers: nobody seeds or guesses another's.
+    // A library of its own, for the state of its random numbers: nobody seeds or guesses another's. Lua's own seed is the
+    // time and an address.
     lua_pushcfunction(L, luaopen_math);
     lua_call(L, 0, 1);
-    sy_vm *vm = sy_vm_of(L);
-    if (vm->seed != 0) {
-        lua_getfield(L, -1, "randomseed");
-        lua_pushinteger(L, (lua_Integer)vm->seed++);
-        lua_call(L, 1, 0);
-    }
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, (lua_Integer)sy_vm_next_seed(sy_vm_of(L)));
+    lua_call(L, 1, 0);
     lua_setfield(L, environment, LUA_MATHLIBNAME);
     sy_lua_set_require(L);
     lua_settop(L, environment);

@@ -439,12 +439,15 @@ static void keep_messages(lua_State *L) {
 /// Of the interpreter that is being made: see `sy_vm_options`.
 static _Thread_local uint64_t given_seed;
 
-/// Asked for by Lua, of which `scripts/build-lua` says so.
-unsigned int sy_lua_make_seed(void) {
-    unsigned int seed = (unsigned int)given_seed;
-    if (given_seed == 0 && getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = (unsigned int)time(NULL);
-    return seed;
+static uint64_t chance(void) {
+    uint64_t value;
+    return getrandom(&value, sizeof value, 0) == sizeof value ? value : (uint64_t)time(NULL);
 }
+
+/// What hashes begin with: Lua asks for it, as `scripts/build-lua` has it do.
+unsigned int sy_lua_make_seed(void) { return (unsigned int)(given_seed != 0 ? given_seed : chance()); }
+
+uint64_t sy_vm_next_seed(sy_vm *vm) { return vm->seed != 0 ? vm->seed++ : chance(); }
 
 static int open_everything(lua_State *L) {
     keep_messages(L);
