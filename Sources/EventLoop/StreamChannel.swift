@@ -48,6 +48,8 @@ open class StreamChannel: Channel {
 
     /// Everything that was waiting has been written.
     open func drained() {}
+    /// The kernel has taken everything until now, and something begins to wait. Called while it is being sent.
+    open func fellBehind() {}
     /// The kernel took some of what was waiting, but not all.
     open func sentSome() {}
     /// The first write of a new connection can be made. Called once for each `register`.
@@ -156,7 +158,9 @@ open class StreamChannel: Channel {
             unsent.removeSubrange(..<unsentStart)
             unsentStart = 0
         }
+        let isFirst = unsent.isEmpty
         unsent.append(rest)
+        if isFirst { fellBehind() }
     }
 
     /// Returns how many bytes the kernel took.

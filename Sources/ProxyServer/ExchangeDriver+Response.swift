@@ -112,13 +112,13 @@ extension ExchangeDriver {
         case .refuseUpgrade:
             attemptFailed(ProxyFailure(.invalidUpgrade(.notAsked)))
         case .verifyUpgrade:
-            switch UpgradePolicy.verify(exchange.response, decision: upgrade, sent: upstreamRequest.upgrade) {
+            let sent = upstreamRequest.upgrade
+            switch UpgradePolicy.verify(exchange.response, decision: upgrade, sent: sent) {
             case .accepted(let isWebSocket):
                 do {
                     if isWebSocket {
                         try exchange.settleWebSocket()
-                        UpgradePolicy.answerClient(
-                            of: exchange.request, with: &exchange.response, sent: upstreamRequest.upgrade)
+                        UpgradePolicy.answerClient(of: exchange, sent: sent)
                     }
                 } catch {
                     refuseUpgrade(error)

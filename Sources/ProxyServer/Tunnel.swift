@@ -158,12 +158,13 @@ final class Tunnel {
     }
 
     /// Sends what `side` sent on to the other.
+    @inline(__always)
     func relay(_ bytes: Span<UInt8>, from side: TunnelSide) {
         received(bytes.count, from: side)
         if let plane {
             if scripts != nil { downstream.worker.tick() }
             plane.receive(bytes, from: side)
-            if let scripts, scripts.isToMove, plane.isAtMessageBoundary { settleLater() }
+            if scripts?.isToMove == true { settleAtBoundary() }
             return
         }
         switch side {
@@ -197,7 +198,7 @@ final class Tunnel {
         upstream.setDeadline(now + Int64(timeout))
     }
 
-    /// The upstream took some of what waits for it.
+    /// The upstream took some of what waits for it, or had taken everything until now, when something begins to wait.
     func upstreamTookSome() {
         guard !isClosing else { return }
         if let plane { plane.upstreamTookSome() } else { touch() }
@@ -339,6 +340,11 @@ final class Tunnel {
 
     func settleLater() { downstream.worker.settleLater(downstream) }
 
+    @inline(never)
+    private func settleAtBoundary() {
+        if plane?.isAtMessageBoundary == true { settleLater() }
+    }
+
     /// Its scripts have.
     func moved(to next: WorkerGeneration) { generation = next }
 
@@ -447,10 +453,7 @@ extension Tunnel: WebSocketPlaneOwner {
         case .client:
             downstream.send(first, then: second, then: Span())
             watchSending()
-        case .upstream:
-            let hadTakenAll = upstream.isDrained
-            upstream.send(first, then: second, then: Span())
-            if hadTakenAll, !upstream.isDrained { plane?.upstreamTookSome() }
+        case .upstream: upstream.send(first, then: second, then: Span())
         }
     }
 

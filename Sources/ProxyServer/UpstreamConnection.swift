@@ -152,6 +152,8 @@ final class UpstreamConnection: StreamChannel {
         }
     }
 
+    override func fellBehind() { sentSome() }
+
     override func sentSome() {
         if case .tunnel(let tunnel) = owner { tunnel.upstreamTookSome() }
     }

@@ -67,6 +67,12 @@ package struct RequestHead: Sendable {
         return received
     }
 
+    /// The first value with `id` as the client sent it; `id` is one of those that `struckFields` has.
+    package func receivedValue(of id: FieldID) -> Range<Int>? {
+        let field = fields.first { $0.id == id && !$0.isEdited } ?? struckFields.first { $0.id == id }
+        return field?.value
+    }
+
     /// Whether the method is `name`.
     @inline(__always)
     package func isMethod(_ name: Method) -> Bool { name.equals(bytes.span, method) }

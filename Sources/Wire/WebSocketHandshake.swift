@@ -77,23 +77,15 @@ package enum WebSocketHandshake {
 
     /// Appends what is hashed with SHA-1 to answer the request: its key and the GUID. False without a key.
     package static func appendAcceptSource(of head: RequestHead, to output: inout [UInt8]) -> Bool {
-        appendAcceptSource(of: head.fields, head.bytes, to: &output)
-    }
-
-    /// As above, for the request as its client sent it, whatever a script has made of it since.
-    package static func appendAcceptSource(
-        ofReceived head: RequestHead, to output: inout [UInt8]
-    ) -> Bool {
-        appendAcceptSource(of: head.receivedFields(.secWebSocketKey), head.bytes, to: &output)
-    }
-
-    private static func appendAcceptSource(
-        of fields: [FieldLine], _ bytes: [UInt8], to output: inout [UInt8]
-    ) -> Bool {
-        guard let key = single(.secWebSocketKey, in: fields) else { return false }
-        output.append(copying: bytes.span, key)
+        guard let key = key(of: head) else { return false }
+        output.append(copying: head.bytes.span, key)
         output.append(contentsOf: guid)
         return true
+    }
+
+    /// Where the request has its key; `nil` where it has none, or several.
+    package static func key(of request: RequestHead) -> Range<Int>? {
+        single(.secWebSocketKey, in: request.fields)
     }
 
     /// Where the response answers the key; `nil` where it does not, or more than once.

@@ -422,8 +422,7 @@ struct UpgradePolicyTests {
         #expect(try verdict(fixture, Self.answer, sent) == .refused(.handshake(.wrongAccept)))
         let answer = Self.answer.replacing(Self.accept, with: "ICX+Yqv66kxgM0FcWaLWlFLwTAI=")
         #expect(try verdict(fixture, answer, sent) == .accepted(webSocket: true))
-        UpgradePolicy.answerClient(
-            of: fixture.exchange.request, with: &fixture.exchange.response, sent: sent.upgrade)
+        UpgradePolicy.answerClient(of: fixture.exchange, sent: sent.upgrade)
         #expect(try fixture.downstream().head.contains("Sec-WebSocket-Accept: \(Self.accept)\n"))
     }
 

@@ -79,18 +79,17 @@ package enum UpgradePolicy {
 
     /// Has the 101 of a WebSocket that was accepted answer the key that the client sent, whose accept it is to check (RFC 6455 §4.1).
     /// The upstream has answered the one that it was sent, which may be a script's, or the configuration's.
-    package static func answerClient(
-        of request: RequestHead, with response: inout ResponseHead, sent: SentUpgrade?
-    ) {
-        var source: [UInt8] = []
-        var sentSource: [UInt8] = []
-        guard let sent, WebSocketHandshake.appendAcceptSource(of: sent.head, to: &sentSource),
-            // Over HTTP/2 the client has no key.
-            WebSocketHandshake.appendAcceptSource(ofReceived: request, to: &source), source != sentSource,
-            let value = WebSocketHandshake.acceptValue(in: response), let digest = SHA1.digest(source.span)
+    package static func answerClient(of exchange: Exchange, sent: SentUpgrade?) {
+        guard let sent, let sentKey = WebSocketHandshake.key(of: sent.head),
+            // Over HTTP/2 the client has none.
+            let key = exchange.request.receivedValue(of: .secWebSocketKey),
+            exchange.request.bytes[key] != sent.head.bytes[sentKey],
+            let value = WebSocketHandshake.acceptValue(in: exchange.response)
         else { return }
+        let source = Array(exchange.request.bytes[key]) + WebSocketHandshake.guid
+        guard let digest = SHA1.digest(source.span) else { return }
         // As long as the upstream's: both are of a digest.
-        response.bytes.replaceSubrange(value, with: Base64.encode(digest.indices.map { digest[$0] }))
+        exchange.response.bytes.replaceSubrange(value, with: Base64.encode(digest.indices.map { digest[$0] }))
     }
 
     private static func isWebSocket(_ bytes: [UInt8], _ element: Range<Int>) -> Bool {
