@@ -102,8 +102,8 @@ struct FetchTests {
             response(
                 200,
                 [
-                    ("Z", "1"), ("Content-Length", "9"), ("Set-Cookie", "a"), ("Connection", "close"),
-                    ("A", "2"),
+                    ("Z", "1"), ("Content-Length", "9"), ("Set-Cookie", "a"), ("Connection", "close, x-hop"),
+                    ("A", "2"), ("X-Hop", "1"), ("Expect", "100-continue"),
                     ("set-cookie", "b"), ("Transfer-Encoding", "chunked"), ("Keep-Alive", "timeout=5"),
                 ]))
         guard case .answered(.respond(let answer))? = fixture.ended.first?.result else { throw Unexpected() }

@@ -4,8 +4,7 @@ internal import Wire
 /// Headers that a script hands over: a table of its own, or those of another message.
 extension LuaCall {
     /// The headers at `index`: in the order of their names where they are a table of names with a value or a list of values,
-    /// or as they came where they are a message's. Of those, the fields that delimit its body and that end with its
-    /// connection are left out.
+    /// or as they came where they are a message's. Of those, the fields that belong to it alone are left out.
     ///
     /// - Parameters:
     ///   - index: where they stand, from below.
@@ -36,22 +35,26 @@ extension LuaCall {
     private func add(_ side: HeaderSide, _ index: Int, to list: inout HeaderList) throws(LuaError) {
         let exchange = try exchange(of: try flow(index, side.type))
         let fields = side.fields(of: exchange)
+        var headers: [FetchHeader] = []
         for place in fields.indices where side.shows(fields[place], of: exchange) {
             side.pushName(of: fields[place], exchange, on: stack)
             side.pushValue(of: place, exchange, on: stack)
-            try list.add(ofMessage: stack.bytes(-2) ?? [], stack.bytes(-1) ?? [])
+            headers.append(FetchHeader(stack.bytes(-2) ?? [], stack.bytes(-1) ?? []))
             stack.pop(2)
         }
+        try list.add(ofMessage: headers)
     }
 
     private func addReceived(_ index: Int, to list: inout HeaderList) throws(LuaError) {
+        var headers: [FetchHeader] = []
         for position in 0..<stack.length(ofTable: index) / 2 {
             stack.pushElement(2 * position + 1, of: index)
             stack.pushElement(2 * position + 2, of: index)
             // A script may have written past the metatable.
-            try list.add(ofMessage: stack.bytes(-2) ?? [], stack.bytes(-1) ?? [])
+            headers.append(FetchHeader(stack.bytes(-2) ?? [], stack.bytes(-1) ?? []))
             stack.pop(2)
         }
+        try list.add(ofMessage: headers)
     }
 
     private func addTable(_ index: Int, to list: inout HeaderList) throws(LuaError) {
@@ -86,8 +89,27 @@ private struct HeaderList {
         fields.append(FetchHeader(name, value))
     }
 
-    mutating func add(ofMessage name: [UInt8], _ value: [UInt8]) throws(LuaError) {
-        guard !ComputedFields.ofResponses.contains(FieldID(name.span, 0..<name.count)) else { return }
-        try add(name, value)
+    /// Those of a message, but for what delimits its body, what ends with its connection (RFC 9110 §7.6.1), and what is asked
+    /// before the body is sent (§10.1.1).
+    mutating func add(ofMessage headers: [FetchHeader]) throws(LuaError) {
+        let options = headers.filter { id(of: $0.name) == .connection }.map(\.value)
+        for header in headers {
+            let id = id(of: header.name)
+            let isNominated =
+                !HopByHopFields.protected.contains(id)
+                && options.contains { Self.list($0, holds: header.name) }
+            if ComputedFields.ofResponses.contains(id) || id == .expect || isNominated { continue }
+            try add(header.name, header.value)
+        }
+    }
+
+    private func id(of name: [UInt8]) -> FieldID { FieldID(name.span, 0..<name.count) }
+
+    private static func list(_ value: [UInt8], holds name: [UInt8]) -> Bool {
+        var elements = ListElements(value.indices)
+        while let element = elements.next(value.span) {
+            if ASCII.equalIgnoringCase(value.span.extracting(element), name.span) { return true }
+        }
+        return false
     }
 }
