@@ -107,8 +107,10 @@ package final class EventLoop {
 
     package func stop() { isStopping = true }
 
-    /// Stops watching for posted work and time, which is what keeps a loop that has no channels from being freed.
+    /// Stops watching for posted work and time, which is what keeps a loop that has no channels from being freed. Work that was
+    /// posted and has not been run never will be, nor what is posted from now on: it is let go of.
     package func close() {
+        mailbox.close()
         _ = waker?.detach()
         waker = nil
         timer?.close()
@@ -459,7 +461,8 @@ package struct EventLoopPoster: Sendable {
 private final class Mailbox: Sendable {
     /// Negative where the loop never waits, and so needs no waking.
     let descriptor: Int32
-    private let work = Mutex<[@Sendable () -> Void]>([])
+    /// `nil` once nobody takes any: work may hold its loop, which holds this.
+    private let work = Mutex<[@Sendable () -> Void]?>([])
 
     init(descriptor: Int32) { self.descriptor = descriptor }
 
@@ -471,18 +474,25 @@ private final class Mailbox: Sendable {
 
     deinit { if descriptor >= 0 { _ = Glibc.close(descriptor) } }
 
-    var isEmpty: Bool { work.withLock { $0.isEmpty } }
+    var isEmpty: Bool { work.withLock { $0?.isEmpty ?? true } }
 
     func put(_ item: @escaping @Sendable () -> Void) {
-        work.withLock { $0.append(item) }
+        work.withLock { $0?.append(item) }
         if descriptor >= 0 { _ = eventfd_write(descriptor, 1) }
     }
 
     func takeAll() -> [@Sendable () -> Void] {
         work.withLock { items in
-            defer { items = [] }
-            return items
+            guard let all = items else { return [] }
+            items = []
+            return all
         }
+    }
+
+    func close() {
+        // What is let go of with it may post again.
+        let left = work.withLock { $0.take() }
+        _ = left
     }
 }
 

@@ -1,4 +1,5 @@
 package import Config
+internal import Glibc
 package import LuaHooks
 package import ProxyCore
 internal import Synchronization
@@ -97,6 +98,11 @@ package struct AssignedListener: Sendable {
         self.isOwn = isOwn
         self.targets = targets
     }
+}
+
+extension [AssignedListener] {
+    /// Closes what no worker is to have after all.
+    func closeDescriptors() { for case let descriptor? in map(\.descriptor) { close(descriptor) } }
 }
 
 /// Which listener of the configuration a connection belongs to. A socket on the wildcard address stands for the

@@ -143,7 +143,7 @@ package final class ListenerSet {
                 let duplicate: Int32? = holds.contains(key) ? nil : sy_duplicate(master)
                 if let duplicate, duplicate < 0 {
                     let error = SystemError("dup")
-                    for case let taken? in assigned.map(\.descriptor) { close(taken) }
+                    assigned.closeDescriptors()
                     throw error
                 }
                 assigned.append(
@@ -154,6 +154,9 @@ package final class ListenerSet {
         held[index] = Set(assigned.map(\.key))
         return assigned
     }
+
+    /// The worker of `index` has not come about, or does without having begun: the next one has nothing of it.
+    package func forget(worker index: Int) { held[index] = nil }
 
     /// Closes all sockets of the set and removes the files of UNIX ones.
     package func closeAll() {

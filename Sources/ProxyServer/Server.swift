@@ -254,6 +254,7 @@ package final class Server {
                 // One whose number would not be its position does without having begun.
                 if failure == nil { workers.append(worker) } else { giveUp(worker) }
             } catch {
+                listeners.forget(worker: start.index)
                 failure = failure ?? error
             }
         }
@@ -266,13 +267,20 @@ package final class Server {
         let reference = ServerReference(self)
         let poster = loop.poster
         let generation = generation
-        return try WorkerThread.Start(
-            index: index, listeners: try listeners.assignments(sockets, worker: index),
-            generation: { index == 0 ? generation : loaded.copy(of: generation) },
-            ended: { poster.post { reference.server?.workerEnded() } })
+        let assigned = try listeners.assignments(sockets, worker: index)
+        do throws(SystemError) {
+            return try WorkerThread.Start(
+                index: index, listeners: assigned,
+                generation: { index == 0 ? generation : loaded.copy(of: generation) },
+                ended: { poster.post { reference.server?.workerEnded() } })
+        } catch {
+            listeners.forget(worker: index)
+            throw error
+        }
     }
 
     private func giveUp(_ worker: WorkerThread) {
+        listeners.forget(worker: worker.index)
         leaving.append(worker)
         worker.drain(endsTunnels: true, within: nil)
     }

@@ -31,7 +31,7 @@ package final class WorkerThread: Sendable {
     /// another worker writes: malloc(3) gives each thread an arena of its own.
     package final class Start: Sendable {
         private typealias Order = @Sendable () throws(SystemError) -> Worker
-        private let index: Int
+        let index: Int
         private let thread: Threads.Handle
         private let outcome: Outcome
 
@@ -59,17 +59,33 @@ package final class WorkerThread: Sendable {
             self.index = index
             let outcome = Outcome { () throws(SystemError) in
                 let generation = generation()
-                let worker = try Worker(generation: generation, statistics: WorkerStatistics())
+                let worker = try Self.make(generation, listeners)
                 try worker.adopt(generation, listeners: listeners)
                 return worker
             }
             self.outcome = outcome
-            thread = try Threads.start(name: "worker \(index)") {
-                guard let confined = Self.make(outcome) else { return }
-                confined.worker.run()
-                confined.worker.leaveRegistry()
-                confined.hasEnded.store(true, ordering: .releasing)
-                ended()
+            do throws(SystemError) {
+                thread = try Threads.start(name: "worker \(index)") {
+                    guard let confined = Self.make(outcome) else { return }
+                    confined.worker.run()
+                    confined.worker.leaveRegistry()
+                    confined.hasEnded.store(true, ordering: .releasing)
+                    ended()
+                }
+            } catch {
+                listeners.closeDescriptors()
+                throw error
+            }
+        }
+
+        private static func make(
+            _ generation: Generation, _ listeners: [AssignedListener]
+        ) throws(SystemError) -> Worker {
+            do throws(SystemError) {
+                return try Worker(generation: generation, statistics: WorkerStatistics())
+            } catch {
+                listeners.closeDescriptors()
+                throw error
             }
         }
 

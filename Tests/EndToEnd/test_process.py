@@ -579,6 +579,49 @@ def test_a_reload_opens_logs_that_were_moved(proxy):
     assert len(made.log("access.log").splitlines()) == 1
 
 
+def with_workers(number, text=TEXT):
+    return text.replace("daemon off;", f"daemon off;\nworker_processes {number};")
+
+
+def open_files(made):
+    return len(os.listdir(f"/proc/{made.pid}/fd"))
+
+
+@pytest.mark.switchyard_only
+def test_workers_that_a_reload_takes_away_leave_nothing_and_keep_no_log(proxy):
+    made = proxy(**serving("a"))
+    before = open_files(made)
+    for number in range(2, 18, 2):
+        made.reload(with_workers(4))
+        wait_for(lambda: f"configuration {number} runs" in made.log(), what="more workers")
+        os.rename(made.directory / "access.log", made.directory / "access.old")
+        made.reload(TEXT)
+        wait_for(lambda: (made.directory / "access.log").exists(), what="the new log")
+        wait_for(lambda: f"configuration {number + 1} runs" in made.log(), what="one worker")
+    assert served(made) == "a"
+    wait_for(lambda: open_files(made) <= before, what="no more files than before")
+
+
+def watching(made):
+    """How many event loops of the process wait for clients at its port."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inode = next(row[9] for row in rows if row[1].endswith(f":{made.port:04X}") and row[3] == "0A")
+    watched = re.compile(rf"^tfd:.* ino:{int(inode):x} ", re.MULTILINE)
+    return sum(bool(watched.search(path.read_text())) for path in Path(f"/proc/{made.pid}/fdinfo").iterdir())
+
+
+@pytest.mark.switchyard_only
+def test_workers_for_which_there_were_no_files_listen_when_a_reload_makes_them(proxy):
+    made = proxy(**serving("a"))
+    resource.prlimit(made.pid, resource.RLIMIT_NOFILE, (60, 60))
+    made.reload(with_workers(40))
+    wait_for(lambda: "while reconfiguring" in made.log(), what="a lack of files")
+    made.reload(with_workers(3))
+    wait_for(lambda: "configuration 3 runs" in made.log(), what="the next reload")
+    wait_for(lambda: watching(made) == 3, what="three workers that listen")
+    assert served(made) == "a"
+
+
 def test_failures_of_access_logs_are_told_once_in_a_minute(proxy):
     made = proxy("""
         server { listen 127.0.0.1:<port>;

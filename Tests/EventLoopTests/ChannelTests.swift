@@ -230,6 +230,30 @@ struct EventLoopTests {
         #expect(counter.value == 2)
     }
 
+    @Test("a loop that is closed lets go of work that nobody will do, posted before or after")
+    func workOfClosed() throws {
+        final class Held: Sendable {}
+        let loop = try EventLoop(scratchSize: 4096)
+        weak var before: Held?
+        weak var after: Held?
+        let poster = loop.poster
+        func post(_ held: Held) { poster.post { withExtendedLifetime((held, poster)) {} } }
+        do {
+            let held = Held()
+            before = held
+            post(held)
+        }
+        #expect(before != nil)
+        loop.close()
+        #expect(before == nil)
+        do {
+            let held = Held()
+            after = held
+            post(held)
+        }
+        #expect(after == nil)
+    }
+
     @Test("run ends after stop, and can be called again; every turn ends with afterTurn")
     func stop() throws {
         let loop = try EventLoop(scratchSize: 4096)
