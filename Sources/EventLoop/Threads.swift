@@ -1,5 +1,6 @@
 internal import CSwitchyard
 internal import Glibc
+internal import Synchronization
 
 /// Threads of the process.
 package enum Threads {
@@ -45,22 +46,42 @@ package enum Threads {
         return Handle(thread: thread)
     }
 
-    /// Something that a thread waits for until another says that it is there.
+    /// A value that one thread waits for until another has it. Given once, and waited for once.
+    package final class Promise<Value: Sendable>: Sendable {
+        private let value = Mutex<Value?>(nil)
+        private let isKept = Semaphore()
+
+        package init() {}
+
+        package func keep(_ value: Value) {
+            self.value.withLock { $0 = value }
+            isKept.signal()
+        }
+
+        package func wait() -> Value {
+            isKept.wait()
+            guard let value = value.withLock({ $0.take() }) else {
+                preconditionFailure("a promise is waited for once")
+            }
+            return value
+        }
+    }
+
     @safe
-    package final class Semaphore: @unchecked Sendable {
+    private final class Semaphore: @unchecked Sendable {
         // Set up and torn down with the object, which whoever uses it holds; in between, any thread may.
         private let semaphore = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
-        package init() { unsafe sem_init(semaphore, 0, 0) }
+        init() { unsafe sem_init(semaphore, 0, 0) }
 
         deinit {
             unsafe sem_destroy(semaphore)
             unsafe semaphore.deallocate()
         }
 
-        package func signal() { unsafe sem_post(semaphore) }
+        func signal() { unsafe sem_post(semaphore) }
 
-        package func wait() {
+        func wait() {
             // It fails where a signal interrupts it.
             while unsafe sem_wait(semaphore) != 0 {}
         }

@@ -80,40 +80,27 @@ package struct LoadedConfiguration: Sendable {
 
 /// A thread that makes a copy of a generation.
 private final class CopyThread: Sendable {
-    private let result = Mutex<Generation?>(nil)
-    private let isDone = Threads.Semaphore()
-    private let mayEnd = Threads.Semaphore()
+    private let copy = Threads.Promise<Generation>()
+    private let mayEnd = Threads.Promise<Void>()
     private let handle = Mutex<Threads.Handle?>(nil)
 
     init(_ loaded: LoadedConfiguration, of generation: Generation) {
         do throws(SystemError) {
             let thread = try Threads.start(name: "configuration") {
-                self.make(loaded, of: generation)
+                self.copy.keep(loaded.copy(of: generation))
                 self.mayEnd.wait()
             }
             handle.withLock { $0 = thread }
         } catch {
             // As many threads as there may be: this one makes it.
-            make(loaded, of: generation)
+            copy.keep(loaded.copy(of: generation))
         }
     }
 
-    private func make(_ loaded: LoadedConfiguration, of generation: Generation) {
-        let copy = loaded.copy(of: generation)
-        result.withLock { $0 = copy }
-        isDone.signal()
-    }
-
-    func wait() -> Generation {
-        isDone.wait()
-        guard let copy = result.withLock({ $0.take() }) else {
-            preconditionFailure("a copy is made before it is signalled, and waited for once")
-        }
-        return copy
-    }
+    func wait() -> Generation { copy.wait() }
 
     func end() {
-        mayEnd.signal()
+        mayEnd.keep(())
         handle.withLock { $0?.join() }
     }
 }

@@ -38,8 +38,7 @@ package final class WorkerThread: Sendable {
         private final class Outcome: Sendable {
             /// Taken when the thread begins: what a worker is made of does not stay for as long as it runs.
             let order: Mutex<Order?>
-            let result = Mutex<Result<Confined, SystemError>?>(nil)
-            let isThere = Threads.Semaphore()
+            let result = Threads.Promise<Result<Confined, SystemError>>()
 
             init(_ order: @escaping Order) { self.order = Mutex(order) }
         }
@@ -91,7 +90,6 @@ package final class WorkerThread: Sendable {
 
         /// - Returns: `nil` where the worker could not be made.
         private static func make(_ outcome: Outcome) -> Confined? {
-            defer { outcome.isThere.signal() }
             guard let order = outcome.order.withLock({ $0.take() }) else { return nil }
             do throws(SystemError) {
                 let confined = Confined(try order())
@@ -99,10 +97,10 @@ package final class WorkerThread: Sendable {
                 confined.worker.enterRegistry { tag, message in
                     poster.post { confined.worker.deliver(message, tagged: tag) }
                 }
-                outcome.result.withLock { $0 = .success(confined) }
+                outcome.result.keep(.success(confined))
                 return confined
             } catch {
-                outcome.result.withLock { $0 = .failure(error) }
+                outcome.result.keep(.failure(error))
                 return nil
             }
         }
@@ -111,15 +109,13 @@ package final class WorkerThread: Sendable {
         ///
         /// - Throws: why it could not be.
         package func wait(_ registry: ProcessRegistry) throws(SystemError) -> WorkerThread {
-            outcome.isThere.wait()
-            switch outcome.result.withLock({ $0.take() }) {
+            switch outcome.result.wait() {
             case .success(let confined):
                 registry.addWorker(confined.worker.statistics)
                 return WorkerThread(index: index, thread, confined)
             case .failure(let error):
                 thread.join()
                 throw error
-            case nil: preconditionFailure("an outcome is set before it is signalled, and waited for once")
             }
         }
     }
