@@ -490,9 +490,8 @@ private final class Mailbox: Sendable {
     }
 
     func close() {
-        // What is let go of with it may post again.
-        let left = work.withLock { $0.take() }
-        _ = left
+        // It goes once the lock is open: what is let go of with it may post again.
+        _ = work.withLock { $0.take() }
     }
 }
 

@@ -69,7 +69,7 @@ struct HTTP2ResponseHead {
             return nil
         }
         let hasNoContent = toHead || status < 200 || status == 204 || status == 304
-        contentToCome = hasNoContent ? 0 : contentLength
+        contentToCome = hasNoContent || endsStream ? 0 : contentLength
         // RFC 9113 §8.1.1
         if endsStream, !hasNoContent, contentLength > 0 {
             malformation = .contentLengthMismatch

@@ -79,7 +79,7 @@ extension HTTP2Session {
         case .final(let isChunked):
             stream.sawFinalHead = true
             stream.outcome = .request(isChunked ? .chunked : .plain)
-            stream.contentLeft = endsStream ? 0 : responseHead.contentToCome
+            stream.contentLeft = responseHead.contentToCome
         }
         if endsStream { ended(stream) } else { touch(stream, .readable) }
     }

@@ -40,15 +40,19 @@ extension ScriptHost {
     package var hasFakeClock: Bool { false }
     package var seed: UInt64 { 0 }
 
-    package func randomBytes(_ count: Int) -> [UInt8] {
-        var generator = SystemRandomNumberGenerator()
-        return generator.bytes(count)
-    }
+    package func randomBytes(_ count: Int) -> [UInt8] { SystemRandomNumberGenerator.bytes(count) }
 }
 
 extension RandomNumberGenerator {
     package mutating func bytes(_ count: Int) -> [UInt8] {
         (0..<count).map { _ in UInt8.random(in: 0...255, using: &self) }
+    }
+}
+
+extension SystemRandomNumberGenerator {
+    package static func bytes(_ count: Int) -> [UInt8] {
+        var generator = Self()
+        return generator.bytes(count)
     }
 }
 

@@ -449,10 +449,10 @@ package final class Server {
         let process = loaded.configuration.process
         reportUnchangeable(process)
         reportShortage(process)
+        let limit = process.workerShutdownTimeout
         let count = Self.workerCount(process)
         for worker in workers.dropFirst(count) {
             leaving.append(worker)
-            let limit = process.workerShutdownTimeout
             worker.drain(endsTunnels: limit != nil, within: limit)
         }
         workers = Array(workers.prefix(count))
@@ -469,7 +469,7 @@ package final class Server {
         logPaths = loaded.logPaths
         logFiles.closeUnused(keeping: logPaths)
         reopenLogs(onlyMoved: true)
-        if let time = process.workerShutdownTimeout {
+        if let time = limit {
             let number = generation.number
             timeouts?.after(milliseconds: time) { [unowned self] in
                 for worker in leaving { worker.closeGenerations(before: number) }

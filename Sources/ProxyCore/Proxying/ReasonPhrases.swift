@@ -46,7 +46,6 @@ package enum ReasonPhrases {
     }()
 
     /// In the order of the statuses.
-
     private static let rows = [
         (101, "Switching Protocols"),
         (103, "Early Hints"),

@@ -93,9 +93,7 @@ final class WorkerScripts: ScriptHost {
     }
 
     func randomBytes(_ count: Int) -> [UInt8] {
-        guard !hasFakeClock else { return worker.random.bytes(count) }
-        var generator = SystemRandomNumberGenerator()
-        return generator.bytes(count)
+        hasFakeClock ? worker.random.bytes(count) : SystemRandomNumberGenerator.bytes(count)
     }
 
     func setAlarm(at time: Int64) {
