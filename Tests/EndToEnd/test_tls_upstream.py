@@ -41,6 +41,8 @@ class TLSBackend(Backend):
         def run(connection):
             try:
                 connection.sock = self.context.wrap_socket(connection.sock, server_side=True)
+                # A peer that was gone already leaves a socket that never shook hands, and no error.
+                connection.sock.getpeername()
             except (ssl.SSLError, OSError) as error:
                 self.failures.append(error)
                 connection.sock.close()
