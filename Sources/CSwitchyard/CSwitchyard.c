@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pwd.h>
@@ -45,6 +46,8 @@ int sy_timer_set(int timer, int64_t milliseconds) {
 int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length) {
     return accept4(listener, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
+
+void sy_trim_heap(void) { malloc_trim(0); }
 
 const char *sy_error_text(int code, char *buffer, size_t size) { return strerror_r(code, buffer, size); }
 

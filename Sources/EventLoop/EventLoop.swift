@@ -57,6 +57,8 @@ package final class EventLoop {
     private var dueBatch: [Deadline] = []
     /// Set by `afterTurn` where it has left something to do: the next turn does not wait.
     package var turnsAgain = false
+    /// How much there has been to do: events of channels, and each 16 KB that they brought. Wraps around.
+    package private(set) var work = 0
     private var scheduled: [ChannelKey] = []
     private var scheduledBatch: [ChannelKey] = []
     private var events = [sy_event](repeating: sy_event(), count: EventLoop.maxEvents)
@@ -128,6 +130,7 @@ package final class EventLoop {
         let count = memory == nil ? waitForEvents(wait) : pollMemory()
         readClocks()
         if count > 0 {
+            work &+= count
             for index in 0..<count {
                 let event = events[index]
                 channel(ChannelKey(packed: event.data))?.handle(events: event.events)
@@ -252,6 +255,7 @@ package final class EventLoop {
         // It lives as long as this loop.
         let bytes = unsafe _overrideLifetime(free.bytes(count), borrowing: self)
         lent &+= 1
+        work &+= count >> 14
         return bytes
     }
 

@@ -69,6 +69,7 @@ package final class Worker {
     private let logTimer: Alarm
     private let spareTimer: Alarm
     let roomTimer: Alarm
+    private let heap: HeapTrimmer
     private var zoneCheckedAt: Int64 = 0
 
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
@@ -92,6 +93,7 @@ package final class Worker {
         logTimer = Alarm(loop: loop)
         spareTimer = Alarm(loop: loop)
         roomTimer = Alarm(loop: loop)
+        heap = HeapTrimmer(loop: loop)
         shutdownTimeouts = ShutdownTimeouts(loop: loop)
         let desk = TunnelDesk()
         let poster = loop.poster
@@ -107,6 +109,7 @@ package final class Worker {
         logTimer.rang = { [unowned self] in flushLogs() }
         spareTimer.rang = { [unowned self] in trimSpares() }
         roomTimer.rang = { [unowned self] in lookForRoom() }
+        heap.fallenQuiet = { [unowned self] in letGoOfRoom() }
         desk.worker = self
     }
 
@@ -299,6 +302,7 @@ package final class Worker {
         logTimer.close()
         spareTimer.close()
         roomTimer.close()
+        heap.close()
         forgetConnectionsAtRest()
         shutdownTimeouts.close()
         loop.close()
@@ -454,6 +458,7 @@ package final class Worker {
             mayFreezeMore || !postponed.isEmpty || !unflushed.isEmpty || !handshakes.isEmpty
             || !unsettled.isEmpty
         recycle()
+        heap.turnEnded()
         if mayBeDrained {
             mayBeDrained = false
             if isDrained { loop.stop() }
@@ -494,6 +499,12 @@ package final class Worker {
         guard buffers.count < 8, buffer.capacity <= 1 << 20 else { return }
         buffer.clear()
         buffers.append(buffer)
+    }
+
+    /// Lets go of the room that is kept for bodies and messages to come.
+    private func letGoOfRoom() {
+        buffers = []
+        webSockets.letGoOfRoom()
     }
 
     /// Has `flushLogs` run at `time` at the latest.

@@ -36,6 +36,9 @@ int sy_timer_set(int timer, int64_t milliseconds);
 /// accept4, non-blocking and close-on-exec.
 int sy_accept(int listener, struct sockaddr_storage *address, socklen_t *length);
 
+/// Gives the pages of freed memory back to the system, wherever they lie. Others that allocate meanwhile may have to wait.
+void sy_trim_heap(void);
+
 /// The GNU strerror_r: the text of an errno value, in `buffer` or static.
 const char *sy_error_text(int code, char *buffer, size_t size);
 

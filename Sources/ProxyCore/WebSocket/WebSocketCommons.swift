@@ -24,4 +24,11 @@ package final class WebSocketCommons {
         swap(&taken, &buffer)
         buffers.append(taken)
     }
+
+    /// Lets go of the room that is kept for messages to come.
+    package func letGoOfRoom() {
+        buffers = []
+        items.letGoOfRoom()
+        deflatePool.removeAll()
+    }
 }

@@ -86,6 +86,12 @@ package final class WebSocketItemPool {
         if next == nil { next = item } else { idle.append(item) }
     }
 
+    /// Has items at rest keep no room for payload.
+    func letGoOfRoom() {
+        next?.data = []
+        for item in idle { item.data = [] }
+    }
+
     package func item(_ slot: Int, generation: UInt32) -> WebSocketItem? {
         guard items.indices.contains(slot), items[slot].generation == generation else { return nil }
         return items[slot]
