@@ -54,3 +54,28 @@ test("answers age, and other questions are none of its business", function()
     ws:send("no JSON")
     far:expect("no JSON")
 end)
+
+test("who has two questions under way with one id teaches nobody wrong answers", function()
+    for _, other in ipairs{
+        '{"id":1,"method":"price","params":{"of":"coffee"}}', '{"id":1.0,"method":"order"}', '[{"id":1,"method":"order"}]',
+    } do
+        local open = setup()
+        local ws, far = open()
+        ask(ws, 1, "price", { of = "tea" })
+        ws:send(other)
+        far:receive()
+        far:expect(other)
+        far:send('{"id":1,"result":"of the other"}')
+        far:send('{"id":1,"result":"of tea"}')
+        ws:expect('{"id":1,"result":"of the other"}')
+        ws:expect('{"id":1,"result":"of tea"}')
+
+        local bob, beyond = open()
+        ask(bob, 2, "price", { of = "tea" })
+        expect(sy.json.decode((beyond:receive())).id):equals(2)
+        beyond:send('{"id":2,"result":"fine"}')
+        bob:expect('{"id":2,"result":"fine"}')
+        ask(ws, 3, "price", { of = "tea" })
+        ws:expect('{"id":3,"result":"fine"}')
+    end
+end)

@@ -3,7 +3,7 @@
 --     plugin broadcast.lua;
 --
 -- The room is the last part of the path: /rooms/NAME. The backend keeps the WebSockets open and may say something to
--- one of them; what clients say does not reach it.
+-- one of them; what clients say does not reach it. Rooms hear texts: a binary message is heard by nobody.
 
 return {
     upgrade = function(flow)
@@ -19,8 +19,9 @@ return {
     end,
 
     message = {
-        from = "client", type = "text",
+        from = "client",
         run = function(flow, msg)
+            if msg.type == "binary" then return false end
             sy.publish(flow.ctx.room, flow.ctx.name .. ": " .. msg.data)
             return false
         end,

@@ -43,7 +43,12 @@ local function from_upstream(flow, msg)
     -- A notification wants no answer.
     if id == nil then return false end
     calls[answer.seq] = nil
-    if answer.ok then return sy.json.encode{ jsonrpc = "2.0", id = id, result = answer.data } end
+    if answer.ok then
+        -- JSON-RPC 2.0, 5: a success has a result, be there one or not.
+        local result = answer.data
+        if result == nil then result = sy.json.null end
+        return sy.json.encode{ jsonrpc = "2.0", id = id, result = result }
+    end
     return failure(id, -32000, tostring(answer.data))
 end
 

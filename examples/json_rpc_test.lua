@@ -21,6 +21,16 @@ test("calls get their answers, whatever their ids", function()
     expect(answer.result):equals(3)
 end)
 
+test("a success without data has a result all the same", function()
+    local ws, far = both()
+    for data, result in pairs{ [""] = "null", [',"data":null'] = "null", [',"data":false'] = "false" } do
+        ws:send('{"jsonrpc":"2.0","id":1,"method":"do"}')
+        far:send(('{"seq":%d,"ok":true%s}'):format(sy.json.decode((far:receive())).seq, data))
+        local answer = ws:receive()
+        expect(answer):matches('"result":' .. result)
+    end
+end)
+
 test("a batch becomes several calls; failures and notifications are told apart", function()
     local ws, far = both()
     ws:send('[{"jsonrpc":"2.0","id":7,"method":"a"},{"jsonrpc":"2.0","method":"b"}]')

@@ -3,7 +3,7 @@
 --     plugin json_schema.lua strikes=3;
 --
 -- A message that is no JSON, or not as `schema` says, is answered with what is wrong and goes no further; after
--- `strikes` of them the client is sent away with 1008.
+-- `strikes` of them the client is sent away with 1008. One who sends a binary message is sent away at once, with 1003.
 
 local schema = {
     type = "object", required = { "op" }, additional = false,
@@ -68,8 +68,9 @@ return function(config)
 
     return {
         message = {
-            from = "client", type = "text",
+            from = "client",
             run = function(flow, msg)
+                if msg.type == "binary" then return flow:close(1003, "no binary messages") end
                 local ok, value = pcall(sy.json.decode, msg.data)
                 local fault = not ok and "no JSON" or check(value, schema, "message")
                 if not fault then return end

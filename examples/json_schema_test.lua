@@ -37,8 +37,23 @@ test("who does not learn is sent away", function()
     ws:expect_close(1008, "no JSON")
 end)
 
-test("the upstream and binary messages are not looked at", function()
-    local ws = open(1)
-    ws:send_binary("\0\1")
+test("binary messages do not get past it", function()
+    local p = proxy{ plugin = "json_schema.lua" }
+    local backend = p:backend("backend:80")
+    local ws = p:websocket{}
+    local far = backend:expect_request():accept_websocket()
+    ws:send_binary('{"op":"fly"}')
+    ws:expect_close(1003, "no binary messages")
+    far:expect_close(1003, "no binary messages")
+end)
+
+test("what the upstream says is not looked at", function()
+    local p = proxy{ plugin = "json_schema.lua" }
+    local backend = p:backend("backend:80")
+    local ws = p:websocket{}
+    local far = backend:expect_request():accept_websocket()
+    far:send("hello")
+    ws:expect("hello")
+    far:send_binary("\0\1")
     ws:expect("\0\1", "binary")
 end)

@@ -20,9 +20,13 @@ return function(config)
             if math.random() * 100 >= share then return end
 
             -- The exchange may be over before the copy is: what is needed of it is read now.
-            local headers = { ["X-Mirrored"] = flow.id }
+            local headers, seen = { ["X-Mirrored"] = flow.id }, { ["x-mirrored"] = true }
             for name in flow.req.headers:each() do
-                if not own[name:lower()] then headers[name] = flow.req.headers:all(name) end
+                local id = name:lower()
+                if not own[id] and not seen[id] then
+                    seen[id] = true
+                    headers[name] = flow.req.headers:all(name)
+                end
             end
             local request = {
                 url = target .. flow.req.uri, method = flow.req.method, headers = headers,

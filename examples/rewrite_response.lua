@@ -34,6 +34,8 @@ return function(config)
         request = function(flow)
             -- What is compressed cannot be searched.
             flow.req.headers["Accept-Encoding"] = nil
+            -- A part of a body has other bytes once the text is replaced, and may begin or end within it.
+            flow.req.headers["Range"], flow.req.headers["If-Range"] = nil, nil
         end,
 
         response = function(flow)
@@ -44,8 +46,8 @@ return function(config)
             local kind = (headers["Content-Type"] or ""):match("^[^;%s]*"):lower()
             if types[kind] and not headers["Content-Encoding"] then
                 flow.ctx.rest = ""
-                -- It names bytes that are not the same any more.
-                headers["ETag"] = nil
+                -- They name bytes that are not the same any more.
+                for _, name in ipairs{ "ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest" } do headers[name] = nil end
             end
         end,
 

@@ -24,6 +24,20 @@ test("so is it in redirects, and an ETag goes", function()
     expect(headers["ETag"]):is_nil()
 end)
 
+test("the backend is asked for the whole, since a part would be one of other bytes", function()
+    local p = rewriting()
+    local asked
+    p:backend(function(request)
+        asked = request.headers
+        return { headers = html, body = "http://intranet.local" }
+    end)
+    local res = p:request{ headers = { Range = "bytes=0-3", ["If-Range"] = '"1"', ["Accept-Encoding"] = "gzip" } }
+    expect(res.status):equals(200)
+    expect(res.headers["Accept-Ranges"]):is_nil()
+    expect(res.body):equals("https://www.example.com")
+    for _, name in ipairs{ "Range", "If-Range", "Accept-Encoding" } do expect(asked[name]):is_nil() end
+end)
+
 test("other types are left alone", function()
     local res = rewriting{ headers = { ["Content-Type"] = "text/plain" }, body = "http://intranet.local" }:request()
     expect(res.body):equals("http://intranet.local")
