@@ -91,13 +91,13 @@ struct FetchTests {
             local res = sy.fetch{ url = 'http://a/', headers = flow.req.headers }
             res.headers['X-Mine'] = 'yes'
             flow:respond{ headers = res.headers }
-            """)
+            """, request: "GET / HTTP/1.1\nHost: example.test\nX-Own: 1\nx-own: 2\n\n")
         _ = fixture.run()
         func shown(_ headers: [FetchHeader]) -> [String] {
             headers.map { String(decoding: $0.name + [58] + $0.value, as: UTF8.self) }
         }
         let request = try #require(fixture.host.requests.first)
-        #expect(shown(request.headers) == ["Host:example.test"])
+        #expect(shown(request.headers) == ["X-Own:1", "x-own:2"])
         fixture.host.fetches[0].finish(
             response(
                 200,

@@ -24,7 +24,7 @@ extension LuaAPI {
             upstream, unless it has taken longer than `proxy_connect_timeout` to connect to. \
             The response's headers are read and changed as `flow.res.headers` is, and can be passed on, as can those: \
             `flow:respond{ headers = res.headers }`, where those are left out that belong to the one message alone, such \
-            as `Content-Length`, `Connection` and what that names.
+            as `Content-Length`, `Host`, `Connection` and what that names.
             """
         ) { call throws(LuaError) in
             try call.table(1, "fetch")

@@ -89,8 +89,8 @@ private struct HeaderList {
         fields.append(FetchHeader(name, value))
     }
 
-    /// Those of a message, but for what delimits its body, what ends with its connection (RFC 9110 §7.6.1), and what is asked
-    /// before the body is sent (§10.1.1).
+    /// Those of a message, but for what delimits its body, what ends with its connection (RFC 9110 §7.6.1), whom it is for
+    /// (§7.2), and what is asked before the body is sent (§10.1.1).
     mutating func add(ofMessage headers: [FetchHeader]) throws(LuaError) {
         let options = headers.filter { id(of: $0.name) == .connection }.map(\.value)
         for header in headers {
@@ -98,7 +98,9 @@ private struct HeaderList {
             let isNominated =
                 !HopByHopFields.protected.contains(id)
                 && options.contains { Self.list($0, holds: header.name) }
-            if ComputedFields.ofResponses.contains(id) || id == .expect || isNominated { continue }
+            if ComputedFields.ofResponses.contains(id) || id == .host || id == .expect || isNominated {
+                continue
+            }
             try add(header.name, header.value)
         }
     }
