@@ -127,6 +127,10 @@ extension ExchangeDriver: FlowOwner {
 
     private func give(_ answer: ScriptAnswer) {
         switch answer {
+        // What `return 444;` does: nobody is answered.
+        case .respond(let response) where response.status == 444:
+            exchange.status = response.status
+            perform(.closeConnection)
         case .respond(let response): respond(LocalResponse(response))
         case .internalRedirect(let target):
             leaveLocation()

@@ -176,12 +176,13 @@ def test_expect_continue(plain):
 
 def test_local_responses(plain):
     proxy = plain(server="error_page 404 /e; location = /e { internal; return 404 gone; } location = /n { return 404; }"
-                  "location = /t { add_trailer X-Sum 5; return 200 hello; } location = /d { return 444; } location = /r { return 301 /x; }")
+                  "location = /t { add_trailer X-Sum 5; return 200 hello; } location = /d { return 444; } location = /r { return 301 /x; }"
+                  "location = /s { request_by_lua_block { return flow:respond{ status = 444 } } }")
     with HTTP2Client(proxy.port) as client:
         assert (client.fetch("/n").status, client.fetch("/n").body) == (404, b"gone")
         got = client.fetch("/t")
         assert (got.body, got.trailers) == (b"hello", [("x-sum", "5")])
-        assert client.fetch("/d").reset is not None
+        assert client.fetch("/d").reset == client.fetch("/s").reset is not None
         assert client.fetch("/r").get("location") == f"http://127.0.0.1:{proxy.port}/x"
 
 

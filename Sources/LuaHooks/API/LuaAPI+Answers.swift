@@ -8,7 +8,8 @@ extension LuaAPI {
         LuaFunction(
             "respond", .method(.flow), "answer: Answer",
             "In `request`, `upgrade` and `response` hooks: answers the client with this once the "
-                + "hook returns; no further hook of the stage runs."
+                + "hook returns; no further hook of the stage runs. With the status 444 the connection is closed without "
+                + "an answer, over HTTP/2 the stream reset, as by `return 444;`."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade, .response], "flow:respond")
@@ -208,7 +209,7 @@ extension LuaCall {
             }
             stack.pop()
         }
-        let hasNone = response.status == 204 || response.status == 304
+        let hasNone = response.status == 204 || response.status == 304 || response.status == 444
         if hasNone, response.body?.isEmpty == false {
             throw LuaError("respond: a response of status \(response.status) has no body")
         }
