@@ -15,7 +15,7 @@ final class WorkerGeneration {
     private var groups: [UpstreamPeers?]
     private var resolvers: [Resolver: NameResolver] = [:]
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
-    private var writers: [String: LogBuffer] = [:]
+    private var writers: [AccessLog.Destination: LogBuffer] = [:]
     private let headRules: [HeadRules]
     /// `nil` where the configuration has no scripts.
     private(set) var scripts: WorkerScripts?
@@ -306,6 +306,7 @@ final class WorkerGeneration {
     }
 
     private func buffer(for log: AccessLog) -> LogBuffer? {
+        if let known = writers[log.destination] { return known }
         let file: LogFile
         switch log.destination {
         case .standardOutput: file = generation.logFiles.standardOutput
@@ -318,12 +319,11 @@ final class WorkerGeneration {
                 return nil
             }
         }
-        let key = "\(file.path ?? "-") \(log.bufferSize) \(log.flushInterval)"
-        if let known = writers[key] { return known }
+        let buffering = configuration.logBuffers[log.destination] ?? LogBuffering()
         let buffer = LogBuffer(
-            file: file, logger: generation.errorLogger, size: isRetired ? 0 : log.bufferSize,
-            interval: Int64(log.flushInterval))
-        writers[key] = buffer
+            file: file, logger: generation.errorLogger, size: isRetired ? 0 : buffering.size,
+            interval: Int64(buffering.flushInterval))
+        writers[log.destination] = buffer
         return buffer
     }
 

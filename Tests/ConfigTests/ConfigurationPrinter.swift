@@ -42,12 +42,19 @@ struct ConfigurationPrinter {
         case "upstream":
             return upstreamLines
         default:
-            return processLines + listenerLines + upstreamLines + mapLines + scriptLines + serverLines
+            return processLines + logLines + listenerLines + upstreamLines + mapLines + scriptLines
+                + serverLines
         }
     }
 
     private var processLines: [String] {
         differences(configuration.process, baseline.process).map { "process \($0)" }
+    }
+
+    private var logLines: [String] {
+        configuration.logBuffers.map { destination, buffering in
+            "log \(destination) buffer \(buffering.size) flush \(buffering.flushInterval)"
+        }.sorted()
     }
 
     private var listenerLines: [String] {

@@ -795,6 +795,16 @@ def test_a_buffered_log_is_written_when_full(simple):
     assert all(COMBINED.fullmatch(line) for line in proxy.log("access.log").splitlines())
 
 
+def test_lines_of_a_file_stay_in_order_where_one_of_its_logs_is_buffered(simple):
+    proxy = simple(http="log_format short $uri;",
+                   server="access_log <dir>/access.log short; location /b { return 200; access_log <dir>/access.log short buffer=64k; }")
+    for target in ("/b", "/a", "/b", "/a"):
+        proxy.fetch(target)
+    assert proxy.log("access.log") == ""
+    proxy.stop()
+    assert proxy.log("access.log").split() == ["/b", "/a", "/b", "/a"]
+
+
 def test_several_logs_and_none(proxy):
     made = proxy(
         "log_format short $uri; access_log <dir>/outer.log short; server { listen 127.0.0.1:<port>;"

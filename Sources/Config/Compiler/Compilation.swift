@@ -51,6 +51,7 @@ final class Compilation {
     var hasEvents = false
     var variables: VariableRegistry
     var logFormats: [String: LogFormat] = [:]
+    var logBuffers: [AccessLog.Destination: LogBuffering] = [:]
     var upstreams = UpstreamDrafts()
     var maps: [MapTable] = []
     var servers: [CompiledServer] = []

@@ -80,7 +80,8 @@ package struct ConfigurationCompiler {
             maps: compilation.maps, variables: variables,
             assignedSlots: compilation.variables.slotCount,
             scripts: compilation.scripts.scripts, scriptPlans: compilation.scripts.plans,
-            scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua)
+            scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua,
+            logBuffers: compilation.logBuffers)
         return Result(
             configuration: isUsable ? configuration : nil, diagnostics: diagnostics, sources: parser.sources)
     }

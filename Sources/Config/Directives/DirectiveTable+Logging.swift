@@ -35,7 +35,8 @@ extension DirectiveTable {
             "access_log", "file [format [buffer=size] [flush=time] [if=condition]] | off",
             in: [.http, .server, .location, .ifInLocation, .limitExcept], takes: .atLeast(1),
             default: "logs/access.log combined",
-            "Where each request is logged; /dev/stdout and /dev/stderr are the process's own.", repeats: true
+            "Where each request is logged; /dev/stdout and /dev/stderr are the process's own. A file has one buffer: lines of all "
+                + "logs that name it stay in order, and those with buffer= agree.", repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             if call.isFirst { scope.settings.accessLogs = [] }
             if call.arguments[0].text == "off" {
@@ -137,25 +138,36 @@ extension DirectiveTable {
             let path = file.replacing(Array(compilation.path(file).utf8))
             log.pathTemplate = try compilation.template(path, in: call.name)
         }
-        for option in options { try apply(option, to: &log, call, compilation) }
-        if log.flushInterval > 0, log.bufferSize == 0 {
+        var buffering = LogBuffering()
+        for option in options { try apply(option, to: &log, &buffering, call, compilation) }
+        if buffering.flushInterval > 0, buffering.size == 0 {
             throw call.failure("found \"flush=\" without \"buffer=\"")
         }
-        if log.pathTemplate != nil, log.bufferSize > 0 {
+        guard buffering.size > 0 else { return log }
+        guard log.pathTemplate == nil else {
             throw call.failure("found \"buffer=\" with variables in the file's name")
         }
+        if let known = compilation.logBuffers[log.destination], known != buffering {
+            throw call.failure(
+                "found \"\(file.text)\" already defined with conflicting parameters: one file has one buffer",
+                at: file)
+        }
+        compilation.logBuffers[log.destination] = buffering
         return log
     }
 
     private static func apply(
-        _ option: Word, to log: inout AccessLog, _ call: DirectiveUse, _ compilation: Compilation
+        _ option: Word, to log: inout AccessLog, _ buffering: inout LogBuffering, _ call: DirectiveUse,
+        _ compilation: Compilation
     ) throws(ConfigDiagnostic) {
         if let value = option.value(after: "buffer=") {
-            log.bufferSize = try call.size(value)
-            guard log.bufferSize > 0 else { throw call.failure(found: value, expected: "a size above 0") }
+            buffering.size = try call.size(value)
+            guard buffering.size > 0 else { throw call.failure(found: value, expected: "a size above 0") }
         } else if let value = option.value(after: "flush=") {
-            log.flushInterval = try call.time(value)
-            guard log.flushInterval > 0 else { throw call.failure(found: value, expected: "a time above 0") }
+            buffering.flushInterval = try call.time(value)
+            guard buffering.flushInterval > 0 else {
+                throw call.failure(found: value, expected: "a time above 0")
+            }
         } else if let value = option.value(after: "if=") {
             log.condition = try compilation.template(value, in: call.name)
         } else if option.text == "gzip" || option.text.hasPrefix("gzip=") {

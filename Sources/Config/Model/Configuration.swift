@@ -25,12 +25,15 @@ package final class Configuration: Sendable {
     /// How many values scripts compute for one exchange: one for each name of a variable.
     package let scriptSlots: Int
     package let lua: LuaSettings
+    /// Of the files that an `access_log` with `buffer=` names.
+    package let logBuffers: [AccessLog.Destination: LogBuffering]
 
     package init(
         process: ProcessSettings, http: Settings = Settings(Settings.Values()), listeners: [Listener],
         servers: [VirtualServer], upstreams: [UpstreamGroup], maps: [MapTable],
         variables: [VariableDefinition], assignedSlots: Int, scripts: [Script] = [],
-        scriptPlans: [[Int]] = [], scriptSlots: Int = 0, lua: LuaSettings = LuaSettings()
+        scriptPlans: [[Int]] = [], scriptSlots: Int = 0, lua: LuaSettings = LuaSettings(),
+        logBuffers: [AccessLog.Destination: LogBuffering] = [:]
     ) {
         self.process = process
         self.http = http
@@ -44,6 +47,7 @@ package final class Configuration: Sendable {
         self.scriptPlans = scriptPlans
         self.scriptSlots = scriptSlots
         self.lua = lua
+        self.logBuffers = logBuffers
     }
 }
 

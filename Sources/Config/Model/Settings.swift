@@ -226,10 +226,6 @@ package struct AccessLog: Sendable, Hashable {
     package var destination: Destination
     package var format: Template
     package var escape: Escape
-    /// Bytes; 0 writes each line by itself.
-    package var bufferSize = 0
-    /// Milliseconds a line may stay in the buffer; 0 is without limit.
-    package var flushInterval = 0
     /// `if=`: nothing is logged when it comes out empty or `0`.
     package var condition: Template?
     /// A path with variables, in place of `destination`.
@@ -239,5 +235,18 @@ package struct AccessLog: Sendable, Hashable {
         self.destination = destination
         self.format = format
         self.escape = escape
+    }
+}
+
+/// How lines wait before they are written to a file, whichever `access_log` they are of: they stay in their order.
+package struct LogBuffering: Sendable, Hashable {
+    /// Bytes; 0 writes each line by itself.
+    package var size = 0
+    /// Milliseconds a line may wait; 0 is without limit.
+    package var flushInterval = 0
+
+    package init(size: Int = 0, flushInterval: Int = 0) {
+        self.size = size
+        self.flushInterval = flushInterval
     }
 }
