@@ -116,6 +116,7 @@ enum { COPY_VALUES = 100000 };
 typedef struct {
     lua_State *from;
     lua_State *to;
+    const sy_renumbering *objects;
     int seen;
     int made;
     lua_Integer tables;
@@ -156,6 +157,26 @@ static copy_result copy_table(copying *copy, int index) {
     return COPIED;
 }
 
+/// Pushes the object that stands for the one at `index`, if there is one.
+static copy_result copy_object(copying *copy, int index) {
+    const sy_renumbering *objects = copy->objects;
+    int64_t number = sy_lua_object(copy->from, index, objects->type);
+    // In the order of their numbers.
+    size_t first = 0, last = objects->count;
+    while (number >= 0 && first < last) {
+        size_t middle = first + (last - first) / 2;
+        if (objects->former[middle] == number) {
+            if (!has_room(copy->to, 0)) return TOO_LARGE;
+            int64_t becomes = objects->now[middle];
+            sy_lua_push_object(copy->to, objects->type, (uint32_t)(becomes >> 32), (uint32_t)becomes);
+            return COPIED;
+        }
+        if (objects->former[middle] < number) first = middle + 1;
+        else last = middle;
+    }
+    return LEFT_OUT;
+}
+
 /// Pushes a copy of the value, if it is plain.
 static copy_result copy_value(copying *copy, int index) {
     lua_State *from = copy->from, *to = copy->to;
@@ -176,6 +197,7 @@ static copy_result copy_value(copying *copy, int index) {
             return COPIED;
         }
         case LUA_TTABLE: return copy_table(copy, index);
+        case LUA_TUSERDATA: return copy_object(copy, index);
         default: return LEFT_OUT;
     }
 }
@@ -200,13 +222,13 @@ static bool copy_entries(copying *copy) {
     return true;
 }
 
-bool sy_lua_copy_plain(lua_State *from, int index, lua_State *to) {
+bool sy_lua_copy_plain(lua_State *from, int index, lua_State *to, const sy_renumbering *objects) {
     if (!lua_checkstack(from, 8) || !lua_checkstack(to, 8)) return false;
     int from_top = lua_gettop(from), to_top = lua_gettop(to);
     index = lua_absindex(from, index);
     lua_newtable(from);
     lua_newtable(to);
-    copying copy = {from, to, from_top + 1, to_top + 1, 0, 0};
+    copying copy = {from, to, objects, from_top + 1, to_top + 1, 0, 0};
     bool is_whole = copy_value(&copy, index) == COPIED;
     for (lua_Integer table = 1; is_whole && table <= copy.tables; table++) {
         lua_rawgeti(from, copy.seen, table);

@@ -57,7 +57,15 @@ extension Interpreter {
     package struct Estate {
         fileprivate let destination: Destination
         fileprivate let contexts: [(script: Int, copy: LuaReference?)]
-        fileprivate let deadlines: [(time: Int64, code: UInt16, reason: [UInt8])]
+        fileprivate let deadlines: [Deadline]
+    }
+
+    fileprivate struct Deadline {
+        let time: Int64
+        let code: UInt16
+        let reason: [UInt8]
+        /// What its timer is in the old interpreter, and is going to be here.
+        let timer: (former: ScriptTimers.ID, now: ScriptTimers.ID)
     }
 
     /// Whether a tunnel can move.
@@ -80,11 +88,13 @@ extension Interpreter {
     ) -> Readiness {
         guard flow.waiting.isEmpty else { return .waits }
         guard !old.hasOpenSockets(flow) else { return .isBound }
-        var deadlines: [(time: Int64, code: UInt16, reason: [UInt8])] = []
+        var deadlines: [Deadline] = []
         for timer in flow.timers {
             guard let (time, purpose) = old.timers.entry(timer) else { continue }
             switch purpose {
-            case .close(_, let code, let reason): deadlines.append((time, code, reason))
+            case .close(_, let code, let reason):
+                deadlines.append(
+                    Deadline(time: time, code: code, reason: reason, timer: (timer, timers.nextID())))
             case .run(_, _, let script, _):
                 guard let heir = destination.successors[script], scripts[heir].migration != nil else {
                     return .isBound
@@ -92,7 +102,9 @@ extension Interpreter {
             case .wake, .fail, .answer, .read: return .isBound
             }
         }
-        guard let contexts = contexts(of: flow, in: old, for: destination) else { return .isTooLarge }
+        guard let contexts = contexts(of: flow, in: old, for: destination, deadlines.map(\.timer)) else {
+            return .isTooLarge
+        }
         return .ready(Estate(destination: destination, contexts: contexts, deadlines: deadlines))
     }
 
@@ -109,9 +121,12 @@ extension Interpreter {
         new.owner = flow.owner
         moveListing(of: flow, to: new)
         for tag in flow.tags { self.tag(new, tag) }
-        for (time, code, reason) in estate.deadlines {
-            let left = max(0, time - host.clock.now.monotonic)
-            new.timers.append(addTimer(after: left, .close(new, code: code, reason: reason)))
+        for deadline in estate.deadlines {
+            let time = max(deadline.time, host.clock.now.monotonic)
+            timers.renew(
+                deadline.timer.now, at: time, .close(new, code: deadline.code, reason: deadline.reason))
+            host.setAlarm(at: time)
+            new.timers.append(deadline.timer.now)
         }
         let slot = exchange.scriptFlow
         old.end(flow)
@@ -127,7 +142,8 @@ extension Interpreter {
     /// Copies of the tables of the flow's old scripts, by the scripts that they are for; `nil` when one is too large,
     /// which is logged.
     private func contexts(
-        of flow: ScriptFlow, in old: Interpreter, for destination: Destination
+        of flow: ScriptFlow, in old: Interpreter, for destination: Destination,
+        _ timers: [(former: ScriptTimers.ID, now: ScriptTimers.ID)]
     ) -> [(script: Int, copy: LuaReference?)]? {
         let theirs = old.mainStack
         let top = theirs.top
@@ -145,7 +161,7 @@ extension Interpreter {
                 contexts.append((heir, nil))
                 continue
             }
-            guard theirs.copyPlain(-1, to: mainStack) else {
+            guard theirs.copyPlain(-1, to: mainStack, timers: timers) else {
                 for context in contexts { context.copy.map(release) }
                 migrationFailed(
                     "\"ctx\" is too large to be copied, the tunnel stays with the older scripts", flow, heir)

@@ -251,11 +251,27 @@ struct LuaStack {
         unsafe sy_lua_set_own_table(lua, Int32(object), Int32(part), Int32(script))
     }
 
-    /// Pushes a copy of plain data on another stack, perhaps another interpreter's.
+    /// Pushes a copy of plain data on another stack, perhaps another interpreter's. Of objects it has those timers that
+    /// `timers` gives others for, which are in the order of their numbers.
     ///
     /// - Returns: false, with nothing pushed, when it is no plain data or is too large.
-    func copyPlain(_ index: Int, to other: LuaStack) -> Bool {
-        unsafe sy_lua_copy_plain(lua, Int32(index), other.lua)
+    func copyPlain(
+        _ index: Int, to other: LuaStack, timers: [(former: ScriptTimers.ID, now: ScriptTimers.ID)] = []
+    ) -> Bool {
+        func number(_ timer: ScriptTimers.ID) -> Int64 {
+            let handle = ObjectHandle(timer: timer)
+            return Int64(handle.slot) << 32 | Int64(handle.generation)
+        }
+        let pairs = timers.map { (number($0.former), number($0.now)) }.sorted { $0.0 < $1.0 }
+        // Everything is read during the call.
+        return unsafe pairs.map(\.0).withUnsafeBufferPointer { former in
+            unsafe pairs.map(\.1).withUnsafeBufferPointer { now in
+                var objects = unsafe sy_renumbering(
+                    type: Int32(LuaType.timer.rawValue), count: pairs.count, former: former.baseAddress,
+                    now: now.baseAddress)
+                return unsafe sy_lua_copy_plain(lua, Int32(index), other.lua, &objects)
+            }
+        }
     }
 
     // MARK: Waiting
@@ -297,4 +313,14 @@ struct LuaReference: Hashable {
 struct ObjectHandle: Hashable {
     var slot: UInt32
     var generation: UInt32
+}
+
+extension ObjectHandle {
+    /// A timer's number names it once and for all, so an object of one that is over means no other.
+    init(timer: ScriptTimers.ID) {
+        self.init(
+            slot: UInt32(truncatingIfNeeded: timer), generation: UInt32(truncatingIfNeeded: timer >> 32))
+    }
+
+    var timer: ScriptTimers.ID { ScriptTimers.ID(generation) << 32 | ScriptTimers.ID(slot) }
 }

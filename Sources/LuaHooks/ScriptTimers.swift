@@ -45,13 +45,18 @@ struct ScriptTimers {
     var next: Int64? { heap.first?.time }
 
     mutating func add(at time: Int64, _ purpose: Purpose) -> ID {
+        let id = nextID()
+        renew(id, at: time, purpose)
+        return id
+    }
+
+    /// A number for a timer that is to be put up by `renew`.
+    mutating func nextID() -> ID {
         lastID += 1
-        purposes[lastID] = purpose
-        insert(Entry(time: time, id: lastID))
         return lastID
     }
 
-    /// Puts an interval's timer up again under its number.
+    /// Puts a timer up under its number, that of an interval once again.
     mutating func renew(_ id: ID, at time: Int64, _ purpose: Purpose) {
         purposes[id] = purpose
         insert(Entry(time: time, id: id))

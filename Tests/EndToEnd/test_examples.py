@@ -623,6 +623,26 @@ def test_token_deadline_ends_the_session(example, sockets):
     assert refusal(made, "/?token=none").status_code == 401
 
 
+@pytest.mark.clocked
+def test_a_token_is_renewed_across_a_reload(example, sockets):
+    def token(seconds):
+        def part(data):
+            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+        text = part(b'{"alg":"HS256"}') + "." + part(json.dumps({"sub": "a", "exp": time.time() + seconds}).encode())
+        return text + "." + part(hmac.digest(b"secret", text.encode(), hashlib.sha256))
+
+    made = example("token_deadline", sockets())
+    with upgrade(made, f"/?token={token(3)}") as renewed, upgrade(made, f"/?token={token(3)}") as other:
+        made.reload()
+        renewed.send(json.dumps({"type": "token", "token": token(60)}))
+        with pytest.raises(ConnectionClosed) as closed:
+            other.recv(10)
+        assert closed.value.rcvd.code == 4001
+        time.sleep(0.5)
+        assert words(renewed, "hello") == ["hello"]
+
+
 def test_subprotocol_chooses_the_backend(example):
     async def name(connection):
         await connection.send(f"{connection.local_address[1]} {connection.subprotocol}")

@@ -220,6 +220,41 @@ struct TunnelGenerationTests {
 
     // MARK: Sending in migrate
 
+    @Test(
+        "a deadline that has moved is cancelled by what stands for it in the context, nested and twice over")
+    func deadlinesMove() throws {
+        let text = """
+            return {
+                open = function(flow)
+                    local timer = flow:deadline(sy.now() + 5, 4001)
+                    flow.ctx.limit = flow:deadline(sy.now() + 20, 4002)
+                    flow.ctx.kept = { timer = timer }
+                    flow.ctx.lost = flow.client
+                end,
+                message = function(flow, msg)
+                    if msg.data ~= "renew" then return msg.data .. tostring(flow.ctx.lost) end
+                    local cancelled = flow.ctx.kept.timer:cancel()
+                    flow.ctx.kept.timer = flow:deadline(sy.now() + 8, 4003)
+                    return tostring(cancelled)
+                end,
+            }
+            """
+        let scene = try Scene(["a": text])
+        try scene.reload()
+        #expect(scene.hears("x") == ["xnil"])
+        try scene.reload()
+        #expect(scene.hears("renew") == ["true"])
+        try scene.reload()
+        scene.proxy.advance(byMilliseconds: 6000)
+        #expect(scene.heard() == [])
+        #expect(scene.hears("renew") == ["true"])
+        try scene.reload()
+        scene.proxy.advance(byMilliseconds: 7500)
+        #expect(scene.hears("renew") == ["true"])
+        scene.proxy.advance(byMilliseconds: 6600)
+        #expect(scene.heard() == ["close 4002"])
+    }
+
     @Test("what migrate sends meets the new hooks, of scripts that have all moved, and they may wait with it")
     func migrateSends() throws {
         func first(_ more: String) -> String {

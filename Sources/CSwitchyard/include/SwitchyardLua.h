@@ -219,10 +219,19 @@ void sy_lua_push_remote_object(
 void sy_lua_push_own_table(sy_lua *lua, int index, int part, int script);
 /// Takes the topmost value as that.
 void sy_lua_set_own_table(sy_lua *lua, int index, int part, int script);
-/// Pushes a copy of plain data, of another interpreter perhaps: what in a table is not plain is left out, and a table
-/// that is met again is the same one in the copy. False, with nothing pushed, when nothing of it is plain, or when it is
+/// Objects of one type that have others in their places, by slots and generations as `sy_lua_object` gives them; those of
+/// `former` are in order.
+typedef struct {
+    int type;
+    size_t count;
+    const int64_t *former;
+    const int64_t *now;
+} sy_renumbering;
+
+/// Pushes a copy of plain data, of another interpreter perhaps: what in a table is not plain is left out but for `objects`,
+/// and a table that is met again is the same one in the copy. False, with nothing pushed, when nothing of it is plain, or when it is
 /// too large: more than 100000 values, or more than the memory limit of `to` has room for.
-bool sy_lua_copy_plain(sy_lua *from, int index, sy_lua *to);
+bool sy_lua_copy_plain(sy_lua *from, int index, sy_lua *to, const sy_renumbering *objects);
 /// The API function of this number with the `values` topmost values bound to it, which are taken off. In a call they
 /// are the arguments after the caller's own.
 void sy_lua_push_closure(sy_lua *lua, int function, int values);

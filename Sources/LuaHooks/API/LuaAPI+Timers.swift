@@ -28,7 +28,8 @@ extension LuaAPI {
             "deadline", .method(.flow), "unix_time: number, code?: integer, reason?: string",
             returns: "Timer",
             "Ends the tunnel at this time, as `flow:close` does; at once when it has passed. A request that "
-                + "has no response by then is answered with 503."
+                + "has no response by then is answered with 503. A reload takes the deadline along, and its Timer "
+                + "where that is in `flow.ctx`."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let time = try call.number(2, "deadline")
@@ -50,7 +51,7 @@ extension LuaAPI {
             guard let handle = call.stack.object(1, .timer) else {
                 throw call.mismatch(1, "cancel", "a timer: call it with a colon")
             }
-            let id = ScriptTimers.ID(handle.generation) << 32 | ScriptTimers.ID(handle.slot)
+            let id = handle.timer
             guard let purpose = call.interpreter.cancelTimer(id) else { return call.push(false) }
             purpose.flow?.timers.removeAll { $0 == id }
             purpose.flow?.owner?.somethingEnded()
@@ -82,10 +83,7 @@ extension LuaCall {
 
     fileprivate func push(_ timer: ScriptTimers.ID, of flow: ScriptFlow) -> LuaResult {
         flow.timers.append(timer)
-        // The number names the timer once and for all, so an object of one that is over means no other.
-        let handle = ObjectHandle(
-            slot: UInt32(truncatingIfNeeded: timer), generation: UInt32(truncatingIfNeeded: timer >> 32))
-        stack.push(.timer, handle)
+        stack.push(.timer, ObjectHandle(timer: timer))
         return .one
     }
 }
