@@ -274,7 +274,7 @@ struct ScriptBenchTests {
         passes(
             """
             local p = proxy{
-                http = "lua_shared_dict d 1m;",
+                http = "lua_shared_dict d 1m; error_log logs/error.log warn;",
                 location = "request_by_lua_block { sy.sleep(2) sy.shared.d:set('went', 'on') sy.log.error('went on') }"
             }
             local client = p:send()

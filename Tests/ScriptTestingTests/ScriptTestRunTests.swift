@@ -270,6 +270,24 @@ struct ScriptTestRunTests {
         #expect(lines[3].contains("in the hook"))
     }
 
+    @Test("what scripts log at info and above is shown, and what they print, unless the test says otherwise")
+    func errorLogLevel() {
+        let hook =
+            "request_by_lua_block { print('printed') sy.log.info('told') sy.log.warn('warned') sy.log.debug('hidden') }"
+        func lines(_ fields: String) -> [String] {
+            report("proxy{ location = [[\(hook)]], \(fields) }:request() error('no')").filter {
+                $0.contains("] lua: ")
+            }
+        }
+        let shown = lines("")
+        #expect(shown.count == 3)
+        for (line, end) in zip(shown, ["printed", "told", "warned"]) {
+            #expect(line.contains(": \(end), client: "), "\(line)")
+        }
+        #expect(lines("server = 'error_log logs/error.log warn;'").count == 1)
+        #expect(lines("http = 'error_log logs/error.log debug;'").count == 4)
+    }
+
     @Test("the error log is shown whichever file the configuration has it go to, and no file is written")
     func errorLogFiles() throws {
         let path = "/tmp/switchyard-\(UInt64.random(in: 0 ... .max)).log"

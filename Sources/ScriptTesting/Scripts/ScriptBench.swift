@@ -129,7 +129,7 @@ extension TestSetup {
             pluginDirective = "plugin " + words.map(Self.quoted).joined(separator: " ") + ";"
         }
         return """
-            events {}
+            error_log logs/error.log info; events {}
             http {
                 resolver 127.0.0.1;
                 map $http_upgrade $connection_upgrade { default upgrade; '' close; }
