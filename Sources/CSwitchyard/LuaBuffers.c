@@ -19,7 +19,7 @@ void sy_lua_make_room(lua_State *L, size_t size) {
     sy_memory *memory = sy_lua_memory(L);
     if (memory->must_not_fail) return;
     // It would be filled for nothing.
-    if (size > memory->limit / COPIES) luaL_error(L, "not enough memory");
+    if (size > memory->limit / COPIES) sy_lua_raise_memory(L);
     if (memory->used + size > memory->limit) lua_gc(L, LUA_GCCOLLECT);
 }
 

@@ -40,6 +40,9 @@ typedef struct {
 /// Idle coroutines beyond this are thrown away, so that a burst of waiting hooks leaves little behind.
 enum { SY_MAX_IDLE = 64 };
 
+/// `file:line: `
+enum { SY_PLACE_SIZE = LUA_IDSIZE + 16 };
+
 struct sy_vm {
     lua_State *main;
     sy_memory memory;
@@ -48,6 +51,8 @@ struct sy_vm {
     sy_lua_printer printer;
     /// NULL where the system's clocks are meant.
     sy_lua_clock clock;
+    /// Lines of `print` begin with file and line.
+    bool prints_places;
 
     sy_coroutine *coroutines;
     int coroutine_count;
@@ -74,7 +79,12 @@ struct sy_vm {
     int ticks;
     int allowed_ticks;
     int hook_timeout;
+    /// How many times that a resume may take.
+    int patience;
     volatile bool interrupted;
+    /// Where memory was last refused, and the traceback of that.
+    char refusal_place[SY_PLACE_SIZE];
+    char refusal_traceback[1024];
     /// 0 for chance; see `sy_vm_next_seed`.
     uint64_t seed;
     sy_type types[SY_LUA_TYPES];
@@ -99,6 +109,9 @@ int sy_lua_running_script(lua_State *L);
 
 /// Pushes the message, which may be NULL, and a traceback of `of` from the level on, of bounded cost.
 void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, size_t length, int level);
+/// Writes where the innermost function of a script stands, and a traceback as far as there is room, without asking for
+/// memory: to be called within a lua_Alloc.
+void sy_lua_note_stack(lua_State *of, char place[SY_PLACE_SIZE], char *traceback, size_t size);
 /// `debug.traceback` of scripts: a lua_CFunction.
 int sy_lua_debug_traceback(lua_State *L);
 
@@ -113,6 +126,9 @@ void sy_lua_mark_array(lua_State *L, int index);
 /// lua_memory_limit, in bytes.
 size_t sy_lua_memory_limit(lua_State *L);
 struct sy_memory *sy_lua_memory(lua_State *L);
+
+/// Raises the error that lua_memory_limit leads to.
+_Noreturn void sy_lua_raise_memory(lua_State *L);
 
 /// Collects garbage where a buffer of lauxlib's, of so many bytes, would be refused for it; raises where it cannot fit.
 void sy_lua_make_room(lua_State *L, size_t size);

@@ -3,6 +3,8 @@
 
 #include "LuaInternal.h"
 
+#include <stdio.h>
+
 enum {
     /// How many levels are shown.
     LEVELS = 20,
@@ -51,6 +53,27 @@ void sy_lua_push_traceback(lua_State *L, lua_State *of, const char *message, siz
         if (activation.istailcall) luaL_addstring(&text, "\n\t(...tail calls...)");
     }
     luaL_pushresult(&text);
+}
+
+void sy_lua_note_stack(lua_State *of, char place[SY_PLACE_SIZE], char *traceback, size_t size) {
+    place[0] = '\0';
+    int used = snprintf(traceback, size, "\nstack traceback:");
+    lua_Debug activation;
+    for (int level = 0; level < LEVELS && lua_getstack(of, level, &activation); level++) {
+        lua_getinfo(of, "Sl", &activation);
+        if (activation.currentline <= 0) continue;
+        if (place[0] == '\0') {
+            snprintf(place, SY_PLACE_SIZE, "%s:%d: ", activation.short_src, activation.currentline);
+        }
+        int more = snprintf(
+            traceback + used, size - (size_t)used, "\n\t%s:%d: in function <%s:%d>", activation.short_src,
+            activation.currentline, activation.short_src, activation.linedefined);
+        if (more < 0 || (size_t)more >= size - (size_t)used) {
+            traceback[used] = '\0';
+            return;
+        }
+        used += more;
+    }
 }
 
 int sy_lua_debug_traceback(lua_State *L) {

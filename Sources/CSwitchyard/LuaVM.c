@@ -3,6 +3,7 @@
 #include "LuaInternal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,9 +32,14 @@ static void arm(lua_State *L) { lua_sethook(L, interrupt, LUA_MASKCOUNT, 1); }
 
 /// Raises the error; where it happened is on top of the stack.
 static _Noreturn void raise_interrupt(lua_State *L) {
-    lua_pushfstring(
-        L, "interrupted: on the CPU for longer than lua_hook_timeout, %d ms", sy_vm_of(L)->hook_timeout);
-    lua_concat(L, 2);
+    sy_vm *vm = sy_vm_of(L);
+    lua_pushliteral(L, "interrupted: on the CPU for longer than ");
+    if (vm->patience > 1) {
+        lua_pushfstring(L, "%d times ", vm->patience);
+        lua_concat(L, 2);
+    }
+    lua_pushfstring(L, "lua_hook_timeout, %d ms", vm->hook_timeout);
+    lua_concat(L, 3);
     lua_error(L);
     abort();
 }
@@ -71,6 +77,15 @@ static void overflow(lua_State *L, lua_Debug *activation) {
 static void stack_grew(void *context) {
     sy_vm *vm = context;
     if (vm->running != NULL && !vm->interrupted) lua_sethook(vm->running, overflow, LUA_MASKCOUNT, 1);
+}
+
+/// As above.
+static void allocation_refused(void *context) {
+    sy_vm *vm = context;
+    vm->refusal_place[0] = vm->refusal_traceback[0] = '\0';
+    if (vm->running == NULL) return;
+    sy_lua_note_stack(
+        vm->running, vm->refusal_place, vm->refusal_traceback, sizeof vm->refusal_traceback);
 }
 
 sy_memory *sy_lua_memory(lua_State *L) { return &sy_vm_of(L)->memory; }
@@ -168,7 +183,7 @@ int sy_lua_call(lua_State *L, int function) {
         vm->memory.must_not_fail = former;
         if (!former && sy_memory_is_over_limit(&vm->memory)) {
             lua_gc(L, LUA_GCCOLLECT);
-            if (sy_memory_is_over_limit(&vm->memory)) return luaL_error(L, "not enough memory");
+            if (sy_memory_is_over_limit(&vm->memory)) sy_lua_raise_memory(L);
         }
         if (result >= 0) return result;
         if (result == SY_LUA_WAIT) return lua_yield(L, 0);
@@ -177,6 +192,29 @@ int sy_lua_call(lua_State *L, int function) {
         lua_pop(L, 1);
         lua_callk(L, 1, 1, function, go_on);
     }
+}
+
+#define OUT_OF_MEMORY "not enough memory: lua_memory_limit allows %I bytes"
+
+void sy_lua_raise_memory(lua_State *L) {
+    luaL_error(L, OUT_OF_MEMORY, (LUAI_UACINT)sy_vm_of(L)->memory.limit);
+    abort();
+}
+
+/// Makes more of Lua's own message on top of the stack, which comes without a place or a traceback: for those there may
+/// be no memory.
+static void describe_refusal(lua_State *L) {
+    sy_vm *vm = sy_vm_of(L);
+    bool former = vm->memory.must_not_fail;
+    bool collects = lua_gc(L, LUA_GCISRUNNING) != 0;
+    // The text is let through, but nothing else that might be done meanwhile, such as finalisers.
+    if (collects) lua_gc(L, LUA_GCSTOP);
+    vm->memory.must_not_fail = true;
+    lua_pushfstring(
+        L, "%s" OUT_OF_MEMORY "%s", vm->refusal_place, (LUAI_UACINT)vm->memory.limit, vm->refusal_traceback);
+    vm->memory.must_not_fail = former;
+    if (collects) lua_gc(L, LUA_GCRESTART);
+    lua_replace(L, -2);
 }
 
 /// Pushes the arguments as one line.
@@ -215,6 +253,11 @@ bool sy_lua_own_clock(lua_State *L, bool monotonic, double *seconds) {
 int sy_lua_print(lua_State *L) {
     sy_vm *vm = sy_vm_of(L);
     join(L);
+    if (vm->prints_places) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
     size_t length;
     const char *text = lua_tolstring(L, -1, &length);
     vm->printer(vm->context, text, length);
@@ -241,6 +284,7 @@ static int describe_error(lua_State *L) {
 static int finish(lua_State *L, int status, lua_KContext context) {
     (void)context;
     sy_vm_of(L)->failed = status != LUA_OK && status != LUA_YIELD;
+    if (status == LUA_ERRMEM) describe_refusal(L);
     return lua_gettop(L) - 1;
 }
 
@@ -363,6 +407,7 @@ int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) 
     lua_State *fresh = lua_newthread(vm->main);
     int reference = luaL_ref(vm->main, LUA_REGISTRYINDEX);
     lua_xmove(state, fresh, 1);
+    if (status == LUA_ERRMEM) describe_refusal(fresh);
     luaL_unref(vm->main, LUA_REGISTRYINDEX, taken->reference);
     taken->state = fresh;
     taken->reference = reference;
@@ -457,8 +502,11 @@ static int open_everything(lua_State *L) {
     return 0;
 }
 
-void sy_vm_set_hook_timeout(sy_vm *vm, int milliseconds) {
+void sy_vm_set_hook_timeout(sy_vm *vm, int milliseconds, int patience) {
     vm->hook_timeout = milliseconds;
+    vm->patience = patience;
+    if (milliseconds > INT_MAX / patience) milliseconds = INT_MAX / patience;
+    milliseconds *= patience;
     vm->allowed_ticks = milliseconds / TICK + (milliseconds % TICK != 0);
     if (vm->allowed_ticks < 1) vm->allowed_ticks = 1;
 }
@@ -469,11 +517,13 @@ sy_vm *sy_vm_create(const sy_vm_options *options) {
     vm->dispatch = options->dispatch;
     vm->printer = options->printer;
     vm->clock = options->has_clock ? options->clock : NULL;
-    sy_vm_set_hook_timeout(vm, options->hook_timeout);
+    vm->prints_places = options->prints_places;
+    sy_vm_set_hook_timeout(vm, options->hook_timeout, options->patience);
     vm->running_index = -1;
     vm->running_script = -1;
     vm->memory.limit = options->memory_limit;
     vm->memory.stack_grew = stack_grew;
+    vm->memory.refused = allocation_refused;
     vm->memory.context = vm;
     vm->seed = given_seed = options->seed;
     vm->main = lua_newstate(sy_memory_allocate, &vm->memory);

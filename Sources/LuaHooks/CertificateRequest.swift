@@ -157,8 +157,11 @@ extension Interpreter {
             case .boolean where !stack.boolean(first): return .configured
             case .table: break
             default:
+                let found = stack.typeName(first)
                 return fault(
-                    "found \(stack.typeName(first)), expected a table, false or nothing", request, script)
+                    misfit(
+                        "found \(found), expected a table, false or nothing", .certificate, script: script),
+                    request, script)
             }
             if stack.pushField("reject", of: first) == .string {
                 return .rejected(reason: stack.text(-1) ?? "")
@@ -167,7 +170,9 @@ extension Interpreter {
                 stack.pushField("key", of: first) == .string, let key = stack.bytes(-1)
             else {
                 return fault(
-                    "found a table without certificate and key, expected both as strings, or reject",
+                    misfit(
+                        "found a table without certificate and key, expected both as strings, or reject",
+                        .certificate, script: script),
                     request, script)
             }
             return .identity(certificate: certificate, key: key)
@@ -177,7 +182,7 @@ extension Interpreter {
     private func fault(
         _ message: String, _ request: CertificateRequest, _ script: Int
     ) -> CertificateRequest.Decision? {
-        report(message, "certificate hook", script: script, of: nil)
+        report(message, "certificate hook", script: script, of: nil, under: request.settings)
         shared.countFailure()
         if request.settings.values.luaFailure == .open { return nil }
         return .rejected(reason: "a certificate hook failed")

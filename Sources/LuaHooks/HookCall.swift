@@ -77,7 +77,7 @@ struct HookCall {
     var continuation: Continuation?
     var flow: ScriptFlow?
     var script = -1
-    /// What a call of no flow goes by on the network: of whoever spawned it, or of the server whose handshake asks.
+    /// What a call of no flow goes by on the network and in error logs: of whoever spawned it, or of the server whose handshake asks.
     var settings: Settings?
     var generation: UInt32 = 0
     var wait = Wait.none

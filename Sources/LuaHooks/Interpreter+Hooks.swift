@@ -187,7 +187,9 @@ extension Interpreter {
             case .request, .upgrade, .response, .open: break
             }
             guard stack.kind(first) != .nil else { return nil }
-            return fault(unexpected(stack, first, stage), stage, of: flow, script: script)
+            return fault(
+                misfit(unexpected(stack, first, stage), stage, script: script), stage, of: flow,
+                script: script)
         }
     }
 
@@ -222,7 +224,7 @@ extension Interpreter {
             return nil
         default:
             let message = "found \(stack.typeName(index)), expected a string, false or nothing"
-            return fault(message, stage, of: flow, script: script)
+            return fault(misfit(message, stage, script: script), stage, of: flow, script: script)
         }
     }
 
@@ -258,7 +260,8 @@ extension Interpreter {
         case .item(let stage, let position, let item): settleItem(stage, position, item, call, outcome)
         case nil:
             guard case .hook(.initialise) = call.purpose else {
-                return settleBackground(outcome, script: call.script, of: call.flow)
+                return settleBackground(
+                    outcome, script: call.script, of: call.flow, under: call.settings)
             }
             switch outcome {
             case .returned(let index, _): giveBack(index)

@@ -74,14 +74,14 @@ extension Interpreter {
             case .string, .number:
                 guard let bytes = stack.span(-results) else { return nil }
                 if let problem = item.problem(with: bytes) {
-                    return fault(problem, stage, of: flow, script: script)
+                    return misfit(problem, stage, of: flow, script: script)
                 }
                 item.rewrite(bytes)
                 return nil
             case .table: return takePieces(stack, -results, stage, position, item, of: flow, script: script)
             default:
                 let found = stack.typeName(-results)
-                return fault(
+                return misfit(
                     "found \(found), expected a string, a list of strings, false or nothing", stage, of: flow,
                     script: script)
             }
@@ -99,11 +99,11 @@ extension Interpreter {
             defer { stack.pop() }
             guard let bytes = stack.bytes(-1) else {
                 let found = stack.typeName(-1)
-                return fault("found \(found) in the list, expected strings", stage, of: flow, script: script)
+                return misfit("found \(found) in the list, expected strings", stage, of: flow, script: script)
             }
             // Those of a frame are frames of one message, whose characters may be cut.
             if stage == .message || item.opcode.isControl, let problem = item.problem(with: bytes.span) {
-                return fault(problem, stage, of: flow, script: script)
+                return misfit(problem, stage, of: flow, script: script)
             }
             pieces.append(bytes)
         }
@@ -111,10 +111,17 @@ extension Interpreter {
         if stage == .frame, item.opcode == .text {
             let text = pieces.reduce(into: []) { $0.append(copying: $1) }
             if let problem = item.problem(with: text.span) {
-                return fault(problem, stage, of: flow, script: script)
+                return misfit(problem, stage, of: flow, script: script)
             }
         }
         return stage == .message ? .split(pieces, position: position + 1) : .replace(pieces)
+    }
+
+    /// The hook's result is not what it may be.
+    private func misfit(
+        _ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int
+    ) -> WebSocketVerdict? {
+        fault(misfit(message, stage, script: script), stage, of: flow, script: script)
     }
 
     private func fault(

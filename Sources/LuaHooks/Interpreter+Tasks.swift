@@ -11,11 +11,10 @@ extension Interpreter {
         let script = runningScript
         call.stack.pushCopy(1)
         let function = call.stack.keep()
-        let outcome = self.call(
-            function, .spawned, of: nil, script: script, under: networkSettings
-        ) { _ in 0 }
+        let settings = networkSettings
+        let outcome = self.call(function, .spawned, of: nil, script: script, under: settings) { _ in 0 }
         release(function)
-        settleBackground(outcome, script: script, of: nil)
+        settleBackground(outcome, script: script, of: nil, under: settings)
     }
 
     /// Defines `sy.shared` with a field for each dictionary.
@@ -34,6 +33,6 @@ extension Interpreter {
 
     /// Writes a script's line to the error log.
     func log(_ level: LogLevel, _ text: String) {
-        host.log(level, "lua: " + text, of: currentCall?.flow?.exchange)
+        host.log(level, "lua: " + text, of: currentCall?.flow?.exchange, under: networkSettings)
     }
 }

@@ -40,7 +40,7 @@ extension Interpreter {
 
     private func reportCycle(_ variable: ScriptVariable, _ flow: ScriptFlow, to out: inout [UInt8]) {
         report(
-            "its value depends on itself", "variable", script: variable.script, of: flow)
+            "its value depends on itself", variableName(variable), script: variable.script, of: flow)
         out.append(contentsOf: variable.fallback)
     }
 
@@ -59,8 +59,8 @@ extension Interpreter {
             return
         }
         report(
-            "it waits, and where it is used that cannot be waited for", "variable", script: variable.script,
-            of: flow)
+            "it waits, and where it is used that cannot be waited for", variableName(variable),
+            script: variable.script, of: flow)
         giveUp(call, for: variable.slot, flow)
         flow.variables[variable.slot] = .known(variable.fallback, script: variable.script)
         out.append(contentsOf: variable.fallback)
@@ -149,7 +149,7 @@ extension Interpreter {
     }
 
     private func variableName(_ variable: ScriptVariable) -> String {
-        variable.name.isEmpty ? "variable" : "variable \"\(String(decoding: variable.name, as: UTF8.self))\""
+        "variable \"\(String(decoding: variable.label, as: UTF8.self))\""
     }
 
     // MARK: After a wait

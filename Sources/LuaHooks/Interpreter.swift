@@ -89,7 +89,9 @@ package final class Interpreter: ScriptEngine {
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         let timeout = min(set.settings.hookTimeout, Int(Int32.max))
-        options.hook_timeout = Int32(clamping: set.isTried ? timeout * Self.patience : timeout)
+        options.hook_timeout = Int32(clamping: timeout)
+        options.patience = tests.isEmpty ? Self.patience : 1
+        options.prints_places = tests.isEmpty
         options.sandboxed = set.settings.sandbox
         unsafe options.dispatch = { context, function, lua in
             // The context is the interpreter, which outlives its virtual machine.
@@ -122,12 +124,12 @@ package final class Interpreter: ScriptEngine {
         unsafe LuaAPI.define(in: vm, tests: tests)
         defineSharedDictionaries()
         try load()
-        unsafe sy_vm_set_hook_timeout(vm, Int32(clamping: timeout))
+        unsafe sy_vm_set_hook_timeout(vm, Int32(clamping: timeout), 1)
     }
 
-    /// How many times the time of a hook scripts may take to load that have loaded within it before: on a busy machine
-    /// the same work takes longer now and then.
-    private static let patience = 10
+    /// How many times the time of a hook scripts may take to load, each of the two steps of a plugin by itself: nobody waits
+    /// for that, and on a busy machine the same work takes longer now and then.
+    private static let patience: Int32 = 10
 
     deinit { unsafe sy_vm_destroy(vm) }
 
@@ -166,7 +168,7 @@ package final class Interpreter: ScriptEngine {
         }
     }
 
-    /// What the running call goes by on the network; `nil` where it is of no server.
+    /// What the running call goes by on the network, and whose error log it writes; `nil` where it is of no server.
     var networkSettings: Settings? {
         guard let call = currentCall else { return nil }
         guard let flow = call.flow else { return call.settings }
@@ -398,13 +400,16 @@ package final class Interpreter: ScriptEngine {
         calls[index].flow = nil
         calls[index].purpose = .none
         calls[index].continuation = nil
+        let settings = calls[index].settings
         calls[index].settings = nil
         operation?.cancel()
         let script = calls[index].script
         // The text is ours.
         if let message = unsafe sy_vm_cancel(vm, Int32(index), Int32(script)) {
             shared.countFailure()
-            report(unsafe String(cString: message), "<close> of a cancelled call", script: script, of: flow)
+            report(
+                unsafe String(cString: message), "<close> of a cancelled call", script: script, of: flow,
+                under: settings)
             unsafe free(message)
         }
         if case .variable(let variable)? = continuation { abandonVariable(variable.slot, of: flow) }
@@ -477,24 +482,42 @@ package final class Interpreter: ScriptEngine {
     }
 
     /// A call that nobody waits for: of a timer, or spawned.
-    func settleBackground(_ outcome: CallOutcome, script: Int, of flow: ScriptFlow?) {
+    func settleBackground(
+        _ outcome: CallOutcome, script: Int, of flow: ScriptFlow?, under settings: Settings? = nil
+    ) {
         switch outcome {
         case .returned(let call, _): giveBack(call)
         case .waiting: break
         case .failed(let message):
             shared.countFailure()
-            report(message, "function", script: script, of: flow)
+            report(message, "function", script: script, of: flow, under: settings)
         }
     }
 
     // MARK: Faults
 
-    /// Writes what went wrong with a script to the error log.
-    func report(_ message: String, _ what: String, script: Int, of flow: ScriptFlow?) {
+    /// Writes what went wrong with a script to the error log; that of `settings` where it is of no flow.
+    func report(
+        _ message: String, _ what: String, script: Int, of flow: ScriptFlow?, under settings: Settings? = nil
+    ) {
         let name = scripts.indices.contains(script) ? " of \(scripts[script].name)" : ""
         var text = "lua: \(what)\(name) failed: \(message)"
         if let exchange = flow?.exchange { text += ", exchange \(exchange.requestIDText)" }
-        host.log(.error, text, of: flow?.exchange)
+        host.log(.error, text, of: flow?.exchange, under: settings ?? flow?.settings)
+    }
+
+    /// What a hook came to is not what it may: says so with where the hook stands, which is all that is known by then.
+    func misfit(_ message: String, _ stage: HookStage, script: Int) -> String {
+        guard scripts.indices.contains(script), let hook = scripts[script].hooks[stage] else {
+            return message
+        }
+        let stack = mainStack
+        let top = stack.top
+        defer { stack.top = top }
+        stack.push(hook)
+        stack.pushPlace(ofFunction: -1)
+        guard let place = stack.text(-1)?.dropLast(2), !place.isEmpty else { return message }
+        return "\(message), from the function at \(place)"
     }
 }
 
@@ -553,12 +576,10 @@ package struct ScriptSet: Sendable {
     package var dictionaries: [String: SharedDictionary]
     /// What `ScriptMetrics.prepare` made for the configuration; without, it is the one that runs.
     package var metrics: ScriptMetrics.Definitions?
-    /// All of it has been loaded before, when the configuration was.
-    var isTried = false
 
     package init(
         _ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:],
-        metrics: ScriptMetrics.Definitions? = nil, isTried: Bool
+        metrics: ScriptMetrics.Definitions? = nil
     ) {
         self.dictionaries = dictionaries
         self.metrics = metrics
@@ -566,7 +587,6 @@ package struct ScriptSet: Sendable {
         plans = configuration.scriptPlans
         slots = configuration.scriptSlots
         settings = configuration.lua
-        self.isTried = isTried
     }
 
     /// No scripts.

@@ -7,8 +7,9 @@ package protocol ScriptHost: AnyObject {
     var clock: Clock { get }
     /// The clock is a test's: `os.time` and its kin follow it.
     var hasFakeClock: Bool { get }
-    /// Writes to the error log. `exchange` says whose it is.
-    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?)
+    /// Writes to an error log: that of the exchange's location, or where there is none that of `settings`, `nil` standing for
+    /// `http`.
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?)
     /// `Interpreter.timePassed` is to be called at this time at the latest, in milliseconds of the monotonic clock.
     func setAlarm(at time: Int64)
     /// The last of the init hooks that waited has ended.

@@ -53,15 +53,15 @@ extension FlowCases {
             tunnel: [(.message, "return { 1, {} }")], [.item(.message, .text, from: .client, "x")],
             [
                 "close 1011 ",
-                "[error] lua: message hook of case.lua:1 failed: found table in the list, expected strings"
-                    + ", exchange 00000000000000010000000000000002",
+                "[error] lua: message hook of case.lua:1 failed: found table in the list, expected strings, "
+                    + "from the function at case.lua:1, exchange 00000000000000010000000000000002",
             ]),
         FlowCase(
             tunnel: [(.message, "return print")], [.item(.message, .text, from: .client, "x")],
             [
                 "close 1011 ",
                 "[error] lua: message hook of case.lua:1 failed: found function, expected a string, a list of "
-                    + "strings, false or nothing, exchange 00000000000000010000000000000002",
+                    + "strings, false or nothing, from the function at case.lua:1, exchange 00000000000000010000000000000002",
             ]),
         FlowCase(
             tunnel: [(.message, "KEPT = KEPT or msg print(pcall(function() return KEPT.data end))")],
@@ -103,7 +103,7 @@ extension FlowCases {
             [
                 "close 1011 ",
                 "[error] lua: frame hook of case.lua:1 failed: found 126 bytes for a control frame, expected at "
-                    + "most 125, exchange 00000000000000010000000000000002",
+                    + "most 125, from the function at case.lua:1, exchange 00000000000000010000000000000002",
             ]),
     ]
 

@@ -62,6 +62,7 @@ struct InterpreterTests {
         guard case .failed = result else { throw Unexpected() }
         let line = try #require(fixture.host.lines.first)
         #expect(line.contains("[error] lua: \(stage.name) hook of test.lua:1 failed: \(message)"), "\(line)")
+        #expect(line.contains(", from the function at test.lua:1, exchange "), "\(line)")
 
         let lenient = try ScriptFixture(stage, "print('ran') " + text, failure: .open)
         if case .waiting = lenient.run(stage) { lenient.advance(milliseconds: 10) }
@@ -152,6 +153,69 @@ struct InterpreterTests {
             fixture.interpreter.collectGarbage()
             #expect(fixture.interpreter.memory < 1 << 20)
         }
+    }
+
+    @Test("where memory runs out, the message has the place, the directive and a traceback")
+    func memoryMessage() throws {
+        var settings = LuaSettings.patient
+        settings.memoryLimit = 4 << 20
+        let text = """
+            local function fill(list)
+                while true do
+                    list[#list + 1] = { #list }
+                end
+            end
+            local kept = {}
+            local ok, plain = pcall(fill, {})
+            kept[1] = plain
+            fill(kept)
+            """
+        let fixture = try ScriptFixture(.request, text, settings: settings)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        let start =
+            "[error] lua: request hook of test.lua:1 failed: test.lua:3: not enough memory: lua_memory_limit "
+            + "allows 4194304 bytes\nstack traceback:\n\ttest.lua:3: in function <test.lua:1>\n\t"
+        #expect(line.hasPrefix(start + "test.lua:9: in function <test.lua:1>, exchange "), "\(line)")
+        let large = try ScriptFixture(.request, "\nlocal s = ('x'):rep(1 << 30)", settings: settings)
+        guard case .failed = large.run() else { throw Unexpected() }
+        #expect(
+            large.host.lines.first?.contains(
+                "failed: test.lua:2: not enough memory: lua_memory_limit allows 4194304 bytes\nstack traceback:"
+            )
+                == true)
+    }
+
+    @Test("a line of print says where it is from, as those of sy.log do")
+    func printing() throws {
+        let fixture = try ScriptFixture(.request, "sy.log.warn('a', 1)\nprint('b', nil)\nprint()")
+        fixture.host.keepsPlaces = true
+        _ = fixture.run()
+        #expect(
+            fixture.host.lines == [
+                "[warn] lua: test.lua:1: a\t1", "[notice] lua: test.lua:2: b\tnil",
+                "[notice] lua: test.lua:3: ",
+            ])
+    }
+
+    @Test("what is spawned writes to the log of who spawned it, and what is of no place to that of http")
+    func logSettings() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            sy.log.info('hook')
+            sy.spawn(function() sy.log.info('at once') sy.sleep(1) sy.log.info('later') error('no') end)
+            """)
+        _ = fixture.run()
+        let place = fixture.exchange.location.settings
+        fixture.advance(milliseconds: 1000)
+        #expect(fixture.host.lines.count == 4)
+        #expect(fixture.host.logSettings.allSatisfy { $0 === place })
+        let starting = try ScriptFixture(
+            .initialise, "sy.log.info('init') sy.spawn(function() sy.log.info('spawned') error('no') end)")
+        starting.interpreter.runInitHooks()
+        #expect(starting.host.lines.count == 3)
+        #expect(starting.host.logSettings.allSatisfy { $0 == nil })
     }
 
     @Test("calls within calls go deep, but not without end; the script goes on behind a pcall")

@@ -14,8 +14,18 @@ final class FakeHost: ScriptHost {
 
     init() { clock.advance(to: Moment(unix: 1_704_067_200_000, monotonic: 1_000_000)) }
 
-    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
+    /// What lines of `print` begin with, file and line, is left out unless this is set.
+    var keepsPlaces = false
+    /// Of each line, where it is of no exchange.
+    var logSettings: [Settings?] = []
+
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?) {
+        var text = text
+        if level == .notice, !keepsPlaces, let place = text.prefixMatch(of: #/lua: [^:\n]+:[0-9]+: /#) {
+            text = "lua: " + text[place.range.upperBound...]
+        }
         lines.append("[\(level.name)] \(text)")
+        logSettings.append(settings)
         printed?(text)
     }
     /// Called with each line.
@@ -154,7 +164,7 @@ final class ScriptFixture: FlowOwner {
         values.luaFailure = failure
         let compiled = Configuration.parse(text, builtinVariables: VariableTable.names)
         let configuration = try #require(compiled.configuration)
-        var set = ScriptSet(configuration, isTried: false)
+        var set = ScriptSet(configuration)
         set.scripts = scripts
         set.plans = [Array(scripts.indices)]
         set.slots = variables.count

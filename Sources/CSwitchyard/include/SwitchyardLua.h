@@ -39,6 +39,10 @@ typedef struct {
     size_t memory_limit;
     /// Milliseconds on the CPU that one resume may take.
     int hook_timeout;
+    /// How many times that a resume may take.
+    int patience;
+    /// Lines of `print` begin with file and line.
+    bool prints_places;
     /// Libraries that reach the system are left out.
     bool sandboxed;
     sy_lua_dispatch dispatch;
@@ -72,8 +76,8 @@ void sy_vm_trim(sy_vm *vm);
 sy_lua *sy_vm_main(sy_vm *vm);
 /// Where `require` of scripts looks, as Lua's package.path.
 void sy_vm_set_path(sy_vm *vm, const char *path);
-/// As `hook_timeout` of the options.
-void sy_vm_set_hook_timeout(sy_vm *vm, int milliseconds);
+/// As `hook_timeout` and `patience` of the options.
+void sy_vm_set_hook_timeout(sy_vm *vm, int milliseconds, int patience);
 
 // MARK: Time
 

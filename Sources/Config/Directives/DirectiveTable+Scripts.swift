@@ -78,7 +78,8 @@ extension DirectiveTable {
             }
             do throws(ConfigDiagnostic) {
                 let slot = try freeSlot(of: name, asMap: false, at: call.arguments[0].position, &scope, call)
-                scope.settings.set(ScriptVariable(slot: slot, script: script, name: Array(name.utf8)))
+                let label = Array(name.utf8)
+                scope.settings.set(ScriptVariable(slot: slot, script: script, name: label, label: label))
             } catch {
                 compilation.report(error)
             }
@@ -118,7 +119,9 @@ extension DirectiveTable {
         let fallback = try fallback(call)
         let slot = try freeSlot(of: name, asMap: key != nil, at: variable.position, &scope, call)
         let script = scope.compilation.scripts.add(.variable(text), by: call)
-        scope.settings.set(ScriptVariable(slot: slot, script: script, key: key, fallback: fallback))
+        scope.settings.set(
+            ScriptVariable(
+                slot: slot, script: script, label: Array(name.utf8), key: key, fallback: fallback))
     }
 
     /// What follows `default=` in the last argument, which may be the variable or the file of a directive without.

@@ -105,15 +105,21 @@ package struct ScriptVariable: Sendable, Hashable {
     package var script: Int
     /// The key in the `variables` of a plugin; empty for a script that is a variable's body itself.
     package var name: [UInt8]
+    /// What the configuration calls it, without the `$`.
+    package var label: [UInt8]
     /// The text of a `map_by_lua_block`, which its body sees as `value`.
     package var key: Template?
     /// `default=`: the value where the script fails.
     package var fallback: [UInt8]
 
-    package init(slot: Int, script: Int, name: [UInt8] = [], key: Template? = nil, fallback: [UInt8] = []) {
+    package init(
+        slot: Int, script: Int, name: [UInt8] = [], label: [UInt8], key: Template? = nil,
+        fallback: [UInt8] = []
+    ) {
         self.slot = slot
         self.script = script
         self.name = name
+        self.label = label
         self.key = key
         self.fallback = fallback
     }

@@ -269,7 +269,9 @@ extension LuaCall {
                     }
                 }
             }
-            guard out.count <= most else { throw LuaError("re.gsub: not enough memory") }
+            guard out.count <= most else {
+                throw LuaError("re.gsub: not enough memory: lua_memory_limit allows \(most) bytes")
+            }
             position = match.upperBound
             count += 1
             mode = match.isEmpty ? [.knownText, .notEmptyAtStart] : .knownText

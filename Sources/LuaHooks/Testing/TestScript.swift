@@ -270,5 +270,7 @@ private final class TestScriptHost: WaitlessHost {
     var hasFakeClock: Bool { true }
     var seed: UInt64 { 1 }
     func randomBytes(_ count: Int) -> [UInt8] { bench.randomBytes(count) }
-    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) { bench.write(text) }
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?) {
+        bench.write(text)
+    }
 }

@@ -21,7 +21,7 @@ extension ScriptProbe {
             // One alone that has loaded alone, with nothing beside it, shows nothing new.
             guard configuration.scripts.count > (running == nil ? 1 : 0) else { return }
             let commons = running.map { ScriptCommons(besides: $0) } ?? ScriptCommons()
-            _ = try loaded(ScriptSet(configuration, isTried: false), commons)
+            _ = try loaded(ScriptSet(configuration), commons)
         }
     }
 
@@ -45,5 +45,5 @@ private final class LoadingHost: WaitlessHost {
         clock.advance(to: Moment(unix: time.unix, monotonic: time.monotonic))
     }
 
-    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {}
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?) {}
 }

@@ -36,8 +36,7 @@ final class WorkerScripts: ScriptHost {
         seed = worker.loop.hasFakeClock ? worker.random.next() | 1 : 0
         loaded = try Interpreter(
             ScriptSet(
-                generation.configuration, dictionaries: generation.dictionaries, metrics: generation.metrics,
-                isTried: true),
+                generation.configuration, dictionaries: generation.dictionaries, metrics: generation.metrics),
             host: self, shared: generation.registry.scripts)
         loaded?.items = worker.webSockets.items
         roster.add(self)
@@ -85,10 +84,9 @@ final class WorkerScripts: ScriptHost {
 
     var hasFakeClock: Bool { worker.loop.hasFakeClock }
 
-    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?) {
-        let logger =
-            exchange.map { generation.errorLogger(for: $0.location.settings.values.errorLogs) }
-            ?? generation.errorLogger
+    func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?) {
+        let place = exchange?.location.settings ?? settings ?? generation.configuration.http
+        let logger = generation.errorLogger(for: place.values.errorLogs)
         if let exchange { logger.log(level, of: exchange, text) } else { logger.log(level, text) }
     }
 

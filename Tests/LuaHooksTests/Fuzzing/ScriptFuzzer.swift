@@ -103,7 +103,10 @@ final class ScriptFuzzer {
         let text = ScriptText(text: Array(Self.plugin.utf8), file: "fuzz.lua", line: 1)
         fixture = try ScriptFixture(
             [.test(.plugin(text, arguments: []))],
-            variables: [ScriptVariable(slot: 0, script: 0, name: Array("v".utf8), fallback: [])],
+            variables: [
+                ScriptVariable(
+                    slot: 0, script: 0, name: Array("v".utf8), label: Array("v".utf8), fallback: [])
+            ],
             settings: settings, request: Self.request, configuration: FlowCases.servers, bodies: bodies)
         otherWorker = OtherWorker(in: fixture.interpreter.shared.tunnels)
         for number in 0..<3 { otherWorker.open(UInt64(number), tags: ["far"]) }
