@@ -94,7 +94,12 @@ extension Interpreter {
         of flow: ScriptFlow, script: Int
     ) -> WebSocketVerdict? {
         var pieces: [[UInt8]] = []
-        for element in stride(from: 1, through: stack.length(ofTable: index), by: 1) {
+        let length = stack.length(ofTable: index)
+        if let key = stack.keyBeyondList(index, length) {
+            return misfit(
+                "found \(key) in the table, expected a list of strings", stage, of: flow, script: script)
+        }
+        for element in stride(from: 1, through: length, by: 1) {
             stack.pushElement(element, of: index)
             defer { stack.pop() }
             guard let bytes = stack.bytes(-1) else {

@@ -90,6 +90,27 @@ struct LuaStack {
         return isFound ? tunnel : nil
     }
 
+    /// What is in the table besides the elements of a list of this length, as messages name it; `nil` where there is nothing.
+    func keyBeyondList(_ index: Int, _ length: Int) -> String? {
+        let table = index < 0 ? top + index + 1 : index
+        pushNil()
+        while next(inTable: table) {
+            pop()
+            if kind(-1) == .number, let position = integer(-1), 1...Int64(max(length, 1)) ~= position,
+                length > 0
+            {
+                continue
+            }
+            defer { pop() }
+            switch kind(-1) {
+            case .string: return "the field \"\(text(-1) ?? "")\""
+            case .number: return "the key \(text(-1) ?? "")"
+            default: return "a \(typeName(-1)) as a key"
+            }
+        }
+        return nil
+    }
+
     /// The lines that a function was written on.
     func lines(ofFunction index: Int) -> ClosedRange<Int>? {
         var first: Int32 = 0

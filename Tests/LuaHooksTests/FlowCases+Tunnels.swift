@@ -43,8 +43,47 @@ extension FlowCases {
             tunnel: [(.message, "return '\\xff'")], [.item(.message, .text, from: .client, "x")],
             [
                 "close 1011 ",
-                "[error] lua: message hook of case.lua:1 failed: the text is not UTF-8"
-                    + ", exchange 00000000000000010000000000000002",
+                "[error] lua: message hook of case.lua:1 failed: the text is not UTF-8, from the function at "
+                    + "case.lua:1, exchange 00000000000000010000000000000002",
+            ]),
+        FlowCase(
+            tunnel: [(.message, "return { text = msg.data }")], [.item(.message, .text, from: .client, "x")],
+            [
+                "close 1011 ",
+                "[error] lua: message hook of case.lua:1 failed: found the field \"text\" in the table, expected a "
+                    + "list of strings, from the function at case.lua:1, exchange "
+                    + "00000000000000010000000000000002",
+            ]),
+        FlowCase(
+            tunnel: [(.message, "return { msg.data, 'b', type = 'binary' }")],
+            [.item(.message, .text, from: .client, "x")],
+            [
+                "close 1011 ",
+                "[error] lua: message hook of case.lua:1 failed: found the field \"type\" in the table, expected a "
+                    + "list of strings, from the function at case.lua:1, exchange "
+                    + "00000000000000010000000000000002",
+            ]),
+        FlowCase(
+            tunnel: [(.frame, "return { [0] = 'a', 'b' }")], [.item(.frame, .text, from: .client, "x")],
+            [
+                "close 1011 ",
+                "[error] lua: frame hook of case.lua:1 failed: found the key 0 in the table, expected a list of "
+                    + "strings, from the function at case.lua:1, exchange 00000000000000010000000000000002",
+            ]),
+        FlowCase(
+            tunnel: [(.message, "return { [true] = 'a' }")], [.item(.message, .text, from: .client, "x")],
+            [
+                "close 1011 ",
+                "[error] lua: message hook of case.lua:1 failed: found a boolean as a key in the table, expected a "
+                    + "list of strings, from the function at case.lua:1, exchange "
+                    + "00000000000000010000000000000002",
+            ]),
+        FlowCase(
+            tunnel: [(.message, "return { 'a', [1.5] = 'b' }")], [.item(.message, .text, from: .client, "x")],
+            [
+                "close 1011 ",
+                "[error] lua: message hook of case.lua:1 failed: found the key 1.5 in the table, expected a list of "
+                    + "strings, from the function at case.lua:1, exchange 00000000000000010000000000000002",
             ]),
         FlowCase(
             tunnel: [(.message, "return '\\xff'")], [.item(.message, .binary, from: .client, "x")],

@@ -322,14 +322,16 @@ enum HookDocument {
                 stage: stage, summary: "A whole message, put together and inflated.",
                 returns: "string|string[]|false|nil",
                 meaning:
-                    "A string replaces it, a list of strings takes its place as several; false drops it; "
+                    "A string replaces it, a list of strings takes its place as several, an empty one as none; "
+                    + "false drops it; "
                     + "`flow:close(code, reason)` ends the tunnel.")
         case .frame:
             Hook(
                 stage: stage, summary: "Each frame as it is on the wire.",
                 returns: "string|string[]|false|nil",
-                meaning: "A string replaces its payload, a list of strings takes its place as several; false "
-                    + "drops it; `flow:close(code, reason)` ends the tunnel.")
+                meaning:
+                    "A string replaces its payload, a list of strings takes its place as several, an empty one as "
+                    + "none; false drops it; `flow:close(code, reason)` ends the tunnel.")
         case .close:
             Hook(stage: stage, summary: "The tunnel has ended.", returns: "", meaning: "")
         case .drain:
