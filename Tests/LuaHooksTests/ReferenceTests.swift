@@ -90,7 +90,7 @@ struct ReferenceTests {
             ("TestMessage", "headers", "Headers|table<string, string|string[]>|nil Names"),
             ("Offer", "origin", "string? The site"),
             ("Offer", "subprotocols", "string[]|string|nil The subprotocols"),
-            ("Plugin", "migrate?", "fun(ctx: table, flow: Flow): table? After"),
+            ("Plugin", "migrate", "(fun(ctx: table, flow: Flow): table?)|nil After"),
             (
                 "Plugin", "message?",
                 "(fun(flow: Flow, msg: Message): string|string[]|false|nil)|MessageHook A whole"

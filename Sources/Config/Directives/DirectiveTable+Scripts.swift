@@ -91,7 +91,9 @@ extension DirectiveTable {
         for word in call.arguments.dropFirst() {
             let key = word.bytes.prefix { $0 != UInt8(ascii: "=") }
             guard key.count < word.bytes.count, isLuaName(key) else {
-                throw call.failure(found: word, expected: "key=value, the key being a name in Lua")
+                throw call.failure(
+                    found: word,
+                    expected: "key=value, the key being a name in Lua; with spaces it is \"key=a value\"")
             }
             let name = String(decoding: key, as: UTF8.self)
             guard !arguments.contains(where: { $0.name == name }) else {

@@ -347,6 +347,20 @@ enum HookDocument {
 
     typealias Record = [(name: String, type: String, summary: String)]
 
+    /// What a plugin may have besides hooks.
+    static let plugin: Record = [
+        (
+            "variables", "table<string, fun(flow: Flow): string|number|boolean|nil>?",
+            "Variables of the configuration by their names, without the `$`: each is computed when it is first asked for, and "
+                + "once in an exchange."
+        ),
+        (
+            "migrate", "(fun(ctx: table, flow: Flow): table?)|nil",
+            "After a reload, for each open WebSocket that moves: what `flow.ctx` is from now on, made of what it was; nil "
+                + "leaves it as it is."
+        ),
+    ]
+
     /// What stages have hooks that may be tables, by the name of what such a table is.
     static let filters: [(stage: HookStage, name: String)] = [
         (.message, "MessageHook"), (.frame, "FrameHook"),

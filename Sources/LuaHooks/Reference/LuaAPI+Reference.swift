@@ -10,6 +10,7 @@ extension LuaAPI {
         text +=
             "\nFunctions marked ⏸ may suspend the hook that calls them; other traffic goes on meanwhile.\n"
         text += hooksText()
+        text += recordText("What a plugin may have besides hooks", HookDocument.plugin)
         for section in document.sections { text += sectionText(section) }
         for hook in HookDocument.hooks where hook.filterName != nil {
             text += recordText(

@@ -101,14 +101,7 @@ private struct TypesFile {
             let type = hook.filterName.map { "(\(hook.functionType))|\($0)" } ?? hook.functionType
             line("---@field \(hook.stage.name)? \(type) \(hook.note)")
         }
-        line(
-            "---@field variables? table<string, fun(flow: Flow): string|number|boolean|nil> "
-                + "Variables by name."
-        )
-        line(
-            "---@field migrate? fun(ctx: table, flow: Flow): table? After a reload: what `flow.ctx` is from now on; nil "
-                + "leaves it as it is."
-        )
+        for field in HookDocument.plugin { line("---@field \(field.name) \(field.type) \(field.summary)") }
     }
 
     mutating func append(modules: [APIDocument.Section]) {
