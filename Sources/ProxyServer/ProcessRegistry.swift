@@ -72,8 +72,8 @@ package final class ProcessRegistry: Sendable {
         }
     }
 
-    /// `isReload` is false for the configuration that the process starts with.
-    package func generationBegan(_ generation: Generation, isReload: Bool) {
+    /// What the next configuration is prepared beside is this one's from now on, though its init hooks may yet wait.
+    package func take(_ generation: Generation) {
         generation.tls.takeUp()
         for (new, formerSize) in scripts.dictionaries.adopt(generation.dictionaries) {
             generation.errorLogger.log(
@@ -84,8 +84,12 @@ package final class ProcessRegistry: Sendable {
         for replacement in scripts.metrics.adopt(generation.metrics) {
             generation.errorLogger.log(.notice, replacement.notice)
         }
+    }
+
+    /// Workers have taken over; `isReload` is false for the configuration that the process starts with.
+    package func generationRuns(_ number: Int, isReload: Bool) {
         state.withLock { state in
-            state.reloads.generation = generation.number
+            state.reloads.generation = number
             if isReload { state.reloads.succeeded += 1 }
         }
     }

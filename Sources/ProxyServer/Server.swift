@@ -44,6 +44,8 @@ package final class Server {
     private var fileLimitInForce: UInt64
     private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
+    /// The number of `generation` while some worker has not taken it over.
+    private var coming: Int?
     /// Files that `generation` writes.
     private var logPaths: Set<String>
     private let loop: EventLoop
@@ -96,7 +98,8 @@ package final class Server {
             finish(exitStatus: 1)
             throw failure
         }
-        registry.generationBegan(generation, isReload: false)
+        registry.take(generation)
+        registry.generationRuns(generation.number, isReload: false)
         generation.errorLogger.log(.notice, "\(Product.name)/\(Product.version)")
         generation.errorLogger.log(.notice, "start \(workers.count) worker threads")
         // Whoever started a daemon may wait for the end of its output.
@@ -445,6 +448,9 @@ package final class Server {
     }
 
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
+        if let coming {
+            generation.errorLogger.log(.notice, "configuration \(coming) is given up before it runs")
+        }
         generation = loaded.generation(number: generation.number + 1, registry: registry)
         let process = loaded.configuration.process
         reportUnchangeable(process)
@@ -465,7 +471,8 @@ package final class Server {
             // The process is out of descriptors: it goes on with the workers that it has.
             generation.errorLogger.log(.alert, "\(error) while reconfiguring")
         }
-        registry.generationBegan(generation, isReload: true)
+        registry.take(generation)
+        awaitTakeover()
         logPaths = loaded.logPaths
         logFiles.closeUnused(keeping: logPaths)
         reopenLogs(onlyMoved: true)
@@ -477,7 +484,35 @@ package final class Server {
         }
         // Only once its workers run, which take files of their own.
         limitFiles(process)
-        generation.errorLogger.log(.notice, "configuration \(generation.number) runs")
+    }
+
+    /// Has workers tell when they have taken over.
+    private func awaitTakeover() {
+        let reference = ServerReference(self)
+        let poster = loop.poster
+        let number = generation.number
+        coming = number
+        let notice = TakeoverNotice(
+            waits: { poster.post { reference.server?.takeoverWaits(number) } },
+            done: { poster.post { reference.server?.tookOver(number) } })
+        for worker in workers { worker.hold(notice) }
+    }
+
+    /// A worker's init hooks have not ended at once.
+    private func takeoverWaits(_ number: Int) {
+        guard coming == number, phase == .running else { return }
+        generation.errorLogger.log(
+            .notice,
+            "configuration \(number) waits for its init hooks, requests go to configuration \(registry.reloads.generation)"
+        )
+    }
+
+    private func tookOver(_ number: Int) {
+        // Another has overtaken it, or the process ends.
+        guard coming == number, phase == .running else { return }
+        coming = nil
+        registry.generationRuns(number, isReload: true)
+        generation.errorLogger.log(.notice, "configuration \(number) runs")
     }
 
     /// Writes the file of another configuration, if that has it elsewhere.

@@ -28,6 +28,8 @@ package final class Worker {
     private var isReady = true
     /// A generation whose init hooks have not ended yet, with what it is going to listen on.
     private var coming: (generation: WorkerGeneration, listeners: [AssignedListener])?
+    /// Let go of when `coming` has taken over, or the first generation is ready.
+    private var takeoverNotice: TakeoverNotice?
     private let shutdownTimeouts: ShutdownTimeouts
     /// Connections whose tunnels may not be in line with what the worker has come to, the next one last.
     private var unsettled: [DownstreamConnection] = []
@@ -146,6 +148,7 @@ package final class Worker {
         scripts.initialise { [unowned self] in
             guard let coming, coming.generation.scripts === scripts else { return }
             self.coming = nil
+            defer { self.takeoverNotice = nil }
             do throws(SystemError) {
                 try self.takeOver(coming.generation, listeners: coming.listeners)
             } catch {
@@ -154,10 +157,17 @@ package final class Worker {
         }
     }
 
+    func hold(_ notice: TakeoverNotice) {
+        guard !isDraining, coming != nil || !isReady else { return }
+        takeoverNotice = notice
+        notice.wait()
+    }
+
     /// Gives up a generation that has not taken over yet, for one that listens on `assigned`.
     ///
     /// - Returns: those, with the sockets of the one given up that they go on with. Its others are closed.
     private func overtake(for assigned: [AssignedListener]) -> [AssignedListener] {
+        takeoverNotice = nil
         guard let overtaken = coming else { return assigned }
         coming = nil
         overtaken.generation.scripts?.shutDown()
@@ -327,6 +337,7 @@ package final class Worker {
         scripts.initialise { [unowned self] in
             guard self.current.scripts === scripts else { return }
             self.isReady = true
+            self.takeoverNotice = nil
             do throws(SystemError) {
                 try self.startListening()
             } catch {

@@ -132,6 +132,9 @@ package final class WorkerThread: Sendable {
         }
     }
 
+    /// Lets go of `notice` when the worker runs what it was last told to adopt, or has given that up.
+    func hold(_ notice: TakeoverNotice) { post { $0.hold(notice) } }
+
     /// Stops listening, lets exchanges and tunnels end, and then ends the thread.
     package func drain(endsTunnels: Bool, within limit: Int?) {
         post { $0.drain(endsTunnels: endsTunnels, within: limit) }
@@ -166,6 +169,23 @@ package final class WorkerThread: Sendable {
         let confined = worker
         poster.post { work(confined.worker) }
     }
+}
+
+/// Says that workers have taken a generation over: when the last of them lets go of it.
+final class TakeoverNotice: Sendable {
+    private let waits: @Sendable () -> Void
+    private let done: @Sendable () -> Void
+    private let isHeld = Atomic(false)
+
+    init(waits: @escaping @Sendable () -> Void, done: @escaping @Sendable () -> Void) {
+        self.waits = waits
+        self.done = done
+    }
+
+    /// Some worker's init hooks have not ended at once.
+    func wait() { if !isHeld.exchange(true, ordering: .relaxed) { waits() } }
+
+    deinit { done() }
 }
 
 /// Says that workers have written out what their access logs held in buffers: when the last of them lets go of it.

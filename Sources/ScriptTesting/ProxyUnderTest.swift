@@ -65,7 +65,8 @@ package final class ProxyUnderTest {
         worker = Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop,
             random: FastRandom(seed: options.seed))
-        registry.generationBegan(generation, isReload: false)
+        registry.take(generation)
+        registry.generationRuns(generation.number, isReload: false)
         try listen()
     }
 
@@ -123,7 +124,8 @@ package final class ProxyUnderTest {
             throw error
         }
         try listen()
-        registry.generationBegan(generation, isReload: true)
+        registry.take(generation)
+        registry.generationRuns(generation.number, isReload: true)
         run()
     }
 

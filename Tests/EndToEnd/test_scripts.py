@@ -1240,6 +1240,79 @@ def test_a_reload_overtakes_one_whose_init_hooks_wait(proxy):
     assert not ports.is_listening(made.values["gone"])
 
 
+def test_a_reload_is_told_once_its_init_hooks_have_ended(proxy):
+    def page(made):
+        text = made.fetch("/metrics").text
+        return [re.search(rf"^switchyard_{name} (.*)$", text, re.M)[1]
+                for name in ("configuration_generation", r'configuration_reloads_total\{result="success"\}')]
+
+    def version(word, hook):
+        return (hook + "server { listen 127.0.0.1:<port>; location = /metrics { prometheus_metrics; } location / { return 200 "
+                + word + "; } }")
+
+    def of(workers, text):
+        return whole(text).replace("worker_processes 1;", f"worker_processes {workers};")
+
+    made = proxy(config=of(2, version("first", "")))
+    made.reload(of(3, version("second", WAITING)))
+    wait_for(lambda: "configuration 2 waits for its init hooks, requests go to configuration 1" in made.log(), 5, "the notice")
+    assert made.fetch("/").text == "first" and page(made) == ["1", "0"]
+    made.reload(of(2, version("third", "init_by_lua_block { sy.sleep(0.3) }")))
+    wait_for(lambda: "configuration 3 waits" in made.log(), 5, "the second notice")
+    assert "configuration 3 runs" not in made.log()
+    wait_for(lambda: "configuration 3 runs" in made.log(), 5, "the third configuration")
+    assert {made.fetch("/").text for _ in range(10)} == {"third"}
+    assert page(made) == ["3", "1"]
+    assert "configuration 2 is given up before it runs" in made.log()
+    assert "configuration 2 runs" not in made.log()
+    assert made.log().count("waits for its init hooks") == 2
+
+
+def test_what_scripts_say_goes_to_the_log_of_where_they_are(proxy):
+    script = """
+        sy.log.warn("<<hook>>")
+        sy.spawn(function()
+            sy.log.warn("<<spawned>>") sy.sleep(0.01) sy.log.warn("<<spawned later>>")
+            error("<<fault>>")
+        end)
+        return flow:respond{ body = "fine" }"""
+    made = proxy(f"""
+        error_log <dir>/http.log info;
+        init_by_lua_block {{
+            sy.log.warn("<<init>>")
+            sy.spawn(function() sy.sleep(0.01) sy.log.warn("<<of init>>") error("<<failed>>") end)
+        }}
+        server {{
+            listen 127.0.0.1:<port>; error_log <dir>/server.log info;
+            location / {{ request_by_lua_block {{ {script} }} }}
+            location /own/ {{ error_log <dir>/own.log info; request_by_lua_block {{ {script} }} }}
+        }}""")
+    for target in ("/", "/own/"):
+        assert made.fetch(target).text == "fine"
+    said = {"http.log": ["init", "of init", "failed"], "server.log": ["hook", "spawned", "spawned later", "fault"]}
+    for name, words in {**said, "own.log": said["server.log"]}.items():
+        wait_for(lambda: re.findall("<<(.*?)>>", made.log(name)) == words, 5, f"{words} in {name}")
+    assert notes(made) == []
+
+
+def test_print_says_where(simple):
+    made = simple(location="request_by_lua_block {\n print('<<a>>', 1)\n}")
+    line = made.config_path.read_text().split("print(")[0].count("\n") + 1
+    made.fetch("/")
+    wait_for_notes(made, "a")
+    assert re.search(rf"\[notice\] .*lua: \S+:{line}: <<a>>\t1, client", made.log()), made.log()
+
+
+@pytest.mark.parametrize("stage", ["request", "response"])
+def test_a_script_answers_with_444(simple, stage):
+    made = simple(location=f"access_log <dir>/access.log; {stage}_by_lua_block {{ return flow:respond{{ status = 444 }} }}")
+    with Client(made.port) as client:
+        client.request("/")
+        assert client.read_rest() == b""
+    [line] = made.log_lines("access.log", 1)
+    assert " 444 0 " in line
+
+
 def test_a_reload_replaces_a_first_configuration_whose_init_hooks_wait(proxy):
     made = proxy(serving("first", init=WAITING), wait=False)
     wait_for_notes(made, "waits")
