@@ -481,7 +481,7 @@ final class DownstreamConnection: StreamChannel {
         exchange.adopt(serving.generation.runtime)
         exchange.begin(
             listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
-            random: worker.random.pair())
+            random: worker.randomPair())
         start(driver)
         driver.begin(before: rest)
         if facts.isOutdated { http2?.connection.goAway() }
@@ -527,7 +527,7 @@ final class DownstreamConnection: StreamChannel {
         exchange.adopt(serving.generation.runtime)
         exchange.beginRefused(
             received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
-            random: worker.random.pair())
+            random: worker.randomPair())
         if http2 != nil { exchange.request.version = .v2 }
         count(as: .writing)
         worker.statistics.requests.add()

@@ -65,7 +65,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         self.rules = rules
         self.received = received
         session = HTTP2Session(
-            .server, rules.options, keySeed: worker.random.pair(), buffers: worker.http2Buffers)
+            .server, rules.options, keySeed: worker.randomPair(), buffers: worker.http2Buffers)
         super.init(loop: worker.loop, descriptor: descriptor)
         self.transport = transport
         transport?.move(to: self)

@@ -358,7 +358,7 @@ final class Tunnel {
         let webSocket = settings.values.webSocket
         var time = milliseconds
         if webSocket.drainJitter > 0 {
-            let random = downstream.worker.random.next()
+            let random = downstream.worker.randomNumber()
             time += Int64(random % UInt64(webSocket.drainJitter))
         }
         if let left = downstream.worker.timeLeft {
