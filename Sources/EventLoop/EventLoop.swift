@@ -38,7 +38,6 @@ package final class EventLoop {
     /// Called after each turn's channels, before waiting: for work that is best done once a turn.
     package var afterTurn: (() -> Void)?
     /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
-    /// What is read into.
     private let scratch: ScratchBuffer
     /// How many buffers are being looked at.
     private var lent = 0
@@ -443,7 +442,7 @@ private final class ScratchBuffer {
         unsafe bytes.withUnsafeBytes { unsafe memory.copyMemory(from: $0) }
     }
 
-    /// Unsafe, since the span does not keep this object alive: `EventLoop.received` ties it to the loop that does.
+    /// Unsafe, since the span does not keep this object alive: `EventLoop.lend` ties it to the loop that does.
     @unsafe @_lifetime(immortal)
     func bytes(_ count: Int) -> Span<UInt8> {
         precondition(count <= size)

@@ -139,7 +139,7 @@ package final class Interpreter: ScriptEngine {
     package func collectGarbage() { unsafe sy_vm_collect(vm) }
     /// A small step; returns whether it was the last of a round.
     func collectSome() -> Bool { unsafe sy_vm_collect_some(vm) }
-    /// Bytes that are kept for Lua though it holds none of them.
+    /// In tests: bytes that are kept for Lua though it holds none of them.
     var spareMemory: Int { unsafe sy_vm_spare_memory(vm) }
     func trimMemory() { unsafe sy_vm_trim(vm) }
     package var timerCount: Int { timers.count }
@@ -219,7 +219,7 @@ package final class Interpreter: ScriptEngine {
         end(flows[exchange.scriptFlow])
     }
 
-    /// Ends every flow: exchanges and their interpreter refer to each other until then.
+    /// In tests: ends every flow. Exchanges and their interpreter refer to each other until then.
     package func endAllFlows() {
         for flow in flows where flow.isOpen { end(flow) }
     }

@@ -84,7 +84,7 @@ package final class Worker {
 
     /// On a loop that the caller drives, between `begin` and `end`, where `run` is not to.
     ///
-    /// - Parameter seed: in tests, has everything that is left to chance come out the same each time.
+    /// With `seed`, in tests, everything that is left to chance comes out the same each time.
     package init(
         generation: Generation, statistics: WorkerStatistics, loop: EventLoop,
         seed: UInt64? = nil
