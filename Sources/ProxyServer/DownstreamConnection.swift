@@ -194,7 +194,7 @@ final class DownstreamConnection: StreamChannel {
         updateDeadline()
     }
 
-    private func setSendDeadline(after milliseconds: Int) {
+    func setSendDeadline(after milliseconds: Int) {
         sendDeadline = loop.now + Int64(milliseconds)
         updateDeadline()
     }
@@ -658,7 +658,7 @@ final class DownstreamConnection: StreamChannel {
         case .exchange(let driver):
             worker.tick()
             driver.clientGone(reason: "send() failed (\(error): \(SystemError.reason(error)))")
-        case .tunnel(let tunnel): tunnel.failed(.client)
+        case .tunnel(let tunnel): tunnel.failed(.client, SystemError("send", code: error))
         case .handshake, .idle, .readingHead, .lingering: finish()
         case .closed: break
         }

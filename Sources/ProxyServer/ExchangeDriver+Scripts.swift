@@ -246,7 +246,9 @@ extension ExchangeDriver: FlowOwner {
         guard exchange.response.status == 101, opensWebSocket, !hasEnded else {
             return "there is no open WebSocket"
         }
-        let queued = script.openSends.reduce(0) { $0 + ($1.leg == leg ? $1.message.payload.count : 0) }
+        let queued = script.openSends.reduce(0) {
+            $0 + ($1.leg == leg ? $1.message.payload.count + WebSocketPlane.roomOfMessage : 0)
+        }
         // As on an open WebSocket, a message that nothing waits before may be of any size.
         guard queued == 0 || queued + message.payload.count <= WebSocketPlane.maxQueued else {
             return "too much waits to be sent"

@@ -161,7 +161,7 @@ final class UpstreamConnection: StreamChannel {
     override func writeFailed(_ error: Int32) {
         switch owner {
         case .exchange(let driver): driver.upstreamWriteFailed(error)
-        case .tunnel(let tunnel): tunnel.failed(.upstream)
+        case .tunnel(let tunnel): tunnel.failed(.upstream, SystemError("send", code: error))
         case .pool, .none: break
         }
     }

@@ -73,6 +73,10 @@ void sy_name_thread(pthread_t thread, const char *name);
 /// Smoothed round-trip time of a TCP socket in microseconds, or -1 where there is none.
 int64_t sy_tcp_rtt(int descriptor);
 
+/// Whether a TCP socket has data that its peer has not acknowledged, and has sent some of it, and had an acknowledgement, within
+/// the last `milliseconds`: a peer that takes nothing has neither, and one that is gone only the first.
+bool sy_tcp_is_taking(int descriptor, uint32_t milliseconds);
+
 /// gettid.
 int sy_thread_id(void);
 

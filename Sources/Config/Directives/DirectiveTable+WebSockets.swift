@@ -5,8 +5,8 @@ extension DirectiveTable {
             "How often a WebSocket's peers are sent a ping, each leg by itself; 0 sends none."),
         Directive(
             "websocket_pong_timeout", "time", in: .levels, takes: .one, default: "10s",
-            "How long the answer to a ping may take from when that leaves; then the other peer is told by a close "
-                + "frame."
+            "How long the answer to a ping may take from when that leaves, where nothing else comes either; then the "
+                + "other peer is told by a close frame."
         ) { scope, call throws(ConfigDiagnostic) in
             let time = try call.time(call.arguments[0])
             guard time > 0 else {
@@ -50,7 +50,8 @@ extension DirectiveTable {
                 + "look at them, what counts here and for websocket_max_message is what those let through."),
         .time(
             "websocket_close_timeout", \.webSocket.closeTimeout, default: "5s",
-            "How long a WebSocket's peer may take to answer a close frame before its connection is closed."),
+            "How long a WebSocket's peer that has taken a close frame may take to answer it before its connection is "
+                + "closed."),
         .time(
             "websocket_drain_jitter", \.webSocket.drainJitter, default: "0",
             "WebSockets that a shutdown or reload ends do so within this time, each at a moment of its own."),

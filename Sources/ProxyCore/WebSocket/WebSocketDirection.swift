@@ -116,6 +116,8 @@ struct WebSocketJobs {
     private(set) var bytes = 0
 
     var isEmpty: Bool { next.isEmpty && later.isEmpty && sent.isEmpty }
+    /// Bytes of memory: jobs take room themselves, so that empty ones do not pile up without end.
+    var room: Int { bytes &+ (next.count &+ later.count &+ sent.count) &* WebSocketPlane.roomOfMessage }
     var hasSent: Bool { !sent.isEmpty }
 
     mutating func append(_ job: WebSocketJob) {

@@ -13,7 +13,9 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome)
     /// Nothing is read from this side at present, as the other does not take what it was sent.
     func isBlocked(_ side: TunnelSide) -> Bool
-    /// `WebSocketPlane.endedBy` is there from now on.
+    /// The system has yet to bring a side what it was sent, and did bring it some within the last `milliseconds`.
+    func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool
+    /// `WebSocketPlane.endedBy` is there from now on, or another.
     func planeBeganToEnd()
     /// `WebSocketPlane.deadline` may be earlier than it was.
     func deadlineMoved()
@@ -29,6 +31,7 @@ package protocol WebSocketPlaneOwner: AnyObject {
 
 extension WebSocketPlaneOwner {
     package func planeBeganToEnd() {}
+    package func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool { false }
 }
 
 /// A WebSocket between a client and an upstream, beyond its bytes: its frames are followed, its messages put together
@@ -72,6 +75,7 @@ package final class WebSocketPlane {
     var ending: WebSocketEnding? {
         get { extras?.ending }
         set {
+            guard newValue !== extras?.ending else { return }
             needed.ending = newValue
             owner.planeBeganToEnd()
         }
@@ -85,6 +89,8 @@ package final class WebSocketPlane {
 
     /// Bytes that scripts may have waiting to be sent in one direction.
     package static let maxQueued = 1 << 20
+    /// What each counts for besides its payload.
+    package static let roomOfMessage = 128
 
     /// `reservedBits` are those that the peers' extensions use, besides what `codecs` says of its own.
     package init(
