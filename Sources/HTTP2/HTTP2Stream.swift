@@ -55,7 +55,7 @@ package final class HTTP2Stream {
 
     // MARK: Receiving
 
-    private var inbox: [UInt8] = []
+    private(set) var inbox: [UInt8] = []
     private var inboxStart = 0
     /// The peer has ended its side; what was received may still wait.
     package internal(set) var sawEnd = false
@@ -107,7 +107,15 @@ package final class HTTP2Stream {
 
     func receive(_ bytes: Span<UInt8>) {
         if inbox.isEmpty, let session { inbox = session.buffers.takeBytes() }
+        Self.dropTaken(of: &inbox, upTo: &inboxStart)
         inbox.append(bytes)
+    }
+
+    /// More comes before all of `buffer` was taken: what was is not to pile up. Each byte is moved once, on average, at most.
+    private static func dropTaken(of buffer: inout [UInt8], upTo start: inout Int) {
+        guard start > buffer.count / 2 else { return }
+        buffer.removeSubrange(..<start)
+        start = 0
     }
 
     /// The first `count` bytes of what is to be sent go to `output`.
@@ -202,6 +210,7 @@ package final class HTTP2Stream {
         let count = session.room(for: bytes.count, on: self)
         if count > 0 {
             if outbox.isEmpty { outbox = session.buffers.takeBytes() }
+            Self.dropTaken(of: &outbox, upTo: &outboxStart)
             outbox.append(bytes.extracting(..<count))
             session.queued(count, on: self)
             share = .max
