@@ -1,5 +1,6 @@
 internal import Bytes
 internal import CNGHTTP2
+internal import Wire
 
 /// What nghttp2 reports while bytes go in or out: it is kept with the streams, whose owners are told later.
 extension HTTP2Session {
@@ -73,6 +74,14 @@ extension HTTP2Session {
     }
 
     private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
+        if responseHead.isInterim {
+            // Here as well as where they are read, since all of them may come before any is.
+            guard stream.interimHeads < ResponseHead.maxInterimHeads else {
+                return malformed(stream, .tooManyInterimHeads)
+            }
+            guard stream.head.count <= options.head.maxList else { return malformed(stream, .headTooLarge) }
+            stream.interimHeads &+= 1
+        }
         switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
         case .none: return malformed(stream, responseHead.malformation ?? .missingPseudoField)
         case .interim: if endsStream { return malformed(stream, .interimWithEnd) }

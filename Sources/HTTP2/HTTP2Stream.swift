@@ -52,6 +52,8 @@ package final class HTTP2Stream {
     var isOpen = false
     /// The answer's final head has come.
     var sawFinalHead = false
+    /// Heads that have come before it.
+    var interimHeads = 0
 
     // MARK: Receiving
 
