@@ -36,13 +36,17 @@ extension DirectiveTable {
         },
         Directive(
             "websocket_max_message", "size", in: .levels, takes: .one, default: "0",
-            "The longest message, inflated; a longer one ends the WebSocket with 1009. 0 measures only what "
+            "The longest message, inflated, of at most 1024g; a longer one ends the WebSocket with 1009. 0 measures only what "
                 + "scripts look at or what is inflated, and allows 16m of that. A message that is held until it is "
                 + "whole, or inflated, may take twice the limit and 64k on the wire, headers of its frames included. "
                 + "What goes by compressed, as nothing here inflates it (websocket_deflate pass without message "
                 + "hooks), has its length on the wire measured."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.webSocket.maxMessage = try call.largeSize(call.arguments[0])
+            let size = try call.largeSize(call.arguments[0])
+            guard size <= WebSocketSettings.mostMaxMessage else {
+                throw call.failure(found: call.arguments[0], expected: "a size of at most 1024g")
+            }
+            scope.settings.webSocket.maxMessage = size
         },
         .number(
             "websocket_max_fragments", \.webSocket.maxFragments, default: "0",
