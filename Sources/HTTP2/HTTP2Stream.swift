@@ -59,17 +59,23 @@ package final class HTTP2Stream {
 
     private(set) var inbox: [UInt8] = []
     private var inboxStart = 0
+    enum Receiving {
+        case open
+        /// By the peer; what was received may still wait.
+        case ended
+        /// By the peer.
+        case reset
+        /// It has ended here before the peer ended its side, which may not know of that yet.
+        case givenUp
+    }
+    var receiving = Receiving.open
     /// The peer has ended its side; what was received may still wait.
-    package internal(set) var sawEnd = false
-    /// The peer has reset it.
-    var wasReset = false
-    /// It has ended here before the peer ended its side, which may not know of that yet.
-    var endedEarly = false
+    package var sawEnd: Bool { receiving == .ended }
     /// Of a client's request, in milliseconds.
     var beganAt: Int64 = 0
-    /// The stream is gone.
-    package internal(set) var isClosed = false
-    package internal(set) var closeCode = HTTP2ErrorCode.noError
+    /// Once the stream is gone.
+    package private(set) var closeCode: HTTP2ErrorCode?
+    package var isClosed: Bool { closeCode != nil }
     /// What ended it before its time.
     package internal(set) var fault: HTTP2Fault?
 
@@ -82,9 +88,12 @@ package final class HTTP2Stream {
     var outgoingTrailers = HTTP2FieldBlock()
     enum Sending { case nothing, head, body, ended }
     var sending = Sending.nothing
-    /// Everything there is to send was given.
-    private(set) var endsSending = false
-    private(set) var resetCode: HTTP2ErrorCode?
+    /// How the sending side ends behind what was given.
+    enum SendingEnd { case proper, reset(HTTP2ErrorCode) }
+    /// Once everything there is to send was given.
+    private(set) var sendingEnd: SendingEnd?
+    var endsSending: Bool { sendingEnd != nil }
+    var resetCode: HTTP2ErrorCode? { if case .reset(let code) = sendingEnd { code } else { nil } }
     /// Nothing was to be sent when the session last asked.
     var isDeferred = false
     var isWaiting = false
@@ -139,7 +148,6 @@ package final class HTTP2Stream {
 
     /// The stream is gone. Its owner keeps what was received.
     func close(_ code: HTTP2ErrorCode) {
-        isClosed = true
         closeCode = code
         session = nil
     }
@@ -234,8 +242,7 @@ package final class HTTP2Stream {
     /// request.
     package func endSending(resetting code: HTTP2ErrorCode? = nil) {
         guard !endsSending, !isClosed else { return }
-        endsSending = true
-        resetCode = code
+        sendingEnd = code.map { .reset($0) } ?? .proper
         session?.queued(0, on: self)
     }
 
