@@ -53,7 +53,7 @@ package final class HTTP2Stream {
     /// The answer's final head has come.
     var sawFinalHead = false
     /// Heads that have come before it.
-    var interimHeads = 0
+    var interimHeads: UInt8 = 0
 
     // MARK: Receiving
 
