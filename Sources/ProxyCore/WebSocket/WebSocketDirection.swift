@@ -52,7 +52,7 @@ struct WebSocketDirection {
 /// What a direction holds while there is something to hold.
 final class WebSocketBusy {
     /// Input that was not taken: the beginning of a frame, or what came while a hook waits.
-    var held: [UInt8] = []
+    var held = WebSocketHeld()
     /// How many bytes of it are needed before it is worth another look.
     var needed = 0
     var assembly: WebSocketAssembly?
@@ -61,7 +61,7 @@ final class WebSocketBusy {
     /// What did not come from the wire, and waits for its hooks.
     var waitingJob: WebSocketWait?
     /// Frames that hooks for frames have let through, while something waits.
-    var gated: [UInt8] = []
+    var gated = WebSocketHeld()
     /// What is to be sent when frames allow it.
     var jobs = WebSocketJobs()
 

@@ -246,8 +246,8 @@ extension WebSocketPlane {
             didNotSend(side)
             commons.items.giveBack(assembly.item)
         }
-        busy.gated = []
-        busy.held = []
+        busy.gated = WebSocketHeld()
+        busy.held = WebSocketHeld()
         forgetJobs(busy)
         if busy.isIdle { self[side].busy = nil }
     }

@@ -279,6 +279,8 @@ extension WebSocketPlane {
             let payload = scriptPings[index].payload ?? ours
             scriptPings[index].payload = payload
             scriptPings[index].sent = (microseconds, due)
+            // What is held may be taken for its answer.
+            self[side].busy?.held.searchedCount = 0
             WebSocketFraming.append(.ping, payload.span, maskKey: maskKey(to: side), to: &out)
         }
         owner.deadlineMoved()
@@ -356,19 +358,21 @@ extension WebSocketPlane {
     private func removePong(_ busy: WebSocketBusy, from side: Side) -> [UInt8]? {
         let role: WebSocketRole = side == .client ? .server : .client
         let reserved = self[side].frames.allowedReserved
-        let held = busy.held
-        var offset = 0
+        // Taken, so that it is not copied when something is left out.
+        var held = busy.held.take()
+        defer { busy.held = held }
         while case .header(let header, let start) = WebSocketFrameHeaderParser.read(
-            held.span, at: offset, as: role, allowedReserved: reserved),
+            held.span, at: held.searchedCount, as: role, allowedReserved: reserved),
             header.payloadLength <= Int64(held.count - start)
         {
-            let end = start + Int(header.payloadLength)
-            var payload = header.opcode == .pong ? Array(held[start..<end]) : []
-            header.maskKey?.apply(to: &payload, in: payload.indices)
-            let frame = offset..<end
-            offset = end
-            guard header.opcode == .pong, isOurs(payload, from: side) else { continue }
-            busy.held.removeSubrange(frame)
+            let frame = held.searchedCount..<start + Int(header.payloadLength)
+            held.searchedCount = frame.upperBound
+            guard header.opcode == .pong else { continue }
+            var payload: [UInt8] = []
+            payload.append(
+                unmasking: held.span.extracting(start..<frame.upperBound), with: header.maskKey)
+            guard isOurs(payload, from: side) else { continue }
+            held.remove(frame)
             return payload
         }
         return nil

@@ -184,7 +184,7 @@ package final class WebSocketPlane {
         guard let busy = self[side].busy, busy.isWaiting || !busy.held.isEmpty else {
             return run(bytes, from: side)
         }
-        busy.held.append(copying: bytes, bytes.indices)
+        busy.held.append(bytes)
         guard !busy.isWaiting else { return takePongs(from: side) }
         guard busy.held.count < busy.needed else { return runHeld(side) }
         // More of a frame that is held until it is whole; control frames are looked at then.
@@ -196,19 +196,31 @@ package final class WebSocketPlane {
     /// Goes on with what was held.
     func runHeld(_ side: Side) {
         guard let busy = self[side].busy else { return }
-        let held = busy.held
-        busy.held = []
+        var held = busy.held.take()
         busy.needed = 0
-        run(held.span, from: side)
+        held.dropFirst(take(held.span, from: side))
+        if !held.isEmpty, !self[side].isDeaf {
+            // It may have been made anew.
+            let busy = self.busy(side)
+            busy.held = held
+            if busy.isWaiting { takePongs(from: side) }
+        }
+        settle(side)
     }
 
     private func run(_ bytes: Span<UInt8>, from side: Side) {
-        let taken = hasGate(side) ? gate(bytes, from: side) : process(bytes, from: side)
-        guard taken < bytes.count, !self[side].isDeaf else { return settle(side) }
-        let busy = busy(side)
-        busy.held.append(copying: bytes, taken..<bytes.count)
-        if busy.isWaiting { takePongs(from: side) }
+        let taken = take(bytes, from: side)
+        if taken < bytes.count, !self[side].isDeaf {
+            let busy = busy(side)
+            busy.held.append(bytes.extracting(taken...))
+            if busy.isWaiting { takePongs(from: side) }
+        }
         settle(side)
+    }
+
+    /// - Returns: how many bytes were taken; the rest is to be held.
+    private func take(_ bytes: Span<UInt8>, from side: Side) -> Int {
+        hasGate(side) ? gate(bytes, from: side) : process(bytes, from: side)
     }
 
     /// Lets go of what is not needed any more.
