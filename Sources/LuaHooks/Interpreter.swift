@@ -57,7 +57,7 @@ package final class Interpreter: ScriptEngine {
     /// How many hooks for messages that scripts have sent are on the stack.
     var injectionDepth = 0
     /// Open tunnels by their tags.
-    var tagged: [[UInt8]: [ObjectHandle]] = [:]
+    var tagged = TagTable<ObjectHandle>()
     var cleaning = Cleaning()
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
@@ -204,13 +204,14 @@ package final class Interpreter: ScriptEngine {
         for timer in flow.timers { cancelTimer(timer) }
         closeSockets(of: flow)
         takeOffList(flow)
-        if !flow.tags.isEmpty { untag(flow) }
         if flow.hasObject {
             main.forget(flow.objectPlace)
             flow.hasObject = false
         }
+        let tags = flow.tags
         flow.end()
         idleFlows.append(flow)
+        if !tags.isEmpty { tagged.noteEnd(of: tags) { self.flow($0) != nil } }
     }
 
     /// Ends the flow of an exchange, where there is one.
