@@ -209,7 +209,7 @@ extension ExchangeDriver: FlowOwner {
             resumed()
         case .head:
             let held = takeHeld()
-            sendHead(held.span)
+            sendResponseHead(held.span)
             responseResumed()
         case .none, .request, .upgrade, .response, .open: script.wait = wait
         }
@@ -322,9 +322,9 @@ extension ExchangeDriver: FlowOwner {
         _ result: StageResult, _ payload: Span<UInt8>, isLast: Bool, wasHeld: Bool = false
     ) {
         switch result {
-        case .piece(.unchanged), .proceed: if payload.count > 0 { pass(payload) }
+        case .piece(.unchanged), .proceed: if payload.count > 0 { forwardRequestBody(payload) }
         case .piece(.dropped): break
-        case .piece(.replaced(let bytes)): if !bytes.isEmpty { pass(bytes.span) }
+        case .piece(.replaced(let bytes)): if !bytes.isEmpty { forwardRequestBody(bytes.span) }
         case .failed, .answered, .waiting, .grace:
             exchange.closesConnection = true
             losePiece()
@@ -335,7 +335,7 @@ extension ExchangeDriver: FlowOwner {
             finishBody()
         } else if wasHeld, requestBody.isComplete {
             // A body of known length ends with its last byte: nothing follows that would tell.
-            bodyEnded()
+            requestBodyEnded()
         }
     }
 
@@ -379,7 +379,7 @@ extension ExchangeDriver: FlowOwner {
             if opensTunnel {
                 if !runOpenHooks(rest) { startTunnel(rest) }
             } else {
-                sendHead(rest)
+                sendResponseHead(rest)
             }
             return
         case .waiting: return
@@ -431,10 +431,10 @@ extension ExchangeDriver: FlowOwner {
     ) {
         switch result {
         case .piece(.unchanged), .proceed:
-            if payload.count > 0 { pass(on: payload, with: &output, to: downstream) }
+            if payload.count > 0 { forwardResponseBody(payload, with: &output, to: downstream) }
         case .piece(.dropped): break
         case .piece(.replaced(let bytes)):
-            if !bytes.isEmpty { pass(on: bytes.span, with: &output, to: downstream) }
+            if !bytes.isEmpty { forwardResponseBody(bytes.span, with: &output, to: downstream) }
         // The head has gone out: all that is left is to break off visibly.
         case .failed, .answered, .waiting, .grace: breakOff()
         }
