@@ -108,6 +108,15 @@ open class StreamChannel: Channel {
         return false
     }
 
+    /// Whether nothing has come that a peer may not say without being asked, for a connection that `mayRead` in a pool. Only
+    /// what stands before the socket may have something to say, as TLS has tickets when it likes.
+    ///
+    /// It reads, as far as the transport has to for that; where something else has come, this is lost.
+    package final func isSilent() -> Bool {
+        guard transport != nil, case .wouldBlock = read() else { return false }
+        return true
+    }
+
     /// As the transport's, if there is one.
     package final var endedImproperly: Bool { transport?.endedImproperly ?? false }
 
