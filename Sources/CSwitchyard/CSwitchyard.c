@@ -83,15 +83,16 @@ bool sy_is_at(int descriptor, const char *path) {
         && open.st_ino == there.st_ino;
 }
 
-bool sy_file_is(const char *path, int kind) {
+bool sy_file_is(const char *path, sy_file_kind kind) {
     struct stat information;
     if (stat(path, &information) != 0) return false;
     switch (kind) {
-    case 0: return S_ISREG(information.st_mode);
-    case 1: return S_ISDIR(information.st_mode);
-    case 3: return (information.st_mode & S_IXUSR) != 0;
-    default: return true;
+    case SY_FILE_REGULAR: return S_ISREG(information.st_mode);
+    case SY_FILE_DIRECTORY: return S_ISDIR(information.st_mode);
+    case SY_FILE_EXECUTABLE: return (information.st_mode & S_IXUSR) != 0;
+    case SY_FILE_ANY: return true;
     }
+    return true;
 }
 
 int sy_limit_files(uint64_t count) {
