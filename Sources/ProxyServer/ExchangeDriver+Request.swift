@@ -385,7 +385,7 @@ extension ExchangeDriver {
                 worker.statistics.clientBytesIn.add(bytes.count)
                 downstream?.setReadDeadline(
                     after: isDiscarding || exchange.bodyIsDiscarded
-                        ? DownstreamConnection.lingeringTimeout : settings.values.clientBodyTimeout)
+                        ? DownstreamConnection.lingeringSilence : settings.values.clientBodyTimeout)
                 return bytes.count
             case .payload(let range):
                 offset = range.upperBound

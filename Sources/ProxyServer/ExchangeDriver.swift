@@ -252,7 +252,7 @@ final class ExchangeDriver {
             complete(.close)
         } else if clientResponse.keepsAlive {
             stage = .discardingBody
-            downstream.setReadDeadline(after: DownstreamConnection.lingeringTimeout)
+            downstream.setReadDeadline(after: DownstreamConnection.lingeringSilence)
         } else {
             complete(.lingeringClose)
         }
