@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -81,15 +83,16 @@ bool sy_is_at(int descriptor, const char *path) {
         && open.st_ino == there.st_ino;
 }
 
-bool sy_file_is(const char *path, int kind) {
+bool sy_file_is(const char *path, sy_file_kind kind) {
     struct stat information;
     if (stat(path, &information) != 0) return false;
     switch (kind) {
-    case 0: return S_ISREG(information.st_mode);
-    case 1: return S_ISDIR(information.st_mode);
-    case 3: return (information.st_mode & S_IXUSR) != 0;
-    default: return true;
+    case SY_FILE_REGULAR: return S_ISREG(information.st_mode);
+    case SY_FILE_DIRECTORY: return S_ISDIR(information.st_mode);
+    case SY_FILE_EXECUTABLE: return (information.st_mode & S_IXUSR) != 0;
+    case SY_FILE_ANY: return true;
     }
+    return true;
 }
 
 int sy_limit_files(uint64_t count) {
@@ -112,6 +115,15 @@ int64_t sy_tcp_rtt(int descriptor) {
     socklen_t length = sizeof info;
     if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return -1;
     return info.tcpi_rtt;
+}
+
+bool sy_tcp_is_taking(int descriptor, uint32_t milliseconds) {
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    int waiting = 0;
+    if (ioctl(descriptor, SIOCOUTQ, &waiting) != 0 || waiting == 0) return false;
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+    return info.tcpi_last_data_sent < milliseconds && info.tcpi_last_ack_recv < milliseconds;
 }
 
 int sy_thread_id(void) { return (int)gettid(); }

@@ -31,7 +31,7 @@ package final class DemoServer {
 
     package var port: UInt16 { address.port }
 
-    /// Connections that are open.
+    /// In tests: connections that are open.
     package var connectionCount: Int { listener.connections.count }
 
     /// Stops listening and closes every connection.

@@ -25,7 +25,7 @@ struct AddressSearch {
     private var aliases = 0
     private var timeToLive = UInt32(Int32.max)
 
-    /// Questions for an alias's target after which there is none.
+    /// Questions for an alias's target after which there is none, and aliases that are followed within one answer.
     static let maxAliases = 16
 
     init(type: DNSMessage.RecordType, name: [UInt8]) {
@@ -43,14 +43,17 @@ struct AddressSearch {
             return .end(response.code == 3 ? .nothing : .failed(NameResolver.Failure(code: response.code)))
         }
         let asked = name
-        // Every record is good for a step at most, so that aliases in a circle come to an end.
-        for _ in 0...response.records.count {
+        // Each step looks at all records: their number is not for the server to choose, nor do all circles end.
+        var followed = 0
+        while true {
             let addresses = addresses(in: response.records)
             guard addresses.isEmpty else {
                 let milliseconds = Int64(timeToLive) * 1000
                 return .end(.found(NameQueries.Records(addresses: addresses, timeToLive: milliseconds)))
             }
             guard followAlias(in: response.records) else { break }
+            followed += 1
+            guard followed <= Self.maxAliases else { return .end(.nothing) }
         }
         guard name != asked, aliases < Self.maxAliases else { return .end(.nothing) }
         aliases += 1

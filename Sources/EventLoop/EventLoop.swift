@@ -38,7 +38,6 @@ package final class EventLoop {
     /// Called after each turn's channels, before waiting: for work that is best done once a turn.
     package var afterTurn: (() -> Void)?
     /// Where every read of this loop's channels goes first: nothing stays in it from one call to the next.
-    /// What is read into.
     private let scratch: ScratchBuffer
     /// How many buffers are being looked at.
     private var lent = 0
@@ -364,7 +363,7 @@ package final class EventLoop {
         return slot.generation == key.generation ? slot.channel : nil
     }
 
-    fileprivate func runPosted() {
+    func runPosted() {
         for work in mailbox.takeAll() { work() }
     }
 }
@@ -406,105 +405,5 @@ extension EventLoop {
         }
         clock.advance(by: end - clock.monotonic)
         return runUntilIdle()
-    }
-}
-
-/// Memory that is read into and looked at through spans only.
-@safe
-private final class ScratchBuffer {
-    let size: Int
-    // Allocated for the life of this object, whose methods check bounds; nobody else has the pointer.
-    private let memory: UnsafeMutableRawBufferPointer
-
-    init(size: Int) {
-        self.size = size
-        unsafe memory = .allocate(byteCount: size, alignment: 64)
-        unsafe memory.initializeMemory(as: UInt8.self, repeating: 0)
-    }
-
-    deinit { unsafe memory.deallocate() }
-
-    /// As `recv(2)`, which costs less than `read(2)` on a socket: -1 and `errno` on failure.
-    func fill(from descriptor: Int32, limit: Int) -> Int {
-        unsafe recv(descriptor, memory.baseAddress, min(limit, size), 0)
-    }
-
-    func fill(from transport: StreamTransport, limit: Int) -> Int {
-        // As long as this object, which lives through the call; a transport reads through no channel of its own loop.
-        var buffer = unsafe MutableSpan<UInt8>(
-            _unsafeStart: memory.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self),
-            count: min(limit, size))
-        return transport.read(into: &buffer)
-    }
-
-    func fill(from bytes: Span<UInt8>) {
-        precondition(bytes.count <= size)
-        // Both are as long as the count says, and `bytes` is valid for the call.
-        unsafe bytes.withUnsafeBytes { unsafe memory.copyMemory(from: $0) }
-    }
-
-    /// Unsafe, since the span does not keep this object alive: `EventLoop.received` ties it to the loop that does.
-    @unsafe @_lifetime(immortal)
-    func bytes(_ count: Int) -> Span<UInt8> {
-        precondition(count <= size)
-        let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory[..<count])
-        let span = unsafe Span<UInt8>(_unsafeBytes: bytes)
-        return unsafe _overrideLifetime(span, borrowing: ())
-    }
-}
-
-/// A handle on a loop that any thread may hold.
-package struct EventLoopPoster: Sendable {
-    fileprivate let mailbox: Mailbox
-
-    /// Has the loop's thread run `work` soon. Work posted to a loop that has ended is dropped.
-    package func post(_ work: @escaping @Sendable () -> Void) { mailbox.put(work) }
-}
-
-/// Work from other threads, and the descriptor that wakes the loop for it.
-private final class Mailbox: Sendable {
-    /// Negative where the loop never waits, and so needs no waking.
-    let descriptor: Int32
-    /// `nil` once nobody takes any: work may hold its loop, which holds this.
-    private let work = Mutex<[@Sendable () -> Void]?>([])
-
-    init(descriptor: Int32) { self.descriptor = descriptor }
-
-    static func waking() throws(SystemError) -> Mailbox {
-        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-        guard descriptor >= 0 else { throw SystemError("eventfd") }
-        return Mailbox(descriptor: descriptor)
-    }
-
-    deinit { if descriptor >= 0 { _ = Glibc.close(descriptor) } }
-
-    var isEmpty: Bool { work.withLock { $0?.isEmpty ?? true } }
-
-    func put(_ item: @escaping @Sendable () -> Void) {
-        work.withLock { $0?.append(item) }
-        if descriptor >= 0 { _ = eventfd_write(descriptor, 1) }
-    }
-
-    func takeAll() -> [@Sendable () -> Void] {
-        work.withLock { items in
-            guard let all = items else { return [] }
-            items = []
-            return all
-        }
-    }
-
-    func close() {
-        // It goes once the lock is open: what is let go of with it may post again.
-        _ = work.withLock { $0.take() }
-    }
-}
-
-private final class WakeChannel: Channel {
-    override func readable() {
-        var count: eventfd_t = 0
-        // `count` outlives the call; the result does not matter, since the mailbox is looked at anyway.
-        _ = unsafe eventfd_read(descriptor, &count)
-        mayRead = false
-        loop.runPosted()
     }
 }

@@ -58,11 +58,6 @@ package final class MemoryNetwork {
         return backend
     }
 
-    /// Connections to `address` are refused again; those that were made stay.
-    package func removeBackend(at address: SocketAddress?) {
-        if let address { backends[address] = nil } else { everywhere = nil }
-    }
-
     /// Connections that the loop has not closed, made or under way: 0 when nothing was forgotten.
     package var openDescriptors: Int { sources.count - freeSources.count }
 

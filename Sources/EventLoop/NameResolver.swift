@@ -69,6 +69,10 @@ package final class NameResolver {
     /// None on a network in memory, which knows its names itself.
     private let queries: NameQueries?
     private var lookups: [String: Lookup] = [:]
+    /// Nobody waits for less long. Whose deadline that was may have an answer by now.
+    private var earliestDeadline = EventLoop.never
+    /// For tests: how often all who wait were looked at.
+    private(set) var sweeps = 0
     private var lastTicket = 0
     private var cache = NameCache(capacity: 1000)
     private var isClosed = false
@@ -106,6 +110,7 @@ package final class NameResolver {
         let waiting = Waiting(
             port: port, deadline: loop.now.advanced(clamping: timeout ?? options.timeout),
             completion: completion)
+        earliestDeadline = min(earliestDeadline, waiting.deadline)
         if let lookup = lookups[name] {
             lookup.waiting.append(waiting)
         } else {
@@ -145,11 +150,7 @@ package final class NameResolver {
         }
         giveUpOnOverdue()
         guard !isClosed else { return }
-        var next = EventLoop.never
-        for lookup in lookups.values {
-            for waiting in lookup.waiting { next = min(next, waiting.deadline) }
-        }
-        queries.wakeUp(notAfter: next)
+        queries.wakeUp(notAfter: earliestDeadline)
     }
 
     private func take(_ answer: NameQueries.Answer) {
@@ -182,8 +183,17 @@ package final class NameResolver {
         for one in waiting { one.completion(outcome.map { spread($0, port: one.port) }) }
     }
 
+    /// Looks at all who wait only when somebody's time may be over, so that many names cost no more each than few.
     private func giveUpOnOverdue() {
-        for (name, lookup) in lookups { giveUp(on: lookup, of: name) }
+        if lookups.isEmpty { earliestDeadline = EventLoop.never }
+        guard earliestDeadline <= loop.now else { return }
+        sweeps += 1
+        // Completions may ask for more.
+        earliestDeadline = EventLoop.never
+        for (name, lookup) in lookups {
+            giveUp(on: lookup, of: name)
+            for waiting in lookup.waiting { earliestDeadline = min(earliestDeadline, waiting.deadline) }
+        }
     }
 
     /// Fails those of a lookup whose time is over, and ends it when nobody is left.

@@ -19,18 +19,24 @@ open class StreamChannel: Channel {
     /// What stands between this channel and its socket, if anything. Set before the first read or write.
     package final var transport: StreamTransport?
     private var unsent: [UInt8] = []
-    /// Where that begins which is still to be sent; once a write has failed, minus the bytes that were lost by it.
+    /// Where that begins which is still to be sent.
     private var unsentStart = 0
+    // Small ones together: there is room for those of subclasses behind them.
     /// After what is unsent, the sending side is shut down.
     private var shutsDownWhenSent = false
+    /// The kernel has taken all of the last large piece.
+    private var takesLargePieces = false
+    /// Set by `resetOnClose`.
+    private var closesWithReset = false
+    /// `becameWritable` was called.
+    private var wasWritable = false
     /// An `errno` value, once a write has failed; further writes are dropped.
     package private(set) var writeError: Int32 = 0
+    /// Bytes that the write that failed did not take.
+    private var lostBytes: UInt32 = 0
 
     /// Bytes that are read at once where nothing is known of what becomes of them.
     package static let usualReadSize = 128 * 1024
-
-    /// The kernel has taken all of the last large piece.
-    private var takesLargePieces = false
 
     /// How many bytes to read at once, at most, of what is sent on to this stream: all that the loop's buffer holds while
     /// the kernel takes as much, which makes large bodies a third cheaper; and less for a peer that is slow, since what
@@ -41,7 +47,7 @@ open class StreamChannel: Channel {
     }
 
     /// Bytes that the kernel has not taken yet, or, once a write has failed, did not take.
-    package final var unsentBytes: Int { unsent.count - unsentStart }
+    package final var unsentBytes: Int { unsent.count - unsentStart + Int(lostBytes) }
     package final var isDrained: Bool { unsent.isEmpty }
 
     // MARK: To be overridden
@@ -106,6 +112,15 @@ open class StreamChannel: Channel {
         if let memory = loop.memory { return memory.unread(descriptor) == 0 }
         if case .end = peekByte() { return true }
         return false
+    }
+
+    /// Whether nothing has come that a peer may not say without being asked, for a connection that `mayRead` in a pool. Only
+    /// what stands before the socket may have something to say, as TLS has tickets when it likes.
+    ///
+    /// It reads, as far as the transport has to for that; where something else has come, this is lost.
+    package final func isSilent() -> Bool {
+        guard transport != nil, case .wouldBlock = read() else { return false }
+        return true
     }
 
     /// As the transport's, if there is one.
@@ -243,13 +258,11 @@ open class StreamChannel: Channel {
     private func fail(_ error: Int32, losing count: Int) {
         writeError = error
         unsent = []
-        unsentStart = -count
+        unsentStart = 0
+        lostBytes = UInt32(clamping: count)
         mayWrite = false
         writeFailed(error)
     }
-
-    /// Set by `resetOnClose`.
-    private var closesWithReset = false
 
     /// Closing is to tell the peer that what was sent is not whole, rather than wait for what is unsent.
     package final func resetOnClose() {
@@ -263,8 +276,6 @@ open class StreamChannel: Channel {
         // What is not sent any more is missed by the peer, which is to be told.
         transport.close(withReset: closesWithReset || !unsent.isEmpty)
     }
-
-    private var wasWritable = false
 
     public final override func writable() {
         if !wasWritable {

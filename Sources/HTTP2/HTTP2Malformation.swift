@@ -16,9 +16,11 @@ package enum HTTP2Malformation: String, Sendable, Error, CaseIterable {
     case protocolWithoutConnect, invalidProtocol, contentWithConnect
     case trailersTooLarge, trailersWithoutEnd
     /// Of responses: RFC 9113 §8.3.2, and §8.1.
-    case invalidStatus, headTooLarge, interimWithEnd
+    case invalidStatus, headTooLarge, interimWithEnd, tooManyInterimHeads
 
-    static let ofResponses: Set = [HTTP2Malformation.invalidStatus, .headTooLarge, .interimWithEnd]
+    static let ofResponses: Set = [
+        HTTP2Malformation.invalidStatus, .headTooLarge, .interimWithEnd, .tooManyInterimHeads,
+    ]
 
     /// For the error log.
     package var message: String {
@@ -51,6 +53,7 @@ package enum HTTP2Malformation: String, Sendable, Error, CaseIterable {
         case .invalidStatus: "an invalid \":status\""
         case .headTooLarge: "a head that is too large"
         case .interimWithEnd: "an interim head that ends the stream"
+        case .tooManyInterimHeads: "too many interim heads"
         }
     }
 }

@@ -19,6 +19,8 @@ struct HTTP2ResponseHead {
     /// Once it is finished, how much may follow it, whatever its field says (RFC 9113 §8.1.1); -1 when that is not known.
     private(set) var contentToCome: Int64 = -1
 
+    var isInterim: Bool { (100..<200).contains(status) }
+
     mutating func removeAll() {
         lines.removeAll(keepingCapacity: true)
         status = 0

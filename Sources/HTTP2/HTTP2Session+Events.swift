@@ -1,5 +1,6 @@
 internal import Bytes
 internal import CNGHTTP2
+internal import Wire
 
 /// What nghttp2 reports while bytes go in or out: it is kept with the streams, whose owners are told later.
 extension HTTP2Session {
@@ -20,11 +21,11 @@ extension HTTP2Session {
             return false
         }
         let stream = HTTP2Stream(id: id, session: self)
-        stream.beganAt = receivedAt
+        stream.beganAt = received.at
         streams[id] = stream
         lastFound = stream
         requests &+= 1
-        requestHead.removeAll()
+        reading.request.removeAll()
         // One stream after the other would let a long response keep the others waiting (RFC 9218 §10).
         var priority = nghttp2_extpri(urgency: 3, inc: 1)
         // Holds because: it is read during the call.
@@ -35,51 +36,59 @@ extension HTTP2Session {
     /// - Returns: false where nobody is to read the head.
     func beganHeaders(_ id: Int32, isRequest: Bool, endsStream: Bool) -> Bool {
         if role == .client {
-            responseHead.removeAll()
-            trailerLines.removeAll()
-            isReadingTrailers = find(id)?.sawFinalHead ?? false
+            reading.response.removeAll()
+            reading.trailers.removeAll()
+            reading.isTrailers = find(id)?.sawFinalHead ?? false
             return true
         }
-        isReadingTrailers = !isRequest
+        reading.isTrailers = !isRequest
         if isRequest { return began(id, endsStream: endsStream) }
-        trailerLines.removeAll()
+        reading.trailers.removeAll()
         return true
     }
 
     func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
-        if isReadingTrailers {
-            trailerLines.add(name, value)
+        if reading.isTrailers {
+            reading.trailers.add(name, value)
         } else if role == .client {
-            responseHead.add(name, value, maxSize: options.head.maxList)
+            reading.response.add(name, value, maxSize: options.head.maxList)
         } else {
-            if requestHead.isHopeless { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
-            requestHead.add(name, value)
+            if reading.request.isHopeless { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
+            reading.request.add(name, value)
         }
         return 0
     }
 
     func headersReceived(_ id: Int32, endsStream: Bool) {
         guard let stream = find(id) else { return }
-        if isReadingTrailers { return trailersReceived(stream, endsStream: endsStream) }
+        if reading.isTrailers { return trailersReceived(stream, endsStream: endsStream) }
         if role == .client { return responseReceived(stream, endsStream: endsStream) }
-        stream.sawEnd = endsStream
+        if endsStream { stream.receiving = .ended }
         stream.head = buffers.takeBytes()
-        stream.outcome = requestHead.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
+        stream.outcome = reading.request.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
         stream.knownLines = buffers.takeLines()
-        requestHead.giveLines(to: &stream.knownLines)
-        stream.contentLeft = requestHead.contentLength
+        reading.request.giveLines(to: &stream.knownLines)
+        stream.contentLeft = reading.request.contentLength
         if case .malformed = stream.outcome { charge(.reset) }
         arrivals.append(stream)
     }
 
     private func responseReceived(_ stream: HTTP2Stream, endsStream: Bool) {
-        switch responseHead.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
-        case .none: return malformed(stream, responseHead.malformation ?? .missingPseudoField)
+        if reading.response.isInterim {
+            // Here as well as where they are read, since all of them may come before any is.
+            guard stream.interimHeads < ResponseHead.maxInterimHeads else {
+                return malformed(stream, .tooManyInterimHeads)
+            }
+            guard stream.head.count <= options.head.maxList else { return malformed(stream, .headTooLarge) }
+            stream.interimHeads &+= 1
+        }
+        switch reading.response.finish(endsStream: endsStream, toHead: stream.isHead, to: &stream.head) {
+        case .none: return malformed(stream, reading.response.malformation ?? .missingPseudoField)
         case .interim: if endsStream { return malformed(stream, .interimWithEnd) }
         case .final(let isChunked):
             stream.sawFinalHead = true
             stream.outcome = .request(isChunked ? .chunked : .plain)
-            stream.contentLeft = responseHead.contentToCome
+            stream.contentLeft = reading.response.contentToCome
         }
         if endsStream { ended(stream) } else { touch(stream, .readable) }
     }
@@ -87,8 +96,8 @@ extension HTTP2Session {
     private func trailersReceived(_ stream: HTTP2Stream, endsStream: Bool) {
         guard endsStream else { return malformed(stream, .trailersWithoutEnd) }
         guard !stream.isAbandoned else { return ended(stream) }
-        if let malformation = trailerLines.malformation { return malformed(stream, malformation) }
-        stream.trailers = trailerLines.lines
+        if let malformation = reading.trailers.malformation { return malformed(stream, malformation) }
+        stream.trailers = reading.trailers.lines
         ended(stream)
     }
 
@@ -114,7 +123,7 @@ extension HTTP2Session {
         guard stream.contentLeft <= 0 || stream.isAbandoned else {
             return malformed(stream, .contentLengthMismatch)
         }
-        stream.sawEnd = true
+        stream.receiving = .ended
         touch(stream, .readable)
     }
 
@@ -131,7 +140,7 @@ extension HTTP2Session {
     func closed(_ id: Int32, _ code: UInt32) {
         lastFound = nil
         guard let stream = streams.removeValue(forKey: id) else { return }
-        if !stream.wasReset { endsEarly(stream) }
+        endsEarly(stream)
         if stream.sending == .ended { flood.completedStream() }
         if stream.fault == nil, let code = peerGoAway { stream.fault = .goAway(code) }
         end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)

@@ -8,7 +8,7 @@ extension HTTP2Session {
     /// Called for all frames but those that nghttp2 passes over: content for streams that are gone, and the rest of heads for
     /// such.
     func frameBegan(_ type: UInt8, _ id: Int32, flags: UInt8, length: Int) {
-        knownBytes &+= Int64(length &+ HTTP2FrameType.headSize)
+        received.known &+= Int64(length &+ HTTP2FrameType.headSize)
         switch HTTP2FrameType(rawValue: type) {
         case .data: break
         case .headers: headersBegan(id, flags: flags)
@@ -64,10 +64,10 @@ extension HTTP2Session {
 
     private func resetBegan(_ id: Int32) {
         guard let stream = find(id) else { return chargeLate(role == .server ? .reset : .frame) }
-        stream.wasReset = true
+        if stream.receiving == .open { stream.receiving = .reset }
         // Of an upstream's there are no more than requests of ours.
         guard role == .server else { return }
-        charge(receivedAt &- stream.beganAt < Self.rapidTime ? .reset : .lateReset)
+        charge(received.at &- stream.beganAt < Self.rapidTime ? .reset : .lateReset)
     }
 
     func charge(_ cost: HTTP2FloodGuard.Cost) {
@@ -80,16 +80,16 @@ extension HTTP2Session {
 
     /// What was passed over is charged for, but for what was allowed to come.
     func chargeNoise() {
-        let noise = receivedBytes &- knownBytes
+        let noise = received.bytes &- received.known
         guard noise > 0 else { return }
-        knownBytes = receivedBytes
+        received.known = received.bytes
         if !flood.passedOver(noise) { violation = .enhanceYourCalm }
     }
 
     /// The stream ends here, and the peer may not have known it when it sent what is still to come.
     func endsEarly(_ stream: HTTP2Stream) {
-        guard !stream.sawEnd, !stream.endedEarly else { return }
-        stream.endedEarly = true
+        guard stream.receiving == .open else { return }
+        stream.receiving = .givenUp
         // Negative where the stream is not open yet.
         let window = unsafe Int(nghttp2_session_get_stream_local_window_size(session, stream.id))
         if window >= 0 { endedEarly(window: window) }

@@ -26,6 +26,24 @@ package final class HTTP2Session {
 
     package enum Role: Sendable { case server, client }
 
+    /// The fields that are being decoded: of one head or trailer section at a time.
+    struct Reading {
+        var isTrailers = false
+        var trailers = HTTP2TrailerLines()
+        var request = HTTP2RequestHead()
+        var response = HTTP2ResponseHead()
+    }
+
+    /// What has come from the peer.
+    struct Received {
+        /// In all.
+        var bytes: Int64 = 0
+        /// Those of them that are accounted for.
+        var known: Int64 = 0
+        /// When the last came, in milliseconds.
+        var at: Int64 = 0
+    }
+
     package let options: Options
     let role: Role
     // Holds because: made in `init`, freed in `deinit`, and never handed out.
@@ -45,19 +63,12 @@ package final class HTTP2Session {
     var queuedBytes = 0
     var output: [UInt8] = []
     var outputLimit = 0
-    var requestHead = HTTP2RequestHead()
-    var responseHead = HTTP2ResponseHead()
-    var trailerLines = HTTP2TrailerLines()
-    var isReadingTrailers = false
+    var reading = Reading()
     var flood = HTTP2FloodGuard()
     var violation: HTTP2ErrorCode?
     var keyState: (UInt64, UInt64)
     private var isClosed = false
-    /// Bytes of the peer in all, and those of them that are accounted for.
-    var receivedBytes: Int64 = 0
-    var knownBytes: Int64 = 0
-    /// When that was last, in milliseconds.
-    var receivedAt: Int64 = 0
+    var received = Received()
     /// The last stream that the peer has begun.
     var lastBegun: Int32 = 0
     /// Streams below that which it has never begun.
@@ -93,7 +104,7 @@ package final class HTTP2Session {
         self.options = options
         keyState = keySeed
         announcesLimit = role == .server
-        requestHead.limits = options.head
+        reading.request.limits = options.head
         var made: OpaquePointer?
         // Holds because: it is written before it is read. The session knows nothing of `self` before `set_user_data`.
         let result =
@@ -178,12 +189,12 @@ package final class HTTP2Session {
     package func receive(_ bytes: Span<UInt8>, now: Int64) -> HTTP2ErrorCode? {
         guard !isClosed else { return nil }
         flood.timePassed(now: now)
-        receivedAt = now
+        received.at = now
         // Holds because: the bytes are valid for the call, which keeps none of them.
         let result = unsafe bytes.withUnsafeBufferPointer {
             unsafe nghttp2_session_mem_recv(session, $0.baseAddress, $0.count)
         }
-        receivedBytes &+= Int64(bytes.count)
+        received.bytes &+= Int64(bytes.count)
         guard result < 0 else {
             chargeNoise()
             return violation ?? (isSwamped ? .enhanceYourCalm : nil)

@@ -52,22 +52,30 @@ package final class HTTP2Stream {
     var isOpen = false
     /// The answer's final head has come.
     var sawFinalHead = false
+    /// Heads that have come before it.
+    var interimHeads: UInt8 = 0
 
     // MARK: Receiving
 
-    private var inbox: [UInt8] = []
+    private(set) var inbox: [UInt8] = []
     private var inboxStart = 0
+    enum Receiving {
+        case open
+        /// By the peer; what was received may still wait.
+        case ended
+        /// By the peer.
+        case reset
+        /// It has ended here before the peer ended its side, which may not know of that yet.
+        case givenUp
+    }
+    var receiving = Receiving.open
     /// The peer has ended its side; what was received may still wait.
-    package internal(set) var sawEnd = false
-    /// The peer has reset it.
-    var wasReset = false
-    /// It has ended here before the peer ended its side, which may not know of that yet.
-    var endedEarly = false
+    package var sawEnd: Bool { receiving == .ended }
     /// Of a client's request, in milliseconds.
     var beganAt: Int64 = 0
-    /// The stream is gone.
-    package internal(set) var isClosed = false
-    package internal(set) var closeCode = HTTP2ErrorCode.noError
+    /// Once the stream is gone.
+    package private(set) var closeCode: HTTP2ErrorCode?
+    package var isClosed: Bool { closeCode != nil }
     /// What ended it before its time.
     package internal(set) var fault: HTTP2Fault?
 
@@ -80,9 +88,12 @@ package final class HTTP2Stream {
     var outgoingTrailers = HTTP2FieldBlock()
     enum Sending { case nothing, head, body, ended }
     var sending = Sending.nothing
-    /// Everything there is to send was given.
-    private(set) var endsSending = false
-    private(set) var resetCode: HTTP2ErrorCode?
+    /// How the sending side ends behind what was given.
+    enum SendingEnd { case proper, reset(HTTP2ErrorCode) }
+    /// Once everything there is to send was given.
+    private(set) var sendingEnd: SendingEnd?
+    var endsSending: Bool { sendingEnd != nil }
+    var resetCode: HTTP2ErrorCode? { if case .reset(let code) = sendingEnd { code } else { nil } }
     /// Nothing was to be sent when the session last asked.
     var isDeferred = false
     var isWaiting = false
@@ -107,7 +118,15 @@ package final class HTTP2Stream {
 
     func receive(_ bytes: Span<UInt8>) {
         if inbox.isEmpty, let session { inbox = session.buffers.takeBytes() }
+        Self.dropTaken(of: &inbox, upTo: &inboxStart)
         inbox.append(bytes)
+    }
+
+    /// More comes before all of `buffer` was taken: what was is not to pile up. Each byte is moved once, on average, at most.
+    private static func dropTaken(of buffer: inout [UInt8], upTo start: inout Int) {
+        guard start > buffer.count / 2 else { return }
+        buffer.removeSubrange(..<start)
+        start = 0
     }
 
     /// The first `count` bytes of what is to be sent go to `output`.
@@ -129,7 +148,6 @@ package final class HTTP2Stream {
 
     /// The stream is gone. Its owner keeps what was received.
     func close(_ code: HTTP2ErrorCode) {
-        isClosed = true
         closeCode = code
         session = nil
     }
@@ -202,6 +220,7 @@ package final class HTTP2Stream {
         let count = session.room(for: bytes.count, on: self)
         if count > 0 {
             if outbox.isEmpty { outbox = session.buffers.takeBytes() }
+            Self.dropTaken(of: &outbox, upTo: &outboxStart)
             outbox.append(bytes.extracting(..<count))
             session.queued(count, on: self)
             share = .max
@@ -223,8 +242,7 @@ package final class HTTP2Stream {
     /// request.
     package func endSending(resetting code: HTTP2ErrorCode? = nil) {
         guard !endsSending, !isClosed else { return }
-        endsSending = true
-        resetCode = code
+        sendingEnd = code.map { .reset($0) } ?? .proper
         session?.queued(0, on: self)
     }
 

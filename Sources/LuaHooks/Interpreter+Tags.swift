@@ -2,21 +2,14 @@
 extension Interpreter {
     func tag(_ flow: ScriptFlow, _ tag: [UInt8]) {
         flow.tags.append(tag)
-        tagged[tag, default: []].append(flow.handle)
+        tagged.append(flow.handle, to: tag)
         if flow.listing != TunnelList.nowhere { host.tunnels?.tag(flow.listing, tag) }
-    }
-
-    func untag(_ flow: ScriptFlow) {
-        for tag in flow.tags {
-            tagged[tag]?.removeAll { $0 == flow.handle }
-            if tagged[tag]?.isEmpty == true { tagged[tag] = nil }
-        }
     }
 
     /// All of them, or those with this tag, in the order in which they were given it.
     func openTunnels(tagged tag: [UInt8]?) -> [ScriptFlow] {
         guard let tag else { return openFlowList.filter { $0.owner?.isOpenTunnel == true } }
-        return (tagged[tag] ?? []).compactMap { flow($0) }.filter { $0.owner?.isOpenTunnel == true }
+        return tagged.all(tag) { flow($0) }.filter { $0.owner?.isOpenTunnel == true }
     }
 
     /// Sends to the clients of the tunnels with this tag.

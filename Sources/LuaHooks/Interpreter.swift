@@ -57,7 +57,7 @@ package final class Interpreter: ScriptEngine {
     /// How many hooks for messages that scripts have sent are on the stack.
     var injectionDepth = 0
     /// Open tunnels by their tags.
-    var tagged: [[UInt8]: [ObjectHandle]] = [:]
+    var tagged = TagTable<ObjectHandle>()
     var cleaning = Cleaning()
     private var flows: [ScriptFlow] = []
     private var idleFlows: [ScriptFlow] = []
@@ -141,7 +141,7 @@ package final class Interpreter: ScriptEngine {
     package func collectGarbage() { unsafe sy_vm_collect(vm) }
     /// A small step; returns whether it was the last of a round.
     func collectSome() -> Bool { unsafe sy_vm_collect_some(vm) }
-    /// Bytes that are kept for Lua though it holds none of them.
+    /// In tests: bytes that are kept for Lua though it holds none of them.
     var spareMemory: Int { unsafe sy_vm_spare_memory(vm) }
     func trimMemory() { unsafe sy_vm_trim(vm) }
     package var timerCount: Int { timers.count }
@@ -206,13 +206,14 @@ package final class Interpreter: ScriptEngine {
         for timer in flow.timers { cancelTimer(timer) }
         closeSockets(of: flow)
         takeOffList(flow)
-        if !flow.tags.isEmpty { untag(flow) }
         if flow.hasObject {
             main.forget(flow.objectPlace)
             flow.hasObject = false
         }
+        let tags = flow.tags
         flow.end()
         idleFlows.append(flow)
+        if !tags.isEmpty { tagged.noteEnd(of: tags) { self.flow($0) != nil } }
     }
 
     /// Ends the flow of an exchange, where there is one.
@@ -221,7 +222,7 @@ package final class Interpreter: ScriptEngine {
         end(flows[exchange.scriptFlow])
     }
 
-    /// Ends every flow: exchanges and their interpreter refer to each other until then.
+    /// In tests: ends every flow. Exchanges and their interpreter refer to each other until then.
     package func endAllFlows() {
         for flow in flows where flow.isOpen { end(flow) }
     }
@@ -518,92 +519,5 @@ package final class Interpreter: ScriptEngine {
         stack.pushPlace(ofFunction: -1)
         guard let place = stack.text(-1)?.dropLast(2), !place.isEmpty else { return message }
         return "\(message), from the function at \(place)"
-    }
-}
-
-/// What is handed from hook to hook of a stage: a piece of a body on its way.
-///
-/// The last piece is empty. What a hook makes of that comes before the last for those that follow: each of them is called
-/// twice then, the second time for the last piece, which is empty again.
-struct BodyState {
-    /// What comes to the hook.
-    var bytes: [UInt8] = []
-    var isLast = false
-    /// A hook has decided otherwise than to let it be.
-    var isChanged = false
-    /// The last piece came with something in it: a whole body, which stays in one.
-    private let isWhole: Bool
-    /// What the hook has made of what comes before the last piece, which is asked of it now.
-    private var made: [UInt8]?
-    /// Milliseconds that drain hooks have asked for.
-    var grace: Int64?
-
-    init(bytes: [UInt8] = [], isLast: Bool = false) {
-        self.bytes = bytes
-        self.isLast = isLast
-        isWhole = isLast && !bytes.isEmpty
-    }
-
-    /// The hook is to be called for what comes before the last piece, and again for that.
-    var comesBeforeLast: Bool { isLast && !isWhole && made == nil && !bytes.isEmpty }
-
-    /// A hook has made `bytes` of its piece; `cameBeforeLast` is what `comesBeforeLast` was before.
-    ///
-    /// - Returns: whether the next hook's turn has come.
-    mutating func goOn(_ cameBeforeLast: Bool) -> Bool {
-        if cameBeforeLast {
-            made = bytes
-            bytes = []
-            return false
-        }
-        if let made {
-            bytes = made + bytes
-            self.made = nil
-        }
-        return true
-    }
-}
-
-/// What an interpreter loads.
-package struct ScriptSet: Sendable {
-    package var scripts: [Script]
-    /// Positions in `scripts`, in the order in which their hooks run.
-    package var plans: [[Int]]
-    /// How many variables are defined by scripts.
-    package var slots: Int
-    package var settings: LuaSettings
-    /// What `SharedDictionaries.prepare` made for the settings; of those that are not here, the interpreter has its own.
-    package var dictionaries: [String: SharedDictionary]
-    /// What `ScriptMetrics.prepare` made for the configuration; without, it is the one that runs.
-    package var metrics: ScriptMetrics.Definitions?
-
-    package init(
-        _ configuration: Configuration, dictionaries: [String: SharedDictionary] = [:],
-        metrics: ScriptMetrics.Definitions? = nil
-    ) {
-        self.dictionaries = dictionaries
-        self.metrics = metrics
-        scripts = configuration.scripts
-        plans = configuration.scriptPlans
-        slots = configuration.scriptSlots
-        settings = configuration.lua
-    }
-
-    /// No scripts.
-    init(settings: LuaSettings) {
-        scripts = []
-        plans = []
-        slots = 0
-        self.settings = settings
-        dictionaries = [:]
-    }
-
-    /// One script alone, to look into it.
-    package init(_ script: Script, settings: LuaSettings) {
-        scripts = [script]
-        plans = []
-        slots = 0
-        self.settings = settings
-        dictionaries = [:]
     }
 }

@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// What the interpreters of all workers share, and reloads keep.
 package final class ScriptCommons: Sendable {
-    private let failures = Atomic<Int>(0)
+    private let failureCount = Atomic<Int>(0)
     package let dictionaries = SharedDictionaries()
     package let metrics: ScriptMetrics
     package let tunnels = TunnelRegistry()
@@ -17,7 +17,8 @@ package final class ScriptCommons: Sendable {
     /// 1 for the first interpreter of the process, one more for each that follows.
     func numberOfInterpreter() -> UInt32 { interpreters.wrappingAdd(1, ordering: .relaxed).newValue }
 
-    func countFailure() { failures.add(1, ordering: .relaxed) }
+    func countFailure() { failureCount.add(1, ordering: .relaxed) }
+
     /// Hooks, timers and variables that failed since the process started.
-    package var failureCount: Int { failures.load(ordering: .relaxed) }
+    package var failures: Int { failureCount.load(ordering: .relaxed) }
 }

@@ -1,4 +1,5 @@
 package import Config
+internal import Digest
 package import ProxyCore
 
 /// What an interpreter needs of the world: the worker it runs on, or a test in its place.
@@ -41,19 +42,9 @@ extension ScriptHost {
     package var hasFakeClock: Bool { false }
     package var seed: UInt64 { 0 }
 
-    package func randomBytes(_ count: Int) -> [UInt8] { SystemRandomNumberGenerator.bytes(count) }
-}
-
-extension RandomNumberGenerator {
-    package mutating func bytes(_ count: Int) -> [UInt8] {
-        (0..<count).map { _ in UInt8.random(in: 0...255, using: &self) }
-    }
-}
-
-extension SystemRandomNumberGenerator {
-    package static func bytes(_ count: Int) -> [UInt8] {
-        var generator = Self()
-        return generator.bytes(count)
+    package func randomBytes(_ count: Int) -> [UInt8] {
+        var numbers = UnpredictableNumbers()
+        return numbers.bytes(count)
     }
 }
 

@@ -73,7 +73,6 @@ package struct ExchangeStateMachine: Sendable {
         }
     }
 
-    package var isFinished: Bool { state == .finished }
     package var isAwaitingHead: Bool { if case .awaitingHead = state { true } else { false } }
     package var isRelaying: Bool { if case .relaying = state { true } else { false } }
     package var isTunnelling: Bool { if case .tunnelling = state { true } else { false } }

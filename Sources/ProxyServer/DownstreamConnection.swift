@@ -25,9 +25,10 @@ final class DownstreamConnection: StreamChannel {
         case closed
     }
 
-    /// Milliseconds for which a connection lingers, in all and without a byte; nginx's defaults.
-    static let lingeringTime: Int64 = 30_000
-    static let lingeringTimeout = 5_000
+    /// Milliseconds for which a connection lingers at most; nginx's default.
+    static let lingeringLimit = 30_000
+    /// Milliseconds for which it lingers without a byte; nginx's default.
+    static let lingeringSilence = 5_000
     /// Responses of our own wait in memory; more than this many bytes and no further request is begun.
     private static let maxUnsent = 64 * 1024
 
@@ -54,8 +55,7 @@ final class DownstreamConnection: StreamChannel {
     private var phase = Phase.idle
     /// Bytes that were read and not used yet.
     private var inbox: [UInt8] = []
-    private var readDeadline = EventLoop.never
-    private var sendDeadline = EventLoop.never
+    private var deadlines = LegDeadlines() { didSet { setDeadline(deadlines.next) } }
 
     private enum StatisticsPhase { case idle, reading, writing }
 
@@ -185,29 +185,20 @@ final class DownstreamConnection: StreamChannel {
     // MARK: Deadlines
 
     func setReadDeadline(after milliseconds: Int) {
-        readDeadline = loop.now + Int64(milliseconds)
-        updateDeadline()
+        deadlines.read = loop.now + Int64(milliseconds)
     }
 
-    func clearReadDeadline() {
-        readDeadline = EventLoop.never
-        updateDeadline()
-    }
+    func clearReadDeadline() { deadlines.read = EventLoop.never }
 
-    private func setSendDeadline(after milliseconds: Int) {
-        sendDeadline = loop.now + Int64(milliseconds)
-        updateDeadline()
-    }
-
-    private func updateDeadline() {
-        setDeadline(min(readDeadline, sendDeadline))
+    func setSendDeadline(after milliseconds: Int) {
+        deadlines.send = loop.now + Int64(milliseconds)
     }
 
     override func deadlinePassed() {
         worker.tick()
-        if sendDeadline <= loop.now { return sendTimedOut() }
-        guard readDeadline <= loop.now else { return updateDeadline() }
-        readDeadline = EventLoop.never
+        if deadlines.send <= loop.now { return sendTimedOut() }
+        guard deadlines.read <= loop.now else { return setDeadline(deadlines.next) }
+        deadlines.read = EventLoop.never
         switch phase {
         case .handshake: handshakeFailed("client timed out (110: Connection timed out)", isOurs: false)
         case .idle, .lingering: finish()
@@ -224,7 +215,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func sendTimedOut() {
-        sendDeadline = EventLoop.never
+        deadlines.send = EventLoop.never
         switch phase {
         case .exchange(let driver):
             driver.clientGone(reason: "client timed out", resetting: driver.resetsTimedOut)
@@ -311,7 +302,7 @@ final class DownstreamConnection: StreamChannel {
         switch result {
         case .bytes:
             guard loop.now < end else { return finish() }
-            setReadDeadline(after: Self.lingeringTimeout)
+            setReadDeadline(after: Self.lingeringSilence)
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end, .failed: finish()
@@ -326,8 +317,8 @@ final class DownstreamConnection: StreamChannel {
     private func finishAfterHandshake() {
         endsAfterHandshake = true
         inbox = []
-        phase = .lingering(until: loop.now + Self.lingeringTime)
-        setReadDeadline(after: Self.lingeringTimeout)
+        phase = .lingering(until: loop.now + Int64(Self.lingeringLimit))
+        setReadDeadline(after: Self.lingeringSilence)
         if mayRead { scheduleRead() }
     }
 
@@ -481,7 +472,7 @@ final class DownstreamConnection: StreamChannel {
         exchange.adopt(serving.generation.runtime)
         exchange.begin(
             listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
-            random: worker.random.pair())
+            random: worker.randomPair())
         start(driver)
         driver.begin(before: rest)
         if facts.isOutdated { http2?.connection.goAway() }
@@ -491,7 +482,7 @@ final class DownstreamConnection: StreamChannel {
     /// A body that is to come has to begin in time, as its pieces have to follow each other.
     private func expectBody(of driver: ExchangeDriver) {
         guard case .exchange(let current) = phase, current === driver, driver.expectsBody,
-            readDeadline == EventLoop.never
+            deadlines.read == EventLoop.never
         else { return }
         setReadDeadline(after: driver.settings.values.clientBodyTimeout)
     }
@@ -527,7 +518,7 @@ final class DownstreamConnection: StreamChannel {
         exchange.adopt(serving.generation.runtime)
         exchange.beginRefused(
             received, listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
-            random: worker.random.pair())
+            random: worker.randomPair())
         if http2 != nil { exchange.request.version = .v2 }
         count(as: .writing)
         worker.statistics.requests.add()
@@ -607,7 +598,7 @@ final class DownstreamConnection: StreamChannel {
             http2.stream.chunkSize = driver.settings.values.http2ChunkSize
         }
         send(bytes, then: second, then: third)
-        if unsentBytes > 0, sendDeadline == EventLoop.never, case .exchange(let driver) = phase {
+        if unsentBytes > 0, deadlines.send == EventLoop.never, case .exchange(let driver) = phase {
             setSendDeadline(after: driver.sendTimeout)
         }
     }
@@ -625,7 +616,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     override func sentSome() {
-        guard sendDeadline != EventLoop.never else { return }
+        guard deadlines.send != EventLoop.never else { return }
         switch phase {
         case .exchange(let driver):
             setSendDeadline(after: driver.sendTimeout)
@@ -636,8 +627,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     override func drained() {
-        sendDeadline = EventLoop.never
-        updateDeadline()
+        deadlines.send = EventLoop.never
         switch phase {
         case .exchange(let driver):
             worker.tick()
@@ -658,7 +648,7 @@ final class DownstreamConnection: StreamChannel {
         case .exchange(let driver):
             worker.tick()
             driver.clientGone(reason: "send() failed (\(error): \(SystemError.reason(error)))")
-        case .tunnel(let tunnel): tunnel.failed(.client)
+        case .tunnel(let tunnel): tunnel.failed(.client, SystemError("send", code: error))
         case .handshake, .idle, .readingHead, .lingering: finish()
         case .closed: break
         }
@@ -708,9 +698,9 @@ final class DownstreamConnection: StreamChannel {
 
     /// Ends our side once everything has been sent, and waits for the client to end its own.
     private func shutdownAfterSending() {
-        phase = .lingering(until: loop.now + Self.lingeringTime)
+        phase = .lingering(until: loop.now + Int64(Self.lingeringLimit))
         shutdownWhenSent()
-        setReadDeadline(after: Self.lingeringTimeout)
+        setReadDeadline(after: Self.lingeringSilence)
         worker.connectionRests(self)
     }
 
@@ -725,16 +715,14 @@ final class DownstreamConnection: StreamChannel {
         phase = .tunnel(tunnel)
         worker.tunnelOpened(self, under: tunnel.generation)
         facts = nil
-        readDeadline = EventLoop.never
-        sendDeadline = EventLoop.never
-        updateDeadline()
+        deadlines = LegDeadlines()
         let early = inbox
         inbox = []
         return early
     }
 
     func armSendDeadline(after milliseconds: Int) {
-        if sendDeadline == EventLoop.never { setSendDeadline(after: milliseconds) }
+        if deadlines.send == EventLoop.never { setSendDeadline(after: milliseconds) }
     }
 
     // MARK: The end

@@ -9,7 +9,7 @@ extension ExchangeDriver {
     // MARK: Finding the upstream
 
     func proxy(to pass: ProxyPass) {
-        self.pass = pass
+        proxyPass = pass
         redirected = !exchange.attempts.isEmpty
         if redirected { exchange.forgetResponse() }
         if bodyLimit == nil { bodyLimit = settings.values.clientMaxBodySize }
@@ -116,10 +116,10 @@ extension ExchangeDriver {
     }
 
     func chooseTarget(bodyLength: Int64?) {
-        guard let plan, let pass else { return }
+        guard let plan, let proxyPass else { return }
         uri.clear()
         exchange.scriptsMayWait = true
-        var target = ProxyTarget.resolve(pass, for: exchange, uri: &uri)
+        var target = ProxyTarget.resolve(proxyPass, for: exchange, uri: &uri)
         if let route = script.currentRoute {
             target = ProxyTarget.resolve(route: route, for: exchange, uri: &uri)
         }
@@ -259,7 +259,7 @@ extension ExchangeDriver {
         isHeadPending = true
         sendContinue()
         if let replacement = upstreamRequest.replacementBody {
-            sendHead(with: replacement.span)
+            sendRequestHead(with: replacement.span)
         } else if !replay.isEmpty && isReplayable {
             resend()
         }
@@ -280,7 +280,7 @@ extension ExchangeDriver {
         if bodyIsTaken, case .chunked = upstreamRequest.framing {
             ChunkedEncoding.appendEnd(requestBody.trailers, to: &body)
         }
-        sendHead(with: body.span)
+        sendRequestHead(with: body.span)
         worker.giveBack(consume body)
     }
 
@@ -289,7 +289,7 @@ extension ExchangeDriver {
     /// The head goes out now if nothing of a body has taken it along.
     func flushHead() {
         guard isHeadPending, machine.isAwaitingHead else { return }
-        sendHead(with: Span())
+        sendRequestHead(with: Span())
         // What a hook holds is still to come, and ends the body then.
         if script.requestPieceIsHeld { return }
         if requestBody.isComplete, case .chunked = upstreamRequest.framing, replay.isEmpty {
@@ -298,7 +298,7 @@ extension ExchangeDriver {
         }
     }
 
-    private func sendHead(with body: Span<UInt8>) {
+    private func sendRequestHead(with body: Span<UInt8>) {
         guard let upstream else { return }
         isHeadPending = false
         let head = upstreamHead
@@ -385,7 +385,7 @@ extension ExchangeDriver {
                 worker.statistics.clientBytesIn.add(bytes.count)
                 downstream?.setReadDeadline(
                     after: isDiscarding || exchange.bodyIsDiscarded
-                        ? DownstreamConnection.lingeringTimeout : settings.values.clientBodyTimeout)
+                        ? DownstreamConnection.lingeringSilence : settings.values.clientBodyTimeout)
                 return bytes.count
             case .payload(let range):
                 offset = range.upperBound
@@ -403,7 +403,7 @@ extension ExchangeDriver {
             case .end(let consumed):
                 exchange.receivedBodyBytes += Int64(consumed)
                 worker.statistics.clientBytesIn.add(consumed)
-                bodyEnded()
+                requestBodyEnded()
                 return consumed
             case .invalid(let violation):
                 record(violation)
@@ -431,7 +431,7 @@ extension ExchangeDriver {
         if script.hasRequestBodyHooks, !script.isReadingBody {
             return runRequestBodyHooks(payload, isLast: false)
         }
-        pass(payload)
+        forwardRequestBody(payload)
     }
 
     /// A body that was to go to an upstream, of which none could be had, is `$request_body` all the same.
@@ -446,7 +446,7 @@ extension ExchangeDriver {
     }
 
     /// Takes a piece of the body to where it goes: to the upstream, or to what is gathered.
-    func pass(_ payload: Span<UInt8>) {
+    func forwardRequestBody(_ payload: Span<UInt8>) {
         if isGathering || script.isReadingBody {
             guard Int64(replay.count + payload.count) <= Self.maxGathered else { return bodyTooLarge() }
             replay.append(payload)
@@ -484,7 +484,7 @@ extension ExchangeDriver {
         }
     }
 
-    func bodyEnded() {
+    func requestBodyEnded() {
         downstream?.clearReadDeadline()
         if script.hasRequestBodyHooks, !script.isReadingBody, !exchange.bodyIsDiscarded, !script.replacesBody
         {

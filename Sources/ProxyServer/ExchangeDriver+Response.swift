@@ -179,7 +179,7 @@ extension ExchangeDriver {
             return goOn(to: Router.followAccelRedirect(exchange, to: target), failedStatus: 502)
         }
         if exchange.scripts != nil, runResponseHooks(rest) { return }
-        sendHead(rest)
+        sendResponseHead(rest)
     }
 
     /// The upstream's response is not passed on: what `decision` leads to takes its place.
@@ -193,7 +193,7 @@ extension ExchangeDriver {
     }
 
     /// The response goes to the client: its head, and what of the body came with that.
-    func sendHead(_ rest: Span<UInt8>) {
+    func sendResponseHead(_ rest: Span<UInt8>) {
         guard let plan, let downstream else { return }
         var output = worker.takeBuffer()
         let mayKeepAlive = !downstream.isLeaving && requestBody.isComplete && upstreamRequest.upgrade == nil
@@ -244,10 +244,10 @@ extension ExchangeDriver {
                     if hasEnded { return }
                     continue
                 }
-                pass(on: bytes.extracting(range), with: &output, to: downstream)
+                forwardResponseBody(bytes.extracting(range), with: &output, to: downstream)
                 if hasEnded { return }
             case .end(let consumed):
-                return bodyEnded(exact: consumed == bytes.count, &output, to: downstream)
+                return responseBodyEnded(exact: consumed == bytes.count, &output, to: downstream)
             case .invalid(let violation):
                 flush(&output, to: downstream)
                 if !hasEnded { attemptFailed(ProxyFailure(.invalidBody(violation))) }
@@ -256,8 +256,9 @@ extension ExchangeDriver {
         }
     }
 
-    func pass(
-        on payload: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection
+    /// Takes a piece of the body to the client, by way of `output`.
+    func forwardResponseBody(
+        _ payload: Span<UInt8>, with output: inout [UInt8], to downstream: DownstreamConnection
     ) {
         let chunked: Bool
         switch clientResponse.framing {
@@ -287,7 +288,8 @@ extension ExchangeDriver {
         output.removeAll(keepingCapacity: true)
     }
 
-    private func bodyEnded(exact: Bool, _ output: inout [UInt8], to downstream: DownstreamConnection) {
+    private func responseBodyEnded(exact: Bool, _ output: inout [UInt8], to downstream: DownstreamConnection)
+    {
         if exchange.responseBodyIsScripted, !script.sawLastPiece {
             script.sawLastPiece = true
             if runResponseBodyHooks(Span(), isLast: true, exact: exact, with: &output, to: downstream) {
@@ -355,7 +357,7 @@ extension ExchangeDriver {
                 return attemptFailed(ProxyFailure(.closedEarly(.readingBody)))
             }
             var output = worker.takeBuffer()
-            bodyEnded(exact: false, &output, to: downstream)
+            responseBodyEnded(exact: false, &output, to: downstream)
             worker.giveBack(consume output)
             return
         }

@@ -213,7 +213,7 @@ extension ExchangeDriver: FlowOwner {
             resumed()
         case .head:
             let held = takeHeld()
-            sendHead(held.span)
+            sendResponseHead(held.span)
             responseResumed()
         case .none, .request, .upgrade, .response, .open: script.wait = wait
         }
@@ -250,7 +250,9 @@ extension ExchangeDriver: FlowOwner {
         guard exchange.response.status == 101, opensWebSocket, !hasEnded else {
             return "there is no open WebSocket"
         }
-        let queued = script.openSends.reduce(0) { $0 + ($1.leg == leg ? $1.message.payload.count : 0) }
+        let queued = script.openSends.reduce(0) {
+            $0 + ($1.leg == leg ? $1.message.payload.count + WebSocketPlane.roomOfMessage : 0)
+        }
         // As on an open WebSocket, a message that nothing waits before may be of any size.
         guard queued == 0 || queued + message.payload.count <= WebSocketPlane.maxQueued else {
             return "too much waits to be sent"
@@ -324,9 +326,9 @@ extension ExchangeDriver: FlowOwner {
         _ result: StageResult, _ payload: Span<UInt8>, isLast: Bool, wasHeld: Bool = false
     ) {
         switch result {
-        case .piece(.unchanged), .proceed: if payload.count > 0 { pass(payload) }
+        case .piece(.unchanged), .proceed: if payload.count > 0 { forwardRequestBody(payload) }
         case .piece(.dropped): break
-        case .piece(.replaced(let bytes)): if !bytes.isEmpty { pass(bytes.span) }
+        case .piece(.replaced(let bytes)): if !bytes.isEmpty { forwardRequestBody(bytes.span) }
         case .failed, .answered, .waiting, .grace:
             exchange.closesConnection = true
             losePiece()
@@ -337,7 +339,7 @@ extension ExchangeDriver: FlowOwner {
             finishBody()
         } else if wasHeld, requestBody.isComplete {
             // A body of known length ends with its last byte: nothing follows that would tell.
-            bodyEnded()
+            requestBodyEnded()
         }
     }
 
@@ -381,7 +383,7 @@ extension ExchangeDriver: FlowOwner {
             if opensTunnel {
                 if !runOpenHooks(rest) { startTunnel(rest) }
             } else {
-                sendHead(rest)
+                sendResponseHead(rest)
             }
             return
         case .waiting: return
@@ -433,10 +435,10 @@ extension ExchangeDriver: FlowOwner {
     ) {
         switch result {
         case .piece(.unchanged), .proceed:
-            if payload.count > 0 { pass(on: payload, with: &output, to: downstream) }
+            if payload.count > 0 { forwardResponseBody(payload, with: &output, to: downstream) }
         case .piece(.dropped): break
         case .piece(.replaced(let bytes)):
-            if !bytes.isEmpty { pass(on: bytes.span, with: &output, to: downstream) }
+            if !bytes.isEmpty { forwardResponseBody(bytes.span, with: &output, to: downstream) }
         // The head has gone out: all that is left is to break off visibly.
         case .failed, .answered, .waiting, .grace: breakOff()
         }

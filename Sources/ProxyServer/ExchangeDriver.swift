@@ -64,7 +64,7 @@ final class ExchangeDriver {
 
     // MARK: The upstream
 
-    var pass: ProxyPass?
+    var proxyPass: ProxyPass?
     var plan: ProxyPlan?
     var upstream: UpstreamConnection?
     var peers: UpstreamPeers?
@@ -252,7 +252,7 @@ final class ExchangeDriver {
             complete(.close)
         } else if clientResponse.keepsAlive {
             stage = .discardingBody
-            downstream.setReadDeadline(after: DownstreamConnection.lingeringTimeout)
+            downstream.setReadDeadline(after: DownstreamConnection.lingeringSilence)
         } else {
             complete(.lingeringClose)
         }
@@ -399,7 +399,7 @@ final class ExchangeDriver {
         stage = .ended
         downstream = nil
         peers = nil
-        pass = nil
+        proxyPass = nil
         plan = nil
         upgrade = .notAsked
         opensWebSocket = false

@@ -22,9 +22,9 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     }
 
     /// Milliseconds for a client to answer that it knows of the shutdown.
-    private static let noticeTime: Int64 = 1000
-    /// A client that floods the proxy is not listened to for long, nor for much.
-    private static let lingeringTimeAfterFailure: Int64 = 1_000
+    private static let noticeTime = 1_000
+    /// A client that floods the proxy is not listened to for long, in milliseconds, nor for much.
+    private static let lingeringLimitAfterFailure = 1_000
     private static let lingeringBytesAfterFailure = 1 << 20
     /// Requests that are begun before others have their turn.
     private static let requestsPerTurn = 8
@@ -42,8 +42,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     /// The client ended its sending side: what it asked for whole goes on to its end.
     private(set) var sawEnd = false
     var isDirty = false
-    private var readDeadline = EventLoop.never
-    private var sendDeadline = EventLoop.never
+    private var deadlines = LegDeadlines() { didSet { setDeadline(deadlines.next) } }
     /// That may still come while the end is waited for.
     private var lingeringBytes = Int.max
 
@@ -65,7 +64,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         self.rules = rules
         self.received = received
         session = HTTP2Session(
-            .server, rules.options, keySeed: worker.random.pair(), buffers: worker.http2Buffers)
+            .server, rules.options, keySeed: worker.randomPair(), buffers: worker.http2Buffers)
         super.init(loop: worker.loop, descriptor: descriptor)
         self.transport = transport
         transport?.move(to: self)
@@ -141,7 +140,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         case .bytes(let count):
             lingeringBytes -= count
             guard loop.now < end, lingeringBytes > 0 else { return finish() }
-            setReadDeadline(after: DownstreamConnection.lingeringTimeout)
+            setReadDeadline(after: DownstreamConnection.lingeringSilence)
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end, .failed: finish()
@@ -187,7 +186,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     func streamEnded() {
         openStreams -= 1
         flushSoon()
-        if openStreams == 0, isLive, readDeadline == EventLoop.never {
+        if openStreams == 0, isLive, deadlines.read == EventLoop.never {
             setReadDeadline(after: rules.keepaliveTimeout)
             worker.connectionRests(self)
         }
@@ -202,7 +201,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         guard isLive, isOpen else { return }
         if isDrained {
             session.outputWasTaken()
-        } else if sendDeadline == EventLoop.never {
+        } else if deadlines.send == EventLoop.never {
             setSendDeadline()
         }
         session.deliverChanges()
@@ -222,8 +221,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     override func sentSome() { setSendDeadline() }
 
     override func drained() {
-        sendDeadline = EventLoop.never
-        updateDeadline()
+        deadlines.send = EventLoop.never
         switch phase {
         case .open, .leaving, .left:
             worker.tick()
@@ -239,31 +237,25 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     // MARK: Deadlines
 
     private func setReadDeadline(after milliseconds: Int) {
-        readDeadline = loop.now + Int64(milliseconds)
-        updateDeadline()
+        deadlines.read = loop.now + Int64(milliseconds)
     }
 
     private func clearReadDeadline() {
-        guard case .open = phase else { return }
-        readDeadline = EventLoop.never
-        updateDeadline()
+        if case .open = phase { deadlines.read = EventLoop.never }
     }
 
     private func setSendDeadline() {
-        sendDeadline = loop.now + Int64(rules.sendTimeout)
-        updateDeadline()
+        deadlines.send = loop.now + Int64(rules.sendTimeout)
     }
-
-    private func updateDeadline() { setDeadline(min(readDeadline, sendDeadline)) }
 
     override func deadlinePassed() {
         worker.tick()
-        if sendDeadline <= loop.now {
+        if deadlines.send <= loop.now {
             log(.info, "client timed out (110: Connection timed out) while sending frames")
             return finish()
         }
-        guard readDeadline <= loop.now else { return updateDeadline() }
-        readDeadline = EventLoop.never
+        guard deadlines.read <= loop.now else { return setDeadline(deadlines.next) }
+        deadlines.read = EventLoop.never
         switch phase {
         // Idle for too long; or the client has not said that it knows of the shutdown.
         case .open, .leaving:
@@ -291,16 +283,15 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         guard case .open = phase else { return }
         phase = .leaving
         session.announceShutdown()
-        setReadDeadline(after: Int(Self.noticeTime))
+        setReadDeadline(after: Self.noticeTime)
         flushSoon()
     }
 
     private func leave() {
         phase = .left
         session.refuseStreams()
-        readDeadline = EventLoop.never
-        updateDeadline()
-        if openStreams == 0 { setReadDeadline(after: DownstreamConnection.lingeringTimeout) }
+        deadlines.read = EventLoop.never
+        if openStreams == 0 { setReadDeadline(after: DownstreamConnection.lingeringSilence) }
         flushSoon()
     }
 
@@ -323,16 +314,16 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         worker.statistics.badRequests.add()
         send(session.goAway(code))
         lingeringBytes = Self.lingeringBytesAfterFailure
-        linger(for: Self.lingeringTimeAfterFailure)
+        linger(for: Self.lingeringLimitAfterFailure)
     }
 
-    private func linger(for time: Int64 = DownstreamConnection.lingeringTime) {
+    private func linger(for time: Int = DownstreamConnection.lingeringLimit) {
         guard isLive else { return }
-        phase = .lingering(until: loop.now + time)
+        phase = .lingering(until: loop.now + Int64(time))
         endStreams()
         guard isOpen else { return }
         shutdownWhenSent()
-        setReadDeadline(after: DownstreamConnection.lingeringTimeout)
+        setReadDeadline(after: DownstreamConnection.lingeringSilence)
         mayRead = true
         scheduleRead()
     }

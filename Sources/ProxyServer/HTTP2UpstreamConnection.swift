@@ -61,7 +61,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         options.streamWindow = Self.streamWindow
         options.maxConcurrentStreams = Self.maxStreams
         options.head.maxList = 64 * 1024
-        session = HTTP2Session(.client, options, keySeed: worker.random.pair(), buffers: worker.http2Buffers)
+        session = HTTP2Session(.client, options, keySeed: worker.randomPair(), buffers: worker.http2Buffers)
         let descriptor = try worker.loop.connect(to: SocketAddress(address))
         super.init(loop: worker.loop, descriptor: descriptor)
         try beginConnecting(to: address, keepalive: socketKeepalive)

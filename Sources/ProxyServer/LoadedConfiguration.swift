@@ -66,12 +66,12 @@ package struct LoadedConfiguration: Sendable {
     }
 
     private static let fileTest: @Sendable (Condition.FileTest, [UInt8]) -> Bool = { test, path in
-        let kind: Int32 =
+        let kind =
             switch test {
-            case .isFile: 0
-            case .isDirectory: 1
-            case .exists: 2
-            case .isExecutable: 3
+            case .isFile: SY_FILE_REGULAR
+            case .isDirectory: SY_FILE_DIRECTORY
+            case .exists: SY_FILE_ANY
+            case .isExecutable: SY_FILE_EXECUTABLE
             }
         // The path is passed as a C string for the length of the call.
         return unsafe sy_file_is(String(decoding: path, as: UTF8.self), kind)

@@ -6,16 +6,20 @@ package struct MetricsPage {
     package static let contentType = Array("text/plain; version=0.0.4; charset=utf-8".utf8)
 
     package static func render(_ registry: ProcessRegistry) -> [UInt8] {
-        var page = render(registry.workers, reloads: registry.reloads)
+        var page = render(
+            registry.workers, reloads: registry.reloads, scriptFailures: registry.scripts.failures)
         registry.scripts.metrics.render(into: &page)
         return page
     }
 
     package static func render(
-        _ workers: [WorkerStatistics], reloads: ProcessRegistry.ReloadCounts
+        _ workers: [WorkerStatistics], reloads: ProcessRegistry.ReloadCounts, scriptFailures: Int
     ) -> [UInt8] {
         var page = MetricsPage()
         page.process(reloads)
+        page.family(
+            "script_failures_total", .counter, "Hooks, timers and variables of scripts that failed.",
+            [("", scriptFailures)])
         for row in rows { page.family(row.name, row.kind, row.help, [("", sum(workers, row.counter))]) }
         page.responses(workers)
         page.family("request_duration_seconds", "From a request's first byte to the end of its response.")

@@ -1,3 +1,4 @@
+internal import CSwitchyard
 internal import Config
 internal import EventLoop
 internal import LuaHooks
@@ -23,6 +24,8 @@ final class Tunnel {
     private var fromUpstream: Int64 = 0
     private var machine = TunnelStateMachine()
     private(set) var isClosing = false
+    private var isClientGivenUp = false
+    private var isUpstreamGivenUp = false
 
     /// Reads in one turn of the loop before others have theirs.
     private static let readsPerTurn = 4
@@ -133,7 +136,7 @@ final class Tunnel {
                 loop.takeBack()
             case .wouldBlock: break
             case .end: return readEnd(of: side)
-            case .failed: return failed(side)
+            case .failed(let error): return failed(side, SystemError("recv", code: error))
             }
         }
         if plane == nil {
@@ -148,13 +151,17 @@ final class Tunnel {
     /// may have meant what it said last for the client.
     private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side) else { return }
-        if source.sawFailure { return failed(side) }
+        if source.sawFailure { return failed(of: source, side) }
         if side == .client, source.isAtEnd, !plane.hearsOn(side) { readEnd(of: side) }
     }
 
     /// One that has ended its side in order, and is told goodbye yet, may break before that.
     private func lookForFailure(of source: StreamChannel, _ side: TunnelSide) {
-        if source.sawFailure, !isClosing, let plane, !plane.isDone(with: side) { failed(side) }
+        if source.sawFailure, !isClosing, let plane, !plane.isDone(with: side) { failed(of: source, side) }
+    }
+
+    private func failed(of source: StreamChannel, _ side: TunnelSide) {
+        failed(side, SystemError("recv", code: source.pendingError))
     }
 
     /// Sends what `side` sent on to the other.
@@ -200,16 +207,14 @@ final class Tunnel {
 
     /// The upstream took some of what waits for it, or had taken everything until now, when something begins to wait.
     func upstreamTookSome() {
-        guard !isClosing else { return }
+        guard !isClosing else { return giveTime(to: .upstream) }
         if let plane { plane.upstreamTookSome() } else { touch() }
     }
 
     func drained(_ side: TunnelSide) {
-        if isClosing {
-            if downstream.isDrained && upstream.isDrained { finish() }
-            return
-        }
+        guard !isClosing else { return finishIfSent() }
         if side == .upstream { upstreamTookSome() }
+        plane?.drained(side)
         readable(side.other)
     }
 
@@ -218,6 +223,7 @@ final class Tunnel {
     private func readEnd(of side: TunnelSide) {
         let action = machine.ended(side)
         guard let plane else { return perform(action) }
+        if plane.endedBy == nil { log(.info, "\(side) left without a close frame") }
         plane.ended(side)
         readOn(behind: side)
     }
@@ -232,7 +238,9 @@ final class Tunnel {
         if side == .client, !isClosing { scheduleRead(of: .upstream) }
     }
 
-    func failed(_ side: TunnelSide) {
+    func failed(_ side: TunnelSide, _ error: SystemError) {
+        // As nginx. Of one that has nothing more to say or to hear nobody needs to know.
+        if !isClosing, plane?.isDone(with: side) != true { log(side == .client ? .info : .error, "\(error)") }
         guard let plane else {
             // RFC 8441 §5: a reset stays one to a stream. To a socket it is an end, as with nginx.
             if side == .upstream, !isClosing, downstream.isStream { downstream.resetOnClose() }
@@ -252,9 +260,8 @@ final class Tunnel {
         case .close:
             isClosing = true
             // What the other side is still owed goes out first, for as long as the timeout allows.
-            let clientDone = broken == .client || downstream.isDrained
-            let upstreamDone = broken == .upstream || upstream.isDrained
-            if clientDone && upstreamDone { finish() }
+            if let broken { giveUp(broken) }
+            finishIfSent()
         }
     }
 
@@ -272,17 +279,35 @@ final class Tunnel {
             // It is not read while the client takes nothing, for which that has `send_timeout`.
             return touch()
         }
-        if !isClosing {
-            logTimeout(of: side)
+        guard !isClosing else {
+            giveUp(side)
+            return finishIfSent()
         }
+        logTimeout(of: side)
         // The client takes nothing any more: the upstream is told.
-        if side == .client, !isClosing, let plane, plane.endedBy == nil { return lost(.client, plane) }
+        if side == .client, let plane { return lost(.client, plane) }
         finish()
     }
 
     /// As nginx; of the request there is nothing left to tell where no script keeps it.
     private func logTimeout(of side: TunnelSide) {
         log(.info, "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out)")
+    }
+
+    /// Why the proxy ends a WebSocket by itself, or takes a peer for gone. What peers say to each other is for the access log.
+    private func logEnding(_ ending: WebSocketEnding) {
+        let reason = String(decoding: ending.reason, as: UTF8.self)
+        switch (ending.by, ending.culprit) {
+        case (.proxy, let culprit?):
+            log(
+                culprit == .client ? .info : .error,
+                "\(culprit) broke the WebSocket: \(ending.code) \(reason)")
+        case (.proxy, nil):
+            log(.info, "closing the WebSocket: \(ending.code)\(reason.isEmpty ? "" : " \(reason)")")
+        case (.client, _), (.upstream, _):
+            guard ending.code == WebSocketCloseCode.abnormal, !reason.isEmpty else { return }
+            log(ending.by == .client ? .info : .error, "\(ending.by.rawValue) is gone: \(reason)")
+        }
     }
 
     private func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
@@ -316,8 +341,36 @@ final class Tunnel {
         machine.didClose()
         downstream.shutdownWhenSent()
         upstream.shutdownWhenSent()
-        upstream.setDeadline(now + Int64(settings.values.webSocket.closeTimeout))
-        if downstream.isDrained && upstream.isDrained { finish() }
+        giveTime(to: .client)
+        giveTime(to: .upstream)
+        finishIfSent()
+    }
+
+    /// It has that long to take some of what is unsent.
+    private func giveTime(to side: TunnelSide) {
+        let values = settings.values
+        let isLost = plane?.isLost(side) == true
+        switch side {
+        case .client:
+            if !downstream.isDrained {
+                downstream.setSendDeadline(after: isLost ? values.webSocket.closeTimeout : values.sendTimeout)
+            }
+        case .upstream:
+            let timeout = isLost ? values.webSocket.closeTimeout : values.proxySendTimeout
+            upstream.setDeadline(upstream.isDrained ? EventLoop.never : now + Int64(timeout))
+        }
+    }
+
+    /// What is unsent to a side stays so.
+    private func giveUp(_ side: TunnelSide) {
+        switch side {
+        case .client: isClientGivenUp = true
+        case .upstream: isUpstreamGivenUp = true
+        }
+    }
+
+    private func finishIfSent() {
+        if downstream.isDrained || isClientGivenUp, upstream.isDrained || isUpstreamGivenUp { finish() }
     }
 
     // MARK: Reloads and shutdowns
@@ -358,7 +411,7 @@ final class Tunnel {
         let webSocket = settings.values.webSocket
         var time = milliseconds
         if webSocket.drainJitter > 0 {
-            let random = downstream.worker.random.next()
+            let random = downstream.worker.randomNumber()
             time += Int64(random % UInt64(webSocket.drainJitter))
         }
         if let left = downstream.worker.timeLeft {
@@ -476,7 +529,15 @@ extension Tunnel: WebSocketPlaneOwner {
         }
     }
 
-    func planeBeganToEnd() { scripts?.leaveList() }
+    func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool {
+        let channel: StreamChannel = side == .client ? downstream.carrier : upstream
+        return channel.isOpen && sy_tcp_is_taking(channel.descriptor, UInt32(clamping: milliseconds))
+    }
+
+    func planeBeganToEnd() {
+        scripts?.leaveList()
+        if let ending = plane?.endedBy { logEnding(ending) }
+    }
     func planeEnded() { closeBoth() }
 
     func deadlineMoved() {

@@ -133,15 +133,9 @@ final class UpstreamConnection: StreamChannel {
         case .exchange(let driver): driver.upstreamReadable()
         case .tunnel(let tunnel): tunnel.readable(.upstream)
         // Whatever an idle connection has to say, it is not an answer to anything.
-        case .pool(let pool): if hasSomethingToSay { pool.drop(self) }
+        case .pool(let pool): if !isSilent() { pool.drop(self) }
         case .none: break
         }
-    }
-
-    /// Rather than TLS, which sends tickets when it likes.
-    private var hasSomethingToSay: Bool {
-        guard transport != nil, case .wouldBlock = read() else { return true }
-        return false
     }
 
     override func drained() {
@@ -161,7 +155,7 @@ final class UpstreamConnection: StreamChannel {
     override func writeFailed(_ error: Int32) {
         switch owner {
         case .exchange(let driver): driver.upstreamWriteFailed(error)
-        case .tunnel(let tunnel): tunnel.failed(.upstream)
+        case .tunnel(let tunnel): tunnel.failed(.upstream, SystemError("send", code: error))
         case .pool, .none: break
         }
     }

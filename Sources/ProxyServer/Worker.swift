@@ -1,5 +1,6 @@
 internal import CSwitchyard
 internal import Config
+internal import Digest
 package import EventLoop
 internal import HTTP2
 internal import LuaHooks
@@ -35,7 +36,7 @@ package final class Worker {
     private var unsettled: [DownstreamConnection] = []
     /// Something ended that the end of a draining worker may have waited for.
     private var mayBeDrained = false
-    var random: FastRandom
+    private var random: UnpredictableNumbers
     /// In tests: answers what scripts fetch, or leaves it to the network with `nil`.
     package var fetchAnswer: ((FetchRequest) -> Result<FetchResponse, FetchFailure>?)?
     /// On a network in memory, where there are no handshakes: what the TLS of the client at an address is to have come to,
@@ -56,7 +57,7 @@ package final class Worker {
     let http2Buffers = HTTP2Buffers()
     var connections = ConnectionCount()
     private(set) lazy var webSockets = WebSocketCommons { [unowned self] in
-        UInt32(truncatingIfNeeded: random.next())
+        UInt32(truncatingIfNeeded: randomNumber())
     }
     let scriptRoster = ScriptRoster()
     let wholeExchanges = WholeExchanges()
@@ -84,12 +85,14 @@ package final class Worker {
     }
 
     /// On a loop that the caller drives, between `begin` and `end`, where `run` is not to.
+    ///
+    /// With `seed`, in tests, everything that is left to chance comes out the same each time.
     package init(
         generation: Generation, statistics: WorkerStatistics, loop: EventLoop,
-        random: FastRandom = FastRandom()
+        seed: UInt64? = nil
     ) {
         self.loop = loop
-        self.random = random
+        random = UnpredictableNumbers(seed: seed)
         self.statistics = statistics
         current = WorkerGeneration(generation, loop: loop, statistics: statistics)
         logTimer = Alarm(loop: loop)
@@ -503,6 +506,13 @@ package final class Worker {
         if drivers.isRich { trimLater() }
     }
 
+    /// A number that nobody can foresee, unless the worker was given a seed.
+    func randomNumber() -> UInt64 { random.next() }
+
+    func randomPair() -> (UInt64, UInt64) { (random.next(), random.next()) }
+
+    func randomBytes(_ count: Int) -> [UInt8] { random.bytes(count) }
+
     /// An empty buffer with room in it, to be given back by `consume`: one that is still held would be copied.
     func takeBuffer() -> [UInt8] { buffers.popLast() ?? [] }
 
@@ -522,104 +532,4 @@ package final class Worker {
     func flushLogs(by time: Int64) {
         if time < logTimer.deadline { logTimer.setDeadline(time) }
     }
-}
-
-/// Where orders of other workers for a worker's tunnels come in.
-///
-/// Orders are taken on the worker's thread, which alone reads and writes what is here; others only pass it on.
-private final class TunnelDesk: @unchecked Sendable {
-    unowned var worker: Worker?
-}
-
-/// A socket that the worker accepts on.
-final class ListeningSocket: ListenerChannel {
-    // Set by the initialiser; with the ones inherited, the compiler (6.3.1) takes a class that adds stored
-    // properties without defaults to this hierarchy for a recursion.
-    private var worker: Worker?
-    private var isOwn = false
-    var targets = ListenerTargets(own: 0)
-    /// The one that it ended with: later ones know nothing of it.
-    private var lastGeneration: WorkerGeneration?
-    /// Of the last connection.
-    private var localEnd: (address: SocketAddress, text: [UInt8])?
-    /// All connections have the same local end.
-    private var hasOneAddress = false
-
-    convenience init(worker: Worker, descriptor: Int32, isOwn: Bool, targets: ListenerTargets) {
-        self.init(loop: worker.loop, descriptor: descriptor)
-        self.worker = worker
-        self.isOwn = isOwn
-        self.targets = targets
-    }
-
-    var hasEnded: Bool { lastGeneration != nil }
-
-    /// Under which requests of its connections are answered.
-    func serving(on worker: Worker) -> WorkerGeneration { lastGeneration ?? worker.current }
-
-    /// Stops listening. What waits on a socket of this worker alone is still taken.
-    func end(with generation: WorkerGeneration) {
-        lastGeneration = generation
-        if isOwn { acceptAll() }
-        close()
-    }
-
-    override func mayAccept() -> Bool { worker?.hasRoomForClient() ?? false }
-
-    override func accepted(_ descriptor: Int32, from peer: SocketAddress) {
-        guard let worker, worker.reserveConnection() else {
-            // Only where the socket is about to be closed, and nobody can wait there any longer.
-            return loop.abandon(descriptor)
-        }
-        let connection = DownstreamConnection(
-            worker: worker, listener: self, descriptor: descriptor, peer: peer)
-        connection.start()
-    }
-
-    /// The local end of a connection that came here, for `$server_addr` and `$server_port`. The kernel is asked once where
-    /// the socket is bound to one address.
-    func localEnd(of connection: DownstreamConnection) -> (text: [UInt8], port: UInt16)? {
-        if let localEnd, hasOneAddress { return (localEnd.text, localEnd.address.port) }
-        guard let address = connection.localAddress else { return nil }
-        if let localEnd, localEnd.address == address { return (localEnd.text, address.port) }
-        hasOneAddress = localAddress.map { $0 == address && !$0.isWildcard } ?? false
-        let text = address.hostText
-        localEnd = (address, text)
-        return (text, address.port)
-    }
-
-    override func acceptFailed(_ error: SystemError) {
-        worker?.current.generation.errorLogger.log(.crit, "\(error)")
-    }
-
-    /// The listener of the configuration whose connection this is.
-    func target(local: SocketAddress?) -> Int {
-        guard !targets.byAddress.isEmpty, let local else { return targets.own }
-        return targets.byAddress[local.binary] ?? targets.own
-    }
-}
-
-/// Random numbers for identifiers: unpredictable enough to be unique, far cheaper than the system's.
-package struct FastRandom: RandomNumberGenerator {
-    private var state: (UInt64, UInt64)
-
-    package init() {
-        var system = SystemRandomNumberGenerator()
-        state = (system.next() | 1, system.next())
-    }
-
-    /// A sequence that is the same each time.
-    package init(seed: UInt64) { state = (seed | 1, ~seed) }
-
-    /// xorshift128+.
-    package mutating func next() -> UInt64 {
-        var first = state.0
-        let second = state.1
-        state.0 = second
-        first ^= first << 23
-        state.1 = first ^ second ^ (first >> 18) ^ (second >> 5)
-        return state.1 &+ second
-    }
-
-    mutating func pair() -> (UInt64, UInt64) { (next(), next()) }
 }

@@ -64,7 +64,7 @@ package final class ProxyUnderTest {
         generation = loaded.with(logFiles: logFiles).generation(number: 1, registry: registry)
         worker = Worker(
             generation: generation, statistics: registry.addWorker(), loop: loop,
-            random: FastRandom(seed: options.seed))
+            seed: options.seed)
         registry.take(generation)
         registry.generationRuns(generation.number, isReload: false)
         try listen()

@@ -13,11 +13,6 @@ package final class DeflatePool {
     /// The number of streams at rest.
     package var idleCount: Int { idle.reduce(0) { $0 + $1.streams.count } }
 
-    /// Bytes that zlib holds for the streams at rest.
-    package var idleMemory: Int {
-        idle.reduce(0) { sum, kept in kept.streams.reduce(sum) { $0 + $1.memory } }
-    }
-
     /// Lets go of every stream at rest.
     package func removeAll() { idle.removeAll() }
 

@@ -21,6 +21,13 @@ extension Span<UInt8> {
         @inline(__always) @_lifetime(copy self) get { RawSpan(_elements: self) }
     }
 
+    /// Whether the bytes of `range` are those of `other`.
+    package func isEqual(_ range: Range<Int>, to other: Span<UInt8>) -> Bool {
+        guard range.count == other.count else { return false }
+        for index in other.indices where self[range.lowerBound &+ index] != other[index] { return false }
+        return true
+    }
+
     /// Eight bytes from `position` on, the first one lowest. The compiler makes a single load of it.
     ///
     /// Beside `loadWord` of `Bytes`, which is a call from this target: reading heads with that takes a request 1 % more

@@ -210,7 +210,7 @@ package enum PermessageDeflate {
 
     /// With case, as the handshake compares names of extensions.
     private static func isExactlyOurs(_ element: Range<Int>, in bytes: Span<UInt8>) -> Bool {
-        isEqual(bytes, ListElements.name(of: element, in: bytes), name.span)
+        bytes.isEqual(ListElements.name(of: element, in: bytes), to: name.span)
     }
 }
 
@@ -259,16 +259,16 @@ extension PermessageDeflate {
             let name = bytes.trimmed(parameter.lowerBound..<equals)
             let hasValue = equals < parameter.upperBound
             let value = hasValue ? bytes.trimmed((equals &+ 1)..<parameter.upperBound) : .empty
-            if isEqual(bytes, name, Names.serverNoContextTakeover.span) {
+            if bytes.isEqual(name, to: Names.serverNoContextTakeover.span) {
                 guard !hasValue, !serverNoContextTakeover else { return false }
                 serverNoContextTakeover = true
-            } else if isEqual(bytes, name, Names.clientNoContextTakeover.span) {
+            } else if bytes.isEqual(name, to: Names.clientNoContextTakeover.span) {
                 guard !hasValue, !clientNoContextTakeover else { return false }
                 clientNoContextTakeover = true
-            } else if isEqual(bytes, name, Names.serverMaxWindowBits.span) {
+            } else if bytes.isEqual(name, to: Names.serverMaxWindowBits.span) {
                 guard serverMaxWindowBits == .absent, let bits = Self.bits(bytes, value) else { return false }
                 serverMaxWindowBits = .bits(bits)
-            } else if isEqual(bytes, name, Names.clientMaxWindowBits.span) {
+            } else if bytes.isEqual(name, to: Names.clientMaxWindowBits.span) {
                 guard clientMaxWindowBits == .absent else { return false }
                 guard hasValue else {
                     clientMaxWindowBits = .withoutValue
@@ -344,9 +344,4 @@ extension PermessageDeflate {
         static let clientMaxWindowBits = Array("client_max_window_bits".utf8)
     }
 
-    private static func isEqual(_ bytes: Span<UInt8>, _ range: Range<Int>, _ other: Span<UInt8>) -> Bool {
-        guard range.count == other.count else { return false }
-        for index in 0..<other.count where bytes[range.lowerBound &+ index] != other[index] { return false }
-        return true
-    }
 }

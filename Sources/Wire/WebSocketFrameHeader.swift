@@ -42,7 +42,6 @@ package struct WebSocketFrameHeader: Sendable, Equatable {
 
     /// The first of the reserved bits: a message compressed by permessage-deflate (RFC 7692 §6).
     package static let reserved1: UInt8 = 0b100
-    package static let maxEncodedLength = 14
     /// RFC 6455 §5.5
     package static let maxControlPayload: Int64 = 125
 
@@ -58,7 +57,7 @@ package struct WebSocketFrameHeader: Sendable, Equatable {
         return isWithinMessage && !opcode.isControl ? .messageWithinMessage : nil
     }
 
-    /// The length of the header itself, 2...14.
+    /// In tests: the length of the header itself, 2...14.
     package var encodedLength: Int {
         let lengthBytes = payloadLength < 126 ? 0 : payloadLength <= 0xffff ? 2 : 8
         return 2 + lengthBytes + (maskKey == nil ? 0 : 4)

@@ -40,9 +40,6 @@ package struct WebSocketFrameHeaderParser: Sendable {
         self.allowedReserved = allowedReserved
     }
 
-    /// Whether a header was begun and not finished.
-    package var isWithinHeader: Bool { count > 0 }
-
     /// Reads `input` from `offset` (0...count) on.
     package mutating func parse(_ input: RawSpan, from offset: Int) -> Progress {
         let octets = input.octets

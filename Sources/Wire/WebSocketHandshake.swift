@@ -107,7 +107,7 @@ package enum WebSocketHandshake {
         }
         guard response.connectionHasUpgrade else { return .noUpgradeOption }
         guard let accept = acceptValue(in: response) else { return .missingAccept }
-        guard isEqual(octets, accept, Base64.encode(digest)) else { return .wrongAccept }
+        guard octets.isEqual(accept, to: Base64.encode(digest).span) else { return .wrongAccept }
         guard protocolWasOffered(response, request) else { return .protocolNotOffered }
         return extensionsWereOffered(response, request) ? nil : .extensionNotOffered
     }
@@ -149,7 +149,7 @@ package enum WebSocketHandshake {
     private static func lists(
         _ name: Span<UInt8>, as id: FieldID, in fields: [FieldLine], of bytes: [UInt8]
     ) -> Bool {
-        ListElements.list(in: fields, id, of: bytes) { isEqual($0, 0..<$0.count, name) }
+        ListElements.list(in: fields, id, of: bytes) { $0.isEqual($0.indices, to: name) }
     }
 
     // MARK: Helpers
@@ -166,13 +166,4 @@ package enum WebSocketHandshake {
         return value
     }
 
-    private static func isEqual(_ bytes: Span<UInt8>, _ range: Range<Int>, _ other: [UInt8]) -> Bool {
-        isEqual(bytes, range, other.span)
-    }
-
-    private static func isEqual(_ bytes: Span<UInt8>, _ range: Range<Int>, _ other: Span<UInt8>) -> Bool {
-        guard range.count == other.count else { return false }
-        for index in 0..<other.count where bytes[range.lowerBound + index] != other[index] { return false }
-        return true
-    }
 }

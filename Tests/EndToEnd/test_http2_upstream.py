@@ -339,6 +339,7 @@ def test_content_before_malformed_trailers_is_content(upstream, trailers, at_onc
     ("goaway", "upstream sent GOAWAY with error 11 (ENHANCE_YOUR_CALM) while reading response header from upstream"),
     ("malformed", "upstream sent a malformed response: a connection-specific field while reading response header"),
     ("no status", "upstream sent a malformed response: a pseudo-header field missing while reading response header"),
+    ("interim", "upstream sent a malformed response: too many interim heads while reading response header"),
     ("length", 'upstream sent a malformed response: a body of another length than "content-length" says while reading upstream'),
     ("protocol", "upstream broke the protocol of HTTP/2 with error 1 (PROTOCOL_ERROR): DATA: stream in idle while reading"),
     ("closed", "upstream prematurely closed connection while reading response header from upstream"),
@@ -361,6 +362,8 @@ def test_the_log_says_what_an_upstream_did(upstream, what, message):
             server.raw(headers_frame(stream, [(":status", "200"), ("connection", "close")]))
         elif what == "no status":
             server.raw(headers_frame(stream, [("x", "y")]))
+        elif what == "interim":
+            server.raw(headers_frame(stream, [(":status", "103"), ("x", "y")], end=False) * 5000)
         elif what == "length":
             server.raw(headers_frame(stream, [(":status", "200"), ("content-length", "1")], end=False)
                        + frame(DATA, 1, stream, b"xy"))

@@ -166,6 +166,21 @@ struct AddressSearchTests {
         #expect(questions <= 1 + AddressSearch.maxAliases)
     }
 
+    @Test("a chain of more aliases than are followed leads to nothing", arguments: [15, 16, 17, 4000])
+    func longChain(_ count: Int) throws {
+        var search = try search()
+        var records = [try Self.address("x\(count)")]
+        for index in (0..<count).reversed() {
+            records.append(try Self.alias(index == 0 ? "a" : "x\(index)", "x\(index + 1)"))
+        }
+        let isFollowed = count <= AddressSearch.maxAliases
+        #expect(
+            search.answered(try Self.response(records), overStream: true)
+                == (isFollowed ? Self.found(1, 60) : .end(.nothing)))
+        let end = try Self.name("x\(min(count, AddressSearch.maxAliases + 1))")
+        #expect(search.name == end)
+    }
+
     @Test("what was cut is asked for over a connection, where it is final")
     func truncation() throws {
         var search = try search()

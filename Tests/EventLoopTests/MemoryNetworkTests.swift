@@ -157,7 +157,8 @@ struct MemoryNetworkTests {
         silent.close()
         refused.close()
         #expect(network.openDescriptors == 0)
-        network.removeBackend(at: nil)
+        let others = MemoryNetwork()
+        let loop = EventLoop(network: others, clock: FakeClock())
         #expect(throws: SystemError("connect", code: ENOENT)) {
             try loop.connect(to: .unix(path: "/nobody"))
         }

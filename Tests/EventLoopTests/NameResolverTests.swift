@@ -413,6 +413,45 @@ struct NameResolverTests {
         #expect(server.questions.count == 4)
     }
 
+    @Test("all who wait are looked at when somebody's time may be over, not for each who asks")
+    func sweeps() throws {
+        let (server, resolver) = try self.server { true }
+        defer { server.close() }
+        var outcomes: [Outcome] = []
+        for index in 0..<200 {
+            resolver.resolve("\(index).test", port: 80, timeout: index < 100 ? 100 : 200) {
+                outcomes.append($0)
+            }
+        }
+        #expect(resolver.sweeps == 0)
+        for passed in 1...2 {
+            clock.advance(by: 99)
+            loop.settle()
+            #expect(outcomes.count == (passed - 1) * 100)
+            clock.advance(by: 1)
+            loop.settle()
+            #expect(outcomes == Array(repeating: .failure(.timedOut), count: passed * 100))
+            #expect(resolver.sweeps == passed)
+        }
+    }
+
+    @Test("who asks again once its time is over waits as long again")
+    func askingAgain() throws {
+        let (server, resolver) = try self.server { true }
+        defer { server.close() }
+        var times: [Int64] = []
+        let start = loop.now
+        func ask() {
+            resolver.resolve("again.test", port: 80, timeout: 100) { _ in
+                times.append(loop.now - start)
+                if times.count < 3 { ask() }
+            }
+        }
+        ask()
+        for _ in 0..<300 { turn() }
+        #expect(times == [100, 200, 300])
+    }
+
     /// Lets c-ares, which goes by the real clock, have a look.
     func turn() {
         clock.advance(by: 1)

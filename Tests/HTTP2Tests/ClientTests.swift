@@ -149,6 +149,43 @@ struct ClientTests {
         }
     }
 
+    @Test("interim heads that nobody has read yet are bounded in number, all of one read")
+    func manyInterimHeads() throws {
+        for count in [100, 101, 5000] {
+            let pair = Pair()
+            let stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            let interim = Frame.headers(1, [(":status", "103"), ("x", "y")], ends: false).bytes
+            let final = Frame.headers(1, [(":status", "204")]).bytes
+            let all = Array(repeating: interim, count: count).joined() + final
+            let bytes = Array(all)
+            _ = pair.client.receive(bytes.span, now: 0)
+            #expect(stream.sawEnd == (count <= 100))
+            #expect(stream.fault == (count <= 100 ? nil : .malformed(.tooManyInterimHeads)))
+            #expect(stream.head.count < 101 * 30)
+        }
+    }
+
+    @Test("interim heads that nobody has read yet are bounded in size")
+    func largeInterimHeads() throws {
+        let pair = Pair()
+        let stream = pair.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        let value = String(repeating: "y", count: 15_000)
+        let interim = Frame.headers(1, [(":status", "103"), ("x", value)], ends: false).bytes
+        func receive(_ count: Int) {
+            let bytes = Array(Array(repeating: interim, count: count).joined())
+            _ = pair.client.receive(bytes.span, now: 0)
+        }
+        // What has been read counts no more.
+        for _ in 0..<8 {
+            receive(2)
+            #expect(stream.head.count > 30_000)
+            stream.dropHead()
+        }
+        receive(20)
+        #expect(stream.fault == .malformed(.headTooLarge))
+        #expect(stream.head.count < 50_000)
+    }
+
     @Test("trailers are kept as lines")
     func trailers() throws {
         let pair = Pair()

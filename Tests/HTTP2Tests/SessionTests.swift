@@ -75,6 +75,49 @@ private let goAway: UInt8 = 7
 
 @Suite("HTTP/2 sessions")
 struct SessionTests {
+    @Test("a stream of which there is always something to read keeps what waits, not all that came")
+    func steadyInbox() throws {
+        let bench = Bench()
+        bench.send(Frame.post(1))
+        let stream = try #require(bench.request())
+        let piece = Frame.data(1, String(repeating: "x", count: 8000))
+        var buffer = [UInt8](repeating: 0, count: 8000)
+        bench.send(piece)
+        for _ in 0..<100 {
+            bench.send(piece)
+            var span = buffer.mutableSpan
+            #expect(stream.read(into: &span, at: 0, limit: 8000) == 8000)
+            #expect(stream.unread == 8000)
+            _ = bench.sent()
+        }
+        #expect(bench.failure == nil)
+        #expect(stream.inbox.capacity <= 65_536)
+    }
+
+    @Test("a stream that always has something to send keeps what waits, not all that went")
+    func steadyOutbox() throws {
+        let bench = Bench()
+        bench.send(Frame.settings([(4, 1 << 30)]), Frame.window(0, 1 << 30), Frame.get(1))
+        let stream = try #require(bench.request())
+        bench.respond(stream, String(repeating: "x", count: 16_000), ends: false)
+        stream.chunkSize = 8000
+        let piece = [UInt8](repeating: 0x79, count: 8000)
+        var content: [UInt8] = []
+        for _ in 0..<100 {
+            #expect(bench.write(piece, on: stream) == 8000)
+            var bytes: [UInt8] = []
+            while !(Frame.read(bytes) ?? []).contains(where: { $0.type == 0 }) {
+                #expect(bench.session.send(to: &bytes, limit: bytes.count + 1))
+            }
+            content += try #require(Frame.read(bytes)).filter { $0.type == 0 }.flatMap(\.payload)
+            #expect(stream.unsent > 0)
+        }
+        #expect(content.prefix(16_000).allSatisfy { $0 == 0x78 })
+        #expect(content.count > 600_000)
+        #expect(content.dropFirst(16_000).allSatisfy { $0 == 0x79 })
+        #expect(stream.outbox.capacity <= 65_536)
+    }
+
     @Test("a session begins with its settings")
     func settings() throws {
         let bench = Bench(greets: false)

@@ -176,7 +176,7 @@ struct ModuleTests {
         #expect(
             fixture.host.lines[0].contains("[error] lua: function of test.lua:1 failed: test.lua:1: early"))
         #expect(fixture.host.lines[1].contains("test.lua:1: late"))
-        #expect(fixture.interpreter.shared.failureCount == 2)
+        #expect(fixture.interpreter.shared.failures == 2)
     }
 
     @Test("spawned functions count against lua_max_waiting")

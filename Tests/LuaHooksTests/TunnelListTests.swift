@@ -28,6 +28,27 @@ struct TunnelListTests {
         #expect(registry.tunnels(tagged: Self.tag, besides: 0) == [])
     }
 
+    @Test("those with a tag are found once each, in the order in which they were given it")
+    func order() {
+        let registry = TunnelRegistry()
+        let worker = OtherWorker(in: registry)
+        let tags = [["a"], ["a", "b"], ["b"], ["c"], []]
+        var random = SystemRandomNumberGenerator()
+        var open: [(slot: UInt32, number: UInt64, tags: [String])] = []
+        for number in 0..<3000 as Range<UInt64> {
+            if open.count > 50 || !open.isEmpty && Bool.random(using: &random) {
+                worker.list.remove(open.remove(at: Int.random(in: open.indices, using: &random)).slot)
+            } else {
+                let tags = tags[Int(number) % tags.count]
+                open.append((worker.open(number, tags: tags), number, tags))
+            }
+            for tag in ["a", "b", "c"] where number % 16 < 2 {
+                let found = registry.tunnels(tagged: Array(tag.utf8), besides: 0).map(\.id.second)
+                #expect(found == open.filter { $0.tags.contains(tag) }.map(\.number))
+            }
+        }
+    }
+
     @Test("a tunnel that moves to another interpreter stays what it is, and orders find it there")
     func moved() throws {
         let registry = TunnelRegistry()
@@ -111,6 +132,50 @@ struct TunnelListTests {
         }
         #expect(registry.tunnels(tagged: Self.tag, besides: 0).count == 300 + 900)
         #expect(registry.tunnels(tagged: Array("b".utf8), besides: 0).count == 900)
+    }
+}
+
+@Suite("What has tags")
+struct TagTableTests {
+    private static let tag = Array("a".utf8)
+
+    @Test("that one of very many with a tag ends costs no look at all of them")
+    func work() {
+        var table = TagTable<Int>()
+        let count = 10_000
+        var live = Set(0..<count)
+        var looks = 0
+        func isLive(_ member: Int) -> Bool {
+            looks += 1
+            return live.contains(member)
+        }
+        for member in 0..<count { table.append(member, to: Self.tag) }
+        for member in 0..<count {
+            live.remove(member)
+            table.noteEnd(of: [Self.tag], isLive: isLive)
+        }
+        #expect(looks < 4 * count)
+        #expect(table.all(Self.tag) { $0 } == [])
+    }
+
+    @Test("nor are those looked at again and again that have ended among many more")
+    func churn() {
+        var table = TagTable<Int>()
+        for member in 0..<10_000 { table.append(member, to: [0]) }
+        for member in 10_000..<11_000 {
+            table.append(member, to: Self.tag)
+            if member > 10_000 { table.noteEnd(of: [Self.tag]) { $0 <= 10_000 } }
+        }
+        var looks = 0
+        for _ in 0..<10 {
+            let found = table.all(Self.tag) { member -> Int? in
+                looks += 1
+                return member <= 10_000 ? member : nil
+            }
+            #expect(found == [10_000])
+        }
+        #expect(looks == 2 * 1000 + 9)
+        #expect(table.all([0]) { $0 }.count == 10_000)
     }
 }
 

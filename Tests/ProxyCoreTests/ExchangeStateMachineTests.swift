@@ -36,7 +36,6 @@ struct ExchangeStateMachineTests {
         #expect(
             machine.responseEnded(exact: true, requestWasRead: true) == .init(upstream: .reuse, client: .keep)
         )
-        #expect(machine.isFinished)
     }
 
     @Test("bytes after a response make its connection useless")

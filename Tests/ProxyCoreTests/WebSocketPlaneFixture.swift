@@ -37,6 +37,7 @@ final class PlaneFixture: WebSocketPlaneOwner {
     /// Goes on as whoever waited for the answer does.
     var pingAnswered: ((Int) -> Void)?
     var blocked: Set<Side> = []
+    var taking: Set<Side> = []
     var shut: [Side] = []
     var endings = 0
     var cancelled = 0
@@ -105,6 +106,7 @@ final class PlaneFixture: WebSocketPlaneOwner {
         pingAnswered?(token)
     }
     func isBlocked(_ side: Side) -> Bool { blocked.contains(side) }
+    func isTaking(_ side: Side, within milliseconds: Int64) -> Bool { taking.contains(side) }
     func deadlineMoved() {}
     func finishSending(to side: Side) { shut.append(side) }
     func planeEnded() { endings += 1 }

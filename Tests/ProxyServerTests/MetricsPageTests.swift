@@ -10,7 +10,8 @@ struct MetricsPageTests {
         reloads.generation = 4
         reloads.succeeded = 3
         reloads.failed = 2
-        let page = String(decoding: MetricsPage.render(workers, reloads: reloads), as: UTF8.self)
+        let page = String(
+            decoding: MetricsPage.render(workers, reloads: reloads, scriptFailures: 4), as: UTF8.self)
         #expect(page.hasSuffix("\n"))
         return page.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
     }
@@ -33,6 +34,7 @@ struct MetricsPageTests {
         #expect(lines.contains("switchyard_configuration_generation 4"))
         #expect(lines.contains("switchyard_configuration_reloads_total{result=\"success\"} 3"))
         #expect(lines.contains("switchyard_configuration_reloads_total{result=\"failure\"} 2"))
+        #expect(lines.contains("switchyard_script_failures_total 4"))
     }
 
     @Test("the buckets of a histogram are cumulative, the last is the count, and the sum is in seconds")

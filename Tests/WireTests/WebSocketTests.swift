@@ -192,7 +192,6 @@ struct WebSocketFrameHeaderTests {
             progress = parser.parse(bytes.rawSpan.extracting(0..<piece.upperBound), from: piece.lowerBound)
             if progress != .needsMore { break }
         }
-        #expect(progress == .needsMore || !parser.isWithinHeader || !bytes.isEmpty)
         return progress
     }
 
@@ -219,7 +218,7 @@ struct WebSocketFrameHeaderTests {
                     var bytes: [UInt8] = []
                     header.append(to: &bytes)
                     #expect(bytes.count == header.encodedLength)
-                    #expect(bytes.count <= WebSocketFrameHeader.maxEncodedLength)
+                    #expect(bytes.count <= 14)
                     #expect(Self.parse(bytes + [9, 9], role) == .header(header, end: bytes.count))
                 }
             }
@@ -301,7 +300,6 @@ struct WebSocketFrameHeaderTests {
         #expect(parser.parse(bytes.rawSpan, from: 0) == .header(.init(.text, payloadLength: 0), end: 2))
         #expect(parser.parse(bytes.rawSpan, from: 2) == .header(pong, end: 4))
         #expect(parser.parse(bytes.rawSpan, from: 4) == .needsMore)
-        #expect(parser.isWithinHeader)
     }
 
     @Test("comes in an order that makes messages")

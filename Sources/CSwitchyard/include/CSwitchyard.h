@@ -60,9 +60,17 @@ int sy_duplicate(int descriptor);
 /// Whether the open file is the one that stands at `path` now.
 bool sy_is_at(int descriptor, const char *path);
 
-/// Whether `path` is a regular file (kind 0), a directory (1), anything (2), or something whose owner may execute
-/// or search it (3).
-bool sy_file_is(const char *path, int kind);
+/// What may stand at a path.
+typedef enum sy_file_kind {
+    SY_FILE_REGULAR,
+    SY_FILE_DIRECTORY,
+    SY_FILE_ANY,
+    /// Its owner may execute it, or search it.
+    SY_FILE_EXECUTABLE,
+} sy_file_kind;
+
+/// Whether something of the kind stands at `path`.
+bool sy_file_is(const char *path, sy_file_kind kind);
 
 /// Sets the soft limit of open files, and the hard one when it is lower. 0, or -1 and errno.
 int sy_limit_files(uint64_t count);
@@ -72,6 +80,10 @@ void sy_name_thread(pthread_t thread, const char *name);
 
 /// Smoothed round-trip time of a TCP socket in microseconds, or -1 where there is none.
 int64_t sy_tcp_rtt(int descriptor);
+
+/// Whether a TCP socket has data that its peer has not acknowledged, and has sent some of it, and had an acknowledgement, within
+/// the last `milliseconds`: a peer that takes nothing has neither, and one that is gone only the first.
+bool sy_tcp_is_taking(int descriptor, uint32_t milliseconds);
 
 /// gettid.
 int sy_thread_id(void);

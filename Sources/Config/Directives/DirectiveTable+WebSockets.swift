@@ -5,8 +5,8 @@ extension DirectiveTable {
             "How often a WebSocket's peers are sent a ping, each leg by itself; 0 sends none."),
         Directive(
             "websocket_pong_timeout", "time", in: .levels, takes: .one, default: "10s",
-            "How long the answer to a ping may take from when that leaves; then the other peer is told by a close "
-                + "frame."
+            "How long the answer to a ping may take from when that leaves, where nothing else comes either; then the "
+                + "other peer is told by a close frame."
         ) { scope, call throws(ConfigDiagnostic) in
             let time = try call.time(call.arguments[0])
             guard time > 0 else {
@@ -36,13 +36,17 @@ extension DirectiveTable {
         },
         Directive(
             "websocket_max_message", "size", in: .levels, takes: .one, default: "0",
-            "The longest message, inflated; a longer one ends the WebSocket with 1009. 0 measures only what "
+            "The longest message, inflated, of at most 1024g; a longer one ends the WebSocket with 1009. 0 measures only what "
                 + "scripts look at or what is inflated, and allows 16m of that. A message that is held until it is "
                 + "whole, or inflated, may take twice the limit and 64k on the wire, headers of its frames included. "
                 + "What goes by compressed, as nothing here inflates it (websocket_deflate pass without message "
                 + "hooks), has its length on the wire measured."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.webSocket.maxMessage = try call.largeSize(call.arguments[0])
+            let size = try call.largeSize(call.arguments[0])
+            guard size <= WebSocketSettings.mostMaxMessage else {
+                throw call.failure(found: call.arguments[0], expected: "a size of at most 1024g")
+            }
+            scope.settings.webSocket.maxMessage = size
         },
         .number(
             "websocket_max_fragments", \.webSocket.maxFragments, default: "0",
@@ -50,7 +54,8 @@ extension DirectiveTable {
                 + "look at them, what counts here and for websocket_max_message is what those let through."),
         .time(
             "websocket_close_timeout", \.webSocket.closeTimeout, default: "5s",
-            "How long a WebSocket's peer may take to answer a close frame before its connection is closed."),
+            "How long a WebSocket's peer that has taken a close frame may take to answer it before its connection is "
+                + "closed."),
         .time(
             "websocket_drain_jitter", \.webSocket.drainJitter, default: "0",
             "WebSockets that a shutdown or reload ends do so within this time, each at a moment of its own."),

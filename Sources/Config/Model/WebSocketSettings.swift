@@ -11,6 +11,8 @@ package struct WebSocketSettings: Sendable, Hashable {
     /// The longest message, inflated. With 0, messages are measured only where they are assembled anyway, and
     /// `defaultMaxMessage` holds.
     package var maxMessage = 0
+    /// What `maxMessage` may be at most, so that sums with it have room.
+    package static let mostMaxMessage = 1 << 40
     /// The most frames of one message; 0 is without limit.
     package var maxFragments = 0
     /// How long a peer may take to answer a close frame.

@@ -137,7 +137,7 @@ enum CookiePairs {
             while end < text.upperBound, bytes[end] != UInt8(ascii: ";") { end += 1 }
             while start < end, bytes[start] == UInt8(ascii: " ") { start += 1 }
             if end - start > name.count, bytes[start + name.count] == UInt8(ascii: "="),
-                isEqual(bytes.extracting(start..<(start + name.count)), name)
+                bytes.isEqual(start..<(start + name.count), to: name)
             {
                 var last = end
                 while last > start + name.count + 1, bytes[last - 1] == UInt8(ascii: " ") { last -= 1 }
@@ -146,12 +146,6 @@ enum CookiePairs {
             start = end + 1
         }
         return nil
-    }
-
-    private static func isEqual(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
-        guard a.count == b.count else { return false }
-        for index in a.indices where a[index] != b[index] { return false }
-        return true
     }
 }
 

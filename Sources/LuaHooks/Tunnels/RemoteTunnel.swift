@@ -6,6 +6,9 @@ package struct TunnelID: Sendable, Hashable {
     var first: UInt64
     var second: UInt64
 
+    /// A part of it, which may do where few are compared.
+    var check: UInt32 { UInt32(truncatingIfNeeded: second) }
+
     /// As scripts see it: 32 hexadecimal digits.
     var text: [UInt8] {
         var text: [UInt8] = []

@@ -93,7 +93,7 @@ package final class TunnelList: Sendable {
                 found.append(RemoteTunnel(list: number, slot: slot, id: entry.id))
             }
             if let tag {
-                for slot in state.tagged[tag] ?? [] { add(slot, state[slot]) }
+                for (slot, entry) in state.entries(tagged: tag) { add(slot, entry) }
             } else {
                 var slot: UInt32 = 0
                 for chunk in state.chunks {

@@ -1,3 +1,5 @@
+internal import ProxyCore
+
 /// What a script asks of a tunnel of another interpreter, on its way there.
 package struct TunnelOrder: Sendable {
     package enum Action: Sendable {
@@ -33,6 +35,6 @@ package struct TunnelOrder: Sendable {
     var bytes: Int {
         // The order itself takes room too, so that empty messages do not pile up without end.
         guard case .send(let payload, _, _) = action else { return 0 }
-        return payload.count + 128
+        return payload.count + WebSocketPlane.roomOfMessage
     }
 }

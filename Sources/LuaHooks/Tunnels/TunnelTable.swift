@@ -27,7 +27,20 @@ struct TunnelTable {
     private(set) var chunks: [[Entry]] = []
     private var free: [UInt32] = []
     var extras: [UInt32: Extras] = [:]
-    private(set) var tagged: [[UInt8]: [UInt32]] = [:]
+    private var tagged = TagTable<Tagged>()
+
+    /// A tunnel with a tag.
+    private struct Tagged {
+        var slot: UInt32
+        /// Of its random identifier: tells it from the next one in its slot.
+        var check: UInt32
+
+        /// Where it stands, unless it has ended.
+        func entry(_ chunks: [[Entry]]) -> Entry? {
+            let entry = chunks[Int(slot) / chunk][Int(slot) % chunk]
+            return entry.interpreter != 0 && entry.id.check == check ? entry : nil
+        }
+    }
 
     /// Entries of a chunk.
     static let chunk = 128
@@ -55,21 +68,24 @@ struct TunnelTable {
     }
 
     mutating func give(back slot: UInt32) {
-        for tag in extras.removeValue(forKey: slot)?.tags ?? [] { untag(slot, tag) }
+        let tags = extras.removeValue(forKey: slot)?.tags ?? []
         self[slot] = Entry()
         free.append(slot)
+        guard !tags.isEmpty else { return }
+        let chunks = chunks
+        tagged.noteEnd(of: tags) { $0.entry(chunks) != nil }
     }
 
     /// Does nothing for a tag that it has.
     mutating func tag(_ slot: UInt32, _ tag: [UInt8]) {
         guard extras[slot]?.tags.contains(tag) != true else { return }
         extras[slot, default: Extras()].tags.append(tag)
-        tagged[tag, default: []].append(slot)
+        tagged.append(Tagged(slot: slot, check: self[slot].id.check), to: tag)
     }
 
-    private mutating func untag(_ slot: UInt32, _ tag: [UInt8]) {
-        // In place: copies of a long list, one for each of many tunnels that end, would add up.
-        if let index = tagged[tag]?.firstIndex(of: slot) { tagged[tag]?.remove(at: index) }
-        if tagged[tag]?.isEmpty == true { tagged[tag] = nil }
+    /// Those with this tag, in the order in which they were given it.
+    mutating func entries(tagged tag: [UInt8]) -> [(slot: UInt32, entry: Entry)] {
+        let chunks = chunks
+        return tagged.all(tag) { tagged in tagged.entry(chunks).map { (tagged.slot, $0) } }
     }
 }

@@ -43,7 +43,7 @@ enum AddedFields {
             output.removeLast(valueStart - start)
             return
         }
-        Octets.neutraliseLineEnds(in: &output, from: valueStart)
+        ByteText.neutraliseLineEnds(in: &output, from: valueStart)
         output.append(copying: ResponseHeadWriter.Text.lineEnd)
     }
 
@@ -52,7 +52,7 @@ enum AddedFields {
         guard !headers.isEmpty, id == .lastModified || id == .etag else { return false }
         let isOrdinary = isOrdinary(status)
         let name = id == .etag ? etag : lastModified
-        return headers.contains { (isOrdinary || $0.always) && Octets.equal($0.name, lowercase: name) }
+        return headers.contains { (isOrdinary || $0.always) && ByteText.equal($0.name, lowercase: name) }
     }
 
     static func hasTrailers(_ trailers: [AddedHeader], status: Int) -> Bool {

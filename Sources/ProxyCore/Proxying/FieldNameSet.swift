@@ -36,7 +36,7 @@ struct FieldNameSet: Sendable {
     func contains(_ id: FieldID) -> Bool { ids.contains(id) }
 
     private func holds(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
-        for other in others where Octets.equal(bytes, name, lowercase: other) { return true }
+        for other in others where ByteText.equal(bytes, name, lowercase: other) { return true }
         return false
     }
 }

@@ -9,7 +9,7 @@ enum HTTPDate {
     /// Seconds since 1970 of an IMF-fixdate; `nil` for anything else, the two obsolete forms included.
     static func parse(_ bytes: [UInt8], _ range: Range<Int>) -> Int64? {
         // Sun, 06 Nov 1994 08:49:37 GMT
-        guard range.count == 29, Octets.equal(bytes, range.upperBound - 4..<range.upperBound, exactly: gmt)
+        guard range.count == 29, ByteText.matches(bytes, at: range.upperBound - 4, gmt)
         else {
             return nil
         }

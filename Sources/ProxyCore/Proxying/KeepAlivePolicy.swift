@@ -28,24 +28,24 @@ package enum KeepAlivePolicy {
 
     /// Internet Explorer up to 6 without its second service pack.
     private static func isOldExplorer(_ bytes: [UInt8], _ value: Range<Int>) -> Bool {
-        guard Octets.position(of: opera, in: bytes, value) == nil,
-            let start = Octets.position(of: msie, in: bytes, value)
+        guard ByteText.position(of: opera, in: bytes, value) == nil,
+            let start = ByteText.position(of: msie, in: bytes, value)
         else { return false }
         let version = start + msie.count
         guard version + 1 < value.upperBound, bytes[version + 1] == ByteText.dot else { return false }
         switch bytes[version] {
         case UInt8(ascii: "4"), UInt8(ascii: "5"): return true
         case UInt8(ascii: "6"):
-            return Octets.position(of: secondServicePack, in: bytes, version..<value.upperBound) == nil
+            return ByteText.position(of: secondServicePack, in: bytes, version..<value.upperBound) == nil
         default: return false
         }
     }
 
     private static func isSafari(_ bytes: [UInt8], _ value: Range<Int>) -> Bool {
-        Octets.position(of: safari, in: bytes, value) != nil
-            && Octets.position(of: chrome, in: bytes, value) == nil
-            && Octets.position(of: macOS, in: bytes, value) != nil
-            && Octets.position(of: opera, in: bytes, value) == nil
+        ByteText.position(of: safari, in: bytes, value) != nil
+            && ByteText.position(of: chrome, in: bytes, value) == nil
+            && ByteText.position(of: macOS, in: bytes, value) != nil
+            && ByteText.position(of: opera, in: bytes, value) == nil
     }
 
     private static let opera = Array("Opera".utf8)

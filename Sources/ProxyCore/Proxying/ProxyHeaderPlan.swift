@@ -139,7 +139,7 @@ private struct Compiler {
         let start = text.count
         text += value
         // A word in quotes may go over lines.
-        Octets.neutraliseLineEnds(in: &text, from: start)
+        ByteText.neutraliseLineEnds(in: &text, from: start)
         text += ASCII.lineEnd
     }
 
@@ -170,10 +170,10 @@ private struct Compiler {
 
 extension ConnectionIntent {
     init(_ value: [UInt8], _ range: Range<Int>) {
-        if Octets.list(value, range, holds: Self.closeOption) {
+        if ByteText.list(value, range, holds: Self.closeOption) {
             self = .close
         } else {
-            self = Octets.list(value, range, holds: Self.upgradeOption) ? .upgrade : .keepAlive
+            self = ByteText.list(value, range, holds: Self.upgradeOption) ? .upgrade : .keepAlive
         }
     }
 

@@ -64,7 +64,7 @@ package struct ProxyRedirectRewriter: Sendable {
     private func urlStart(_ bytes: [UInt8], _ range: Range<Int>) -> Int? {
         var index = range.lowerBound
         while index + 4 <= range.upperBound {
-            if Octets.equal(bytes, index..<index + 4, lowercase: Self.urlKey) { return index + 4 }
+            if ByteText.equal(bytes, index..<index + 4, lowercase: Self.urlKey) { return index + 4 }
             index += 1
         }
         return nil
@@ -99,7 +99,7 @@ package struct ProxyRedirectRewriter: Sendable {
 
     private func begins(_ bytes: [UInt8], _ range: Range<Int>, with prefix: [UInt8]) -> Bool {
         prefix.count <= range.count
-            && Octets.equal(bytes, range.lowerBound..<range.lowerBound + prefix.count, exactly: prefix)
+            && ByteText.matches(bytes, at: range.lowerBound, prefix)
     }
 
     private static let urlKey = Array("url=".utf8)

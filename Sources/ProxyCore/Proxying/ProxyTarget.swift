@@ -74,7 +74,7 @@ package enum ProxyTarget {
         // A group is known by its name alone; a port makes it another host.
         if url.explicitPort == nil {
             for (index, group) in groups.enumerated() where !group.isImplicit {
-                if Octets.equal(group.name, lowercase: url.host) { return .group(index) }
+                if ByteText.equal(group.name, lowercase: url.host) { return .group(index) }
             }
         }
         if let address = PeerAddress(numericHost: url.host, port: url.port) { return .address(address) }

@@ -93,7 +93,7 @@ struct ResponseHeadWriter {
         output.append(copying: Text.colonSpace)
         let start = output.count
         output.append(copying: value)
-        Octets.neutraliseLineEnds(in: &output, from: start)
+        ByteText.neutraliseLineEnds(in: &output, from: start)
         output.append(copying: Text.lineEnd)
     }
 

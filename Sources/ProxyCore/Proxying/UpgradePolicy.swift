@@ -193,7 +193,7 @@ extension UpgradeProtocols {
         case .off: return false
         case .only(let names):
             return names.contains {
-                Octets.equal(bytes, range, lowercase: $0) || Octets.equal(bytes, name, lowercase: $0)
+                ByteText.equal(bytes, range, lowercase: $0) || ByteText.equal(bytes, name, lowercase: $0)
             }
         case .any:
             // HTTP/2 and TLS would make the two legs speak over the proxy's head.

@@ -180,7 +180,7 @@ package enum UpstreamRequestBuilder {
             output.removeLast(valueStart - lineStart)
             return lineStart..<lineStart
         }
-        Octets.neutraliseLineEnds(in: &output, from: valueStart)
+        ByteText.neutraliseLineEnds(in: &output, from: valueStart)
         let value = valueStart..<output.count
         output.append(copying: Text.lineEnd)
         return value

@@ -33,7 +33,7 @@ package struct FetchRequestHead: Sendable, Equatable {
         for header in request.headers {
             let id = try Self.check(header)
             if id == .host, given.contains(.host) { throw .invalidRequest("more than one header \"Host\"") }
-            if id == .connection, Octets.list(header.value, header.value.indices, holds: "close") {
+            if id == .connection, ByteText.list(header.value, header.value.indices, holds: "close") {
                 asksToClose = true
             }
             given.insert(id)

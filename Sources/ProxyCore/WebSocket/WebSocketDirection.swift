@@ -3,7 +3,7 @@ internal import Wire
 /// One direction of a WebSocket: what its frames are at, and, for as long as there is anything, what it holds.
 struct WebSocketDirection {
     var frames: WebSocketFrameStream
-    private var flags: UInt8 = 0
+    private var flags: Flags = []
     /// Where hooks for frames left out the first of a message: what its header began with, which the next one takes
     /// over. 0 otherwise.
     var withheldStart: UInt8 = 0
@@ -14,34 +14,44 @@ struct WebSocketDirection {
     /// `nil` while nothing is held, and nothing waits.
     var busy: WebSocketBusy?
 
+    /// Packed: there are two of these for each tunnel.
+    private struct Flags: OptionSet {
+        var rawValue: UInt8
+        static let isCollecting = Flags(rawValue: 1 << 0)
+        static let isProcessing = Flags(rawValue: 1 << 1)
+        static let isDeaf = Flags(rawValue: 1 << 2)
+        static let isTakingPongs = Flags(rawValue: 1 << 3)
+        static let isJudgingJob = Flags(rawValue: 1 << 4)
+    }
+
     /// The current message is put together: nothing of it has been sent on.
     var isCollecting: Bool {
-        get { flags & 1 != 0 }
-        set { flags = newValue ? flags | 1 : flags & ~1 }
+        get { flags[.isCollecting] }
+        set { flags[.isCollecting] = newValue }
     }
 
     /// Its input is being worked on, further up.
     var isProcessing: Bool {
-        get { flags & 2 != 0 }
-        set { flags = newValue ? flags | 2 : flags & ~2 }
+        get { flags[.isProcessing] }
+        set { flags[.isProcessing] = newValue }
     }
 
     /// Nothing of what comes is looked at any more: its frames are broken, or its close frame has come.
     var isDeaf: Bool {
-        get { flags & 4 != 0 }
-        set { flags = newValue ? flags | 4 : flags & ~4 }
+        get { flags[.isDeaf] }
+        set { flags[.isDeaf] = newValue }
     }
 
     /// Answers to pings are looked for in what is held, further up.
     var isTakingPongs: Bool {
-        get { flags & 8 != 0 }
-        set { flags = newValue ? flags | 8 : flags & ~8 }
+        get { flags[.isTakingPongs] }
+        set { flags[.isTakingPongs] = newValue }
     }
 
     /// Hooks look at a job, and do not wait: what is sent goes before it.
     var isJudgingJob: Bool {
-        get { flags & 16 != 0 }
-        set { flags = newValue ? flags | 16 : flags & ~16 }
+        get { flags[.isJudgingJob] }
+        set { flags[.isJudgingJob] = newValue }
     }
 
     init(receivedBy role: WebSocketRole, allowedReserved: UInt8, inflates: Bool) {
@@ -49,10 +59,21 @@ struct WebSocketDirection {
     }
 }
 
+extension OptionSet where RawValue == UInt8, Element == Self {
+    /// Whether it is among them.
+    @inline(__always)
+    subscript(flag: Self) -> Bool {
+        get { rawValue & flag.rawValue != 0 }
+        set {
+            self = Self(rawValue: newValue ? rawValue | flag.rawValue : rawValue & ~flag.rawValue)
+        }
+    }
+}
+
 /// What a direction holds while there is something to hold.
 final class WebSocketBusy {
     /// Input that was not taken: the beginning of a frame, or what came while a hook waits.
-    var held: [UInt8] = []
+    var held = WebSocketHeld()
     /// How many bytes of it are needed before it is worth another look.
     var needed = 0
     var assembly: WebSocketAssembly?
@@ -61,7 +82,7 @@ final class WebSocketBusy {
     /// What did not come from the wire, and waits for its hooks.
     var waitingJob: WebSocketWait?
     /// Frames that hooks for frames have let through, while something waits.
-    var gated: [UInt8] = []
+    var gated = WebSocketHeld()
     /// What is to be sent when frames allow it.
     var jobs = WebSocketJobs()
 
@@ -116,6 +137,8 @@ struct WebSocketJobs {
     private(set) var bytes = 0
 
     var isEmpty: Bool { next.isEmpty && later.isEmpty && sent.isEmpty }
+    /// Bytes of memory: jobs take room themselves, so that empty ones do not pile up without end.
+    var room: Int { bytes &+ (next.count &+ later.count &+ sent.count) &* WebSocketPlane.roomOfMessage }
     var hasSent: Bool { !sent.isEmpty }
 
     mutating func append(_ job: WebSocketJob) {

@@ -22,6 +22,8 @@ package final class WebSocketEnding {
     package let code: UInt16
     package let reason: [UInt8]
     package let by: TunnelParty
+    /// Whose doing it is that the proxy ends it, where it is a peer's.
+    package var culprit: TunnelSide?
     /// What the proxy tells those that nobody else has told.
     var told: (code: UInt16, reason: [UInt8])?
     /// What one of them is told instead.
@@ -113,11 +115,15 @@ extension WebSocketPlane {
         let reason = Array(reason.utf8)
         let ending = WebSocketEnding(code: code, reason: reason, by: .proxy, due: owner.now &+ closeTimeout)
         ending.told = (code, reason)
+        ending.culprit = side
         begin(ending)
     }
 
     /// Nothing more is said to a side, nor waited for.
     package func isDone(with side: Side) -> Bool { ending?[side].isDone ?? false }
+
+    /// Nobody listens at a side any more, by all that is known.
+    package func isLost(_ side: Side) -> Bool { ending?[side].isLost ?? false }
 
     /// A side's close frame is what hooks wait with, or more of what it has sent is to be heard yet: that its end follows is
     /// in order.
@@ -240,8 +246,8 @@ extension WebSocketPlane {
             didNotSend(side)
             commons.items.giveBack(assembly.item)
         }
-        busy.gated = []
-        busy.held = []
+        busy.gated = WebSocketHeld()
+        busy.held = WebSocketHeld()
         forgetJobs(busy)
         if busy.isIdle { self[side].busy = nil }
     }
@@ -324,6 +330,16 @@ extension WebSocketPlane {
 
     func timePassed(_ now: Int64, _ ending: WebSocketEnding) {
         guard now >= ending.due, !ending.isOver else { return }
+        if owner.isBlocked(.client), !ending.upstream.isLost,
+            now >= liveness.upstream.lastSeen &+ rules.sendTimeout
+        {
+            // It takes nothing any more.
+            return lost(.upstream)
+        }
+        if owes(.client, ending) || owes(.upstream, ending) {
+            ending.due = now &+ closeTimeout
+            return owner.deadlineMoved()
+        }
         if ending.waitsForMessages, !isMute(.client) || !isMute(.upstream) {
             ending.waitsForMessages = false
             ending.due = now &+ closeTimeout
@@ -333,6 +349,20 @@ extension WebSocketPlane {
         // One has not answered. The other, which began, is told what it said.
         goOn(ending)
         finish(ending)
+    }
+
+    /// A side has yet to take what it was sent, to answer a close frame that stands behind it. A client that takes nothing is
+    /// lost once `send_timeout` is over.
+    private func owes(_ side: Side, _ ending: WebSocketEnding) -> Bool {
+        owner.isBlocked(side.other) && !ending[side].isLost
+    }
+
+    /// A side has taken all that it was sent. With its close frame, the time for the answer begins.
+    package func drained(_ side: Side) {
+        liveness.lastActive = owner.now
+        guard let ending, !ending.isOver, ending[side].isTold, !ending[side].isLost else { return }
+        ending.due = max(ending.due, owner.now &+ closeTimeout)
+        owner.deadlineMoved()
     }
 
     func endIfOver() {

@@ -28,30 +28,39 @@ package struct WebSocketFrameStream: Sendable {
     package private(set) var messages: UInt32 = 0
     private var fragments: UInt32 = 0
     let allowedReserved: UInt8
-    /// Packed: there are two of these for each tunnel.
-    private var flags: UInt8
+    private var flags: Flags
 
-    private var role: WebSocketRole { flags & 1 == 0 ? .server : .client }
+    /// Packed: there are two of these for each tunnel.
+    private struct Flags: OptionSet {
+        var rawValue: UInt8
+        static let isReceivedByClient = Flags(rawValue: 1 << 0)
+        static let isWithinMessage = Flags(rawValue: 1 << 1)
+        static let stopsAtFrames = Flags(rawValue: 1 << 2)
+        static let inflates = Flags(rawValue: 1 << 3)
+        static let isInflated = Flags(rawValue: 1 << 4)
+    }
+
+    private var role: WebSocketRole { flags[.isReceivedByClient] ? .client : .server }
 
     /// A message was begun, and its last frame has not begun.
     package private(set) var isWithinMessage: Bool {
-        get { flags & 2 != 0 }
-        set { flags = newValue ? flags | 2 : flags & ~2 }
+        get { flags[.isWithinMessage] }
+        set { flags[.isWithinMessage] = newValue }
     }
 
     /// `next` says where frames end that it would pass over.
     package var stopsAtFrames: Bool {
-        get { flags & 4 != 0 }
-        set { flags = newValue ? flags | 4 : flags & ~4 }
+        get { flags[.stopsAtFrames] }
+        set { flags[.stopsAtFrames] = newValue }
     }
 
     /// Messages that come compressed are inflated, and measured by who does that.
-    private var inflates: Bool { flags & 8 != 0 }
+    private var inflates: Bool { flags[.inflates] }
 
     /// The current message, or the last, is one of those.
     private(set) var isInflated: Bool {
-        get { flags & 16 != 0 }
-        set { flags = newValue ? flags | 16 : flags & ~16 }
+        get { flags[.isInflated] }
+        set { flags[.isInflated] = newValue }
     }
 
     /// - Parameters:
@@ -59,7 +68,9 @@ package struct WebSocketFrameStream: Sendable {
     ///   - allowedReserved: the reserved bits that negotiated extensions use.
     ///   - inflates: messages that come compressed are inflated, and not longer than what the limits have for those.
     package init(role: WebSocketRole, allowedReserved: UInt8 = 0, inflates: Bool = false) {
-        flags = (role == .server ? 0 : 1) | (inflates ? 8 : 0)
+        flags = []
+        flags[.isReceivedByClient] = role == .client
+        flags[.inflates] = inflates
         self.allowedReserved = allowedReserved
     }
 

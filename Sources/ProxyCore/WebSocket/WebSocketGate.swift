@@ -193,21 +193,28 @@ extension WebSocketPlane {
     /// Goes on with frames whose hooks have had their say. What cannot, since a hook waits, is kept.
     ///
     /// - Returns: how many bytes these are.
-    @discardableResult
     private func pass(_ frames: Span<UInt8>, _ side: Side, _ batch: inout WebSocketBatch) -> Int {
-        let taken = follow(frames, from: side, &batch)
-        batch.close(frames, upTo: taken, for: self, side)
+        let taken = follow(frames, side, &batch)
         if taken < frames.count, !self[side].isDeaf {
-            busy(side).gated.append(copying: frames, taken..<frames.count)
+            busy(side).gated.append(frames.extracting(taken...))
         }
         return frames.count
+    }
+
+    /// Goes on with frames as far as hooks for messages let it.
+    ///
+    /// - Returns: how many bytes were taken.
+    private func follow(_ frames: Span<UInt8>, _ side: Side, _ batch: inout WebSocketBatch) -> Int {
+        let taken = follow(frames, from: side, &batch)
+        batch.close(frames, upTo: taken, for: self, side)
+        return taken
     }
 
     /// Goes on with frames that have been kept, as far as hooks for messages let it.
     func goOnWithGated(_ side: Side, _ batch: inout WebSocketBatch) {
         guard let busy = self[side].busy, !busy.isWaiting, !busy.gated.isEmpty else { return }
-        let gated = busy.gated
-        busy.gated = []
-        pass(gated.span, side, &batch)
+        var gated = busy.gated.take()
+        gated.dropFirst(follow(gated.span, side, &batch))
+        if !gated.isEmpty, !self[side].isDeaf { self.busy(side).gated.append(gated) }
     }
 }

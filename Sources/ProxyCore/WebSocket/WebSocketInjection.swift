@@ -12,7 +12,7 @@ extension WebSocketPlane {
     ) -> Bool {
         guard !isMute(side), ending == nil || ending?.waitsForMessages == true else { return false }
         let busy = busy(side.other)
-        guard busy.jobs.isEmpty || busy.jobs.bytes &+ payload.count <= Self.maxQueued else { return false }
+        guard busy.jobs.isEmpty || busy.jobs.room &+ payload.count <= Self.maxQueued else { return false }
         let job = WebSocketJob(
             opcode: opcode, payload: payload, firstMessageHook: firstMessageHook,
             firstFrameHook: firstFrameHook, isInjected: true)

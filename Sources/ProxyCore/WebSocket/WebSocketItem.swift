@@ -54,7 +54,7 @@ package final class WebSocketItemPool {
 
     package init() {}
 
-    /// Those that are under way.
+    /// In tests: those that are under way.
     package var openCount: Int { items.count - idle.count - (next == nil ? 0 : 1) }
 
     package func take(

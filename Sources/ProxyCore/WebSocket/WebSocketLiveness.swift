@@ -179,6 +179,8 @@ extension WebSocketPlane {
         }
         // Nor is the time for which the upstream is not read, as the client takes nothing.
         if owner.isBlocked(.upstream), !isStuck { liveness.upstream.lastSeen = now }
+        // Whoever is not read for that may have much to say.
+        if isStuck || owner.isBlocked(.upstream) { liveness.lastActive = now }
         if now >= trafficDue {
             guard !isStuck else { return died(.upstream, "took nothing within proxy_send_timeout") }
             return end(WebSocketCloseCode.goingAway, Array("nothing came within proxy_read_timeout".utf8))
@@ -193,20 +195,32 @@ extension WebSocketPlane {
         }
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
         while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.sent?.due ?? .max }) {
-            if let token = forgetPing(at: index) { owner.pingEnded(token, .timedOut) }
+            let timeout = Int64(rules.settings.pongTimeout)
+            if mayAnswerYet(scriptPings[index].side, within: timeout) {
+                scriptPings[index].sent?.due = now &+ timeout
+            } else if let token = forgetPing(at: index) {
+                owner.pingEnded(token, .timedOut)
+            }
         }
+    }
+
+    /// A ping that has no answer in time may not have come to a side, behind what that has yet to take; or the answer may lie
+    /// where it is not read, behind what the other side or a hook does not take. How long that takes is for the timeouts of
+    /// sending.
+    private func mayAnswerYet(_ side: Side, within timeout: Int64) -> Bool {
+        owner.isBlocked(side) || owner.isBlocked(side.other) || isPaused(side)
+            || owner.isTaking(side, within: timeout)
     }
 
     private func timePassed(_ now: Int64, on side: Side) {
         let timeout = Int64(rules.settings.pongTimeout)
         if now >= liveness[side].pongDue {
-            // An answer may lie where it is not read, behind what the other side or a hook does not take.
-            // Nor is who sends dead: the answer may stand behind a long frame, or a long queue.
+            // Who sends is not dead: the answer may stand behind a long frame, or a long queue.
             let heardUntil = liveness[side].lastSeen &+ timeout
-            if owner.isBlocked(side) || isPaused(side) {
-                liveness[side].pongDue = now &+ timeout
-            } else if now < heardUntil {
+            if now < heardUntil {
                 liveness[side].pongDue = heardUntil
+            } else if mayAnswerYet(side, within: timeout) {
+                liveness[side].pongDue = now &+ timeout
             } else {
                 return died(side, "ping timeout")
             }
@@ -265,6 +279,8 @@ extension WebSocketPlane {
             let payload = scriptPings[index].payload ?? ours
             scriptPings[index].payload = payload
             scriptPings[index].sent = (microseconds, due)
+            // What is held may be taken for its answer.
+            self[side].busy?.held.searchedCount = 0
             WebSocketFraming.append(.ping, payload.span, maskKey: maskKey(to: side), to: &out)
         }
         owner.deadlineMoved()
@@ -342,19 +358,21 @@ extension WebSocketPlane {
     private func removePong(_ busy: WebSocketBusy, from side: Side) -> [UInt8]? {
         let role: WebSocketRole = side == .client ? .server : .client
         let reserved = self[side].frames.allowedReserved
-        let held = busy.held
-        var offset = 0
+        // Taken, so that it is not copied when something is left out.
+        var held = busy.held.take()
+        defer { busy.held = held }
         while case .header(let header, let start) = WebSocketFrameHeaderParser.read(
-            held.span, at: offset, as: role, allowedReserved: reserved),
+            held.span, at: held.searchedCount, as: role, allowedReserved: reserved),
             header.payloadLength <= Int64(held.count - start)
         {
-            let end = start + Int(header.payloadLength)
-            var payload = header.opcode == .pong ? Array(held[start..<end]) : []
-            header.maskKey?.apply(to: &payload, in: payload.indices)
-            let frame = offset..<end
-            offset = end
-            guard header.opcode == .pong, isOurs(payload, from: side) else { continue }
-            busy.held.removeSubrange(frame)
+            let frame = held.searchedCount..<start + Int(header.payloadLength)
+            held.searchedCount = frame.upperBound
+            guard header.opcode == .pong else { continue }
+            var payload: [UInt8] = []
+            payload.append(
+                unmasking: held.span.extracting(start..<frame.upperBound), with: header.maskKey)
+            guard isOurs(payload, from: side) else { continue }
+            held.remove(frame)
             return payload
         }
         return nil

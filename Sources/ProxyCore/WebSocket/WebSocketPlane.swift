@@ -13,7 +13,9 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome)
     /// Nothing is read from this side at present, as the other does not take what it was sent.
     func isBlocked(_ side: TunnelSide) -> Bool
-    /// `WebSocketPlane.endedBy` is there from now on.
+    /// The system has yet to bring a side what it was sent, and did bring it some within the last `milliseconds`.
+    func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool
+    /// `WebSocketPlane.endedBy` is there from now on, or another.
     func planeBeganToEnd()
     /// `WebSocketPlane.deadline` may be earlier than it was.
     func deadlineMoved()
@@ -29,6 +31,7 @@ package protocol WebSocketPlaneOwner: AnyObject {
 
 extension WebSocketPlaneOwner {
     package func planeBeganToEnd() {}
+    package func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool { false }
 }
 
 /// A WebSocket between a client and an upstream, beyond its bytes: its frames are followed, its messages put together
@@ -72,6 +75,7 @@ package final class WebSocketPlane {
     var ending: WebSocketEnding? {
         get { extras?.ending }
         set {
+            guard newValue !== extras?.ending else { return }
             needed.ending = newValue
             owner.planeBeganToEnd()
         }
@@ -85,6 +89,8 @@ package final class WebSocketPlane {
 
     /// Bytes that scripts may have waiting to be sent in one direction.
     package static let maxQueued = 1 << 20
+    /// What each counts for besides its payload.
+    package static let roomOfMessage = 128
 
     /// `reservedBits` are those that the peers' extensions use, besides what `codecs` says of its own.
     package init(
@@ -178,7 +184,7 @@ package final class WebSocketPlane {
         guard let busy = self[side].busy, busy.isWaiting || !busy.held.isEmpty else {
             return run(bytes, from: side)
         }
-        busy.held.append(copying: bytes, bytes.indices)
+        busy.held.append(bytes)
         guard !busy.isWaiting else { return takePongs(from: side) }
         guard busy.held.count < busy.needed else { return runHeld(side) }
         // More of a frame that is held until it is whole; control frames are looked at then.
@@ -190,19 +196,31 @@ package final class WebSocketPlane {
     /// Goes on with what was held.
     func runHeld(_ side: Side) {
         guard let busy = self[side].busy else { return }
-        let held = busy.held
-        busy.held = []
+        var held = busy.held.take()
         busy.needed = 0
-        run(held.span, from: side)
+        held.dropFirst(take(held.span, from: side))
+        if !held.isEmpty, !self[side].isDeaf {
+            // It may have been made anew.
+            let busy = self.busy(side)
+            busy.held = held
+            if busy.isWaiting { takePongs(from: side) }
+        }
+        settle(side)
     }
 
     private func run(_ bytes: Span<UInt8>, from side: Side) {
-        let taken = hasGate(side) ? gate(bytes, from: side) : process(bytes, from: side)
-        guard taken < bytes.count, !self[side].isDeaf else { return settle(side) }
-        let busy = busy(side)
-        busy.held.append(copying: bytes, taken..<bytes.count)
-        if busy.isWaiting { takePongs(from: side) }
+        let taken = take(bytes, from: side)
+        if taken < bytes.count, !self[side].isDeaf {
+            let busy = busy(side)
+            busy.held.append(bytes.extracting(taken...))
+            if busy.isWaiting { takePongs(from: side) }
+        }
         settle(side)
+    }
+
+    /// - Returns: how many bytes were taken; the rest is to be held.
+    private func take(_ bytes: Span<UInt8>, from side: Side) -> Int {
+        hasGate(side) ? gate(bytes, from: side) : process(bytes, from: side)
     }
 
     /// Lets go of what is not needed any more.

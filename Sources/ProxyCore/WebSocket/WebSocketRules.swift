@@ -36,7 +36,7 @@ package final class WebSocketRules {
         let maxMessage = settings.webSocket.maxMessage
         let maxFragments = settings.webSocket.maxFragments
         assembledLimit = maxMessage > 0 ? maxMessage : WebSocketSettings.defaultMaxMessage
-        heldLimit = min(assembledLimit, (.max - Self.heldOverhead) / 2) * 2 + Self.heldOverhead
+        heldLimit = assembledLimit * 2 + Self.heldOverhead
         limits = WebSocketLimits(
             maxMessage: maxMessage > 0 ? Int64(maxMessage) : .max, maxDeflated: Int64(heldLimit),
             maxFragments: maxFragments > 0 ? UInt32(clamping: maxFragments) : .max)

@@ -50,13 +50,7 @@ final class FetchConnection: StreamChannel {
 
     /// The last request has gone out, and nothing has come that nobody asked for.
     var isReusable: Bool {
-        isOpen && isDrained && !sawHangup && writeError == 0 && (!mayRead || saysNothing)
-    }
-
-    /// TLS alone may have something to say, such as a ticket.
-    private var saysNothing: Bool {
-        guard transport != nil, case .wouldBlock = read() else { return false }
-        return true
+        isOpen && isDrained && !sawHangup && writeError == 0 && (!mayRead || isSilent())
     }
 
     func attach(to fetch: FetchHandle) { owner = .fetch(fetch) }
@@ -101,7 +95,7 @@ final class FetchConnection: StreamChannel {
         switch owner {
         case .fetch(let fetch): fetch.readable()
         // Whatever an idle connection has to say, it is not an answer to anything.
-        case .pool: if !saysNothing { client.drop(self) }
+        case .pool: if !isSilent() { client.drop(self) }
         case .none: break
         }
     }

@@ -33,7 +33,7 @@ final class WorkerScripts: ScriptHost {
         self.generation = generation
         roster = worker.scriptRoster
         tunnels = worker.tunnels
-        seed = worker.loop.hasFakeClock ? worker.random.next() | 1 : 0
+        seed = worker.randomNumber() | 1
         loaded = try Interpreter(
             ScriptSet(
                 generation.configuration, dictionaries: generation.dictionaries, metrics: generation.metrics),
@@ -90,9 +90,7 @@ final class WorkerScripts: ScriptHost {
         if let exchange { logger.log(level, of: exchange, text) } else { logger.log(level, text) }
     }
 
-    func randomBytes(_ count: Int) -> [UInt8] {
-        hasFakeClock ? worker.random.bytes(count) : SystemRandomNumberGenerator.bytes(count)
-    }
+    func randomBytes(_ count: Int) -> [UInt8] { worker.randomBytes(count) }
 
     func setAlarm(at time: Int64) {
         guard time < alarmTime, let alarm else { return }

@@ -142,7 +142,7 @@ extension DownstreamConnection: Handshaking {
         let exchange = worker.takeExchange()
         if let generation = tls.generation { exchange.adopt(generation.generation.runtime) }
         exchange.begin(
-            listener: listenerIndex, client: facts, startedAt: facts.connectedAt, random: worker.random.pair()
+            listener: listenerIndex, client: facts, startedAt: facts.connectedAt, random: worker.randomPair()
         )
         exchange.server = tls.server
         exchange.location = tls.server.root

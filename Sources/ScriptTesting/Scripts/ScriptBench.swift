@@ -1,4 +1,5 @@
 internal import Config
+internal import Digest
 internal import EventLoop
 internal import LuaHooks
 internal import ProxyCore
@@ -15,7 +16,7 @@ final class ScriptBench: TestBench {
     private var proxies: [ScriptedProxy] = []
     /// Milliseconds that the test which runs has let pass.
     private var elapsed: Int64 = 0
-    private var random = FastRandom(seed: 1)
+    private var random = RepeatableNumbers(seed: 1)
     let clock = Clock()
 
     private static let start = Moment(unix: 1_700_000_000_000, monotonic: 1_000_000)
@@ -30,7 +31,7 @@ final class ScriptBench: TestBench {
     func begin() {
         proxies = []
         elapsed = 0
-        random = FastRandom(seed: 1)
+        random = RepeatableNumbers(seed: 1)
         clock.advance(to: Self.start)
     }
 
