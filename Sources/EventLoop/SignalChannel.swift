@@ -7,13 +7,10 @@ package final class SignalChannel: Channel {
 
     /// Takes `signals` over for the whole process: to be made before any other thread starts, since threads
     /// inherit the mask that keeps the default actions away.
-    package init(loop: EventLoop, signals: [Int32], received: @escaping (Int32) -> Void) throws(SystemError) {
-        var set = sigset_t()
-        // The set is a local value that outlives each call.
-        unsafe sigemptyset(&set)
-        for signal in signals { unsafe sigaddset(&set, signal) }
-        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-        let descriptor = unsafe signalfd(-1, &set, Int32(SFD_NONBLOCK | SFD_CLOEXEC))
+    package init(loop: EventLoop, signals: SignalSet, received: @escaping (Int32) -> Void) throws(SystemError)
+    {
+        signals.block()
+        let descriptor = signals.makeDescriptor()
         guard descriptor >= 0 else { throw SystemError("signalfd") }
         self.received = received
         super.init(loop: loop, descriptor: descriptor)

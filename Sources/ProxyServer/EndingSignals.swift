@@ -17,20 +17,11 @@ final class EndingSignals: Sendable {
     ///   - received: called on the thread with the signal.
     /// - Throws: no thread could be started.
     init(
-        _ signals: [Int32], grace: UInt32, received: @escaping @Sendable (Int32) -> Void
+        _ signals: SignalSet, grace: UInt32, received: @escaping @Sendable (Int32) -> Void
     ) throws(SystemError) {
-        var set = sigset_t()
-        // The set is a local value that outlives each call.
-        unsafe sigemptyset(&set)
-        for signal in signals { unsafe sigaddset(&set, signal) }
-        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-        let waited = set
+        signals.block()
         _ = try Threads.start(name: "signals") {
-            var set = waited
-            var signal: Int32 = 0
-            // Both are local values that outlive the call.
-            while unsafe sigwait(&set, &signal) != 0 {}
-            received(signal)
+            received(signals.wait())
             var rest = grace
             while rest > 0 { rest = sleep(rest) }
             self.end()

@@ -49,7 +49,9 @@ package final class Server {
     /// Files that `generation` writes.
     private var logPaths: Set<String>
     private let loop: EventLoop
-    private var signals: SignalChannel?
+    /// Those that do not end the process at once.
+    private static let signals = SignalSet([SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH])
+    private var signalChannel: SignalChannel?
     private var endingSignals: EndingSignals?
     private var timeouts: ShutdownTimeouts?
     private var watcher: FileWatcher?
@@ -66,6 +68,8 @@ package final class Server {
         self.options = options
         let loaded = try Self.load(options, logFiles, tls)
         let process = loaded.configuration.process
+        // Whoever can connect can tell it to reload.
+        Self.signals.block()
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
         initialSettings = process
@@ -176,13 +180,13 @@ package final class Server {
 
     private func takeSignals() throws(SystemError) {
         let channel = try SignalChannel(
-            loop: loop, signals: [SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH]
+            loop: loop, signals: Self.signals
         ) { [unowned self] signal in received(signal) }
         try channel.register()
-        signals = channel
+        signalChannel = channel
         let reference = ServerReference(self)
         let poster = loop.poster
-        let ending = try EndingSignals([SIGTERM, SIGINT], grace: Self.graceOfProcess) { signal in
+        let ending = try EndingSignals(SignalSet([SIGTERM, SIGINT]), grace: Self.graceOfProcess) { signal in
             poster.post { reference.server?.received(signal) }
         }
         ending.keep(pidFile)
@@ -586,7 +590,7 @@ package final class Server {
         }
         workers = []
         leaving = []
-        signals?.close()
+        signalChannel?.close()
         timeouts?.close()
         watcher?.close()
         changeAlarm?.close()

@@ -298,7 +298,7 @@ struct EventLoopTests {
         // On a thread of its own, whose mask no other test sees; sent to that thread alone.
         let thread = try Threads.start(name: "signals") {
             guard let loop = try? EventLoop(scratchSize: 4096) else { return }
-            let channel = try? SignalChannel(loop: loop, signals: [SIGUSR1, SIGUSR2]) {
+            let channel = try? SignalChannel(loop: loop, signals: SignalSet([SIGUSR1, SIGUSR2])) {
                 log.signals.append($0)
             }
             guard let channel, (try? channel.register()) != nil else { return }
