@@ -68,7 +68,8 @@ package final class DemoBackendThread {
         host: String, port: UInt16, started: (String) -> Void
     ) throws(SystemError) {
         let confined = try make(host: host, port: port)
-        let signals = try SignalChannel(loop: confined.loop, signals: SignalSet([SIGINT, SIGTERM, SIGQUIT])) { _ in
+        let signals = try SignalChannel(loop: confined.loop, signals: SignalSet([SIGINT, SIGTERM, SIGQUIT])) {
+            _ in
             confined.server.close()
             confined.loop.stop()
         }
