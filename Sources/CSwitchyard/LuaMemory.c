@@ -187,7 +187,7 @@ void *sy_memory_allocate(void *context, void *block, size_t old_size, size_t new
         return NULL;
     }
     if (new_size > old_size && !memory->must_not_fail && memory->used - old_size + new_size > memory->limit) {
-        memory->refused(memory->context);
+        memory->refused(memory->context, block == NULL);
         return NULL;
     }
     void *result;

@@ -22,8 +22,8 @@ typedef struct sy_memory {
     size_t fresh_stack;
     /// Is told when `stack_is_deep` becomes true, in the middle of an allocation.
     void (*stack_grew)(void *context);
-    /// Is told when the limit allows no more, likewise.
-    void (*refused)(void *context);
+    /// Is told when the limit allows no more, likewise: no new block, or no larger one.
+    void (*refused)(void *context, bool is_new);
     void *context;
     /// Slabs with room, by the kind of their blocks; the first is the one that blocks are taken from.
     sy_slab *open[SY_MEMORY_KINDS];

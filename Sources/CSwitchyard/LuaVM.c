@@ -80,10 +80,11 @@ static void stack_grew(void *context) {
 }
 
 /// As above.
-static void allocation_refused(void *context) {
+static void allocation_refused(void *context, bool is_new) {
     sy_vm *vm = context;
     vm->refusal_place[0] = vm->refusal_traceback[0] = '\0';
-    if (vm->running == NULL) return;
+    // Versions after 5.4.4 turn the pointers into a stack to offsets while that is made larger in place.
+    if (vm->running == NULL || (LUA_VERSION_RELEASE_NUM > 50404 && !is_new)) return;
     sy_lua_note_stack(
         vm->running, vm->refusal_place, vm->refusal_traceback, sizeof vm->refusal_traceback);
 }
