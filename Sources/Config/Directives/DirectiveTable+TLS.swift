@@ -35,9 +35,10 @@ extension DirectiveTable {
         Directive(
             "ssl_protocols", "SSLv2 | SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .httpAndServer,
             takes: .atLeast(1), default: "TLSv1.2 TLSv1.3",
-            "Versions that clients may use. SSLv2 adds none."
+            "Versions that clients may use. SSLv2 adds none. Several at one level add up.",
+            repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.tls.protocols = try protocols(call)
+            scope.tls.protocols = try protocols(call, besides: scope.tls.protocols)
         },
         Directive(
             "ssl_ciphers", "list", in: .httpAndServer, takes: .one, default: "HIGH:!aNULL:!MD5",
@@ -276,9 +277,11 @@ extension DirectiveTable {
         Directive(
             "proxy_ssl_protocols", "SSLv2 | SSLv3 | TLSv1 | TLSv1.1 | TLSv1.2 | TLSv1.3 …", in: .levels,
             takes: .atLeast(1), default: "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3",
-            "Versions that upstreams may use. SSLv2 adds none."
+            "Versions that upstreams may use. SSLv2 adds none. Several at one level add up.",
+            repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyTLS.protocols = try protocols(call)
+            scope.settings.proxyTLS.protocols = try protocols(
+                call, besides: scope.settings.proxyTLS.protocols)
         },
         Directive(
             "proxy_ssl_ciphers", "list", in: .levels, takes: .one, default: "DEFAULT",
@@ -368,8 +371,11 @@ extension DirectiveTable {
         return caching
     }
 
-    private static func protocols(_ call: DirectiveUse) throws(ConfigDiagnostic) -> TLSProtocols {
-        var protocols: TLSProtocols = []
+    /// Those of the call and of others before it at the same level, which `known` has behind the first.
+    private static func protocols(
+        _ call: DirectiveUse, besides known: TLSProtocols
+    ) throws(ConfigDiagnostic) -> TLSProtocols {
+        var protocols: TLSProtocols = call.isFirst ? [] : known
         for word in call.arguments {
             protocols.formUnion(
                 try call.choice(
