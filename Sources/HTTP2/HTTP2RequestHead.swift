@@ -82,6 +82,9 @@ package struct HTTP2RequestHead {
         contentLength = -1
     }
 
+    /// The request is a HEAD, as far as was read: what came of it does not say so where it is none.
+    var isHead: Bool { method.map { Method.head.equals(text.span, $0) } ?? false }
+
     /// Whether the list is so much too long that it is not worth looking at what else comes.
     package var isHopeless: Bool { listSize > 4 * limits.maxList }
 

@@ -69,7 +69,13 @@ extension HTTP2Session {
         stream.knownLines = buffers.takeLines()
         reading.request.giveLines(to: &stream.knownLines)
         stream.contentLeft = reading.request.contentLength
-        if case .malformed = stream.outcome { charge(.reset) }
+        switch stream.outcome {
+        case .request: break
+        case .refused: stream.isHead = reading.request.isHead
+        case .malformed:
+            stream.isHead = reading.request.isHead
+            charge(.reset)
+        }
         arrivals.append(stream)
     }
 

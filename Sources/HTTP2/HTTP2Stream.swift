@@ -44,10 +44,11 @@ package final class HTTP2Stream {
     /// Content that is still to come; -1 where only the stream's end says.
     var contentLeft: Int64 = -1
 
+    /// The request is a HEAD, whose answer has no content. A server's stream says it of one that became no head.
+    package var isHead = false
+
     // MARK: A client's stream
 
-    /// The request is a HEAD, whose answer has no content.
-    package var isHead = false
     /// nghttp2 has opened it.
     var isOpen = false
     /// The answer's final head has come.

@@ -70,6 +70,10 @@ package final class Exchange {
     package var bodyIsDiscarded = false
     /// The status demands that the connection closes after the response.
     package var closesConnection = false
+    /// The request was refused and is known to be a HEAD, which its line need not say.
+    package var refusesHead = false
+    /// No content answers it.
+    var isHead: Bool { refusesHead || request.isMethod(.head) }
 
     // MARK: Scripts
 
@@ -184,6 +188,7 @@ package final class Exchange {
         errorPageWasTried = false
         bodyIsDiscarded = false
         closesConnection = false
+        refusesHead = false
         handler = .none
         redirectURL = nil
         if !attempts.isEmpty { attempts.removeAll(keepingCapacity: true) }

@@ -534,8 +534,10 @@ final class DownstreamConnection: StreamChannel {
         guard case .readingHead(let driver) = phase else { return }
         clearReadDeadline()
         driver.exchange.request.bytes = refusal.line
-        refuse(
-            driver, status: refusal.status, reason: refusal.reason + " while reading client request headers")
+        beginRefused(driver)
+        driver.exchange.refusesHead = refusal.isHead
+        driver.refuse(
+            status: refusal.status, reason: refusal.reason + " while reading client request headers")
     }
 
     // MARK: HTTP/2

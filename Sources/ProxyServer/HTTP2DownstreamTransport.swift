@@ -18,6 +18,8 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
         var reason: String
         /// The request line, for the log.
         var line: [UInt8]
+        /// The request was a HEAD, whether or not the line says so.
+        var isHead: Bool
     }
 
     let stream: HTTP2Stream
@@ -39,12 +41,12 @@ final class HTTP2DownstreamTransport: HTTP2StreamTransport {
             self.malformation = malformation
             refusal = Refusal(
                 status: 400, reason: "client sent malformed request: \(malformation.message)",
-                line: stream.head)
+                line: stream.head, isHead: stream.isHead)
         case .refused(let status):
             refusal = Refusal(
                 status: status,
                 reason: status == 501 ? "client sent unknown \":protocol\"" : "client sent too large request",
-                line: stream.head)
+                line: stream.head, isHead: stream.isHead)
         }
         self.kind = kind
         super.init()

@@ -618,6 +618,25 @@ def test_malformed_heads(plain):
     wait_for(lambda: proxy.log("access.log").count("400 ") >= len(heads), 5, "lines for what was refused")
 
 
+def test_no_body_answers_a_head_that_is_malformed(plain):
+    proxy = plain()
+    long = "/" + "x" * 12_000
+    for path, more, status in (
+            ("", [], 400), ("/a b", [], 400), ("/\0", [], 400), ("*", [], 400), ("/", [("connection", "x")], 400),
+            ("", [("connection", "x")], 400), (long, [], 414)):
+        for method, has_body in (("HEAD", False), ("GET", True)):
+            with HTTP2Client(proxy.port) as client:
+                client.raw(headers_frame(1, [
+                    (":method", method), (":scheme", "http"), (":authority", "a"), (":path", path), *more]))
+                # What ends either.
+                client.raw(headers_frame(3, [*client.pseudo("/fine")]))
+                answer = raw_frames(client, lambda frames: any(kind == DATA and s == 3 for kind, _, s, _ in frames))
+                assert any(kind == HEADERS and s == 1 for kind, _, s, _ in answer), (method, path, more)
+                body = b"".join(payload for kind, _, s, payload in answer if kind == DATA and s == 1)
+                assert (b"<html>" in body) == has_body, (method, path, more, body)
+    assert {line[:3] for line in proxy.log_lines("access.log", 28)} == {"200", "400", "414"}
+
+
 def raw_frames(client, until, seconds=5.0):
     """Frames as they come, past the library."""
     frames, buffer, end = [], getattr(client, "rest", b""), time.monotonic() + seconds

@@ -277,6 +277,21 @@ struct RequestHeadTests {
         #expect(known == Set(HTTP2Malformation.allCases))
     }
 
+    @Test("a HEAD is known as one whose head says nothing of it")
+    func isHead() {
+        for (method, path) in [("HEAD", ""), ("HEAD", "/a b"), ("HEAD", "/"), ("GET", ""), ("GET", "/a b")] {
+            var head = HTTP2RequestHead()
+            for (name, value) in [(":method", method), (":path", path), ("connection", "x")] {
+                head.add(Array(name.utf8).span, Array(value.utf8).span)
+            }
+            var output: [UInt8] = []
+            let outcome = head.finish(endsStream: true, key: Self.key, to: &output)
+            #expect(outcome == .malformed(.connectionSpecificField))
+            #expect(head.isHead == (method == "HEAD"), "\(method) \(path)")
+        }
+        #expect(!HTTP2RequestHead().isHead)
+    }
+
     @Test("what is too long is refused, not malformed")
     func limits() {
         var limits = HTTP2RequestHead.Limits()

@@ -137,9 +137,7 @@ package enum DownstreamResponseBuilder {
     private static func framing(
         of exchange: Exchange, _ settings: Settings, status: Int
     ) -> (BodyFraming, sendsTrailers: Bool) {
-        let bytes = exchange.request.bytes
-        let isHead = Method.head.equals(bytes.span, exchange.request.method)
-        if status < 200 || status == 204 || status == 304 || isHead {
+        if status < 200 || status == 204 || status == 304 || exchange.isHead {
             return (.none, false)
         }
         let framing = exchange.response.framing

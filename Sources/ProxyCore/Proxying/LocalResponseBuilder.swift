@@ -35,7 +35,7 @@ package enum LocalResponseBuilder {
             type = type ?? settings.mediaType(for: exchange.uri)
         }
         let body = response.body ?? page
-        let sendsBody = hasContent && !exchange.request.isMethod(.head)
+        let sendsBody = hasContent && !exchange.isHead
 
         var framing = BodyFraming.none
         var sendsTrailers = false
