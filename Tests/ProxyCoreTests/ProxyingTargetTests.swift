@@ -63,6 +63,23 @@ struct ProxyingTargetTests {
         Case(
             location: "set $b backend.test; proxy_pass http://$b:8000/p;", target: "/x",
             result: "resolve backend.test:8000 /p"),
+        // What another names literally is known, by its host and port.
+        Case(
+            location: "if ($arg_x) { proxy_pass http://Named.test:8000; }"
+                + " set $b nAmed.test:8000; proxy_pass http://$b/p;",
+            target: "/x", result: "group Named.test:8000 /p"),
+        Case(
+            location: "if ($arg_x) { proxy_pass http://named.test; }"
+                + " set $b named.test; proxy_pass http://$b:80;",
+            target: "/x", result: "group named.test:80 /x"),
+        Case(
+            location: "if ($arg_x) { proxy_pass https://named.test; }"
+                + " set $b named.test; proxy_pass https://$b;",
+            target: "/x", result: "group named.test:443 /x"),
+        Case(
+            location: "if ($arg_x) { proxy_pass https://named.test; }"
+                + " set $b named.test; proxy_pass http://$b;",
+            target: "/x", result: "resolve named.test:80 /x"),
         Case(
             location: "set $b '[::1]:90'; proxy_pass http://$b?q;", target: "/",
             result: "address [::1]:90 /?q"),

@@ -78,7 +78,18 @@ package enum ProxyTarget {
             }
         }
         if let address = PeerAddress(numericHost: url.host, port: url.port) { return .address(address) }
+        // As nginx, whatever another `proxy_pass` names literally needs no `resolver`.
+        for (index, group) in groups.enumerated() where group.isImplicit && isServer(of: group, url) {
+            return .group(index)
+        }
         return .resolve(name: url.host, port: url.port)
+    }
+
+    /// The one server of an implicit group is that of the URL, its port being the scheme's own where none is given.
+    private static func isServer(of group: UpstreamGroup, _ url: ProxyURL) -> Bool {
+        guard case .host(let name, url.port)? = group.servers.first?.endpoint else { return false }
+        guard name.utf8.count == url.host.count else { return false }
+        return zip(name.utf8, url.host).allSatisfy { ASCII.lowercased($0) == $1 }
     }
 
     // MARK: The request URI

@@ -772,6 +772,8 @@ SECTIONS = [
         location /tries { proxy_pass http://both; proxy_next_upstream http_503; proxy_next_upstream_tries 1; }
         location /backup { proxy_pass http://with-backup; }
         location /variable { set $to both; proxy_pass http://$to/by-name; }
+        location /literally { proxy_pass http://localhost:<other_port>; }
+        location /known { set $to LOCALhost; proxy_pass http://$to:<other_port>; }
     """, [
         ask("a dead server is passed over", "/failover"),
         ask("a status that moves on", "/status", answer=reply(503, b"busy")),
@@ -779,6 +781,7 @@ SECTIONS = [
         ask("tries are bounded", "/tries", answer=reply(503, b"busy")),
         ask("the backup serves", "/backup"),
         ask("an upstream named by a variable", "/variable"),
+        ask("a name that stands elsewhere, given by a variable", "/known"),
     ], http="""
         upstream dead-first { server 127.0.0.1:<dead> max_fails=0; server <backend>; }
         upstream both { server <backend> max_fails=0; server <other> max_fails=0; }
