@@ -30,6 +30,8 @@ internal import COpenSSL
     private(set) var sessionCache: TLSSessionCache?
     /// Neither a ticket nor a cache has sessions that go on under this context.
     private var forgetsSessions = false
+    /// What its sessions are told from those of others by.
+    private var sessionsID: [UInt8] = []
     /// As ALPN has them: each with its length before it.
     private(set) var offeredProtocols: [UInt8] = []
     /// The certificate is asked for in each handshake, which then waits for `TLSSession.use`.
@@ -358,6 +360,7 @@ internal import COpenSSL
         contextName name: [UInt8]
     ) {
         let id = TLSCertificate.sha256(name)
+        sessionsID = id
         // 32 bytes, which is what a context's name may have.
         _ = unsafe SSL_CTX_set_session_id_context(handle, id, UInt32(id.count))
         _ = unsafe SSL_CTX_set_timeout(handle, timeout)
@@ -433,6 +436,20 @@ internal import COpenSSL
         _ = unsafe SSL_set_max_early_data(ssl, earlyData == nil ? 0 : Self.maxEarlyData)
         // OpenSSL asks the cache of the context that the handshake began under.
         if forgetsSessions { _ = unsafe SSL_set_num_tickets(ssl, 0) }
+    }
+
+    /// Has `ssl`, a server's that has read no more than the client's first message, resume sessions of the same name alone
+    /// where the name decides about identities: that was asked for each handshake but those that resume.
+    ///
+    /// - Parameters:
+    ///   - ssl: that goes on under this context.
+    ///   - name: as the client wrote it, which is what scripts are told; `nil` for none.
+    func bindSessions(of ssl: OpaquePointer, to name: [UInt8]?) {
+        guard asksForIdentity, let name else { return }
+        // RFC 6066 §3
+        let id = TLSCertificate.sha256(sessionsID + name)
+        // 32 bytes, as in `setSessions`.
+        _ = unsafe SSL_set_session_id_context(ssl, id, UInt32(id.count))
     }
 
     /// Has `ssl`, a server's that has read no more than the client's first message, use the groups of this context.

@@ -51,6 +51,7 @@ extension TLSSession {
             unsafe next.take(ssl)
             context = next
         }
+        unsafe next.bindSessions(of: ssl, to: hello.serverName)
         unsafe next.setGroups(of: ssl)
         return SSL_CLIENT_HELLO_SUCCESS
     }

@@ -1123,3 +1123,52 @@ def test_a_plugin_gives_certificates(proxy, authority):
     assert get(made.port, context(authority), "plugin.example").text == "ok"
     with pytest.raises(ssl.SSLError):
         get(made.port, context(authority), "other.example")
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("version", [V12, V13])
+@pytest.mark.parametrize("text", [
+    "", "ssl_session_tickets off; ssl_session_cache shared:one:1m;",
+    "ssl_session_tickets off; ssl_session_cache builtin:1000;"])
+@pytest.mark.parametrize("first", ["", "<first>"])
+def test_a_session_of_another_name_does_not_pass_a_plugin_by(proxy, authority, rsa, version, text, first):
+    # RFC 6066 §3. Where the plugin's server is not the one that handshakes begin under, too.
+    other = authority.issue("first.example") if first else None
+    before = (
+        f"server {{ listen 127.0.0.1:<port> ssl; server_name first.example; ssl_certificate {other};"
+        f"ssl_certificate_key {other.key}; {text} }}\n" if first else "")
+    made = proxy(
+        before + "server { listen 127.0.0.1:<port> ssl; plugin <dir>/own.lua; server_name localhost *.example;"
+        f"ssl_certificate {rsa}; ssl_certificate_key {rsa.key}; {text}"
+        'location / { return 200 "$ssl_session_reused"; } }', start=False)
+    (made.directory / "own.lua").write_text(
+        "return { certificate = function(hello) if hello.server_name == 'backend.example' then "
+        "return { reject = 'not this one' } end end }")
+    made.start()
+    client = context(authority, least=version, most=version)
+    client.check_hostname = False
+    with open_tls(made.port, client, "localhost") as sock:
+        ask(sock)
+        session = sock.session
+    for _ in range(2):
+        with pytest.raises(ssl.SSLError):
+            open_tls(made.port, client, "backend.example", session=session)
+    for name, reused in (("localhost", True), ("other.example", False), (None, False)):
+        if name is None and first:
+            continue
+        with open_tls(made.port, client, name, session=session) as sock:
+            assert ask(sock).text == ("r" if reused else "."), name
+            assert sock.session_reused == reused
+
+
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_session_is_one_of_all_names_of_a_server(proxy, authority, rsa, version):
+    made = proxy(server(rsa, name="localhost backend.example"))
+    client = context(authority, least=version, most=version)
+    client.check_hostname = False
+    with open_tls(made.port, client) as sock:
+        ask(sock)
+        session = sock.session
+    with open_tls(made.port, client, "backend.example", session=session) as sock:
+        ask(sock)
+        assert sock.session_reused

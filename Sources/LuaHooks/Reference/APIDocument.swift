@@ -287,7 +287,8 @@ enum HookDocument {
                 summary: "A client's handshake of TLS, before it is answered; in `server` and `http`.",
                 returns: "{ certificate: string, key: string }|{ reject: string }|false|nil",
                 meaning: "Both as PEM or absolute paths; `reject` ends the handshake and says why in the "
-                    + "log; false takes the configured certificate.")
+                    + "log; false takes the configured certificate. A client that resumes a session is not asked about again: "
+                    + "that was made for the same name.")
         case .request:
             Hook(
                 stage: stage, summary: "The head has been read and the location chosen; no upstream has.",
