@@ -329,12 +329,14 @@ internal import COpenSSL
         _ = unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL))
     }
 
-    /// Asks clients for a certificate. Whether it will do is for `TLSSession.verification` to say: the handshake goes
-    /// on in any case, so that the client can be told over HTTP.
+    /// Asks clients for a certificate, unless it is `off`. Whether one will do is for `TLSSession.verification` to say: the
+    /// handshake goes on in any case, so that the client can be told over HTTP; also where one of OpenSSL's commands
+    /// is what asks for it.
     package func verifyClients(_ verification: ClientVerification, depth: Int) {
         clientVerification = verification
-        guard verification != .off else { return }
-        unsafe SSL_CTX_set_verify(handle, SSL_VERIFY_PEER) { _, _ in 1 }
+        unsafe SSL_CTX_set_verify(handle, verification == .off ? SSL_VERIFY_NONE : SSL_VERIFY_PEER) { _, _ in
+            1
+        }
         unsafe SSL_CTX_set_verify_depth(handle, Int32(clamping: depth))
     }
 

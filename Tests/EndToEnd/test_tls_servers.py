@@ -1172,3 +1172,16 @@ def test_a_session_is_one_of_all_names_of_a_server(proxy, authority, rsa, versio
     with open_tls(made.port, client, "backend.example", session=session) as sock:
         ask(sock)
         assert sock.session_reused
+
+
+def test_a_command_asks_for_certificates(proxy, authority, stranger, rsa):
+    made = proxy(
+        server(rsa, "ssl_conf_command VerifyMode Request;", name="localhost")
+        + server(rsa, "ssl_conf_command VerifyMode Request;", name="backend.example"))
+    for name in ("localhost", "backend.example"):
+        for certificate in (None, stranger.issue(subject="/CN=x")):
+            client = context(authority, certificate)
+            client.check_hostname = False
+            answer = get(made.port, client, name)
+            assert answer.status == 200
+            assert facts(answer)["ssl_client_verify"].startswith("FAILED:" if certificate else "NONE")

@@ -267,15 +267,15 @@ struct TLSLoader {
                     directive: "ssl_verify_client", message: "no ssl_client_certificate for ssl_verify_client"
                 )
             }
-            let mode: TLSContext.ClientVerification =
-                switch settings.verifyClient {
-                case .off: .off
-                case .on: .required
-                case .optional: .optional
-                case .optionalWithoutAuthority: .optionalWithoutAuthority
-                }
-            context.verifyClients(mode, depth: settings.verifyDepth)
         }
+        let mode: TLSContext.ClientVerification =
+            switch settings.verifyClient {
+            case .off: .off
+            case .on: .required
+            case .optional: .optional
+            case .optionalWithoutAuthority: .optionalWithoutAuthority
+            }
+        context.verifyClients(mode, depth: settings.verifyDepth)
         if let file = settings.clientCertificate {
             try files.apply(file, "client certificate") { text throws(TLSError) in
                 try context.trust(text, tellsClients: true)
