@@ -436,6 +436,7 @@ internal import COpenSSL
             _ = unsafe SSL_ctrl(ssl, set, SSL_CTX_ctrl(handle, get, 0, nil), nil)
         }
         _ = unsafe SSL_set_max_early_data(ssl, earlyData == nil ? 0 : Self.maxEarlyData)
+        _ = unsafe SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(handle))
         // OpenSSL asks the cache of the context that the handshake began under.
         if forgetsSessions { _ = unsafe SSL_set_num_tickets(ssl, 0) }
     }
