@@ -44,6 +44,7 @@ extension TLSSession {
         let count = unsafe SSL_client_hello_get0_ciphers(ssl, &start)
         hello.ciphers = unsafe TLSHello.numbers(Array(UnsafeBufferPointer(start: start, count: count)))
         guard let next = policy.context(for: hello), !next.rejectsHandshakes else {
+            rejection = .ofServer
             unsafe alert?.pointee = Int32(SSL_AD_UNRECOGNIZED_NAME)
             return SSL_CLIENT_HELLO_ERROR
         }

@@ -70,6 +70,15 @@ package protocol TLSServerPolicy: AnyObject {
     enum IdentityState { case unasked, wanted, given, rejected }
     var identity = IdentityState.unasked
 
+    package enum Rejection: Sendable {
+        /// Of the server that the client asks for.
+        case ofServer
+        /// By `rejectIdentity`.
+        case ofIdentity
+    }
+    /// Why the handshake was ended from here. Its failure says no more than that it was.
+    package internal(set) var rejection: Rejection?
+
     // MARK: The socket
 
     private let descriptor: Int32
@@ -241,7 +250,10 @@ package protocol TLSServerPolicy: AnyObject {
     }
 
     package func useConfiguredIdentity() { identity = .given }
-    package func rejectIdentity() { identity = .rejected }
+    package func rejectIdentity() {
+        identity = .rejected
+        rejection = .ofIdentity
+    }
 
     private func fail(_ call: String) -> TLSError {
         if let failure { return failure }

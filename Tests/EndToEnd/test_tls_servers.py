@@ -76,6 +76,9 @@ def test_a_server_that_rejects(proxy, authority, rsa):
             client = context(authority)
             client.check_hostname = False
             open_tls(made.port, client, name)
+    wait_for(lambda: made.log().count("SSL handshaking") == 2, 5, "lines for both")
+    assert len(re.findall(
+        r"\[info\] \S+: \*\d+ handshake rejected while SSL handshaking, client: 127\.0\.0\.1, server: ", made.log())) == 2
 
 
 @pytest.mark.switchyard_only
@@ -1159,6 +1162,8 @@ def test_a_session_of_another_name_does_not_pass_a_plugin_by(proxy, authority, r
         with open_tls(made.port, client, name, session=session) as sock:
             assert ask(sock).text == ("r" if reused else "."), name
             assert sock.session_reused == reused
+    lines = [line for line in made.log().splitlines() if "handshak" in line]
+    assert len(lines) == 2 and all("a script rejected the handshake: not this one" in line for line in lines), lines
 
 
 @pytest.mark.parametrize("version", [V12, V13])
@@ -1172,6 +1177,18 @@ def test_a_session_is_one_of_all_names_of_a_server(proxy, authority, rsa, versio
     with open_tls(made.port, client, "backend.example", session=session) as sock:
         ask(sock)
         assert sock.session_reused
+
+
+@pytest.mark.switchyard_only
+def test_a_named_server_has_a_number_of_tickets_of_its_own(proxy, authority, rsa):
+    made = proxy(
+        server(rsa, name="localhost") + server(rsa, "ssl_conf_command NumTickets 0;", name="backend.example"))
+    client = context(authority, least=V13)
+    client.check_hostname = False
+    for name, has_tickets in (("localhost", True), ("backend.example", False)):
+        with open_tls(made.port, client, name) as sock:
+            ask(sock)
+            assert sock.session.has_ticket == has_tickets
 
 
 def test_a_command_asks_for_certificates(proxy, authority, stranger, rsa):

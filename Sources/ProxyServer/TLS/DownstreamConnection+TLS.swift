@@ -38,7 +38,13 @@ extension DownstreamConnection: Handshaking {
         case .done: checkStatus(tls)
         case .wantsRead: mayRead = false
         case .wantsIdentity: provideIdentity(tls)
-        case .failed(let error): handshakeFailed("\(error)", isOurs: false)
+        case .failed(let error):
+            switch tls.session.rejection {
+            case nil: handshakeFailed("\(error)", isOurs: false)
+            case .ofServer: handshakeFailed("handshake rejected", isOurs: false)
+            // Whoever rejected it has said why.
+            case .ofIdentity: finish()
+            }
         }
     }
 
