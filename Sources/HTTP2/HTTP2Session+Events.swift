@@ -108,9 +108,11 @@ extension HTTP2Session {
     }
 
     func dataReceived(_ id: Int32, _ bytes: Span<UInt8>) {
-        guard let stream = find(id), !stream.isAbandoned else {
+        let found = find(id)
+        guard let stream = found, !stream.isAbandoned else {
             unsafe nghttp2_session_consume_connection(session, bytes.count)
-            unsafe nghttp2_session_consume_stream(session, id, bytes.count)
+            // One that lingers may send what its window has room for, and no more.
+            if found?.lingers != true { unsafe nghttp2_session_consume_stream(session, id, bytes.count) }
             return
         }
         if stream.contentLeft >= 0 {
@@ -188,11 +190,7 @@ extension HTTP2Session {
     func sentEnd(_ id: Int32) {
         guard let stream = find(id) else { return }
         stream.sending = .ended
-        if stream.isAbandoned, !stream.sawEnd {
-            // RFC 9113 §8.1: the rest of the request is not needed.
-            endsEarly(stream)
-            unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.noError.rawValue)
-        }
+        if stream.lingers, !stream.sawEnd { lingering.append(stream) }
     }
 
     /// How much of a stream's content goes into the next frame, of `room` bytes at most; `nil` for none now.

@@ -65,8 +65,9 @@ extension HTTP2Session {
     private func resetBegan(_ id: Int32) {
         guard let stream = find(id) else { return chargeLate(role == .server ? .reset : .frame) }
         if stream.receiving == .open { stream.receiving = .reset }
-        // Of an upstream's there are no more than requests of ours.
-        guard role == .server else { return }
+        // Of an upstream's there are no more than requests of ours. A client that has its response and gives up the rest of its
+        // request does no other thing than one that ends it.
+        guard role == .server, !stream.lingers else { return }
         charge(received.at &- stream.beganAt < Self.rapidTime ? .reset : .lateReset)
     }
 

@@ -59,6 +59,8 @@ package final class HTTP2Session {
     private var starting: [HTTP2Stream] = []
     /// Those that have more to send than there was room for, in the order of their turns.
     var waiting: [HTTP2Stream] = []
+    /// Those whose responses are out while their requests go on, as they came to be so. Some may have closed since.
+    var lingering: [HTTP2Stream] = []
     /// Bytes that streams hold and the connection has not taken.
     var queuedBytes = 0
     var output: [UInt8] = []
@@ -330,6 +332,7 @@ package final class HTTP2Session {
         }
         streams = [:]
         lastFound = nil
+        lingering = []
         waiting = []
         starting = []
         arrivals = []
@@ -359,6 +362,33 @@ package final class HTTP2Session {
         stream.fault = .gone("the peer ended the connection")
         end(stream, code)
     }
+
+    /// Stops requests whose responses have been out for `lingeringTime`, which nobody needs the rest of (RFC 9113 §8.1). To be
+    /// called when the peer has been sent all there was, and at the time that is returned.
+    ///
+    /// Not at once: a client that finds the reset beside the end of the response may take the request for failed, as curl 7.88
+    /// does. Most requests end meanwhile, and need none.
+    ///
+    /// - Returns: when the next is due, in milliseconds; `nil` for none.
+    package func endLingering(now: Int64) -> Int64? {
+        guard !lingering.isEmpty else { return nil }
+        var next: Int64?
+        lingering.removeAll { stream in
+            if stream.isClosed { return true }
+            if stream.resetAt == .max { stream.resetAt = now &+ Self.lingeringTime }
+            guard stream.resetAt <= now else {
+                next = min(next ?? .max, stream.resetAt)
+                return false
+            }
+            endsEarly(stream)
+            unsafe nghttp2_submit_rst_stream(session, 0, stream.id, HTTP2ErrorCode.noError.rawValue)
+            return true
+        }
+        return next
+    }
+
+    /// Milliseconds in which a request may end by itself, once its response is out.
+    package static let lingeringTime: Int64 = 50
 
     /// The stream is gone. What it has received whole can still be read.
     func end(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
@@ -543,8 +573,9 @@ package final class HTTP2Session {
         if unread > 0 { unsafe nghttp2_session_consume_connection(session, unread) }
         if stream.isClosed { return }
         switch stream.sending {
-        // A request that goes on behind its response is not needed any more (RFC 9113 §8.1).
-        case .ended: if !stream.sawEnd { reset(stream, role == .server ? .noError : code) }
+        case .ended:
+            if stream.sawEnd { break }
+            if role == .server { lingering.append(stream) } else { reset(stream, code) }
         // What there is of the response goes out first. One that is whole stops its request after that: see `sentEnd`.
         case .head, .body:
             // An end that was given is still to go out.

@@ -104,6 +104,10 @@ package final class HTTP2Stream {
     package var chunkSize = 8192
     /// Nobody reads or writes any more.
     private(set) var isAbandoned = false
+    /// A server's response is out, and the rest of the request, if there is any, is for nobody.
+    var lingers: Bool { isAbandoned && sending == .ended }
+    /// When one that lingers is reset, in milliseconds; `Int64.max` where that is to be said yet.
+    var resetAt = Int64.max
 
     var change: Change = []
     var isTouched = false

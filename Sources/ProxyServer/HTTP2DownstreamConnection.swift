@@ -42,7 +42,9 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     /// The client ended its sending side: what it asked for whole goes on to its end.
     private(set) var sawEnd = false
     var isDirty = false
-    private var deadlines = LegDeadlines() { didSet { setDeadline(deadlines.next) } }
+    private var deadlines = LegDeadlines() { didSet { updateDeadline() } }
+    /// When the next request that goes on behind its response is stopped.
+    private var resetDeadline = EventLoop.never
     /// That may still come while the end is waited for.
     private var lingeringBytes = Int.max
 
@@ -197,6 +199,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     func flush() {
         isDirty = false
         guard isLive, isOpen else { return }
+        if resetDeadline <= loop.now { endLingering() }
         guard sendFrames(of: session) else { return finish() }
         guard isLive, isOpen else { return }
         if isDrained {
@@ -206,7 +209,15 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         }
         session.deliverChanges()
         guard isDrained else { return }
+        endLingering()
         if sawEnd { finishIfSent() } else if session.isOver { linger() }
+    }
+
+    private func endLingering() {
+        let next = session.endLingering(now: loop.now) ?? EventLoop.never
+        guard next != resetDeadline else { return }
+        resetDeadline = next
+        updateDeadline()
     }
 
     /// The client has ended its side, and taken what there was for it.
@@ -248,13 +259,19 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         deadlines.send = loop.now + Int64(rules.sendTimeout)
     }
 
+    private func updateDeadline() { setDeadline(min(deadlines.next, resetDeadline)) }
+
     override func deadlinePassed() {
         worker.tick()
         if deadlines.send <= loop.now {
             log(.info, "client timed out (110: Connection timed out) while sending frames")
             return finish()
         }
-        guard deadlines.read <= loop.now else { return setDeadline(deadlines.next) }
+        if resetDeadline <= loop.now {
+            flush()
+            guard isOpen else { return }
+        }
+        guard deadlines.read <= loop.now else { return updateDeadline() }
         deadlines.read = EventLoop.never
         switch phase {
         // Idle for too long; or the client has not said that it knows of the shutdown.
@@ -330,6 +347,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
 
     private func endStreams() {
         session.close()
+        resetDeadline = EventLoop.never
         session.deliverChanges()
     }
 

@@ -176,6 +176,52 @@ def test_commands(secure, authority, command):
     assert made.log_lines("access.log", 1) == ["GET / HTTP/2.0 h2 h2 https 200"]
 
 
+@pytest.mark.parametrize("path,status", [
+    ("/", 200), ("/denied", 403), ("/small", 413), ("/away", 302), ("/early", 401), ("/dead", 502)])
+@pytest.mark.parametrize("what", ["a little", "much", "slowly", "asked for"])
+@pytest.mark.clocked
+def test_curl_takes_an_answer_that_comes_before_its_upload_is_over(proxy, backend, authority, rsa, tmp_path, path, status, what):
+    if (what, status) == ("much", 200):
+        pytest.skip("curl 7.88 waits to send all the same, with nginx too")
+
+    def early(connection):
+        connection.next_head()
+        connection.send(reply(401, b"no", [("Connection", "close")]))
+        while connection.sock.recv(65536):
+            pass
+
+    backend.program = early
+    made = proxy(f"""
+        server {{
+            listen 127.0.0.1:<port> ssl; http2 on; ssl_certificate {rsa}; ssl_certificate_key {rsa.key};
+            client_max_body_size 100m;
+            location / {{ return 200 ok; }}
+            location /denied {{ deny all; }}
+            location /small {{ client_max_body_size 1; proxy_pass http://<backend>; }}
+            location /away {{ return 302 /x; }}
+            location /early {{ proxy_pass http://<backend>; proxy_request_buffering off; proxy_http_version 1.1; }}
+            location /dead {{ proxy_pass http://127.0.0.1:1; proxy_request_buffering off; }}
+        }}""", values={"backend": backend})
+    (tmp_path / "big").write_bytes(b"x" * 3_000_000)
+    arguments = {
+        "a little": ["-d", "xx"], "much": ["--data-binary", f"@{tmp_path}/big"], "slowly": ["-T", "-"],
+        "asked for": ["-H", "Expect: 100-continue", "-d", "xx"]}[what]
+    url = f"https://localhost:{made.port}{path}"
+    command = ["curl", "-sS", "--cacert", str(authority), "--http2", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}",
+               *arguments, url]
+    running = []
+    for _ in range(10):
+        one = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if what == "slowly":
+            one.stdin.write("xx")
+            one.stdin.flush()
+            threading.Timer(0.1, one.stdin.close).start()
+        running.append(one)
+    for one in running:
+        one.wait(20)
+        assert (one.returncode, one.stdout.read(), one.stderr.read()) == (0, str(status), "")
+
+
 def test_h2load(secure):
     made = secure()
     done = subprocess.run(

@@ -72,6 +72,7 @@ private let headers: UInt8 = 1
 private let data: UInt8 = 0
 private let rst: UInt8 = 3
 private let goAway: UInt8 = 7
+private let windowUpdate: UInt8 = 8
 
 @Suite("HTTP/2 sessions")
 struct SessionTests {
@@ -372,7 +373,10 @@ struct SessionTests {
             #expect(bench.failure == nil)
             bench.respond(stream)
             stream.abandon(.internalError)
-            let sent = bench.sent()
+            var sent = bench.sent()
+            _ = bench.session.endLingering(now: 0)
+            _ = bench.session.endLingering(now: HTTP2Session.lingeringTime)
+            sent += bench.sent()
             #expect(sent.contains(Frame.reset(id, 0)), "\(sent)")
             #expect(!sent.contains { $0.type == goAway })
         }
@@ -438,6 +442,81 @@ struct SessionTests {
         #expect(sent.filter { $0.type != data }.map(\.type) == [headers, rst])
         #expect(!sent.contains { $0.type <= 1 && $0.flags & Frame.endStream != 0 })
         #expect(bench.session.openStreams == 0)
+    }
+
+    @Test(
+        "a request that goes on behind its response is stopped after a while, unless it ends",
+        arguments: [false, true])
+    func lingering(isAbandonedLate: Bool) throws {
+        let bench = Bench { $0.maxConcurrentStreams = 2 }
+        func answer(_ id: UInt32) throws {
+            bench.send(Frame.post(id))
+            let stream = try #require(bench.request())
+            bench.respond(stream, "x")
+            if isAbandonedLate { _ = bench.sent() }
+            stream.abandon(.internalError)
+            #expect(!bench.sent().contains { $0.type == rst })
+        }
+        try answer(1)
+        #expect(bench.session.endLingering(now: 1000) == 1050)
+        bench.now = 1020
+        try answer(3)
+        #expect(bench.session.endLingering(now: 1020) == 1050)
+        // It counts for as long as the peer may think that it does.
+        bench.send(Frame.get(5))
+        #expect(bench.request() == nil)
+        #expect(bench.sent() == [Frame.reset(5, 7)])
+        bench.send(Frame.data(3, "xyz", ends: true))
+        #expect(bench.session.openStreams == 1)
+        #expect(bench.session.endLingering(now: 1049) == 1050)
+        #expect(bench.sent().isEmpty)
+        #expect(bench.session.endLingering(now: 1050) == nil)
+        #expect(bench.sent() == [Frame.reset(1, 0)])
+        #expect(bench.session.openStreams == 0)
+        #expect(bench.failure == nil)
+    }
+
+    @Test("behind its response, a request may send what its window has room for, at no cost to the others")
+    func lingeringContent() throws {
+        let bench = Bench()
+        for id in stride(from: UInt32(1), to: 600, by: 2) {
+            bench.send(Frame.post(id))
+            let stream = try #require(bench.request())
+            bench.respond(stream, "x")
+            stream.abandon(.internalError)
+            _ = bench.sent()
+            _ = bench.session.endLingering(now: bench.now)
+            let piece = Frame.data(id, String(repeating: "x", count: 16_000))
+            #expect(bench.send(piece, piece, piece, piece) == nil)
+            #expect(!bench.sent().contains { $0.type == windowUpdate && $0.stream == id })
+            bench.now += 50
+            _ = bench.session.endLingering(now: bench.now)
+            #expect(bench.sent().contains(Frame.reset(id, 0)))
+        }
+        bench.send(Frame.post(1001))
+        let stream = try #require(bench.request())
+        bench.respond(stream, "x")
+        stream.abandon(.internalError)
+        _ = bench.sent()
+        let piece = Frame.data(1001, String(repeating: "x", count: 16_000))
+        bench.send(piece, piece, piece, piece, piece)
+        // RFC 9113 §6.9.1
+        #expect(bench.sent().contains(Frame.reset(1001, 3)))
+    }
+
+    @Test("a client that gives up requests whose responses it has is no flood")
+    func resetsOfAnswered() throws {
+        let bench = Bench()
+        for id in stride(from: UInt32(1), to: 6000, by: 2) {
+            bench.send(Frame.post(id))
+            let stream = try #require(bench.request())
+            bench.respond(stream, "x")
+            stream.abandon(.internalError)
+            _ = bench.sent()
+            _ = bench.session.endLingering(now: bench.now)
+            #expect(bench.send(Frame.reset(id)) == nil)
+        }
+        #expect(bench.session.endLingering(now: bench.now) == nil)
     }
 
     @Test("a stream beyond the limit is refused")
