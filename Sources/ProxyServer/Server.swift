@@ -37,11 +37,7 @@ package final class Server {
     private var isDaemon = false
     /// What the process started with, some of which no reload changes.
     private let initialSettings: ProcessSettings
-    /// Of open files, before any configuration set another.
-    private let initialFileLimit = FileLimit.current
-    /// What was last asked for, successfully or not.
-    private var fileLimit: UInt64
-    private var fileLimitInForce: UInt64
+    private let fileLimits = FileLimits()
     private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
     /// The number of `generation` while some worker has not taken it over.
@@ -54,8 +50,7 @@ package final class Server {
     private var signalChannel: SignalChannel?
     private var endingSignals: EndingSignals?
     private var timeouts: ShutdownTimeouts?
-    private var watcher: FileWatcher?
-    private var changeAlarm: Alarm?
+    private var watch: ScriptWatch?
     /// By index; those that ended or were told to are in `leaving`.
     private var workers: [WorkerThread] = []
     private var leaving: [WorkerThread] = []
@@ -73,8 +68,6 @@ package final class Server {
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
         initialSettings = process
-        fileLimit = initialFileLimit
-        fileLimitInForce = initialFileLimit
         let readiness: Int32?
         do throws(SystemError) {
             readiness = try Self.settle(process)
@@ -94,7 +87,7 @@ package final class Server {
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
             timeouts = ShutdownTimeouts(loop: loop)
-            try watchFiles()
+            try watchScripts()
             try startWorkers(loaded, sockets)
         } catch {
             generation.errorLogger.log(.emerg, "\(error)")
@@ -194,36 +187,20 @@ package final class Server {
     }
 
     private func reportShortage(_ process: ProcessSettings) {
-        guard !options.isQuick, let shortage = FileLimit.shortage(process, otherwise: initialFileLimit) else {
+        guard !options.isQuick, let shortage = FileLimit.shortage(process, otherwise: fileLimits.initial)
+        else {
             return
         }
         report(.warn, shortage)
     }
 
-    /// Without `worker_rlimit_nofile` the limit is what it was before any configuration said something else.
     private func limitFiles(_ process: ProcessSettings) {
-        let wanted = process.workerFileLimit.map { UInt64(clamping: $0) } ?? initialFileLimit
-        guard wanted != fileLimit else { return }
-        fileLimit = wanted
         do throws(SystemError) {
-            try FileLimit.set(wanted)
-            fileLimitInForce = wanted
+            try fileLimits.set(for: process)
         } catch {
-            report(.alert, "\(error), worker_rlimit_nofile \(wanted)")
+            report(.alert, "\(error), worker_rlimit_nofile \(fileLimits.wanted)")
         }
     }
-
-    /// Does what takes files of its own, and is not to fail for those that connections are.
-    private func withoutFileLimit(_ work: () -> Void) {
-        FileLimit.lift()
-        work()
-        // Less than there is already would have the workers accept nobody, until enough connections have ended.
-        let needed = UInt64(FileLimit.openFiles + Self.spareFiles)
-        try? FileLimit.set(max(fileLimitInForce, needed))
-    }
-
-    /// How many more files than are open may be opened after a reload in any case.
-    private static let spareFiles = 64
 
     /// Says which directives are not what the process started with, of those that only count then.
     private func reportUnchangeable(_ process: ProcessSettings) {
@@ -361,51 +338,24 @@ package final class Server {
     private func logsFlushed(onlyMoved: Bool) {
         let log = generation.errorLogger
         if !onlyMoved { log.log(.notice, "reopening logs") }
-        withoutFileLimit {
+        fileLimits.lifted {
             for error in logFiles.reopen(onlyMoved: onlyMoved) { log.log(.emerg, "\(error)") }
         }
         if isDaemon { log.takeOverStandardError() }
     }
 
-    // MARK: Watching
+    // MARK: Reloading
 
-    /// Milliseconds for which files are left alone before a reload, since one save is often several changes.
-    private static let settlingTime: Int64 = 50
-
-    private func watchFiles() throws(SystemError) {
+    private func watchScripts() throws(SystemError) {
         guard !options.watchedFiles.isEmpty else { return }
-        let alarm = Alarm(loop: loop) { [unowned self] in
+        watch = try ScriptWatch(options.watchedFiles, loop: loop) { [unowned self] in
             generation.errorLogger.log(.notice, "scripts changed, reconfiguring")
             if phase == .running { reload() }
         }
-        changeAlarm = alarm
-        let loop = loop
-        // What a symbolic link leads to may be saved where it is.
-        let targets = options.watchedFiles.compactMap(Self.target(of:))
-        let directories = Set((options.watchedFiles + targets).map(Self.directory(of:)))
-        let names = Set(targets.map { $0.split(separator: "/").last.map(String.init) ?? $0 })
-        watcher = try FileWatcher(loop: loop, directories: directories.sorted()) { name in
-            guard name.hasSuffix(".lua") || names.contains(name) else { return }
-            alarm.setDeadline(loop.now + Self.settlingTime)
-        }
     }
-
-    private static func directory(of path: String) -> String {
-        path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-    }
-
-    /// The path without symbolic links.
-    private static func target(of path: String) -> String? {
-        // realpath(3) gives a C string of its own, which is copied and given back.
-        guard let found = unsafe realpath(path, nil) else { return nil }
-        defer { unsafe free(found) }
-        return unsafe String(cString: found)
-    }
-
-    // MARK: Reloading
 
     /// Loads the configuration anew and has everything run under it; on any failure nothing has changed.
-    private func reload() { withoutFileLimit { takeUpConfiguration() } }
+    private func reload() { fileLimits.lifted { takeUpConfiguration() } }
 
     private func takeUpConfiguration() {
         let log = generation.errorLogger
@@ -592,8 +542,7 @@ package final class Server {
         leaving = []
         signalChannel?.close()
         timeouts?.close()
-        watcher?.close()
-        changeAlarm?.close()
+        watch?.close()
         loop.close()
         generation.errorLogger.log(.notice, "exit")
     }

@@ -37,7 +37,7 @@ package struct ScriptTestRun {
             totals.unusable += 1
             return write("\(file): cannot be read: \(failure.reason)")
         }
-        run(text, name: file, directory: Self.directory(of: FilePath.absolute(file)))
+        run(text, name: file, directory: Paths.directory(of: FilePath.absolute(file)))
     }
 
     /// Runs the tests of a text. Relative paths in it are under `directory`.
@@ -102,11 +102,6 @@ package struct ScriptTestRun {
     package var exitCode: Int32 {
         if totals.unusable > 0 { return 2 }
         return totals.failed > 0 || totals.empty > 0 || ranNothing ? 1 : 0
-    }
-
-    private static func directory(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return "/" }
-        return String(path[..<slash])
     }
 
     private static func indented(_ text: String, by count: Int) -> String {
