@@ -522,10 +522,13 @@ package final class Worker {
         buffers.append(buffer)
     }
 
-    /// Lets go of the room that is kept for bodies and messages to come.
+    /// Lets go of the room that is kept for what is to come.
     private func letGoOfRoom() {
         buffers = []
         webSockets.letGoOfRoom()
+        drivers.removeAll()
+        exchanges.removeAll()
+        wholeExchanges.freezeAll()
     }
 
     /// Has `flushLogs` run at `time` at the latest.

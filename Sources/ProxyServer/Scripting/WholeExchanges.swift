@@ -24,6 +24,16 @@ final class WholeExchanges {
         tunnels.removeLast()
     }
 
+    /// Freezes all that can be frozen, used or not.
+    func freezeAll() {
+        let all = tunnels
+        tunnels = []
+        hand = 0
+        for tunnel in all {
+            if tunnel.isIdle { tunnel.freeze() } else { tunnels.append(tunnel) }
+        }
+    }
+
     /// Freezes what has become too many. It looks at a few only, so that a turn does not take long.
     ///
     /// - Returns: whether it may have more to do, once others have had their turn.
