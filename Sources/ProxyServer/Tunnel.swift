@@ -247,7 +247,9 @@ final class Tunnel {
             return perform(machine.failed(side), atOnce: side)
         }
         _ = machine.ended(side)
-        if isClosing { finish() } else { lost(side, plane) }
+        guard isClosing else { return lost(side, plane) }
+        giveUp(side)
+        finishIfSent()
     }
 
     private func perform(
@@ -529,9 +531,12 @@ extension Tunnel: WebSocketPlaneOwner {
         }
     }
 
+    /// Of a stream nobody can tell: the connection is taking what others are sent.
     func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool {
-        let channel: StreamChannel = side == .client ? downstream.carrier : upstream
-        return channel.isOpen && sy_tcp_is_taking(channel.descriptor, UInt32(clamping: milliseconds))
+        let channel: StreamChannel = side == .client ? downstream : upstream
+        let isStream = side == .client ? downstream.isStream : upstream.isStream
+        return !isStream && channel.isOpen
+            && sy_tcp_is_taking(channel.descriptor, UInt32(clamping: milliseconds))
     }
 
     func planeBeganToEnd() {

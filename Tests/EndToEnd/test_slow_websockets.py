@@ -28,6 +28,11 @@ def accepted(connection):
     return connection
 
 
+def reset(reader):
+    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    reader.sock.close()
+
+
 def opened(port, stack, **rest):
     client = stack.enter_context(Client(port, **rest))
     client.send(handshake())
@@ -35,16 +40,16 @@ def opened(port, stack, **rest):
     return client
 
 
-def read_all(reader, size, answer):
+def read_all(reader, size, answer, pause=0.005):
     """Reads a message and a close frame slowly, answers that, and says how many bytes came."""
     count = len(reader.buffer)
     reader.sock.settimeout(20)
     while count < size:
-        data = reader.sock.recv(20_000)
+        data = reader.sock.recv(20_000 if pause else 1 << 20)
         if not data:
             return count
         count += len(data)
-        time.sleep(0.005)
+        time.sleep(pause)
     # Where the close frame has long been in this end's buffers, the time for the answer is over.
     with contextlib.suppress(OSError):
         reader.send(answer)
@@ -108,6 +113,53 @@ def test_what_stands_before_a_close_frame_arrives_however_late(proxy, sender, tm
     assert {size: found[size] for size in SIZES} == {size: size + extra for size in SIZES}
     answers = [found[size, "answer"] for size in SIZES]
     assert all(isinstance(answer, bytes) and answer[0] == 0x88 for answer in answers), answers
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("broken", ["client", "upstream"])
+def test_what_one_is_owed_arrives_though_the_other_breaks_meanwhile(simple, broken):
+    size, ready, gone, upstream = 12_000_000, threading.Event(), threading.Event(), {}
+
+    def program(connection):
+        accepted(connection)
+        connection.sock.settimeout(30)
+        sending = threading.Thread(target=connection.send, args=(frame(bytes(size), opcode=2) + frame(CLOSE, opcode=8),))
+        sending.start()
+        ready.wait()
+        if broken == "upstream":
+            reset(connection)
+            gone.set()
+        else:
+            gone.wait()
+            time.sleep(0.3)
+            upstream["count"] = read_all(connection, size + 14 + 11, b"", pause=0)
+        with contextlib.suppress(OSError):
+            sending.join()
+
+    made = simple(RECIPE + "message_by_lua_block { local data = msg.data }", http=MAP)
+    made.backend.program = program
+    with contextlib.ExitStack() as stack:
+        client = opened(made.port, stack, timeout=30)
+        data = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4) + bytes(size) + frame(CLOSE, opcode=8, masked=True)
+
+        def send():
+            with contextlib.suppress(OSError):
+                client.send(data)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        time.sleep(2)
+        ready.set()
+        if broken == "client":
+            client.reset()
+            gone.set()
+            wait_for(lambda: "count" in upstream, 30, "the message at the backend")
+            assert upstream["count"] == size + 14 + 11
+        else:
+            gone.wait()
+            time.sleep(0.3)
+            assert read_all(client, size + 10 + 7, b"", pause=0) == size + 10 + 7
+        sending.join()
 
 
 def pumping(told):
@@ -199,8 +251,7 @@ def rests(connection):
 def resets(connection):
     accepted(connection)
     connection.read_exactly(6)
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    connection.sock.close()
+    reset(connection)
 
 
 BEHIND = " while proxying upgraded connection"

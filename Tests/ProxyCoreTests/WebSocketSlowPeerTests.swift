@@ -59,6 +59,35 @@ struct WebSocketSlowPeerTests {
         #expect(try fixture.take(.client) == [.close(1000, "bye")])
     }
 
+    @Test("an upstream that talks on is lost all the same where it takes nothing")
+    func stuckTalker() throws {
+        let fixture = try PlaneFixture(Self.times + "websocket_ping_interval 1h;")
+        fixture.blocked = [.client]
+        fixture.plane.lost(.client)
+        var seconds = 0
+        while fixture.endings == 0, seconds < 100 {
+            fixture.receive(PlaneFrame.text("tick").bytes(from: .upstream), from: .upstream)
+            fixture.advance(1000)
+            seconds += 1
+        }
+        #expect(60...70 ~= seconds)
+    }
+
+    @Test(
+        "has the time for the answer to a close frame that the system has yet to bring it",
+        arguments: [Side.client, .upstream])
+    func closeInTheSystem(_ side: Side) throws {
+        let fixture = try PlaneFixture(Self.times + "websocket_ping_interval 1h;")
+        fixture.taking = [side.other]
+        fixture.receive([.text("much"), .close(1000, "bye")].bytes(from: side), from: side)
+        fixture.advance(30_000)
+        #expect(fixture.endings == 0)
+        #expect(try fixture.take(side).isEmpty)
+        fixture.taking = []
+        fixture.advance(5100)
+        #expect(fixture.endings == 1)
+    }
+
     @Test("one that is lost is not waited for, whatever it has not taken")
     func lostClient() throws {
         let fixture = try PlaneFixture(Self.times + "websocket_ping_interval 1h;")

@@ -32,6 +32,8 @@ package final class WebSocketEnding {
     var upstream = Leg()
     /// When it is over at the latest, in milliseconds.
     var due: Int64
+    /// When the upstream last took some of what waits for it, or, at the earliest, when this began.
+    var upstreamTook: Int64 = 0
     /// The close frames are to stand behind whole messages.
     var waitsForMessages = false
     var isOver = false
@@ -330,8 +332,7 @@ extension WebSocketPlane {
 
     func timePassed(_ now: Int64, _ ending: WebSocketEnding) {
         guard now >= ending.due, !ending.isOver else { return }
-        if owner.isBlocked(.client), !ending.upstream.isLost,
-            now >= liveness.upstream.lastSeen &+ rules.sendTimeout
+        if owner.isBlocked(.client), !ending.upstream.isLost, now >= ending.upstreamTook &+ rules.sendTimeout
         {
             // It takes nothing any more.
             return lost(.upstream)
@@ -354,7 +355,9 @@ extension WebSocketPlane {
     /// A side has yet to take what it was sent, to answer a close frame that stands behind it. A client that takes nothing is
     /// lost once `send_timeout` is over.
     private func owes(_ side: Side, _ ending: WebSocketEnding) -> Bool {
-        owner.isBlocked(side.other) && !ending[side].isLost
+        guard !ending[side].isLost else { return false }
+        let timeout = side == .client ? rules.clientSendTimeout : rules.sendTimeout
+        return owner.isBlocked(side.other) || owner.isTaking(side, within: timeout)
     }
 
     /// A side has taken all that it was sent. With its close frame, the time for the answer begins.

@@ -158,6 +158,7 @@ extension WebSocketPlane {
     /// The upstream took some of what waits for it, or has taken everything until now, when something begins to wait.
     package func upstreamTookSome() {
         liveness.upstream.lastSeen = owner.now
+        ending?.upstreamTook = owner.now
         owner.deadlineMoved()
     }
 

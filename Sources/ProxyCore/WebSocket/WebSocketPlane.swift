@@ -76,6 +76,7 @@ package final class WebSocketPlane {
         get { extras?.ending }
         set {
             guard newValue !== extras?.ending else { return }
+            newValue?.upstreamTook = owner.now
             needed.ending = newValue
             owner.planeBeganToEnd()
         }

@@ -15,6 +15,8 @@ package final class WebSocketRules {
     package let readTimeout: Int64
     /// `proxy_send_timeout`, in milliseconds.
     let sendTimeout: Int64
+    /// `send_timeout`, likewise.
+    let clientSendTimeout: Int64
     /// What is no message does not put `websocket_idle_timeout` off.
     let countsMessages: Bool
     private let messagesFromClient: WebSocketInterest
@@ -32,6 +34,7 @@ package final class WebSocketRules {
         self.commons = commons
         readTimeout = Int64(settings.proxyReadTimeout)
         sendTimeout = Int64(settings.proxySendTimeout)
+        clientSendTimeout = Int64(settings.sendTimeout)
         countsMessages = settings.webSocket.idleCounts == .messages
         let maxMessage = settings.webSocket.maxMessage
         let maxFragments = settings.webSocket.maxFragments
