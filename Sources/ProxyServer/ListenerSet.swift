@@ -37,6 +37,9 @@ package final class ListenerSet {
     private static let pauseInMicroseconds: UInt32 = 500_000
 
     private var bound: [String: Bound] = [:]
+    /// By name, what was committed last; and what workers go on with until they have taken that over.
+    private var wanted: Set<String> = []
+    private var inUse: Set<String> = []
     /// Which sockets each worker holds a duplicate of, by its index.
     private var held: [Int: Set<String>] = [:]
 
@@ -106,16 +109,10 @@ package final class ListenerSet {
         }
     }
 
-    /// Makes the prepared sockets those of the process: gone ones are closed here, the backlog of those that
-    /// stay is set anew. What each worker is to listen on then comes from `assignments`.
+    /// Makes the prepared sockets those of the process: the backlog of those that stay is set anew. What each worker is to
+    /// listen on then comes from `assignments`. Gone ones that workers use until they take over stay until `settle`.
     package func commit(_ prepared: Prepared) {
-        let keys = Set(prepared.plan.sockets.map(\.name))
-        let remainingPaths = Set(prepared.plan.sockets.map(\.address))
-        for (key, socket) in bound where !keys.contains(key) {
-            for descriptor in socket.descriptors { close(descriptor) }
-            if !remainingPaths.contains(socket.address) { removeFile(of: socket.address) }
-            bound[key] = nil
-        }
+        wanted = Set(prepared.plan.sockets.map(\.name))
         for socket in prepared.plan.sockets {
             var descriptors = bound[socket.name]?.descriptors ?? []
             for descriptor in descriptors { _ = listen(descriptor, Int32(clamping: socket.options.backlog)) }
@@ -124,6 +121,23 @@ package final class ListenerSet {
             bound[socket.name] = Bound(address: socket.address, descriptors: descriptors)
         }
         held = held.filter { $0.key < prepared.workerCount }
+        closeUnused()
+    }
+
+    /// All workers have taken over what was committed last.
+    package func settle() {
+        inUse = wanted
+        closeUnused()
+    }
+
+    private func closeUnused() {
+        let unused = bound.filter { name, _ in !wanted.contains(name) && !inUse.contains(name) }
+        let addresses = Set(bound.filter { name, _ in unused[name] == nil }.map(\.value.address))
+        for (name, socket) in unused {
+            for descriptor in socket.descriptors { close(descriptor) }
+            if !addresses.contains(socket.address) { removeFile(of: socket.address) }
+            bound[name] = nil
+        }
     }
 
     /// What the worker of `index` listens on under the configuration of `prepared`, which is committed. The

@@ -73,12 +73,33 @@ struct ListenerSetTests {
         let (kept, gone) = (temporaryPath(), temporaryPath())
         let set = ListenerSet()
         set.commit(try set.prepare(configuration("unix:\(kept)", "unix:\(gone)"), workerCount: 1))
+        set.settle()
         #expect(exists(kept) && exists(gone))
         set.commit(try set.prepare(configuration("unix:\(kept)"), workerCount: 1))
+        // Workers are on their way from one to the other.
+        #expect(exists(kept) && exists(gone))
+        set.settle()
         #expect(exists(kept))
         #expect(!exists(gone))
         set.closeAll()
         #expect(!exists(kept))
+    }
+
+    @Test("sockets of a configuration that is overtaken before it runs go, those of the one that runs stay")
+    func overtaken() throws {
+        let (running, overtaken, next) = (temporaryPath(), temporaryPath(), temporaryPath())
+        let set = ListenerSet()
+        defer { set.closeAll() }
+        for path in [running, overtaken, next] {
+            set.commit(try set.prepare(configuration("unix:\(path)"), workerCount: 1))
+            if path == running { set.settle() }
+        }
+        #expect(exists(running) && !exists(overtaken) && exists(next))
+        // Back to what runs: there is nothing to bind.
+        set.commit(try set.prepare(configuration("unix:\(running)"), workerCount: 1, attempts: 1))
+        #expect(exists(running) && !exists(next))
+        set.settle()
+        #expect(exists(running))
     }
 
     @Test("a failure leaves the old sockets alone and closes what was opened for the new configuration")
