@@ -82,7 +82,8 @@ struct sy_vm {
     /// How many times that a resume may take.
     int patience;
     volatile bool interrupted;
-    /// Where memory was last refused, and the traceback of that.
+    /// Where memory was last refused, and the traceback of that: of the outermost resume of that number alone.
+    unsigned refusal_serial;
     char refusal_place[SY_PLACE_SIZE];
     char refusal_traceback[1024];
     /// 0 for chance; see `sy_vm_next_seed`.

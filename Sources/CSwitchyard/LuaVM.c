@@ -82,6 +82,7 @@ static void stack_grew(void *context) {
 /// As above.
 static void allocation_refused(void *context, bool is_new) {
     sy_vm *vm = context;
+    vm->refusal_serial = vm->serial;
     vm->refusal_place[0] = vm->refusal_traceback[0] = '\0';
     // Versions after 5.4.4 turn the pointers into a stack to offsets while that is made larger in place.
     if (vm->running == NULL || (LUA_VERSION_RELEASE_NUM > 50404 && !is_new)) return;
@@ -206,13 +207,17 @@ void sy_lua_raise_memory(lua_State *L) {
 /// be no memory.
 static void describe_refusal(lua_State *L) {
     sy_vm *vm = sy_vm_of(L);
+    // A script may raise Lua's own message where nothing was refused.
+    bool is_known = vm->refusal_serial == vm->serial;
     bool former = vm->memory.must_not_fail;
     bool collects = lua_gc(L, LUA_GCISRUNNING) != 0;
     // The text is let through, but nothing else that might be done meanwhile, such as finalisers.
     if (collects) lua_gc(L, LUA_GCSTOP);
     vm->memory.must_not_fail = true;
     lua_pushfstring(
-        L, "%s" OUT_OF_MEMORY "%s", vm->refusal_place, (LUAI_UACINT)vm->memory.limit, vm->refusal_traceback);
+        L, "%s" OUT_OF_MEMORY "%s", is_known ? vm->refusal_place : "", (LUAI_UACINT)vm->memory.limit,
+        is_known ? vm->refusal_traceback : "");
+    vm->refusal_place[0] = vm->refusal_traceback[0] = '\0';
     vm->memory.must_not_fail = former;
     if (collects) lua_gc(L, LUA_GCRESTART);
     lua_replace(L, -2);

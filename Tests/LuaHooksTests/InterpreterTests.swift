@@ -186,6 +186,29 @@ struct InterpreterTests {
                 == true)
     }
 
+    @Test("a script that raises Lua's message for want of memory has no place of what ran before")
+    func memoryMessageOfItsOwn() throws {
+        var settings = LuaSettings.patient
+        settings.memoryLimit = 4 << 20
+        let text = """
+            count = (count or 0) + 1
+            if count == 1 then
+                pcall(string.rep, 'x', 1 << 30)
+            else
+                error('not enough memory', 0)
+            end
+            """
+        let fixture = try ScriptFixture(.request, text, settings: settings)
+        _ = fixture.run()
+        #expect(fixture.host.lines.isEmpty)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        let start =
+            "[error] lua: request hook of test.lua:1 failed: not enough memory: lua_memory_limit allows "
+            + "4194304 bytes"
+        #expect(line.hasPrefix(start + ", exchange "), "\(line)")
+    }
+
     @Test("a line of print says where it is from, as those of sy.log do")
     func printing() throws {
         let fixture = try ScriptFixture(.request, "sy.log.warn('a', 1)\nprint('b', nil)\nprint()")
