@@ -6,7 +6,8 @@
 -- Messages are JSON: { "id", "method", "params" } and { "id", "result" }. The answer to a question about one of `methods`
 -- is kept for `ttl` seconds, for all clients of all workers; who asks the same again has it at once, under its own id.
 -- What is kept for everybody has to be the answer to its question: where a client has two under way with one id, neither
--- answer is kept, and nothing more of a client that has said what cannot be read here.
+-- answer is kept, and nothing more of a client that has said what cannot be read here. The backend is asked what was read
+-- here, not in the client's own text: readers differ in numbers of many digits, and in members that are there twice.
 
 return function(config)
     local ttl = tonumber(config.ttl) or 30
@@ -19,6 +20,11 @@ return function(config)
         return ok and type(value) == "table" and value or nil
     end
 
+    -- One that comes out again as it went in, so that the client knows it in the answer.
+    local function has_plain_id(call)
+        return type(call.id) == "string" or math.type(call.id) == "integer"
+    end
+
     local function question(flow, msg)
         local call = decoded(msg)
         if not call or type(call.method) ~= "string" then
@@ -26,7 +32,9 @@ return function(config)
             return
         end
         if call.id == nil then return end
-        local key = cached[call.method] and call.method .. sy.json.encode(call.params or {})
+        local is_kept = cached[call.method] and has_plain_id(call)
+        -- Together: "a" asked about 12 is not "a1" about 2. Without params there are none, which is not the same as false.
+        local key = is_kept and sy.json.encode{ call.method, call.params }
         local known = key and answers:get(key)
         if known then
             flow.client:send(('{"id":%s,"result":%s}'):format(sy.json.encode(call.id), known))
@@ -41,6 +49,7 @@ return function(config)
         else
             asked[id] = { count = 1, key = key }
         end
+        if key then return sy.json.encode(call) end
     end
 
     local function answer(flow, msg)

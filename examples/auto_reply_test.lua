@@ -79,3 +79,40 @@ test("who has two questions under way with one id teaches nobody wrong answers",
         ws:expect('{"id":3,"result":"fine"}')
     end
 end)
+
+test("what is kept is the answer to what the backend was asked", function()
+    local open = setup()
+    local ws, far = open()
+    local function asks(said, heard)
+        ws:send(said)
+        local call = sy.json.decode((far:receive()))
+        expect(sy.json.encode(call.params)):equals(heard)
+        far:send(('{"id":%d,"result":%s}'):format(call.id, heard))
+        ws:expect(('{"id":%d,"result":%s}'):format(call.id, heard))
+    end
+    local function knows(said, id, heard)
+        ws:send(said)
+        far:expect_none()
+        ws:expect(('{"id":%d,"result":%s}'):format(id, heard))
+    end
+    asks('{"id":1,"method":"price"}', "null")
+    asks('{"id":2,"method":"price","params":false}', "false")
+    asks('{"id":3,"method":"price","params":{}}', "{}")
+    knows('{"id":4,"method":"price"}', 4, "null")
+    knows('{"id":5,"method":"price","params":false}', 5, "false")
+
+    -- Whatever else the text may have meant to the backend.
+    asks('{"id":6,"method":"price","params":[1,2],"params":[3]}', "[3]")
+    knows('{"id":7,"method":"price","params":[3]}', 7, "[3]")
+    asks('{"id":8,"method":"price","params":[0.10000000000000000001]}', "[0.1]")
+    knows('{"id":9,"method":"price","params":[0.1]}', 9, "[0.1]")
+end)
+
+test("an id that is not written out as it was read is left to the backend", function()
+    local open = setup()
+    local ws, far = open()
+    for _ = 1, 2 do
+        ws:send('{"id":18446744073709551617,"method":"price"}')
+        far:expect('{"id":18446744073709551617,"method":"price"}')
+    end
+end)
