@@ -1268,6 +1268,19 @@ def test_a_reload_is_told_once_its_init_hooks_have_ended(proxy):
     assert made.log().count("waits for its init hooks") == 2
 
 
+def test_nothing_is_kept_of_what_a_reload_overtakes(proxy):
+    def resident():
+        return int(re.search(r"VmRSS:\s+(\d+)", (pathlib.Path("/proc") / str(made.pid) / "status").read_text())[1])
+
+    made = proxy(serving("first"))
+    before = resident()
+    text = whole(serving("next", init="init_by_lua_block { kept = ('x'):rep(8 << 20) sy.sleep(600) }"))
+    for number in range(2, 22):
+        made.reload(text)
+        wait_for(lambda: f"configuration {number} waits" in made.log(), 5, "the notice")
+    assert resident() - before < 80 << 10
+
+
 def test_what_scripts_say_goes_to_the_log_of_where_they_are(proxy):
     script = """
         sy.log.warn("<<hook>>")

@@ -64,6 +64,8 @@ final class WorkerScripts: ScriptHost {
         guard !isShutDown else { return }
         isShutDown = true
         loaded?.shutDown()
+        // It holds this, in turn.
+        initialised = nil
         // Nobody will come to these any more, which hold all that is here.
         for end in ends.values { end.abandon() }
         ends = [:]
