@@ -27,6 +27,7 @@ package final class ProcessRegistry: Sendable {
     }
 
     private let state = Mutex(State())
+    private let someoneServes = Atomic(false)
 
     /// What scripts of all workers share.
     package let scripts = ScriptCommons()
@@ -93,6 +94,11 @@ package final class ProcessRegistry: Sendable {
             if isReload { state.reloads.succeeded += 1 }
         }
     }
+
+    /// Whether some worker has come so far as to accept clients.
+    var isServing: Bool { someoneServes.load(ordering: .relaxed) }
+
+    func serves() { someoneServes.store(true, ordering: .relaxed) }
 
     package func reloadFailed() { state.withLock { $0.reloads.failed += 1 } }
 }

@@ -40,8 +40,8 @@ package final class Server {
     private let fileLimits = FileLimits()
     private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
-    /// The number of `generation` while some worker has not taken it over.
-    private var coming: Int?
+    /// The number of `generation` until it is said that all workers have taken it over.
+    private var coming: (number: Int, outcome: TakeoverNotice.Outcome)?
     /// Files that `generation` writes.
     private var logPaths: Set<String>
     private let loop: EventLoop
@@ -402,8 +402,8 @@ package final class Server {
     }
 
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
-        if let coming {
-            generation.errorLogger.log(.notice, "configuration \(coming) is given up before it runs")
+        if let coming, !noteTakeover() {
+            generation.errorLogger.log(.notice, "configuration \(coming.number) is given up before it runs")
         }
         generation = loaded.generation(number: generation.number + 1, registry: registry)
         let process = loaded.configuration.process
@@ -445,28 +445,37 @@ package final class Server {
         let reference = ServerReference(self)
         let poster = loop.poster
         let number = generation.number
-        coming = number
+        let outcome = TakeoverNotice.Outcome()
+        coming = (number, outcome)
         let notice = TakeoverNotice(
-            waits: { poster.post { reference.server?.takeoverWaits(number) } },
+            outcome, waits: { poster.post { reference.server?.takeoverWaits(number) } },
             done: { poster.post { reference.server?.tookOver(number) } })
         for worker in workers { worker.hold(notice) }
     }
 
     /// A worker's init hooks have not ended at once.
     private func takeoverWaits(_ number: Int) {
-        guard coming == number, phase == .running else { return }
-        generation.errorLogger.log(
-            .notice,
-            "configuration \(number) waits for its init hooks, requests go to configuration \(registry.reloads.generation)"
-        )
+        guard coming?.number == number, phase == .running, !noteTakeover() else { return }
+        let requests =
+            registry.isServing
+            ? "requests go to configuration \(registry.reloads.generation)"
+            : "and so do requests, for no configuration runs yet"
+        generation.errorLogger.log(.notice, "configuration \(number) waits for its init hooks, \(requests)")
     }
 
     private func tookOver(_ number: Int) {
-        // Another has overtaken it, or the process ends.
-        guard coming == number, phase == .running else { return }
+        // Another has overtaken it, or the process ends, or that has been noted already.
+        guard coming?.number == number, phase == .running else { return }
+        _ = noteTakeover()
+    }
+
+    /// Whether the one that comes has taken over, perhaps a moment ago, its message still on the way.
+    private func noteTakeover() -> Bool {
+        guard let (number, outcome) = coming, outcome.isDone else { return false }
         coming = nil
         registry.generationRuns(number, isReload: true)
         generation.errorLogger.log(.notice, "configuration \(number) runs")
+        return true
     }
 
     /// Writes the file of another configuration, if that has it elsewhere.

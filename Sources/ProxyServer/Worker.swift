@@ -215,7 +215,7 @@ package final class Worker {
         if !isReady {
             // Nothing was begun under it, and its init hooks are not waited for any more.
             former.scripts?.shutDown()
-            isReady = true
+            becomeReady()
             try startListening()
         }
         try listen(on: assigned, former: former)
@@ -330,7 +330,7 @@ package final class Worker {
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
     package func begin() {
-        guard let scripts = current.scripts else { return }
+        guard let scripts = current.scripts else { return current.generation.registry.serves() }
         let status = Interpreter.watchThread()
         if status != 0 {
             current.generation.errorLogger.log(
@@ -339,14 +339,20 @@ package final class Worker {
         tick()
         scripts.initialise { [unowned self] in
             guard self.current.scripts === scripts else { return }
-            self.isReady = true
-            self.takeoverNotice = nil
+            self.becomeReady()
+            // Another's, where one is to take over that waits as well.
+            if self.coming == nil { self.takeoverNotice = nil }
             do throws(SystemError) {
                 try self.startListening()
             } catch {
                 self.current.generation.errorLogger.log(.alert, "\(error)")
             }
         }
+    }
+
+    private func becomeReady() {
+        isReady = true
+        current.generation.registry.serves()
     }
 
     private func startListening() throws(SystemError) {

@@ -1268,6 +1268,35 @@ def test_a_reload_is_told_once_its_init_hooks_have_ended(proxy):
     assert made.log().count("waits for its init hooks") == 2
 
 
+def test_a_reload_is_told_as_run_if_it_took_over_while_the_next_was_loaded(proxy, tmp_path):
+    slow = tmp_path / "slow.lua"
+    slow.write_text("local start = os.clock() while os.clock() - start < 0.8 do end return {}")
+    made = proxy(serving("first"))
+    made.reload(whole(serving("second", init="init_by_lua_block { sy.sleep(0.4) }")))
+    wait_for(lambda: "configuration 2 waits" in made.log(), 5, "the notice")
+    made.reload(whole(serving("third", init=f"lua_hook_timeout 1s; plugin {slow}; init_by_lua_block {{ sy.sleep(0.2) }}")))
+    wait_for(lambda: "configuration 3 runs" in made.log(), 10, "the third configuration")
+    said = re.findall(r"configuration \d (?:is|runs|waits.*)\b.*", made.log())
+    assert said == [
+        "configuration 2 waits for its init hooks, requests go to configuration 1", "configuration 2 runs",
+        "configuration 3 waits for its init hooks, requests go to configuration 2", "configuration 3 runs",
+    ]
+
+
+def test_a_reload_waits_on_when_the_first_configuration_gets_ready(proxy):
+    made = proxy(serving("first", init="init_by_lua_block { " + note("'waits'") + " sy.sleep(0.7) }"), wait=False)
+    wait_for_notes(made, "waits")
+    made.reload(whole(serving("second", init=WAITING)))
+    wait_for(lambda: "configuration 2 waits for its init hooks, and so do requests, for no configuration runs yet" in made.log(),
+             5, "the notice")
+    assert made.fetch("/").text == "first"
+    time.sleep(0.1)
+    assert "configuration 2 runs" not in made.log()
+    made.reload(whole(serving("third")))
+    wait_for(lambda: "configuration 3 runs" in made.log(), 5, "the third configuration")
+    assert "configuration 2 is given up before it runs" in made.log()
+
+
 def test_nothing_is_kept_of_what_a_reload_overtakes(proxy):
     def resident():
         return int(re.search(r"VmRSS:\s+(\d+)", (pathlib.Path("/proc") / str(made.pid) / "status").read_text())[1])
