@@ -100,7 +100,7 @@ extension DirectiveTable {
         Directive(
             "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: .levels,
             takes: .atLeast(1),
-            "Name servers for host names that come out of variables, `localhost` among them: the hosts file is not looked into. An answer is kept for as long as its records say, those of aliases included. Each request begins with any one of a name's addresses, those of IPv4 before those of IPv6."
+            "Name servers for host names that come out of variables, `localhost` among them: the hosts file is not looked into. An answer is kept for as long as its records say, those of aliases included, at most 16 of which are followed in one answer. Each request begins with any one of a name's addresses, those of IPv4 before those of IPv6."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.resolver = try resolver(call, scope.compilation.environment.addressesOfHost)
         },
