@@ -31,6 +31,8 @@ package final class ListenerSet {
         fileprivate var workerCount: Int
         /// Sockets that were opened for it, by name; for some worker each.
         fileprivate var opened: [String: [Int32]] = [:]
+
+        fileprivate var names: Set<String> { Set(plan.sockets.map(\.name)) }
     }
 
     private static let attempts = 5
@@ -112,7 +114,7 @@ package final class ListenerSet {
     /// Makes the prepared sockets those of the process: the backlog of those that stay is set anew. What each worker is to
     /// listen on then comes from `assignments`. Gone ones that workers use until they take over stay until `settle`.
     package func commit(_ prepared: Prepared) {
-        wanted = Set(prepared.plan.sockets.map(\.name))
+        wanted = prepared.names
         for socket in prepared.plan.sockets {
             var descriptors = bound[socket.name]?.descriptors ?? []
             for descriptor in descriptors { _ = listen(descriptor, Int32(clamping: socket.options.backlog)) }
@@ -124,9 +126,9 @@ package final class ListenerSet {
         closeUnused()
     }
 
-    /// All workers have taken over what was committed last.
-    package func settle() {
-        inUse = wanted
+    /// All workers have taken over what was prepared, and committed since.
+    package func settle(on prepared: Prepared) {
+        inUse = prepared.names
         closeUnused()
     }
 

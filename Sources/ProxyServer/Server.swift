@@ -40,10 +40,12 @@ package final class Server {
     private let fileLimits = FileLimits()
     private var pidFile: PidFile? { didSet { endingSignals?.keep(pidFile) } }
     private var generation: Generation
-    /// The number of `generation` until it is said that all workers have taken it over.
-    private var coming: (number: Int, outcome: TakeoverNotice.Outcome)?
+    /// What workers are to take over, until it is said that all have.
+    private var coming: Coming?
     /// Files that `generation` writes.
     private var logPaths: Set<String>
+    /// Files that the configuration writes which workers have taken over, or are still under.
+    private var formerLogPaths: Set<String> = []
     private let loop: EventLoop
     /// Those that do not end the process at once.
     private static let signals = SignalSet([SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH])
@@ -67,6 +69,7 @@ package final class Server {
         Self.signals.block()
         let sockets = try Self.bind(loaded.configuration, listeners, options.console)
         listeners.commit(sockets)
+        listeners.settle(on: sockets)
         initialSettings = process
         let readiness: Int32?
         do throws(SystemError) {
@@ -79,6 +82,7 @@ package final class Server {
         registry.dismantle { leftover in poster.post { leftover.drop() } }
         generation = loaded.generation(number: 1, registry: registry)
         logPaths = loaded.logPaths
+        formerLogPaths = logPaths
         do throws(SystemError) {
             reportShortage(process)
             pidFile = try options.isQuick ? nil : Self.writePidFile(process)
@@ -397,7 +401,7 @@ package final class Server {
 
     /// Closes the logs that the new configuration alone has.
     private func reloadFailed() {
-        logFiles.closeUnused(keeping: logPaths)
+        closeUnusedLogs()
         registry.reloadFailed()
     }
 
@@ -426,9 +430,9 @@ package final class Server {
             generation.errorLogger.log(.alert, "\(error) while reconfiguring")
         }
         registry.take(generation)
-        awaitTakeover()
         logPaths = loaded.logPaths
-        logFiles.closeUnused(keeping: logPaths)
+        awaitTakeover(sockets)
+        closeUnusedLogs()
         reopenLogs(onlyMoved: true)
         if let time = limit {
             let number = generation.number
@@ -440,13 +444,24 @@ package final class Server {
         limitFiles(process)
     }
 
+    private func closeUnusedLogs() { logFiles.closeUnused(keeping: logPaths.union(formerLogPaths)) }
+
+    /// A configuration that workers are to take over once its init hooks have run. Until then they go on under the former one,
+    /// with its sockets and logs.
+    private struct Coming {
+        var number: Int
+        var outcome: TakeoverNotice.Outcome
+        var sockets: ListenerSet.Prepared
+        var logPaths: Set<String>
+    }
+
     /// Has workers tell when they have taken over.
-    private func awaitTakeover() {
+    private func awaitTakeover(_ sockets: ListenerSet.Prepared) {
         let reference = ServerReference(self)
         let poster = loop.poster
         let number = generation.number
         let outcome = TakeoverNotice.Outcome()
-        coming = (number, outcome)
+        coming = Coming(number: number, outcome: outcome, sockets: sockets, logPaths: logPaths)
         let notice = TakeoverNotice(
             outcome, waits: { poster.post { reference.server?.takeoverWaits(number) } },
             done: { poster.post { reference.server?.tookOver(number) } })
@@ -471,10 +486,13 @@ package final class Server {
 
     /// Whether the one that comes has taken over, perhaps a moment ago, its message still on the way.
     private func noteTakeover() -> Bool {
-        guard let (number, outcome) = coming, outcome.isDone else { return false }
-        coming = nil
-        registry.generationRuns(number, isReload: true)
-        generation.errorLogger.log(.notice, "configuration \(number) runs")
+        guard let coming, coming.outcome.isDone else { return false }
+        self.coming = nil
+        listeners.settle(on: coming.sockets)
+        formerLogPaths = coming.logPaths
+        closeUnusedLogs()
+        registry.generationRuns(coming.number, isReload: true)
+        generation.errorLogger.log(.notice, "configuration \(coming.number) runs")
         return true
     }
 

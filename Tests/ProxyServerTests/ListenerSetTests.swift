@@ -72,13 +72,15 @@ struct ListenerSetTests {
     func unixFile() throws {
         let (kept, gone) = (temporaryPath(), temporaryPath())
         let set = ListenerSet()
-        set.commit(try set.prepare(configuration("unix:\(kept)", "unix:\(gone)"), workerCount: 1))
-        set.settle()
+        let both = try set.prepare(configuration("unix:\(kept)", "unix:\(gone)"), workerCount: 1)
+        set.commit(both)
+        set.settle(on: both)
         #expect(exists(kept) && exists(gone))
-        set.commit(try set.prepare(configuration("unix:\(kept)"), workerCount: 1))
+        let one = try set.prepare(configuration("unix:\(kept)"), workerCount: 1)
+        set.commit(one)
         // Workers are on their way from one to the other.
         #expect(exists(kept) && exists(gone))
-        set.settle()
+        set.settle(on: one)
         #expect(exists(kept))
         #expect(!exists(gone))
         set.closeAll()
@@ -91,14 +93,16 @@ struct ListenerSetTests {
         let set = ListenerSet()
         defer { set.closeAll() }
         for path in [running, overtaken, next] {
-            set.commit(try set.prepare(configuration("unix:\(path)"), workerCount: 1))
-            if path == running { set.settle() }
+            let prepared = try set.prepare(configuration("unix:\(path)"), workerCount: 1)
+            set.commit(prepared)
+            if path == running { set.settle(on: prepared) }
         }
         #expect(exists(running) && !exists(overtaken) && exists(next))
         // Back to what runs: there is nothing to bind.
-        set.commit(try set.prepare(configuration("unix:\(running)"), workerCount: 1, attempts: 1))
+        let back = try set.prepare(configuration("unix:\(running)"), workerCount: 1, attempts: 1)
+        set.commit(back)
         #expect(exists(running) && !exists(next))
-        set.settle()
+        set.settle(on: back)
         #expect(exists(running))
     }
 
