@@ -33,7 +33,7 @@ final class WorkerScripts: ScriptHost {
         self.generation = generation
         roster = worker.scriptRoster
         tunnels = worker.tunnels
-        seed = worker.randomNumber() | 1
+        seed = worker.loop.hasFakeClock ? worker.randomNumber() | 1 : 0
         loaded = try Interpreter(
             ScriptSet(
                 generation.configuration, dictionaries: generation.dictionaries, metrics: generation.metrics),
