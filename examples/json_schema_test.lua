@@ -4,6 +4,14 @@ local function open(strikes)
     return proxy{ plugin = "json_schema.lua", args = { strikes = strikes } }:websocket{}
 end
 
+--- Both ends.
+local function connected()
+    local p = proxy{ plugin = "json_schema.lua" }
+    local backend = p:backend("backend:80")
+    local ws = p:websocket{}
+    return ws, backend:expect_request():accept_websocket()
+end
+
 test("what fits goes through as it is", function()
     local ws = open()
     for _, text in ipairs{
@@ -38,20 +46,14 @@ test("who does not learn is sent away", function()
 end)
 
 test("binary messages do not get past it", function()
-    local p = proxy{ plugin = "json_schema.lua" }
-    local backend = p:backend("backend:80")
-    local ws = p:websocket{}
-    local far = backend:expect_request():accept_websocket()
+    local ws, far = connected()
     ws:send_binary('{"op":"fly"}')
     ws:expect_close(1003, "no binary messages")
     far:expect_close(1003, "no binary messages")
 end)
 
 test("what the upstream says is not looked at", function()
-    local p = proxy{ plugin = "json_schema.lua" }
-    local backend = p:backend("backend:80")
-    local ws = p:websocket{}
-    local far = backend:expect_request():accept_websocket()
+    local ws, far = connected()
     far:send("hello")
     ws:expect("hello")
     far:send_binary("\0\1")

@@ -110,20 +110,22 @@ void sy_name_thread(pthread_t thread, const char *name) {
     pthread_setname_np(thread, shortened);
 }
 
+static bool read_tcp_info(int descriptor, struct tcp_info *info) {
+    socklen_t length = sizeof *info;
+    return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, info, &length) == 0;
+}
+
 int64_t sy_tcp_rtt(int descriptor) {
     struct tcp_info info;
-    socklen_t length = sizeof info;
-    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return -1;
-    return info.tcpi_rtt;
+    return read_tcp_info(descriptor, &info) ? (int64_t)info.tcpi_rtt : -1;
 }
 
 bool sy_tcp_is_taking(int descriptor, uint32_t milliseconds) {
     struct tcp_info info;
-    socklen_t length = sizeof info;
     int waiting = 0;
     if (ioctl(descriptor, SIOCOUTQ, &waiting) != 0 || waiting == 0) return false;
-    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
-    return info.tcpi_last_data_sent < milliseconds && info.tcpi_last_ack_recv < milliseconds;
+    return read_tcp_info(descriptor, &info) && info.tcpi_last_data_sent < milliseconds
+        && info.tcpi_last_ack_recv < milliseconds;
 }
 
 int sy_thread_id(void) { return (int)gettid(); }

@@ -44,18 +44,19 @@ struct AddressSearch {
         }
         let asked = name
         // Each step looks at all records: their number is not for the server to choose, nor do all circles end.
-        var followed = 0
-        while true {
+        for _ in 0...Self.maxAliases {
             let addresses = addresses(in: response.records)
             guard addresses.isEmpty else {
                 let milliseconds = Int64(timeToLive) * 1000
                 return .end(.found(NameQueries.Records(addresses: addresses, timeToLive: milliseconds)))
             }
-            guard followAlias(in: response.records) else { break }
-            followed += 1
-            guard followed <= Self.maxAliases else { return .end(.nothing) }
+            if !followAlias(in: response.records) { return name == asked ? .end(.nothing) : askAgain() }
         }
-        guard name != asked, aliases < Self.maxAliases else { return .end(.nothing) }
+        return .end(.nothing)
+    }
+
+    private mutating func askAgain() -> Action {
+        guard aliases < Self.maxAliases else { return .end(.nothing) }
         aliases += 1
         return .ask
     }

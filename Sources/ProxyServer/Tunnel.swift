@@ -240,7 +240,7 @@ final class Tunnel {
 
     func failed(_ side: TunnelSide, _ error: SystemError) {
         // As nginx. Of one that has nothing more to say or to hear nobody needs to know.
-        if !isClosing, plane?.isDone(with: side) != true { log(side == .client ? .info : .error, "\(error)") }
+        if !isClosing, plane?.isDone(with: side) != true { log(level(of: side), "\(error)") }
         guard let plane else {
             // RFC 8441 §5: a reset stays one to a stream. To a socket it is an end, as with nginx.
             if side == .upstream, !isClosing, downstream.isStream { downstream.resetOnClose() }
@@ -299,18 +299,18 @@ final class Tunnel {
     /// Why the proxy ends a WebSocket by itself, or takes a peer for gone. What peers say to each other is for the access log.
     private func logEnding(_ ending: WebSocketEnding) {
         let reason = String(decoding: ending.reason, as: UTF8.self)
-        switch (ending.by, ending.culprit) {
-        case (.proxy, let culprit?):
-            log(
-                culprit == .client ? .info : .error,
-                "\(culprit) broke the WebSocket: \(ending.code) \(reason)")
-        case (.proxy, nil):
+        switch (ending.culprit, ending.by) {
+        case (let side?, .proxy):
+            log(level(of: side), "\(side) broke the WebSocket: \(ending.code) \(reason)")
+        case (let side?, _): log(level(of: side), "\(side) is gone: \(reason)")
+        case (nil, .proxy):
             log(.info, "closing the WebSocket: \(ending.code)\(reason.isEmpty ? "" : " \(reason)")")
-        case (.client, _), (.upstream, _):
-            guard ending.code == WebSocketCloseCode.abnormal, !reason.isEmpty else { return }
-            log(ending.by == .client ? .info : .error, "\(ending.by.rawValue) is gone: \(reason)")
+        case (nil, _): break
         }
     }
+
+    /// What clients do wrong is theirs, as in nginx.
+    private func level(of side: TunnelSide) -> LogLevel { side == .client ? .info : .error }
 
     private func log(_ level: LogLevel, _ message: @autoclosure () -> String) {
         let logger = generation.generation.errorLogger(for: settings.values.errorLogs)

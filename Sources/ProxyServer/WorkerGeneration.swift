@@ -15,7 +15,7 @@ final class WorkerGeneration {
     private var groups: [UpstreamPeers?]
     private var resolvers: [Resolver: NameResolver] = [:]
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
-    private var writers: [AccessLog.Destination: LogBuffer] = [:]
+    private var logBuffers: [AccessLog.Destination: LogBuffer] = [:]
     private let headRules: [HeadRules]
     /// `nil` where the configuration has no scripts.
     private(set) var scripts: WorkerScripts?
@@ -237,7 +237,7 @@ final class WorkerGeneration {
     /// for those of a former generation.
     func retire() {
         isRetired = true
-        for writer in writers.values { writer.end() }
+        for buffer in logBuffers.values { buffer.end() }
         for group in groups { group?.closeIdle() }
     }
 
@@ -306,7 +306,7 @@ final class WorkerGeneration {
     }
 
     private func buffer(for log: AccessLog) -> LogBuffer? {
-        if let known = writers[log.destination] { return known }
+        if let known = logBuffers[log.destination] { return known }
         let file: LogFile
         switch log.destination {
         case .standardOutput: file = generation.logFiles.standardOutput
@@ -323,11 +323,11 @@ final class WorkerGeneration {
         let buffer = LogBuffer(
             file: file, logger: generation.errorLogger, size: isRetired ? 0 : buffering.size,
             interval: Int64(buffering.flushInterval))
-        writers[log.destination] = buffer
+        logBuffers[log.destination] = buffer
         return buffer
     }
 
-    func flushLogs() { for writer in writers.values { writer.flush() } }
+    func flushLogs() { for buffer in logBuffers.values { buffer.flush() } }
 }
 
 /// One `access_log` of a location.

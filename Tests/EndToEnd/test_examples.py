@@ -606,16 +606,13 @@ def test_recorder_records_and_plays_back(example, sockets, tmp_path):
         assert [socket.recv(5), socket.recv(5)] == ["one", b"\x00two"]
 
 
+def session_token(seconds):
+    return token({"sub": "a", "exp": time.time() + seconds}, key="secret")
+
+
 def test_token_deadline_ends_the_session(example, sockets):
-    def token(seconds):
-        def part(data):
-            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-        text = part(b'{"alg":"HS256"}') + "." + part(json.dumps({"sub": "a", "exp": time.time() + seconds}).encode())
-        return text + "." + part(hmac.digest(b"secret", text.encode(), hashlib.sha256))
-
     made = example("token_deadline", sockets())
-    with upgrade(made, f"/?token={token(1)}") as socket:
+    with upgrade(made, f"/?token={session_token(1)}") as socket:
         assert words(socket, "hello") == ["hello"]
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(5)
@@ -625,17 +622,10 @@ def test_token_deadline_ends_the_session(example, sockets):
 
 @pytest.mark.clocked
 def test_a_token_is_renewed_across_a_reload(example, sockets):
-    def token(seconds):
-        def part(data):
-            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-        text = part(b'{"alg":"HS256"}') + "." + part(json.dumps({"sub": "a", "exp": time.time() + seconds}).encode())
-        return text + "." + part(hmac.digest(b"secret", text.encode(), hashlib.sha256))
-
     made = example("token_deadline", sockets())
-    with upgrade(made, f"/?token={token(3)}") as renewed, upgrade(made, f"/?token={token(3)}") as other:
+    with upgrade(made, f"/?token={session_token(3)}") as renewed, upgrade(made, f"/?token={session_token(3)}") as other:
         made.reload()
-        renewed.send(json.dumps({"type": "token", "token": token(60)}))
+        renewed.send(json.dumps({"type": "token", "token": session_token(60)}))
         with pytest.raises(ConnectionClosed) as closed:
             other.recv(10)
         assert closed.value.rcvd.code == 4001

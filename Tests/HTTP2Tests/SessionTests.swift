@@ -53,6 +53,15 @@ private final class Bench: HTTP2StreamOwner {
 
     func write(_ bytes: [UInt8], on stream: HTTP2Stream) -> Int { stream.send(bytes.span) }
 
+    /// A request on stream `id` is answered, and the answer taken, before it has ended.
+    func answerEarly(_ id: UInt32) throws {
+        send(Frame.post(id))
+        let stream = try #require(request())
+        respond(stream, "x")
+        stream.abandon(.internalError)
+        _ = sent()
+    }
+
     func respond(_ stream: HTTP2Stream, _ body: String? = nil, ends: Bool = true) {
         var head = HTTP2FieldBlock()
         let text = Array("HTTP/1.1 200 OK\r\n\r\n".utf8)
@@ -480,11 +489,7 @@ struct SessionTests {
     func lingeringContent() throws {
         let bench = Bench()
         for id in stride(from: UInt32(1), to: 600, by: 2) {
-            bench.send(Frame.post(id))
-            let stream = try #require(bench.request())
-            bench.respond(stream, "x")
-            stream.abandon(.internalError)
-            _ = bench.sent()
+            try bench.answerEarly(id)
             _ = bench.session.endLingering(now: bench.now)
             let piece = Frame.data(id, String(repeating: "x", count: 16_000))
             #expect(bench.send(piece, piece, piece, piece) == nil)
@@ -493,11 +498,7 @@ struct SessionTests {
             _ = bench.session.endLingering(now: bench.now)
             #expect(bench.sent().contains(Frame.reset(id, 0)))
         }
-        bench.send(Frame.post(1001))
-        let stream = try #require(bench.request())
-        bench.respond(stream, "x")
-        stream.abandon(.internalError)
-        _ = bench.sent()
+        try bench.answerEarly(1001)
         let piece = Frame.data(1001, String(repeating: "x", count: 16_000))
         bench.send(piece, piece, piece, piece, piece)
         // RFC 9113 §6.9.1
@@ -508,11 +509,7 @@ struct SessionTests {
     func resetsOfAnswered() throws {
         let bench = Bench()
         for id in stride(from: UInt32(1), to: 6000, by: 2) {
-            bench.send(Frame.post(id))
-            let stream = try #require(bench.request())
-            bench.respond(stream, "x")
-            stream.abandon(.internalError)
-            _ = bench.sent()
+            try bench.answerEarly(id)
             _ = bench.session.endLingering(now: bench.now)
             #expect(bench.send(Frame.reset(id)) == nil)
         }

@@ -22,7 +22,7 @@ package final class WebSocketEnding {
     package let code: UInt16
     package let reason: [UInt8]
     package let by: TunnelParty
-    /// Whose doing it is that the proxy ends it, where it is a peer's.
+    /// The peer whose doing it is by what the proxy has found: it broke the protocol, or is gone by all appearances.
     package var culprit: TunnelSide?
     /// What the proxy tells those that nobody else has told.
     var told: (code: UInt16, reason: [UInt8])?
@@ -182,6 +182,7 @@ extension WebSocketPlane {
             code: WebSocketCloseCode.abnormal, reason: Array(why.utf8), by: TunnelParty(side),
             due: owner.now &+ closeTimeout)
         ending.told = Self.news(ofLost: side, why)
+        ending.culprit = side
         self.ending = ending
         forgetScriptPings()
         // It may be alive all the same, and read this one day; nobody waits for it.

@@ -7,7 +7,7 @@ internal import ProxyCore
 /// those that were not used since they were last looked at. Hooks never see it: none is running then, and
 /// a tunnel that one waits in, or that has a socket open, is passed over.
 final class WholeExchanges {
-    /// As many are never frozen.
+    /// As many are left whole while there is much to do.
     static let limit = 32
     private var tunnels: [TunnelScripts] = []
     /// The next to be looked at.
