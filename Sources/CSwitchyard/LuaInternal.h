@@ -24,6 +24,9 @@ typedef struct {
     int getter;
     int setter;
     int pairs;
+    /// The getters that are answered from what is shown, if it is of the object; 0 for none.
+    int payload;
+    int payload_size;
 } sy_type;
 
 /// Types are numbers from 1 up to this, this not included.
@@ -66,6 +69,8 @@ struct sy_vm {
     int *vacant;
     int vacant_count;
 
+    /// What is shown to hooks: to that which runs, and those around it.
+    sy_payload *shown;
     /// What runs: a hook's coroutine or one that the script made; NULL outside of calls. Read by the signal handler.
     lua_State *volatile running;
     int running_index;

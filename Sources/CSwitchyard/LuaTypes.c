@@ -170,6 +170,23 @@ static int push_part(lua_State *L, identity whole, lua_Integer code) {
 
 // MARK: Members
 
+/// Pushes what a getter is to return, where that can be told from what is shown.
+static bool push_shown(lua_State *L, identity whole, lua_Integer getter) {
+    sy_vm *vm = sy_vm_of(L);
+    const sy_payload *shown = vm->shown;
+    if (shown == NULL || shown->slot != whole.slot || shown->generation != whole.generation || shown->type != whole.type)
+        return false;
+    const sy_type *type = sy_type_of(vm, whole.type);
+    if (getter == type->payload) {
+        lua_pushlstring(L, shown->bytes, shown->size);
+    } else if (getter == type->payload_size) {
+        lua_pushinteger(L, (lua_Integer)shown->size);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 /// `__index` of objects and values, whose metatable is that of all light userdata. Its upvalues are the members of the types.
 /// Called by Lua, with the object and the key, or by a script that has `debug`, with anything.
 static int get_member(lua_State *L) {
@@ -185,6 +202,7 @@ static int get_member(lua_State *L) {
         case LUA_TNUMBER:
             code = lua_tointeger(L, -1);
             if (code < 0) return push_part(L, whole, code);
+            if (push_shown(L, whole, code)) return 1;
             break;
         default: return 1;
     }
@@ -344,6 +362,11 @@ void sy_vm_define_getter(sy_vm *vm, int type, const char *name, int function) {
 
 void sy_vm_define_setter(sy_vm *vm, int type, const char *name, int function) {
     set_number(vm, type, "__newindex", name, function);
+}
+
+void sy_vm_define_payload(sy_vm *vm, int type, int payload, int payload_size) {
+    sy_type_of(vm, type)->payload = payload;
+    sy_type_of(vm, type)->payload_size = payload_size;
 }
 
 void sy_vm_define_part(sy_vm *vm, int type, const char *name, int part_type, int part) {

@@ -393,14 +393,19 @@ static void leave(sy_vm *vm, lua_State *state, activation former) {
     }
 }
 
-int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) {
+int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, sy_payload *shown, int *results) {
     lua_State *state = vm->coroutines[index].state;
     // What `sy_vm_take` has put below, but for the body itself.
     if (!vm->coroutines[index].waits) arguments += 2;
     lua_State *from = vm->running;
     activation former = enter(vm, state, index, script);
     vm->failed = false;
+    if (shown != NULL) {
+        shown->around = vm->shown;
+        vm->shown = shown;
+    }
     int status = lua_resume(state, from, arguments, results);
+    if (shown != NULL) vm->shown = shown->around;
     leave(vm, state, former);
     // Reallocated by a call within this one, perhaps.
     sy_coroutine *taken = &vm->coroutines[index];
@@ -418,6 +423,13 @@ int sy_vm_resume(sy_vm *vm, int index, int arguments, int script, int *results) 
     taken->state = fresh;
     taken->reference = reference;
     return SY_CALL_FAILED;
+}
+
+void sy_vm_hide_payload(sy_vm *vm, int type, uint32_t slot, uint32_t generation) {
+    for (sy_payload *shown = vm->shown; shown != NULL; shown = shown->around) {
+        // No object is of type 0.
+        if (shown->type == type && shown->slot == slot && shown->generation == generation) shown->type = 0;
+    }
 }
 
 char *sy_vm_cancel(sy_vm *vm, int index, int script) {

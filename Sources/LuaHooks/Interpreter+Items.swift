@@ -1,3 +1,4 @@
+internal import CSwitchyard
 internal import Config
 package import ProxyCore
 internal import Wire
@@ -15,8 +16,7 @@ extension Interpreter {
     }
 
     private func advance(_ item: WebSocketItem, of flow: ScriptFlow, from first: Int) -> WebSocketVerdict {
-        let isMessage = if case .message = item.kind { true } else { false }
-        let stage: HookStage = isMessage ? .message : .frame
+        let stage: HookStage = if case .message = item.kind { .message } else { .frame }
         let places = hookPlaces(ofPlan: Int(flow.plan), stage)
         var position = first
         while position < places.count {
@@ -25,13 +25,7 @@ extension Interpreter {
                 position += 1
                 continue
             }
-            let outcome = call(entry.function, .item(stage), of: flow, script: entry.script) { stack in
-                push(flow, on: stack)
-                stack.push(
-                    isMessage ? .message : .frame,
-                    ObjectHandle(slot: UInt32(item.slot), generation: item.generation))
-                return 2
-            }
+            let outcome = call(entry, for: item, of: flow, stage)
             if case .waiting(let call) = outcome {
                 calls[call].continuation = .item(stage, position: position, item)
                 return .waiting
@@ -42,6 +36,29 @@ extension Interpreter {
             position += 1
         }
         return item.isChanged ? .rewritten : .pass
+    }
+
+    private func call(
+        _ entry: HookEntry, for item: WebSocketItem, of flow: ScriptFlow, _ stage: HookStage
+    ) -> CallOutcome {
+        // Held here, whatever becomes of the item meanwhile.
+        let data = item.data
+        return unsafe data.withUnsafeBytes { bytes in
+            var payload = unsafe sy_payload(
+                type: Int32(item.luaType.rawValue), slot: item.handle.slot,
+                generation: item.handle.generation,
+                bytes: bytes.baseAddress, size: bytes.count, around: nil)
+            return unsafe withUnsafeMutablePointer(to: &payload) { payload in
+                call(
+                    entry.function, .item(stage), of: flow, script: entry.script,
+                    showing: unsafe ShownPayload(payload)
+                ) { stack in
+                    push(flow, on: stack)
+                    stack.push(item.luaType, item.handle)
+                    return 2
+                }
+            }
+        }
     }
 
     /// Reads what a hook came to.

@@ -259,10 +259,23 @@ package final class Interpreter: ScriptEngine {
         case waiting(call: Int)
     }
 
-    /// Calls a function that Lua keeps; `arguments` pushes its arguments and says how many.
+    /// The payload of what a hook looks at, where it lies for the time of the call.
+    @safe
+    struct ShownPayload {
+        static var none: ShownPayload { unsafe ShownPayload(nil) }
+        fileprivate let pointer: UnsafeMutablePointer<sy_payload>?
+
+        /// The pointer has to be good until the call has returned or waits.
+        @unsafe
+        init(_ pointer: UnsafeMutablePointer<sy_payload>?) { unsafe self.pointer = pointer }
+    }
+
+    /// Calls a function that Lua keeps; `arguments` pushes its arguments and says how many. While it runs it is shown
+    /// `payload`.
     func call(
         _ function: LuaReference, _ purpose: HookCall.Purpose, of flow: ScriptFlow?, script: Int,
-        under settings: Settings? = nil, arguments: (LuaStack) -> Int
+        under settings: Settings? = nil, showing payload: ShownPayload = .none,
+        arguments: (LuaStack) -> Int
     ) -> CallOutcome {
         let index = Int(unsafe sy_vm_take(vm))
         while calls.count <= index { calls.append(HookCall()) }
@@ -272,7 +285,7 @@ package final class Interpreter: ScriptEngine {
         if let settings { calls[index].settings = settings }
         let stack = stack(of: index)
         stack.push(function)
-        return resume(index, arguments(stack))
+        return resume(index, arguments(stack), showing: payload)
     }
 
     /// As above, for a function that is on top of the main stack, whence it is taken.
@@ -282,14 +295,20 @@ package final class Interpreter: ScriptEngine {
         return call(function, purpose, of: nil, script: script, arguments: arguments)
     }
 
+    /// Scripts that are shown the object's payload are to ask for it from now on.
+    func hidePayload(_ type: LuaType, _ handle: ObjectHandle) {
+        unsafe sy_vm_hide_payload(vm, Int32(type.rawValue), handle.slot, handle.generation)
+    }
+
     func stack(of call: Int) -> LuaStack { unsafe LuaStack(sy_vm_state(vm, Int32(call))) }
     var mainStack: LuaStack { main }
 
-    private func resume(_ index: Int, _ arguments: Int) -> CallOutcome {
+    private func resume(_ index: Int, _ arguments: Int, showing payload: ShownPayload = .none) -> CallOutcome
+    {
         noteUse()
         var results: Int32 = 0
         let status = unsafe sy_vm_resume(
-            vm, Int32(index), Int32(arguments), Int32(calls[index].script), &results)
+            vm, Int32(index), Int32(arguments), Int32(calls[index].script), payload.pointer, &results)
         switch Int(status) {
         case SY_CALL_RETURNED: return .returned(call: index, results: Int(results))
         case SY_CALL_WAITS:

@@ -17,6 +17,12 @@ extension FlowCases {
         FlowCase(
             tunnel: [(.message, "msg.data = msg.data .. '!' print(msg.data, msg.size)")],
             [.item(.message, .text, from: .client, "a")], ["replace a!", "a!\t2"]),
+        // By a call within the hook's.
+        FlowCase(
+            tunnel: [
+                (.message, "sy.spawn(function() msg.data = msg.data .. '!' end) print(msg.data, msg.size)")
+            ],
+            [.item(.message, .text, from: .client, "a")], ["replace a!", "a!\t2"]),
         FlowCase(
             tunnel: [(.message, "if msg.data == 'a' then return false end return true")],
             [.item(.message, .text, from: .client, "a"), .item(.message, .text, from: .client, "b")],
@@ -115,6 +121,14 @@ extension FlowCases {
     ]
 
     static let frames: [FlowCase] = [
+        // What was assigned is read back, and a frame that waited is still itself: both are asked for in another way.
+        FlowCase(
+            tunnel: [(.frame, "frame.data = frame.data .. '!' print(frame.data, frame.size)")],
+            [.item(.frame, .text, from: .client, "a")], ["replace a!", "a!\t2"]),
+        FlowCase(
+            tunnel: [(.frame, "sy.sleep(1) print(frame.data, frame.size)")],
+            [.item(.frame, .text, from: .client, "ab"), .advance(milliseconds: 1000)],
+            ["waits", "ab\t2", "then pass"]),
         FlowCase(
             tunnel: [
                 (

@@ -98,12 +98,27 @@ enum {
     SY_CALL_WAITS = 2,
 };
 
+/// The payload of an object that hooks look at. Its getter, and that of its size, are answered from here without a call
+/// of `sy_lua_dispatch`, while the call that it is shown to is under way.
+typedef struct sy_payload {
+    int type;
+    uint32_t slot;
+    uint32_t generation;
+    const void *bytes;
+    size_t size;
+    /// Of the call around this one: set by `sy_vm_resume`.
+    struct sy_payload *around;
+} sy_payload;
+
 /// Takes a coroutine for a call. The function and its arguments are to be pushed on its state.
 int sy_vm_take(sy_vm *vm);
 sy_lua *sy_vm_state(const sy_vm *vm, int coroutine);
 /// Starts the call with the function and `arguments` values on the stack, or goes on with `arguments` values as what
-/// the wait returned. `script` says whose `flow.ctx` is meant. Results are on the stack, their number in `results`.
-int sy_vm_resume(sy_vm *vm, int coroutine, int arguments, int script, int *results);
+/// the wait returned. `script` says whose `flow.ctx` is meant. `shown` may be NULL. Results are on the stack, their
+/// number in `results`.
+int sy_vm_resume(sy_vm *vm, int coroutine, int arguments, int script, sy_payload *shown, int *results);
+/// The object has another payload now: its getters are called again.
+void sy_vm_hide_payload(sy_vm *vm, int type, uint32_t slot, uint32_t generation);
 /// Gives back the coroutine of a call that has returned or failed.
 void sy_vm_give_back(sy_vm *vm, int coroutine);
 /// Ends a call of `script` that waits: its pending `<close>` variables are closed, and the coroutine is thrown away.
@@ -157,6 +172,8 @@ void sy_vm_define_part(sy_vm *vm, int type, const char *name, int part_type, int
 void sy_vm_define_own_table(sy_vm *vm, int type, const char *name, int part);
 /// What reads and writes fields that have no definition; 0 for none.
 void sy_vm_define_dynamic(sy_vm *vm, int type, int getter, int setter);
+/// Which of the getters, by their numbers, are those of `sy_payload`.
+void sy_vm_define_payload(sy_vm *vm, int type, int payload, int payload_size);
 /// A metamethod: of a value it is `__pairs`.
 void sy_vm_define_metamethod(sy_vm *vm, int type, const char *name, int function);
 

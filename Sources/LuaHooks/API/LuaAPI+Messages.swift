@@ -40,6 +40,7 @@ extension LuaAPI {
                 let bytes = try call.bytes(3, "data")
                 if let problem = item.problem(with: bytes.span) { throw LuaError("data: \(problem)") }
                 item.replacement = bytes
+                call.interpreter.hidePayload(item.luaType, item.handle)
                 return .none
             },
             LuaFunction("size", .getter(type), "", returns: "integer", "The length of `data` in bytes.") {
@@ -70,6 +71,12 @@ extension LuaAPI {
             call.push(try call.closePayload()?.reason)
         },
     ]
+}
+
+extension WebSocketItem {
+    /// What scripts have for it.
+    var luaType: LuaType { if case .message = kind { .message } else { .frame } }
+    var handle: ObjectHandle { ObjectHandle(slot: UInt32(slot), generation: generation) }
 }
 
 extension LuaCall {

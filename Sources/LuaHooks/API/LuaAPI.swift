@@ -44,6 +44,13 @@ package enum LuaAPI {
                 unsafe sy_vm_define_own_table(vm, Int32(whole.rawValue), name, Int32(position))
             }
         }
+        // Those of the hooks that run most often.
+        for type in [LuaType.message, .frame] {
+            func getter(_ name: String) -> Int32 {
+                Int32(number(of: name) { if case .getter(type) = $0 { true } else { false } })
+            }
+            unsafe sy_vm_define_payload(vm, Int32(type.rawValue), getter("data"), getter("size"))
+        }
         for (type, functions) in dynamic {
             unsafe sy_vm_define_dynamic(vm, Int32(type.rawValue), functions.getter, functions.setter)
         }
