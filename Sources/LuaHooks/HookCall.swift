@@ -75,14 +75,31 @@ struct HookCall {
     var purpose = Purpose.none
     /// From its first wait on, unless it leads to nothing: most calls do not wait.
     var continuation: Continuation?
-    var flow: ScriptFlow?
+    /// The flow that it was begun for, which may be another exchange's by now, told by `flowGeneration`.
+    private var begunFor: ScriptFlow?
+    /// `nil` where it is of none, or its exchange is over: a call that runs outlives an exchange that it closes.
+    var flow: ScriptFlow? {
+        guard let begunFor, begunFor.generation == flowGeneration else { return nil }
+        return begunFor
+    }
     var script = -1
     /// What a call of no flow goes by on the network and in error logs: of whoever spawned it, or of the server whose handshake asks.
     var settings: Settings?
     var generation: UInt32 = 0
+    private var flowGeneration: UInt32 = 0
     var wait = Wait.none
     /// A hook for messages or frames has ended its tunnel with this: several may run for one flow.
     var closing: (code: UInt16, reason: [UInt8])?
 
     var isWaiting: Bool { if case .none = wait { false } else { true } }
+
+    /// It was of an exchange that is over.
+    var outlivesExchange: Bool { begunFor != nil && flow == nil }
+
+    mutating func begin(for flow: ScriptFlow?) {
+        begunFor = flow
+        if let flow { flowGeneration = flow.generation }
+    }
+
+    mutating func leaveFlow() { begunFor = nil }
 }

@@ -280,7 +280,7 @@ package final class Interpreter: ScriptEngine {
         let index = Int(unsafe sy_vm_take(vm))
         while calls.count <= index { calls.append(HookCall()) }
         calls[index].purpose = purpose
-        calls[index].flow = flow
+        calls[index].begin(for: flow)
         calls[index].script = script
         if let settings { calls[index].settings = settings }
         let stack = stack(of: index)
@@ -323,7 +323,7 @@ package final class Interpreter: ScriptEngine {
 
     /// The results of a call have been read.
     func giveBack(_ index: Int) {
-        calls[index].flow = nil
+        calls[index].leaveFlow()
         calls[index].purpose = .none
         if calls[index].continuation != nil { calls[index].continuation = nil }
         if calls[index].closing != nil { calls[index].closing = nil }
@@ -357,6 +357,9 @@ package final class Interpreter: ScriptEngine {
         }
         if let reason = calls[index].purpose.whyItCannotWait {
             throw LuaError("\(what) cannot wait \(reason)")
+        }
+        guard !calls[index].outlivesExchange else {
+            throw LuaError("\(what) cannot wait: its exchange is over")
         }
         guard waitingCalls < set.settings.maxWaiting else {
             throw LuaError(
@@ -417,7 +420,7 @@ package final class Interpreter: ScriptEngine {
         let continuation = calls[index].continuation
         let flow = calls[index].flow
         stopWaiting(index)
-        calls[index].flow = nil
+        calls[index].leaveFlow()
         calls[index].purpose = .none
         calls[index].continuation = nil
         let settings = calls[index].settings
@@ -491,12 +494,15 @@ package final class Interpreter: ScriptEngine {
         } else {
             flow?.timers.removeAll { $0 == id }
         }
+        let generation = flow?.generation
         let outcome = call(function, .timer, of: flow, script: script) { stack in
             guard let flow else { return 0 }
             push(flow, on: stack)
             return 1
         }
         if interval == 0 { main.release(function) }
+        // It may have ended the exchange.
+        let flow = flow?.generation == generation ? flow : nil
         settleBackground(outcome, script: script, of: flow)
         flow?.owner?.somethingEnded()
     }

@@ -299,6 +299,49 @@ struct InterpreterTests {
             fixture.host.lines.first?.contains("flow cannot be used any more: its exchange is over") == true)
     }
 
+    @Test("a call that outlives its exchange waits no more, and is not of the one that comes next")
+    func outlivedExchange() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            if not begun then
+                begun = true
+                flow:after(0.1, function()
+                    print('closes')
+                    print(pcall(sy.sleep, 1))
+                    print(pcall(next.close, next))
+                    error('late')
+                end)
+            else
+                next = flow
+                sy.sleep(2)
+                print('next goes on')
+            end
+            """)
+        let (interpreter, host) = (fixture.interpreter, fixture.host)
+        guard case .proceed = fixture.run() else { throw Unexpected() }
+        let next = fixture.copy()
+        host.printed = { [unowned fixture] text in
+            guard text == "lua: closes" else { return }
+            interpreter.end(fixture.flow)
+            // As of a client that has sent its next request already.
+            _ = interpreter.run(.request, of: interpreter.flow(of: next))
+        }
+        fixture.advance(milliseconds: 100)
+        #expect(
+            host.lines.map { $0.split(separator: "\n")[0] } == [
+                "[notice] lua: closes",
+                "[notice] lua: false\tsleep cannot wait: its exchange is over",
+                "[notice] lua: false\tclose: there is nothing to close any more",
+                "[error] lua: function of test.lua:1 failed: test.lua:7: late",
+            ])
+        #expect(host.logExchanges.dropFirst() == [nil, nil, nil])
+        fixture.advance(milliseconds: 2000)
+        #expect(host.lines.last == "[notice] lua: next goes on")
+        #expect(host.logExchanges.last == next.requestIDText)
+        interpreter.endAllFlows()
+    }
+
     @Test("what a script says wrong is found when it is loaded, with its line")
     func syntax() {
         #expect(throws: ScriptFault.self) { try ScriptFixture(.request, "local x = = 1") }

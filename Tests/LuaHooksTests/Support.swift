@@ -18,6 +18,8 @@ final class FakeHost: ScriptHost {
     var keepsPlaces = false
     /// Of each line, where it is of no exchange.
     var logSettings: [Settings?] = []
+    /// The `$request_id` of each line's exchange.
+    var logExchanges: [String?] = []
 
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?) {
         var text = text
@@ -26,6 +28,7 @@ final class FakeHost: ScriptHost {
         }
         lines.append("[\(level.name)] \(text)")
         logSettings.append(settings)
+        logExchanges.append(exchange?.requestIDText)
         printed?(text)
     }
     /// Called with each line.
