@@ -63,6 +63,13 @@ struct DirectiveUse {
         return size
     }
 
+    /// Bytes of a request's head: few enough for so many buffers as there may be to come to a number.
+    func headSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
+        let size = try size(word)
+        guard size <= 1 << 30 else { throw failure(found: word, expected: "a size of at most 1024m") }
+        return size
+    }
+
     func largeSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
         try value(of: word, ConfigValue.largeSize, expected: "a size such as 8k, 1m or 2g")
     }
