@@ -103,6 +103,7 @@ import Testing
         #expect(NetworkAddress.ipv6(bytes("::ffff:10.0.0.1"))?.suffix(6) == [255, 255, 10, 0, 0, 1])
         for wrong in [
             "", ":", ":::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "::g", "1::2::3", "12345::", "+1::",
+            "1.2.3.4::", "1:1.2.3.4::", "-0::1", "::-0", "::1:", "::1.2.3.4:1",
         ] {
             #expect(NetworkAddress.ipv6(bytes(wrong)) == nil, "\(wrong)")
         }

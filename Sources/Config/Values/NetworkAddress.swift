@@ -17,26 +17,28 @@ enum NetworkAddress {
         let text = Array(text)
         let colon = UInt8(ascii: ":")
         guard let gap = text.indices.first(where: { text[$0...].starts(with: [colon, colon]) }) else {
-            return groups(text[...], most: 8).flatMap { $0.count == 16 ? $0 : nil }
+            return groups(text[...], most: 8, endsAddress: true).flatMap { $0.count == 16 ? $0 : nil }
         }
-        guard let head = groups(text[..<gap], most: 7), let tail = groups(text[(gap + 2)...], most: 7),
+        guard let head = groups(text[..<gap], most: 7, endsAddress: false),
+            let tail = groups(text[(gap + 2)...], most: 7, endsAddress: true),
             head.count + tail.count <= 14
         else { return nil }
         return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
     }
 
-    private static func groups(_ text: ArraySlice<UInt8>, most: Int) -> [UInt8]? {
+    /// The last four bytes of an address may be written as those of IPv4.
+    private static func groups(_ text: ArraySlice<UInt8>, most: Int, endsAddress: Bool) -> [UInt8]? {
         guard !text.isEmpty else { return [] }
         let parts = text.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
         guard parts.count <= most else { return nil }
         var bytes: [UInt8] = []
         for (index, part) in parts.enumerated() {
-            if index == parts.count - 1, let dotted = ipv4(part) {
+            if endsAddress, index == parts.count - 1, let dotted = ipv4(part) {
                 bytes += dotted
                 continue
             }
             guard part.count <= 4, let value = UInt16(String(decoding: part, as: UTF8.self), radix: 16),
-                part.first != UInt8(ascii: "+")
+                part.first != UInt8(ascii: "+"), part.first != UInt8(ascii: "-")
             else { return nil }
             bytes += [UInt8(value >> 8), UInt8(value & 0xFF)]
         }
