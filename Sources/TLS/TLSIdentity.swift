@@ -110,9 +110,13 @@ enum PEM {
         var found: [OpaquePointer] = unsafe []
         let isSound = unsafe withInput(text) { input -> Bool in
             // The first may be marked as trusted, with what for; the others are plain.
-            guard let first = unsafe PEM_read_bio_X509_AUX(input, nil, nil, nil) else { return false }
+            guard let first = unsafe PEM_read_bio_X509_AUX(input, nil, givePassword, nil) else {
+                return false
+            }
             unsafe found.append(first)
-            while let next = unsafe PEM_read_bio_X509(input, nil, nil, nil) { unsafe found.append(next) }
+            while let next = unsafe PEM_read_bio_X509(input, nil, givePassword, nil) {
+                unsafe found.append(next)
+            }
             return endsCleanly()
         }
         guard isSound else {
@@ -149,7 +153,9 @@ enum PEM {
         ERR_clear_error()
         var found: [OpaquePointer] = unsafe []
         let isSound = unsafe withInput(text) { input -> Bool in
-            while let next = unsafe PEM_read_bio_X509_CRL(input, nil, nil, nil) { unsafe found.append(next) }
+            while let next = unsafe PEM_read_bio_X509_CRL(input, nil, givePassword, nil) {
+                unsafe found.append(next)
+            }
             return unsafe !found.isEmpty && endsCleanly()
         }
         guard isSound else {
@@ -163,7 +169,25 @@ enum PEM {
     /// Diffie-Hellman parameters; the caller's to free.
     @unsafe static func parameters(_ text: [UInt8]) throws(TLSError) -> OpaquePointer {
         ERR_clear_error()
-        let key = unsafe withInput(text) { input in unsafe PEM_read_bio_Parameters(input, nil) }
+        // PEM_read_bio_Parameters takes no callback, and so would ask for a password.
+        let key = unsafe withInput(text) { input -> OpaquePointer? in
+            var data: UnsafeMutablePointer<UInt8>?
+            var length = 0
+            var name: UnsafeMutablePointer<CChar>?
+            // Both texts are ours to free, and read before.
+            guard
+                unsafe PEM_bytes_read_bio(
+                    &data, &length, &name, PEM_STRING_DHPARAMS, input, givePassword, nil) == 1
+            else { return nil }
+            defer {
+                unsafe CRYPTO_free(data, nil, 0)
+                unsafe CRYPTO_free(name, nil, 0)
+            }
+            guard let name = unsafe name else { return nil }
+            let isX942 = unsafe strcmp(name, PEM_STRING_DHXPARAMS) == 0
+            var start = unsafe UnsafePointer(data)
+            return unsafe d2i_KeyParams(isX942 ? EVP_PKEY_DHX : EVP_PKEY_DH, nil, &start, length)
+        }
         guard let key = unsafe key else { throw TLSError(taking: "PEM_read_bio_DHparams") }
         return unsafe key
     }
@@ -197,7 +221,8 @@ private struct Password {
     var bytes: [UInt8]
 }
 
-/// Without an answer from here, libcrypto would ask at the terminal for the password of an encrypted key.
+/// Without an answer from here, libcrypto would ask at the terminal for the password of whatever is encrypted, be it no
+/// key; or wait for standard input.
 private func givePassword(
     _ buffer: UnsafeMutablePointer<CChar>?, _ size: Int32, _: Int32, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {

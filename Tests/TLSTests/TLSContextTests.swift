@@ -35,6 +35,42 @@ struct TLSContextTests {
         #expect(fault(certificate, locked, [Array("wrong".utf8), Array("secret".utf8)]) == nil)
     }
 
+    @Test("what is encrypted though it is no key is refused, and nobody is asked for a password")
+    func encrypted() throws {
+        let (certificate, key) = try (files.file("one.crt"), files.file("one.key"))
+        func encrypted(_ type: String) -> [UInt8] {
+            let header = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF"
+            return Array("-----BEGIN \(type)-----\n\(header)\n\nAAAA\n-----END \(type)-----\n".utf8)
+        }
+        func details(_ body: () throws -> Void) -> String {
+            do {
+                try body()
+                return "none"
+            } catch {
+                if case .certificate(let error)? = error as? TLSIdentity.Fault { return error.details }
+                return (error as? TLSError)?.details ?? "another"
+            }
+        }
+        let context = try TLSContext(.server)
+        let found = [
+            details { _ = try TLSIdentity(certificates: encrypted("CERTIFICATE"), key: key) },
+            details { _ = try TLSIdentity(certificates: certificate + encrypted("CERTIFICATE"), key: key) },
+            details { try context.revoke(encrypted("X509 CRL")) },
+            details { try context.setParameters(encrypted("DH PARAMETERS")) },
+        ]
+        // Whoever asks, and gets no answer, has more to say.
+        #expect(found == [String](repeating: "error:04800068:PEM routines::bad password read", count: 4))
+    }
+
+    @Test("parameters are read")
+    func parameters() throws {
+        let context = try TLSContext(.server)
+        for name in ["dh.pem", "dhx.pem"] {
+            #expect(throws: Never.self, "\(name)") { try context.setParameters(files.file(name)) }
+        }
+        #expect(throws: TLSError.self) { try context.setParameters(files.file("one.key")) }
+    }
+
     @Test("a key of another certificate is refused")
     func mismatch() throws {
         let identity = try TLSIdentity(certificates: files.file("one.crt"), key: files.file("two.key"))

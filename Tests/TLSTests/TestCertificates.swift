@@ -25,6 +25,10 @@ struct TestCertificates: Sendable {
                 "-keyout", "\(name).key", "-out", "\(name).crt")
         }
         try openssl("pkey", "-in", "one.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
+        for (name, type) in [("dh.pem", "DH"), ("dhx.pem", "DHX")] {
+            let group = type == "DH" ? "group:ffdhe2048" : "dh_rfc5114:3"
+            try openssl("genpkey", "-genparam", "-algorithm", type, "-pkeyopt", group, "-out", name)
+        }
     }
 
     private func openssl(_ arguments: String...) throws {
