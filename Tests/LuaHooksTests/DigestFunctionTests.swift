@@ -140,6 +140,17 @@ struct DigestFunctionTests {
         #expect(try lines(text) == ["7\tb\ttrue"])
     }
 
+    @Test("a key may be of 64 KB, and there may be 64 of them")
+    func manyKeys() throws {
+        let text = """
+            local keys = {}
+            for i = 1, 64 do keys[i] = ('k'):rep(65536) end
+            local claims, err = sy.jwt.verify('a.b.c', { key = keys })
+            print(claims, err)
+            """
+        #expect(try lines(text) == ["nil\tmalformed token"])
+    }
+
     @Test(
         "what is wrong with a call is said",
         arguments: [
@@ -147,6 +158,22 @@ struct DigestFunctionTests {
             ("sy.jwt.verify('t', {})", "jwt.verify: key: found none, expected one at least"),
             ("sy.jwt.verify('t', { key = {} })", "jwt.verify: key: found none, expected one at least"),
             ("sy.jwt.verify('t', { key = '' })", "jwt.verify: key: found nothing, expected a secret or PEM"),
+            (
+                "sy.jwt.verify('t', { key = ('k'):rep(65537) })",
+                "jwt.verify: key: found 65537 bytes, expected at most 65536"
+            ),
+            (
+                "sy.jwt.verify('t', { key = { 'k', ('k'):rep(65537) } })",
+                "jwt.verify: key: found 65537 bytes, expected at most 65536"
+            ),
+            (
+                "sy.jwt.verify('t', { key = { ('k'):rep(65):byte(1, -1) } })",
+                "jwt.verify: key: found a list of 65, expected at most 64"
+            ),
+            (
+                "sy.jwt.verify('t', { key = 'k', algorithms = { ('x'):rep(65537) } })",
+                "jwt.verify: algorithms: found 65537 bytes, expected at most 65536"
+            ),
             (
                 "sy.jwt.verify('t', { key = true })",
                 "key: found boolean, expected a string or a list of strings"

@@ -55,8 +55,8 @@ extension LuaAPI {
             returns: "table?, string?",
             """
             The claims of a signed token (RFC 7519), or nil and why it is not to be believed. A key is a secret (HS256), \
-            or a public key or certificate in PEM (RS256, ES256); which it is decides the algorithm, `algorithms` may \
-            exclude some. `exp` and `nbf` are held to the clock, give or take `leeway` seconds; `iss` and `aud` to \
+            or a public key or certificate in PEM (RS256, ES256), of up to 64 KB; which it is decides the algorithm, \
+            `algorithms` may exclude some. There may be up to 64 keys. `exp` and `nbf` are held to the clock, give or take `leeway` seconds; `iss` and `aud` to \
             `issuer` and `audience`, where given.
             """
         ) { call throws(LuaError) in
@@ -144,24 +144,43 @@ extension LuaCall {
         return requirements
     }
 
+    /// Of one key, and of a list of keys: what is made of them is memory and time that no limit of scripts counts.
+    private static let maxTextLength = 65_536
+    private static let maxTexts = 64
+
     /// A field of argument 2 that is a string or a list of them.
     private func texts(_ name: StaticString, _ expected: String) throws(LuaError) -> [[UInt8]]? {
         switch stack.pushField(name, of: 2) {
         case .nil: return nil
-        case .string: return [try bytes(stack.top, name)]
+        case .string: return [try text(name)]
         case .table:
             let list = stack.top
+            let count = stack.length(ofTable: list)
+            guard count <= Self.maxTexts else {
+                throw LuaError(
+                    "jwt.verify: \(name): found a list of \(count), expected at most \(Self.maxTexts)")
+            }
             var texts: [[UInt8]] = []
-            for position in 0..<stack.length(ofTable: list) {
+            for position in 0..<count {
                 guard stack.pushElement(position + 1, of: list) == .string else {
                     throw mismatch(stack.top, name, expected)
                 }
-                texts.append(try bytes(stack.top, name))
+                texts.append(try text(name))
                 stack.pop()
             }
             return texts
         default: throw mismatch(stack.top, name, expected)
         }
+    }
+
+    /// The topmost value.
+    private func text(_ name: StaticString) throws(LuaError) -> [UInt8] {
+        let length = try span(stack.top, name).count
+        guard length <= Self.maxTextLength else {
+            throw LuaError(
+                "jwt.verify: \(name): found \(length) bytes, expected at most \(Self.maxTextLength)")
+        }
+        return try bytes(stack.top, name)
     }
 
     private func verificationKey(_ text: [UInt8]) throws(LuaError) -> VerificationKey {
