@@ -279,11 +279,8 @@ struct LuaStack {
     func copyPlain(
         _ index: Int, to other: LuaStack, timers: [(former: ScriptTimers.ID, now: ScriptTimers.ID)] = []
     ) -> Bool {
-        func number(_ timer: ScriptTimers.ID) -> Int64 {
-            let handle = ObjectHandle(timer: timer)
-            return Int64(handle.slot) << 32 | Int64(handle.generation)
-        }
-        let pairs = timers.map { (number($0.former), number($0.now)) }.sorted { $0.0 < $1.0 }
+        // Of a timer, what names its object is its number.
+        let pairs = timers.map { (Int64($0.former), Int64($0.now)) }.sorted { $0.0 < $1.0 }
         // Everything is read during the call.
         return unsafe pairs.map(\.0).withUnsafeBufferPointer { former in
             unsafe pairs.map(\.1).withUnsafeBufferPointer { now in
@@ -337,11 +334,12 @@ struct ObjectHandle: Hashable {
 }
 
 extension ObjectHandle {
-    /// A timer's number names it once and for all, so an object of one that is over means no other.
+    /// A timer's number names it once and for all, so an object of one that is over means no other. Its high half is the slot,
+    /// which has to stay below 2^31, as those of others do.
     init(timer: ScriptTimers.ID) {
         self.init(
-            slot: UInt32(truncatingIfNeeded: timer), generation: UInt32(truncatingIfNeeded: timer >> 32))
+            slot: UInt32(truncatingIfNeeded: timer >> 32), generation: UInt32(truncatingIfNeeded: timer))
     }
 
-    var timer: ScriptTimers.ID { ScriptTimers.ID(generation) << 32 | ScriptTimers.ID(slot) }
+    var timer: ScriptTimers.ID { ScriptTimers.ID(slot) << 32 | ScriptTimers.ID(generation) }
 }

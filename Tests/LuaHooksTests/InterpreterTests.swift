@@ -342,6 +342,21 @@ struct InterpreterTests {
         interpreter.endAllFlows()
     }
 
+    @Test("a timer's object names it, whatever its number is", arguments: [1, 1 << 31, 1 << 32 - 1, 1 << 40])
+    func numbersOfTimers(id: ScriptTimers.ID) throws {
+        let fixtures = try [ScriptFixture(.request, ""), ScriptFixture(.request, "")]
+        let (stack, other) = (fixtures[0].interpreter.mainStack, fixtures[1].interpreter.mainStack)
+        stack.push(.timer, ObjectHandle(timer: id))
+        #expect(stack.object(-1, .timer)?.timer == id)
+        // As a reload takes it along.
+        stack.pushTable()
+        stack.push(.timer, ObjectHandle(timer: id))
+        stack.setField("timer", of: -2)
+        #expect(stack.copyPlain(-1, to: other, timers: [(7, 8), (id, id + 1)]))
+        other.pushField("timer", of: -1)
+        #expect(other.object(-1, .timer)?.timer == id + 1)
+    }
+
     @Test("what a script says wrong is found when it is loaded, with its line")
     func syntax() {
         #expect(throws: ScriptFault.self) { try ScriptFixture(.request, "local x = = 1") }
