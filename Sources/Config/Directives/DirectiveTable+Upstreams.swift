@@ -86,10 +86,7 @@ extension DirectiveTable {
         -> UpstreamEndpoint
     {
         if let path = word.value(after: "unix:") {
-            guard !path.bytes.isEmpty else {
-                throw call.failure(found: word, expected: "a path after \"unix:\"")
-            }
-            return .unix(path: path.text)
+            return .unix(path: try call.socketPath(path, of: word))
         }
         do throws(HostAndPort.Fault) {
             let address = try HostAndPort(word.bytes)

@@ -70,6 +70,14 @@ struct DirectiveUse {
         return size
     }
 
+    /// What stands behind `unix:` in `word`.
+    func socketPath(_ path: Word, of word: Word) throws(ConfigDiagnostic) -> String {
+        guard ConfigValue.isSocketPath(path.bytes) else {
+            throw failure(found: word, expected: "\"unix:\" and a path of 1 to 107 bytes")
+        }
+        return path.text
+    }
+
     func largeSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
         try value(of: word, ConfigValue.largeSize, expected: "a size such as 8k, 1m or 2g")
     }

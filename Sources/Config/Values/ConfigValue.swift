@@ -17,6 +17,9 @@ enum ConfigValue {
     /// As `size`, with `g` as well: for what may be larger than memory.
     static func largeSize(_ bytes: [UInt8]) -> Int? { scaled(bytes, units: "kmg") }
 
+    /// `sockaddr_un` has room for 107 bytes and a NUL.
+    static func isSocketPath(_ path: some Collection<UInt8>) -> Bool { (1...107).contains(path.count) }
+
     /// Milliseconds. A number without a unit is seconds; units are `w d h m s ms`, larger ones first, as in
     /// `1h30m`.
     static func milliseconds(_ bytes: [UInt8]) -> Int? {

@@ -5,11 +5,7 @@ enum ListenArguments {
         _ word: Word, _ call: DirectiveUse, resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> [ListenAddress] {
         if let path = word.value(after: "unix:") {
-            // sockaddr_un has room for 107 bytes and a NUL.
-            guard !path.bytes.isEmpty, path.bytes.count <= 107 else {
-                throw call.failure(found: word, expected: "\"unix:\" and a path of 1 to 107 bytes")
-            }
-            return [.unix(path: path.text)]
+            return [.unix(path: try call.socketPath(path, of: word))]
         }
         let isDigitOrHyphen = { (byte: UInt8) in ConfigValue.isDigit(byte) || byte == UInt8(ascii: "-") }
         if let first = word.bytes.first, ConfigValue.isDigit(first), word.bytes.allSatisfy(isDigitOrHyphen) {

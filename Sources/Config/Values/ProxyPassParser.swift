@@ -71,8 +71,7 @@ enum ProxyPassParser {
     ) throws(ConfigDiagnostic) -> Target {
         let path = text.prefix { $0 != UInt8(ascii: ":") }
         let uri = text.dropFirst(path.count + 1)
-        // sockaddr_un has room for 107 bytes and a NUL.
-        guard !path.isEmpty, path.count <= 107 else {
+        guard ConfigValue.isSocketPath(path) else {
             throw call.failure(
                 found: word, expected: "\"http://unix:\", a path of 1 to 107 bytes, and \":/uri\"")
         }
