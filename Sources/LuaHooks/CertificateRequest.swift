@@ -183,7 +183,6 @@ extension Interpreter {
         _ message: String, _ request: CertificateRequest, _ script: Int
     ) -> CertificateRequest.Decision? {
         report(message, "certificate hook", script: script, of: nil, under: request.settings)
-        shared.countFailure()
         if request.settings.values.luaFailure == .open { return nil }
         return .rejected(reason: "a certificate hook failed")
     }

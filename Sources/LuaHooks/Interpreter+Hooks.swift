@@ -232,7 +232,6 @@ extension Interpreter {
         -> StageResult?
     {
         report(message, "\(stage.name) hook", script: script, of: flow)
-        shared.countFailure()
         flow.answer = nil
         guard let settings = flow.settings ?? flow.exchange?.location.settings else { return .failed }
         switch stage {

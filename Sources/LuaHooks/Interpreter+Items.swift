@@ -150,7 +150,6 @@ extension Interpreter {
         _ message: String, _ stage: HookStage, of flow: ScriptFlow, script: Int
     ) -> WebSocketVerdict? {
         report(message, "\(stage.name) hook", script: script, of: flow)
-        shared.countFailure()
         guard flow.settings?.values.luaFailure != .open else { return nil }
         return .close(code: WebSocketCloseCode.internalError, reason: [])
     }

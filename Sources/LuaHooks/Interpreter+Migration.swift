@@ -219,7 +219,6 @@ extension Interpreter {
     }
 
     private func migrationFailed(_ message: String, _ flow: ScriptFlow, _ script: Int) {
-        shared.countFailure()
         report(message, "migrate", script: script, of: flow)
     }
 

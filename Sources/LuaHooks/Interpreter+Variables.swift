@@ -127,7 +127,6 @@ extension Interpreter {
         switch outcome {
         case .waiting: return
         case .failed(let message):
-            shared.countFailure()
             report(message, variableName(variable), script: variable.script, of: flow)
         case .returned(let call, let results):
             let stack = stack(of: call)

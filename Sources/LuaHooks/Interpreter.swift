@@ -429,7 +429,6 @@ package final class Interpreter: ScriptEngine {
         let script = calls[index].script
         // The text is ours.
         if let message = unsafe sy_vm_cancel(vm, Int32(index), Int32(script)) {
-            shared.countFailure()
             report(
                 unsafe String(cString: message), "<close> of a cancelled call", script: script, of: flow,
                 under: settings)
@@ -515,17 +514,17 @@ package final class Interpreter: ScriptEngine {
         case .returned(let call, _): giveBack(call)
         case .waiting: break
         case .failed(let message):
-            shared.countFailure()
             report(message, "function", script: script, of: flow, under: settings)
         }
     }
 
     // MARK: Faults
 
-    /// Writes what went wrong with a script to the error log; that of `settings` where it is of no flow.
+    /// Counts what went wrong with a script, and writes it to the error log; that of `settings` where it is of no flow.
     func report(
         _ message: String, _ what: String, script: Int, of flow: ScriptFlow?, under settings: Settings? = nil
     ) {
+        shared.countFailure()
         let name = scripts.indices.contains(script) ? " of \(scripts[script].name)" : ""
         var text = "lua: \(what)\(name) failed: \(message)"
         if let exchange = flow?.exchange { text += ", exchange \(exchange.requestIDText)" }

@@ -357,6 +357,26 @@ struct InterpreterTests {
         #expect(other.object(-1, .timer)?.timer == id + 1)
     }
 
+    @Test("whatever fails is counted: an init hook, and a variable with a value of a wrong type")
+    func counts() throws {
+        for text in ["error('no')", "sy.sleep(1) error('no')"] {
+            let fixture = try ScriptFixture(.initialise, text)
+            fixture.interpreter.runInitHooks()
+            fixture.advance(milliseconds: 1000)
+            #expect(fixture.host.lines.count == 1)
+            #expect(fixture.interpreter.shared.failures == 1, "\(text)")
+        }
+        for text in ["return {}", "error('no')"] {
+            let variable = ScriptVariable(slot: 0, script: 0, label: Array("mine".utf8))
+            let body = ScriptText(text: Array(text.utf8), file: "test.lua", line: 1)
+            let fixture = try ScriptFixture([.test(.variable(body))], variables: [variable])
+            var value: [UInt8] = []
+            #expect(fixture.interpreter.append(0, of: fixture.exchange, to: &value))
+            #expect(fixture.host.lines.count == 1, "\(fixture.host.lines)")
+            #expect(fixture.interpreter.shared.failures == 1, "\(text)")
+        }
+    }
+
     @Test("what a script says wrong is found when it is loaded, with its line")
     func syntax() {
         #expect(throws: ScriptFault.self) { try ScriptFixture(.request, "local x = = 1") }
