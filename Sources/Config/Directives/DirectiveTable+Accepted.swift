@@ -41,7 +41,7 @@ extension DirectiveTable {
             group(
                 "sendfile_max_chunk tcp_nopush aio aio_write directio directio_alignment read_ahead "
                     + "open_file_cache_valid open_file_cache_min_uses open_file_cache_errors open_file_cache_events log_not_found "
-                    + "if_modified_since max_ranges",
+                    + "if_modified_since max_ranges etag",
                 in: .levels, why: "No files are sent."),
             group(
                 "lingering_close lingering_time lingering_timeout", in: .levels,

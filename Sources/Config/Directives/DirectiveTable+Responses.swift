@@ -18,7 +18,6 @@ extension DirectiveTable {
         .flag(
             "chunked_transfer_encoding", \.chunkedTransferEncoding, default: "on",
             "Sends HTTP/1.1 clients bodies of unknown length in chunks."),
-        .flag("etag", \.etag, default: "on", "Whether responses of our own carry ETag."),
         Directive(
             "error_page", "code … [=[response]] uri", in: withIf, takes: .atLeast(2),
             "What to answer instead of the built-in page of a status. Another status behind `=` has three digits at most (RFC 9112 §4), where nginx takes more.",

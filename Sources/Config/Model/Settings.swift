@@ -26,7 +26,6 @@ package final class Settings: Sendable {
         package var absoluteRedirect = true
         package var chunkedTransferEncoding = true
         package var resetTimedoutConnection = false
-        package var etag = true
         /// Bytes of content in one frame.
         package var http2ChunkSize = 8192
 
