@@ -420,15 +420,17 @@ package final class Interpreter: ScriptEngine {
         let continuation = calls[index].continuation
         let flow = calls[index].flow
         stopWaiting(index)
-        calls[index].leaveFlow()
         calls[index].purpose = .none
         calls[index].continuation = nil
-        let settings = calls[index].settings
-        calls[index].settings = nil
         operation?.cancel()
         let script = calls[index].script
+        // Handlers of <close> run in it, whose place the call still has.
+        let message = unsafe sy_vm_cancel(vm, Int32(index), Int32(script))
+        let settings = calls[index].settings
+        calls[index].leaveFlow()
+        calls[index].settings = nil
         // The text is ours.
-        if let message = unsafe sy_vm_cancel(vm, Int32(index), Int32(script)) {
+        if let message = unsafe message {
             report(
                 unsafe String(cString: message), "<close> of a cancelled call", script: script, of: flow,
                 under: settings)

@@ -104,6 +104,31 @@ struct LibraryTests {
         #expect(line.contains("<close> of a cancelled call") && line.contains(said), "\(line)")
     }
 
+    @Test("what closes a cancelled call's variables logs with its exchange, or where it was spawned")
+    func closesInPlace() throws {
+        let text = """
+            local function wait()
+                local x <close> = setmetatable({}, {__close = function() print('closed') error('no') end})
+                sy.sleep(5)
+            end
+            sy.spawn(wait)
+            wait()
+            """
+        let fixture = try ScriptFixture(.request, text)
+        guard case .waiting = fixture.run() else {
+            Issue.record("does not wait")
+            return
+        }
+        let place = fixture.exchange.location.settings
+        fixture.interpreter.end(fixture.flow)
+        #expect(fixture.host.lines.count == 2)
+        #expect(fixture.host.logExchanges.allSatisfy { $0 == fixture.exchange.requestIDText })
+        fixture.interpreter.shutDown()
+        #expect(fixture.host.lines.count == 4)
+        #expect(fixture.host.logExchanges.suffix(2) == [nil, nil])
+        #expect(fixture.host.logSettings.allSatisfy { $0 === place })
+    }
+
     @Test("a coroutine that was interrupted can be closed: what closes its variables is interrupted too")
     func closesInterrupted() throws {
         _ = Interpreter.watchThread()
