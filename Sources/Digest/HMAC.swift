@@ -1,4 +1,7 @@
 /// Keyed hashes (RFC 2104) over SHA-256.
+///
+/// Made of two digests, which is all there is to it: libcrypto's `HMAC` looks its algorithms up by their names for every
+/// message.
 package enum HMAC {
     private static let blockSize = 64
 

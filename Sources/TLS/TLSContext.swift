@@ -223,7 +223,7 @@ internal import COpenSSL
         }
     }
 
-    /// 4 KB to 16 KB; more than TLS allows for one record counts as that.
+    /// What goes into one record at most: 512 bytes at least, and no more than the 16 KB that TLS allows.
     package func setRecordSize(_ size: Int) { recordSize = min(max(size, 512), TLSScratch.recordSize) }
 
     // MARK: Certificates

@@ -254,7 +254,7 @@ typedef struct {
 /// too large: more than 100000 values, or more than the memory limit of `to` has room for.
 bool sy_lua_copy_plain(sy_lua *from, int index, sy_lua *to, const sy_renumbering *objects);
 /// The API function of this number with the `values` topmost values bound to it, which are taken off. In a call they
-/// are the arguments after the caller's own.
+/// are the arguments before the caller's own.
 void sy_lua_push_closure(sy_lua *lua, int function, int values);
 void sy_lua_push_copy(sy_lua *lua, int index);
 void sy_lua_remove(sy_lua *lua, int index);

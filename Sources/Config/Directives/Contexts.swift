@@ -18,6 +18,7 @@ package struct Contexts: OptionSet, Sendable, Hashable {
     ]
     /// Where most of the settings may stand.
     static let levels: Contexts = [.http, .server, .location]
+    static let levelsAndIf: Contexts = [.http, .server, .location, .ifInLocation]
     static let httpAndServer: Contexts = [.http, .server]
 
     private static let names: [(context: Contexts, name: String)] = [

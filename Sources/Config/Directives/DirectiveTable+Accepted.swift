@@ -1,7 +1,5 @@
 /// Directives that change nothing here, so that configurations which have them run as they are.
 extension DirectiveTable {
-    private static let withIf: Contexts = [.http, .server, .location, .ifInLocation]
-
     static let acceptedCore: [Directive] = [
         .accepted("master_process", in: .main, why: "There is one process; workers are threads."),
         .accepted("load_module", in: .main, why: "Directives of modules are reported where they are used."),
@@ -17,8 +15,8 @@ extension DirectiveTable {
         .accepted("debug_points", in: .main, why: "There are none."),
         .accepted("use", in: .events, why: "The loop uses epoll."),
         .accepted("multi_accept", in: .events, why: "Workers always accept all that is waiting."),
-        .accepted("accept_mutex", in: .events, why: "Each worker has its own listening sockets."),
-        .accepted("accept_mutex_delay", in: .events, why: "Each worker has its own listening sockets."),
+        .accepted("accept_mutex", in: .events, why: "The kernel wakes one of the workers."),
+        .accepted("accept_mutex_delay", in: .events, why: "The kernel wakes one of the workers."),
         .accepted("epoll_events", in: .events, why: "The loop chooses by itself."),
         .accepted("worker_aio_requests", in: .events, why: "No files are read while serving."),
         .accepted("debug_connection", in: .events, why: "error_log's level holds for all connections."),
@@ -37,7 +35,7 @@ extension DirectiveTable {
             group(
                 "client_body_in_single_buffer client_body_in_file_only", in: .levels,
                 why: "Request bodies are passed on as they come."),
-            group("sendfile", in: withIf, why: "No files are sent."),
+            group("sendfile", in: .levelsAndIf, why: "No files are sent."),
             group(
                 "sendfile_max_chunk tcp_nopush aio aio_write directio directio_alignment read_ahead "
                     + "open_file_cache_valid open_file_cache_min_uses open_file_cache_errors open_file_cache_events log_not_found "
@@ -51,7 +49,7 @@ extension DirectiveTable {
                 in: .levels, why: "Responses are sent as they come."),
             group("output_buffers", in: .levels, takes: .two, why: "Responses are sent as they come."),
             group(
-                "rewrite_log uninitialized_variable_warn", in: withIf.union(.ifInServer),
+                "rewrite_log uninitialized_variable_warn", in: .levelsAndIf.union(.ifInServer),
                 why: "Rewrites are not logged."),
             group(
                 "gzip_comp_level gzip_min_length gzip_vary gzip_http_version", in: .levels,
@@ -86,7 +84,7 @@ extension DirectiveTable {
 
     /// What may be turned off, as it is.
     static let offOnly: [Directive] = [
-        .offOnly("gzip", in: withIf, "compressing responses"),
+        .offOnly("gzip", in: .levelsAndIf, "compressing responses"),
         .offOnly("gunzip", in: .levels, "decompressing responses"),
         .offOnly("gzip_static", in: .levels, "sending files"),
         .offOnly("ssl", in: .httpAndServer, "TLS by other means than \"listen … ssl\""),
@@ -96,8 +94,8 @@ extension DirectiveTable {
         .offOnly("auth_basic", in: [.http, .server, .location, .limitExcept], "checking passwords"),
         .offOnly("auth_request", in: .levels, "asking another location for permission"),
         .offOnly("autoindex", in: .levels, "listing directories"),
-        .offOnly("ssi", in: withIf, "server-side includes"),
-        .offOnly("charset", in: withIf, "changing character sets"),
+        .offOnly("ssi", in: .levelsAndIf, "server-side includes"),
+        .offOnly("charset", in: .levelsAndIf, "changing character sets"),
         .offOnly("disable_symlinks", in: .levels, "sending files"),
     ]
 

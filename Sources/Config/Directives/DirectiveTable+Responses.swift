@@ -1,6 +1,4 @@
 extension DirectiveTable {
-    private static let withIf: Contexts = [.http, .server, .location, .ifInLocation]
-
     /// What concerns responses to the client.
     static let responses: [Directive] = [
         Directive(
@@ -19,7 +17,7 @@ extension DirectiveTable {
             "chunked_transfer_encoding", \.chunkedTransferEncoding, default: "on",
             "Sends HTTP/1.1 clients bodies of unknown length in chunks."),
         Directive(
-            "error_page", "code … [=[response]] uri", in: withIf, takes: .atLeast(2),
+            "error_page", "code … [=[response]] uri", in: .levelsAndIf, takes: .atLeast(2),
             "What to answer instead of the built-in page of a status. Another status behind `=` has three digits at most (RFC 9112 §4), where nginx takes more.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
@@ -31,7 +29,7 @@ extension DirectiveTable {
             "recursive_error_pages", \.recursiveErrorPages, default: "off",
             "An error page may lead to another."),
         Directive(
-            "add_header", "name value [always]", in: withIf, takes: .between(2, 3),
+            "add_header", "name value [always]", in: .levelsAndIf, takes: .between(2, 3),
             "Adds a field to responses of success and redirection, or to all.", repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let header = try addedHeader(call, scope.compilation)
@@ -39,7 +37,7 @@ extension DirectiveTable {
             scope.settings.addHeaders.append(header)
         },
         Directive(
-            "add_trailer", "name value [always]", in: withIf, takes: .between(2, 3),
+            "add_trailer", "name value [always]", in: .levelsAndIf, takes: .between(2, 3),
             "Adds a field behind the body of responses sent in chunks.", repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let trailer = try addedHeader(call, scope.compilation)
@@ -47,7 +45,8 @@ extension DirectiveTable {
             scope.settings.addTrailers.append(trailer)
         },
         Directive(
-            "expires", "[modified] time | @daytime | epoch | max | off", in: withIf, takes: .between(1, 2),
+            "expires", "[modified] time | @daytime | epoch | max | off", in: .levelsAndIf,
+            takes: .between(1, 2),
             default: "off", "Adds Expires and Cache-Control to responses of success and redirection."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.expires = try expires(call, scope.compilation)

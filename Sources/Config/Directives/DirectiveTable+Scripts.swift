@@ -1,15 +1,13 @@
 extension DirectiveTable {
-    private static let withIf: Contexts = [.http, .server, .location, .ifInLocation]
-
     /// Plugins, and variables that scripts compute; `map_by_lua_block` is beside `map`.
     static let scripts: [Directive] = [
         Directive(
-            "plugin", "file [key=value …]", in: withIf, takes: .atLeast(1),
+            "plugin", "file [key=value …]", in: .levelsAndIf, takes: .atLeast(1),
             "Runs the hooks of a Lua file here and further in, after those of outer levels; it is given the "
                 + "arguments.",
             repeats: true, apply: applyPlugin),
         Directive(
-            "set_by_lua_block", "$variable [default=value] { … }", in: withIf, takes: .between(1, 2),
+            "set_by_lua_block", "$variable [default=value] { … }", in: .levelsAndIf, takes: .between(1, 2),
             "Makes a variable of what the Lua returns, run when the variable is first needed; default stands "
                 + "in for it where it fails.",
             form: .script, repeats: true
@@ -18,7 +16,7 @@ extension DirectiveTable {
             try defineVariable(call.arguments[0], as: text, &scope, call)
         },
         Directive(
-            "set_by_lua_file", "$variable file [default=value]", in: withIf, takes: .between(2, 3),
+            "set_by_lua_file", "$variable file [default=value]", in: .levelsAndIf, takes: .between(2, 3),
             "As set_by_lua_block, with the Lua in a file.", repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let text = try scope.compilation.scriptFile(call.arguments[1], call)
@@ -32,7 +30,7 @@ extension DirectiveTable {
             switch stage {
             case .initialise: [.main, .http]
             case .certificate: .httpAndServer
-            default: withIf
+            default: .levelsAndIf
             }
         return [
             Directive(

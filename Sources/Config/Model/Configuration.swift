@@ -151,7 +151,7 @@ package struct ListenOptions: Sendable, Equatable {
 package struct ServerNameTable: Sendable {
     package struct RegexEntry: Sendable {
         package var pattern: Pattern
-        /// Variables that the pattern's named groups assign: (group number, slot).
+        /// Variables that the pattern's named groups assign.
         package var namedGroups: [NamedGroup]
         package var server: VirtualServer
 
@@ -197,7 +197,7 @@ package final class VirtualServer: Sendable {
     /// Rewrite directives of the server itself, run before a location is chosen.
     package let rewrites: [RewriteInstruction]
     package let locations: LocationTable
-    /// `@name` locations, without the `@`… with it kept in the key as written.
+    /// By their names as written, with the `@`.
     package let namedLocations: [[UInt8]: Location]
     /// The server seen as a location, for what is decided before (or without) one.
     package let root: Location
@@ -237,7 +237,8 @@ package struct ConnectionSettings: Sendable, Equatable {
     package init() {}
 }
 
-/// HTTP/2 for clients; the server that answers by default on a listener decides for its connections.
+/// HTTP/2 for clients. Over TLS the server of the name that is asked for decides for a connection, else the listener's
+/// default server.
 package struct HTTP2Settings: Sendable, Equatable {
     package var isOn = false
     package var maxConcurrentStreams = 128

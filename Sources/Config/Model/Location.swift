@@ -149,7 +149,7 @@ package struct RewriteRule: Sendable {
     package var flag: Flag
     /// The replacement does not end in `?`, so the request's arguments are appended.
     package var keepsArguments: Bool
-    /// The replacement starts with `http://`, `https://` or `$scheme`: a redirect, 302 unless `permanent`.
+    /// The flag says so, or the replacement starts with `http://`, `https://` or `$scheme`: 302 unless `permanent`.
     package var isRedirect: Bool
 
     package init(
