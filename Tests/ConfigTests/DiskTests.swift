@@ -3,6 +3,9 @@ import Foundation
 import Testing
 
 @Suite struct DiskTests {
+    private let environment = CompilationEnvironment.ofThisMachine(
+        prefix: "/p", builtinVariables: testVariables)
+
     @Test("files are read from the disk, globs sorted, paths taken from the first file's directory")
     func readsFiles() throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
@@ -18,7 +21,7 @@ import Testing
         }
         let result = ConfigurationCompiler.compile(
             rootPath: directory.path + "/main.conf", globalText: "daemon maybe;",
-            builtinVariables: testVariables, prefix: "/p")
+            environment: environment)
         #expect(
             result.diagnostics.map(\.description) == [
                 "command line:1:8: \"daemon\": found \"maybe\", expected \"on\" or \"off\"",
@@ -46,13 +49,13 @@ import Testing
     @Test("a missing file, and one that is a directory, are named with the system's reason")
     func reportsMissingFiles() {
         let missing = ConfigurationCompiler.compile(
-            rootPath: "/nowhere/x.conf", builtinVariables: testVariables, prefix: "/p")
+            rootPath: "/nowhere/x.conf", environment: environment)
         #expect(
             missing.diagnostics.map(\.description)
                 == ["cannot read \"/nowhere/x.conf\": No such file or directory"])
         #expect(missing.configuration == nil)
         let directory = ConfigurationCompiler.compile(
-            rootPath: "/tmp", builtinVariables: testVariables, prefix: "/p")
+            rootPath: "/tmp", environment: environment)
         #expect(directory.diagnostics.map(\.description) == ["cannot read \"/tmp\": Is a directory"])
     }
 }

@@ -29,15 +29,6 @@ package struct ConfigurationCompiler {
         return compile(tree, parser, environment, needsEvents: true)
     }
 
-    /// Compiles the file at `rootPath` on this machine.
-    package static func compile(
-        rootPath: String, globalText: String? = nil, builtinVariables: Set<String>, prefix: String
-    ) -> Result {
-        compile(
-            rootPath: rootPath, globalText: globalText,
-            environment: .ofThisMachine(prefix: prefix, builtinVariables: builtinVariables))
-    }
-
     /// Compiles text that is in no file, such as that of the quick mode; `name` stands for the file's name in
     /// messages.
     package static func compile(

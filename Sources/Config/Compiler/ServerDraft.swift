@@ -10,24 +10,13 @@ struct ServerDraft {
 
 struct ListenDraft {
     var address: ListenAddress
-    var options: ListenOptions
-    /// Some option of the socket was given: only one `listen` of an address may do so.
-    var setsOptions: Bool
-    var isDefault: Bool
-    var isHTTP2 = false
-    /// Some `listen` of the address has `ssl`, which then holds for all of them.
-    var isTLS = false
+    var arguments = ListenArguments()
     var position: SourcePosition
 }
 
 struct ServerNameDraft {
     enum Form {
-        /// Lower case.
-        case exact([UInt8])
-        /// What follows the `*`, with its dot.
-        case leadingWildcard([UInt8])
-        /// What precedes the `*`, with its dot.
-        case trailingWildcard([UInt8])
+        case host(HostPattern)
         case regex(Pattern, namedGroups: [NamedGroup])
     }
     var form: Form
@@ -81,9 +70,7 @@ struct ListenerAssembly {
         if server.usesDefaultPort {
             let port: UInt16 = compilation.environment.isPrivileged ? 80 : 8000
             listens = [
-                ListenDraft(
-                    address: .ipv4(host: "0.0.0.0", port: port), options: ListenOptions(), setsOptions: false,
-                    isDefault: false, position: server.position)
+                ListenDraft(address: .ipv4(host: "0.0.0.0", port: port), position: server.position)
             ]
         }
         var own: Set<ListenAddress> = []
@@ -106,19 +93,19 @@ struct ListenerAssembly {
             positions[listen.address] = index
             entries.append(Entry(address: listen.address, defaultServer: server.server))
         }
-        if listen.isHTTP2 { entries[index].isHTTP2 = true }
-        if listen.isTLS { entries[index].isTLS = true }
-        if listen.setsOptions {
+        if listen.arguments.isHTTP2 { entries[index].isHTTP2 = true }
+        if listen.arguments.isTLS { entries[index].isTLS = true }
+        if listen.arguments.setsOptions {
             if let former = entries[index].optionsSetAt {
                 report(
                     listen.position,
                     "duplicate listen options for \(address), first found at \(former.file):\(former.line)")
             } else {
-                entries[index].options = listen.options
+                entries[index].options = listen.arguments.options
                 entries[index].optionsSetAt = listen.position
             }
         }
-        if listen.isDefault {
+        if listen.arguments.isDefault {
             if let former = entries[index].defaultSetAt {
                 report(
                     listen.position,
@@ -131,7 +118,8 @@ struct ListenerAssembly {
         for name in server.names { enter(name, server: server.server, into: &entries[index].names, address) }
         if server.names.isEmpty {
             // As `server_name "";`: found where the request names no host.
-            let name = ServerNameDraft(form: .exact([]), name: Word(bytes: [], position: server.position))
+            let name = ServerNameDraft(
+                form: .host(.exact([])), name: Word(bytes: [], position: server.position))
             enter(name, server: server.server, into: &entries[index].names, address)
         }
     }
@@ -141,10 +129,10 @@ struct ListenerAssembly {
     ) {
         let isNew: Bool
         switch name.form {
-        case .exact(let key): isNew = ListenerAssembly.enter(server, as: key, into: &table.exact)
-        case .leadingWildcard(let key):
+        case .host(.exact(let key)): isNew = ListenerAssembly.enter(server, as: key, into: &table.exact)
+        case .host(.leadingWildcard(let key)):
             isNew = ListenerAssembly.enter(server, as: key, into: &table.leadingWildcards)
-        case .trailingWildcard(let key):
+        case .host(.trailingWildcard(let key)):
             isNew = ListenerAssembly.enter(server, as: key, into: &table.trailingWildcards)
         case .regex(let pattern, let groups):
             table.regexes.append(.init(pattern: pattern, namedGroups: groups, server: server))

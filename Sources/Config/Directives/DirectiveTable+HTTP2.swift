@@ -27,9 +27,7 @@ extension DirectiveTable {
             "http2_chunk_size", "size", in: .levels, takes: .one, default: "8k",
             "Bytes of a response in one frame, at most."
         ) { scope, call throws(ConfigDiagnostic) in
-            let size = try call.size(call.arguments[0])
-            guard size > 0 else { throw call.failure(found: call.arguments[0], expected: "a size above 0") }
-            scope.settings.http2ChunkSize = size
+            scope.settings.http2ChunkSize = try call.bufferSize(call.arguments[0])
         },
         .accepted(
             "http2_recv_buffer_size", in: .http, why: "A worker's connections share one buffer to read into."),

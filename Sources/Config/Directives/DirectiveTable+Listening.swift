@@ -11,15 +11,13 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             let addresses = try ListenArguments.addresses(
                 call.arguments[0], call, resolve: scope.compilation.environment.addressesOfHost)
-            let (options, setsOptions, isDefault, isHTTP2) = try ListenArguments.options(call)
-            if isHTTP2 {
+            let arguments = try ListenArguments(call)
+            if arguments.isHTTP2 {
                 scope.compilation.report(
                     call.warning("\"listen … http2\" is deprecated, \"http2 on\" takes its place"))
             }
             scope.server.listens += addresses.map {
-                ListenDraft(
-                    address: $0, options: options, setsOptions: setsOptions, isDefault: isDefault,
-                    isHTTP2: isHTTP2, isTLS: ListenArguments.isTLS(call), position: call.position)
+                ListenDraft(address: $0, arguments: arguments, position: call.position)
             }
         },
         Directive(
@@ -58,7 +56,7 @@ extension DirectiveTable {
         }
         if word.bytes.lowercased() == Array("$hostname".utf8) {
             let hostname = compilation.environment.hostname.lowercased()
-            return ([ServerNameDraft(form: .exact(hostname), name: word)], hostname)
+            return ([ServerNameDraft(form: .host(.exact(hostname)), name: word)], hostname)
         }
         if word.bytes.contains(UInt8(ascii: "/")) {
             compilation.report(call.warning("server name \"\(word.text)\" has suspicious symbols", at: word))
@@ -67,47 +65,8 @@ extension DirectiveTable {
             throw call.failure(
                 found: word, expected: "a name, \"*.name\", \".name\", \"name.*\" or \"~regex\"")
         }
-        let names = forms.map { form in
-            let serverForm: ServerNameDraft.Form =
-                switch form {
-                case .exact(let key): .exact(key)
-                case .leadingWildcard(let key): .leadingWildcard(key)
-                case .trailingWildcard(let key): .trailingWildcard(key)
-                }
-            return ServerNameDraft(form: serverForm, name: word)
-        }
+        let names = forms.map { ServerNameDraft(form: .host($0), name: word) }
         let isDotted = word.bytes.first == UInt8(ascii: ".")
         return (names, (isDotted ? word.bytes.dropFirst() : word.bytes[...]).lowercased())
-    }
-}
-
-/// Host names with wildcards, as `server_name` and `map` with `hostnames` know them.
-enum HostPattern: Equatable {
-    /// Lower case.
-    case exact([UInt8])
-    /// `*.example.com` as `.example.com`.
-    case leadingWildcard([UInt8])
-    /// `www.example.*` as `www.example.`.
-    case trailingWildcard([UInt8])
-
-    /// What a name stands for (`.example.com` for two things), or `nil` when a `*` stands where none may.
-    static func forms(of name: [UInt8]) -> [HostPattern]? {
-        let name = name.lowercased()
-        let star = UInt8(ascii: "*")
-        let dot = UInt8(ascii: ".")
-        let stars = name.count { $0 == star }
-        guard !name.contains(0), stars <= 1 else { return nil }
-        if name.first == dot {
-            guard name.count > 1, stars == 0 else { return nil }
-            return [.exact(Array(name.dropFirst())), .leadingWildcard(name)]
-        }
-        guard stars == 1 else { return [.exact(name)] }
-        if name.starts(with: [star, dot]), name.count > 2 {
-            return [.leadingWildcard(Array(name.dropFirst()))]
-        }
-        if name.last == star, name.dropLast().last == dot, name.count > 2 {
-            return [.trailingWildcard(Array(name.dropLast()))]
-        }
-        return nil
     }
 }

@@ -161,8 +161,7 @@ extension DirectiveTable {
         _ compilation: Compilation
     ) throws(ConfigDiagnostic) {
         if let value = option.value(after: "buffer=") {
-            buffering.size = try call.size(value)
-            guard buffering.size > 0 else { throw call.failure(found: value, expected: "a size above 0") }
+            buffering.size = try call.bufferSize(value)
         } else if let value = option.value(after: "flush=") {
             buffering.flushInterval = try call.time(value)
             guard buffering.flushInterval > 0 else {

@@ -36,7 +36,7 @@ extension DirectiveTable {
             server.tls.asksScripts = server.scripts.contains {
                 scope.compilation.scripts.hasHook(.certificate, in: $0)
             }
-            server.tls.listensAt = server.server.listens.first(where: \.isTLS)?.position
+            server.tls.listensAt = server.server.listens.first(where: \.arguments.isTLS)?.position
             let finished = VirtualServer(
                 index: scope.compilation.servers.count, name: server.server.primaryName,
                 settings: server.finishedSettings(), rewrites: rewrites,

@@ -15,10 +15,7 @@ extension DirectiveTable {
             "The private key of the certificate in the same place of the order, in PEM.", repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             if call.isFirst { scope.tls.keys = [] }
-            if call.arguments[0].bytes.starts(with: "engine:".utf8) {
-                throw call.failure("found a key of an engine, which Switchyard does not support")
-            }
-            scope.tls.keys.append(try source(call, scope))
+            scope.tls.keys.append(try keySource(call, scope))
         },
         Directive(
             "ssl_certificate_cache", "off | max=count [inactive=time] [valid=time]", in: .httpAndServer,
@@ -98,9 +95,7 @@ extension DirectiveTable {
             "ssl_buffer_size", "size", in: .httpAndServer, takes: .one, default: "16k",
             "The most that goes into one record."
         ) { scope, call throws(ConfigDiagnostic) in
-            let size = try call.size(call.arguments[0])
-            guard size > 0 else { throw call.failure(found: call.arguments[0], expected: "a size above 0") }
-            scope.tls.bufferSize = size
+            scope.tls.bufferSize = try call.bufferSize(call.arguments[0])
         },
         .tlsFlag(
             "ssl_reject_handshake", \.rejectsHandshakes, default: "off",
@@ -259,10 +254,7 @@ extension DirectiveTable {
             "proxy_ssl_certificate_key", "file | data:…", in: .levels, takes: .one,
             "Its private key, in PEM; it may have variables too."
         ) { scope, call throws(ConfigDiagnostic) in
-            if call.arguments[0].bytes.starts(with: "engine:".utf8) {
-                throw call.failure("found a key of an engine, which Switchyard does not support")
-            }
-            scope.settings.proxyTLS.key = try source(call, scope)
+            scope.settings.proxyTLS.key = try keySource(call, scope)
         },
         Directive(
             "proxy_ssl_certificate_cache", "off | max=count [inactive=time] [valid=time]", in: .levels,
@@ -346,6 +338,14 @@ extension DirectiveTable {
             return TLSSource(.data(data.bytes), directive: call.name, position: word.position)
         }
         return file(call, scope)
+    }
+
+    private static func keySource(_ call: DirectiveUse, _ scope: Scope) throws(ConfigDiagnostic) -> TLSSource
+    {
+        if call.arguments[0].bytes.starts(with: "engine:".utf8) {
+            throw call.failure("found a key of an engine, which Switchyard does not support")
+        }
+        return try source(call, scope)
     }
 
     private static func certificateCaching(_ call: DirectiveUse) throws(ConfigDiagnostic)

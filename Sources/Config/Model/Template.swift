@@ -6,7 +6,7 @@ package struct Template: Sendable, Hashable {
     package enum Part: Sendable, Hashable {
         case literal([UInt8])
         case variable(VariableID)
-        /// `$1` … `$9`, and `$0`: a group of the last regular expression that matched.
+        /// `$1` … `$9`: a group of the last regular expression that matched.
         case capture(Int)
     }
 
@@ -28,8 +28,6 @@ package struct Template: Sendable, Hashable {
         default: return nil
         }
     }
-
-    package var hasVariables: Bool { constant == nil }
 }
 
 /// The position of a variable in `Configuration.variables`.

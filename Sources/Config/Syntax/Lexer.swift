@@ -39,11 +39,12 @@ struct Lexer {
         if needsSeparator {
             needsSeparator = false
             if index < bytes.count, !Lexer.isSpace(bytes[index]), !";{)".utf8.contains(bytes[index]) {
-                return .fault(position(), "found \(Lexer.quote(bytes[index])) directly after a quoted word")
+                return .fault(
+                    nextPosition(), "found \(Lexer.quote(bytes[index])) directly after a quoted word")
             }
         }
         skipSpaceAndComments()
-        let start = position()
+        let start = nextPosition()
         guard index < bytes.count else { return .end(start) }
         switch bytes[index] {
         case UInt8(ascii: ";"):
@@ -76,14 +77,14 @@ struct Lexer {
         let text = ScriptText(text: Array(bytes[index..<block.end]), file: file, line: line)
         var fault = block.fault.map { found in
             advance(to: found.offset)
-            return LuaFault(position: position(), message: found.message, tookRest: !block.isClosed)
+            return LuaFault(position: nextPosition(), message: found.message, tookRest: !block.isClosed)
         }
         advance(to: block.end)
         if block.isClosed {
             advance()
         } else if fault == nil {
             fault = LuaFault(
-                position: position(),
+                position: nextPosition(),
                 message: "found the end of the file, expected \"}\" for the Lua block opened at line "
                     + "\(opened.line)",
                 tookRest: true)
@@ -146,7 +147,7 @@ struct Lexer {
         while index < end { advance() }
     }
 
-    private mutating func position() -> SourcePosition {
+    private mutating func nextPosition() -> SourcePosition {
         defer { order += 1 }
         return SourcePosition(file: file, line: line, column: index - lineStart + 1, order: order)
     }

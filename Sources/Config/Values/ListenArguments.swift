@@ -1,5 +1,37 @@
-/// Reads the arguments of `listen`.
-enum ListenArguments {
+/// The arguments of `listen` behind the address.
+struct ListenArguments {
+    /// Those of the socket.
+    var options = ListenOptions()
+    /// Some option of the socket was given: only one `listen` of an address may do so.
+    var setsOptions = false
+    /// The server is the address's default.
+    var isDefault = false
+    var isHTTP2 = false
+    /// Some `listen` of the address has `ssl`, which then holds for all of them.
+    var isTLS = false
+
+    init() {}
+
+    init(_ call: DirectiveUse) throws(ConfigDiagnostic) {
+        for word in call.arguments.dropFirst() {
+            switch word.text {
+            case "default_server", "default":
+                isDefault = true
+                continue
+            case "http2":
+                isHTTP2 = true
+                continue
+            case "ssl":
+                isTLS = true
+                continue
+            case "reuseport": options.reusePort = true
+            case "bind", "deferred": break
+            default: try Self.apply(word, to: &options, call)
+            }
+            setsOptions = true
+        }
+    }
+
     /// More than one for a range of ports or a name with several addresses.
     static func addresses(
         _ word: Word, _ call: DirectiveUse, resolve: (String) -> [String]
@@ -22,40 +54,6 @@ enum ListenArguments {
         return hosts.flatMap { host in
             ports.map { host.isIPv6 ? .ipv6(host: host.text, port: $0) : .ipv4(host: host.text, port: $0) }
         }
-    }
-
-    /// The options behind the address, whether any of them is the socket's, and whether the server is its
-    /// default.
-    static func options(
-        _ call: DirectiveUse
-    ) throws(ConfigDiagnostic) -> (
-        options: ListenOptions, setsOptions: Bool, isDefault: Bool, isHTTP2: Bool
-    ) {
-        var options = ListenOptions()
-        var setsOptions = false
-        var isDefault = false
-        var isHTTP2 = false
-        for word in call.arguments.dropFirst() {
-            switch word.text {
-            case "default_server", "default":
-                isDefault = true
-                continue
-            case "http2":
-                isHTTP2 = true
-                continue
-            case "ssl": continue  // of the address rather than of the socket
-            case "reuseport": options.reusePort = true
-            case "bind", "deferred": break
-            default: try apply(word, to: &options, call)
-            }
-            setsOptions = true
-        }
-        return (options, setsOptions, isDefault, isHTTP2)
-    }
-
-    /// The options have `ssl` among them.
-    static func isTLS(_ call: DirectiveUse) -> Bool {
-        call.arguments.dropFirst().contains { $0.text == "ssl" }
     }
 
     private static func apply(
