@@ -71,6 +71,29 @@ import Testing
         #expect(machine.asked.withLock { $0.count } == 8)
         #expect(ObjectGraph(first).text == ObjectGraph(second).text)
     }
+
+    @Test("of two who ask for the first time, both get the answer that came first")
+    func asksAtOnce() {
+        let record = CompilationRecord()
+        let reads = Mutex(0)
+        let slow = Mutex<ConfigurationFiles?>(nil)
+        let files = record.files(
+            ConfigurationFiles(
+                read: { path in
+                    let number = reads.withLock { reads in
+                        reads += 1
+                        return reads
+                    }
+                    // Somebody else asks, and is answered, while the machine is at the first answer.
+                    if number == 1 { _ = slow.withLock { $0 }?.read(path) }
+                    return .success([UInt8(number)])
+                },
+                glob: { _ in .success([]) }))
+        slow.withLock { $0 = files }
+        #expect(files.read("f") == .success([2]))
+        #expect(files.read("f") == .success([2]))
+        #expect(reads.withLock { $0 } == 2)
+    }
 }
 
 /// What is asked, and whether the answers are others by now.

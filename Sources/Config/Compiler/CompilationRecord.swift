@@ -48,7 +48,11 @@ package final class CompilationRecord: Sendable {
     ) -> Answer {
         if let known = answers.withLock({ $0[keyPath: table][question] }) { return known }
         let answer = ask()
-        answers.withLock { $0[keyPath: table][question] = answer }
-        return answer
+        return answers.withLock { answers in
+            // Of two that ask for the first time, the first to have its answer is the one who counts.
+            if let known = answers[keyPath: table][question] { return known }
+            answers[keyPath: table][question] = answer
+            return answer
+        }
     }
 }
