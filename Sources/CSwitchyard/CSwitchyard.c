@@ -201,8 +201,6 @@ int sy_take_identity(const char *user, const char *group) {
     return 0;
 }
 
-int sy_exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
-
 int sy_zone_offset(int64_t unix_seconds) {
     time_t time = (time_t)unix_seconds;
     struct tm parts;

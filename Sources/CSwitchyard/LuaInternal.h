@@ -129,8 +129,6 @@ void sy_lua_open_json(lua_State *L, bool sandboxed);
 bool sy_lua_is_array(lua_State *L, int index);
 void sy_lua_mark_array(lua_State *L, int index);
 
-/// lua_memory_limit, in bytes.
-size_t sy_lua_memory_limit(lua_State *L);
 struct sy_memory *sy_lua_memory(lua_State *L);
 
 /// Raises the error that lua_memory_limit leads to.

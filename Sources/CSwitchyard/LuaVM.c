@@ -92,8 +92,6 @@ static void allocation_refused(void *context, bool is_new) {
 
 sy_memory *sy_lua_memory(lua_State *L) { return &sy_vm_of(L)->memory; }
 
-size_t sy_lua_memory_limit(lua_State *L) { return sy_vm_of(L)->memory.limit; }
-
 bool sy_lua_interrupted(lua_State *L) { return sy_vm_of(L)->interrupted; }
 
 _Noreturn void sy_lua_raise_interrupt(lua_State *L) {

@@ -99,24 +99,11 @@ extension Interpreter {
             stack.push(name)
             stack.setField("server_name", of: -2)
         }
-        stack.pushTable(array: hello.protocols.count)
-        for (index, name) in hello.protocols.enumerated() {
-            stack.push(name)
-            stack.setElement(index + 1, of: -2)
-        }
+        stack.push(list: hello.protocols) { stack.push($0) }
         stack.setField("alpn", of: -2)
-        stack.pushTable(array: hello.versions.count)
-        let versions = hello.versions.compactMap(Self.versionName)
-        for (index, name) in versions.enumerated() {
-            stack.push(Array(name.utf8))
-            stack.setElement(index + 1, of: -2)
-        }
+        stack.push(list: hello.versions.compactMap(Self.versionName)) { stack.push($0) }
         stack.setField("versions", of: -2)
-        stack.pushTable(array: hello.ciphers.count)
-        for (index, number) in hello.ciphers.enumerated() {
-            stack.push(Int(number))
-            stack.setElement(index + 1, of: -2)
-        }
+        stack.push(list: hello.ciphers) { stack.push(Int($0)) }
         stack.setField("ciphers", of: -2)
         stack.push(hello.address)
         stack.setField("address", of: -2)
@@ -143,9 +130,7 @@ extension Interpreter {
         _ outcome: CallOutcome, _ request: CertificateRequest, script: Int
     ) -> CertificateRequest.Decision? {
         switch outcome {
-        case .waiting(let call):
-            request.waitingCall = call
-            return nil
+        case .waiting: preconditionFailure("a call that waits has not come to a decision")
         case .failed(let message): return fault(message, request, script)
         case .returned(let call, let results):
             let stack = stack(of: call)

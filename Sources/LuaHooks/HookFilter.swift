@@ -10,7 +10,7 @@ struct HookFilter {
 
     /// All of them.
     init(_ stage: HookStage) {
-        interest = WebSocketInterest(stage == .frame ? WebSocketOpcode.allCases : [.text, .binary])
+        interest = WebSocketInterest(stage.opcodes)
     }
 
     @inline(__always)
@@ -45,9 +45,7 @@ extension Interpreter {
                 default: throw wrong("from = \"\(value)\"", "\"client\", \"upstream\" or \"both\"")
                 }
             case "type" where stage.hasFilter:
-                let known = WebSocketOpcode.allCases.filter {
-                    stage == .frame || $0 == .text || $0 == .binary
-                }
+                let known = stage.opcodes
                 guard let type = known.first(where: { $0.scriptName == value }) else {
                     throw wrong(
                         "type = \"\(value)\"", "one of " + known.map(\.scriptName).joined(separator: ", "))
@@ -64,8 +62,7 @@ extension Interpreter {
             stack.pop()
         }
         if types != nil || maxSize != .max {
-            let all: [WebSocketOpcode] = stage == .frame ? WebSocketOpcode.allCases : [.text, .binary]
-            filter.interest = WebSocketInterest(types ?? all, maxSize: maxSize)
+            filter.interest = WebSocketInterest(types ?? stage.opcodes, maxSize: maxSize)
         }
         return filter
     }
@@ -85,6 +82,9 @@ extension Interpreter {
 
 extension HookStage {
     fileprivate var hasFilter: Bool { self == .message || self == .frame }
+
+    /// All that hooks of this stage may be shown: messages are of two kinds.
+    var opcodes: [WebSocketOpcode] { self == .frame ? WebSocketOpcode.allCases : [.text, .binary] }
 }
 
 extension WebSocketOpcode {

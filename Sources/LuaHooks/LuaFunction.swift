@@ -187,8 +187,7 @@ struct LuaCall: ~Copyable {
     }
 
     func mismatch(_ index: Int, _ name: StaticString, _ expected: String) -> LuaError {
-        let found = stack.kind(index) == .none ? "nothing" : stack.typeName(index)
-        return LuaError("\(name): found \(found), expected \(expected)")
+        LuaError("\(name): found \(stack.foundName(index)), expected \(expected)")
     }
 
     /// The bytes of a string or number argument.

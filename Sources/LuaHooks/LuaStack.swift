@@ -35,6 +35,9 @@ struct LuaStack {
     /// As Lua's `type` says, or a type's own name.
     func typeName(_ index: Int) -> String { unsafe String(cString: sy_lua_type_name(lua, Int32(index))) }
 
+    /// What stands at `index`, for a message about an argument: its `typeName`, or "nothing" where none was given.
+    func foundName(_ index: Int) -> String { kind(index) == .none ? "nothing" : typeName(index) }
+
     /// What tells a table, a function or an object from the others of its kind, for as long as it lives.
     func identity(_ index: Int) -> UInt { UInt(bitPattern: unsafe sy_lua_identity(lua, Int32(index))) }
 
@@ -250,6 +253,15 @@ struct LuaStack {
     /// Takes a key and pushes the next with its value; false, with nothing pushed, at the end. Begin with nil. The key must
     /// not be read as a string while it is a number, and the table not be changed.
     func next(inTable table: Int) -> Bool { unsafe sy_lua_next(lua, Int32(table)) }
+
+    /// Pushes an array, of elements as `push` pushes each.
+    func push<Element>(list: [Element], _ push: (Element) -> Void) {
+        pushTable(array: list.count)
+        for (index, element) in list.enumerated() {
+            push(element)
+            setElement(index + 1, of: -2)
+        }
+    }
 
     // MARK: Keeping values
 

@@ -37,7 +37,6 @@ struct ScriptTimers {
     private var purposes: [ID: Purpose] = [:]
     private var lastID: ID = 0
 
-    var isEmpty: Bool { purposes.isEmpty }
     var count: Int { purposes.count }
     /// Any of them.
     var first: ID? { purposes.first?.key }
@@ -74,8 +73,6 @@ struct ScriptTimers {
         if heap.count > 64, heap.count > 4 * purposes.count { compact() }
         return purpose
     }
-
-    func contains(_ id: ID) -> Bool { purposes[id] != nil }
 
     /// The next timer whose time has come.
     mutating func pop(now: Int64) -> (id: ID, purpose: Purpose)? {

@@ -60,7 +60,7 @@ struct SocketTests {
             ("sy.tcp.connect('a', 0)", "port: found 0, expected 1 to 65535"),
             ("sy.tcp.connect('a', 65536)", "port: found 65536, expected 1 to 65535"),
             ("sy.tcp.connect('a', 1, {})", "timeout: found table, expected a number"),
-            ("s.send()", "found no value, expected a socket: call it with a colon"),
+            ("s.send()", "found nothing, expected a socket: call it with a colon"),
             ("s.send(flow, 'x')", "found flow, expected a socket: call it with a colon"),
             ("s:send()", "data: found nothing, expected a string"),
             ("s:send({})", "data: found table, expected a string"),

@@ -104,9 +104,6 @@ bool sy_join(pthread_t thread, int64_t deadline);
 /// 0, or -1 and errno (0 when there is no such user or group).
 int sy_take_identity(const char *user, const char *group);
 
-/// WEXITSTATUS and its kin are macros: the exit code of a status that `waitpid` returned, or -1.
-int sy_exit_status(int status);
-
 /// Seconds east of Greenwich of the local time zone at `unix_seconds`.
 int sy_zone_offset(int64_t unix_seconds);
 

@@ -61,10 +61,10 @@ extension LuaCall {
         }
     }
 
-    /// Pushes the field of the table that is argument 1, and gives its place where it has a value.
-    func option(_ name: StaticString) -> Int? {
-        if stack.pushField(name, of: 1) == .nil { return nil }
-        return stack.top
+    /// Pushes a field of a table, of that which is argument 1 unless another is given, and gives its place where it has a
+    /// value.
+    func option(_ name: StaticString, of table: Int = 1) -> Int? {
+        stack.pushField(name, of: table) == .nil ? nil : stack.top
     }
 
     fileprivate func fetchRequest() throws(LuaError) -> FetchRequest {

@@ -126,11 +126,7 @@ extension LuaCall {
     var tooManyTags: LuaError { LuaError("tag: the exchange has \(ScriptFlow.maxTags) tags already") }
 
     func push(list: [[UInt8]]) -> LuaResult {
-        stack.pushTable(array: list.count)
-        for (index, element) in list.enumerated() {
-            stack.push(element)
-            stack.setElement(index + 1, of: -2)
-        }
+        stack.push(list: list) { stack.push($0) }
         return .one
     }
 }

@@ -86,8 +86,7 @@ extension LuaCall {
     @inline(__always)
     func item() throws(LuaError) -> WebSocketItem {
         guard let handle = stack.object(1, .message) ?? stack.object(1, .frame) else {
-            let found = stack.kind(1) == .none ? "nothing" : stack.typeName(1)
-            throw LuaError("found \(found), expected msg or frame")
+            throw LuaError("found \(stack.foundName(1)), expected msg or frame")
         }
         guard let item = interpreter.items.item(Int(handle.slot), generation: handle.generation) else {
             throw LuaError("\(stack.typeName(1)) cannot be used any more: its hook has ended")

@@ -58,8 +58,7 @@ extension LuaAPI {
             guard let handle = call.stack.object(1, type),
                 call.interpreter.metrics.indices.contains(Int(handle.slot))
             else {
-                throw LuaError(
-                    "found \(call.stack.typeName(1)), expected \(type.indefinite): call it with a colon")
+                throw call.wrongObject(1, type.indefinite)
             }
             let isOptional = parameter.contains("?")
             let value = isOptional && !call.isGiven(2) ? 1 : try call.number(2, isOptional ? "by" : "value")

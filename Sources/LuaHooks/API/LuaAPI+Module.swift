@@ -1,5 +1,6 @@
 internal import Config
 internal import ProxyCore
+internal import Wire
 
 /// The module `switchyard`, whose table is also the global `sy`.
 extension LuaAPI {
@@ -69,9 +70,7 @@ extension LuaAPI {
             var text: [UInt8] = []
             for (index, byte) in bytes.enumerated() {
                 if [4, 6, 8, 10].contains(index) { text.append(UInt8(ascii: "-")) }
-                for digit in [byte >> 4, byte & 15] {
-                    text.append(digit + (digit < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10))
-                }
+                Hexadecimal.append(byte, to: &text)
             }
             return call.push(text)
         },

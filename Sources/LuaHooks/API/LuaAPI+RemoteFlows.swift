@@ -117,7 +117,7 @@ extension LuaAPI {
 extension LuaCall {
     /// The tunnel of an object that is the first argument.
     fileprivate func remoteTunnel(_ type: LuaType) throws(LuaError) -> RemoteTunnel {
-        guard let tunnel = stack.remoteTunnel(1, type) else { throw wrongObject(1, type) }
+        guard let tunnel = stack.remoteTunnel(1, type) else { throw wrongObject(1, type.name) }
         return tunnel
     }
 

@@ -129,13 +129,7 @@ extension LuaAPI {
             let dictionary = try call.dictionary()
             let most = try call.optionalInteger(2, "max") ?? 1024
             guard most >= 0 else { throw LuaError("max: found \(most), expected 0 or more") }
-            let keys = dictionary.keys(most, now: call.now)
-            call.stack.pushTable(array: keys.count)
-            for (index, key) in keys.enumerated() {
-                call.stack.push(key)
-                call.stack.setElement(index + 1, of: -2)
-            }
-            return .one
+            return call.push(list: dictionary.keys(most, now: call.now))
         },
         LuaFunction(
             "size", .method(.dictionary), "", returns: "integer, integer",
@@ -156,7 +150,7 @@ extension LuaCall {
         guard let handle = stack.object(1, .dictionary),
             interpreter.dictionaries.indices.contains(Int(handle.slot))
         else {
-            throw LuaError("found \(stack.typeName(1)), expected a shared dictionary: call it with a colon")
+            throw wrongObject(1, "a shared dictionary")
         }
         return interpreter.dictionaries[Int(handle.slot)]
     }

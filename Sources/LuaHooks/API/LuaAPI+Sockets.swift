@@ -114,7 +114,7 @@ extension LuaAPI {
 extension LuaCall {
     fileprivate func socketHandle() throws(LuaError) -> ObjectHandle {
         guard let handle = stack.object(1, .socket) else {
-            throw LuaError("found \(stack.typeName(1)), expected a socket: call it with a colon")
+            throw wrongObject(1, "a socket")
         }
         return handle
     }

@@ -11,7 +11,10 @@ package enum LuaAPI {
         + moduleFunctions
 
     static func number(of name: String, _ isHere: (LuaFunction.Place) -> Bool) -> Int {
-        functions.firstIndex { $0.name == name && isHere($0.place) } ?? 0
+        guard let number = functions.firstIndex(where: { $0.name == name && isHere($0.place) }) else {
+            preconditionFailure("there is no function \(name)")
+        }
+        return number
     }
 
     /// Makes everything known to an interpreter.

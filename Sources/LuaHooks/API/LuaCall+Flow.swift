@@ -2,16 +2,15 @@ internal import Config
 internal import ProxyCore
 
 extension LuaCall {
-    /// What stands at `index` is no object of this type.
-    func wrongObject(_ index: Int, _ type: LuaType) -> LuaError {
-        let found = stack.kind(index) == .none ? "nothing" : stack.typeName(index)
-        return LuaError("found \(found), expected \(type.name): call it with a colon")
+    /// What stands at `index` is not the object that a method is called on.
+    func wrongObject(_ index: Int, _ expected: String) -> LuaError {
+        LuaError("found \(stack.foundName(index)), expected \(expected): call it with a colon")
     }
 
     /// The flow of an object at `index`, alive.
     @inline(__always)
     func flow(_ index: Int = 1, _ type: LuaType) throws(LuaError) -> ScriptFlow {
-        guard let handle = stack.object(index, type) else { throw wrongObject(index, type) }
+        guard let handle = stack.object(index, type) else { throw wrongObject(index, type.name) }
         guard let flow = interpreter.flow(handle), flow.isOpen else {
             throw LuaError("\(type.name) cannot be used any more: its exchange is over")
         }

@@ -34,8 +34,6 @@ struct APIDocument {
         var returns: String
         var summary: String
         var waits: Bool
-        /// Called on the object, with a colon.
-        var hasSelf: Bool
     }
 
     struct Field {
@@ -77,7 +75,7 @@ struct APIDocument {
             if case .libraryValue = function.place {
                 sections[index].fields.append(Field(function, isDynamic: false))
             } else {
-                sections[index].methods.append(Method(function, hasSelf: false))
+                sections[index].methods.append(Method(function))
             }
         }
         sections.removeAll { $0.fields.isEmpty && $0.methods.isEmpty }
@@ -105,7 +103,7 @@ struct APIDocument {
         var section = Section(name: type.className, paths: [type.name], isModule: false)
         for row in rows {
             switch row.place {
-            case .method: section.methods.append(Method(row, hasSelf: true))
+            case .method: section.methods.append(Method(row))
             case .getter, .part, .ownTable: section.fields.append(Field(row, isDynamic: false))
             case .anyGetter: section.fields.append(Field(row, isDynamic: true))
             default: break
@@ -144,11 +142,11 @@ extension APIDocument.Section {
 }
 
 extension APIDocument.Method {
-    init(_ function: LuaFunction, hasSelf: Bool) {
+    init(_ function: LuaFunction) {
         self.init(
             name: function.name, parameters: APIDocument.Parameter.list(function.parameters),
             overload: function.overload.map(APIDocument.Parameter.list), returns: function.returns,
-            summary: function.summary, waits: function.waits, hasSelf: hasSelf)
+            summary: function.summary, waits: function.waits)
     }
 }
 
@@ -369,8 +367,7 @@ enum HookDocument {
 
     /// The fields of such a table, with the type of its function.
     static func filter(_ stage: HookStage, run: String) -> Record {
-        let (kinds, what) =
-            stage == .frame ? (WebSocketOpcode.allCases, "frames") : ([.text, .binary], "messages")
+        let what = stage == .frame ? "frames" : "messages"
         return [
             ("run", run, "The hook itself."),
             (
@@ -378,7 +375,7 @@ enum HookDocument {
                 "Whose \(what) it sees; both sides' unless given."
             ),
             (
-                "type", kinds.map { "\"\($0.scriptName)\"|" }.joined() + "nil",
+                "type", stage.opcodes.map { "\"\($0.scriptName)\"|" }.joined() + "nil",
                 "The one kind of \(what) that it sees; all of them unless given."
             ),
             ("max_size", "integer?", "It does not see \(what) with more bytes than this."),

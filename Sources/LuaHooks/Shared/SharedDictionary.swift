@@ -3,7 +3,7 @@ internal import Synchronization
 /// A `lua_shared_dict`: values by key, for all workers, within a fixed number of bytes.
 ///
 /// When it is full, the entries that were used least recently give way. Every operation takes constant time, but for
-/// `keys` and `flush`, and is atomic. Times are milliseconds of a clock that never goes back, handed in by the caller,
+/// `keys`, and is atomic. Times are milliseconds of a clock that never goes back, handed in by the caller,
 /// so that a dictionary outlives reloads.
 package final class SharedDictionary: Sendable {
     /// What an entry can hold.
@@ -87,17 +87,6 @@ package final class SharedDictionary: Sendable {
         }
     }
 
-    /// As `set`, where `key` has a value; false when it has none.
-    package func replace(
-        _ key: [UInt8], _ value: Value, lifetime: Int64? = nil, now: Int64
-    ) throws(Failure) -> Bool {
-        try entries.withLock { table throws(Failure) in
-            guard table.index(of: key, now: now) != nil else { return false }
-            try table.put(key, value, expiry: Self.expiry(lifetime, now), now: now)
-            return true
-        }
-    }
-
     /// Adds to a number, whose lifetime goes on as it is, and gives the sum: an integer as long as both are and it fits.
     ///
     /// An entry that is not there is taken to hold `initial`, and lives for `lifetime`; without `initial` it is
@@ -163,15 +152,10 @@ package final class SharedDictionary: Sendable {
         entries.withLock { $0.keys(limit, now: now) }
     }
 
-    package func flush() {
-        entries.withLock { $0 = EntryTable(capacity: capacity) }
-    }
-
     /// Entries, with those whose time is over and that nobody has asked for since.
     package var count: Int { entries.withLock { $0.count } }
     /// Bytes taken.
     package var size: Int { entries.withLock { $0.size } }
-    package var free: Int { capacity - size }
 
     private static func expiry(_ lifetime: Int64?, _ now: Int64) -> Int64 {
         guard let lifetime else { return .max }

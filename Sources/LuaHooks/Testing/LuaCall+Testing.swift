@@ -17,10 +17,7 @@ extension LuaCall {
     // MARK: Objects
 
     func testObject(_ type: LuaType, _ name: StaticString) throws(LuaError) -> TestScript.Object {
-        guard let handle = stack.object(1, type) else {
-            let found = stack.kind(1) == .none ? "nothing" : stack.typeName(1)
-            throw LuaError("found \(found), expected \(type.indefinite): call it with a colon")
-        }
+        guard let handle = stack.object(1, type) else { throw wrongObject(1, type.indefinite) }
         guard let object = try tests()[handle] else {
             throw LuaError("the \(type.name) cannot be used any more: its test is over")
         }
@@ -66,11 +63,7 @@ extension LuaCall {
     }
 
     func push(lines: [String]) -> LuaResult {
-        stack.pushTable(array: lines.count)
-        for (index, line) in lines.enumerated() {
-            stack.push(line)
-            stack.setElement(index + 1, of: -2)
-        }
+        stack.push(list: lines) { stack.push($0) }
         return .one
     }
 
@@ -88,11 +81,6 @@ extension LuaCall {
     }
 
     // MARK: Tables
-
-    /// Pushes a field of a table, and gives its place where it has a value.
-    func option(_ name: StaticString, of table: Int) -> Int? {
-        stack.pushField(name, of: table) == .nil ? nil : stack.top
-    }
 
     func testSetup() throws(LuaError) -> TestSetup {
         try checkOptions(
