@@ -119,10 +119,7 @@ extension MessageHead {
 }
 
 extension TestMessage {
-    func has(_ name: StaticString) -> Bool {
-        let name = name.description
-        return fields.contains { String(decoding: $0.name, as: UTF8.self).lowercased() == name }
-    }
+    func has(_ name: String) -> Bool { fields.contains { $0.isNamed(name) } }
 
     private func appendFields(to bytes: inout [UInt8]) {
         for field in fields { bytes += field.name + Array(": ".utf8) + field.value + Array("\r\n".utf8) }
@@ -167,9 +164,10 @@ extension TestMessage {
     }
 
     var asksToClose: Bool {
-        fields.contains { field in
-            String(decoding: field.name, as: UTF8.self).lowercased() == "connection"
-                && String(decoding: field.value, as: UTF8.self).lowercased() == "close"
-        }
+        fields.contains { $0.isNamed("connection") && ASCII.equalIgnoringCase($0.value, Array("close".utf8)) }
     }
+}
+
+extension FetchHeader {
+    fileprivate func isNamed(_ name: String) -> Bool { ASCII.equalIgnoringCase(self.name, Array(name.utf8)) }
 }

@@ -58,7 +58,7 @@ final class ScriptedWebSocket: TestWebSocket {
         request.target = handshake.target
         request.fields = handshake.fields
         func add(_ name: String, _ value: [UInt8]) {
-            guard !request.fields.contains(where: { Self.isNamed($0, name) }) else { return }
+            guard !request.has(name) else { return }
             request.fields.append(FetchHeader(Array(name.utf8), value))
         }
         add("Connection", Array("Upgrade".utf8))
@@ -71,10 +71,6 @@ final class ScriptedWebSocket: TestWebSocket {
         listen()
         peer.send(Array(request.request.joined()))
         run()
-    }
-
-    private static func isNamed(_ field: FetchHeader, _ name: String) -> Bool {
-        String(decoding: field.name, as: UTF8.self).lowercased() == name.lowercased()
     }
 
     /// The value of `Sec-WebSocket-Accept` for a request.

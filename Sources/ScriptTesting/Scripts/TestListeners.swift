@@ -11,13 +11,19 @@ struct TestListeners {
         /// Where a client connects to.
         var address: SocketAddress
         var isTLS: Bool
+
+        /// At an address of this host, where it is at all of them.
+        fileprivate var reachable: Place { Place(name: name, address: address.reachable, isTLS: isTLS) }
     }
 
-    private let listeners: [(name: String, address: SocketAddress, isTLS: Bool)]
+    /// With the addresses that `listen` has.
+    private let listeners: [Place]
 
     init(_ listeners: [Listener]) {
         self.listeners = listeners.compactMap { listener in
-            SocketAddress(listener.address).map { (listener.address.description, $0, listener.isTLS) }
+            SocketAddress(listener.address).map {
+                Place(name: listener.address.description, address: $0, isTLS: listener.isTLS)
+            }
         }
     }
 
@@ -27,7 +33,7 @@ struct TestListeners {
             guard let first = listeners.first(where: { !$0.address.isUnix }) ?? listeners.first else {
                 throw TestFault("the proxy does not listen anywhere")
             }
-            return Place(name: first.name, address: first.address.reachable, isTLS: first.isTLS)
+            return first.reachable
         }
         guard let address = Self.address(text) else {
             throw TestFault("listener: found \"\(text)\", expected a port, address:port or unix:/path")
@@ -36,9 +42,7 @@ struct TestListeners {
             listeners.first { $0.address == address }
             ?? (UInt16(text) == nil
                 ? nil : listeners.first { !$0.address.isUnix && $0.address.port == address.port })
-        if let found {
-            return Place(name: found.name, address: found.address.reachable, isTLS: found.isTLS)
-        }
+        if let found { return found.reachable }
         // What listens on every address does so on this one.
         if let all = listeners.first(where: { $0.address == address.wildcard }) {
             return Place(name: text, address: address, isTLS: all.isTLS)
