@@ -13,19 +13,24 @@ package struct TLSHello: Sendable, Equatable {
 
     // MARK: Extensions
 
-    /// RFC 6066 §3: a list of names, of which the one of type 0 is a host's. `nil` where the extension is malformed.
-    static func serverName(_ bytes: [UInt8]) -> [UInt8]?? {
+    /// An extension is not as its RFC has it.
+    struct Malformed: Error {}
+
+    /// RFC 6066 §3: a list of names, of which the one of type 0 is a host's.
+    static func serverName(_ bytes: [UInt8]) throws(Malformed) -> [UInt8]? {
         var reader = Reader(bytes)
-        guard var list = reader.list(lengthBytes: 2), reader.isAtEnd else { return nil }
+        guard var list = reader.list(lengthBytes: 2), reader.isAtEnd else { throw Malformed() }
         while !list.isAtEnd {
-            guard let type = list.number(bytes: 1), let name = list.list(lengthBytes: 2) else { return nil }
+            guard let type = list.number(bytes: 1), let name = list.list(lengthBytes: 2) else {
+                throw Malformed()
+            }
             guard type == 0 else { continue }
             let host = Array(name.rest)
             // A name with NUL would end early for whatever takes it for a C string.
-            guard !host.isEmpty, host.count <= 255, !host.contains(0) else { return nil }
-            return .some(host)
+            guard !host.isEmpty, host.count <= 255, !host.contains(0) else { throw Malformed() }
+            return host
         }
-        return .some(nil)
+        return nil
     }
 
     /// RFC 7301 §3.1

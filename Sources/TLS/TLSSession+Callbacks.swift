@@ -25,11 +25,12 @@ extension TLSSession {
         }
         self.policy = nil
         if let bytes = unsafe Self.extension(Int32(TLSEXT_TYPE_server_name), of: ssl) {
-            guard let name = TLSHello.serverName(bytes) else {
+            do throws(TLSHello.Malformed) {
+                hello.serverName = try TLSHello.serverName(bytes)
+            } catch {
                 unsafe alert?.pointee = Int32(SSL_AD_DECODE_ERROR)
                 return SSL_CLIENT_HELLO_ERROR
             }
-            hello.serverName = name
         }
         hello.protocols =
             unsafe Self.extension(Int32(TLSEXT_TYPE_application_layer_protocol_negotiation), of: ssl)
@@ -94,7 +95,8 @@ extension TLSSession {
         let own = session.context.offeredProtocols
         guard !own.isEmpty else { return SSL_TLSEXT_ERR_NOACK }
         var chosen: UnsafeMutablePointer<UInt8>?
-        // What is chosen points into what the client offered, which stays until OpenSSL has copied it.
+        // What is chosen points into our own list, whose storage the context keeps as it is; OpenSSL copies it when this
+        // returns.
         let result = unsafe own.withUnsafeBufferPointer { own in
             unsafe SSL_select_next_proto(
                 &chosen, outLength, own.baseAddress, UInt32(own.count), offered, length)

@@ -50,9 +50,9 @@ package final class TLSTicketKeys: Sendable {
         self.keys = Mutex(keys)
     }
 
-    func current() -> Key? {
-        let now = isOwn ? time(nil) : 0
-        return keys.withLock { keys in
+    /// The key that encrypts at `now`, in seconds since 1970; `nil` where there is none, and no randomness for a new one.
+    func current(now: Int) -> Key? {
+        keys.withLock { keys in
             guard isOwn else { return keys.first }
             if let first = keys.first, now - first.madeAt < Self.period { return first }
             guard let key = Self.random(at: now) else { return keys.first }
@@ -62,10 +62,9 @@ package final class TLSTicketKeys: Sendable {
         }
     }
 
-    /// The key of that name, and whether it is the one that encrypts now.
-    func key(named name: [UInt8]) -> (key: Key, isCurrent: Bool)? {
-        let now = isOwn ? time(nil) : 0
-        return keys.withLock { keys in
+    /// The key of that name, if it still opens tickets at `now`, and whether it is the one that encrypts.
+    func key(named name: [UInt8], now: Int) -> (key: Key, isCurrent: Bool)? {
+        keys.withLock { keys in
             guard let index = keys.firstIndex(where: { $0.name == name }) else { return nil }
             if isOwn, now - keys[index].madeAt >= Self.lifetime { return nil }
             return (keys[index], index == 0 && (!isOwn || now - keys[index].madeAt < Self.period))
@@ -92,7 +91,7 @@ func chooseTicketKey(
     else { return 0 }
     // OpenSSL gives room for 16 bytes of name and EVP_MAX_IV_LENGTH of vector.
     if encrypts == 1 {
-        guard let key = keys.current(), unsafe RAND_bytes(vector, 16) == 1 else { return -1 }
+        guard let key = keys.current(now: time(nil)), unsafe RAND_bytes(vector, 16) == 1 else { return -1 }
         for index in 0..<16 { unsafe name[index] = key.name[index] }
         guard unsafe EVP_EncryptInit_ex(cipher, ticketCipher(key), nil, key.cipherKey, vector) == 1,
             unsafe setKey(of: mac, key)
@@ -100,7 +99,7 @@ func chooseTicketKey(
         return 1
     }
     let wanted = unsafe Array(UnsafeBufferPointer(start: name, count: 16))
-    guard let (key, isCurrent) = keys.key(named: wanted) else { return 0 }
+    guard let (key, isCurrent) = keys.key(named: wanted, now: time(nil)) else { return 0 }
     guard unsafe setKey(of: mac, key),
         unsafe EVP_DecryptInit_ex(cipher, ticketCipher(key), nil, key.cipherKey, vector) == 1
     else { return -1 }

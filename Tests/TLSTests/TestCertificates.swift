@@ -24,6 +24,14 @@ struct TestCertificates: Sendable {
                 "subjectAltName=DNS:\(name).example,IP:127.0.0.1",
                 "-keyout", "\(name).key", "-out", "\(name).crt")
         }
+        // With "one" as its authority.
+        try openssl(
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "5",
+            "-subj", "/O=Tests/CN=leaf.example", "-addext", "basicConstraints=critical,CA:FALSE", "-CA",
+            "one.crt", "-CAkey", "one.key", "-keyout", "leaf.key", "-out", "leaf.crt")
+        for name in ["leaf", "one"] {
+            try openssl("x509", "-in", "\(name).crt", "-noout", "-serial", "-out", "\(name).serial")
+        }
         try openssl("pkey", "-in", "one.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
         for (name, type) in [("dh.pem", "DH"), ("dhx.pem", "DHX")] {
             let group = type == "DH" ? "group:ffdhe2048" : "dh_rfc5114:3"
@@ -31,11 +39,12 @@ struct TestCertificates: Sendable {
         }
     }
 
-    private func openssl(_ arguments: String...) throws {
+    func openssl(_ arguments: String...) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["openssl"] + arguments
         process.currentDirectoryURL = directory
+        process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()
@@ -44,6 +53,11 @@ struct TestCertificates: Sendable {
 
     func file(_ name: String) throws -> [UInt8] {
         try Array(Data(contentsOf: directory.appending(path: name)))
+    }
+
+    /// In hexadecimal digits.
+    func serial(of name: String) throws -> String {
+        String(decoding: try file("\(name).serial").dropFirst("serial=".count).dropLast(), as: UTF8.self)
     }
 
     func identity(_ name: String) throws -> TLSIdentity {
