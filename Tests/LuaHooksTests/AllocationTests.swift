@@ -7,7 +7,7 @@ import Wire
 @testable import LuaHooks
 
 /// A steady state allocates nothing: neither Swift nor Lua asks the system for memory.
-@Suite("A request hook in the steady state")
+@Suite("A request hook in the steady state", .enabled(if: allocations_are_counted()))
 struct AllocationTests {
     private static let head = Array("GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n".utf8)
 
@@ -76,7 +76,7 @@ struct AllocationTests {
         #expect(try allocations(text) == 0)
     }
 
-    @Test("an allocation would be noticed", .enabled(if: allocations_are_counted()))
+    @Test("an allocation would be noticed")
     func noticed() throws {
         let fixture = try ScriptFixture(.request, "")
         var kept: [[UInt8]] = []

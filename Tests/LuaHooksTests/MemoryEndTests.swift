@@ -31,15 +31,19 @@ struct MemoryEndTests {
         settings.memoryLimit = 2 << 20
         settings.hookTimeout = 60_000
         let prepared = """
+            if reached then sy.log.warn("reached") end
+            reached = false
             local dead = coroutine.create(function() end)
             coroutine.resume(dead)
             local wrapped = coroutine.wrap(function() end)
             wrapped()
 
             """
-        let fixture = try ScriptFixture(.request, prepared + Self.filler + text, settings: settings)
-        // Whether it fails is no matter: that the process goes on is.
-        for _ in 0..<3 { _ = fixture.run() }
+        let fixture = try ScriptFixture(
+            .request, prepared + Self.filler + "reached = true " + text, settings: settings)
+        // Whether it fails is no matter: that the process goes on is. Each run says of the one before that it came to it.
+        for _ in 0..<4 { _ = fixture.run() }
+        #expect(fixture.host.lines.count { $0.contains("reached") } == 3)
         fixture.interpreter.collectGarbage()
         #expect(fixture.interpreter.memory <= 2 << 20)
     }
