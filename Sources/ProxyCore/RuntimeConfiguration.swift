@@ -78,8 +78,7 @@ final class ListenerHosts: Sendable {
         isTLS = listener.isTLS
         let names = listener.names
         let server = listener.defaultServer
-        let tables = [names.exact, names.leadingWildcards, names.trailingWildcards]
-        let hasChoice = !names.regexes.isEmpty || tables.contains { $0.values.contains { $0 !== server } }
+        let hasChoice = !names.regexes.isEmpty || names.values.contains { $0 !== server }
         defaultServer = server
         self.names = hasChoice ? names : nil
     }

@@ -22,7 +22,7 @@ struct ConfigurationPrinter {
                 listener.names.exact, listener.names.leadingWildcards, listener.names.trailingWildcards,
             ]
             for table in names { table.sorted { key($0.key) < key($1.key) }.forEach { add($0.value) } }
-            listener.names.regexes.forEach { add($0.server) }
+            listener.names.regexes.forEach { add($0.value) }
         }
         self.servers = servers
         let compiled = ConfigurationCompiler.compile(
@@ -70,7 +70,7 @@ struct ConfigurationPrinter {
             result += lines(of: listener.names.leadingWildcards, as: "*")
             result += lines(of: listener.names.trailingWildcards, as: "trailing ")
             for entry in listener.names.regexes {
-                result.append("  \(text(entry.pattern)) → \(label(entry.server))\(groups(entry.namedGroups))")
+                result.append("  \(text(entry.pattern)) → \(label(entry.value))\(groups(entry.namedGroups))")
             }
         }
         return result
@@ -104,10 +104,10 @@ struct ConfigurationPrinter {
         var result: [String] = []
         for map in configuration.maps {
             result.append("map \(text(map.key)) → $\(map.name)\(map.isVolatile ? ", volatile" : "")")
-            result += entries(map.exact, as: "")
-            result += entries(map.leadingWildcards, as: "*")
-            result += entries(map.trailingWildcards, as: "trailing ")
-            for entry in map.regexes {
+            result += entries(map.entries.exact, as: "")
+            result += entries(map.entries.leadingWildcards, as: "*")
+            result += entries(map.entries.trailingWildcards, as: "trailing ")
+            for entry in map.entries.regexes {
                 result.append("  \(text(entry.pattern)) → \(text(entry.value))\(groups(entry.namedGroups))")
             }
             result.append("  default → \(text(map.defaultValue))")

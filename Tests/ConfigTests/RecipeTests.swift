@@ -50,7 +50,7 @@ let testVariables: Set<String> = [
             return
         }
         #expect(compiled.variables[id.index].source == .map(0))
-        #expect(compiled.maps[0].exact == [[]: Template(literal: Array("close".utf8))])
+        #expect(compiled.maps[0].entries.exact == [[]: Template(literal: Array("close".utf8))])
         #expect(compiled.maps[0].defaultValue == Template(literal: Array("upgrade".utf8)))
         guard case .proxy(let pass) = location.handler, case .upstream(let group) = pass.target else {
             Issue.record("the location does not proxy")

@@ -1,6 +1,7 @@
 import Config
 import EventLoop
 import Glibc
+import ProxyCore
 import Testing
 
 @testable import ProxyServer
@@ -11,7 +12,7 @@ struct ListenerSetTests {
         let servers = listens.map { "server { listen \($0); }" }.joined(separator: "\n")
         let (configuration, diagnostics) = Configuration.parse(
             "events {} http { access_log off; \(servers) }",
-            builtinVariables: ["http_referer", "http_user_agent"])
+            builtinVariables: VariableTable.names)
         return try #require(configuration, "\(diagnostics)")
     }
 

@@ -89,8 +89,7 @@ package struct ConfigurationCompiler {
 }
 
 extension Configuration {
-    /// Compiles a text by itself, for tests: no files, relative paths under `/prefix`. The variables of the
-    /// default log format exist besides those given.
+    /// Compiles a text by itself, for tests: no files, relative paths under `/prefix`.
     package static func parse(
         _ text: String, builtinVariables: Set<String>
     ) -> (configuration: Configuration?, diagnostics: [ConfigDiagnostic]) {
@@ -98,13 +97,8 @@ extension Configuration {
             read: { _ in .failure(FileFailure(reason: "no such file")) }, glob: { _ in .success([]) })
         let result = ConfigurationCompiler.compile(
             text: text, name: "test.conf",
-            environment: CompilationEnvironment(
-                prefix: "/prefix", builtinVariables: builtinVariables.union(combinedFormatVariables)),
+            environment: CompilationEnvironment(prefix: "/prefix", builtinVariables: builtinVariables),
             files: noFiles)
         return (result.configuration, result.diagnostics)
     }
-
-    private static let combinedFormatVariables: Set<String> = [
-        "remote_addr", "remote_user", "time_local", "request", "status", "body_bytes_sent",
-    ]
 }

@@ -93,11 +93,3 @@ struct ScriptCycles {
         }
     }
 }
-
-extension MapTable {
-    /// The key and all values.
-    fileprivate var templates: [Template] {
-        [key, defaultValue] + Array(exact.values) + Array(leadingWildcards.values)
-            + Array(trailingWildcards.values) + regexes.map(\.value)
-    }
-}

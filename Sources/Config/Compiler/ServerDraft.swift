@@ -129,13 +129,9 @@ struct ListenerAssembly {
     ) {
         let isNew: Bool
         switch name.form {
-        case .host(.exact(let key)): isNew = ListenerAssembly.enter(server, as: key, into: &table.exact)
-        case .host(.leadingWildcard(let key)):
-            isNew = ListenerAssembly.enter(server, as: key, into: &table.leadingWildcards)
-        case .host(.trailingWildcard(let key)):
-            isNew = ListenerAssembly.enter(server, as: key, into: &table.trailingWildcards)
+        case .host(let pattern): isNew = table.enter(server, at: pattern)
         case .regex(let pattern, let groups):
-            table.regexes.append(.init(pattern: pattern, namedGroups: groups, server: server))
+            table.regexes.append(.init(pattern: pattern, namedGroups: groups, value: server))
             isNew = true
         }
         guard !isNew else { return }
@@ -143,14 +139,6 @@ struct ListenerAssembly {
             ConfigDiagnostic(
                 severity: .warning, position: name.name.position, directive: "server_name",
                 message: "conflicting server name \"\(name.name.text)\" on \(address), ignored"))
-    }
-
-    private static func enter(
-        _ server: VirtualServer, as key: [UInt8], into names: inout [[UInt8]: VirtualServer]
-    ) -> Bool {
-        guard names[key] == nil else { return false }
-        names[key] = server
-        return true
     }
 
     private func report(_ position: SourcePosition, _ message: String) {

@@ -71,7 +71,7 @@ private struct MapReader {
             let expression = key.replacing(Array(key.bytes.dropFirst(ignoresCase ? 2 : 1)))
             let (pattern, groups) = try compilation.pattern(
                 expression, caseInsensitive: ignoresCase, in: call.name)
-            table.regexes.append(.init(pattern: pattern, namedGroups: groups, value: value))
+            table.entries.regexes.append(.init(pattern: pattern, namedGroups: groups, value: value))
         } else {
             // A backslash lets a key begin with ~ or be one of the words above.
             let isEscaped = key.bytes.first == UInt8(ascii: "\\")
@@ -82,31 +82,14 @@ private struct MapReader {
     private mutating func enter(
         _ key: Word, _ value: Template, _ entry: DirectiveNode
     ) throws(ConfigDiagnostic) {
-        guard table.hasHostnames else {
-            return try insert(value, key.bytes.lowercased(), \.exact, key, entry)
-        }
-        guard let forms = HostPattern.forms(of: key.bytes) else {
+        let exact = HostPattern.exact(key.bytes.lowercased())
+        guard let names = table.hasHostnames ? HostPattern.forms(of: key.bytes) : [exact] else {
             throw failure(
                 entry, "found \"\(key.text)\", expected a host name, \"*.name\", \".name\" or \"name.*\"")
         }
-        for form in forms {
-            switch form {
-            case .exact(let name): try insert(value, name, \.exact, key, entry)
-            case .leadingWildcard(let name): try insert(value, name, \.leadingWildcards, key, entry)
-            case .trailingWildcard(let name): try insert(value, name, \.trailingWildcards, key, entry)
-            }
+        for name in names where !table.entries.enter(value, at: name) {
+            throw failure(entry, "found the key \"\(key.text)\" a second time")
         }
-    }
-
-    private mutating func insert(
-        _ value: Template, _ key: [UInt8], _ names: WritableKeyPath<MapTable, [[UInt8]: Template]>,
-        _ word: Word,
-        _ entry: DirectiveNode
-    ) throws(ConfigDiagnostic) {
-        guard table[keyPath: names][key] == nil else {
-            throw failure(entry, "found the key \"\(word.text)\" a second time")
-        }
-        table[keyPath: names][key] = value
     }
 
     private func failure(_ entry: DirectiveNode, _ message: String) -> ConfigDiagnostic {

@@ -1,9 +1,6 @@
 extension Listener {
     /// All of its servers; those of several names more than once.
-    package var servers: [VirtualServer] {
-        [defaultServer] + names.exact.values + names.leadingWildcards.values
-            + names.trailingWildcards.values + names.regexes.map(\.server)
-    }
+    package var servers: [VirtualServer] { [defaultServer] + names.values }
 }
 
 extension Configuration {

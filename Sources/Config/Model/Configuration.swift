@@ -1,5 +1,3 @@
-package import Patterns
-
 /// Everything one configuration says, checked and merged: nothing in it changes once it is made.
 ///
 /// Each worker has a copy of its own, since a request counts references to many of the objects in it, and a count that two
@@ -147,35 +145,6 @@ package struct ListenOptions: Sendable, Equatable {
     package init() {}
 }
 
-/// nginx's order: exact name, longest wildcard at the start, longest at the end, first regular expression.
-package struct ServerNameTable: Sendable {
-    package struct RegexEntry: Sendable {
-        package var pattern: Pattern
-        /// Variables that the pattern's named groups assign.
-        package var namedGroups: [NamedGroup]
-        package var server: VirtualServer
-
-        package init(pattern: Pattern, namedGroups: [NamedGroup], server: VirtualServer) {
-            self.pattern = pattern
-            self.namedGroups = namedGroups
-            self.server = server
-        }
-    }
-
-    /// Lower case.
-    package var exact: [[UInt8]: VirtualServer] = [:]
-    /// `*.example.com` is under `.example.com`.
-    package var leadingWildcards: [[UInt8]: VirtualServer] = [:]
-    /// `www.example.*` is under `www.example.`.
-    package var trailingWildcards: [[UInt8]: VirtualServer] = [:]
-    package var regexes: [RegexEntry] = []
-
-    package init() {}
-    package var isEmpty: Bool {
-        exact.isEmpty && leadingWildcards.isEmpty && trailingWildcards.isEmpty && regexes.isEmpty
-    }
-}
-
 /// A named group of a regular expression and the assigned-variable slot that it fills.
 package struct NamedGroup: Sendable, Hashable {
     package var group: Int
@@ -302,27 +271,11 @@ package enum UpstreamEndpoint: Sendable, Hashable {
 
 /// A `map` block.
 package struct MapTable: Sendable {
-    package struct RegexEntry: Sendable {
-        package var pattern: Pattern
-        package var namedGroups: [NamedGroup]
-        package var value: Template
-
-        package init(pattern: Pattern, namedGroups: [NamedGroup], value: Template) {
-            self.pattern = pattern
-            self.namedGroups = namedGroups
-            self.value = value
-        }
-    }
-
     package var name: String
     /// What is looked up: `$http_upgrade` in the recipe.
     package var key: Template
-    /// Lower case: exact keys of a map compare without case.
-    package var exact: [[UInt8]: Template] = [:]
-    /// With `hostnames`: as in `ServerNameTable`, which see for the form of the keys.
-    package var leadingWildcards: [[UInt8]: Template] = [:]
-    package var trailingWildcards: [[UInt8]: Template] = [:]
-    package var regexes: [RegexEntry] = []
+    /// Exact keys compare without case, as names do. Wildcards are there with `hostnames` alone.
+    package var entries = HostTable<Template>()
     package var defaultValue = Template(literal: [])
     package var isVolatile = false
     package var hasHostnames = false
@@ -331,4 +284,7 @@ package struct MapTable: Sendable {
         self.name = name
         self.key = key
     }
+
+    /// Its key and its values.
+    package var templates: [Template] { [key, defaultValue] + entries.values }
 }

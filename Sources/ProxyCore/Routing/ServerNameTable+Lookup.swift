@@ -10,7 +10,7 @@ extension ServerNameTable {
         if let server = exact[host] { return server }
         if let server = HostWildcards.find(host, leading: leadingWildcards) { return server }
         if let server = HostWildcards.find(host, trailing: trailingWildcards) { return server }
-        return regexes.first { $0.pattern.matches(host) }?.server
+        return regexes.first { $0.pattern.matches(host) }?.value
     }
 
     /// What the names say of a host.
@@ -31,7 +31,7 @@ extension ServerNameTable {
             guard let matches = exchange.match(entry.pattern, host, namedGroups: entry.namedGroups) else {
                 return .unknown
             }
-            if matches { return .server(entry.server) }
+            if matches { return .server(entry.value) }
         }
         return .none
     }

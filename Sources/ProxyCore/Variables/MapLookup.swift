@@ -34,7 +34,7 @@ extension Exchange {
     private func find(_ key: inout [UInt8], in maps: [MapTable], _ index: Int) -> Template {
         if maps[index].hasHostnames, key.last == ByteText.dot { key.removeLast() }
         if let value = findLiteral(key, in: maps, index) { return value }
-        for entry in maps[index].regexes {
+        for entry in maps[index].entries.regexes {
             // As in nginx, one that is given up ends the search.
             guard let matches = match(entry.pattern, key, namedGroups: entry.namedGroups) else { break }
             if matches { return entry.value }
@@ -50,9 +50,9 @@ extension Exchange {
             defer { giveBack(lowercase) }
             return findLiteral(lowercase, in: maps, index)
         }
-        if let value = maps[index].exact[key] { return value }
+        if let value = maps[index].entries.exact[key] { return value }
         guard maps[index].hasHostnames else { return nil }
-        return HostWildcards.find(key, leading: maps[index].leadingWildcards)
-            ?? HostWildcards.find(key, trailing: maps[index].trailingWildcards)
+        return HostWildcards.find(key, leading: maps[index].entries.leadingWildcards)
+            ?? HostWildcards.find(key, trailing: maps[index].entries.trailingWildcards)
     }
 }

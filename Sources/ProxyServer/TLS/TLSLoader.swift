@@ -453,9 +453,6 @@ extension Listener {
     /// Each once, the default server first.
     var servers: [VirtualServer] {
         var seen: Set<ObjectIdentifier> = []
-        let all =
-            [defaultServer] + names.exact.values + names.leadingWildcards.values
-            + names.trailingWildcards.values + names.regexes.map(\.server)
-        return all.filter { seen.insert(ObjectIdentifier($0)).inserted }
+        return ([defaultServer] + names.values).filter { seen.insert(ObjectIdentifier($0)).inserted }
     }
 }
