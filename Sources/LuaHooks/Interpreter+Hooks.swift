@@ -55,14 +55,16 @@ extension Interpreter {
     package func runInitHooks() {
         for (index, script) in scripts.enumerated() {
             guard let function = script.hooks[.initialise] else { continue }
-            let outcome = call(
-                function, .hook(.initialise), of: nil, script: index
-            ) { _ in 0 }
-            switch outcome {
-            case .returned(let call, _): giveBack(call)
-            case .waiting: break
-            case .failed(let message): report(message, "init hook", script: index, of: nil)
-            }
+            settleInitHook(
+                call(function, .hook(.initialise), of: nil, script: index) { _ in 0 }, script: index)
+        }
+    }
+
+    private func settleInitHook(_ outcome: CallOutcome, script: Int) {
+        switch outcome {
+        case .returned(let call, _): giveBack(call)
+        case .waiting: break
+        case .failed(let message): report(message, "init hook", script: script, of: nil)
         }
     }
 
@@ -262,11 +264,7 @@ extension Interpreter {
                 return settleBackground(
                     outcome, script: call.script, of: call.flow, under: call.settings)
             }
-            switch outcome {
-            case .returned(let index, _): giveBack(index)
-            case .failed(let message): report(message, "init hook", script: call.script, of: nil)
-            case .waiting: break
-            }
+            settleInitHook(outcome, script: call.script)
             if isInitialised { host.scriptsAreInitialised() }
         }
     }
