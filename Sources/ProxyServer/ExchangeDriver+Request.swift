@@ -138,6 +138,9 @@ extension ExchangeDriver {
             log(.info, rejection.message)
             return respond(rejection.response)
         }
+        if upstreamRequest.withholdsUpgrade, exchange.errorStatus == 0 {
+            log(.info, UpgradePolicy.withholding(exchange.request))
+        }
         machine = ExchangeStateMachine(
             hasBody: !bodyIsTaken, isIdempotent: RetryPolicy.isIdempotent(exchange.method),
             asksForUpgrade: upstreamRequest.upgrade != nil)

@@ -745,6 +745,13 @@ def test_proxy_pass_header_shows_the_backends(simple):
     assert response.get("date") == "Mon, 01 Jan 2024 00:00:00 GMT"
 
 
+def test_proxy_pass_header_shows_that_the_backend_has_none(simple):
+    proxy = simple("proxy_pass_header Server; proxy_pass_header Date;")
+    proxy.backend.answer = reply(200, b"ok")
+    response = proxy.fetch()
+    assert "server" not in response and "date" not in response
+
+
 # MARK: Validation of responses
 
 

@@ -51,6 +51,18 @@ def test_the_tunnel_opens_and_carries_bytes_both_ways(recipe):
         assert_echo(client, bytes(range(256)) * 1000)
 
 
+@pytest.mark.switchyard_only
+def test_an_upgrade_without_the_connection_option_is_an_ordinary_request_and_logged(simple):
+    proxy = simple(RECIPE, http=MAP)
+    proxy.backend.answer = reply(200, b"ok")
+    with Client(proxy.port) as client:
+        client.send(handshake().replace(b"Connection: Upgrade\r\n", b""))
+        assert client.read_response().status == 200
+    request = proxy.backend.requests[0]
+    assert "upgrade" not in request
+    wait_for(lambda: 'client sent "Upgrade" without "Connection: upgrade", which is not passed on' in proxy.log(), 5, "a line")
+
+
 def test_the_client_gets_the_fields_of_the_101(recipe):
     proxy = recipe()
     with Client(proxy.port) as client:

@@ -72,13 +72,13 @@ struct ProxyingLocalResponseTests {
                 "Content-Type: text/html\nContent-Length: \(length(tooLargePage))\nConnection: close\n",
             body: tooLargePage, keepsAlive: false),
         Case(
-            name: "a redirect is absolute and has a page", location: "return 301 /x;",
+            name: "a redirect that is made absolute stands where nginx puts it", location: "return 301 /x;",
             line: "301 Moved Permanently",
             fields: """
                 Content-Type: text/html
                 Content-Length: \(length(page("301 Moved Permanently")))
-                Connection: keep-alive
                 Location: http://client.test:8080/x
+                Connection: keep-alive
 
                 """, body: page("301 Moved Permanently")),
         Case(

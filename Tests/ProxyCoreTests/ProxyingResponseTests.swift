@@ -109,10 +109,21 @@ struct ProxyingResponseTests {
 
                 """),
         Case(
-            name: "Server and Date are ours where the upstream has none to pass",
+            name: "Server and Date are left out where an upstream whose are to be passed has none",
             settings: "proxy_pass_header Server; proxy_pass_header Date;",
             response: "HTTP/1.1 200 OK\nContent-Length: 2\n\n",
-            head: "HTTP/1.1 200 OK\n\(own)Content-Length: 2\nConnection: keep-alive\n\n"),
+            head: "HTTP/1.1 200 OK\nContent-Length: 2\nConnection: keep-alive\n\n"),
+        Case(
+            name: "each by itself", settings: "proxy_pass_header Server;",
+            response: "HTTP/1.1 200 OK\nContent-Length: 2\n\n",
+            head: """
+                HTTP/1.1 200 OK
+                Date: Mon, 01 Jan 2024 00:00:00 GMT
+                Content-Length: 2
+                Connection: keep-alive
+
+
+                """),
         Case(
             name: "the second argument of keepalive_timeout is told", settings: "keepalive_timeout 30 20;",
             response: "HTTP/1.1 200 OK\nContent-Length: 2\n\n",

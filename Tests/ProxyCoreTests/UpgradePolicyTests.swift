@@ -84,6 +84,25 @@ struct UpgradePolicyTests {
         #expect(UpgradePolicy.examine(fixture.exchange.request, allowed: allowed) == wish.decision)
     }
 
+    @Test(
+        "a wish that is withheld is noted where it would have been passed on, with the reason",
+        arguments: [
+            (asking("foo", connection: "close"), "without \"Connection: upgrade\""),
+            (asking("foo", version: "1.0"), "in a request of HTTP/1.0"),
+            (asking("h2c"), "to a protocol that \"proxy_upgrade_protocols\" does not allow"),
+        ])
+    func withholding(_ request: String, _ reason: String) throws {
+        let passing = try ProxyingFixture(Self.recipe, http: Self.map, request: request)
+        #expect(try passing.upstream().facts.withholdsUpgrade)
+        #expect(
+            UpgradePolicy.withholding(passing.exchange.request)
+                == "client sent \"Upgrade\" \(reason), which is not passed on")
+        let ordinary = try ProxyingFixture("proxy_pass http://127.0.0.1:9000;", request: request)
+        #expect(try !ordinary.upstream().facts.withholdsUpgrade)
+        let offering = try ProxyingFixture(Self.recipe, http: Self.map, request: Self.handshake)
+        #expect(try !offering.upstream().facts.withholdsUpgrade)
+    }
+
     @Test("a faulty handshake is answered only where it would have been passed on")
     func rejection() throws {
         let faulty = Self.changed("Version: 13", "Version: 8")

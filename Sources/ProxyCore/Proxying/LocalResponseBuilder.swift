@@ -65,8 +65,11 @@ package enum LocalResponseBuilder {
         } else if let unsent {
             ResponseHeadWriter.append(contentLength: Int64(unsent.count), to: &output)
         }
+        let location = response.location ?? []
+        let isAbsolute = location.first == ByteText.slash && settings.values.absoluteRedirect
+        if isAbsolute { preview.append(location: location, of: exchange, to: &output) }
         writer.appendConnection(settings, to: &output)
-        if let location = response.location, !location.isEmpty {
+        if !isAbsolute, !location.isEmpty {
             preview.append(location: location, of: exchange, to: &output)
         }
         let expires = expires(for: response, status: status, of: exchange, preview, &output)

@@ -1,4 +1,5 @@
 package import Config
+internal import Wire
 
 /// Everything about a location with a `proxy_pass` that is worked out once rather than for each request.
 package final class ProxyPlan: Sendable {
@@ -7,6 +8,9 @@ package final class ProxyPlan: Sendable {
     package let retry: RetryPolicy
     /// Fields of the upstream's response that the configuration keeps from the client.
     let hidden: FieldNameSet
+    /// `proxy_pass_header` names them: what the upstream says of itself and of the time holds, nothing included.
+    let passesServer: Bool
+    let passesDate: Bool
     /// The request's body is a part of what is written besides it: it is read whole before the head goes out.
     package let asksForRequestBody: Bool
 
@@ -16,6 +20,8 @@ package final class ProxyPlan: Sendable {
         retry = RetryPolicy(settings)
         redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
         hidden = FieldNameSet(settings.proxyHiddenHeaders)
+        passesServer = !hidden.contains(.server)
+        passesDate = !hidden.contains(.date)
     }
 }
 

@@ -32,6 +32,19 @@ package enum UpgradePolicy {
         return .offered(webSocket: true)
     }
 
+    /// Why the request's `Upgrade` was withheld, for the error log: the configuration would have passed it on.
+    package static func withholding(_ request: RequestHead) -> String {
+        let fault =
+            if request.version < .v1_1 {
+                "in a request of HTTP/1.0"
+            } else if !request.connectionHasUpgrade {
+                "without \"Connection: upgrade\""
+            } else {
+                "to a protocol that \"proxy_upgrade_protocols\" does not allow"
+            }
+        return "client sent \"Upgrade\" \(fault), which is not passed on"
+    }
+
     /// Appends the elements of an `Upgrade` value that the location allows.
     static func appendAllowed(_ value: [UInt8], allowed: UpgradeProtocols, to output: inout [UInt8]) {
         var elements = ListElements(0..<value.count)

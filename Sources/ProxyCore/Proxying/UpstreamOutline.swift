@@ -9,11 +9,13 @@ struct UpstreamOutline {
     /// A script wrote the location, so that `proxy_redirect` has no say in it.
     var locationIsEdited = false
     var lastModified: Range<Int>?
-    /// The upstream's own reach the client, in place of ours.
-    var hasServer = false
-    var hasDate = false
+    /// The upstream's own reach the client, in place of ours, or a script's. An upstream that has none leaves it at that.
+    var hasServer: Bool
+    var hasDate: Bool
 
     init(_ fields: [FieldLine], _ plan: ProxyPlan) {
+        hasServer = plan.passesServer
+        hasDate = plan.passesDate
         for field in fields {
             switch field.id {
             case .contentType where !isHidden(field, plan): contentType = field.value
@@ -24,8 +26,8 @@ struct UpstreamOutline {
                     locationIsEdited = field.isEdited
                 }
             case .lastModified: lastModified = field.value
-            case .server: hasServer = !isHidden(field, plan)
-            case .date: hasDate = !isHidden(field, plan)
+            case .server where field.isEdited: hasServer = true
+            case .date where field.isEdited: hasDate = true
             default: break
             }
         }

@@ -62,6 +62,7 @@ package enum UpstreamRequestBuilder {
                     allowed: settings.values.upgradeProtocols,
                     to: &output)
                 sendsUpgrade = sendsUpgrade || sent
+                if upgrade == .withheld { result.withholdsUpgrade = true }
             case .contentLength(let prefix, let omitsEmpty):
                 appendLength(text, prefix, body, omitsEmpty: omitsEmpty, to: &output)
             case .transferEncoding(let prefix):
@@ -368,6 +369,8 @@ package struct UpstreamRequest: Sendable {
     package fileprivate(set) var connection = ConnectionIntent.keepAlive
     /// The offer that a 101 must answer; without one a 101 is invalid.
     package fileprivate(set) var upgrade: SentUpgrade?
+    /// The configuration passes `Upgrade` on, but the client's counts for nothing; see `UpgradeDecision.withheld`.
+    package fileprivate(set) var withholdsUpgrade = false
     /// The request is a faulty WebSocket handshake on its way to an upstream: answer this instead of sending it.
     package fileprivate(set) var rejection: WebSocketHandshake.RequestViolation?
 
