@@ -270,6 +270,24 @@ int sy_lua_print(lua_State *L) {
 
 // MARK: Calls
 
+/// Where the documentation tells those who come from another product what its globals are called here; nil unless the
+/// message is of one of them.
+static const char *advice(const char *message, size_t length) {
+    static const struct {
+        const char *fault, *advice;
+    } table[] = {
+        {"attempt to index a nil value (global 'ngx')", "From OpenResty"},
+        {"attempt to index a nil value (upvalue 'ngx')", "From OpenResty"},
+        {"attempt to index a nil value (local 'ngx')", "From OpenResty"},
+        {"attempt to index a nil value (global 'core')", "From HAProxy"},
+        {"attempt to index a nil value (global 'txn')", "From HAProxy"},
+    };
+    for (size_t index = 0; index < sizeof table / sizeof *table; index++) {
+        if (memmem(message, length, table[index].fault, strlen(table[index].fault)) != NULL) return table[index].advice;
+    }
+    return NULL;
+}
+
 /// Turns whatever was raised into a text with a traceback.
 static int describe_error(lua_State *L) {
     if (lua_type(L, 1) != LUA_TSTRING) {
@@ -281,6 +299,12 @@ static int describe_error(lua_State *L) {
     }
     size_t length;
     const char *message = lua_tolstring(L, 1, &length);
+    const char *chapter = advice(message, length);
+    if (chapter != NULL) {
+        lua_pushfstring(L, ": there is no such table here, see \"%s\" in docs/scripting.md", chapter);
+        lua_concat(L, 2);
+        message = lua_tolstring(L, 1, &length);
+    }
     sy_lua_push_traceback(L, L, message, length, 1);
     return 1;
 }

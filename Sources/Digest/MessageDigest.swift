@@ -7,6 +7,7 @@ struct MessageDigest: @unchecked Sendable {
     // so threads may share it.
     private let function: OpaquePointer?
 
+    static let md5 = MessageDigest("MD5")
     static let sha1 = MessageDigest("SHA1")
     static let sha256 = MessageDigest("SHA256")
 

@@ -12,6 +12,17 @@ struct DigestTests {
     }
 
     @Test(
+        "MD5 of RFC 1321's examples",
+        arguments: [
+            ("", "d41d8cd98f00b204e9800998ecf8427e"), ("abc", "900150983cd24fb0d6963f7d28e17f72"),
+            ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+        ])
+    func md5(_ text: String, _ digest: String) {
+        let bytes = Array(text.utf8)
+        #expect(hex(MD5.digest(bytes.span)) == digest)
+    }
+
+    @Test(
         "SHA-1 of FIPS 180's examples",
         arguments: [
             ("", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
@@ -63,5 +74,25 @@ struct DigestTests {
     func hmac(_ key: [UInt8], _ text: String, _ digest: String) {
         let bytes = Array(text.utf8)
         #expect(hex(HMAC.sha256(key: key.span, bytes.span)) == digest)
+    }
+
+    @Test(
+        "HMAC-SHA-1 of RFC 2202's cases 1, 2 and 6",
+        arguments: [
+            (
+                [UInt8](repeating: 0x0b, count: 20), "Hi There", "b617318655057264e28bc0b6fb378c8ef146be00"
+            ),
+            (
+                Array("Jefe".utf8), "what do ya want for nothing?",
+                "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
+            ),
+            (
+                [UInt8](repeating: 0xaa, count: 80), "Test Using Larger Than Block-Size Key - Hash Key First",
+                "aa4ae5e15272d00e95705637ce8a3b55ed402112"
+            ),
+        ])
+    func hmacSHA1(_ key: [UInt8], _ text: String, _ digest: String) {
+        let bytes = Array(text.utf8)
+        #expect(hex(HMAC.sha1(key: key.span, bytes.span)) == digest)
     }
 }

@@ -26,12 +26,33 @@ struct DigestFunctionTests {
             print(#sy.sha1('abc'), sy.hex.encode(sy.sha1('abc')))
             print(#sy.sha256('abc'), sy.hex.encode(sy.sha256('abc')))
             print(sy.hex.encode(sy.hmac('Jefe', 'what do ya want for nothing?')))
+            print(#sy.md5('abc'), sy.hex.encode(sy.md5('abc')))
+            print(sy.hex.encode(sy.hmac_sha1('Jefe', 'what do ya want for nothing?')))
             """
         #expect(
             try lines(text) == [
                 "20\ta9993e364706816aba3e25717850c26c9cd0d89d",
                 "32\tba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
                 "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+                "16\t900150983cd24fb0d6963f7d28e17f72",
+                "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79",
+            ])
+    }
+
+    @Test("what is escaped for a URL stands for itself there, and comes back")
+    func urls() throws {
+        let text = #"""
+            print(sy.uri.escape("a-Z0_.~"), sy.uri.escape("http://h/a%20x?b=c&d=e f+'\195\169\0"), sy.uri.escape(""))
+            print(sy.uri.unescape("a%20b+c%2Bd%c3%a9"), sy.uri.unescape("%"), sy.uri.unescape("%4%zz%41%4"))
+            local all = {}
+            for byte = 0, 255 do all[#all + 1] = string.char(byte) end
+            all = table.concat(all)
+            print(sy.uri.unescape(sy.uri.escape(all)) == all, #sy.uri.escape(all))
+            """#
+        #expect(
+            try lines(text) == [
+                "a-Z0_.~\thttp%3A%2F%2Fh%2Fa%2520x%3Fb%3Dc%26d%3De%20f%2B%27%C3%A9%00\t",
+                "a b c+dé\t%\t%4%zzA%4", "true\t636",
             ])
     }
 
@@ -44,6 +65,9 @@ struct DigestFunctionTests {
             ("sy.base64.decode_url({})", "text: found table"),
             ("sy.hex.encode({})", "data: found table"), ("sy.hex.decode({})", "text: found table"),
             ("sy.sha1({})", "data: found table"), ("sy.sha256()", "data: found nothing"),
+            ("sy.md5({})", "data: found table"), ("sy.uri.escape()", "text: found nothing"),
+            ("sy.uri.unescape({})", "text: found table"),
+            ("sy.hmac_sha1({}, 'm')", "key: found table"), ("sy.hmac_sha1('k')", "message: found nothing"),
             ("sy.hmac({}, 'm')", "key: found table"), ("sy.hmac('k')", "message: found nothing"),
         ])
     func arguments(call: String, message: String) throws {

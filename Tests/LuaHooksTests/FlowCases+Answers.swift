@@ -186,6 +186,21 @@ extension FlowCases {
             ["error: flow.req.headers can be used in request and upgrade hooks, not in a timer's function"]),
         FlowCase("flow:after(1, print)", then: [.end, .advance(milliseconds: 2000)], []),
         FlowCase(
+            in: .log, "flow:after(0, print)",
+            [
+                "error: flow:after cannot be used in a log hook: the exchange is over, and its timers with it; "
+                    + "use sy.spawn with sy.sleep"
+            ]),
+        FlowCase(
+            in: .log, "flow:every(1, print)",
+            [
+                "error: flow:every cannot be used in a log hook: the exchange is over, and its timers with it; "
+                    + "use sy.spawn with sy.sleep"
+            ]),
+        FlowCase(
+            in: .log, "sy.spawn(function() sy.sleep(1) print('went on') end)",
+            then: [.end, .advance(milliseconds: 2000)], ["went on"]),
+        FlowCase(
             "flow:after(-1, print)",
             ["failed", "error: after: found -1.0, expected 0 to 315360000 seconds"]),
         FlowCase(

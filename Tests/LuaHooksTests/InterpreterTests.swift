@@ -23,6 +23,26 @@ struct InterpreterTests {
         #expect(line.contains("exchange 00000000000000010000000000000002"))
     }
 
+    @Test(
+        "whoever uses a table of another product's is told where to read on",
+        arguments: [
+            ("ngx.say('x')", "(global 'ngx')", "From OpenResty"),
+            ("local ngx = ngx; (function() ngx.exit(403) end)()", "(upvalue 'ngx')", "From OpenResty"),
+            ("core.log(core.info, 'x')", "(global 'core')", "From HAProxy"),
+        ])
+    func otherProducts(text: String, fault: String, chapter: String) throws {
+        let fixture = try ScriptFixture(.request, text)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        #expect(
+            line.contains(
+                "attempt to index a nil value \(fault): there is no such table here, see \"\(chapter)\" in "
+                    + "docs/scripting.md\nstack traceback:"))
+        // A script may find out where it runs.
+        let asking = try ScriptFixture(.request, "print(ngx, ngx and ngx.say, core)")
+        #expect(asking.printed() == ["nil\tnil\tnil"])
+    }
+
     @Test("an error is told whole, whatever bytes it has")
     func faultWithNull() throws {
         let fixture = try ScriptFixture(

@@ -72,6 +72,10 @@ enum ModuleCases {
         ModuleCase("sy.base64.decode_url", "print(#sy.base64.decode_url('_2E'))", ["2"]),
         ModuleCase("sy.hex.encode", "print(sy.hex.encode('\\1\\255'))", ["01ff"]),
         ModuleCase("sy.hex.decode", "print(sy.hex.decode('4142'), sy.hex.decode('4'))", ["AB\tnil"]),
+        ModuleCase("sy.uri.escape", "print(sy.uri.escape('a b&c'))", ["a%20b%26c"]),
+        ModuleCase("sy.uri.unescape", "print(sy.uri.unescape('a+b%26c'))", ["a b&c"]),
+        // RFC 1321's.
+        ModuleCase("sy.md5", "print(sy.hex.encode(sy.md5('abc')))", ["900150983cd24fb0d6963f7d28e17f72"]),
         // FIPS 180-4's examples for "abc".
         ModuleCase(
             "sy.sha1", "print(sy.hex.encode(sy.sha1('abc')))", ["a9993e364706816aba3e25717850c26c9cd0d89d"]),
@@ -82,6 +86,10 @@ enum ModuleCases {
         ModuleCase(
             "sy.hmac", "print(sy.hex.encode(sy.hmac('Jefe', 'what do ya want for nothing?')))",
             ["5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"]),
+        // RFC 2202 §3.
+        ModuleCase(
+            "sy.hmac_sha1", "print(sy.hex.encode(sy.hmac_sha1('Jefe', 'what do ya want for nothing?')))",
+            ["effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"]),
         ModuleCase(
             "sy.jwt.verify",
             """

@@ -71,8 +71,10 @@ extension LuaAPI {
         LuaFunction(
             "route", .method(.flow), "target: string|string[]",
             "In `request` and `upgrade` hooks: the request goes to this upstream of the "
-                + "configuration or to this `http://host:port`; to the next of a list where one fails. A name that is no "
-                + "upstream's is looked up by `resolver`, and fails where there is none, unlike in `sy.fetch`."
+                + "configuration, or to this `http://host:port`, `https://host:port` or `http://unix:/path`; to the next of "
+                + "a list where one fails. It is `$proxy_host` from then on, and so the `Host` that goes upstream unless "
+                + "`proxy_set_header` sets another. A name that is no upstream's is looked up by `resolver`, and fails where "
+                + "there is none, unlike in `sy.fetch`."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             try call.expect(flow, in: [.request, .upgrade], "flow:route")

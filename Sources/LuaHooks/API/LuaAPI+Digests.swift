@@ -29,6 +29,29 @@ extension LuaAPI {
             Hexadecimal.decode(text)
         },
         encoding(
+            "escape", "sy.uri", "text",
+            "The text as it may stand anywhere in a URL, for itself: all but letters, digits, `-`, `.`, `_` and `~` "
+                + "(RFC 3986 §2.3) is escaped."
+        ) { text in
+            var escaped: [UInt8] = []
+            escaped.reserveCapacity(text.count)
+            URIEscape.appendComponent(text, to: &escaped)
+            return escaped
+        },
+        encoding(
+            "unescape", "sy.uri", "text",
+            "What the escaped text of a query or a form says, `+` being a space; an escape that is none stays as it is."
+        ) { text in
+            var decoded: [UInt8] = []
+            decoded.reserveCapacity(text.count)
+            QueryArguments.appendDecoded(text, 0..<text.count, to: &decoded)
+            return decoded
+        },
+        encoding(
+            "md5", "sy", "data",
+            "The MD5 hash: 16 bytes, for `sy.hex.encode` to be shown. Not for secrets: for what others have defined by it."
+        ) { data in MD5.digest(data).map { bytes($0) } },
+        encoding(
             "sha1", "sy", "data",
             "The SHA-1 hash: 20 bytes, for `sy.hex.encode` to be shown. Not for secrets."
         ) { data in SHA1.digest(data).map { bytes($0) } },
@@ -43,6 +66,19 @@ extension LuaAPI {
             let key = try call.span(1, "key")
             let message = try call.span(2, "message")
             guard let digest = HMAC.sha256(key: key, message) else { throw LuaError("hmac: not available") }
+            call.stack.push(digest.span)
+            return .one
+        },
+        LuaFunction(
+            "hmac_sha1", .module("sy"), "key: string, message: string", returns: "string",
+            "The HMAC of the message with SHA-1 (RFC 2104): 20 bytes. For what others have defined by it, as TURN's "
+                + "passwords; where there is a choice, `sy.hmac`."
+        ) { call throws(LuaError) in
+            let key = try call.span(1, "key")
+            let message = try call.span(2, "message")
+            guard let digest = HMAC.sha1(key: key, message) else {
+                throw LuaError("hmac_sha1: the system's policy does not allow it")
+            }
             call.stack.push(digest.span)
             return .one
         },

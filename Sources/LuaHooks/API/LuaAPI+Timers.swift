@@ -6,7 +6,8 @@ extension LuaAPI {
     static let timerFunctions: [LuaFunction] = [
         LuaFunction(
             "after", .method(.flow), "seconds: number, fn: fun(flow: Flow)", returns: "Timer",
-            "Calls the function once this time has passed, unless the exchange has ended by then."
+            "Calls the function once this time has passed, unless the exchange has ended by then. An error in "
+                + "`log` hooks, with which it ends: `sy.spawn` with `sy.sleep` goes on."
         ) { call throws(LuaError) in
             let flow = try call.flow(1, .flow)
             let time = try call.milliseconds(2, "after")
@@ -65,6 +66,12 @@ extension LuaCall {
     static let maximumTimers = 1000
 
     func checkTimers(of flow: ScriptFlow, _ name: StaticString) throws(LuaError) {
+        let call = interpreter.currentCall
+        guard call?.flow !== flow || call?.purpose.stage != .log else {
+            throw LuaError(
+                "flow:\(name) cannot be used in a log hook: the exchange is over, and its timers with it; use sy.spawn with "
+                    + "sy.sleep")
+        }
         guard flow.timers.count < Self.maximumTimers else {
             throw LuaError("\(name): the exchange has \(flow.timers.count) timers already")
         }
