@@ -263,6 +263,49 @@ def test_header_policy_gives_one_request_id_to_all(example, backend, given, is_t
     assert made.log_lines("access.log", 1)[0].endswith(f"id={number}")
 
 
+# forward_auth
+
+
+def login_server(request):
+    if request.get("Cookie") == "session=good":
+        return reply(headers=[("Remote-User", "ann"), ("Set-Cookie", "session=better")])
+    return reply(403 if request.get("Cookie") else 401, b"no session\n", [("Set-Cookie", "csrf=1")])
+
+
+def test_forward_auth_lets_who_is_logged_in_through(example, backends, backend):
+    accounts = backends(login_server)
+    made = example("forward_auth", backend, accounts)
+    response = made.fetch("/a?b=c", headers=[
+        ("Cookie", "session=good"), ("Remote-User", "root"), ("Remote-Groups", "admins")])
+    assert response.status == 200
+    assert response.get("Set-Cookie") == "session=better"
+    assert backend.requests[0].values("Remote-User") == [b"ann"]
+    assert "Remote-Groups" not in backend.requests[0]
+    asked = accounts.requests[0]
+    assert (asked.target, asked.get("X-Forwarded-Uri")) == ("/api/authz/forward-auth", "/a?b=c")
+    assert asked.get("X-Forwarded-For") == "127.0.0.1"
+
+
+def test_forward_auth_sends_others_to_the_login_page(example, backends, backend):
+    made = example("forward_auth", backend, backends(login_server))
+    response = made.fetch("/a?b=c&d=e", headers=[("Host", "app.example")])
+    assert response.status == 302
+    assert response.get("Location") == "https://auth.example.com/?rd=http%3A%2F%2Fapp.example%2Fa%3Fb%3Dc%26d%3De"
+    assert response.get("Set-Cookie") == "csrf=1"
+    assert made.fetch("/", headers=[("Cookie", "session=bad")]).status == 403
+    assert backend.requests == []
+
+
+def test_forward_auth_opens_websockets_for_who_is_logged_in(example, backends, sockets):
+    chat = sockets()
+    made = example("forward_auth", chat, backends(login_server))
+    assert refusal(made).status_code == 401
+    with upgrade(made, additional_headers={"Cookie": "session=good"}) as socket:
+        socket.send("hello")
+        assert socket.recv(5) == "hello"
+    assert chat.requests[0].headers.get_all("Remote-User") == ["ann"]
+
+
 # upgrade_auth
 
 
