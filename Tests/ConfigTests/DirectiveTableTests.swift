@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Config
@@ -24,6 +25,20 @@ import Testing
     @Test("no directive is both supported and named as unsupported")
     func foreignDirectivesAreForeign() {
         #expect(DirectiveTable.names.filter { ForeignDirectives.contains($0) } == [])
+    }
+
+    @Test("what a message for those who come from elsewhere names is there")
+    func remediesAreThere() throws {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../..")
+        var messages = ForeignDirectives.names.compactMap { ForeignDirectives.message(for: $0) }
+        messages += DirectiveTable.rows.map(\.note)
+        let named = messages.flatMap { message in
+            message.matches(of: /(?:examples|docs)\/\w+\.\w+/).map { String($0.output) }
+        }
+        #expect(named.contains("examples/rate_limit.lua"))
+        for file in Set(named) {
+            #expect(FileManager.default.fileExists(atPath: root.appending(path: file).path), "\(file)")
+        }
     }
 
     @Test("what a directive's documentation calls the default is what holds without it")

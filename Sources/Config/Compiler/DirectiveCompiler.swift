@@ -21,6 +21,10 @@ enum DirectiveCompiler {
         let name = node.name.text
         guard let directive = DirectiveTable.row(name, in: scope.context) else {
             scope.compilation.report(unknown(node))
+            if ForeignDirectives.definesVariable(name) {
+                // That it is refused says it all: its variable's uses are not faults of their own.
+                for word in node.arguments { scope.compilation.variables.excuse(word.text) }
+            }
             return nil
         }
         let isFirst = scope.seen.insert(name).inserted
@@ -63,12 +67,7 @@ enum DirectiveCompiler {
 
     private static func unknown(_ node: DirectiveNode) -> ConfigDiagnostic {
         let name = node.name.text
-        if ForeignDirectives.contains(name) {
-            return ConfigDiagnostic(
-                position: node.position, directive: name,
-                message: "is a directive of nginx that Switchyard does not support")
-        }
-        if let message = ScriptDirectiveHints.message(for: name) {
+        if let message = ForeignDirectives.message(for: name) ?? ScriptDirectiveHints.message(for: name) {
             return ConfigDiagnostic(position: node.position, directive: name, message: message)
         }
         var message = "unknown directive"

@@ -77,24 +77,40 @@ extension DirectiveTable {
             group(
                 "proxy_temp_path", in: .levels, takes: .between(1, 4), why: "No temporary files are written."),
             group(
-                "proxy_cache_bypass proxy_no_cache", in: .levels, takes: .atLeast(1),
-                why: "Nothing is cached."),
+                "proxy_cache_bypass proxy_no_cache proxy_cache_valid proxy_cache_use_stale proxy_cache_methods "
+                    + "proxy_cache_purge",
+                in: .levels, takes: .atLeast(1), why: "Nothing is cached."),
+            group(
+                "proxy_cache_key proxy_cache_min_uses proxy_cache_lock proxy_cache_lock_timeout proxy_cache_lock_age "
+                    + "proxy_cache_revalidate proxy_cache_convert_head proxy_cache_background_update "
+                    + "proxy_cache_max_range_offset",
+                in: .levels, why: "Nothing is cached."),
+            group("proxy_cache_path", in: .http, takes: .atLeast(2), why: "Nothing is cached."),
             group("proxy_send_lowat", in: .levels, why: "The kernel's value is kept."),
         ].flatMap { $0 }
 
     /// What may be turned off, as it is.
     static let offOnly: [Directive] = [
-        .offOnly("gzip", in: .levelsAndIf, "compressing responses"),
+        .offOnly(
+            "gzip", in: .levelsAndIf, "compressing responses",
+            instead: "responses go out as the upstream compressed them"),
         .offOnly("gunzip", in: .levels, "decompressing responses"),
         .offOnly("gzip_static", in: .levels, "sending files"),
         .offOnly("ssl", in: .httpAndServer, "TLS by other means than \"listen … ssl\""),
-        .offOnly("proxy_cache", in: .levels, "caching"),
+        .offOnly(
+            "proxy_cache", in: .levels, "caching", instead: "a cache can stand before or behind it"),
         .offOnly("proxy_store", in: .levels, "storing responses"),
         .offOnly("proxy_bind", in: .levels, "choosing the local address"),
-        .offOnly("auth_basic", in: [.http, .server, .location, .limitExcept], "checking passwords"),
-        .offOnly("auth_request", in: .levels, "asking another location for permission"),
+        .offOnly(
+            "auth_basic", in: [.http, .server, .location, .limitExcept], "checking passwords",
+            instead: "a \"request\" hook checks \"Authorization\" by \"sy.base64.decode\""),
+        .offOnly(
+            "auth_request", in: .levels, "asking another location for permission",
+            instead: "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"),
         .offOnly("autoindex", in: .levels, "listing directories"),
-        .offOnly("ssi", in: .levelsAndIf, "server-side includes"),
+        .offOnly(
+            "ssi", in: .levelsAndIf, "server-side includes",
+            instead: "a \"response_body\" hook changes responses, as examples/rewrite_response.lua does"),
         .offOnly("charset", in: .levelsAndIf, "changing character sets"),
         .offOnly("disable_symlinks", in: .levels, "sending files"),
     ]

@@ -71,6 +71,11 @@ extension DirectiveTable {
                 server.isBackup = true
             } else if word.text == "down" {
                 server.isDown = true
+            } else if word.text == "resolve" || word.value(after: "service=") != nil {
+                throw call.failure(
+                    "found \"\(word.text)\": an option of nginx that Switchyard does not support: with \"resolver\", "
+                        + "\"set $u name; proxy_pass http://$u;\" has the name looked up anew when its time is over",
+                    at: word)
             } else {
                 throw call.failure(
                     found: word,

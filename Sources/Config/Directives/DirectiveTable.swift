@@ -97,15 +97,17 @@ extension Directive {
     }
 
     /// Accepted as `off` only.
-    static func offOnly(_ name: String, in contexts: Contexts, _ what: String) -> Directive {
-        Directive(
+    static func offOnly(
+        _ name: String, in contexts: Contexts, _ what: String, instead remedy: String? = nil
+    ) -> Directive {
+        let refusal = "\(what) is not supported yet" + (remedy.map { ", \($0)" } ?? "")
+        return Directive(
             name, "off", in: contexts, takes: .atLeast(1), default: "off",
-            what.prefix(1).uppercased() + what.dropFirst() + " is not supported yet.",
+            refusal.prefix(1).uppercased() + refusal.dropFirst() + ".",
             kind: .onlyOff
         ) { _, call throws(ConfigDiagnostic) in
             guard call.arguments.count == 1, call.arguments[0].bytes.lowercased() == Array("off".utf8) else {
-                throw call.failure(
-                    found: call.arguments[0], expected: "\"off\": \(what) is not supported yet")
+                throw call.failure(found: call.arguments[0], expected: "\"off\": \(refusal)")
             }
         }
     }

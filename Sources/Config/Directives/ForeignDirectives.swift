@@ -1,15 +1,127 @@
 /// Directives of nginx's own modules that have no row in the table: the product knows them, to say that it does
-/// not support them.
+/// not support them, and what to do instead.
 enum ForeignDirectives {
-    static func contains(_ name: String) -> Bool { names.contains(name) }
+    static func contains(_ name: String) -> Bool { remedies[name] != nil }
 
-    private static let names: Set<String> = Set(
-        lists.joined(separator: " ").split(separator: " ").map(String.init))
+    /// `nil` for a directive of another kind.
+    static func message(for name: String) -> String? {
+        remedies[name].map { "is a directive of nginx that Switchyard does not support: \($0)" }
+    }
 
-    private static let lists = [
-        core, http, files, filters, access, caching, balancing, variables, tls, http2, fastcgiAndKin,
-        proxying,
-        stream, mail, commercial,
+    static var names: some Collection<String> { remedies.keys }
+
+    /// Those that make a variable of the argument that begins with `$`.
+    static func definesVariable(_ name: String) -> Bool { definingVariables.contains(name) }
+
+    private static let definingVariables: Set<String> = [
+        "auth_request_set", "geo", "split_clients", "perl_set", "js_set", "js_var", "keyval",
+    ]
+
+    /// By name. What is said of a directive by itself goes before what is said of its list.
+    private static let remedies: [String: String] = {
+        var remedies: [String: String] = [:]
+        for (names, remedy) in ownRemedies + lists {
+            for name in names.split(separator: " ") where remedies[String(name)] == nil {
+                remedies[String(name)] = remedy
+            }
+        }
+        return remedies
+    }()
+
+    private static let lists: [(names: String, remedy: String)] = [
+        (
+            core,
+            "it proxies HTTP and WebSockets, and \"From nginx\" in docs/migrating.md says what else is left out"
+        ),
+        (http, "it can be left out, or a hook in Lua does what it is for"),
+        (files, "no files are sent, a server that sends them can stand behind \"proxy_pass\""),
+        (filters, "a \"response_body\" hook changes responses, as examples/rewrite_response.lua does"),
+        (access, "a \"request\" hook lets requests pass or not, as examples/forward_auth.lua does"),
+        (caching, "nothing is cached, a cache can stand before or behind it"),
+        (balancing, "a \"request\" hook chooses the upstream by \"flow:route\""),
+        (
+            variables,
+            "\"map\" and \"set_by_lua_block\" make variables, and \"map_by_lua_block\" one of another"
+        ),
+        (tls, "it can be left out"),
+        (http2, "\"http2\" serves HTTP/2, and there is no HTTP/3"),
+        (
+            fastcgiAndKin,
+            "upstreams speak HTTP, so that the application's server or a gateway can stand behind \"proxy_pass\""
+        ),
+        (proxying, "it can be left out, or \"request\" and \"response\" hooks do what it is for"),
+        (stream, "it proxies HTTP and WebSockets, and no other protocols"),
+        (mail, "it proxies HTTP and WebSockets, and no other protocols"),
+        (commercial, "\"From nginx\" in docs/migrating.md says what is left out"),
+    ]
+
+    private static let ownRemedies: [(names: String, remedy: String)] = [
+        (
+            "limit_req limit_req_zone limit_req_status limit_req_log_level limit_req_dry_run",
+            "see examples/rate_limit.lua"
+        ),
+        (
+            "limit_conn limit_conn_zone limit_conn_status limit_conn_log_level limit_conn_dry_run limit_zone",
+            "a script counts in \"sy.shared\", up in its \"request\" and down in its \"log\" hook"
+        ),
+        ("limit_rate limit_rate_after proxy_limit_rate", "responses go out as fast as clients take them"),
+        (
+            "sub_filter sub_filter_types sub_filter_last_modified sub_filter_once",
+            "see examples/rewrite_response.lua"
+        ),
+        ("mirror mirror_request_body", "see examples/mirror.lua"),
+        ("split_clients", "see examples/canary.lua, and examples/experiment.lua"),
+        (
+            "auth_request_set",
+            "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"
+        ),
+        ("auth_basic_user_file", "a \"request\" hook checks \"Authorization\" by \"sy.base64.decode\""),
+        (
+            "secure_link secure_link_md5 secure_link_secret",
+            "a \"request\" hook compares \"sy.base64.encode_url(sy.md5(…))\""
+        ),
+        (
+            "valid_referers referer_hash_max_size referer_hash_bucket_size",
+            "\"map $http_referer\" with \"if\" does it, and examples/allowed_origins.lua for WebSockets"
+        ),
+        (
+            "userid userid_service userid_name userid_domain userid_path userid_expires userid_p3p userid_mark userid_flags",
+            "a \"response\" hook adds \"Set-Cookie\", as examples/experiment.lua does"
+        ),
+        (
+            "gzip_window gzip_hash gzip_no_buffer postpone_gzipping gunzip_buffers",
+            "responses go out as the upstream compressed them"
+        ),
+        (
+            "grpc_pass grpc_set_header",
+            "gRPC goes by \"proxy_pass\" and \"proxy_set_header\", with \"proxy_http_version 2\""
+        ),
+        (
+            "sticky sticky_cookie_insert",
+            "a \"request\" hook chooses by a cookie with \"flow:route\", as examples/canary.lua does"
+        ),
+        (
+            "health_check match",
+            "\"max_fails\" and \"fail_timeout\" of a \"server\" take it out where requests fail"
+        ),
+        ("geo", "\"map_by_lua_block $remote_addr\" computes a variable of the address"),
+        (
+            "js_import js_content js_set js_path js_include js_body_filter js_header_filter js_var js_preload_object "
+                + "js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone js_access js_preread js_filter "
+                + "perl perl_modules perl_require perl_set",
+            "hooks are in Lua, see docs/scripting.md"
+        ),
+        (
+            "api status status_format status_zone",
+            "\"prometheus_metrics\" and \"stub_status\" answer with counters"
+        ),
+        ("keyval keyval_zone", "scripts keep keys and values in \"sy.shared\""),
+        (
+            "auth_jwt auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_file auth_jwt_key_request auth_jwt_leeway "
+                + "auth_jwt_require auth_jwt_type",
+            "\"sy.jwt.verify\" checks tokens, see examples/tenants.lua"
+        ),
+        ("internal_redirect", "a \"request\" hook calls \"flow:internal_redirect\""),
     ]
 
     private static let core = "ssl_engine google_perftools_profiles stream mail quic_bpf"
@@ -41,10 +153,7 @@ enum ForeignDirectives {
         + "userid_flags"
 
     private static let caching =
-        "proxy_cache_path proxy_cache_key proxy_cache_valid proxy_cache_min_uses proxy_cache_use_stale "
-        + "proxy_cache_methods proxy_cache_lock proxy_cache_lock_timeout proxy_cache_lock_age "
-        + "proxy_cache_revalidate proxy_cache_convert_head proxy_cache_background_update "
-        + "proxy_cache_max_range_offset proxy_cache_purge proxy_store_access memcached_pass memcached_bind "
+        "proxy_store_access memcached_pass memcached_bind "
         + "memcached_socket_keepalive memcached_connect_timeout memcached_send_timeout memcached_buffer_size "
         + "memcached_read_timeout memcached_next_upstream memcached_next_upstream_tries "
         + "memcached_next_upstream_timeout memcached_gzip_flag memcached_force_ranges"

@@ -77,7 +77,7 @@ struct ListenArguments {
         } else {
             throw call.failure(
                 found: word,
-                expected: "\"default_server\", \"http2\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", "
+                expected: "\"default_server\", \"ssl\", \"http2\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", "
                     + "\"reuseport\", \"ipv6only=\" or \"so_keepalive=\"")
         }
     }

@@ -14,6 +14,8 @@ struct VariableRegistry {
     private var names: [String] = []
     private var uses: [Use] = []
     private var definitions: [String: VariableSource] = [:]
+    /// Unknown ones that are not to be reported.
+    private var excused: Set<String> = []
     private(set) var slotCount = 0
     private(set) var scriptSlotCount = 0
     /// Those of scripts that only `map_by_lua_block` defines, so that a `map` may take their place.
@@ -99,6 +101,12 @@ struct VariableRegistry {
         return scriptSlotCount - 1
     }
 
+    /// Takes the variable that `text` stands for, with its `$`, as known though nothing defines it.
+    mutating func excuse(_ text: String) {
+        guard text.hasPrefix("$") else { return }
+        excused.insert(text.dropFirst().lowercased())
+    }
+
     /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one. Behind them come
     /// those that are defined and not mentioned: a script may name them.
     func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
@@ -106,7 +114,7 @@ struct VariableRegistry {
         let names = names + unmentioned
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
-        let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0))
+        let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0)).subtracting(excused)
         let diagnostics = uses.filter { unknown.contains($0.name) }.map { use in
             ConfigDiagnostic(
                 position: use.position, directive: use.directive, message: "unknown \"\(use.name)\" variable")
