@@ -131,6 +131,7 @@ extension ExchangeDriver {
         upstreamRequest = UpstreamRequestBuilder.append(
             for: exchange, uri: uri, plan: plan.request, upgrade: upgrade, bodyLength: bodyLength,
             hooksLookInside: hooksLookInside, to: &upstreamHead)
+        if generation.hasKeyedUpstreams { renderBalancingKey(for: target) }
         exchange.scriptsMayWait = false
         if exchange.scriptIsPending { return waitForVariable(.target(bodyLength: bodyLength)) }
         if let rejection = upstreamRequest.rejection {
@@ -152,6 +153,12 @@ extension ExchangeDriver {
         }
     }
 
+    private func renderBalancingKey(for target: ProxyTarget) {
+        balancingKey.clear()
+        guard case .group(let index) = target else { return }
+        generation.peers(ofGroup: index).group.appendKey(of: exchange, to: &balancingKey)
+    }
+
     func connect(to peers: UpstreamPeers) {
         guard let plan else { return }
         self.peers = peers
@@ -163,7 +170,7 @@ extension ExchangeDriver {
     func connectNext() {
         guard let peers else { return }
         assert(upstream == nil, "the try before has not ended")
-        guard let index = peers.group.next(&selection, now: loop.now) else {
+        guard let index = nextPeer(of: peers.group) else {
             return giveUp(ProxyFailure(.noLivePeers))
         }
         let address = peers.group.peers[index].address
@@ -207,6 +214,12 @@ extension ExchangeDriver {
             worker.releaseConnection()
             attemptFailed(ProxyFailure(.connectFailed(error.code)))
         }
+    }
+
+    private func nextPeer(of group: PeerGroup) -> Int? {
+        if group.isRoundRobin { return group.next(&selection, now: loop.now) }
+        let random = group.drawsRandomNumbers ? worker.randomNumber() : 0
+        return group.next(&selection, key: balancingKey, random: random, now: loop.now)
     }
 
     /// An upgrade goes over HTTP/1.1, whatever `proxy_http_version` says.

@@ -399,7 +399,7 @@ extension ExchangeDriver {
         let sends = script.openSends
         let tunnel = Tunnel(
             exchange, form, downstream: downstream, upstream: upstream,
-            use: UpstreamUse(peers: peers, selection: selection), generation: generation)
+            use: UpstreamUse(peers: peers, peer: PeerInUse(selection)), generation: generation)
         self.upstream = nil
         script.keepsExchange = tunnel.scripts != nil
         release()

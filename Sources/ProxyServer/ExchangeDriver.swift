@@ -69,6 +69,8 @@ final class ExchangeDriver {
     var upstream: UpstreamConnection?
     var peers: UpstreamPeers?
     var selection = PeerSelection(tries: 0, peerCount: 0)
+    /// What the peers are chosen by, where their group's method asks something of the request.
+    var balancingKey: [UInt8] = []
     /// Tells the latest name that was asked for from those before it, of whatever exchange.
     private var lookup = 0
     var firstTryAt: Int64 = 0

@@ -19,6 +19,8 @@ package final class Generation: Sendable {
     /// The process's own error log.
     package let errorLogger: ErrorLogger
     package let registry: ProcessRegistry
+    /// Made with the configuration, so that no worker waits for them; `nil` where none is asked for.
+    let rings: [HashRing?]
     /// The shared dictionaries of its scripts, by name.
     package let dictionaries: [String: SharedDictionary]
     /// The metrics that they define.
@@ -44,6 +46,7 @@ package final class Generation: Sendable {
         self.number = number
         self.runtime = runtime
         self.addresses = addresses
+        rings = zip(runtime.configuration.upstreams, addresses).map { HashRing($0, addresses: $1) }
         self.tls = tls
         self.logFiles = logFiles
         self.registry = registry

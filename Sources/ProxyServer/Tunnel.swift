@@ -551,13 +551,12 @@ extension Tunnel: WebSocketPlaneOwner {
     }
 }
 
-/// A peer that is in use by an exchange or a tunnel, until `end` is called.
+/// A peer that is in use by a tunnel, until `end` is called.
 struct UpstreamUse {
     let peers: UpstreamPeers
-    let selection: PeerSelection
+    let peer: PeerInUse?
 
     func end(_ outcome: PeerOutcome, now: Int64) {
-        var selection = selection
-        peers.group.finish(&selection, outcome, now: now)
+        if let peer { peers.group.finish(peer, outcome, now: now) }
     }
 }

@@ -21,6 +21,8 @@ final class WorkerGeneration {
     private(set) var scripts: WorkerScripts?
     /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
     let keepsRequestBody: Bool
+    /// Some upstream chooses its servers by something of the request.
+    let hasKeyedUpstreams: Bool
     private var webSocketRules: [ObjectIdentifier: WebSocketRules] = [:]
     private var headRulesOfServers: [ObjectIdentifier: HeadRules] = [:]
     /// Some access log has variables in it that are found out by following frames.
@@ -34,6 +36,9 @@ final class WorkerGeneration {
         self.statistics = statistics
         plans = ProxyPlanCache(generation.configuration)
         keepsRequestBody = generation.configuration.variables.contains { $0.name == "request_body" }
+        hasKeyedUpstreams = generation.configuration.upstreams.contains {
+            PeerGroup.asksForKey($0.method)
+        }
         logsWebSockets = generation.runtime.loggedVariables.contains { variable in
             VariableTable.isOfWebSockets(generation.configuration.variables[variable.index].name)
         }
@@ -76,7 +81,8 @@ final class WorkerGeneration {
         if let known = groups[index] { return known }
         let group = configuration.upstreams[index]
         let peers = UpstreamPeers(
-            PeerGroup(group, addresses: generation.addresses[index]), keepalive: group,
+            PeerGroup(group, addresses: generation.addresses[index], ring: generation.rings[index]),
+            keepalive: group,
             statistics: statistics.upstream(String(decoding: group.name, as: UTF8.self)))
         groups[index] = peers
         return peers

@@ -92,7 +92,8 @@ struct ConfigurationPrinter {
             let words = ["\(kind) \(string(group.name))"] + differences(group, empty)
             result.append(words.joined(separator: ", "))
             for server in group.servers {
-                let plain = UpstreamServer(endpoint: server.endpoint, position: server.position)
+                let plain = UpstreamServer(
+                    endpoint: server.endpoint, name: server.name, position: server.position)
                 let words = ["  \(text(server.endpoint))"] + differences(server, plain)
                 result.append(words.joined(separator: ", "))
             }

@@ -1,7 +1,13 @@
 /// An `upstream` block while its directives are applied.
 struct UpstreamDraft {
     var servers: [UpstreamServer] = []
+    var method = BalancingMethod.roundRobin
+    /// The directive that says so.
+    var methodUse: DirectiveUse?
+    /// Whether servers may be backups from here on.
+    var allowsBackups = true
     var keepalive = 0
+    var keepalivePosition: SourcePosition?
     var keepaliveRequests = 1000
     /// Milliseconds.
     var keepaliveTimeout = 60_000
@@ -9,7 +15,8 @@ struct UpstreamDraft {
 
     func finished(name: [UInt8]) -> UpstreamGroup {
         UpstreamGroup(
-            name: name, servers: servers, keepalive: keepalive, keepaliveRequests: keepaliveRequests,
+            name: name, servers: servers, method: method, keepalive: keepalive,
+            keepaliveRequests: keepaliveRequests,
             keepaliveTimeout: keepaliveTimeout, keepaliveTime: keepaliveTime)
     }
 }

@@ -18,19 +18,50 @@ extension DirectiveTable {
             guard group.servers.contains(where: { !$0.isBackup }) || group.servers.isEmpty else {
                 throw call.failure("found only backup servers in upstream \"\(name.text)\"")
             }
+            try checkRing(of: group, block.upstream.methodUse)
         },
         Directive(
             "server", "address [weight=n] [max_conns=n] [max_fails=n] [fail_timeout=time] [backup] [down]",
             in: .upstream, takes: .atLeast(1), "A server of the group: host[:port] or unix:path.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.upstream.servers.append(try upstreamServer(call))
+            scope.upstream.servers.append(try upstreamServer(call, in: scope.upstream))
+        },
+        balancing(
+            "least_conn", "", takes: .none,
+            "The server with the fewest requests and WebSockets under way for its weight is chosen.",
+            allowsBackups: true
+        ) { _, _ in BalancingMethod(.leastConnections) },
+        balancing(
+            "ip_hash", "", takes: .none,
+            "Clients of one address, in IPv4 of the first three numbers of one, have the same server."
+        ) { _, _ in BalancingMethod(.addressHash) },
+        balancing(
+            "hash", "key [consistent]", takes: .between(1, 2),
+            "Requests of one key have the same server; with consistent most keys keep theirs when servers come or go."
+        ) { scope, call throws(ConfigDiagnostic) in
+            let key = try scope.compilation.template(call.arguments[0], in: call.name)
+            guard call.arguments.count > 1 else { return BalancingMethod(.keyHash, key: key) }
+            return BalancingMethod(
+                try call.choice(call.arguments[1], ["consistent": .consistentHash]), key: key)
+        },
+        balancing(
+            "random", "[two [least_conn]]", takes: .between(0, 2),
+            "Any server is chosen; with two the one of two that has fewer requests and WebSockets under way for its weight."
+        ) { _, call throws(ConfigDiagnostic) in
+            guard let two = call.arguments.first else { return BalancingMethod(.random) }
+            let kind: BalancingMethod.Kind = try call.choice(two, ["two": .randomOfTwo])
+            if call.arguments.count > 1 {
+                return BalancingMethod(try call.choice(call.arguments[1], ["least_conn": kind]))
+            }
+            return BalancingMethod(kind)
         },
         Directive(
             "keepalive", "connections", in: .upstream, takes: .one,
             "Idle connections that each worker keeps to the group; without it none."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.upstream.keepalive = try call.number(call.arguments[0], in: 1...Int.max)
+            scope.upstream.keepalivePosition = call.position
         },
         Directive(
             "keepalive_requests", "number", in: .upstream, takes: .one, default: "1000",
@@ -55,9 +86,50 @@ extension DirectiveTable {
             why: "Workers are threads that keep the state of servers themselves."),
     ]
 
-    private static func upstreamServer(_ call: DirectiveUse) throws(ConfigDiagnostic) -> UpstreamServer {
+    /// A row that sets how the group's servers are chosen. Where `backup` is not allowed, that goes for the servers behind
+    /// the directive, as in nginx.
+    private static func balancing(
+        _ name: String, _ syntax: String, takes arity: Arity, _ note: String, allowsBackups: Bool = false,
+        method: @escaping @Sendable (Scope, DirectiveUse) throws(ConfigDiagnostic) -> BalancingMethod
+    ) -> Directive {
+        Directive(name, syntax, in: .upstream, takes: arity, note, repeats: true) {
+            scope, call throws(ConfigDiagnostic) in
+            if let other = scope.upstream.methodUse {
+                let place = "\"\(other.name)\" on line \(other.position.line)"
+                scope.compilation.report(
+                    call.warning("load balancing method redefined: it takes the place of \(place)"))
+            } else if let position = scope.upstream.keepalivePosition {
+                scope.compilation.report(
+                    call.warning(
+                        "load balancing method redefined: nginx forgets \"keepalive\" on line \(position.line), "
+                            + "which stands before it; here connections are kept"))
+            }
+            scope.upstream.methodUse = call
+            scope.upstream.allowsBackups = allowsBackups
+            scope.upstream.method = try method(scope, call)
+        }
+    }
+
+    /// A ring has points by weight; nginx takes any number of them.
+    private static func checkRing(
+        of group: UpstreamGroup, _ use: DirectiveUse?
+    ) throws(ConfigDiagnostic) {
+        guard let use, group.method.kind == .consistentHash else { return }
+        let weight = group.servers.reduce(0) { $0 + ($1.isBackup ? 0 : $1.weight) }
+        guard weight <= maxRingWeight else {
+            throw use.failure(
+                "found weights of \(weight) together, expected at most \(maxRingWeight) with \"consistent\"")
+        }
+    }
+
+    private static let maxRingWeight = 65_536
+
+    private static func upstreamServer(
+        _ call: DirectiveUse, in upstream: UpstreamDraft
+    ) throws(ConfigDiagnostic) -> UpstreamServer {
+        let address = call.arguments[0]
         var server = UpstreamServer(
-            endpoint: try endpoint(call.arguments[0], call), position: call.arguments[0].position)
+            endpoint: try endpoint(address, call), name: address.bytes, position: address.position)
         for word in call.arguments.dropFirst() {
             if let value = word.value(after: "weight=") {
                 server.weight = try call.number(value, in: 1...1_000_000)
@@ -68,6 +140,11 @@ extension DirectiveTable {
             } else if let value = word.value(after: "fail_timeout=") {
                 server.failTimeout = try call.seconds(value) * 1000
             } else if word.text == "backup" {
+                if !upstream.allowsBackups, let method = upstream.methodUse {
+                    throw call.failure(
+                        "balancing method \"\(method.name)\" on line \(method.position.line) does not support "
+                            + "parameter \"backup\"", at: word)
+                }
                 server.isBackup = true
             } else if word.text == "down" {
                 server.isDown = true

@@ -159,7 +159,7 @@ enum ForeignDirectives {
         + "memcached_next_upstream_timeout memcached_gzip_flag memcached_force_ranges"
 
     private static let balancing =
-        "ip_hash hash least_conn random sticky least_time queue ntlm state sticky_cookie_insert "
+        "sticky least_time queue ntlm state sticky_cookie_insert "
         + "health_check match"
 
     private static let variables =

@@ -221,6 +221,7 @@ package struct HTTP2Settings: Sendable, Equatable {
 package final class UpstreamGroup: Sendable {
     package let name: [UInt8]
     package let servers: [UpstreamServer]
+    package let method: BalancingMethod
     /// Idle connections kept per worker; 0 turns keepalive off.
     package let keepalive: Int
     package let keepaliveRequests: Int
@@ -231,11 +232,13 @@ package final class UpstreamGroup: Sendable {
     package let isImplicit: Bool
 
     package init(
-        name: [UInt8], servers: [UpstreamServer], keepalive: Int = 0, keepaliveRequests: Int = 1000,
-        keepaliveTimeout: Int = 60_000, keepaliveTime: Int = 3_600_000, isImplicit: Bool = false
+        name: [UInt8], servers: [UpstreamServer], method: BalancingMethod = .roundRobin, keepalive: Int = 0,
+        keepaliveRequests: Int = 1000, keepaliveTimeout: Int = 60_000, keepaliveTime: Int = 3_600_000,
+        isImplicit: Bool = false
     ) {
         self.name = name
         self.servers = servers
+        self.method = method
         self.keepalive = keepalive
         self.keepaliveRequests = keepaliveRequests
         self.keepaliveTimeout = keepaliveTimeout
@@ -247,6 +250,8 @@ package final class UpstreamGroup: Sendable {
 /// One `server` line of an `upstream` block. A host name may resolve to several addresses.
 package struct UpstreamServer: Sendable, Hashable {
     package var endpoint: UpstreamEndpoint
+    /// As it is written: `hash … consistent` places it by that.
+    package var name: [UInt8]
     package var weight = 1
     package var maxFails = 1
     /// Milliseconds: both the window in which failures count and how long a failed peer is left alone.
@@ -257,8 +262,9 @@ package struct UpstreamServer: Sendable, Hashable {
     /// Where the configuration names it.
     package var position: SourcePosition?
 
-    package init(endpoint: UpstreamEndpoint, position: SourcePosition? = nil) {
+    package init(endpoint: UpstreamEndpoint, name: [UInt8] = [], position: SourcePosition? = nil) {
         self.endpoint = endpoint
+        self.name = name
         self.position = position
     }
 }

@@ -4,9 +4,12 @@ internal import Config
 /// looked up in. What is sent upstream with one of these waits for the body.
 struct BodyVariables: Sendable {
     private var positions: Set<Int>
+    /// What upstreams choose their servers by, at the upstreams' positions.
+    private let balancingKeys: [Template?]
 
     init(_ configuration: Configuration) {
         let variables = configuration.variables
+        balancingKeys = configuration.upstreams.map(\.method.key)
         positions = Set(variables.indices.filter { variables[$0].name == "request_body" })
         guard !positions.isEmpty else { return }
         // A map may be the key, or a value, of another one.
@@ -23,12 +26,16 @@ struct BodyVariables: Sendable {
         }
     }
 
-    /// Whether one of them is in what is written besides the body.
+    /// Whether one of them is in what is written besides the body, or in what the server is chosen by.
     func areMentioned(in settings: Settings.Values, _ pass: ProxyPass) -> Bool {
         if positions.isEmpty { return false }
         var templates = settings.proxySetHeaders.map(\.value)
         if let body = settings.proxySetBody { templates.append(body) }
-        if case .template(let url) = pass.target { templates.append(url) }
+        switch pass.target {
+        case .upstream(let index): if let key = balancingKeys[index] { templates.append(key) }
+        // Which upstream it is, if any, is not known before.
+        case .template(let url): templates += [url] + balancingKeys.compactMap { $0 }
+        }
         return templates.contains(where: mentioned)
     }
 

@@ -10,9 +10,7 @@ enum RoundRobin {
         var best: Int?
         var total = 0
         for index in tier where !tried.contains(index) && peers[index].isLive(now: now) {
-            peers[index].currentWeight += peers[index].effectiveWeight
-            total += peers[index].effectiveWeight
-            if peers[index].effectiveWeight < peers[index].weight { peers[index].effectiveWeight += 1 }
+            total += peers[index].moveWeightOn()
             if let leader = best, peers[index].currentWeight <= peers[leader].currentWeight { continue }
             best = index
         }

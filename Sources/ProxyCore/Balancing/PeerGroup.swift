@@ -3,7 +3,8 @@ package import Config
 /// The peers of one upstream group as one worker sees them, and what became of the tries at them.
 ///
 /// Every worker has its own, as in nginx without `zone`, so nothing here is locked. The choice among the
-/// peers is the method's (`RoundRobin`); the accounting of failures is the same for every method.
+/// peers is the method's (`RoundRobin`, or a row of `Balancer.table`); the accounting of failures is the same for
+/// every method.
 package final class PeerGroup {
     package let group: UpstreamGroup
     package private(set) var peers: [Peer]
@@ -12,11 +13,21 @@ package final class PeerGroup {
     package let backups: Range<Int>
     /// There is nothing to choose, so failures do not count against the peer.
     package var isSingle: Bool { peers.count == 1 }
+    /// `nil` for round robin, which is chosen by without a call through a table.
+    private let balancer: Balancer?
+    private let ring: HashRing?
+    private let primaryWeight: Int
+    private let backupWeight: Int
+    package var isRoundRobin: Bool { balancer == nil }
+    package let drawsRandomNumbers: Bool
 
     /// `addresses` holds what each of the group's servers resolved to, in their order. A server without addresses
-    /// contributes no peer.
-    package init(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
+    /// contributes no peer. `ring` is the group's, which is made here when there is none yet.
+    package init(_ group: UpstreamGroup, addresses: [[PeerAddress]], ring: HashRing? = nil) {
         self.group = group
+        balancer = Balancer.row(of: group.method.kind)
+        self.ring = ring ?? HashRing(group, addresses: addresses)
+        drawsRandomNumbers = balancer?.input == .random
         var primary: [Peer] = []
         var backup: [Peer] = []
         for (server, resolved) in zip(group.servers, addresses) {
@@ -28,6 +39,8 @@ package final class PeerGroup {
         peers = primary + backup
         primaries = 0..<primary.count
         backups = primary.count..<primary.count + backup.count
+        primaryWeight = primary.reduce(0) { $0 + $1.weight }
+        backupWeight = backup.reduce(0) { $0 + $1.weight }
     }
 
     /// For a host that a `proxy_pass` with variables names: a group of its addresses, made for one exchange.
@@ -45,22 +58,52 @@ package final class PeerGroup {
         return PeerSelection(tries: maxTries > 0 ? min(tries, maxTries) : tries, peerCount: peers.count)
     }
 
+    /// Whether groups of this method choose by something of the request, which `appendKey` tells.
+    package static func asksForKey(_ method: BalancingMethod) -> Bool {
+        switch Balancer.row(of: method.kind)?.input {
+        case .clientAddress, .key: true
+        case .nothing, .random, nil: false
+        }
+    }
+
+    /// Appends what the group's method chooses by of the request; nothing for the other methods.
+    package func appendKey(of exchange: Exchange, to key: inout [UInt8]) {
+        switch balancer?.input {
+        case .clientAddress: AddressHash.appendKey(ofAddress: exchange.client.binaryAddress, to: &key)
+        case .key: if let template = group.method.key { exchange.render(template, into: &key) }
+        case .nothing, .random, nil: break
+        }
+    }
+
     /// The next peer to try, as a position in `peers`; it counts as in use until `finish` is called. `nil` when no
     /// peer is live that has not been tried. `now` is in monotonic milliseconds.
-    package func next(_ selection: inout PeerSelection, now: Int64) -> Int? {
+    ///
+    /// `key` is what `appendKey` gave; where it is empty, round robin takes the place of a method that asks for one.
+    /// `random` is a number that nobody can foresee, where `drawsRandomNumbers` is set.
+    package func next(
+        _ selection: inout PeerSelection, key: [UInt8] = [], random: UInt64 = 0, now: Int64
+    ) -> Int? {
         if !selection.usesBackups {
-            if let chosen = choose(in: primaries, &selection, now: now) { return chosen }
+            if let chosen = choose(in: primaries, &selection, key: key, random: random, now: now) {
+                return chosen
+            }
             guard !backups.isEmpty else { return nil }
             selection.usesBackups = true
         }
-        return choose(in: backups, &selection, now: now)
+        return choose(in: backups, &selection, key: key, random: random, now: now)
     }
 
-    private func choose(in tier: Range<Int>, _ selection: inout PeerSelection, now: Int64) -> Int? {
+    private func choose(
+        in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
+    ) -> Int? {
         let chosen: Int
         if isSingle {
             guard let only = tier.first, !peers[only].isDown, !peers[only].isFull else { return nil }
             chosen = only
+        } else if balancer != nil,
+            let proposed = propose(in: tier, &selection, key: key, random: random, now: now)
+        {
+            chosen = proposed
         } else {
             guard let best = RoundRobin.choose(in: tier, of: &peers, tried: selection.tried, now: now) else {
                 return nil
@@ -71,6 +114,24 @@ package final class PeerGroup {
         selection.current = chosen
         peers[chosen].connections += 1
         return chosen
+    }
+
+    /// What the group's method makes of it; `nil` where round robin is to choose.
+    private func propose(
+        in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
+    ) -> Int? {
+        guard let balancer, !tier.isEmpty else { return nil }
+        if selection.usesBackups, !balancer.servesBackups { return nil }
+        switch balancer.input {
+        case .clientAddress, .key: if key.isEmpty { return nil }
+        case .nothing, .random: break
+        }
+        guard selection.progress.misses <= Balancer.maxMisses else { return nil }
+        selection.progressBefore = selection.progress
+        let request = Balancer.Request(
+            tier: tier, totalWeight: selection.usesBackups ? backupWeight : primaryWeight, key: key,
+            random: random, ring: ring, now: now)
+        return balancer.choose(&peers, &selection, request)
     }
 
     /// Records how the try at the selection's current peer ended. Without a current peer nothing happens.
@@ -85,6 +146,7 @@ package final class PeerGroup {
         if outcome == .stale {
             // It may be asked again: on its part nothing has been tried.
             selection.tried.remove(index)
+            selection.progress = selection.progressBefore
             return false
         }
         if isSingle {
@@ -93,6 +155,15 @@ package final class PeerGroup {
         }
         if selection.tries > 0 { selection.tries -= 1 }
         return peers[index].record(outcome, now: now)
+    }
+}
+
+extension PeerGroup {
+    /// As `finish`, for a peer that is used without further tries.
+    package func finish(_ use: PeerInUse, _ outcome: PeerOutcome, now: Int64) {
+        let index = Int(use.position)
+        peers[index].connections -= 1
+        if !isSingle { _ = peers[index].record(outcome, now: now) }
     }
 }
 
@@ -153,6 +224,16 @@ package struct Peer: Sendable {
         if now - checkedAt > failTimeout { checkedAt = now }
     }
 
+    /// Takes part in a choice by round robin.
+    ///
+    /// - Returns: the weight with which it does.
+    mutating func moveWeightOn() -> Int {
+        let share = effectiveWeight
+        currentWeight += share
+        if share < weight { effectiveWeight += 1 }
+        return share
+    }
+
     mutating func record(_ outcome: PeerOutcome, now: Int64) -> Bool {
         guard outcome == .failed else {
             // The try that found out: the peer answers again.
@@ -175,11 +256,25 @@ package struct PeerSelection: Sendable {
     /// The position in `PeerGroup.peers` of the peer in use.
     package fileprivate(set) var current: Int?
     fileprivate var usesBackups = false
-    fileprivate var tried: PeerSet
+    fileprivate(set) var tried: PeerSet
+    var progress = BalancerProgress()
+    /// Before the peer in use was chosen: a try that does not count leaves nothing behind.
+    fileprivate var progressBefore = BalancerProgress()
 
     package init(tries: Int, peerCount: Int) {
         self.tries = tries
         tried = PeerSet(count: peerCount)
+    }
+}
+
+/// A peer in use, by its position, when there will be no other try. A tunnel has one for as long as it lives.
+package struct PeerInUse: Sendable {
+    fileprivate let position: Int32
+
+    /// Takes over what `selection` has in use.
+    package init?(_ selection: consuming PeerSelection) {
+        guard let current = selection.current else { return nil }
+        position = Int32(current)
     }
 }
 

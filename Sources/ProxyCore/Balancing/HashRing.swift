@@ -1,0 +1,119 @@
+package import Config
+
+/// `hash key consistent`: a ring of 160 points for each unit of weight, compatible with Cache::Memcached::Fast. A key
+/// belongs to the server of the point that comes next, so that with a server only its own keys come and go.
+package struct HashRing: Sendable {
+    /// In ascending order, none of them twice.
+    private let points: [UInt32]
+    /// For each point, the position of its server among the servers of different names.
+    private let owners: [UInt32]
+    /// For each of the group's ordinary peers, the position of its server.
+    private let servers: [UInt32]
+
+    /// `nil` for a group of another method. `addresses` are as for `PeerGroup`.
+    package init?(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
+        guard group.method.kind == .consistentHash else { return nil }
+        // Servers are told apart by how they are written, and stand on the ring once however many addresses they have.
+        var positions: [[UInt8]: Int] = [:]
+        var names: [(name: [UInt8], weight: Int)] = []
+        var servers: [UInt32] = []
+        for (server, resolved) in zip(group.servers, addresses) where !server.isBackup && !resolved.isEmpty {
+            let position = positions[server.name, default: names.count]
+            if position == names.count {
+                positions[server.name] = position
+                names.append((server.name, server.weight))
+            } else {
+                names[position].weight = max(names[position].weight, server.weight)
+            }
+            servers += resolved.map { _ in UInt32(position) }
+        }
+        // A point and its owner as one number, which sorts by the point and then by the servers' order.
+        var pairs: [UInt64] = []
+        for (position, entry) in names.enumerated() {
+            let start = Self.start(of: entry.name)
+            var previous: UInt32 = 0
+            for _ in 0..<entry.weight * Self.pointsPerWeight {
+                var crc = start
+                crc.update(littleEndian: previous)
+                previous = crc.value
+                pairs.append(UInt64(previous) << 32 | UInt64(position))
+            }
+        }
+        pairs.sort()
+        var points: [UInt32] = []
+        var owners: [UInt32] = []
+        for pair in pairs {
+            let point = UInt32(pair >> 32)
+            if points.last == point { continue }
+            points.append(point)
+            owners.append(UInt32(truncatingIfNeeded: pair))
+        }
+        self.points = points
+        self.owners = owners
+        self.servers = servers
+    }
+
+    private static let pointsPerWeight = 160
+
+    /// The state of the hash of `host`, a zero and `port`, with which each point of a server begins.
+    private static func start(of name: [UInt8]) -> CRC32 {
+        var host = name[...]
+        var port: ArraySlice<UInt8> = []
+        if name.starts(with: "unix:".utf8) {
+            host = name.dropFirst(5)
+        } else if let colon = name.lastIndex(of: ByteText.colon),
+            name[(colon + 1)...].allSatisfy({ (0x30...0x39).contains($0) })
+        {
+            host = name[..<colon]
+            port = name[(colon + 1)...]
+        }
+        var crc = CRC32()
+        crc.update(host)
+        crc.update([0])
+        crc.update(port)
+        return crc
+    }
+
+    /// The position of the first point that is not below `hash`; behind the last one, the number of points.
+    private func position(of hash: UInt32) -> Int {
+        var low = 0
+        var high = points.count
+        while low < high {
+            let middle = (low + high) / 2
+            if points[middle] < hash { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    static func choose(
+        of peers: inout [Peer], _ selection: inout PeerSelection, _ request: Balancer.Request
+    ) -> Int? {
+        guard let ring = request.ring, !ring.points.isEmpty else { return nil }
+        if selection.progress.rounds == 0 {
+            selection.progress.rounds = 1
+            var crc = CRC32()
+            crc.update(request.key)
+            selection.progress.hash = UInt32(ring.position(of: crc.value))
+        }
+        repeat {
+            let owner = ring.owners[Int(selection.progress.hash) % ring.points.count]
+            var best: Int?
+            var total = 0
+            for index in request.tier
+            where ring.servers[index] == owner && !selection.tried.contains(index)
+                && peers[index].isLive(now: request.now)
+            {
+                total += peers[index].moveWeightOn()
+                if let leader = best, peers[index].currentWeight <= peers[leader].currentWeight { continue }
+                best = index
+            }
+            if let best {
+                peers[best].currentWeight -= total
+                peers[best].chosen(now: request.now)
+                return best
+            }
+            selection.progress.hash &+= 1
+        } while selection.progress.miss()
+        return nil
+    }
+}
