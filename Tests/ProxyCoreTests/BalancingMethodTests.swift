@@ -58,7 +58,7 @@ struct BalancingMethodTests {
         var held: [PeerSelection] = []
         for _ in 0..<count {
             var selection = group.begin(maxTries: 0)
-            order.append(group.next(&selection, now: 0))
+            order.append(group.next(&selection, key: [], random: 0, now: 0))
             held.append(selection)
         }
         return (order, held)
@@ -199,7 +199,7 @@ struct BalancingMethodTests {
             // Round robin may have found the last ones.
             for peer in order.prefix(2) {
                 for outcome in [PeerOutcome.stale, .failed] {
-                    #expect(group.next(&selection, key: key(number), now: 0) == peer)
+                    #expect(group.next(&selection, key: key(number), random: 0, now: 0) == peer)
                     group.finish(&selection, outcome, now: 0)
                 }
             }
@@ -313,7 +313,7 @@ struct BalancingMethodTests {
         var held: [PeerSelection] = []
         for number in 0..<100 {
             var selection = group.begin(maxTries: 0)
-            _ = group.next(&selection, random: UInt64(number), now: 0)
+            _ = group.next(&selection, key: [], random: UInt64(number), now: 0)
             held.append(selection)
         }
         // Only now and then are the same two drawn so often that round robin chooses.

@@ -75,63 +75,79 @@ package final class PeerGroup {
         }
     }
 
-    /// The next peer to try, as a position in `peers`; it counts as in use until `finish` is called. `nil` when no
-    /// peer is live that has not been tried. `now` is in monotonic milliseconds.
-    ///
-    /// `key` is what `appendKey` gave; where it is empty, round robin takes the place of a method that asks for one.
-    /// `random` is a number that nobody can foresee, where `drawsRandomNumbers` is set.
-    package func next(
-        _ selection: inout PeerSelection, key: [UInt8] = [], random: UInt64 = 0, now: Int64
-    ) -> Int? {
+    /// The next peer to try by round robin, as a position in `peers`; it counts as in use until `finish` is called. `nil`
+    /// when no peer is live that has not been tried. `now` is in monotonic milliseconds.
+    package func next(_ selection: inout PeerSelection, now: Int64) -> Int? {
         if !selection.usesBackups {
-            if let chosen = choose(in: primaries, &selection, key: key, random: random, now: now) {
-                return chosen
-            }
+            if let chosen = choose(in: primaries, &selection, now: now) { return chosen }
             guard !backups.isEmpty else { return nil }
             selection.usesBackups = true
         }
-        return choose(in: backups, &selection, key: key, random: random, now: now)
+        return choose(in: backups, &selection, now: now)
     }
 
-    private func choose(
-        in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
-    ) -> Int? {
+    private func choose(in tier: Range<Int>, _ selection: inout PeerSelection, now: Int64) -> Int? {
         let chosen: Int
         if isSingle {
             guard let only = tier.first, !peers[only].isDown, !peers[only].isFull else { return nil }
             chosen = only
-        } else if balancer != nil,
-            let proposed = propose(in: tier, &selection, key: key, random: random, now: now)
-        {
-            chosen = proposed
         } else {
             guard let best = RoundRobin.choose(in: tier, of: &peers, tried: selection.tried, now: now) else {
                 return nil
             }
             chosen = best
         }
+        use(chosen, &selection)
+        return chosen
+    }
+
+    private func use(_ chosen: Int, _ selection: inout PeerSelection) {
         selection.tried.insert(chosen)
         selection.current = chosen
         peers[chosen].connections += 1
-        return chosen
+    }
+
+    /// As `next`, by whichever method the group has.
+    ///
+    /// `key` is what `appendKey` gave; where it is empty, round robin takes the place of a method that asks for one.
+    /// `random` is a number that nobody can foresee, where `drawsRandomNumbers` is set.
+    package func next(
+        _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
+    ) -> Int? {
+        guard let balancer, !isSingle else { return next(&selection, now: now) }
+        if !selection.usesBackups {
+            if let chosen = propose(balancer, in: primaries, &selection, key: key, random: random, now: now) {
+                return chosen
+            }
+            if let chosen = choose(in: primaries, &selection, now: now) { return chosen }
+            guard !backups.isEmpty else { return nil }
+            selection.usesBackups = true
+        }
+        if balancer.servesBackups,
+            let chosen = propose(balancer, in: backups, &selection, key: key, random: random, now: now)
+        {
+            return chosen
+        }
+        return choose(in: backups, &selection, now: now)
     }
 
     /// What the group's method makes of it; `nil` where round robin is to choose.
     private func propose(
-        in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
+        _ balancer: Balancer, in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8],
+        random: UInt64, now: Int64
     ) -> Int? {
-        guard let balancer, !tier.isEmpty else { return nil }
-        if selection.usesBackups, !balancer.servesBackups { return nil }
+        if tier.isEmpty || selection.progress.misses > Balancer.maxMisses { return nil }
         switch balancer.input {
         case .clientAddress, .key: if key.isEmpty { return nil }
         case .nothing, .random: break
         }
-        guard selection.progress.misses <= Balancer.maxMisses else { return nil }
         selection.progressBefore = selection.progress
         let request = Balancer.Request(
             tier: tier, totalWeight: selection.usesBackups ? backupWeight : primaryWeight, key: key,
             random: random, ring: ring, now: now)
-        return balancer.choose(&peers, &selection, request)
+        guard let chosen = balancer.choose(&peers, &selection, request) else { return nil }
+        use(chosen, &selection)
+        return chosen
     }
 
     /// Records how the try at the selection's current peer ended. Without a current peer nothing happens.

@@ -97,7 +97,9 @@ final class FetchHandle {
     /// - Returns: false where no peer of the group is left.
     private func chooseNextPeer(of peers: UpstreamPeers) -> Bool {
         let random = peers.group.drawsRandomNumbers ? client.worker.randomNumber() : 0
-        guard let position = peers.group.next(&selection, random: random, now: loop.now) else { return false }
+        guard let position = peers.group.next(&selection, key: [], random: random, now: loop.now) else {
+            return false
+        }
         peers.statistics.attempts.add()
         let address = peers.group.peers[position].address
         origin = address.text
