@@ -38,6 +38,8 @@ final class DownstreamConnection: StreamChannel {
     private var leavesBytes = false
     /// The client ended its sending side.
     private var sawEnd = false
+    /// Requests that were read are to be gone on with at the end of the turn.
+    private var isResting = false
     private var statisticsPhase = StatisticsPhase.idle
     /// The socket was told to send small packets at once.
     private var sendsAtOnce = false
@@ -240,7 +242,7 @@ final class DownstreamConnection: StreamChannel {
     }
 
     private func readHead() {
-        guard !sawEnd, unsentBytes < Self.maxUnsent else { return }
+        guard !sawEnd, !isResting, unsentBytes < Self.maxUnsent else { return }
         if let http2 {
             if let refusal = http2.refusal { return refuseStream(refusal) }
             if case .idle = phase, takeHead(http2) { return }
@@ -376,10 +378,16 @@ final class DownstreamConnection: StreamChannel {
         isProcessing = true
         defer { isProcessing = false }
         var offset = 0
+        var requests = 0
         while offset < bytes.count {
             switch phase {
             case .idle:
                 guard unsentBytes < Self.maxUnsent else { return offset }
+                guard requests < Self.requestsPerTurn else {
+                    rest()
+                    return offset
+                }
+                requests += 1
                 switch matchPreface(bytes.extracting(offset...)) {
                 case .no: beginHead(isPipelined: wereWaiting || offset > 0)
                 case .partial: return offset
@@ -400,6 +408,18 @@ final class DownstreamConnection: StreamChannel {
             }
         }
         return offset
+    }
+
+    /// Pipelined requests that are answered at once, before others have their turn.
+    private static let requestsPerTurn = 16
+
+    private func rest() {
+        isResting = true
+        worker.postpone { [self] in
+            isResting = false
+            processInbox()
+            if isOpen && mayRead { scheduleRead() }
+        }
     }
 
     private func beginHead(isPipelined: Bool) {

@@ -91,7 +91,7 @@ final class Tunnel {
         if !isClosing, early.count > 0 { relay(early, from: .upstream) }
         guard !isClosing else { return }
         if plane == nil { touch() } else { deadlineMoved() }
-        if downstream.hasEnded { readEnd(of: .client) }
+        if downstream.hasEnded, plane?.isResting(.client) != true { readEnd(of: .client) }
         if downstream.mayRead { downstream.scheduleRead() }
         if upstream.mayRead { upstream.scheduleRead() }
     }
@@ -150,7 +150,7 @@ final class Tunnel {
     /// sent before its end, further messages and its close frame, is heard first. An upstream that has ended its side in order
     /// may have meant what it said last for the client.
     private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
-        guard !isClosing, let plane, plane.isPaused(side) else { return }
+        guard !isClosing, let plane, plane.isPaused(side), !plane.isResting(side) else { return }
         if source.sawFailure { return failed(of: source, side) }
         if side == .client, source.isAtEnd, !plane.hearsOn(side) { readEnd(of: side) }
     }
@@ -519,6 +519,20 @@ extension Tunnel: WebSocketPlaneOwner {
 
     func cancel(_ item: WebSocketItem) { scripts?.cancel(item) }
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) { scripts?.pingEnded(token, outcome) }
+
+    func rests(_ side: TunnelSide) {
+        downstream.worker.postpone { [self] in goOnAfterRest(side) }
+    }
+
+    private func goOnAfterRest(_ side: TunnelSide) {
+        guard !isClosing, let plane else { return }
+        if scripts != nil { downstream.worker.tick() }
+        plane.goOnAfterRest(side)
+        if scripts?.isToMove == true { settleAtBoundary() }
+        guard !isClosing, !plane.isPaused(side) else { return }
+        if side == .client, downstream.hasEnded, machine.accepts(from: side) { return readEnd(of: side) }
+        scheduleRead(of: side)
+    }
 
     func isBlocked(_ side: TunnelSide) -> Bool {
         side == .client ? !upstream.isDrained : !downstream.isDrained

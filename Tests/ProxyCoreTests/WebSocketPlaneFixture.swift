@@ -28,7 +28,15 @@ final class PlaneFixture: WebSocketPlaneOwner {
     private(set) var plane: WebSocketPlane!
     let commons: WebSocketCommons
     var now: Int64 = 1_000_000
-    var microseconds: Int64 { now * 1000 }
+    var microseconds: Int64 {
+        spent += lookTakes
+        return now * 1000 + spent
+    }
+    /// Microseconds that have passed within `now`, and that pass from one look at the clock to the next.
+    private var spent: Int64 = 0
+    var lookTakes: Int64 = 0
+    /// Sides that are to be gone on with when others have had their turn.
+    var resting: [Side] = []
     /// What each peer was sent and has not read.
     var sent: [Side: [UInt8]] = [.client: [], .upstream: []]
     var verdict: (WebSocketItem, Int) -> WebSocketVerdict = { _, _ in .pass }
@@ -107,6 +115,7 @@ final class PlaneFixture: WebSocketPlaneOwner {
     }
     func isBlocked(_ side: Side) -> Bool { blocked.contains(side) }
     func isTaking(_ side: Side, within milliseconds: Int64) -> Bool { taking.contains(side) }
+    func rests(_ side: Side) { resting.append(side) }
     func deadlineMoved() {}
     func finishSending(to side: Side) { shut.append(side) }
     func planeEnded() { endings += 1 }
@@ -114,6 +123,13 @@ final class PlaneFixture: WebSocketPlaneOwner {
     // MARK: The test's hand
 
     func receive(_ bytes: [UInt8], from side: Side) { plane.receive(bytes.span, from: side) }
+
+    /// Others have had their turn.
+    func goOnAfterRest() {
+        let sides = resting
+        resting = []
+        for side in sides { plane.goOnAfterRest(side) }
+    }
 
     /// Lets time pass, the plane being called whenever it asks to be.
     func advance(_ milliseconds: Int64) {

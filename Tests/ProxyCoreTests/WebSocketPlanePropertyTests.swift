@@ -61,6 +61,7 @@ struct WebSocketPlanePropertyTests {
                 frames: { _ in mode == .frames || mode == .framesAndMessages ? controls : .none },
                 codecs: Self.codecs(mode, parameters))
             fixture.verdict = { [unowned self] item, position in judge(item, position) }
+            fixture.lookTakes = random.pick([0, 400, 1000])
             for side in [Side.client, .upstream] {
                 guard Self.compresses(mode, side) else { continue }
                 let context = mode != .passedDeflateWithoutContext
@@ -249,7 +250,8 @@ struct WebSocketPlanePropertyTests {
             var scriptPings = 0
             for _ in 0..<80 {
                 let side: Side = random.oneIn(2) ? .client : .upstream
-                switch random.below(12) {
+                switch random.below(13) {
+                case 12: fixture.goOnAfterRest()
                 case 0, 1: write(from: side)
                 case 2, 3, 4, 5: try deliver(side)
                 case 6: if random.oneIn(2) { inject(side) }
@@ -266,10 +268,11 @@ struct WebSocketPlanePropertyTests {
             }
             for _ in 0..<100_000 {
                 let isQuiet =
-                    fixture.waiting.isEmpty && pending.values.allSatisfy(\.isEmpty)
+                    fixture.waiting.isEmpty && fixture.resting.isEmpty && pending.values.allSatisfy(\.isEmpty)
                     && current.values.allSatisfy(\.isEmpty)
                 if isQuiet { break }
                 resume()
+                fixture.goOnAfterRest()
                 try deliver(.client)
                 try deliver(.upstream)
             }

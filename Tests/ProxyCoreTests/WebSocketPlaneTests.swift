@@ -8,6 +8,71 @@ private let all = WebSocketInterest([.text, .binary])
 
 @Suite("A WebSocket's plane")
 struct WebSocketPlaneTests {
+    // MARK: Turns
+
+    @Test("messages that take long leave others their turn, and go on in order", arguments: [false, true])
+    func rests(_ hasGate: Bool) throws {
+        let fixture = try PlaneFixture(
+            messages: { _ in hasGate ? .none : all }, frames: { _ in hasGate ? allFrames : .none })
+        // What the clock says from one look to the next.
+        fixture.lookTakes = 400
+        var judged = 0
+        fixture.verdict = { _, _ in
+            judged += 1
+            return .pass
+        }
+        let messages = (0..<100).map { PlaneFrame.text("\($0)") }
+        fixture.receive(messages.bytes(from: .client), from: .client)
+        // It looks after the first, the fourth, the sixteenth and the thirty-second.
+        #expect(judged == 32)
+        #expect(fixture.resting == [.client])
+        #expect(fixture.plane.isPaused(.client))
+        #expect(!fixture.plane.isPaused(.upstream))
+        #expect(try fixture.take(.upstream) == Array(messages.prefix(32)))
+        // What comes meanwhile is behind the rest.
+        fixture.receive(PlaneFrame.text("last").bytes(from: .client), from: .client)
+        #expect(judged == 32)
+        while !fixture.resting.isEmpty { fixture.goOnAfterRest() }
+        #expect(try fixture.take(.upstream) == messages.dropFirst(32) + [.text("last")])
+        #expect(!fixture.plane.isPaused(.client))
+        #expect(fixture.plane.holdsNothing)
+    }
+
+    @Test("a message that inflates to a thousand times its size is inflated in steps")
+    func inflatesInSteps() throws {
+        let parameters = PermessageDeflate.Parameters()
+        let fixture = try PlaneFixture(
+            messages: { _ in all },
+            codecs: { pool in
+                WebSocketCodecs(
+                    fromClient: WebSocketCodec(passing: parameters, from: .client, pool: pool),
+                    fromUpstream: WebSocketCodec(passing: parameters, from: .server, pool: pool))
+            })
+        fixture.lookTakes = 1000
+        var seen: [UInt8] = []
+        fixture.verdict = { item, _ in
+            seen = item.data
+            return .pass
+        }
+        let deflater = try #require(
+            WebSocketDeflater(windowBits: 15, keepsContext: true, level: 9, pool: DeflatePool()))
+        let plain = [UInt8](repeating: 7, count: 4 << 20)
+        var packed: [UInt8] = []
+        deflater.append(message: plain.span, to: &packed)
+        var frame = PlaneFrame.binary(packed)
+        frame.reserved = 4
+        fixture.receive(frame.bytes(from: .client), from: .client)
+        var rests = 0
+        while !fixture.resting.isEmpty {
+            #expect(seen.isEmpty)
+            rests += 1
+            fixture.goOnAfterRest()
+        }
+        // Two steps at a time at most.
+        #expect(rests >= packed.count / 2048)
+        #expect(seen == plain)
+    }
+
     // MARK: Breaches
 
     struct Breach: CustomStringConvertible, Sendable {

@@ -85,6 +85,8 @@ final class WebSocketBusy {
     var gated = WebSocketHeld()
     /// What is to be sent when frames allow it.
     var jobs = WebSocketJobs()
+    /// What is held could be looked at, once others have had their turn.
+    var isResting = false
 
     var isIdle: Bool {
         held.isEmpty && assembly == nil && !isWaiting && jobs.isEmpty && gated.isEmpty

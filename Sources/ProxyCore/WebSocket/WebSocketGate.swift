@@ -16,7 +16,12 @@ extension WebSocketPlane {
             let end = Int(min(Int64(bytes.count), self[side].frames.payloadLeft))
             offset = pass(bytes.extracting(0..<end), side, &batch)
         }
+        var patience = WebSocketPatience()
         while !self[side].isDeaf, self[side].busy?.isWaiting != true, offset < bytes.count {
+            if offset > 0, patience.isOver(owner) {
+                rest(side)
+                break
+            }
             let taken = takeFrame(bytes.extracting(offset...), from: side, &batch)
             guard taken > 0 else { break }
             offset &+= taken

@@ -13,6 +13,8 @@ package protocol WebSocketPlaneOwner: AnyObject {
     func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome)
     /// Nothing is read from this side at present, as the other does not take what it was sent.
     func isBlocked(_ side: TunnelSide) -> Bool
+    /// There is much of what a side has sent: `goOnAfterRest` is to be called when others have had their turn.
+    func rests(_ side: TunnelSide)
     /// The system has yet to bring a side what it was sent, and did bring it some within the last `milliseconds`.
     func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool
     /// `WebSocketPlane.endedBy` is there from now on, or another.
@@ -134,10 +136,12 @@ package final class WebSocketPlane {
 
     // MARK: What its tunnel asks
 
-    /// Nothing is to be read from this side: a hook waits with what came from it. But where it waits for this side's
+    /// Nothing is to be read from this side: it rests, or a hook waits with what came from it. But where it waits for this side's
     /// answer to a ping, that is looked for in what follows, as far as to a limit.
     package func isPaused(_ side: Side) -> Bool {
-        guard let busy = self[side].busy, busy.isWaiting else { return false }
+        guard let busy = self[side].busy else { return false }
+        if busy.isResting { return true }
+        guard busy.isWaiting else { return false }
         return busy.held.count >= Self.maxAhead || !waitsForPong(of: side)
     }
 
@@ -187,6 +191,7 @@ package final class WebSocketPlane {
         }
         busy.held.append(bytes)
         guard !busy.isWaiting else { return takePongs(from: side) }
+        guard !busy.isResting else { return }
         guard busy.held.count < busy.needed else { return runHeld(side) }
         // More of a frame that is held until it is whole; control frames are looked at then.
         if let first = busy.held.first, WebSocketOpcode(rawValue: first & 15)?.isControl == false {
@@ -199,6 +204,7 @@ package final class WebSocketPlane {
         guard let busy = self[side].busy else { return }
         var held = busy.held.take()
         busy.needed = 0
+        busy.isResting = false
         held.dropFirst(take(held.span, from: side))
         if !held.isEmpty, !self[side].isDeaf {
             // It may have been made anew.
@@ -207,6 +213,27 @@ package final class WebSocketPlane {
             if busy.isWaiting { takePongs(from: side) }
         }
         settle(side)
+        if isResting(side) { owner.rests(side) }
+    }
+
+    /// It has sent more than was looked at so far, and nothing is in the way.
+    package func isResting(_ side: Side) -> Bool { self[side].busy?.isResting == true }
+
+    /// Others have had their turn.
+    package func goOnAfterRest(_ side: Side) {
+        guard let busy = self[side].busy, busy.isResting else { return }
+        busy.isResting = false
+        // A hook that began to wait meanwhile goes on with what is held.
+        guard !busy.isWaiting else { return }
+        // Heard only now, it was here before.
+        liveness[side].lastSeen = owner.now
+        runHeld(side)
+    }
+
+    func rest(_ side: Side) {
+        let busy = busy(side)
+        busy.isResting = true
+        busy.needed = 0
     }
 
     private func run(_ bytes: Span<UInt8>, from side: Side) {
@@ -217,6 +244,7 @@ package final class WebSocketPlane {
             if busy.isWaiting { takePongs(from: side) }
         }
         settle(side)
+        if isResting(side) { owner.rests(side) }
     }
 
     /// - Returns: how many bytes were taken; the rest is to be held.
@@ -241,7 +269,7 @@ package final class WebSocketPlane {
     private func process(_ bytes: Span<UInt8>, from side: Side) -> Int {
         var batch = WebSocketBatch()
         self[side].isProcessing = true
-        let taken = follow(bytes, from: side, &batch)
+        let taken = follow(bytes, from: side, mayRest: true, &batch)
         batch.finish(bytes, upTo: taken, for: self, side)
         self[side].isProcessing = false
         if self[side].frames.stopsAtFrames { flushWaiting(side) }
@@ -252,7 +280,10 @@ package final class WebSocketPlane {
     /// goes on.
     ///
     /// - Returns: how many bytes were taken.
-    func follow(_ bytes: Span<UInt8>, from side: Side, _ batch: inout WebSocketBatch) -> Int {
+    func follow(
+        _ bytes: Span<UInt8>, from side: Side, mayRest: Bool = false, _ batch: inout WebSocketBatch
+    ) -> Int {
+        var patience = WebSocketPatience()
         let passes = !assembles(side) || isMute(side.other)
         var offset = 0
         // Bytes of control frames, and of answers to our pings: neither are messages.
@@ -262,11 +293,16 @@ package final class WebSocketPlane {
                 batch.gather(bytes, upTo: offset, for: self, side)
                 sendWaiting(side, into: &batch)
             }
+            if mayRest, offset > 0, offset < bytes.count, patience.isOver(owner) {
+                rest(side)
+                break
+            }
             if let busy = self[side].busy {
                 if busy.isWaiting { break }
                 if busy.assembly != nil, !self[side].frames.isAtFrameBoundary {
                     guard offset < bytes.count else { break }
                     collect(bytes, &offset, side, busy, &batch)
+                    if codecs != nil { patience.lookNext() }
                     continue
                 }
             }
@@ -454,14 +490,18 @@ package final class WebSocketPlane {
         if busy.assembly?.keepsRaw == true { busy.assembly?.raw.append(copying: encoded, encoded.indices) }
     }
 
+    /// Bytes of a payload that are inflated in one step: to a thousand times as many, where somebody means ill.
+    private static let inflatedAtOnce = 1024
+
     /// Takes what there is of the current frame's payload into the message.
     private func collect(
         _ bytes: Span<UInt8>, _ offset: inout Int, _ side: Side, _ busy: WebSocketBusy,
         _ batch: inout WebSocketBatch
     ) {
-        let range = self[side].frames.take(.max, of: bytes, &offset)
-        batch.exclude(range, bytes, for: self, side)
         guard var assembly = busy.assembly.take() else { return }
+        let range = self[side].frames.take(
+            assembly.isCompressed ? Self.inflatedAtOnce : .max, of: bytes, &offset)
+        batch.exclude(range, bytes, for: self, side)
         if let breach = assembly.take(bytes.extracting(range), codecs?[side], rules) {
             commons.items.giveBack(assembly.item)
             didNotSend(side)

@@ -42,7 +42,13 @@ enum MessageTarget {
         private var shut: [Side] = []
         private var endings = 0
         let now: Int64 = 1_000_000
-        var microseconds: Int64 { now * 1000 }
+        /// Each look finds that others are to have their turn.
+        var microseconds: Int64 {
+            looks += 1
+            return (now + looks) * 1000
+        }
+        private var looks: Int64 = 0
+        private var resting: [Side] = []
 
         init(_ mode: UInt8) {
             self.mode = mode
@@ -104,9 +110,13 @@ enum MessageTarget {
         func outcome(of pieces: [ArraySlice<UInt8>]) -> Outcome {
             for piece in pieces {
                 plane.receive(Array(piece).span, from: side)
-                while !waiting.isEmpty {
-                    let item = waiting.removeFirst()
-                    plane.resume(item, verdict(item, 0))
+                while !waiting.isEmpty || !resting.isEmpty {
+                    if let side = resting.popLast() {
+                        plane.goOnAfterRest(side)
+                    } else {
+                        let item = waiting.removeFirst()
+                        plane.resume(item, verdict(item, 0))
+                    }
                 }
             }
             let outcome = Outcome(
@@ -175,6 +185,7 @@ enum MessageTarget {
         func cancel(_ item: WebSocketItem) { waiting.removeAll { $0 === item } }
         func pingEnded(_ token: Int, _ outcome: WebSocketPingOutcome) {}
         func isBlocked(_ side: Side) -> Bool { false }
+        func rests(_ side: Side) { resting.append(side) }
         func deadlineMoved() {}
         func finishSending(to side: Side) { shut.append(side) }
         func planeEnded() { endings += 1 }
