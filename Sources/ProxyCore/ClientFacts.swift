@@ -1,10 +1,14 @@
 /// What is known of the connection that a request came on. `final class` so that a request only refers to it.
+///
+/// A request of which a trusted peer says where it comes from has facts of its own, with that address.
 package final class ClientFacts {
     /// Numeric text, `unix:` for a UNIX socket: `$remote_addr`.
     package var address: [UInt8] = []
     package var port: UInt16 = 0
     /// 4 or 16 bytes in network order, or `unix:`: `$binary_remote_addr`.
     package var binaryAddress: [UInt8] = []
+    /// The connection's own facts, where address and port are others than its peer's: `$realip_remote_addr`.
+    package internal(set) var connection: ClientFacts?
     /// The local end: `$server_addr`, `$server_port`.
     package var serverAddress: [UInt8] = []
     package var serverPort: UInt16 = 0
@@ -36,4 +40,19 @@ package final class ClientFacts {
         isInMemory = connection.isInMemory
         self.requests = requests
     }
+
+    /// As one request has them that comes from elsewhere than the peer of its connection.
+    convenience init(_ connection: ClientFacts, from address: [UInt8], port: UInt16) {
+        self.init(connection, requests: connection.requests)
+        isPlainOnTLSPort = connection.isPlainOnTLSPort
+        isOutdated = connection.isOutdated
+        self.connection = connection
+        self.address = []
+        AddressText.append(address, to: &self.address)
+        self.port = port
+        binaryAddress = address
+    }
+
+    /// Those of the connection itself.
+    var ofConnection: ClientFacts { connection ?? self }
 }

@@ -53,6 +53,10 @@ extension Exchange {
         pack.pack(&client.serverPort)
         pack.pack(&client.serial)
         pack.pack(&client.requests)
+        pack.pack(&client.connection, new: ClientFacts()) { pack, connection in
+            pack.pack(&connection.address)
+            pack.pack(&connection.port)
+        }
     }
 
     /// What routing has decided.

@@ -13,6 +13,7 @@ struct FrozenExchangeTests {
         server {
             listen 80; server_name s.test;
             access_log logs/a-$1.log all;
+            set_real_ip_from 192.0.2.7; real_ip_header X-Forwarded-For;
             location ~ ^/(?<word>w.)/(.*) {
                 set $assigned "as $uri";
                 if ($seen) { set $other 1; }

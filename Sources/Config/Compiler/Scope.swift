@@ -16,6 +16,7 @@ struct Scope {
     var hiddenHeaders: [[UInt8]] = []
     var passedHeaders: [[UInt8]] = []
     var accessRules: [AccessRule] = []
+    var realIP = RealIPDraft()
     /// Those that run here, outer contexts first: a level adds to what it inherited.
     var scripts: [Int] = []
     /// What answers; inherited by `if` and `limit_except` only.
@@ -54,6 +55,7 @@ struct Scope {
         child.hiddenHeaders = hiddenHeaders
         child.passedHeaders = passedHeaders
         child.accessRules = accessRules
+        child.realIP = realIP
         child.isInternal = isInternal
         child.scripts = scripts
         if context.isSubset(of: [.ifInServer, .ifInLocation, .limitExcept]) {
@@ -84,7 +86,7 @@ struct Scope {
     func finishedLocation(children: LocationTable, source: SourcePosition) -> Location {
         Location(
             matcher: matcher, settings: finishedSettings(), rewrites: rewrites, handler: handler,
-            children: children, limitExcept: limitExcept, accessRules: accessRules, isInternal: isInternal,
-            source: "\(source.file):\(source.line)")
+            children: children, limitExcept: limitExcept, accessRules: accessRules, realIP: realIP.finished,
+            isInternal: isInternal, source: "\(source.file):\(source.line)")
     }
 }

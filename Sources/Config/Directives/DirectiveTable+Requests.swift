@@ -128,22 +128,11 @@ extension DirectiveTable {
         case "unix:": return .unix
         default: break
         }
-        let parts = word.bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        guard parts.count <= 2, let address = NetworkAddress.ipv4(parts[0]) ?? NetworkAddress.ipv6(parts[0])
-        else {
+        guard let network = try call.network(word, compilation) else {
             throw call.failure(
                 found: word, expected: "an address, a network such as 10.0.0.0/8, \"unix:\" or \"all\"")
         }
-        var bits = address.count * 8
-        if parts.count == 2 {
-            bits = try call.number(word.replacing(Array(parts[1])), in: 0...bits)
-        }
-        let masked = NetworkAddress.masked(address, bits: bits)
-        if masked != address {
-            compilation.report(
-                call.warning("found \"\(word.text)\": bits behind the first \(bits) mean nothing", at: word))
-        }
-        return .cidr(masked, bits: bits)
+        return network
     }
 
     private static func resolver(

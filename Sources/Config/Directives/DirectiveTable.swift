@@ -2,8 +2,8 @@
 package enum DirectiveTable {
     /// In the order of the documentation.
     package static let rows: [Directive] =
-        process + connections + structure + listening + http2 + tls + tlsVerification + requests + responses
-        + rewriting + maps + upstreams
+        process + connections + structure + listening + http2 + tls + tlsVerification + requests + realIP
+        + responses + rewriting + maps + upstreams
         + proxying + nextUpstream + proxyTLS + webSockets + logging + handlers + scripts + hooks
         + scriptLimits
         + acceptedCore + acceptedHTTP + acceptedProxying + offOnly

@@ -102,6 +102,23 @@ struct DirectiveUse {
         return value
     }
 
+    /// An address, or `network/bits`; `nil` for what begins with no address.
+    func network(
+        _ word: Word, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> AccessRule.Network? {
+        let parts = word.bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard parts.count <= 2, let address = NetworkAddress.ipv4(parts[0]) ?? NetworkAddress.ipv6(parts[0])
+        else { return nil }
+        var bits = address.count * 8
+        if parts.count == 2 { bits = try number(word.replacing(Array(parts[1])), in: 0...bits) }
+        let masked = NetworkAddress.masked(address, bits: bits)
+        if masked != address {
+            compilation.report(
+                warning("found \"\(word.text)\": bits behind the first \(bits) mean nothing", at: word))
+        }
+        return .cidr(masked, bits: bits)
+    }
+
     /// One of a few words. Where nginx has a table of them, which is searched by its own kind of slot, case does not matter;
     /// where the directive compares them itself, it does.
     func choice<Value>(

@@ -148,8 +148,7 @@ enum ForeignDirectives {
         "auth_basic_user_file auth_request_set limit_conn limit_conn_zone limit_conn_status "
         + "limit_conn_log_level limit_conn_dry_run limit_zone limit_req limit_req_zone limit_req_status "
         + "limit_req_log_level limit_req_dry_run secure_link secure_link_md5 secure_link_secret valid_referers "
-        + "referer_hash_max_size referer_hash_bucket_size set_real_ip_from real_ip_header real_ip_recursive "
-        + "userid userid_service userid_name userid_domain userid_path userid_expires userid_p3p userid_mark "
+        + "referer_hash_max_size referer_hash_bucket_size userid userid_service userid_name userid_domain userid_path userid_expires userid_p3p userid_mark "
         + "userid_flags"
 
     private static let caching =

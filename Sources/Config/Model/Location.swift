@@ -12,6 +12,10 @@ package final class Location: Sendable {
     package let limitExcept: LimitExcept?
     /// `allow` and `deny` in order; the first that matches decides.
     package let accessRules: [AccessRule]
+    /// Whom to believe where the client is; `nil` for nobody.
+    package let realIP: RealIP?
+    /// One of the two above has something to say.
+    package let looksAtClient: Bool
     /// `internal;`
     package let isInternal: Bool
     /// For diagnostics: `file:line`.
@@ -19,8 +23,8 @@ package final class Location: Sendable {
 
     package init(
         matcher: LocationMatcher, settings: Settings, rewrites: [RewriteInstruction], handler: ContentHandler,
-        children: LocationTable, limitExcept: LimitExcept?, accessRules: [AccessRule], isInternal: Bool,
-        source: String
+        children: LocationTable, limitExcept: LimitExcept?, accessRules: [AccessRule],
+        realIP: RealIP? = nil, isInternal: Bool, source: String
     ) {
         self.matcher = matcher
         self.settings = settings
@@ -29,6 +33,8 @@ package final class Location: Sendable {
         self.children = children
         self.limitExcept = limitExcept
         self.accessRules = accessRules
+        self.realIP = realIP
+        looksAtClient = realIP != nil || !accessRules.isEmpty
         self.isInternal = isInternal
         self.source = source
     }
@@ -125,6 +131,25 @@ package struct AccessRule: Sendable, Hashable {
     package init(allows: Bool, network: Network) {
         self.allows = allows
         self.network = network
+    }
+}
+
+/// `set_real_ip_from`, `real_ip_header` and `real_ip_recursive`, where the first is there.
+package final class RealIP: Sendable {
+    /// The peers that are believed; `all` is not among them.
+    package let trusted: [AccessRule.Network]
+    /// Lower case.
+    package let header: [UInt8]
+    /// All lines of that name are one list, as of `X-Forwarded-For`; otherwise the first alone counts.
+    package let joinsLines: Bool
+    /// Goes on to the left for as long as an address is one of a trusted peer.
+    package let isRecursive: Bool
+
+    package init(trusted: [AccessRule.Network], header: [UInt8], joinsLines: Bool, isRecursive: Bool) {
+        self.trusted = trusted
+        self.header = header
+        self.joinsLines = joinsLines
+        self.isRecursive = isRecursive
     }
 }
 

@@ -88,7 +88,8 @@ extension LuaAPI {
         return [
             LuaFunction(
                 "address", .getter(type), "", returns: "string?",
-                "The peer's address, numeric, or `unix:` and a path; nil without a connection."
+                "The peer's address, numeric, or `unix:` and a path; nil without a connection. The client's is `$remote_addr`, "
+                    + "which `real_ip_header` may say: `flow.var.realip_remote_addr` is the connection's own."
             ) { call throws(LuaError) in
                 call.push(try call.facts(of: leg, type).address)
             },

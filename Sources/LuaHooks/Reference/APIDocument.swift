@@ -470,7 +470,7 @@ enum HookDocument {
         ("alpn", "string[]", "The protocols that it offers."),
         ("versions", "string[]", "Versions of TLS, such as `TLSv1.3`."),
         ("ciphers", "integer[]", "Cipher suites, by their numbers."),
-        ("address", "string", "The client's address."),
+        ("address", "string", "The address of the connection's peer."),
         ("port", "integer?", "Its port."),
     ]
 

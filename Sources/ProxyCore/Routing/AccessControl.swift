@@ -9,17 +9,29 @@ enum AccessControl {
     /// Whether the first rule for the address, 4 or 16 bytes or `unix:`, allows it. Without one, everybody is let in.
     static func allows(_ address: [UInt8], _ rules: [AccessRule]) -> Bool {
         if rules.isEmpty { return true }
-        let isMapped = address.count == 16 && ByteText.hasPrefix(address, mappedPrefix)
-        let plain = isMapped ? Array(address[mappedPrefix.count...]) : address
-        for rule in rules {
-            switch rule.network {
-            case .all: return rule.allows
-            case .unix: if address == unixAddress { return rule.allows }
-            case .cidr(let network, let bits):
-                if address != unixAddress, contains(network, bits, plain) { return rule.allows }
-            }
-        }
+        let plain = plain(address)
+        for rule in rules where contains(rule.network, plain) { return rule.allows }
         return true
+    }
+
+    /// Whether one of the networks holds the address.
+    static func contains(_ networks: [AccessRule.Network], _ address: [UInt8]) -> Bool {
+        let plain = plain(address)
+        return networks.contains { contains($0, plain) }
+    }
+
+    /// An IPv4 address within one of IPv6 by itself.
+    private static func plain(_ address: [UInt8]) -> [UInt8] {
+        let isMapped = address.count == 16 && ByteText.hasPrefix(address, mappedPrefix)
+        return isMapped ? Array(address[mappedPrefix.count...]) : address
+    }
+
+    private static func contains(_ network: AccessRule.Network, _ plain: [UInt8]) -> Bool {
+        switch network {
+        case .all: true
+        case .unix: plain == unixAddress
+        case .cidr(let network, let bits): plain != unixAddress && contains(network, bits, plain)
+        }
     }
 
     private static func contains(_ network: [UInt8], _ bits: Int, _ address: [UInt8]) -> Bool {

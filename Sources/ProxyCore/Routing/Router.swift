@@ -19,6 +19,7 @@ package enum Router {
             if status == 400 { exchange.bodyIsDiscarded = true }
             return fail(exchange, status: status)
         }
+        if let rules = exchange.location.realIP { ForwardedAddress.take(exchange, rules) }
         return run(exchange, from: .serverRewrite)
     }
 
@@ -194,9 +195,7 @@ package enum Router {
                 }
 
             case .access:
-                let rules = exchange.location.accessRules
-                let isAllowed = AccessControl.allows(exchange.client.binaryAddress, rules)
-                guard isAllowed else {
+                guard !exchange.location.looksAtClient || admits(exchange) else {
                     exchange.note(fault: "access forbidden by rule")
                     return fail(exchange, status: 403)
                 }
@@ -208,6 +207,13 @@ package enum Router {
                 return content(exchange)
             }
         }
+    }
+
+    /// Finds out where the client is, as far as that is not known yet, and whether it is let in from there.
+    private static func admits(_ exchange: Exchange) -> Bool {
+        let location = exchange.location
+        if let rules = location.realIP { ForwardedAddress.take(exchange, rules) }
+        return AccessControl.allows(exchange.client.binaryAddress, location.accessRules)
     }
 
     /// The request hooks of the location have let the request pass. Where they chose the upstream, `pass` serves a

@@ -7,12 +7,29 @@ extension VariableTable {
             out.append(contentsOf: exchange.client.binaryAddress)
             return true
         },
-        VariableRow("remote_addr", "the client's address; `unix:` on a UNIX socket") { exchange, out in
+        VariableRow(
+            "remote_addr", "the client's address, which `real_ip_header` may say; `unix:` on a UNIX socket"
+        ) { exchange, out in
             out.append(contentsOf: exchange.client.address)
             return true
         },
-        VariableRow("remote_port", "the client's port; empty on a UNIX socket") { exchange, out in
+        VariableRow(
+            "remote_port", "the client's port; empty on a UNIX socket, and where `real_ip_header` has none"
+        ) { exchange, out in
             if exchange.client.port > 0 { ASCII.appendDecimal(Int(exchange.client.port), to: &out) }
+            return true
+        },
+        VariableRow(
+            "realip_remote_addr", "the address of the connection's peer, whatever `real_ip_header` says"
+        ) { exchange, out in
+            out.append(contentsOf: exchange.client.ofConnection.address)
+            return true
+        },
+        VariableRow(
+            "realip_remote_port", "the port of the connection's peer, whatever `real_ip_header` says"
+        ) { exchange, out in
+            let port = exchange.client.ofConnection.port
+            if port > 0 { ASCII.appendDecimal(Int(port), to: &out) }
             return true
         },
         VariableRow("server_addr", "address that the request came in on") { exchange, out in

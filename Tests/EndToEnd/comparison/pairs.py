@@ -4,6 +4,7 @@ In a section's text stand `<backend>`, `<other>` (a second backend), `<dead>` (a
 `<socket>` (a backend's UNIX socket) and `<port>`, the proxy's own.
 """
 
+import random
 from dataclasses import dataclass, field
 
 from harness.backend import CLOSE, chunked, reply
@@ -93,6 +94,33 @@ BROWSER = [
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"), ("Accept", "text/html,*/*;q=0.8"),
     ("Accept-Language", "en,de;q=0.5"), ("Accept-Encoding", "gzip, deflate, br"), ("Connection", "keep-alive"),
     ("Cookie", "a=1; b=2"), ("Upgrade-Insecure-Requests", "1"), ("Cache-Control", "max-age=0")]
+
+def addresses():
+    """Texts that are addresses, or nearly."""
+    numbers = random.Random(1)
+    parts = ["0", "1", "255", "256", "a", "ffff", "12345", "1.2.3.4", "", "::", ":", ":", ":", ":", ".", "[", "]", "x", "%", "-1"]
+    texts = [
+        "1.2.3.4", "1.2.3.4:0", "1.2.3.4:65535", "1.2.3.4:65536", "1.2.3.4:", "1.2.3.4:0080", "1.2.3", "1.2.3.4.5", "1.2.3.256",
+        "1..2.03", "...", "255.255.255.255", "255.255.255.254", "[1.2.3.4]:5", "::1", "[::1]", "[::1]:80", "[::1]:", "[::1", "[]:80",
+        "::", "2001:DB8:0:0:1:0:0:1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7::",
+        "1:2:3:4:5:6:7:8::", "::2:3:4:5:6:7:8", "1::2::3", ":1:2:3:4:5:6:7:8", "1:2", ":", "12345::", "g::", "::ffff:1.2.3.4",
+        "64:ff9b::1.2.3.4", "1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:7:1.2.3.4", "::1.2.3", "1.2.3.4::", "::102", "::1:2", "::201", "0:1::",
+        "1::", "0:0:1:0:0:0:1:0", "1:0:0:2:0:0:3:0", "fe80::1%eth0", "unix:", "unix:/a", "", "localhost", "::ffff:0:0", "1:0:2:3:4:5:6:7"]
+    texts += ["".join(numbers.choice(parts) for _ in range(numbers.randint(2, 7))) for _ in range(120)]
+    texts += [":".join(numbers.choice(["0", "0", "0", "1", "abcd", "00ff", ""]) for _ in range(numbers.randint(3, 9))) for _ in range(120)]
+    return list(dict.fromkeys(texts))
+
+
+def lists():
+    """Values of X-Forwarded-For, on one line or more."""
+    numbers = random.Random(2)
+    parts = ["1.1.1.1", "2.2.2.2:5", "10.0.0.1", "10.0.0.2:7", "127.0.0.1", "[::1]:80", "::1", "::ffff:10.0.0.1", "nobody"]
+    for _ in range(150):
+        lines = [
+            "".join(numbers.choice(parts) + numbers.choice([", ", ",", " ", " ,, "]) for _ in range(numbers.randint(0, 4)))
+            + numbers.choice(parts + ["", ","]) for _ in range(numbers.choice([1, 1, 2, 3]))]
+        yield [numbers.choice(["", ","]) + line for line in lines]
+
 
 SECTIONS = [
     Section("defaults", "location / { proxy_pass http://<backend>; }", [
@@ -846,12 +874,116 @@ SECTIONS = [
         raw("an escape that is none", b"GET /a%zz?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a path above the root", b"GET /../a?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
     ], logs=True),
+    # Where a request comes from, by the settings of the server and of locations.
+    Section("realip", """
+        set_real_ip_from 127.0.0.1;
+        set_real_ip_from 10.0.0.0/8;
+        location / { return 200 "$remote_addr|$remote_port|$realip_remote_addr|$proxy_add_x_forwarded_for|$whence|"; }
+        location /binary { return 200 "$binary_remote_addr"; }
+        location /proxied {
+            real_ip_header Other;
+            proxy_pass http://<backend>;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }
+        location /allowed { allow 1.1.1.1; deny all; proxy_pass http://<backend>; }
+        location /denied { deny 1.1.1.1; proxy_pass http://<backend>; }
+    """, [
+        *[ask(f"an address, {text}", headers=[("X-Real-IP", text)]) for text in addresses()],
+        ask("no field"),
+        ask("two fields", headers=[("X-Real-IP", "1.1.1.1"), ("X-Real-IP", "2.2.2.2")]),
+        ask("two addresses", headers=[("X-Real-IP", "1.1.1.1, 2.2.2.2")]),
+        ask("two addresses, of which one is trusted", headers=[("X-Real-IP", "1.1.1.1, 10.2.2.2")]),
+        ask("a tab", headers=[("X-Real-IP", "1.1.1.1\t2.2.2.2")]),
+        ask("a field in small letters", headers=[("x-real-ip", "1.1.1.1")]),
+        ask("another field", headers=[("X-Forwarded-For", "1.1.1.1")]),
+        ask("four bytes", "/binary", headers=[("X-Real-IP", "65.66.67.68")]),
+        ask("sixteen bytes", "/binary", headers=[("X-Real-IP", "4142:4344:4546:4748:494a:4b4c:4d4e:4f50")]),
+        ask("the server comes first", "/proxied", [
+            ("X-Real-IP", "1.1.1.1"), ("Other", "2.2.2.2"), ("X-Forwarded-For", "3.3.3.3")]),
+        ask("the location comes second", "/proxied", [("Other", "2.2.2.2"), ("X-Forwarded-For", "3.3.3.3")]),
+        ask("whom rules allow", "/allowed", [("X-Real-IP", "1.1.1.1")]),
+        ask("whom rules do not allow", "/allowed", [("X-Real-IP", "1.1.1.2")]),
+        ask("whom rules deny", "/denied", [("X-Real-IP", "1.1.1.1")]),
+        ask("whom rules do not deny", "/denied"),
+        raw("each request of a connection has its own",
+            b"GET /1 HTTP/1.1\r\nHost: HOST\r\nX-Real-IP: 1.1.1.1\r\n\r\nGET /2 HTTP/1.1\r\nHost: HOST\r\n\r\n",
+            methods=("GET", "GET")),
+        refused("a refused request has the connection's", b"X-Real-IP: 1.1.1.1\r\nX : 1\r\n"),
+    ], http="map $remote_addr $whence { default other; 1.1.1.1 one; 127.0.0.1 here; }", logs=True),
+    Section("realip-lists", """
+        real_ip_header X-Forwarded-For;
+        location / { set_real_ip_from 127.0.0.1; return 403; error_page 403 =200 @shown; }
+        location @shown { set_real_ip_from 0.0.0.0/0; error_page 404 = @never; proxy_pass http://<backend>; add_header X-Seen "$remote_addr|$remote_port"; }
+        location /recursive/ {
+            set_real_ip_from 127.0.0.1;
+            set_real_ip_from 10.0.0.0/8;
+            set_real_ip_from ::1/128;
+            real_ip_recursive on;
+            proxy_pass http://<backend>;
+            proxy_set_header X-Real-IP $remote_addr:$remote_port;
+        }
+        location /last/ {
+            set_real_ip_from 127.0.0.1;
+            proxy_pass http://<backend>;
+            proxy_set_header X-Real-IP $remote_addr:$remote_port;
+        }
+        location /line/ {
+            set_real_ip_from 127.0.0.1;
+            real_ip_header x-forwarded-for;
+            real_ip_recursive on;
+            proxy_pass http://<backend>;
+            proxy_set_header X-Real-IP $remote_addr:$remote_port;
+        }
+        location /hop/ {
+            set_real_ip_from 127.0.0.1;
+            proxy_pass http://<backend>;
+            proxy_set_header X-Real-IP $remote_addr;
+        }
+    """, [
+        *[ask(f"{place} {lines}", f"/{place}/", [("X-Forwarded-For", line) for line in lines])
+          for place in ("recursive", "last", "line") for lines in map(list, dict.fromkeys(map(tuple, lists())))],
+        ask("an error's page has settings of its own", headers=[("X-Forwarded-For", "1.1.1.1")]),
+    ], logs=True),
+    Section("realip-looked-at", """
+        location / {
+            set_real_ip_from 127.0.0.1;
+            if ($remote_addr = 1.1.1.1) { return 403; }
+            if ($whence) { set $found $whence; }
+            allow 1.1.1.1;
+            deny all;
+            proxy_pass http://<backend>;
+            proxy_set_header X-Seen "$remote_addr $whence $found $proxy_add_x_forwarded_for";
+        }
+    """, [
+        ask("a variable that was looked at before the address was known", headers=[("X-Real-IP", "1.1.1.1")]),
+    ], logs=True),
+    Section("realip-names", """
+        set_real_ip_from localhost;
+        real_ip_header X_Whence;
+        location / { return 200 "$remote_addr"; }
+    """, [
+        ask("a name is trusted, a name with an underscore is dropped", headers=[("X_Whence", "1.1.1.1")]),
+    ]),
+    Section("realip-odd", """
+        set_real_ip_from localhost;
+        real_ip_header X_Whence;
+        underscores_in_headers on;
+        location / { return 200 "$remote_addr"; }
+        location /error { return 400; }
+        error_page 400 =200 /page;
+        location /page { set_real_ip_from 127.0.0.0/8; real_ip_header Late; return 200 "$remote_addr"; }
+    """, [
+        ask("a name is trusted, a name with an underscore is not dropped", headers=[("X_Whence", "1.1.1.1")]),
+        refused("the page of a refused request finds an address", b"Late: 1.1.1.1\r\nX : 1\r\n"),
+        ask("the page of an error finds an address", "/error", headers=[("Late", "1.1.1.1")]),
+    ]),
 ]
 
 # What is compared of the log, a name and a value each; tabs in values are escaped.
 LOGGED = (
     "status request request_method request_uri uri args is_args arg_q host server_name server_protocol http_host "
-    "http_user_agent http_referer cookie_c content_length http_x upstream_http_x_own").split()
+    "http_user_agent http_referer cookie_c content_length http_x upstream_http_x_own remote_addr").split()
 
 CONFIGURATION = """\
 daemon off;
@@ -861,7 +993,7 @@ worker_processes 1;
 events { worker_connections 512; }
 http {
     include <dir>/paths.conf;
-    log_format pairs '$remote_port	%s';
+    log_format pairs '$realip_remote_port	%s';
     access_log <dir>/pairs.log pairs;
     server_tokens OFF;
     large_client_header_buffers 4 2k;

@@ -1,0 +1,63 @@
+internal import Config
+internal import Wire
+
+/// The client's address as a trusted peer has it in a field of the request.
+enum ForwardedAddress {
+    /// Lets the request come from where the field says, if it says so; from then on that stands.
+    ///
+    /// To be asked in nginx's phases: once the server is known, and again in each location until there is an address.
+    static func take(_ exchange: Exchange, _ rules: RealIP) {
+        let client = exchange.client
+        guard client.connection == nil else { return }
+        var search = Search(
+            bytes: exchange.request.bytes, rules: rules, address: client.binaryAddress)
+        let strangest = exchange.server.connection.strangestFieldName
+        let fields = exchange.request.fields
+        let lines = fields.indices.filter { index in
+            fields[index].nameKind.isWithin(strangest)
+                && ByteText.equal(search.bytes, fields[index].name, lowercase: rules.header)
+        }
+        if rules.joinsLines {
+            for line in lines.reversed() {
+                guard search.read(fields[line].value), rules.isRecursive else { break }
+            }
+        } else if let line = lines.first {
+            _ = search.read(fields[line].value)
+        }
+        guard search.isFound else { return }
+        exchange.client = ClientFacts(client, from: search.address, port: search.port)
+    }
+
+    /// Reads lists of addresses from their ends.
+    private struct Search {
+        let bytes: [UInt8]
+        let rules: RealIP
+        /// The last that was found; the peer's at first.
+        var address: [UInt8]
+        var port: UInt16 = 0
+        var isFound = false
+
+        /// - Returns: false when the search is over, be it that the last address is not trusted or that there is none.
+        mutating func read(_ line: Range<Int>) -> Bool {
+            guard !line.isEmpty else { return false }
+            let start = line.lowerBound
+            var end = line.upperBound
+            var first = start
+            repeat {
+                guard AccessControl.contains(rules.trusted, address) else { return false }
+                // The first byte of a line separates nothing, to nginx.
+                while end - 1 > start, isSeparator(bytes[end - 1]) { end -= 1 }
+                first = end - 1
+                while first > start, !isSeparator(bytes[first - 1]) || first - 1 == start { first -= 1 }
+                guard let found = AddressText.addressAndPort(bytes[first..<end]) else { return false }
+                address = found.address
+                port = found.port
+                isFound = true
+                end = first - 1
+            } while rules.isRecursive && first > start
+            return true
+        }
+
+        private func isSeparator(_ byte: UInt8) -> Bool { byte == ByteText.space || byte == ByteText.comma }
+    }
+}
