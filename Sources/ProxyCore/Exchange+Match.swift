@@ -29,6 +29,20 @@ extension Exchange {
         return true
     }
 
+    /// Appends what the template comes to with the groups of a match, after which `$1`… are again what they were.
+    ///
+    /// - Returns: false where it does not match; then nothing is appended.
+    func render(
+        _ template: Template, into output: inout [UInt8], ifMatches pattern: RedirectPattern,
+        _ subject: [UInt8]
+    ) -> Bool {
+        let outer = (captures, captureSubject)
+        defer { (captures, captureSubject) = outer }
+        guard match(pattern.pattern, subject, namedGroups: pattern.namedGroups) == true else { return false }
+        render(template, into: &output)
+        return true
+    }
+
     /// Makes `$1`… empty, as an expression of the rewrite directives does that does not match.
     func forgetGroups() { captures.removeAll(keepingCapacity: true) }
 }

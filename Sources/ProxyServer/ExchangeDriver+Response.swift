@@ -175,7 +175,7 @@ extension ExchangeDriver {
             return goOn(to: decision, failedStatus: status)
         }
         if settings.values.proxyFollowsAccelRedirect, let target = Router.accelRedirect(exchange) {
-            exchange.carried.takeDescription(of: exchange.response)
+            exchange.carryDescription(plan)
             return goOn(to: Router.followAccelRedirect(exchange, to: target), failedStatus: 502)
         }
         if exchange.scripts != nil, runResponseHooks(rest) { return }

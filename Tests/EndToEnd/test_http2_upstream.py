@@ -55,6 +55,16 @@ def test_request_and_response(upstream):
     assert proxy.log_lines("access.log", 1) == [f"201 {proxy.backend} 201 OK"]
 
 
+def test_cookies_are_rewritten(upstream):
+    proxy = upstream("proxy_cookie_domain two a.test; proxy_cookie_path / /app/; proxy_cookie_flags ~ secure;")
+    proxy.backend.answer = lambda server, request, stream: server.respond(
+        stream, b"hello", 200, [("set-cookie", "c=1; path=/x; domain=two"), ("set-cookie", "d=2;secure"), ("set-cookie", "e")])
+    expected = ["c=1; path=/app/x; domain=a.test; Secure", "d=2; secure", "e"]
+    assert fetch(proxy.port).values("set-cookie") == [value.encode() for value in expected]
+    with HTTP2Client(proxy.port) as client:
+        assert [value for name, value in client.fetch("/").headers if name == "set-cookie"] == expected
+
+
 def test_connections_are_shared_and_kept(upstream):
     proxy = upstream()
     for _ in range(5):

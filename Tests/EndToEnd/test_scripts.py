@@ -776,6 +776,31 @@ def test_a_response_is_changed(simple):
     assert "X-Gone" not in response
 
 
+def test_hooks_see_cookies_as_the_upstream_sets_them(simple):
+    """What they write themselves is not changed any more; what they leave is, in a 101 as well."""
+    made = simple(
+        WEBSOCKET + """proxy_cookie_path / /app/; proxy_cookie_flags ~ secure;
+        response_by_lua_block {
+            flow.res.headers["X-Seen"] = table.concat(flow.res.headers:all("Set-Cookie"), " | ")
+            if flow.req.args.set then flow.res.headers["Set-Cookie"] = "own=1; Path=/" end
+            flow.res.headers:add("Set-Cookie", "more=1; Path=/")
+        }
+        """)
+    fields = [("Set-Cookie", "a=1; Path=/x"), ("Set-Cookie", "b=2")]
+    made.backend.answer = reply(200, b"ok", fields)
+    kept = [b"a=1; Path=/app/x; Secure", b"b=2; Secure", b"more=1; Path=/"]
+    got = made.fetch("/")
+    assert got.get("x-seen") == "a=1; Path=/x | b=2" and got.values("set-cookie") == kept
+    assert made.fetch("/?set=1").values("set-cookie") == [b"own=1; Path=/", b"more=1; Path=/"]
+    made.backend.answer = None
+    made.backend.program = lambda connection: connection.send(
+        switching(connection.next_request().get("sec-websocket-key"), fields))
+    with Client(made.port) as client:
+        client.send(handshake())
+        head = client.read_response_head()
+        assert (head.status, head.get("x-seen"), head.values("set-cookie")) == (101, "a=1; Path=/x | b=2", kept)
+
+
 def test_a_response_is_replaced(simple):
     made = simple(location="""response_by_lua_block {
         sy.sleep(0.01)

@@ -30,6 +30,8 @@ struct Scope {
     var hasHandler = false
     /// `access_log off` at this level silences the others of the level.
     var accessLogIsOff = false
+    /// `proxy_cookie_…` directives that are `off` at this level.
+    var cookiesOff: Set<String> = []
     /// An `allow` or `deny` was met at this level.
     var hasAccessRules = false
     var isInternal = false

@@ -4,7 +4,7 @@ package enum DirectiveTable {
     package static let rows: [Directive] =
         process + connections + structure + listening + http2 + tls + tlsVerification + requests + realIP
         + responses + rewriting + maps + upstreams
-        + proxying + nextUpstream + proxyTLS + webSockets + logging + handlers + scripts + hooks
+        + proxying + cookies + nextUpstream + proxyTLS + webSockets + logging + handlers + scripts + hooks
         + scriptLimits
         + acceptedCore + acceptedHTTP + acceptedProxying + offOnly
 

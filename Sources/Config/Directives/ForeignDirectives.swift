@@ -177,8 +177,7 @@ enum ForeignDirectives {
         + "quic_host_key quic_active_connection_id_limit"
 
     private static let proxying =
-        "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_limit_rate proxy_force_ranges "
-        + "proxy_allow_upstream proxy_pass_trailers proxy_request_dynamic"
+        "proxy_limit_rate proxy_force_ranges proxy_allow_upstream proxy_pass_trailers proxy_request_dynamic"
 
     /// Four modules whose directives differ in their prefix only, for the most part.
     private static let fastcgiAndKin: String = {

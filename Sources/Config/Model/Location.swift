@@ -209,7 +209,7 @@ package enum Condition: Sendable {
     package enum FileTest: Sendable { case isFile, isDirectory, exists, isExecutable }
 }
 
-/// The regular expression of a `proxy_redirect`.
+/// The regular expression of a `proxy_redirect` or `proxy_cookie_…`.
 package struct RedirectPattern: Sendable {
     package var pattern: Pattern
     package var namedGroups: [NamedGroup]

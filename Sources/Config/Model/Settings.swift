@@ -55,6 +55,9 @@ package final class Settings: Sendable {
         package var proxySetBody: Template?
         package var proxyMethod: Template?
         package var proxyRedirects: [ProxyRedirect] = [.default]
+        package var proxyCookieDomains: [CookieRewrite] = []
+        package var proxyCookiePaths: [CookieRewrite] = []
+        package var proxyCookieFlags: [CookieFlags] = []
         package var proxyConnectTimeout = 60_000
         package var proxySendTimeout = 60_000
         package var proxyReadTimeout = 60_000
@@ -176,6 +179,39 @@ package enum ProxyRedirect: Sendable {
     case off
     case literal(from: Template, to: Template)
     case regex(RedirectPattern, to: Template)
+}
+
+/// A `proxy_cookie_domain` or `proxy_cookie_path`.
+package enum CookieRewrite: Sendable {
+    case literal(from: Template, to: Template)
+    case regex(RedirectPattern, to: Template)
+}
+
+/// A `proxy_cookie_flags`.
+package struct CookieFlags: Sendable {
+    package enum Name: Sendable {
+        case literal(Template)
+        case regex(RedirectPattern)
+    }
+    package var cookie: Name
+    /// Each of which comes out as the name of a flag, or empty.
+    package var flags: [Template]
+
+    package init(cookie: Name, flags: [Template]) {
+        self.cookie = cookie
+        self.flags = flags
+    }
+}
+
+/// What a `proxy_cookie_flags` may do to a cookie, by the words for it.
+package enum CookieFlag: String, Sendable {
+    case secure, nosecure, httponly, nohttponly, nosamesite
+    case strict = "samesite=strict"
+    case lax = "samesite=lax"
+    case none = "samesite=none"
+
+    /// In any case.
+    package init?(_ name: [UInt8]) { self.init(rawValue: String(decoding: name.lowercased(), as: UTF8.self)) }
 }
 
 package enum UpgradeProtocols: Sendable, Hashable {

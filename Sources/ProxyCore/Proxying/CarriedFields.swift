@@ -1,6 +1,15 @@
 internal import Config
 package import Wire
 
+extension Exchange {
+    /// Keeps what of the upstream's response goes with the one that its `X-Accel-Redirect` leads to.
+    package func carryDescription(_ plan: ProxyPlan) {
+        var carried = carried
+        carried.takeDescription(of: self, plan)
+        self.carried = carried
+    }
+}
+
 /// Fields of an upstream's response that does not reach the client, which go with the one in its place.
 ///
 /// They go with every response from then on, as in nginx: beside fields of the same names that it has itself.
@@ -20,11 +29,17 @@ package struct CarriedFields {
     }
 
     /// What nginx has go with the response that `X-Accel-Redirect` leads to. Whether the client may see these fields
-    /// of the upstream, `proxy_hide_header`, has no say in it.
-    package mutating func takeDescription(of response: borrowing ResponseHead) {
+    /// of the upstream, `proxy_hide_header`, has no say in it; its cookies are rewritten as in the location that it came to.
+    mutating func takeDescription(of exchange: Exchange, _ plan: ProxyPlan) {
+        let response = exchange.response
         for field in response.fields {
             switch field.id {
             case .contentType: contentType = Array(response.bytes[field.value])
+            case .setCookie where !plan.cookies.isEmpty:
+                let value = plan.cookies.rewritten(response.bytes, field.value, of: exchange)
+                lines.append(
+                    (field.id, Array(response.bytes[field.name]), value ?? Array(response.bytes[field.value]))
+                )
             case .setCookie, .cacheControl, .expires, .acceptRanges: take(field, of: response.bytes)
             case .other:
                 let name = response.bytes.span.extracting(field.name)

@@ -101,6 +101,13 @@ package enum DownstreamResponseBuilder {
         var copier = FieldCopier()
         for field in response.fields where !plan.hidden.contains(field, of: response.bytes) {
             if field.id == .contentLength || hopByHop.contains(field, in: response.bytes) { continue }
+            if field.id == .setCookie, !plan.cookies.isEmpty,
+                let value = plan.cookies.rewritten(response.bytes, field.value, of: exchange)
+            {
+                copier.flush(response.bytes, to: &output)
+                ResponseHeadWriter.append(response.bytes.span.extracting(field.name), value, to: &output)
+                continue
+            }
             copier.append(field, of: response.bytes, to: &output)
         }
         copier.flush(response.bytes, to: &output)
@@ -218,6 +225,8 @@ package enum DownstreamResponseBuilder {
             // Another one beside the response's first.
             case .location where !field.isEdited: value = rewritten(field.value, exchange, plan)
             case .refresh: value = refresh(field, of: exchange, plan)
+            case .setCookie where !plan.cookies.isEmpty && !field.isEdited:
+                value = plan.cookies.rewritten(bytes, field.value, of: exchange)
             case .expires where changes.expires != nil:
                 guard let line = expiresLine else { continue }
                 value = line

@@ -5,6 +5,7 @@ internal import Wire
 package final class ProxyPlan: Sendable {
     package let request: ProxyHeaderPlan
     package let redirects: ProxyRedirectRewriter
+    let cookies: ProxyCookieRewriter
     package let retry: RetryPolicy
     /// Fields of the upstream's response that the configuration keeps from the client.
     let hidden: FieldNameSet
@@ -19,6 +20,7 @@ package final class ProxyPlan: Sendable {
         request = ProxyHeaderPlan(settings)
         retry = RetryPolicy(settings)
         redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
+        cookies = ProxyCookieRewriter(settings)
         hidden = FieldNameSet(settings.proxyHiddenHeaders)
         passesServer = !hidden.contains(.server)
         passesDate = !hidden.contains(.date)

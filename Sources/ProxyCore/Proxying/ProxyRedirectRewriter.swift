@@ -86,13 +86,7 @@ package struct ProxyRedirectRewriter: Sendable {
             output.append(contentsOf: bytes[range.lowerBound + prefix.count..<range.upperBound])
         case .regex(let redirect, let to):
             // nginx puts the replacement in the place of the whole URL.
-            let subject = Array(bytes[range])
-            let outer = (exchange.captures, exchange.captureSubject)
-            defer { (exchange.captures, exchange.captureSubject) = outer }
-            guard exchange.match(redirect.pattern, subject, namedGroups: redirect.namedGroups) == true else {
-                return false
-            }
-            exchange.render(to, into: &output)
+            return exchange.render(to, into: &output, ifMatches: redirect, Array(bytes[range]))
         }
         return true
     }

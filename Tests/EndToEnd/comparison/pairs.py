@@ -122,6 +122,29 @@ def lists():
         yield [numbers.choice(["", ","]) + line for line in lines]
 
 
+def cookies():
+    """Values of Set-Cookie, plain and odd."""
+    numbers = random.Random(3)
+    names = ["Domain", "domain", "DOMAIN ", "Path", " path", "Secure", "secure", "HttpOnly", "httponly", "SameSite", "samesite", "x", "", "Max-Age"]
+    values = [
+        "=a.test", "=.a.test", "= .A.Test", "=x.a.test", "=/", "=/a/b", "=/A/b", "=/one/two", "=Strict", "=none", "=", "", "", " = a.test ",
+        "=b.local", "==/", "=/a=b"]
+    plain = [
+        "one=1", "one", "=1", "", ";", "one=1;", "one=1; Domain=a.test; Path=/a/b; Secure; HttpOnly; SameSite=Lax",
+        "Domain=a.test", "Path=/a", "two=2; Domain=.a.test", "secure=1; secure", "three=3;Path=/a;Path=/b;Domain=a.test;Domain=b.local",
+        "four = 4 ; path = /a/ ; x = y ", "ONE=1; SECURE; SECURE", "one=1, two=2; Path=/a"]
+    for _ in range(90):
+        parts = [numbers.choice(["one=1", "ONE=1", "two=2", "three", "lax=3", "s=", " one = 1 "])]
+        parts += [numbers.choice(names) + numbers.choice(values) for _ in range(numbers.randint(0, 5))]
+        plain.append(numbers.choice(["; ", ";", " ; "]).join(parts))
+    return list(dict.fromkeys(plain))
+
+
+def bakes(name, target="/", *fields, **further):
+    """A request whose answer sets cookies."""
+    return ask(name, target, answer=reply(200, b"ok", [("Set-Cookie", field) for field in fields]), **further)
+
+
 SECTIONS = [
     Section("defaults", "location / { proxy_pass http://<backend>; }", [
         ask("a bare request"),
@@ -957,6 +980,61 @@ SECTIONS = [
         }
     """, [
         ask("a variable that was looked at before the address was known", headers=[("X-Real-IP", "1.1.1.1")]),
+    ], logs=True),
+    Section("cookies", """
+        proxy_cookie_domain a.test server.test;
+        proxy_cookie_path /a /server;
+        proxy_cookie_flags one secure samesite=strict;
+        location / { proxy_pass http://<backend>; }
+        location /off/ { proxy_pass http://<backend>; proxy_cookie_domain off; proxy_cookie_path off; proxy_cookie_flags off; }
+        location /path-off/ { proxy_pass http://<backend>; proxy_cookie_path off; }
+        location /own/ {
+            proxy_pass http://<backend>;
+            proxy_cookie_domain .A.test .new.test;
+            proxy_cookie_domain ~^\\.?([a-z]+)\\.LOCAL$ .$1.test;
+            proxy_cookie_domain $arg_d $host;
+            proxy_cookie_path ~^/(one)/(?<rest>.*)$ /$rest/$1;
+            proxy_cookie_path ~*^/A/ /letter;
+            proxy_cookie_path /a/ "/small;/";
+            proxy_cookie_path $arg_p /b$uri;
+            proxy_cookie_flags one nosecure httponly samesite=None;
+            proxy_cookie_flags ~^(l)ax samesite=$1ax nohttponly $arg_flag;
+            proxy_cookie_flags $arg_c secure nosecure nosamesite;
+            proxy_cookie_flags ~^THREE|^s secure;
+        }
+        location ~ ^/captured/(.*)$ {
+            proxy_pass http://<backend>;
+            proxy_cookie_path / /$1/;
+        }
+        location /hidden/ { proxy_pass http://<backend>; proxy_hide_header Set-Cookie; add_header Set-Cookie "own=1; Path=/a"; }
+        location /page { proxy_pass http://<other>; proxy_cookie_domain off; }
+        location /local { return 200 ok; add_header Set-Cookie "one=1; Path=/a"; }
+        location /socket {
+            proxy_pass http://<backend>;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+        }
+    """, [
+        *[bakes(f"{place} {text}", target, text) for text in cookies()
+          for place, target in (("server", "/"), ("own", "/own/?d=d.test&p=/&c=two"))],
+        bakes("several fields", "/", "one=1; Path=/a", "two=2; Domain=a.test", "three=3"),
+        ask("a field in small letters", answer=reply(200, b"ok", [("set-cookie", "one=1; path=/a")])),
+        bakes("all off", "/off/", "one=1; Path=/a ;Domain=a.test"),
+        bakes("one off", "/path-off/", "one=1; Path=/a ;Domain=a.test"),
+        bakes("a variable", "/own/?d=d.test&p=/q&c=two", "two=2; Domain=.D.test; Path=/q/r"),
+        bakes("an empty variable", "/own/", "two=2; Domain=.D.test; Path=/q/r; Domain="),
+        bakes("a flag of a variable", "/own/?flag=secure", "lax=1; HttpOnly"),
+        bakes("a flag of a variable that is none", "/own/?flag=bogus", "lax=1; HttpOnly"),
+        bakes("groups of the location", "/captured/x", "one=1; Path=/y"),
+        bakes("hidden", "/hidden/", "one=1; Path=/a"),
+        bakes("of the proxy's own", "/local"),
+        accel("taken along by X-Accel-Redirect", answer=reply(
+            200, b"ok", [("X-Accel-Redirect", "/page"), ("Set-Cookie", "one=1; Path=/a; Domain=a.test"), ("Set-Cookie", "two")])),
+        ask("an error's", answer=reply(404, b"no", [("Set-Cookie", "one=1; Path=/a")])),
+        upgrade("of a 101", "/socket", answer=[
+            ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             f"Sec-WebSocket-Accept: {ACCEPT}\r\nSet-Cookie: one=1; Path=/a\r\nSet-Cookie: two=2\r\n\r\n").encode(), CLOSE]),
     ], logs=True),
     Section("realip-names", """
         set_real_ip_from localhost;
