@@ -1006,6 +1006,12 @@ SECTIONS = [
             proxy_pass http://<backend>;
             proxy_cookie_path / /$1/;
         }
+        location ~ ^/groups/(.*)$ {
+            proxy_pass http://<backend>;
+            proxy_cookie_path ~^/(cookie) /$1/;
+            proxy_cookie_flags ~^(f)lag secure;
+            add_header X-Group $1;
+        }
         location /hidden/ { proxy_pass http://<backend>; proxy_hide_header Set-Cookie; add_header Set-Cookie "own=1; Path=/a"; }
         location /page { proxy_pass http://<other>; proxy_cookie_domain off; }
         location /local { return 200 ok; add_header Set-Cookie "one=1; Path=/a"; }
@@ -1027,6 +1033,8 @@ SECTIONS = [
         bakes("a flag of a variable", "/own/?flag=secure", "lax=1; HttpOnly"),
         bakes("a flag of a variable that is none", "/own/?flag=bogus", "lax=1; HttpOnly"),
         bakes("groups of the location", "/captured/x", "one=1; Path=/y"),
+        bakes("groups of a path's", "/groups/x", "one=1; Path=/cookie"),
+        bakes("groups of a name's", "/groups/x", "flag=1"),
         bakes("hidden", "/hidden/", "one=1; Path=/a"),
         bakes("of the proxy's own", "/local"),
         accel("taken along by X-Accel-Redirect", answer=reply(
