@@ -1,6 +1,7 @@
 """Where requests come from: what goes on over connections, tunnels and logs. Values and phases are scripts/compare-nginx's."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
 from websockets.sync.client import connect
@@ -8,11 +9,9 @@ from websockets.sync.client import connect
 from harness import ports
 from harness.backend import reply
 from harness.http2 import HTTP2Client
-from harness.proxy import default_kind
-from harness.websocket import RECIPE, MAP, WebSocketServer, echoing, frame, handshake
+from harness.websocket import MAP, RECIPE, WebSocketServer, echoing, frame, handshake
 from harness.wire import Client, wait_for
 
-KIND = default_kind()
 TRUSTING = "set_real_ip_from 127.0.0.1; set_real_ip_from unix:; "
 LOG = ("log_format whence '$remote_addr:$remote_port $realip_remote_addr:$realip_remote_port $status $request_uri';"
        "access_log <dir>/access.log whence;")
@@ -122,14 +121,14 @@ MANY = 40
 @pytest.mark.switchyard_only
 def test_hooks_see_the_client(proxy, tmp_path):
     (tmp_path / "seeing.lua").write_text(SEEING)
-    with WebSocketServer() as server:
+    with WebSocketServer() as server, ExitStack() as opened:
         made = proxy(
             MAP + LOG + f"server {{ listen 127.0.0.1:<port>; plugin {tmp_path}/seeing.lua; location / {{ " + TRUSTING
             + "proxy_pass http://<backend>; proxy_http_version 1.1;" + RECIPE + "} }", values={"backend": server})
-        tunnels = [connect(
-            f"ws://127.0.0.1:{made.port}/{number}", additional_headers={"X-Real-IP": f"203.0.113.{number}:{number}"})
+        tunnels = [opened.enter_context(connect(
+            f"ws://127.0.0.1:{made.port}/{number}", additional_headers={"X-Real-IP": f"203.0.113.{number}:{number}"}))
             for number in range(1, MANY)]
-        plain = connect(f"ws://127.0.0.1:{made.port}/plain")
+        plain = opened.enter_context(connect(f"ws://127.0.0.1:{made.port}/plain"))
         everyone = [f"203.0.113.{number}" for number in range(1, MANY)] + ["127.0.0.1"]
 
         def check(sign=" | "):
@@ -156,8 +155,7 @@ def test_hooks_see_the_client(proxy, tmp_path):
 
         wait_for(have_moved, what="the reload")
         check(" moved ")
-        for tunnel in [*tunnels, plain]:
-            tunnel.close()
+        opened.close()
         lines = made.log_lines("access.log", MANY)
         assert sum(line.startswith("203.0.113.7:7 127.0.0.1:") for line in lines) == 1
         wait_for(lambda: made.log().count("log 203.0.113.") == MANY - 1, what="the hooks' lines")
