@@ -164,10 +164,27 @@ extension ExchangeDriver {
         self.peers = peers
         selection = peers.group.begin(maxTries: plan.retry.maxTries)
         firstTryAt = loop.now
-        connectNext()
+        tryNext()
     }
 
-    func connectNext() {
+    /// Makes a try, and those that follow where it fails at once: one after the other rather than each within the one before,
+    /// since there may be thousands of them.
+    private func tryNext() {
+        isTryDue = true
+        guard !isTrying else { return }
+        isTrying = true
+        var tries = 0
+        while isTryDue {
+            isTryDue = false
+            tries += 1
+            connectNext()
+        }
+        isTrying = false
+        // When the one before had failed, what the client has sent was looked at before there was another try.
+        if tries > 1 { resumed() }
+    }
+
+    private func connectNext() {
         guard let peers else { return }
         assert(upstream == nil, "the try before has not ended")
         guard let index = nextPeer(of: peers.group) else {
@@ -624,6 +641,7 @@ extension ExchangeDriver {
 
     /// Gives up the current try, if there is one, without another.
     func dropUpstream() {
+        isTryDue = false
         isConnecting = false
         isHeadPending = false
         if let peers { peers.group.finish(&selection, .passedOver, now: loop.now) }
@@ -678,7 +696,7 @@ extension ExchangeDriver {
         case .retry:
             peers.statistics.retries.add()
             exchange.forgetResponse()
-            connectNext()
+            tryNext()
         case .respond: if !mayMove || !tryNextRoute() { fail(status: failure.status) }
         case .abort: return breakOff()
         case .ignore: return

@@ -74,6 +74,9 @@ final class ExchangeDriver {
     /// Tells the latest name that was asked for from those before it, of whatever exchange.
     private var lookup = 0
     var firstTryAt: Int64 = 0
+    /// A peer is to be tried next; and whether another try is being begun meanwhile.
+    var isTryDue = false
+    var isTrying = false
     var isConnecting = false
     var redirected = false
     /// Tries of which peers took no notice.
