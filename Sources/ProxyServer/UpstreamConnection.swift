@@ -146,10 +146,17 @@ final class UpstreamConnection: StreamChannel {
         }
     }
 
-    override func fellBehind() { sentSome() }
+    override func fellBehind() {
+        if case .tunnel(let tunnel) = owner { tunnel.upstreamTookSome() }
+    }
 
     override func sentSome() {
-        if case .tunnel(let tunnel) = owner { tunnel.upstreamTookSome() }
+        switch owner {
+        // `proxy_send_timeout` is the time between two writes, not that for all that waits.
+        case .exchange(let driver): driver.armUpstreamDeadline()
+        case .tunnel(let tunnel): tunnel.upstreamTookSome()
+        case .pool, .none: break
+        }
     }
 
     override func writeFailed(_ error: Int32) {

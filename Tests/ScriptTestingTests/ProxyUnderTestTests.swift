@@ -201,6 +201,40 @@ struct ProxyUnderTestTests {
         #expect(proxy.takeErrors().first?.message.contains("while connecting to upstream") == true)
     }
 
+    @Test(
+        "an upstream that takes a little all the time is not timed out, whatever waits for it",
+        arguments: [900, 1100])
+    func slowUpload(pause: Int64) throws {
+        let proxy = try proxy(
+            """
+            server {
+                listen 80;
+                location / { proxy_pass http://10.0.0.1:9000; proxy_http_version 1.1; proxy_send_timeout 1s; }
+            }
+            """, bufferSize: 8 * 1024)
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n")
+        proxy.run()
+        let server = try #require(backend.accept())
+        server.isReading = false
+        client.send([UInt8](repeating: 120, count: 100_000))
+        proxy.run()
+        var taken = 0
+        for _ in 0..<20 where !server.isOver {
+            proxy.advance(byMilliseconds: pause)
+            taken += server.receive().count
+        }
+        guard pause == 900 else {
+            #expect(text(client.receive()).hasPrefix("HTTP/1.1 504 "))
+            return
+        }
+        #expect(taken > 100_000)
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        proxy.run()
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 200 "))
+    }
+
     @Test("a client that breaks off ends its exchange: 499, and the backend's connection goes")
     func clientVanishes() throws {
         let proxy = try proxy()
