@@ -481,7 +481,7 @@ extension ExchangeDriver {
     /// Takes a piece of the body to where it goes: to the upstream, or to what is gathered.
     func forwardRequestBody(_ payload: Span<UInt8>) {
         if isGathering || script.isReadingBody {
-            guard Int64(replay.count + payload.count) <= Self.maxGathered else { return bodyTooLarge() }
+            guard Int64(replay.count + payload.count) <= gatherLimit else { return refuseToGather() }
             replay.append(payload)
             return
         }
@@ -546,6 +546,20 @@ extension ExchangeDriver {
             sendUpstream(end.span)
             worker.giveBack(consume end)
         }
+    }
+
+    /// How much of a body is gathered in memory. A length was looked at before, and so are chunks; where there is no limit, or
+    /// hooks make more of a body than came, memory still has one.
+    private var gatherLimit: Int64 {
+        max(Self.maxGathered, Int64(bodyLimit ?? settings.values.clientMaxBodySize))
+    }
+
+    private func refuseToGather() {
+        log(
+            .error,
+            "the request's body has to be gathered in memory, and is larger than the \(gatherLimit) bytes that may be"
+        )
+        refuseBody(status: 413)
     }
 
     private func bodyTooLarge() {

@@ -59,7 +59,7 @@ final class ExchangeDriver {
     var isReplayable = true
     /// What the request was last refused with, by us or by an upstream whose answer is not passed on.
     var failedStatus = 502
-    /// A body is gathered in memory up to this, where `client_max_body_size` sets no limit.
+    /// A body is gathered in memory up to this, where `client_max_body_size` sets no limit, or a smaller one.
     static let maxGathered: Int64 = 64 << 20
 
     // MARK: The upstream

@@ -442,3 +442,34 @@ def test_a_route_goes_on_as_next_upstream_says(proxy, backend, refusing, conditi
         }}
     """, values={"backend": backend, "refusing": refusing})
     assert made.fetch("/", method=method, body=b"a body" if method == "POST" else b"").status == status
+
+
+@pytest.mark.parametrize("path, status", [("/more", 200), ("/unlimited", 413), ("/read", 200)])
+def test_a_body_is_gathered_up_to_the_limit_that_is_set(proxy, backend, path, status):
+    """Without one, up to 64 MB: it waits in memory."""
+    made = proxy("""
+        lua_memory_limit 512m;
+        server {
+            listen 127.0.0.1:<port>; client_max_body_size 0;
+            location /more { client_max_body_size 80m; proxy_pass http://<backend>; }
+            location /unlimited { proxy_pass http://<backend>; }
+            location /read {
+                client_max_body_size 80m; proxy_pass http://<backend>;
+                request_by_lua_block { size = #flow.req:body() }
+            }
+        }
+    """, values={"backend": backend})
+    piece = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+    with Client(made.port, timeout=60) as client:
+        client.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        try:
+            for _ in range(66):
+                client.send(piece)
+            client.send(b"0\r\n\r\n")
+        except OSError:
+            assert status == 413
+        assert client.read_response("POST").status == status
+    if status == 200:
+        assert len(backend.requests[-1].body) == 66 << 20
+    else:
+        assert "has to be gathered in memory, and is larger than the 67108864 bytes" in made.log()

@@ -42,7 +42,8 @@ extension DirectiveTable {
         ),
         Directive(
             "client_max_body_size", "size", in: .levels, takes: .one, default: "1m",
-            "The largest request body; more is refused with 413. 0 is without limit."
+            "The largest request body; more is refused with 413. 0 is without limit, but for 64 MB of a body that has to be "
+                + "gathered in memory first."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.settings.clientMaxBodySize = try call.largeSize(call.arguments[0])
         },
