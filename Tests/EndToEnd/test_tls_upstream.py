@@ -313,6 +313,28 @@ def test_a_response_that_is_cut_off(proxy, rsa):
         assert "upstream prematurely closed connection while reading upstream" in made.log()
 
 
+@pytest.mark.switchyard_only
+def test_a_fetched_response_that_is_cut_off(proxy, rsa):
+    def program(connection):
+        request = connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\nsome of it")
+        if request.target == "/whole":
+            try:
+                connection.sock.unwrap()
+            except OSError:
+                pass
+        else:
+            os.close(connection.sock.detach())
+
+    with TLSBackend(rsa, program=program) as backend:
+        made = proxy("""server { listen 127.0.0.1:<port>; location / { request_by_lua_block {
+            local res, err = sy.fetch{ url = "https://<backend>" .. flow.req.path, verify = false }
+            return flow:respond{ body = res and res.body or err }
+        } } }""", values={"backend": backend})
+        assert made.fetch("/whole").text == "some of it"
+        assert made.fetch("/cut").text == "connection closed while reading the response"
+
+
 def test_a_response_with_a_length_needs_no_alert(proxy, rsa):
     def cut(connection):
         connection.next_request()

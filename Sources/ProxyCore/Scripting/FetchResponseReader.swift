@@ -54,12 +54,16 @@ package struct FetchResponseReader: Sendable {
     }
 
     /// The server closed.
-    package mutating func connectionEnded() -> Progress {
+    ///
+    /// - Parameter properly: false where the connection was cut off: RFC 9112 §9.8 has an end over TLS announced, or what ends
+    ///   with it is not whole.
+    /// - Returns: whether that was the response's end.
+    package mutating func connectionEnded(properly: Bool = true) -> Progress {
         switch stage {
         case .head, .ended:
             return .failed(.closed(.awaitingHead))
         case .body(let decoder):
-            guard decoder.endsWithConnection else { return .failed(.closed(.readingBody)) }
+            guard decoder.endsWithConnection, properly else { return .failed(.closed(.readingBody)) }
             stage = .ended
             return .complete(reusable: false)
         }

@@ -239,7 +239,7 @@ final class FetchHandle {
             proceed(loop.withReceived(count) { reader.received($0) }, connection)
             if case .exchanging = stage, connection.mayRead { connection.scheduleRead() }
         case .wouldBlock: break
-        case .end: proceed(reader.connectionEnded(), connection)
+        case .end: proceed(reader.connectionEnded(properly: !connection.endedImproperly), connection)
         case .failed(let error): broken(.system(SystemError("recv", code: error)), connection)
         }
     }
