@@ -209,11 +209,28 @@ final class DownstreamConnection: StreamChannel {
             beginRefused(driver)
             driver.headTimedOut()
         case .exchange(let driver):
-            // Where the upstream takes nothing, the client is not waited for.
-            if driver.wantsBody { driver.clientBodyTimedOut() } else { expectBody(of: driver) }
+            bodyTimedOut(driver)
         case .tunnel(let tunnel): tunnel.timedOut(.client)
         case .closed: break
         }
+    }
+
+    private func bodyTimedOut(_ driver: ExchangeDriver) {
+        if driver.wantsBody {
+            // What has come by now has come in time, though nobody has looked yet: others had their turns.
+            processInbox()
+            if mayRead, driver.wantsBody, deadlines.read == EventLoop.never { readable() }
+            guard case .exchange(let current) = phase, current === driver, deadlines.read == EventLoop.never
+            else { return }
+            if driver.wantsBody { return driver.clientBodyTimedOut() }
+        }
+        // Where nobody takes anything, the client is not waited for.
+        expectBody(of: driver)
+    }
+
+    /// Somebody takes the body from now on: the time that nobody did is not the client's.
+    func bodyIsWanted(by driver: ExchangeDriver) {
+        if driver.expectsBody { setReadDeadline(after: driver.bodyTimeout) }
     }
 
     private func sendTimedOut() {

@@ -403,6 +403,12 @@ extension ExchangeDriver {
         return !machine.forwardsRequestBody || upstream.isDrained
     }
 
+    /// Milliseconds between two pieces of the body that is read.
+    var bodyTimeout: Int {
+        isDiscarding || exchange.bodyIsDiscarded
+            ? DownstreamConnection.lingeringSilence : settings.values.clientBodyTimeout
+    }
+
     /// How many bytes of the body to read at once, at most.
     var bodyReadSize: Int { upstream?.relaySize ?? StreamChannel.usualReadSize }
 
@@ -416,9 +422,7 @@ extension ExchangeDriver {
             case .needsMore:
                 exchange.receivedBodyBytes += Int64(bytes.count)
                 worker.statistics.clientBytesIn.add(bytes.count)
-                downstream?.setReadDeadline(
-                    after: isDiscarding || exchange.bodyIsDiscarded
-                        ? DownstreamConnection.lingeringSilence : settings.values.clientBodyTimeout)
+                downstream?.setReadDeadline(after: bodyTimeout)
                 return bytes.count
             case .payload(let range):
                 offset = range.upperBound
@@ -619,6 +623,7 @@ extension ExchangeDriver {
         armUpstreamDeadline()
         guard let downstream, wantsBody else { return }
         worker.tick()
+        downstream.bodyIsWanted(by: self)
         downstream.processInbox()
         if downstream.mayRead { downstream.scheduleRead() }
     }

@@ -168,6 +168,7 @@ extension ExchangeDriver: FlowOwner {
         downstream.processInbox()
         guard !hasEnded else { return }
         flushHead()
+        if wantsBody { downstream.bodyIsWanted(by: self) }
         if wantsBody || script.waits, downstream.mayRead { downstream.scheduleRead() }
     }
 

@@ -235,6 +235,43 @@ struct ProxyUnderTestTests {
         #expect(text(client.receive()).hasPrefix("HTTP/1.1 200 "))
     }
 
+    private static let slowReaders = """
+        client_body_timeout 2s;
+        server {
+            listen 80;
+            proxy_http_version 1.1;
+            location /read { proxy_pass http://10.0.0.1:9000; request_by_lua_block { sy.sleep(2.9) flow.req:body() } }
+            location /at-once { proxy_pass http://10.0.0.1:9000; request_by_lua_block { sy.sleep(2) flow.req:body() } }
+            location /passed { proxy_pass http://10.0.0.1:9000; request_by_lua_block { sy.sleep(2.9) } }
+        }
+        """
+
+    @Test("the time for a body begins when somebody reads it", arguments: ["/read", "/at-once", "/passed"])
+    func bodyIsReadLate(path: String) throws {
+        let proxy = try proxy(Self.slowReaders)
+        let backend = proxy.backend()
+        let client = try proxy.connect()
+        client.send("POST \(path) HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n")
+        if path == "/at-once" { client.send("hello") }
+        proxy.advance(byMilliseconds: 4200)
+        client.send("hello")
+        proxy.run()
+        let server = try #require(backend.accept())
+        #expect(text(server.receive()).hasSuffix("\r\n\r\nhello"))
+    }
+
+    @Test("a body that does not come in time is not waited for", arguments: ["/read", "/passed"])
+    func bodyDoesNotCome(path: String) throws {
+        let proxy = try proxy(Self.slowReaders)
+        _ = proxy.backend()
+        let client = try proxy.connect()
+        client.send("POST \(path) HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n")
+        proxy.advance(byMilliseconds: 4899)
+        #expect(client.receive().isEmpty)
+        proxy.advance(byMilliseconds: 1)
+        #expect(text(client.receive()).hasPrefix("HTTP/1.1 408 "))
+    }
+
     @Test("a client that breaks off ends its exchange: 499, and the backend's connection goes")
     func clientVanishes() throws {
         let proxy = try proxy()
