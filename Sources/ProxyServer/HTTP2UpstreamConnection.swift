@@ -31,6 +31,8 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
     let scheme: [UInt8]
     /// An `errno` value, once connecting has failed.
     private(set) var connectError: Int32 = 0
+    /// Writing has failed, and what came before that is read yet.
+    private var sendFault: HTTP2Fault?
     /// What was wrong with the handshake, in nginx's words.
     private(set) var handshakeFault: ProxyFailure?
     /// While that is under way.
@@ -119,7 +121,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         flushSoon()
         guard openStreams == 0, phase != .closed else { return }
         // Nobody waits for the connection any more, or it is kept for the next.
-        guard phase == .open, session.peerLimit > 0, let time = peers?.rest(self) else {
+        guard phase == .open, sendFault == nil, session.peerLimit > 0, let time = peers?.rest(self) else {
             return worker.postpone { [self] in if openStreams == 0 { leave() } }
         }
         setDeadline(loop.now + time)
@@ -195,7 +197,7 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         guard phase == .open else { return }
         worker.tick()
         var reads = 0
-        while mayRead, phase == .open, unsentBytes < Self.outputSize {
+        while mayRead, phase == .open, unsentBytes < Self.outputSize || sendFault != nil {
             if reads == Self.readsPerTurn { return scheduleRead() }
             reads += 1
             switch read() {
@@ -218,19 +220,21 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
                 if session.hasPeerGoAway { peers?.forget(self) }
                 flushSoon()
             case .wouldBlock: break
-            case .end: return finish()
-            case .failed(let error): return finish(Self.fault("recv", error))
+            case .end: return finish(sendFault ?? Self.closedEarly)
+            case .failed(let error): return finish(sendFault ?? Self.fault("recv", error))
             }
         }
+        // Nothing more can come of a connection that is broken.
+        if let sendFault { finish(sendFault) }
     }
 
     func flush() {
         isDirty = false
-        guard phase == .open, isOpen else { return }
+        guard phase == .open, isOpen, sendFault == nil else { return }
         guard sendFrames(of: session) else {
             return finish(.violation(HTTP2ErrorCode.internalError.rawValue, ""))
         }
-        guard phase == .open, isOpen else { return }
+        guard phase == .open, isOpen, sendFault == nil else { return }
         if isDrained { session.outputWasTaken() }
         session.deliverChanges()
         if isDrained, session.isOver { finish() }
@@ -242,7 +246,14 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         if mayRead, isOpen { scheduleRead() }
     }
 
-    override func writeFailed(_ error: Int32) { finish(Self.fault("send", error)) }
+    /// Answers may have come before the connection broke. No stream is begun on it any more.
+    override func writeFailed(_ error: Int32) {
+        guard phase == .open else { return finish(Self.fault("send", error)) }
+        sendFault = Self.fault("send", error)
+        peers?.forget(self)
+        mayRead = true
+        scheduleRead()
+    }
 
     /// Idle for too long.
     override func deadlinePassed() { if openStreams == 0 { leave() } }
@@ -261,7 +272,9 @@ final class HTTP2UpstreamConnection: StreamChannel, HTTP2Flushing {
         .gone("\(SystemError(call, code: error))")
     }
 
-    private func finish(_ fault: HTTP2Fault = .gone("upstream prematurely closed connection")) {
+    private static let closedEarly = HTTP2Fault.gone("upstream prematurely closed connection")
+
+    private func finish(_ fault: HTTP2Fault = closedEarly) {
         guard phase != .closed else { return }
         phase = .closed
         peers?.forget(self)

@@ -86,7 +86,10 @@ package protocol TLSServerPolicy: AnyObject {
     private var socketIsEmpty = false
     private var trustsShortReads = false
     private var sawEnd = false
+    /// An `errno` value, once reading has failed, or more waits to be sent than may.
     private var socketError: Int32 = 0
+    /// An `errno` value, once sending has failed. What came before that is still read: an answer may be among it.
+    private var sendError: Int32 = 0
     private var gathers = false
     /// Ciphertext that the socket has not taken.
     private var ahead: [UInt8] = []
@@ -260,8 +263,9 @@ package protocol TLSServerPolicy: AnyObject {
         let error: TLSError
         if ERR_peek_error() != 0 {
             error = TLSError(taking: call)
-        } else if socketError != 0 {
-            error = TLSError(call, reason: "\(socketError): \(Self.text(of: socketError))")
+        } else if socketError != 0 || sendError != 0 {
+            let code = socketError != 0 ? socketError : sendError
+            error = TLSError(call, reason: "\(code): \(Self.text(of: code))")
         } else {
             error = TLSError(call, reason: sawEnd ? Self.peerClosed : "")
         }
@@ -333,7 +337,7 @@ package protocol TLSServerPolicy: AnyObject {
             if let end = endOfReading(result) { return end }
             break
         }
-        if !ahead.isEmpty, !flush() { return filled > 0 ? .bytes(filled) : .failed(failureCode) }
+        _ = flush()
         return filled > 0 ? .bytes(filled) : .wouldBlock
     }
 
@@ -407,7 +411,7 @@ package protocol TLSServerPolicy: AnyObject {
         guard failure == nil else { return -Int(failureCode) }
         let total = first.count + second.count + third.count
         var done = 0
-        guard flush() else { return -Int(failureCode) }
+        guard flush() else { return -Int(sendError) }
         done = min(plainSent, total)
         plainSent = 0
         if !ahead.isEmpty { return done }
@@ -446,10 +450,7 @@ package protocol TLSServerPolicy: AnyObject {
             if scratch.output.count > room { break }
         }
         if gathers { sendGathered() }
-        if socketError != 0 {
-            _ = fail("send")
-            return -Int(socketError)
-        }
+        if sendError != 0 { return -Int(sendError) }
         // At least one byte stays the owner's, so that it comes back.
         if !ahead.isEmpty { plainAhead = batch }
         return batch
@@ -481,11 +482,15 @@ package protocol TLSServerPolicy: AnyObject {
     ///
     /// - Returns: false when the connection is broken.
     package func flush() -> Bool {
-        guard !ahead.isEmpty else { return socketError == 0 }
+        guard !ahead.isEmpty else { return sendError == 0 }
         let waiting = ahead.count - aheadStart
         let data = ahead
         let sent = transmit(data.span.extracting(aheadStart...))
-        guard sent >= 0 else { return false }
+        guard sent >= 0 else {
+            ahead = []
+            aheadStart = 0
+            return false
+        }
         if sent == waiting {
             ahead = []
             aheadStart = 0
@@ -503,6 +508,7 @@ package protocol TLSServerPolicy: AnyObject {
 
     /// - Returns: how many bytes the socket took; -1 when it is broken.
     private func transmit(_ bytes: Span<UInt8>) -> Int {
+        guard sendError == 0 else { return -1 }
         while true {
             // The bytes are used during the call alone.
             let count = unsafe bytes.withUnsafeBytes {
@@ -513,7 +519,7 @@ package protocol TLSServerPolicy: AnyObject {
             case EINTR: continue
             case EAGAIN: return 0
             default:
-                socketError = errno
+                sendError = errno
                 return -1
             }
         }
@@ -521,7 +527,7 @@ package protocol TLSServerPolicy: AnyObject {
 
     /// Tells the peer that no more follows. Safe to call again.
     package func sendEnd() {
-        guard failure == nil, isEstablished, socketError == 0 else { return }
+        guard failure == nil, isEstablished, sendError == 0 else { return }
         ERR_clear_error()
         // What ends the handshake may have come meanwhile; without it, OpenSSL sends no alert.
         if case .ended = earlyData, isEarly { _ = unsafe SSL_do_handshake(ssl) }
@@ -565,9 +571,10 @@ package protocol TLSServerPolicy: AnyObject {
         }
         guard socketError == 0 else { return .failed }
         var sent = 0
-        if ahead.isEmpty {
+        if ahead.isEmpty || sendError != 0 {
             sent = transmit(span)
-            guard sent >= 0 else { return .failed }
+            // OpenSSL would not read any more either. Whoever writes is told of the error.
+            guard sent >= 0 else { return .bytes(span.count) }
         }
         if sent < span.count {
             guard ahead.count - aheadStart + span.count <= Self.maxAhead else {

@@ -285,6 +285,22 @@ def test_an_upstream_that_does_not_read_holds_up_its_stream(upstream):
         assert client.fetch().status == 200
 
 
+@pytest.mark.parametrize("length", [True, False])
+def test_an_answer_before_the_requests_end_when_the_connection_breaks(upstream, length):
+    """What stands in the socket behind a failed write is read: an answer that is whole, or the others' among it."""
+
+    def answer(server, request, stream):
+        # The proxy has more to write than the socket takes.
+        time.sleep(0.3)
+        server.respond(stream, b"too much", 413, length=length)
+        server.socket.close()
+
+    proxy = upstream("client_max_body_size 0;", on_head=answer, settings={4: 1 << 30}, window=1 << 30)
+    for _ in range(3):
+        response = fetch(proxy.port, method="POST", body=b"x" * (24 << 20))
+        assert (response.status, response.body) == (413, b"too much")
+
+
 def test_a_broken_response(upstream):
     proxy = upstream()
     proxy.backend.answer = lambda server, request, stream: (

@@ -335,6 +335,34 @@ def test_a_fetched_response_that_is_cut_off(proxy, rsa):
         assert made.fetch("/cut").text == "connection closed while reading the response"
 
 
+def answering_early(connection):
+    """Does not read the request's body, so that the connection ends with a reset."""
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.next_head()
+    connection.send(reply(413, b"too much", [("Connection", "close")]))
+    os.close(connection.sock.detach())
+
+
+def test_an_answer_before_the_requests_end(proxy, rsa):
+    with TLSBackend(rsa, program=answering_early) as backend:
+        made = proxy(location("client_max_body_size 0;"), values={"backend": backend})
+        for _ in range(10):
+            response = made.fetch("/", method="POST", body=b"x" * (4 << 20))
+            assert (response.status, response.text) == (413, "too much")
+
+
+@pytest.mark.switchyard_only
+def test_an_answer_before_the_end_of_what_is_fetched(proxy, rsa):
+    with TLSBackend(rsa, program=answering_early) as backend:
+        made = proxy("""lua_memory_limit 256m; server { listen 127.0.0.1:<port>; location / { request_by_lua_block {
+            local body = ("x"):rep(4 << 20)
+            local res, err = sy.fetch{ url = "https://<backend>/", method = "POST", body = body, verify = false }
+            return flow:respond{ body = res and res.body or err }
+        } } }""", values={"backend": backend})
+        for _ in range(10):
+            assert made.fetch("/").text == "too much"
+
+
 def test_a_response_with_a_length_needs_no_alert(proxy, rsa):
     def cut(connection):
         connection.next_request()

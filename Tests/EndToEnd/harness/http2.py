@@ -619,6 +619,8 @@ class HTTP2Backend:
 
         def run(self):
             self.connection.initiate_connection()
+            if self.backend.window:
+                self.connection.increment_flow_control_window(self.backend.window)
             if not self.backend.enforces:
                 self.connection.local_settings = h2.settings.Settings(client=False)
             self.flush()
@@ -662,7 +664,9 @@ class HTTP2Backend:
             elif isinstance(event, h2.events.ConnectionTerminated):
                 self.closed = True
 
-    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True, enforces=True):
+    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True, enforces=True, window=0):
+        # How much more a connection may have under way than it may from the start.
+        self.window = window
         self.answer = answer or (lambda server, request, stream: server.respond(stream))
         self.on_head = on_head
         self.settings = settings or {}
