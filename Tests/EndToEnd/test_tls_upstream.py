@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 from websockets.sync.client import connect
@@ -492,6 +493,40 @@ def test_fetch(proxy, authority, rsa):
                 assert made.fetch("/").text == answer
         # Connections are kept: one for each of the first two proxies, and one for each failure.
         assert len(backend.facts) + len(backend.failures) <= 2 + 3
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("other", ["speaks no TLS", "says nothing", "cannot be reached"])
+def test_fetch_goes_on_to_the_next_peer(proxy, rsa, other):
+    """A peer that fails before anything was sent has no more time than it has with the proxy."""
+
+    def no_tls(connection):
+        connection.fill()
+        connection.send(reply(400))
+
+    waiting = []
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, \
+            Backend(program=no_tls if other == "speaks no TLS" else lambda _: time.sleep(5)) as first, \
+            TLSBackend(rsa) as second:
+        if other == "cannot be reached":
+            for _ in range(4):
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(full.getsockname())
+        made = proxy("""
+            upstream two { server <first> max_fails=0; server <second> backup; }
+            server {
+                listen 127.0.0.1:<port>; proxy_connect_timeout 500ms;
+                request_by_lua_block {
+                    local res, err = sy.fetch{ url = "https://two/", verify = false, timeout = 4 }
+                    return flow:respond{ body = res and res.body or err }
+                }
+            }
+        """, values={
+            "first": "127.0.0.1:%d" % full.getsockname()[1] if waiting else first, "second": second})
+        assert made.fetch("/").text == "ok"
+        for each in waiting:
+            each.close()
 
 
 @pytest.mark.switchyard_only

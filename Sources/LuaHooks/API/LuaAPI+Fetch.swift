@@ -15,7 +15,8 @@ extension LuaAPI {
             """
             Makes a request over HTTP/1.1: `res.status`, `res.reason`, `res.headers`, `res.body`; nil and the reason \
             when there is no response. GET unless `method` says otherwise, at most `timeout` seconds in all (10), and \
-            at most `max_size` bytes of body (1 MiB). An upstream's name may stand for the host; others are \
+            at most `max_size` bytes of body (1 MiB). An upstream's name may stand for the host: where a peer is not \
+            connected to within `proxy_connect_timeout`, TLS included, the next one is asked. Other names are \
             looked up by `resolver`, or as the system does without one. Over \
             `https` the server's certificate is checked, against `proxy_ssl_trusted_certificate` or else the system's \
             authorities, unless `verify` is false. Those \

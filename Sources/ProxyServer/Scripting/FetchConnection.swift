@@ -84,6 +84,7 @@ final class FetchConnection: StreamChannel {
         guard let tls, error == 0, !loop.isInMemory else { return fetch.connected(error: error) }
         do throws(TLSError) {
             handshake = try UpstreamTLS(tls, on: self, of: worker)
+            fetch.handshakeBegan()
             worker.handshakes.add(self)
         } catch {
             fetch.handshakeFailed("\(error)", isPeers: false)

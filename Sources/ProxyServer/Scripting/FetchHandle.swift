@@ -172,8 +172,27 @@ final class FetchHandle {
     }
 
     func handshakeFailed(_ reason: String, isPeers: Bool = true) {
-        guard case .connecting = stage else { return }
-        finish(.failure(.handshakeFailed(reason)), peer: isPeers ? .failed : .passedOver)
+        guard case .connecting(let connection) = stage else { return }
+        guard isPeers else { return finish(.failure(.handshakeFailed(reason)), peer: .passedOver) }
+        stage = .idle
+        connection.end()
+        connectFailed(.handshakeFailed(reason))
+    }
+
+    /// The connection is made: the handshake has as much time again.
+    func handshakeBegan() {
+        guard case .connecting(let connection) = stage else { return }
+        limitConnecting(of: connection)
+    }
+
+    /// Where another peer may answer, this one has no more time than it has with the proxy.
+    private func limitConnecting(of connection: FetchConnection) {
+        connectsSince = loop.now
+        var end = deadline
+        if peers != nil, selection.tries > 0, let settings {
+            end = min(end, loop.now + Int64(settings.values.proxyConnectTimeout))
+        }
+        connection.setDeadline(end)
     }
 
     private func openConnection() {
@@ -193,9 +212,8 @@ final class FetchHandle {
                 let connection = try FetchConnection(
                     to: address, tls: tls, origin: pooledOrigin, for: self, client: client)
                 peers?.statistics.connectionsOpened.add()
-                connection.setDeadline(deadline)
                 stage = .connecting(connection)
-                connectsSince = loop.now
+                limitConnecting(of: connection)
                 return
             } catch {
                 client.worker.releaseConnection()
@@ -283,9 +301,14 @@ final class FetchHandle {
         chooseTarget()
     }
 
-    /// The script's time is over. It may be a short one, and says nothing of a peer that others wait for longer.
+    /// The script's time is over, or that for one peer of several. The former may be a short one, and says nothing of a peer
+    /// that others wait for longer.
     func timedOut() {
         switch stage {
+        case .connecting(let connection) where loop.now < deadline:
+            stage = .idle
+            connection.end()
+            connectFailed(.timedOut(.connecting))
         case .connecting:
             let isOverdue = settings.map { loop.now - connectsSince >= Int64($0.values.proxyConnectTimeout) }
             finish(.failure(.timedOut(.connecting)), peer: isOverdue == true ? .failed : .passedOver)
