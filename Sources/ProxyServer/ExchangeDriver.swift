@@ -339,15 +339,22 @@ final class ExchangeDriver {
         breakOff(resetting: true)
     }
 
-    /// The client cannot be reached any more; `status` is what the log says of the request, if it was not answered.
-    func clientGone(reason: String, status: Int = 499, resetting: Bool = false) {
+    /// The client cannot be reached any more; `status` is what the log says of the request, if it was not answered: as in nginx
+    /// 400 where its body is not whole, and otherwise 499, which it is over HTTP/2 in any case.
+    func clientGone(reason: String, status: Int? = nil, resetting: Bool = false) {
         guard !hasEnded else { return }
         worker.statistics.clientAborts.add()
         log(
             .info,
             reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
-        if exchange.status == 0 { exchange.status = status }
+        if exchange.status == 0 { exchange.status = status ?? (isCutShort ? 400 : 499) }
         breakOff(resetting: resetting)
+    }
+
+    /// Some of a body that is read is missing. A hook that waits for something else has not come to it yet.
+    private var isCutShort: Bool {
+        !requestBody.isComplete && !exchange.bodyIsDiscarded && (!script.waits || script.isReadingBody)
+            && downstream?.isStream == false
     }
 
     /// The worker or the generation ends.

@@ -286,6 +286,32 @@ struct ProxyUnderTestTests {
         #expect(proxy.takeLog("/log/access") == ["499 /gone 10.0.0.1:9000"])
     }
 
+    private static let uploads = """
+        log_format short '$status $request_uri';
+        access_log /log/access short;
+        server {
+            listen 80;
+            location /whole { proxy_pass http://10.0.0.1:9000; proxy_set_header X-Body $request_body; }
+            location /ignoring { proxy_pass http://10.0.0.1:9000; proxy_http_version 1.1; proxy_ignore_client_abort on; }
+            location /read { request_by_lua_block { flow.req:body() } }
+            location / { proxy_pass http://10.0.0.1:9000; proxy_http_version 1.1; }
+        }
+        """
+
+    @Test(
+        "a client that leaves within its body is logged as a bad request",
+        arguments: ["/", "/whole", "/ignoring", "/read"], [false, true])
+    func clientLeavesItsBody(path: String, byReset: Bool) throws {
+        let proxy = try proxy(Self.uploads)
+        _ = proxy.backend()
+        let client = try proxy.connect()
+        client.send("POST \(path) HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nhello")
+        proxy.run()
+        if byReset { client.reset() } else { client.close() }
+        proxy.run()
+        #expect(proxy.takeLog("/log/access") == ["400 \(path)"])
+    }
+
     @Test("a backend that breaks off in the middle of a response breaks that off for the client")
     func backendResets() throws {
         let proxy = try proxy()
