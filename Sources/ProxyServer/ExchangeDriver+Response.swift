@@ -232,10 +232,11 @@ extension ExchangeDriver {
         while true {
             switch responseBody.next(bytes.raw, from: offset) {
             case .needsMore:
+                count(bytes.count - offset)
                 return flush(&output, to: downstream)
             case .payload(let range):
+                count(range.upperBound - offset)
                 offset = range.upperBound
-                updateAttempt { $0.responseLength += Int64(range.count) }
                 if exchange.responseBodyIsScripted {
                     if runResponseBodyHooks(bytes.extracting(range), with: &output, to: downstream) {
                         hold(bytes.extracting(offset...))
@@ -247,6 +248,7 @@ extension ExchangeDriver {
                 forwardResponseBody(bytes.extracting(range), with: &output, to: downstream)
                 if hasEnded { return }
             case .end(let consumed):
+                count(consumed - offset)
                 return responseBodyEnded(exact: consumed == bytes.count, &output, to: downstream)
             case .invalid(let violation):
                 flush(&output, to: downstream)
@@ -254,6 +256,11 @@ extension ExchangeDriver {
                 return
             }
         }
+    }
+
+    /// As in nginx, what makes chunks of a body is part of `$upstream_response_length`.
+    private func count(_ bytes: Int) {
+        if bytes > 0 { updateAttempt { $0.responseLength += Int64(bytes) } }
     }
 
     /// Takes a piece of the body to the client, by way of `output`.

@@ -598,6 +598,16 @@ def test_a_cycle_of_maps_is_logged(simple):
     wait_for(lambda: 'cycle while evaluating variable "one"' in proxy.log(), 5, "a message")
 
 
+def test_a_log_counts_the_chunks_of_an_upstreams_response(simple):
+    proxy = simple(http="log_format own '$upstream_response_length';", server="access_log <dir>/access.log own;")
+    proxy.backend.answer = reply(200, b"", [("Transfer-Encoding", "chunked")], length=False) + chunked(b"abc")
+    assert proxy.fetch().body == b"abc"
+    proxy.backend.answer = [
+        reply(200, b"", [("Transfer-Encoding", "chunked")], length=False), b"3", 0.1, b"\r\nab", 0.1, b"c\r", 0.1, b"\n0\r\n\r\n"]
+    assert proxy.fetch().body == b"abc"
+    assert proxy.log_lines("access.log", 2) == ["13", "13"]
+
+
 def test_a_log_counts_what_the_system_took_of_a_response(simple):
     proxy = simple(http="log_format own '$status $bytes_sent $body_bytes_sent $upstream_response_length';",
                    server="access_log <dir>/access.log own;")
@@ -726,6 +736,13 @@ def test_a_large_body_does_not_follow_x_accel_redirect(simple):
     assert (page.status, page.body) == (200, b"inner")
     assert [request.body for request in proxy.backend.requests] == [body, b""]
     assert proxy.fetch(method="POST", body=body, headers=[("X-To", "@named")]).status == 502
+
+
+def test_no_error_page_is_for_a_bad_x_accel_redirect(simple):
+    proxy = simple(server="error_page 404 /page; location /page { return 200 page; }")
+    proxy.backend.answer = reply(200, b"", [("X-Accel-Redirect", "elsewhere")])
+    response = proxy.fetch()
+    assert response.status == 404 and "404 Not Found" in response.text
 
 
 def test_a_log_of_request_bodies(simple):

@@ -158,6 +158,8 @@ extension DirectiveTable {
                             "non_idempotent": .nonIdempotent, "http_500": .http500, "http_502": .http502,
                             "http_503": .http503, "http_504": .http504, "http_403": .http403,
                             "http_404": .http404, "http_429": .http429, "off": .off,
+                            // It says something of a cache alone, in nginx as well.
+                            "updating": [],
                         ]))
             }
             scope.settings.proxyNextUpstream = next
