@@ -268,7 +268,8 @@ extension WebSocketPlane {
     func appendPings(to side: Side, into out: inout [UInt8]) {
         guard owesPings(to: side), !isWithinFrame(to: side) else { return }
         let microseconds = owner.microseconds
-        let due = owner.now &+ Int64(rules.settings.pongTimeout)
+        // Not from `now`: the turn may have been going on for long, and the peer is to have all of its time.
+        let due = microseconds / 1000 &+ Int64(rules.settings.pongTimeout)
         let ours = liveness.pingPayload(to: side, microseconds: microseconds)
         if liveness[side].isPingOwed {
             liveness[side].isPingOwed = false
