@@ -86,17 +86,18 @@ package struct HTTP2RequestHead {
     var isHead: Bool { method.map { Method.head.equals(text.span, $0) } ?? false }
 
     /// Whether the list is so much too long that it is not worth looking at what else comes.
-    package var isHopeless: Bool { listSize > 4 * limits.maxList }
+    var isHopeless: Bool { listSize > 4 * limits.maxList }
 
     // MARK: Fields
 
     /// The next field of the request's head.
     package mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
-        guard malformation == nil else { return }
+        guard malformation == nil, !isHopeless else { return }
         listSize &+= name.count &+ value.count &+ 32
         fieldCount &+= 1
         if name.count > 0, name[0] == UInt8(ascii: ":") {
             malformation = addPseudoField(name, value)
+            if isHopeless, refusal == 0 { refusal = 494 }
         } else {
             sawField = true
             if listSize > limits.maxList || fieldCount > limits.maxFields

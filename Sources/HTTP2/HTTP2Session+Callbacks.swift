@@ -23,11 +23,12 @@ extension HTTP2Session {
             _, _, name, nameLength, value, valueLength, _, user in
             guard let user = unsafe user, let name = unsafe name, let value = unsafe value else { return 0 }
             // Called for each field, so that no reference is counted.
-            return unsafe Unmanaged<HTTP2Session>.fromOpaque(user)._withUnsafeGuaranteedRef { session in
+            unsafe Unmanaged<HTTP2Session>.fromOpaque(user)._withUnsafeGuaranteedRef { session in
                 unsafe session.field(
                     Span(_unsafeStart: name, count: nameLength), Span(_unsafeStart: value, count: valueLength)
                 )
             }
+            return 0
         }
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(made) { _, head, user in
             guard let session = unsafe HTTP2Session.unpack(user), let head = unsafe head else { return 0 }

@@ -47,16 +47,14 @@ extension HTTP2Session {
         return true
     }
 
-    func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Int32 {
+    func field(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         if reading.isTrailers {
             reading.trailers.add(name, value)
         } else if role == .client {
             reading.response.add(name, value, maxSize: options.head.maxList)
         } else {
-            if reading.request.isHopeless { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue }
             reading.request.add(name, value)
         }
-        return 0
     }
 
     func headersReceived(_ id: Int32, endsStream: Bool) {
@@ -71,7 +69,10 @@ extension HTTP2Session {
         stream.contentLeft = reading.request.contentLength
         switch stream.outcome {
         case .request: break
-        case .refused: stream.isHead = reading.request.isHead
+        case .refused:
+            stream.isHead = reading.request.isHead
+            // A few bytes can refer to many that were sent once (RFC 7541 §7.3).
+            if reading.request.isHopeless { charge(.reset) }
         case .malformed:
             stream.isHead = reading.request.isHead
             charge(.reset)

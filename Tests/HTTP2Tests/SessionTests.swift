@@ -621,6 +621,24 @@ struct FloodTests {
         #expect(flood { [Frame.get(UInt32($0 * 2 + 1), "x")] } == .enhanceYourCalm)
     }
 
+    @Test("heads far above the limit are refused as others are, but not for long")
+    func hopeless() throws {
+        let value = String(repeating: "v", count: 4000)
+        func get(_ id: UInt32) -> Frame { Frame.get(id, "/", (0..<4).map { ("x\($0)", value) }) }
+        func limit(_ options: inout HTTP2Session.Options) { options.head.maxList = 3000 }
+        let bench = Bench(limit)
+        bench.send(get(1))
+        #expect(try #require(bench.request()).outcome == .refused(status: 494))
+        #expect(bench.sent().isEmpty)
+        var code: HTTP2ErrorCode?
+        for round in 1..<1000 where code == nil {
+            code = bench.send(get(UInt32(2 * round + 1)))
+            if let stream = bench.request() { bench.respond(stream, "x") }
+            _ = bench.sent()
+        }
+        #expect(code == .enhanceYourCalm)
+    }
+
     @Test("resets that are provoked by windows beyond all bounds")
     func provokedByWindows() {
         let code = flood {
