@@ -8,12 +8,15 @@ package import Wire
 /// gets into the head that has not been checked before, so that no field can end a line, and none can say
 /// anything about framing: that is written here, by the stream's own end.
 package struct HTTP2RequestHead {
-    /// In bytes. The list's size has 32 added for each field (RFC 9113 §6.5.2).
+    /// In bytes. A head is measured by what it would take over HTTP/1.1, so that the limits are those of there.
     package struct Limits: Sendable {
         package var maxRequestLine = 8192
         package var maxFieldLine = 8192
         package var maxList = 4 * 8192
         package var maxFields = 1000
+
+        /// What no head that is allowed goes beyond, with the 32 bytes that RFC 9113 §6.5.2 adds for each field.
+        var announcedList: Int { maxList.addingClamping(maxFields.multipliedClamping(32)) }
 
         package init() {}
     }
@@ -93,13 +96,15 @@ package struct HTTP2RequestHead {
     /// The next field of the request's head.
     package mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         guard malformation == nil, !isHopeless else { return }
-        listSize &+= name.count &+ value.count &+ 32
-        fieldCount &+= 1
+        // A colon, a space and the end of the line. What the names of pseudo-header fields become is shorter.
+        listSize &+= value.count &+ 4
         if name.count > 0, name[0] == UInt8(ascii: ":") {
             malformation = addPseudoField(name, value)
             if isHopeless, refusal == 0 { refusal = 494 }
         } else {
             sawField = true
+            listSize &+= name.count
+            fieldCount &+= 1
             if listSize > limits.maxList || fieldCount > limits.maxFields
                 || name.count &+ value.count &+ 2 > limits.maxFieldLine
             {

@@ -126,7 +126,10 @@ package final class HTTP2Session {
     private func submitSettings() {
         var entries = [
             (NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.streamWindow),
-            (NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, options.head.maxList),
+            (
+                NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+                role == .server ? options.head.announcedList : options.head.maxList
+            ),
         ]
         switch role {
         case .server:
@@ -654,5 +657,11 @@ extension FixedWidthInteger {
     func multipliedClamping(_ other: Self) -> Self {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? .max : product
+    }
+
+    /// The sum of two that are not negative, or the largest number there is.
+    func addingClamping(_ other: Self) -> Self {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
     }
 }

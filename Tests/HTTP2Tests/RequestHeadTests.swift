@@ -303,7 +303,7 @@ struct RequestHeadTests {
             read(Self.get.map { $0.0 == ":path" ? ($0.0, path) : $0 }, limits: limits).0
                 == .refused(status: 414))
         #expect(read(Self.get + [("x", path)], limits: limits).0 == .refused(status: 494))
-        let many = (0..<10).map { ("x\($0)", "y") }
+        let many = (0..<10).map { ("x\($0)", String(repeating: "y", count: 40)) }
         #expect(read(Self.get + many, limits: limits).0 == .refused(status: 494))
         limits.maxList = 4000
         limits.maxFields = 8
@@ -311,6 +311,21 @@ struct RequestHeadTests {
         // It is no way around the other checks.
         let bad = read([(":method", "GET"), (":method", path)] + Self.get, limits: limits).0
         #expect(bad == .malformed(.repeatedPseudoField))
+    }
+
+    @Test("small fields count as much as over HTTP/1.1", arguments: ["x", "cookie"])
+    func smallFields(name: String) {
+        let fields = (0..<300).map { (name == "x" ? "x\($0)" : name, String(repeating: "y", count: 94)) }
+        #expect(read(Self.get + fields).0 == .request(.plain))
+        let most = (0..<999).map { ("x\($0)", "") }
+        #expect(read(Self.get + most).0 == .request(.plain))
+        // The parser of HTTP/1.1 has the last word: what it takes is not refused before.
+        var limits = HTTP2RequestHead.Limits()
+        let some = Self.get + (0..<8).map { ("x\($0)", "y") }
+        limits.maxList = read(some).1.utf8.count
+        #expect(read(some, limits: limits).0 == .request(.plain))
+        limits.maxList -= 40
+        #expect(read(some, limits: limits).0 == .refused(status: 494))
     }
 
     @Test("trailers are checked, and written as lines")
