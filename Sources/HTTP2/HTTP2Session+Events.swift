@@ -62,6 +62,7 @@ extension HTTP2Session {
         if reading.isTrailers { return trailersReceived(stream, endsStream: endsStream) }
         if role == .client { return responseReceived(stream, endsStream: endsStream) }
         if endsStream { stream.receiving = .ended }
+        stream.sawHead = true
         stream.head = buffers.takeBytes()
         stream.outcome = reading.request.finish(endsStream: endsStream, key: nextKey(), to: &stream.head)
         stream.knownLines = buffers.takeLines()

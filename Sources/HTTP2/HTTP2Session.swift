@@ -297,6 +297,9 @@ package final class HTTP2Session {
         return nil
     }
 
+    /// A request's head has begun and is not whole.
+    package var isInHead: Bool { streams.values.contains { !$0.sawHead } }
+
     /// `nextRequest` may have more to give.
     package var hasArrivals: Bool { !arrivals.isEmpty }
 

@@ -35,6 +35,8 @@ package final class HTTP2Stream {
 
     /// Of the head, whatever has come behind it since.
     package internal(set) var outcome = HTTP2RequestHead.Outcome.request(.plain)
+    /// Of a request: its head has come whole.
+    var sawHead = false
     /// As over HTTP/1.1; for the owner to take.
     package var head: [UInt8] = []
     /// Where lines stand in `head`, if that is known; empty otherwise.

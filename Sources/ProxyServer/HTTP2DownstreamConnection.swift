@@ -274,6 +274,12 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         guard deadlines.read <= loop.now else { return updateDeadline() }
         deadlines.read = EventLoop.never
         switch phase {
+        case .open where session.isInHead && !session.hasArrivals:
+            log(.info, "client timed out (110: Connection timed out) while reading client request headers")
+            leave()
+            flush()
+            // Nothing else is under way, or there would have been no time to keep.
+            finish()
         // Idle for too long; or the client has not said that it knows of the shutdown.
         case .open, .leaving:
             leave()

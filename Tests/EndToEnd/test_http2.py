@@ -922,6 +922,23 @@ def test_preface_timeout(plain):
         client.wait_closed(5)
 
 
+def test_half_a_head_times_out(plain):
+    proxy = plain(server="client_header_timeout 1s; keepalive_timeout 1s;")
+    text = "client timed out (110: Connection timed out) while reading client request headers, client: 127.0.0.1"
+    with Client(proxy.port) as client:
+        client.send(PREFACE + frame(SETTINGS) + frame(HEADERS, END_STREAM, 1, literal(":method", "GET")))
+        client.sock.settimeout(3)
+        while client.sock.recv(1000):
+            pass
+    wait_for(lambda: text in proxy.log(), 5, "the log")
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch().status == 200
+        client.raw(frame(HEADERS, END_STREAM, 3, literal(":method", "GET")))
+        client.wait_closed(3)
+        assert client.goaway[0] == 0
+    wait_for(lambda: proxy.log().count(text) == 2, 5, "the log")
+
+
 def held(proxy):
     """A backend's answer that waits for the test."""
     gate = threading.Event()
