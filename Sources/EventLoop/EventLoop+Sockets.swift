@@ -35,8 +35,15 @@ extension Channel {
         return Sockets.localAddress(descriptor)
     }
 
+    /// The other end of a connection; `nil` where that was reset, and in memory.
+    package final var peerAddress: SocketAddress? {
+        loop.memory == nil && !keepsTimeOnly ? Sockets.peerAddress(descriptor) : nil
+    }
+
     /// The outcome of a connection attempt, once the socket can be written: 0, or an `errno` value.
     package final var pendingError: Int32 {
+        // What has no socket fails by its peer, which alone can reset it.
+        if keepsTimeOnly { return sawFailure ? ECONNRESET : 0 }
         if let memory = loop.memory { return memory.takeError(descriptor) }
         // An attempt that failed is reported as broken; of another the kernel need not be asked.
         guard sawFailure else { return 0 }

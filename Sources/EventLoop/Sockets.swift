@@ -145,12 +145,23 @@ package enum Sockets {
 
     /// The local end of a connection.
     package static func localAddress(_ descriptor: Int32) -> SocketAddress? {
+        unsafe address(of: descriptor, by: getsockname)
+    }
+
+    static func peerAddress(_ descriptor: Int32) -> SocketAddress? {
+        unsafe address(of: descriptor, by: getpeername)
+    }
+
+    private static func address(
+        of descriptor: Int32,
+        by call: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> SocketAddress? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         // As for `accept`.
         let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe getsockname(descriptor, $0, &length)
+                unsafe call(descriptor, $0, &length)
             }
         }
         return result == 0 ? SocketAddress(storage) : nil

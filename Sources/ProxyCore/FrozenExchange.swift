@@ -192,6 +192,17 @@ extension Exchange {
     /// - Returns: what the lines in the access logs are made from.
     package func freeze() -> FrozenExchange { FrozenExchange(self) }
 
+    /// Of a thawed exchange: the value that was kept of a variable, if an access log asks for it.
+    package func keptValue(of name: String) -> [UInt8]? {
+        let variables = runtime.configuration.variables
+        guard let thawed,
+            let variable = runtime.loggedVariables.first(where: { variables[$0.index].name == name }),
+            let place = thawed.place(of: variable)
+        else { return nil }
+        var value: [UInt8] = []
+        return thawed.append(place, to: &value) ? value : nil
+    }
+
     /// Whether the value, rather than what it is made from, is kept.
     fileprivate func keepsWhenFrozen(_ variable: VariableID) -> Bool {
         guard runtime.evaluators.indices.contains(variable.index) else { return false }

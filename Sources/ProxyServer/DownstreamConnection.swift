@@ -760,6 +760,13 @@ final class DownstreamConnection: StreamChannel {
         return early
     }
 
+    /// What can be told of a tunnel's client by its connection. A socket that was reset has no peer any more.
+    var loggedClient: (serial: UInt64, address: [UInt8]) {
+        if let http2 { return http2.connection.loggedClient }
+        guard let peer = peerAddress else { return (0, []) }
+        return (0, peer.isUnix ? Array("unix:".utf8) : peer.hostText)
+    }
+
     func armSendDeadline(after milliseconds: Int) {
         if deadlines.send == EventLoop.never { setSendDeadline(after: milliseconds) }
     }

@@ -88,6 +88,9 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
         scheduleRead()
     }
 
+    /// For log lines of its streams.
+    var loggedClient: (serial: UInt64, address: [UInt8]) { (facts.serial, facts.address) }
+
     /// For the heads that requests become.
     var headLimits: RequestHeadParser.Limits { rules.headLimits }
 

@@ -291,7 +291,7 @@ final class Tunnel {
         finish()
     }
 
-    /// As nginx; of the request there is nothing left to tell where no script keeps it.
+    /// As nginx.
     private func logTimeout(of side: TunnelSide) {
         log(.info, "\(side == .client ? "client" : "upstream") timed out (110: Connection timed out)")
     }
@@ -319,9 +319,28 @@ final class Tunnel {
         if let exchange = scripts?.exchange {
             logger.log(level, of: exchange, peer: upstream.address, text)
         } else {
+            let client = downstream.loggedClient
+            let context = context(of: client.address)
             logger.log(
-                level, "\(text), upstream: \"\(String(decoding: upstream.address.text, as: UTF8.self))\"")
+                level, connection: client.serial,
+                "\(text)\(context), upstream: \"\(String(decoding: upstream.address.text, as: UTF8.self))\"")
         }
+    }
+
+    /// What is left of the request where no script keeps it: what its line in the access log is to say, or the address of its
+    /// connection.
+    private func context(of address: [UInt8]) -> String {
+        let worker = downstream.worker
+        let exchange = worker.takeExchange()
+        defer { worker.giveBack(exchange) }
+        frozen?.thaw(into: exchange)
+        var text = ""
+        let client = exchange.keptValue(of: "remote_addr") ?? address
+        if !client.isEmpty { text += ", client: " + LogText.line(String(decoding: client, as: UTF8.self)) }
+        if let request = exchange.keptValue(of: "request") {
+            text += ", request: \"" + LogText.line(String(decoding: request, as: UTF8.self)) + "\""
+        }
+        return text
     }
 
     /// There is no time left. Peers of a WebSocket are told, if that can be done at once.

@@ -2,6 +2,7 @@
 
 What hooks, pings, deadlines and compression do is tested by `test_websocket_plane.py`, which runs over HTTP/2 as well."""
 
+import re
 import signal
 import socket
 import struct
@@ -266,6 +267,19 @@ def test_a_reset_ends_its_tunnel_alone(recipe):
         assert proxy.backend.connections[0].tunnelled[:1] == b"\x88"
         other.send("x", opcode=2)
         other.client.wait(lambda: other.stream.body)
+
+
+@pytest.mark.parametrize("directives", ["", "websocket_ping_interval 1h;", "message_by_lua_block { sy.sleep(5) }"])
+def test_a_reset_is_in_the_error_log(recipe, directives):
+    proxy = recipe(directives)
+    with HTTP2Client(proxy.port) as client:
+        stream = StreamSocket(client)
+        stream.send("hi")
+        if "lua" not in directives:
+            client.wait(lambda: stream.stream.body)
+        client.reset(stream.number)
+        line = "recv() failed (104: Connection reset by peer) while proxying upgraded connection, client: 127.0.0.1, "
+        wait_for(lambda: re.search(r"\*\d+ " + re.escape(line), proxy.log()), 5, "the log")
 
 
 def test_the_connections_end_ends_all(recipe):

@@ -261,10 +261,23 @@ BEHIND = " while proxying upgraded connection"
 def test_resets_are_in_the_error_log_as_with_nginx(tunnel, directives):
     client, wait_for_line = tunnel(resets, directives)
     client.send(frame(b"", masked=True))
-    wait_for_line("error", "recv() failed (104: Connection reset by peer)" + BEHIND)
+    wait_for_line("error", "recv() failed (104: Connection reset by peer)" + BEHIND + ", client: 127.0.0.1, ")
     client, wait_for_line = tunnel(rests, directives)
     client.reset()
-    wait_for_line("info", "recv() failed (104: Connection reset by peer)" + BEHIND)
+    wait_for_line("info", "recv() failed (104: Connection reset by peer)" + BEHIND + ", client: 127.0.0.1, ")
+
+
+@pytest.mark.parametrize("directives", ["", "websocket_ping_interval 1h;"])
+def test_a_clients_breach_says_whose_it_is(tunnel, directives):
+    """Of the request no more is known than what an access log is to say of it."""
+    client, wait_for_line = tunnel(resets, directives)
+    client.send(frame(b"", masked=True))
+    line = wait_for_line("error", "recv() failed (104: Connection reset by peer)" + BEHIND)
+    assert ', client: 127.0.0.1, request: "GET /ws/ HTTP/1.1", upstream: "' in line.string[line.start():].split("\n")[0]
+    client, wait_for_line = tunnel(resets, directives + "access_log off;")
+    client.send(frame(b"", masked=True))
+    line = wait_for_line("error", "recv() failed (104: Connection reset by peer)" + BEHIND)
+    assert ', client: 127.0.0.1, upstream: "' in line.string[line.start():].split("\n")[0]
 
 
 @pytest.mark.parametrize("directives, sends, level, line", [
