@@ -11,6 +11,7 @@ package enum WebSocketCloseCode {
     package static let policyViolation: UInt16 = 1008
     package static let messageTooBig: UInt16 = 1009
     package static let internalError: UInt16 = 1011
+    package static let tryAgainLater: UInt16 = 1013
     package static let badGateway: UInt16 = 1014
 
     /// Whether a close frame may carry `code`: the registered ones but 1004 to 1006 and 1015, which only

@@ -40,6 +40,55 @@ struct WebSocketPlaneLimitTests {
         #expect(try fixture.take(side.other) == [.close(1009, "message too big")])
     }
 
+    @Test("messages that are put together take no more than there is room for in all")
+    func heldInAll() throws {
+        let fixture = try PlaneFixture("websocket_max_held 400k;", messages: { _ in all })
+        let held = { fixture.commons.items.heldBytes }
+        func text(_ size: Int, isFinal: Bool = false) -> PlaneFrame {
+            .text(String(repeating: "a", count: size), isFinal: isFinal)
+        }
+        fixture.receive([text(150 << 10)].bytes(from: .client), from: .client)
+        // With its frames, which go on as they came.
+        #expect(300 << 10..<301 << 10 ~= held())
+        // A short one has room all the same.
+        for _ in 0..<10 {
+            let frames: [PlaneFrame] = [text(20_000), .more("b")]
+            fixture.receive(frames.bytes(from: .upstream), from: .upstream)
+            #expect(try fixture.take(.client) == frames)
+        }
+        #expect(300 << 10..<301 << 10 ~= held())
+        #expect(fixture.plane.endedBy == nil)
+        fixture.receive([text(60 << 10)].bytes(from: .upstream), from: .upstream)
+        #expect(fixture.plane.endedBy?.code == 1013)
+        #expect(try fixture.take(.client) == [.close(1013, "too much is held of messages")])
+        fixture.receive([PlaneFrame.close(1000, "")].bytes(from: .client), from: .client)
+        fixture.plane.shutDown()
+        #expect(held() == 0)
+        #expect(fixture.commons.items.openCount == 0)
+    }
+
+    @Test(
+        "what a hook waits with is held, and what is inflated is bounded as it comes out", arguments: [0, 1])
+    func heldInflated(_ limit: Int) throws {
+        let fixture = try PlaneFixture(
+            "websocket_max_held \(limit)m;", messages: { _ in all }, codecs: Self.codecs)
+        fixture.verdict = { _, _ in .waiting }
+        let deflater = try #require(
+            WebSocketDeflater(windowBits: 15, keepsContext: false, level: 6, pool: DeflatePool()))
+        var deflated: [UInt8] = []
+        deflater.append(message: [UInt8](repeating: 0, count: 2 << 20).span, to: &deflated)
+        let bomb = PlaneFrame(reserved: 4, opcode: 2, payload: deflated)
+        fixture.receive([bomb].bytes(from: .client), from: .client)
+        if limit == 0 {
+            #expect(fixture.commons.items.heldBytes > 2 << 20)
+            fixture.plane.resume(try #require(fixture.waiting.last), .drop)
+            #expect(fixture.plane.endedBy == nil)
+        } else {
+            #expect(fixture.plane.endedBy?.code == 1013)
+        }
+        #expect(fixture.commons.items.heldBytes == 0)
+    }
+
     @Test("compressed blocks without content do not add up without end")
     func emptyBlocks() throws {
         let fixture = try PlaneFixture(messages: { _ in all }, codecs: Self.codecs)

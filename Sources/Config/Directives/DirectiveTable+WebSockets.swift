@@ -48,6 +48,18 @@ extension DirectiveTable {
             }
             scope.settings.webSocket.maxMessage = size
         },
+        Directive(
+            "websocket_max_held", "size", in: .levels, takes: .one, default: "256m",
+            "How much a worker may hold, in all its WebSockets, of messages that are put together, inflated or not, and of "
+                + "those that hooks wait with then. A message of more than 64k that would go beyond it ends its "
+                + "WebSocket with 1013. 0 is without limit."
+        ) { scope, call throws(ConfigDiagnostic) in
+            let size = try call.largeSize(call.arguments[0])
+            guard size <= WebSocketSettings.mostMaxMessage else {
+                throw call.failure(found: call.arguments[0], expected: "a size of at most 1024g")
+            }
+            scope.settings.webSocket.maxHeld = size
+        },
         .number(
             "websocket_max_fragments", \.webSocket.maxFragments, default: "0",
             "The most frames of one message; more end the WebSocket with 1009. 0 is without limit. Where frame hooks "

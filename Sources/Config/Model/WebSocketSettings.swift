@@ -13,6 +13,9 @@ package struct WebSocketSettings: Sendable, Hashable {
     package var maxMessage = 0
     /// What `maxMessage` may be at most, so that sums with it have room.
     package static let mostMaxMessage = 1 << 40
+    /// Bytes that a worker may hold of messages that are put together, before a message that is not short is refused. 0 is
+    /// without limit.
+    package var maxHeld = 256 << 20
     /// The most frames of one message; 0 is without limit.
     package var maxFragments = 0
     /// How long a peer may take to answer a close frame.

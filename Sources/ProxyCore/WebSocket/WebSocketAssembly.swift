@@ -21,6 +21,8 @@ struct WebSocketAssembly {
         var reason: String
 
         static let tooBig = Breach(code: WebSocketCloseCode.messageTooBig, reason: "message too big")
+        static let noRoom = Breach(
+            code: WebSocketCloseCode.tryAgainLater, reason: "too much is held of messages")
         static let notUTF8 = Breach(code: WebSocketCloseCode.invalidPayload, reason: "text is not UTF-8")
         static let corrupt = Breach(
             code: WebSocketCloseCode.invalidPayload, reason: "compressed data is corrupt")
@@ -29,24 +31,31 @@ struct WebSocketAssembly {
     /// Adds the next piece of the current frame's payload.
     mutating func take(_ payload: Span<UInt8>, _ codec: WebSocketCodec?, _ rules: WebSocketRules) -> Breach? {
         let limit = rules.assembledLimit
+        let allowance = rules.allowance(of: item)
+        let before = item.data.count
         if keepsRaw {
             guard payload.count <= rules.heldLimit &- raw.count else { return .tooBig }
+            guard payload.count <= allowance &- raw.count &- before else { return .noRoom }
             raw.append(copying: payload, payload.indices)
         }
-        let before = item.data.count
+        // What there is room for.
+        let most = min(limit, allowance &- raw.count)
+        guard before <= most else { return .noRoom }
         if isCompressed {
             var plain: [UInt8] = []
             plain.append(unmasking: payload, with: maskKey, position: position)
-            switch codec?.inflater?.append(plain.span, to: &item.data, limit: limit) ?? .corrupt {
+            switch codec?.inflater?.append(plain.span, to: &item.data, limit: most) ?? .corrupt {
             case .ok: break
-            case .tooLarge: return .tooBig
+            case .tooLarge: return most < limit ? .noRoom : .tooBig
             case .corrupt: return .corrupt
             }
         } else {
             guard payload.count <= limit &- before else { return .tooBig }
+            guard payload.count <= most &- before else { return .noRoom }
             item.data.append(unmasking: payload, with: maskKey, position: position)
         }
         position &+= payload.count
+        rules.commons.items.hold(raw.count &+ item.data.count, by: item)
         return validate(from: before)
     }
 

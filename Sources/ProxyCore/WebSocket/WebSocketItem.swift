@@ -20,6 +20,8 @@ package final class WebSocketItem {
     package fileprivate(set) var isInjected = false
     /// The payload, without its mask and inflated; a frame's is as on the wire but for the mask.
     package var data: [UInt8] = []
+    /// Of a message that is put together: what it takes of the worker's memory, its frames included.
+    fileprivate(set) var heldBytes = 0
     /// What a script has assigned to `.data`.
     package var replacement: [UInt8]?
     /// `data` is not what came.
@@ -52,7 +54,16 @@ package final class WebSocketItemPool {
     /// Bytes of payload that an item at rest keeps room for: a few of them much, the others little.
     private static let keptRoom = (few: 1 << 20, many: 4096)
 
+    /// What the messages that are put together take, until they are given back.
+    package private(set) var heldBytes = 0
+
     package init() {}
+
+    /// Notes what a message takes by now.
+    func hold(_ bytes: Int, by item: WebSocketItem) {
+        heldBytes &+= bytes &- item.heldBytes
+        item.heldBytes = bytes
+    }
 
     /// In tests: those that are under way.
     package var openCount: Int { items.count - idle.count - (next == nil ? 0 : 1) }
@@ -79,6 +90,7 @@ package final class WebSocketItemPool {
 
     package func giveBack(_ item: WebSocketItem) {
         item.generation &+= 1
+        if item.heldBytes != 0 { hold(0, by: item) }
         let room = idle.count < 4 ? Self.keptRoom.few : Self.keptRoom.many
         if item.data.capacity > room { item.data = [] } else { item.data.clear() }
         if item.replacement != nil { item.replacement = nil }

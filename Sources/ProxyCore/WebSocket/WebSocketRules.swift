@@ -11,6 +11,8 @@ package final class WebSocketRules {
     /// Bytes that the frames of such a message may have on the wire, headers and what is compressed included, where they
     /// are held until it is whole. Room for frames of six bytes; what is above it are frames with next to nothing in them.
     let heldLimit: Int
+    /// Bytes of memory that the worker's messages may take together, where they are put together.
+    private let heldInAll: Int
     /// `proxy_read_timeout`, in milliseconds.
     package let readTimeout: Int64
     /// `proxy_send_timeout`, in milliseconds.
@@ -40,6 +42,7 @@ package final class WebSocketRules {
         let maxFragments = settings.webSocket.maxFragments
         assembledLimit = maxMessage > 0 ? maxMessage : WebSocketSettings.defaultMaxMessage
         heldLimit = assembledLimit * 2 + Self.heldOverhead
+        heldInAll = settings.webSocket.maxHeld > 0 ? settings.webSocket.maxHeld : .max
         limits = WebSocketLimits(
             maxMessage: maxMessage > 0 ? Int64(maxMessage) : .max, maxDeflated: Int64(heldLimit),
             maxFragments: maxFragments > 0 ? UInt32(clamping: maxFragments) : .max)
@@ -50,6 +53,15 @@ package final class WebSocketRules {
     }
 
     private static let heldOverhead = 64 * 1024
+
+    /// Bytes of a message that is put together whatever others take: who fills the worker's memory is not to be in the way
+    /// of those that say little.
+    private static let shortMessage = 64 * 1024
+
+    /// Bytes that a message may take with what others leave it.
+    func allowance(of item: WebSocketItem) -> Int {
+        max(Self.shortMessage, heldInAll &- (commons.items.heldBytes &- item.heldBytes))
+    }
 
     @inline(__always)
     func messages(from side: TunnelSide) -> WebSocketInterest {
