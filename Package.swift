@@ -134,7 +134,7 @@ let package = Package(
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests("PatternsTests", ["Patterns"]),
         tests("DigestTests", ["Digest"]),
-        tests("TLSTests", ["TLS"]),
+        tests("TLSTests", ["TLS", "COpenSSL"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
         tests("HTTP2Tests", ["HTTP2", "Wire"]),

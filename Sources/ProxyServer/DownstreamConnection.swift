@@ -272,6 +272,7 @@ final class DownstreamConnection: StreamChannel {
         case .wouldBlock: break
         case .end: endOfInput()
         case .failed:
+            noteFlood()
             recordCutHead()
             finish()
         }
@@ -289,7 +290,9 @@ final class DownstreamConnection: StreamChannel {
             if mayRead { scheduleRead() }
         case .wouldBlock: break
         case .end: endOfInput()
-        case .failed: clientGone(driver)
+        case .failed:
+            noteFlood()
+            clientGone(driver)
         }
     }
 

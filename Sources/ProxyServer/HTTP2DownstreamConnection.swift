@@ -120,7 +120,13 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
                 if session.hasArrivals { return scheduleRead() }
             case .wouldBlock: break
             case .end where !sawFailure: return endOfInput()
-            case .end, .failed: return finish()
+            case .end: return finish()
+            case .failed:
+                if isTLSFlooded {
+                    log(.info, "TLS flood detected")
+                    worker.statistics.badRequests.add()
+                }
+                return finish()
             }
         }
     }

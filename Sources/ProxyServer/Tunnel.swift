@@ -240,7 +240,10 @@ final class Tunnel {
 
     func failed(_ side: TunnelSide, _ error: SystemError) {
         // As nginx. Of one that has nothing more to say or to hear nobody needs to know.
-        if !isClosing, plane?.isDone(with: side) != true { log(level(of: side), "\(error)") }
+        if !isClosing, plane?.isDone(with: side) != true {
+            let channel = side == .client ? downstream : upstream
+            log(level(of: side), channel.isTLSFlooded ? "TLS flood detected" : "\(error)")
+        }
         guard let plane else {
             // RFC 8441 §5: a reset stays one to a stream. To a socket it is an end, as with nginx.
             if side == .upstream, !isClosing, downstream.isStream { downstream.resetOnClose() }

@@ -75,6 +75,7 @@ internal import COpenSSL
             sy_op_all | sy_op_no_compression | sy_op_no_renegotiation | sy_op_single_dh | sy_op_ignore_end
                 | sy_op_no_anti_replay)
         unsafe sy_read_ahead(handle)
+        unsafe SSL_CTX_set_info_callback(handle, TLSSession.stateChanges)
         unsafe control(SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_3_VERSION))
         switch role {
         case .server:

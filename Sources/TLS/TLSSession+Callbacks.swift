@@ -10,6 +10,15 @@ extension TLSSession {
         return 1
     }
 
+    /// Called for each step of a handshake, and for each message of one that comes when it is over. Records of data have no
+    /// part in it, where a callback for messages would be told of each.
+    static let stateChanges: @convention(c) (OpaquePointer?, Int32, Int32) -> Void = { ssl, place, _ in
+        guard place & SSL_CB_LOOP != 0, let ssl = unsafe ssl, unsafe SSL_get_state(ssl) == TLS_ST_OK,
+            let session = unsafe TLSSession.of(ssl)
+        else { return }
+        session.lateMessageCame()
+    }
+
     static let helloCame: SSL_client_hello_cb_fn = { ssl, alert, _ in
         guard let ssl = unsafe ssl, let session = unsafe TLSSession.of(ssl) else {
             return SSL_CLIENT_HELLO_ERROR

@@ -79,6 +79,10 @@ package protocol TLSServerPolicy: AnyObject {
     /// Why the handshake was ended from here. Its failure says no more than that it was.
     package internal(set) var rejection: Rejection?
 
+    /// Messages of a handshake that came after its end, less those that time has made up for, and the second of the last.
+    private var lateMessages: UInt8 = 0
+    private var lateMessageAt: UInt32 = 0
+
     // MARK: The socket
 
     private let descriptor: Int32
@@ -286,6 +290,30 @@ package protocol TLSServerPolicy: AnyObject {
         return unsafe String(cString: text)
     }
 
+    // MARK: Messages without data
+
+    /// Such messages at once, and in each second: who renews keys (RFC 8446 §4.6.3) does so after gigabytes.
+    private static let mostLateMessages: UInt8 = 64
+    private static let lateMessagesInSecond = 2
+
+    /// The failure of a session whose peer sends KeyUpdate after KeyUpdate. Each is 27 bytes, costs as much as a small request,
+    /// and is no data that a read would end with.
+    package static let flooded = TLSError("SSL_read", reason: "flood of KeyUpdate messages")
+
+    func lateMessageCame() {
+        var now = timespec()
+        // The value outlives the call.
+        unsafe clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
+        let second = UInt32(truncatingIfNeeded: now.tv_sec)
+        let madeUp = Int(min(second &- lateMessageAt, 128)) * Self.lateMessagesInSecond
+        lateMessageAt = second
+        lateMessages = UInt8(max(0, Int(lateMessages) - madeUp)) + 1
+        guard lateMessages > Self.mostLateMessages, failure == nil else { return }
+        failure = Self.flooded
+        // OpenSSL reads no further.
+        unsafe SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN)
+    }
+
     // MARK: Reading
 
     private func beginReading(trustsShortReads: Bool) {
@@ -388,7 +416,8 @@ package protocol TLSServerPolicy: AnyObject {
         case SSL_ERROR_WANT_READ:
             socketIsEmpty = true
             return nil
-        case SSL_ERROR_ZERO_RETURN:
+        // Of one that was flooded, OpenSSL takes it that it was ended.
+        case SSL_ERROR_ZERO_RETURN where failure == nil:
             endedProperly = !sawEnd
             return .end(isProper: endedProperly)
         default:

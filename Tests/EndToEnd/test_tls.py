@@ -51,6 +51,25 @@ def test_alpn(proxy, authority, rsa):
         assert facts(ask(sock))["ssl_alpn_protocol"] == "http/1.1"
 
 
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_flood_of_key_updates(proxy, authority, rsa, http2):
+    made = proxy(server(rsa, "http2 on; return 200;"))
+    # It asks for new keys at each line that begins so, if that comes by itself.
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{made.port}", "-tls1_3"] + ["-alpn", "h2"] * http2
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
+        with contextlib.suppress(BrokenPipeError):
+            for _ in range(300):
+                client.stdin.write(b"K\n")
+                client.stdin.flush()
+                time.sleep(0.01)
+                if "TLS flood detected, client: 127.0.0.1" in made.log():
+                    break
+        wait_for(lambda: "TLS flood detected, client: 127.0.0.1" in made.log(), 5, "the log")
+        with contextlib.suppress(BrokenPipeError):
+            client.stdin.close()
+        client.kill()
+
+
 def test_curl_and_httpx(proxy, authority, rsa):
     made = proxy(server(rsa))
     url = f"https://localhost:{made.port}/"

@@ -1,6 +1,8 @@
+import COpenSSL
 import Glibc
-import TLS
 import Testing
+
+@testable import TLS
 
 @Suite("sessions of TLS")
 struct TLSSessionTests {
@@ -132,6 +134,34 @@ struct TLSSessionTests {
             return
         }
         #expect(pair.server.failure != nil)
+        #expect(SessionPair.read(pair.server).result == .failed(EPROTO))
+        #expect(SessionPair.write(pair.server, [1]) == -Int(EPROTO))
+    }
+
+    @Test(
+        "keys may be renewed, but not for ever",
+        arguments: [SSL_KEY_UPDATE_NOT_REQUESTED, SSL_KEY_UPDATE_REQUESTED])
+    func keyUpdates(_ kind: Int32) throws {
+        func renew(_ pair: SessionPair, _ count: Int) {
+            for _ in 0..<count {
+                unsafe pair.client.withHandle { ssl in
+                    unsafe #expect(SSL_key_update(ssl, kind) == 1)
+                    unsafe #expect(SSL_do_handshake(ssl) == 1)
+                }
+            }
+        }
+        let pair = try SessionPair(
+            server: SessionPair.serverContext { $0.allow(.tls1_3) },
+            client: SessionPair.clientContext { $0.allow(.tls1_3) })
+        pair.shakeHands()
+        renew(pair, 20)
+        #expect(SessionPair.write(pair.client, [1, 2]) == 2)
+        #expect(SessionPair.read(pair.server).bytes == [1, 2])
+        #expect(SessionPair.write(pair.server, [3]) == 1)
+        #expect(SessionPair.read(pair.client).bytes == [3])
+        renew(pair, 100)
+        #expect(SessionPair.read(pair.server).result == .failed(EPROTO))
+        #expect(pair.server.failure == TLSSession.flooded)
         #expect(SessionPair.read(pair.server).result == .failed(EPROTO))
         #expect(SessionPair.write(pair.server, [1]) == -Int(EPROTO))
     }

@@ -172,6 +172,15 @@ extension DownstreamConnection: Handshaking {
         log(reason, isOurs: isOurs, while: "SSL handshaking")
     }
 
+    /// To be called where reading fails.
+    func noteFlood() {
+        guard isTLSFlooded, let facts = clientFacts else { return }
+        worker.statistics.badRequests.add()
+        worker.current.generation.errorLogger.log(
+            .info, connection: facts.serial,
+            "TLS flood detected, client: \(String(decoding: facts.address, as: UTF8.self))")
+    }
+
     private func log(_ reason: String, isOurs: Bool, while doing: String) {
         guard let facts = clientFacts, let tls = handshakingTLS else { return }
         worker.current.generation.errorLogger.log(
@@ -179,4 +188,9 @@ extension DownstreamConnection: Handshaking {
             "\(LogText.line(reason)) while \(doing), client: \(String(decoding: facts.address, as: UTF8.self)), "
                 + "server: \(tls.listenerName)")
     }
+}
+
+extension StreamChannel {
+    /// The peer was cut off for messages of TLS that carry nothing.
+    var isTLSFlooded: Bool { (transport as? TLSTransport)?.session.failure == TLSSession.flooded }
 }
