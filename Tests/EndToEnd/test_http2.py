@@ -922,6 +922,22 @@ def test_preface_timeout(plain):
         client.wait_closed(5)
 
 
+def test_lengths_are_those_of_http_1(plain):
+    proxy = plain(http="log_format lengths '$request_method $request_length $bytes_sent';",
+                  server="access_log <dir>/lengths.log lengths;")
+    authority = f"127.0.0.1:{proxy.port}"
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch("/", headers=[("x", "y")]).body == b"ok"
+        assert client.fetch("/", "POST", body=b"12345678").body == b"ok"
+    with Client(proxy.port) as client:
+        for head, body in (("GET / HTTP/1.1\r\nHost: {}\r\nx: y\r\n\r\n", ""),
+                           ("POST / HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", "8\r\n12345678\r\n0\r\n\r\n")):
+            client.send((head.format(authority) + body).encode())
+            assert client.read_response().body == b"ok"
+    lines = proxy.log_lines("lengths.log", 4)
+    assert lines[:2] == lines[2:]
+
+
 def test_half_a_head_times_out(plain):
     proxy = plain(server="client_header_timeout 1s; keepalive_timeout 1s;")
     text = "client timed out (110: Connection timed out) while reading client request headers, client: 127.0.0.1"
