@@ -435,6 +435,8 @@ final class DownstreamConnection: StreamChannel {
 
     private func rest() {
         isResting = true
+        // The next request is here.
+        clearReadDeadline()
         worker.postpone { [self] in
             isResting = false
             processInbox()
@@ -710,6 +712,7 @@ final class DownstreamConnection: StreamChannel {
         case .keep:
             if isLeaving || sawEnd && inbox.isEmpty {
                 phase = .idle
+                if leavesBytes || !inbox.isEmpty || mayRead { return linger() }
                 return isDrained ? finish() : shutdownAfterSending()
             }
             phase = .idle
@@ -782,7 +785,8 @@ final class DownstreamConnection: StreamChannel {
     /// The worker drains: a connection that waits for a further request is not needed. One that waits for its
     /// first was made a moment ago by a client that expects an answer.
     func closeIfIdle() {
-        if case .idle = phase, isDrained, let facts, facts.requests > 0 { finish() }
+        // Requests that were read are answered yet: the next of them as the last.
+        if case .idle = phase, isDrained, inbox.isEmpty, let facts, facts.requests > 0 { finish() }
     }
 
     /// Milliseconds after which a client is taken to have nothing to say for now that has said nothing yet. What it says

@@ -551,7 +551,11 @@ extension Tunnel: WebSocketPlaneOwner {
         if scripts != nil { downstream.worker.tick() }
         plane.goOnAfterRest(side)
         if scripts?.isToMove == true { settleAtBoundary() }
-        guard !isClosing, !plane.isPaused(side) else { return }
+        guard !isClosing, !plane.isResting(side) else { return }
+        // That the peer has gone since, or was before, was not looked at.
+        guard !plane.isPaused(side) else {
+            return lookForEnd(of: side == .client ? downstream : upstream, side)
+        }
         if side == .client, downstream.hasEnded, machine.accepts(from: side) { return readEnd(of: side) }
         scheduleRead(of: side)
     }

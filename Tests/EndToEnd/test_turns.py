@@ -3,10 +3,13 @@
 What is checked is the order in which things happen on the only worker, not how long they take.
 """
 
+import contextlib
+import signal
+
 import pytest
 
 from harness.websocket import WebSocketServer, frame, handshake
-from harness.wire import Client
+from harness.wire import Client, wait_for
 
 pytestmark = pytest.mark.switchyard_only
 
@@ -53,3 +56,51 @@ def test_messages_leave_others_their_turn(simple, stage):
                 header = busy.read_exactly(2)
                 assert busy.read_exactly(header[1]) == str(number).encode()
             assert count(other) == MANY
+
+
+def test_a_client_that_left_ends_what_a_hook_behind_many_messages_waits_for(simple):
+    """Its end comes while others have their turn; the hook would sleep for longer than anybody waits here."""
+    closed = []
+
+    async def handler(connection):
+        with contextlib.suppress(Exception):
+            async for _ in connection:
+                pass
+        closed.append(connection.close_code)
+
+    with WebSocketServer(handler) as server:
+        proxy = simple(values={"backend": server}, location="""
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+            message_by_lua_block {
+                for _ = 1, 40000 do end
+                if msg.data == "wait" then sy.sleep(3600) end
+            }""")
+        with Client(("127.0.0.1", proxy.port)) as client:
+            client.send(handshake("/"))
+            assert client.read_response_head().status == 101
+            client.send(frame(b"x", masked=True) * 300 + frame(b"wait", masked=True))
+        wait_for(lambda: closed == [1011])
+
+
+def test_keepalive_timeout_is_not_for_requests_that_are_here(simple):
+    proxy = simple(server="keepalive_timeout 100ms; location = /busy { request_by_lua_block { "
+                   "for _ = 1, 100000 do end return flow:respond{ status = 204 } } }")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(("127.0.0.1", proxy.port))) for _ in range(30)]
+        for client in clients:
+            client.send(b"GET /busy HTTP/1.1\r\nHost: test\r\n\r\n" * 50)
+        for client in clients:
+            assert [client.read_response().status for _ in range(50)] == [204] * 50
+
+
+def test_of_pipelined_requests_the_last_one_before_a_shutdown_is_told(simple):
+    proxy = simple(server="keepalive_requests 100000; location = /some { request_by_lua_block { "
+                   "for _ = 1, 20000 do end return flow:respond{ status = 204 } } }")
+    with Client(("127.0.0.1", proxy.port)) as client:
+        client.send(b"GET /some HTTP/1.1\r\nHost: test\r\n\r\n" * MANY)
+        responses = [client.read_response() for _ in range(20)]
+        proxy.signal(signal.SIGQUIT)
+        while responses[-1].get("Connection") != "close":
+            responses.append(client.read_response())
+        assert client.read_rest() == b""
+        assert len(responses) < MANY

@@ -38,6 +38,20 @@ struct WebSocketPlaneTests {
         #expect(fixture.plane.holdsNothing)
     }
 
+    @Test("a message of which much rests is sent whole before the close frame that waits for its end")
+    func restsBeforeEnd() throws {
+        let fixture = try PlaneFixture(frames: { _ in allFrames })
+        fixture.lookTakes = 400
+        fixture.receive(PlaneFrame.text("begun", isFinal: false).bytes(from: .client), from: .client)
+        fixture.plane.end(1001, [], atMessages: true)
+        let rest = (0..<100).map { PlaneFrame.more("\($0)", isFinal: $0 == 99) }
+        fixture.receive(rest.bytes(from: .client), from: .client)
+        #expect(fixture.resting == [.client])
+        while !fixture.resting.isEmpty { fixture.goOnAfterRest() }
+        let sent = try fixture.take(.upstream)
+        #expect(sent == [.text("begun", isFinal: false)] + rest + [.close(1001)])
+    }
+
     @Test("a message that inflates to a thousand times its size is inflated in steps")
     func inflatesInSteps() throws {
         let parameters = PermessageDeflate.Parameters()

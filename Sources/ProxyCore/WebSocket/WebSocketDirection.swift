@@ -89,7 +89,7 @@ final class WebSocketBusy {
     var isResting = false
 
     var isIdle: Bool {
-        held.isEmpty && assembly == nil && !isWaiting && jobs.isEmpty && gated.isEmpty
+        held.isEmpty && !isResting && assembly == nil && !isWaiting && jobs.isEmpty && gated.isEmpty
     }
 
     /// Nothing more of what comes is looked at before hooks have come to their end.

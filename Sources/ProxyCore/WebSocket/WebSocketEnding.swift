@@ -239,6 +239,7 @@ extension WebSocketPlane {
     private func deafen(_ side: Side) {
         self[side].isDeaf = true
         guard let busy = self[side].busy else { return }
+        busy.isResting = false
         for wait in [busy.waiting.take(), busy.waitingJob.take()] {
             guard let wait else { continue }
             if wait.verdict == nil { owner.cancel(wait.item) }
