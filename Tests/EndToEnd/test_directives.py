@@ -994,14 +994,24 @@ def test_metrics_are_well_formed_and_count(proxy, backend):
         made.fetch("/x")
     backend.answer = reply(503)
     made.fetch("/y")
-    _, after = parse_metrics(made.fetch("/metrics").text)
+    looks = 0
+    after = {}
 
     def grown(pattern):
         return {key: after[key] - before.get(key, 0) for key in after if re.search(pattern, str(key))}
 
-    assert any(value in (8, 9) for value in grown(r"requests_total").values()), "requests are counted"
-    assert any(value == 1 for value in grown(r"5xx|'5\d\d'").values()), "a 503 is counted by its class"
-    assert any(value in (8, 9) for value in grown(r"seconds_count").values()), "durations are observed"
+    def is_counted():
+        """An exchange is counted when it has ended, which may be after its client has the response."""
+        nonlocal looks, after
+        looks += 1
+        _, after = parse_metrics(made.fetch("/metrics").text)
+        return any(value == 1 for value in grown(r"5xx|'5\d\d'").values())
+
+    wait_for(is_counted, what="a 503 that is counted by its class")
+    # Eight, and the looks at the metrics.
+    counted = range(8, 9 + looks)
+    assert any(value in counted for value in grown(r"requests_total").values()), "requests are counted"
+    assert any(value in counted for value in grown(r"seconds_count").values()), "durations are observed"
     assert any("odd-name" in str(key) for key in after), "upstreams have their own samples"
 
 
