@@ -27,7 +27,10 @@ return function(config)
     return {
         request = function(flow)
             local headers, scheme = flow.req.headers, flow.var.scheme
-            local host = headers["Host"] or flow.var.host
+            -- A target that names a host is served as that one's, whatever Host says (RFC 9112, 3.2.2): only the port is Host's.
+            local host = flow.var.host
+            local name, port = (headers["Host"] or ""):lower():match("^(.-)%.?(:%d+)$")
+            if name == host then host = host .. port end
             local original = scheme .. "://" .. host .. flow.req.uri
 
             local res, reason = sy.fetch{

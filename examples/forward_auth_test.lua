@@ -40,6 +40,25 @@ test("nobody says who they are but the login server", function()
     request:respond{}
 end)
 
+test("the login server is asked about the host that is served, with its port", function()
+    local p = guarded(function(request)
+        expect(request.headers["X-Original-URL"]):equals("http://" .. request.headers["X-Forwarded-Host"] .. "/x")
+        return { status = 200, headers = { ["Remote-User"] = request.headers["X-Forwarded-Host"] } }
+    end)
+    p:backend("backend:80", function(request) return { body = request.headers["Remote-User"] } end)
+    for _, case in ipairs{
+        { "http://admin.example/x", "public.example", "admin.example" },
+        { "http://admin.example/x", "public.example:81", "admin.example" },
+        { "http://Admin.example:81/x", "admin.example:81", "admin.example:81" },
+        { "/x", "App.example:81", "app.example:81" },
+        { "/x", "app.example.:81", "app.example:81" },
+        { "/x", "[::1]:81", "[::1]:81" },
+        { "/x", "[::1]", "[::1]" },
+    } do
+        expect(p:request{ path = case[1], headers = { Host = case[2] } }.body):equals(case[3])
+    end
+end)
+
 test("the headers may have other names", function()
     local p = guarded(function()
         return { status = 202, headers = { ["X-Auth-Request-User"] = "ann", ["X-Auth-Request-Email"] = "a@b" } }
