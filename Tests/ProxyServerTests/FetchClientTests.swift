@@ -358,6 +358,19 @@ struct FetchClientTests {
         #expect(fixture.fetch(FetchRequest("http://down/")).failure == .noLivePeers)
     }
 
+    @Test("peers of which none can be connected to are tried one after the other, however many they are")
+    func manyPeers() throws {
+        let count = 4100
+        let servers = (0..<count).map { "server unix:/nowhere/\($0);" }.joined(separator: " ")
+        let fixture = try NetworkFixture("upstream big { \(servers) }")
+        #expect(
+            fixture.fetch(FetchRequest("http://big/")).failure
+                == .system(call: "connect", code: ENOENT, reason: "No such file or directory"))
+        let group = fixture.generation.peers(ofGroup: 0).group
+        #expect(group.peers.allSatisfy { $0.connections == 0 && $0.fails > 0 })
+        #expect(fixture.worker.openConnections == 0)
+    }
+
     @Test("a fetch that is cancelled at any stage leaves nothing behind and is not answered")
     func cancellation() throws {
         let silent = try SilentNameServer()

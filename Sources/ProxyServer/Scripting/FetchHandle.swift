@@ -33,6 +33,9 @@ final class FetchHandle {
     private var origin: [UInt8] = []
     private var peers: UpstreamPeers?
     private var selection = PeerSelection(tries: 0, peerCount: 0)
+    /// A peer of the group is to be chosen; what the fetch fails with where none is left.
+    private var dueTry: (failure: FetchFailure, outcome: PeerOutcome)?
+    private var isTrying = false
     /// A connection of the pool turned out to be closed, so this time it is to be a new one.
     private var isRepeated = false
     private var sendError: Int32 = 0
@@ -80,7 +83,7 @@ final class FetchHandle {
             let peers = generation.peers(ofGroup: index)
             self.peers = peers
             selection = peers.group.begin(maxTries: 0)
-            if !chooseNextPeer(of: peers) { finish(.failure(.noLivePeers), peer: .passedOver) }
+            tryNext(of: peers, orFailWith: .noLivePeers, .passedOver)
         case .address(let address):
             origin = address.text
             addresses = [address]
@@ -92,6 +95,19 @@ final class FetchHandle {
         case .failed(let reason):
             finish(.failure(.invalidRequest(reason)), peer: .passedOver)
         }
+    }
+
+    /// Makes a try, and those that follow where it fails at once: one after the other rather than each within the one before,
+    /// since there may be thousands of them.
+    private func tryNext(of peers: UpstreamPeers, orFailWith failure: FetchFailure, _ outcome: PeerOutcome) {
+        dueTry = (failure, outcome)
+        guard !isTrying else { return }
+        isTrying = true
+        while let due = dueTry {
+            dueTry = nil
+            if !chooseNextPeer(of: peers) { finish(.failure(due.failure), peer: due.outcome) }
+        }
+        isTrying = false
     }
 
     /// - Returns: false where no peer of the group is left.
@@ -112,7 +128,7 @@ final class FetchHandle {
     private func connectFailed(_ failure: FetchFailure) {
         if let peers {
             record(.failed, at: peers)
-            if selection.tries > 0, chooseNextPeer(of: peers) { return }
+            if selection.tries > 0 { return tryNext(of: peers, orFailWith: failure, .failed) }
         }
         finish(.failure(failure), peer: .failed)
     }
