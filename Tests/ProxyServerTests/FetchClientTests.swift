@@ -281,6 +281,32 @@ struct FetchClientTests {
         }
     }
 
+    @Test(
+        "the last peer, or the only one, has all the time that the script gives", arguments: ["", "backup"])
+    func lastPeer(other: String) throws {
+        var options = Sockets.ListenOptions()
+        options.backlog = 0
+        let listener = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: options)
+        defer { close(listener) }
+        let address = try #require(Sockets.localAddress(listener))
+        var fillers: [Int32] = []
+        defer { for filler in fillers { close(filler) } }
+        for _ in 0..<4 { fillers.append(try Sockets.connect(to: address)) }
+        let server = "server 127.0.0.1:\(address.port)"
+        let fixture = try NetworkFixture(
+            "upstream full { \(server); \(other.isEmpty ? "" : "\(server) \(other);") }")
+        var settings = Settings.Values()
+        settings.proxyConnectTimeout = 20
+        var failure: FetchFailure?
+        let start = fixture.worker.loop.now
+        _ = try fixture.client.start(
+            FetchRequest("http://full/", timeout: 300), in: fixture.generation, settings: Settings(settings)
+        ) { failure = $0.failure }
+        fixture.run { failure != nil }
+        #expect(failure == .timedOut(.connecting))
+        #expect(fixture.worker.loop.now - start >= 300)
+    }
+
     @Test("the time for everything ends a fetch whose server takes nothing")
     func sendTimeout() throws {
         let fixture = try NetworkFixture()

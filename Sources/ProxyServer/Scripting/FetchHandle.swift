@@ -205,7 +205,7 @@ final class FetchHandle {
     private func limitConnecting(of connection: FetchConnection) {
         connectsSince = loop.now
         var end = deadline
-        if peers != nil, selection.tries > 0, let settings {
+        if peers != nil, selection.tries > 1, let settings {
             end = min(end, loop.now + Int64(settings.values.proxyConnectTimeout))
         }
         connection.setDeadline(end)
