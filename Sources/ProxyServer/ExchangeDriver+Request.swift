@@ -299,22 +299,22 @@ extension ExchangeDriver {
         if upstream.mayRead { upstream.scheduleRead() }
     }
 
-    /// Another try: what was sent of the body before goes out again.
+    /// Another try: what was sent of the body before goes out again, as it lies there, since it may be long.
     private func resend() {
-        var body = worker.takeBuffer()
+        let body = replay
         switch upstreamRequest.framing {
-        case .length: body.append(contentsOf: replay)
+        case .none, .untilClose: sendRequestHead(with: Span())
+        case .length: sendRequestHead(with: body.span)
         case .chunked:
-            ChunkedEncoding.appendChunkHead(replay.count, to: &body)
-            body.append(contentsOf: replay)
-            body.append(contentsOf: ChunkedEncoding.chunkEnd)
-        case .none, .untilClose: break
+            var line = worker.takeBuffer()
+            var end = worker.takeBuffer()
+            ChunkedEncoding.appendChunkHead(body.count, to: &line)
+            end.append(contentsOf: ChunkedEncoding.chunkEnd)
+            if bodyIsTaken { ChunkedEncoding.appendEnd(requestBody.trailers, to: &end) }
+            sendUpstream(line.span, then: body.span, then: end.span)
+            worker.giveBack(consume end)
+            worker.giveBack(consume line)
         }
-        if bodyIsTaken, case .chunked = upstreamRequest.framing {
-            ChunkedEncoding.appendEnd(requestBody.trailers, to: &body)
-        }
-        sendRequestHead(with: body.span)
-        worker.giveBack(consume body)
     }
 
     // MARK: The request's bytes

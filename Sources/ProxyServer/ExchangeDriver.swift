@@ -61,6 +61,8 @@ final class ExchangeDriver {
     var failedStatus = 502
     /// A body is gathered in memory up to this, where `client_max_body_size` sets no limit, or a smaller one.
     static let maxGathered: Int64 = 64 << 20
+    /// The room for bodies that a driver keeps for the next exchange.
+    private static let maxSpareBody = 64 << 10
 
     // MARK: The upstream
 
@@ -417,7 +419,9 @@ final class ExchangeDriver {
         opensWebSocket = false
         upstreamHead.clear()
         uri.clear()
-        replay.clear()
+        // Most bodies are short, and one that was not is no reason to hold on to as much memory.
+        if replay.capacity > Self.maxSpareBody { replay = [] } else { replay.clear() }
+        if upstreamRequest.replacementBody != nil { upstreamRequest = UpstreamRequest() }
         if !responseInbox.isEmpty { responseInbox = [] }
         let keepsExchange = script.keepsExchange
         script = ScriptProgress()

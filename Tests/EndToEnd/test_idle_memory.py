@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from harness.backend import chunked
 from harness.websocket import MAP, RECIPE, frame, handshake, switching
 from harness.wire import Client, wait_for
 from proof import watch
@@ -45,3 +46,24 @@ def test_memory_of_a_burst_goes_back_when_its_tunnels_fall_quiet(simple):
             tunnel.send(message[half:])
         wait_for(lambda: sum(received) >= TUNNELS * MEGABYTE, 30, "messages at the backend")
         wait_for(lambda: watch.private_bytes(proxy.pid) < before + 8 * MEGABYTE, 20, "the return of memory")
+
+
+@pytest.mark.timeout(120)
+def test_memory_of_a_body_that_was_gathered_goes_back(proxy, backend):
+    made = proxy("server { listen 127.0.0.1:<port>; client_max_body_size 0; location / { proxy_pass http://<backend>; } }",
+                 values={"backend": backend})
+
+    def peak():
+        with open(f"/proc/{made.pid}/status") as lines:
+            return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+    assert made.fetch("/", method="POST", body=b"warm").status == 200
+    before, highest = watch.private_bytes(made.pid), peak()
+    body = bytes(48 * MEGABYTE)
+    with Client(made.port) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body))
+        assert client.read_response("POST").status == 200
+    assert len(backend.requests[-1].body) == len(body)
+    # The body, and what of it the socket had no room for.
+    assert peak() < highest + 2.5 * len(body)
+    wait_for(lambda: watch.private_bytes(made.pid) < before + 8 * MEGABYTE, 20, "the return of memory")
