@@ -91,7 +91,9 @@ extension ExchangeDriver {
     /// HTTP/1.0 knows no chunks: the length of a body has to be known before the head can go out. So has what of it is in
     /// the head.
     private var needsWholeBody: Bool {
-        if let plan, plan.asksForRequestBody, exchange.request.framing.hasBody, !exchange.bodyIsDiscarded {
+        if let plan, exchange.request.framing.hasBody, !exchange.bodyIsDiscarded,
+            plan.asksForRequestBody || script.currentRoute != nil && generation.plans.keysAskForRequestBody
+        {
             return true
         }
         guard settings.values.proxyHTTPVersion == .v1_0, settings.values.proxyPassRequestBody,

@@ -212,3 +212,21 @@ def test_a_request_body_says_the_key(proxy, silent):
     homes = {key: home(key) for key in KEYS[:12]}
     assert set(homes.values()) == {"a", "b", "c"}
     assert all(home(key) == value for key, value in homes.items())
+
+
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("hook", [
+    'request_by_lua_block { flow:route("group") }', 'request_by_lua_block { flow:route{ "dead", "group" } }',
+    'request_by_lua_block { sy.sleep(0.01) flow:route("http://group") }'], ids=["by name", "second", "later, by URL"])
+@pytest.mark.parametrize("place", ["", "proxy_pass http://other;"], ids=["alone", "with a proxy_pass"])
+def test_a_request_body_says_the_key_of_a_route(proxy, silent, hook, place):
+    made = proxy(
+        f"upstream group {{ hash $request_body; {THREE} }} upstream other {{ server <a>; }}"
+        " upstream dead { server 127.0.0.1:1; } server { listen 127.0.0.1:<port>;"
+        f" location / {{ proxy_pass http://group; }} location /routed {{ {place} {hook} }} }}", values=silent)
+
+    def homes(path):
+        return [made.fetch(path, method="POST", body=key.encode()).text for key in KEYS[:12]]
+
+    assert set(homes("/")) == {"a", "b", "c"}
+    assert homes("/routed") == homes("/")

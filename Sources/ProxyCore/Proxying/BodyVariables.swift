@@ -26,6 +26,9 @@ struct BodyVariables: Sendable {
         }
     }
 
+    /// Whether some upstream chooses its servers by one of them, as the one may that a script sends a request to.
+    var areKeys: Bool { !positions.isEmpty && balancingKeys.contains { $0.map(mentioned) == true } }
+
     /// Whether one of them is in what is written besides the body, or in what the server is chosen by.
     func areMentioned(in settings: Settings.Values, _ pass: ProxyPass) -> Bool {
         if positions.isEmpty { return false }

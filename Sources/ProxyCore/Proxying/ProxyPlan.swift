@@ -33,6 +33,8 @@ package final class ProxyPlanCache {
     private var last: (key: Key, plan: ProxyPlan)?
     private let configuration: Configuration
     private let bodyVariables: BodyVariables
+    /// Some upstream chooses its servers by the request's body: where a script says the upstream, its plan does not tell.
+    package let keysAskForRequestBody: Bool
 
     /// An `if` block inherits the `proxy_pass` of its location but has settings of its own, so both count.
     private struct Key: Hashable {
@@ -44,6 +46,7 @@ package final class ProxyPlanCache {
     package init(_ configuration: Configuration) {
         self.configuration = configuration
         bodyVariables = BodyVariables(configuration)
+        keysAskForRequestBody = bodyVariables.areKeys
     }
 
     package func plan(for location: Location, _ pass: ProxyPass) -> ProxyPlan {
