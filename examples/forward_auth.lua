@@ -15,7 +15,7 @@ return function(config)
     local timeout = tonumber(config.timeout) or 5
     local target = login .. (login:find("?", 1, true) and "&" or "?") .. (config.parameter or "rd") .. "="
     local identity = {}
-    for name in (config.headers or "Remote-User,Remote-Groups"):gmatch("[^,]+") do identity[#identity + 1] = name end
+    for name in (config.headers or "Remote-User,Remote-Groups"):gmatch("[^,%s]+") do identity[#identity + 1] = name end
 
     local function refuse(flow, status, cookies, location)
         return flow:respond{

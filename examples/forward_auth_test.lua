@@ -62,7 +62,7 @@ end)
 test("the headers may have other names", function()
     local p = guarded(function()
         return { status = 202, headers = { ["X-Auth-Request-User"] = "ann", ["X-Auth-Request-Email"] = "a@b" } }
-    end, { headers = "X-Auth-Request-User,X-Auth-Request-Email" })
+    end, { headers = "X-Auth-Request-User, X-Auth-Request-Email" })
     p:backend("backend:80", function(request)
         return { body = request.headers["X-Auth-Request-User"] .. " " .. request.headers["X-Auth-Request-Email"] }
     end)

@@ -181,6 +181,14 @@ struct DigestFunctionTests {
             ("sy.jwt.verify('t')", "options: found nothing, expected a table"),
             ("sy.jwt.verify('t', {})", "jwt.verify: key: found none, expected one at least"),
             ("sy.jwt.verify('t', { key = {} })", "jwt.verify: key: found none, expected one at least"),
+            (
+                "sy.jwt.verify('t', { key = { k1 = 'x' } })",
+                "jwt.verify: key: found the field \"k1\" in the table, expected a string or a list of strings"
+            ),
+            (
+                "sy.jwt.verify('t', { key = { 'k', [3] = 'x' } })",
+                "jwt.verify: key: found the key 3 in the table, expected a string or a list of strings"
+            ),
             ("sy.jwt.verify('t', { key = '' })", "jwt.verify: key: found nothing, expected a secret or PEM"),
             (
                 "sy.jwt.verify('t', { key = ('k'):rep(65537) })",

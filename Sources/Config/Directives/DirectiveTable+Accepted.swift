@@ -94,24 +94,34 @@ extension DirectiveTable {
         .offOnly(
             "gzip", in: .levelsAndIf, "compressing responses",
             instead: "responses go out as the upstream compressed them"),
-        .offOnly("gunzip", in: .levels, "decompressing responses"),
+        .offOnly(
+            "gunzip", in: .levels, "decompressing responses",
+            instead:
+                "\"proxy_set_header Accept-Encoding identity\" asks the upstream for what is not compressed"),
         .offOnly("gzip_static", in: .levels, "sending files"),
         .offOnly("ssl", in: .httpAndServer, "TLS by other means than \"listen … ssl\""),
         .offOnly(
             "proxy_cache", in: .levels, "caching", instead: "a cache can stand before or behind it"),
-        .offOnly("proxy_store", in: .levels, "storing responses"),
-        .offOnly("proxy_bind", in: .levels, "choosing the local address"),
+        .offOnly(
+            "proxy_store", in: .levels, "storing responses", instead: "a cache can stand before or behind it"),
+        .offOnly(
+            "proxy_bind", in: .levels, "choosing the local address",
+            instead: "the system's routes choose the address that connections to upstreams come from"),
         .offOnly(
             "auth_basic", in: [.http, .server, .location, .limitExcept], "checking passwords",
             instead: "a \"request\" hook checks \"Authorization\" by \"sy.base64.decode\""),
         .offOnly(
             "auth_request", in: .levels, "asking another location for permission",
             instead: "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"),
-        .offOnly("autoindex", in: .levels, "listing directories"),
+        .offOnly(
+            "autoindex", in: .levels, "listing directories",
+            instead: "a server that sends files can stand behind \"proxy_pass\""),
         .offOnly(
             "ssi", in: .levelsAndIf, "server-side includes",
             instead: "a \"response_body\" hook changes responses, as examples/rewrite_response.lua does"),
-        .offOnly("charset", in: .levelsAndIf, "changing character sets"),
+        .offOnly(
+            "charset", in: .levelsAndIf, "changing character sets",
+            instead: "a \"response\" hook can set \"Content-Type\""),
         .offOnly("disable_symlinks", in: .levels, "sending files"),
     ]
 

@@ -18,7 +18,8 @@ extension DirectiveTable {
             let word = call.arguments[0]
             guard word.text != "proxy_protocol" else {
                 throw call.failure(
-                    "found \"proxy_protocol\": a source of nginx that Switchyard does not support", at: word)
+                    "found \"proxy_protocol\": a source of nginx that Switchyard does not support, what stands before it "
+                        + "can say the address in \"X-Forwarded-For\"", at: word)
             }
             scope.realIP.header = word.bytes
         },

@@ -192,6 +192,9 @@ extension LuaCall {
         case .table:
             let list = stack.top
             let count = stack.length(ofTable: list)
+            if let key = stack.keyBeyondList(list, count) {
+                throw LuaError("jwt.verify: \(name): found \(key) in the table, expected \(expected)")
+            }
             guard count <= Self.maxTexts else {
                 throw LuaError(
                     "jwt.verify: \(name): found a list of \(count), expected at most \(Self.maxTexts)")
