@@ -307,7 +307,8 @@ package protocol TLSServerPolicy: AnyObject {
         let second = UInt32(truncatingIfNeeded: now.tv_sec)
         let madeUp = Int(min(second &- lateMessageAt, 128)) * Self.lateMessagesInSecond
         lateMessageAt = second
-        lateMessages = UInt8(max(0, Int(lateMessages) - madeUp)) + 1
+        // What OpenSSL had begun with may go on when it is told to read no further.
+        lateMessages = UInt8(clamping: max(0, Int(lateMessages) - madeUp) + 1)
         guard lateMessages > Self.mostLateMessages, failure == nil else { return }
         failure = Self.flooded
         // OpenSSL reads no further.

@@ -44,6 +44,9 @@ struct FuzzTests {
         #expect(outcomes.waited * 20 > count)
         let unreached = coverage.missing { $0.returned == 0 }.filter { number in
             switch LuaAPI.functions[number].place {
+            // Read in C while a hook runs: the functions are called behind a wait or an assignment alone.
+            case .getter(.message), .getter(.frame):
+                !["data", "size"].contains(LuaAPI.functions[number].name)
             case .library, .libraryValue, .part, .ownTable: false
             // An error always.
             case .anyGetter(.remoteFlow), .anyGetter(.remoteClient), .anyGetter(.remoteUpstream): false
