@@ -33,7 +33,7 @@ extension Exchange {
     ///
     /// - Returns: false where it does not match; then nothing is appended.
     func render(
-        _ template: Template, into output: inout [UInt8], ifMatches pattern: RedirectPattern,
+        _ template: Template, into output: inout [UInt8], ifMatches pattern: GroupedPattern,
         _ subject: [UInt8]
     ) -> Bool {
         let outer = (captures, captureSubject)

@@ -7,6 +7,23 @@ import Wire
 
 @testable import ProxyServer
 
+/// Listens where nobody is answered any more: nobody accepts what the backlog has room for, and that is taken.
+private struct FullListener {
+    let port: UInt16
+    private let descriptors: [Int32]
+
+    init() throws {
+        var options = Sockets.ListenOptions()
+        options.backlog = 0
+        let listener = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: options)
+        let address = try #require(Sockets.localAddress(listener))
+        port = address.port
+        descriptors = try [listener] + (0..<4).map { _ in try Sockets.connect(to: address) }
+    }
+
+    func close() { for descriptor in descriptors { Glibc.close(descriptor) } }
+}
+
 @Suite("Fetching", .timeLimit(.minutes(1)))
 struct FetchClientTests {
     @Test("a fetch sends method, target, headers and body, and gets the response whole")
@@ -252,17 +269,10 @@ struct FetchClientTests {
 
     @Test("a peer that is not connected to in proxy_connect_timeout has failed", arguments: [20, 60_000])
     func connectTimeout(milliseconds: Int) throws {
-        // Nobody accepts what the backlog has room for, and the rest is not even answered.
-        var options = Sockets.ListenOptions()
-        options.backlog = 0
-        let listener = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: options)
-        defer { close(listener) }
-        let address = try #require(Sockets.localAddress(listener))
-        var fillers: [Int32] = []
-        defer { for filler in fillers { close(filler) } }
-        for _ in 0..<4 { fillers.append(try Sockets.connect(to: address)) }
+        let full = try FullListener()
+        defer { full.close() }
         let fixture = try NetworkFixture(
-            "upstream full { server 127.0.0.1:\(address.port); server 127.0.0.2:1 backup; }")
+            "upstream full { server 127.0.0.1:\(full.port); server 127.0.0.2:1 backup; }")
         var settings = Settings.Values()
         settings.proxyConnectTimeout = milliseconds
         var failure: FetchFailure?
@@ -284,15 +294,9 @@ struct FetchClientTests {
     @Test(
         "the last peer, or the only one, has all the time that the script gives", arguments: ["", "backup"])
     func lastPeer(other: String) throws {
-        var options = Sockets.ListenOptions()
-        options.backlog = 0
-        let listener = try Sockets.listen(on: .ipv4(0x7F00_0001, port: 0), options: options)
-        defer { close(listener) }
-        let address = try #require(Sockets.localAddress(listener))
-        var fillers: [Int32] = []
-        defer { for filler in fillers { close(filler) } }
-        for _ in 0..<4 { fillers.append(try Sockets.connect(to: address)) }
-        let server = "server 127.0.0.1:\(address.port)"
+        let full = try FullListener()
+        defer { full.close() }
+        let server = "server 127.0.0.1:\(full.port)"
         let fixture = try NetworkFixture(
             "upstream full { \(server); \(other.isEmpty ? "" : "\(server) \(other);") }")
         var settings = Settings.Values()

@@ -107,6 +107,17 @@ final class Compilation {
         return ConfigDiagnostic(position: position, directive: directive, message: message)
     }
 
+    /// The regular expression behind a `~`, or behind a `~*`, with which case makes no difference; `nil` for a word that
+    /// begins with neither.
+    func tildePattern(_ word: Word, in directive: String) throws(ConfigDiagnostic) -> GroupedPattern? {
+        guard word.bytes.first == UInt8(ascii: "~") else { return nil }
+        let ignoresCase = word.bytes.dropFirst().first == UInt8(ascii: "*")
+        let (pattern, groups) = try pattern(
+            word.replacing(Array(word.bytes.dropFirst(ignoresCase ? 2 : 1))), caseInsensitive: ignoresCase,
+            in: directive)
+        return GroupedPattern(pattern: pattern, namedGroups: groups)
+    }
+
     /// A regular expression and the slots that its named groups assign.
     func pattern(
         _ word: Word, caseInsensitive: Bool, in directive: String

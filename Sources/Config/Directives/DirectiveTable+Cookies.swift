@@ -53,7 +53,7 @@ extension DirectiveTable {
         _ call: DirectiveUse, _ compilation: Compilation
     ) throws(ConfigDiagnostic) -> CookieRewrite {
         let (from, to) = (call.arguments[0], call.arguments[1])
-        if let pattern = try pattern(from, caseInsensitive: true, call, compilation) {
+        if let pattern = try caselessPattern(from, call, compilation) {
             return .regex(pattern, to: try compilation.template(to, in: call.name))
         }
         return .literal(
@@ -70,22 +70,20 @@ extension DirectiveTable {
     ) throws(ConfigDiagnostic) -> CookieRewrite {
         let from = call.arguments[0]
         let to = try compilation.template(call.arguments[1], in: call.name)
-        let ignoresCase = from.bytes.starts(with: Array("~*".utf8))
-        let expression = ignoresCase ? from.replacing([UInt8(ascii: "~")] + from.bytes.dropFirst(2)) : from
-        if let pattern = try pattern(expression, caseInsensitive: ignoresCase, call, compilation) {
+        if let pattern = try compilation.tildePattern(from, in: call.name) {
             return .regex(pattern, to: to)
         }
         return .literal(from: try compilation.template(from, in: call.name), to: to)
     }
 
-    /// The regular expression behind a tilde; `nil` without one.
-    private static func pattern(
-        _ word: Word, caseInsensitive: Bool, _ call: DirectiveUse, _ compilation: Compilation
-    ) throws(ConfigDiagnostic) -> RedirectPattern? {
+    /// The regular expression behind a tilde, with which case makes no difference in any form; `nil` without one.
+    private static func caselessPattern(
+        _ word: Word, _ call: DirectiveUse, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> GroupedPattern? {
         guard word.bytes.first == UInt8(ascii: "~") else { return nil }
         let (pattern, groups) = try compilation.pattern(
-            word.replacing(Array(word.bytes.dropFirst())), caseInsensitive: caseInsensitive, in: call.name)
-        return RedirectPattern(pattern: pattern, namedGroups: groups)
+            word.replacing(Array(word.bytes.dropFirst())), caseInsensitive: true, in: call.name)
+        return GroupedPattern(pattern: pattern, namedGroups: groups)
     }
 
     private static func cookieFlags(
@@ -93,7 +91,7 @@ extension DirectiveTable {
     ) throws(ConfigDiagnostic) -> CookieFlags {
         let word = call.arguments[0]
         let cookie: CookieFlags.Name =
-            if let pattern = try pattern(word, caseInsensitive: true, call, compilation) {
+            if let pattern = try caselessPattern(word, call, compilation) {
                 .regex(pattern)
             } else {
                 .literal(try compilation.template(word, in: call.name))

@@ -66,12 +66,9 @@ private struct MapReader {
             guard !hasDefault else { throw failure(entry, "found a duplicate \"default\"") }
             hasDefault = true
             table.defaultValue = value
-        } else if key.bytes.first == UInt8(ascii: "~") {
-            let ignoresCase = key.bytes.dropFirst().first == UInt8(ascii: "*")
-            let expression = key.replacing(Array(key.bytes.dropFirst(ignoresCase ? 2 : 1)))
-            let (pattern, groups) = try compilation.pattern(
-                expression, caseInsensitive: ignoresCase, in: call.name)
-            table.entries.regexes.append(.init(pattern: pattern, namedGroups: groups, value: value))
+        } else if let found = try compilation.tildePattern(key, in: call.name) {
+            table.entries.regexes.append(
+                .init(pattern: found.pattern, namedGroups: found.namedGroups, value: value))
         } else {
             // A backslash lets a key begin with ~ or be one of the words above.
             let isEscaped = key.bytes.first == UInt8(ascii: "\\")

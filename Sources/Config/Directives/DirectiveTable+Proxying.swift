@@ -182,14 +182,10 @@ extension DirectiveTable {
             return redirect
         }
         let to = try scope.compilation.template(call.arguments[1], in: call.name)
-        guard from.bytes.first == UInt8(ascii: "~") else {
-            return .literal(from: try scope.compilation.template(from, in: call.name), to: to)
+        if let pattern = try scope.compilation.tildePattern(from, in: call.name) {
+            return .regex(pattern, to: to)
         }
-        let ignoresCase = from.bytes.dropFirst().first == UInt8(ascii: "*")
-        let expression = from.replacing(Array(from.bytes.dropFirst(ignoresCase ? 2 : 1)))
-        let (pattern, groups) = try scope.compilation.pattern(
-            expression, caseInsensitive: ignoresCase, in: call.name)
-        return .regex(RedirectPattern(pattern: pattern, namedGroups: groups), to: to)
+        return .literal(from: try scope.compilation.template(from, in: call.name), to: to)
     }
 
     /// `default` is made from the URL of the `proxy_pass`, which therefore must come first and be fixed.

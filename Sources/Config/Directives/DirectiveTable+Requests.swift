@@ -11,7 +11,8 @@ extension DirectiveTable {
             "client_header_buffer_size", "size", in: .httpAndServer, takes: .one, default: "1k",
             "Heads up to this size need no large buffer."
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.connection.clientHeaderBufferSize = try call.headSize(call.arguments[0])
+            let word = call.arguments[0]
+            scope.connection.clientHeaderBufferSize = try call.headSize(call.size(word), word)
         },
         Directive(
             "large_client_header_buffers", "number size", in: .httpAndServer, takes: .two, default: "4 8k",
@@ -20,8 +21,8 @@ extension DirectiveTable {
                 + "value holds, for what came before as well; over HTTP/2, that of the connection's server holds throughout."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.connection.largeHeaderBufferCount = try call.number(call.arguments[0], in: 1...65_536)
-            _ = try call.bufferSize(call.arguments[1])
-            scope.connection.largeHeaderBufferSize = try call.headSize(call.arguments[1])
+            let word = call.arguments[1]
+            scope.connection.largeHeaderBufferSize = try call.headSize(call.bufferSize(word), word)
         },
         .connectionFlag(
             "ignore_invalid_headers", \.ignoreInvalidHeaders, default: "on",

@@ -42,11 +42,7 @@ extension DirectiveTable {
                 + "What goes by compressed, as nothing here inflates it (websocket_deflate pass without message "
                 + "hooks), has its length on the wire measured."
         ) { scope, call throws(ConfigDiagnostic) in
-            let size = try call.largeSize(call.arguments[0])
-            guard size <= WebSocketSettings.mostMaxMessage else {
-                throw call.failure(found: call.arguments[0], expected: "a size of at most 1024g")
-            }
-            scope.settings.webSocket.maxMessage = size
+            scope.settings.webSocket.maxMessage = try messageSize(call)
         },
         Directive(
             "websocket_max_held", "size", in: .levels, takes: .one, default: "256m",
@@ -54,11 +50,7 @@ extension DirectiveTable {
                 + "those that hooks wait with then. A message of more than 64k that would go beyond it ends its "
                 + "WebSocket with 1013. 0 is without limit."
         ) { scope, call throws(ConfigDiagnostic) in
-            let size = try call.largeSize(call.arguments[0])
-            guard size <= WebSocketSettings.mostMaxMessage else {
-                throw call.failure(found: call.arguments[0], expected: "a size of at most 1024g")
-            }
-            scope.settings.webSocket.maxHeld = size
+            scope.settings.webSocket.maxHeld = try messageSize(call)
         },
         .number(
             "websocket_max_fragments", \.webSocket.maxFragments, default: "0",
@@ -108,6 +100,14 @@ extension DirectiveTable {
         }
         if case .on = deflate { return (legs, .on(options)) }
         return (legs, deflate)
+    }
+
+    private static func messageSize(_ call: DirectiveUse) throws(ConfigDiagnostic) -> Int {
+        let size = try call.largeSize(call.arguments[0])
+        guard size <= WebSocketSettings.mostMaxMessage else {
+            throw call.failure(found: call.arguments[0], expected: "a size of at most 1024g")
+        }
+        return size
     }
 
     private static func read(

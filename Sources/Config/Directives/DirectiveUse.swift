@@ -63,9 +63,8 @@ struct DirectiveUse {
         return size
     }
 
-    /// Bytes of a request's head: few enough for so many buffers as there may be to come to a number.
-    func headSize(_ word: Word) throws(ConfigDiagnostic) -> Int {
-        let size = try size(word)
+    /// `size` bytes of a request's head, as `word` has it: few enough for so many buffers as there may be to come to a number.
+    func headSize(_ size: Int, _ word: Word) throws(ConfigDiagnostic) -> Int {
         guard size <= 1 << 30 else { throw failure(found: word, expected: "a size of at most 1024m") }
         return size
     }

@@ -36,7 +36,6 @@ enum ForeignDirectives {
         (http, "it can be left out, or a hook in Lua does what it is for"),
         (files, "no files are sent, a server that sends them can stand behind \"proxy_pass\""),
         (filters, "a \"response_body\" hook changes responses, as examples/rewrite_response.lua does"),
-        (access, "a \"request\" hook lets requests pass or not, as examples/forward_auth.lua does"),
         (caching, "nothing is cached, a cache can stand before or behind it"),
         (balancing, "a \"request\" hook chooses the upstream by \"flow:route\""),
         (
@@ -127,8 +126,8 @@ enum ForeignDirectives {
     private static let core = "ssl_engine google_perftools_profiles stream mail quic_bpf"
 
     private static let http =
-        "limit_rate limit_rate_after satisfy satisfy_any auth_delay server_name_in_log override_charset "
-        + "max_headers post_action early_hints keepalive_min_timeout"
+        "satisfy satisfy_any auth_delay server_name_in_log override_charset max_headers post_action "
+        + "early_hints keepalive_min_timeout"
 
     private static let files =
         "root alias index try_files autoindex_exact_size autoindex_format autoindex_localtime random_index "
@@ -136,20 +135,12 @@ enum ForeignDirectives {
         + "mp4_max_buffer_size mp4_limit_rate mp4_limit_rate_after mp4_start_key_frame"
 
     private static let filters =
-        "sub_filter sub_filter_types sub_filter_last_modified sub_filter_once addition_types add_before_body "
-        + "add_after_body charset_types charset_map source_charset ssi_silent_errors ssi_ignore_recycled_buffers "
-        + "ssi_min_file_chunk ssi_value_length ssi_types ssi_last_modified xml_entities xslt_stylesheet "
-        + "xslt_param xslt_string_param xslt_types xslt_last_modified image_filter image_filter_jpeg_quality "
-        + "image_filter_webp_quality image_filter_sharpen image_filter_transparency image_filter_interlace "
-        + "image_filter_buffer gzip_window gzip_hash gzip_no_buffer postpone_gzipping gunzip_buffers slice "
-        + "degradation degrade perl perl_modules perl_require perl_set"
-
-    private static let access =
-        "auth_basic_user_file auth_request_set limit_conn limit_conn_zone limit_conn_status "
-        + "limit_conn_log_level limit_conn_dry_run limit_zone limit_req limit_req_zone limit_req_status "
-        + "limit_req_log_level limit_req_dry_run secure_link secure_link_md5 secure_link_secret valid_referers "
-        + "referer_hash_max_size referer_hash_bucket_size userid userid_service userid_name userid_domain userid_path userid_expires userid_p3p userid_mark "
-        + "userid_flags"
+        "addition_types add_before_body add_after_body charset_types charset_map source_charset "
+        + "ssi_silent_errors ssi_ignore_recycled_buffers ssi_min_file_chunk ssi_value_length ssi_types "
+        + "ssi_last_modified xml_entities xslt_stylesheet xslt_param xslt_string_param xslt_types "
+        + "xslt_last_modified image_filter image_filter_jpeg_quality image_filter_webp_quality "
+        + "image_filter_sharpen image_filter_transparency image_filter_interlace image_filter_buffer slice "
+        + "degradation degrade"
 
     private static let caching =
         "proxy_store_access memcached_pass memcached_bind "
@@ -157,15 +148,11 @@ enum ForeignDirectives {
         + "memcached_read_timeout memcached_next_upstream memcached_next_upstream_tries "
         + "memcached_next_upstream_timeout memcached_gzip_flag memcached_force_ranges"
 
-    private static let balancing =
-        "sticky least_time queue ntlm state sticky_cookie_insert "
-        + "health_check match"
+    private static let balancing = "least_time queue ntlm state"
 
     private static let variables =
-        "geo geoip_country geoip_city geoip_org geoip_proxy geoip_proxy_recursive "
-        + "split_clients mirror mirror_request_body browser ancient_browser ancient_browser_value "
-        + "modern_browser modern_browser_value js_import js_content js_set js_path js_include js_body_filter "
-        + "js_header_filter js_var js_preload_object js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone"
+        "geoip_country geoip_city geoip_org geoip_proxy geoip_proxy_recursive browser ancient_browser "
+        + "ancient_browser_value modern_browser modern_browser_value"
 
     private static let tls =
         "ssl_certificate_compression ssl_object_cache_inheritable proxy_ssl"
@@ -177,7 +164,7 @@ enum ForeignDirectives {
         + "quic_host_key quic_active_connection_id_limit"
 
     private static let proxying =
-        "proxy_limit_rate proxy_force_ranges proxy_allow_upstream proxy_pass_trailers proxy_request_dynamic"
+        "proxy_force_ranges proxy_allow_upstream proxy_pass_trailers proxy_request_dynamic"
 
     /// Four modules whose directives differ in their prefix only, for the most part.
     private static let fastcgiAndKin: String = {
@@ -207,7 +194,7 @@ enum ForeignDirectives {
     private static let stream =
         "preread_buffer_size preread_timeout proxy_protocol_timeout ssl_preread ssl_handshake_timeout "
         + "proxy_download_rate proxy_upload_rate proxy_requests proxy_responses proxy_timeout proxy_protocol "
-        + "proxy_half_close proxy_session_drop proxy_downstream_buffer proxy_upstream_buffer js_access js_preread js_filter pass"
+        + "proxy_half_close proxy_session_drop proxy_downstream_buffer proxy_upstream_buffer pass"
 
     private static let mail =
         "protocol auth_http auth_http_timeout auth_http_header auth_http_pass_client_cert imap_capabilities "
@@ -216,9 +203,7 @@ enum ForeignDirectives {
         + "proxy_smtp_auth xclient timeout max_errors"
 
     private static let commercial =
-        "api status status_format status_zone session_log session_log_format session_log_zone keyval keyval_zone "
-        + "auth_jwt auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_file auth_jwt_key_request "
-        + "auth_jwt_leeway auth_jwt_require auth_jwt_type hls hls_buffers hls_forward_args hls_fragment "
+        "session_log session_log_format session_log_zone hls hls_buffers hls_forward_args hls_fragment "
         + "hls_mp4_buffer_size hls_mp4_max_buffer_size f4f f4f_buffer_size zone_sync zone_sync_server "
-        + "internal_redirect otel_trace otel_exporter"
+        + "otel_trace otel_exporter"
 }

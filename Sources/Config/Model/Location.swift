@@ -209,8 +209,8 @@ package enum Condition: Sendable {
     package enum FileTest: Sendable { case isFile, isDirectory, exists, isExecutable }
 }
 
-/// The regular expression of a `proxy_redirect` or `proxy_cookie_…`.
-package struct RedirectPattern: Sendable {
+/// A regular expression and the slots that its named groups assign.
+package struct GroupedPattern: Sendable {
     package var pattern: Pattern
     package var namedGroups: [NamedGroup]
 

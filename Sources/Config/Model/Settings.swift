@@ -178,20 +178,20 @@ package enum ProxyRedirect: Sendable {
     case `default`
     case off
     case literal(from: Template, to: Template)
-    case regex(RedirectPattern, to: Template)
+    case regex(GroupedPattern, to: Template)
 }
 
 /// A `proxy_cookie_domain` or `proxy_cookie_path`.
 package enum CookieRewrite: Sendable {
     case literal(from: Template, to: Template)
-    case regex(RedirectPattern, to: Template)
+    case regex(GroupedPattern, to: Template)
 }
 
 /// A `proxy_cookie_flags`.
 package struct CookieFlags: Sendable {
     package enum Name: Sendable {
         case literal(Template)
-        case regex(RedirectPattern)
+        case regex(GroupedPattern)
     }
     package var cookie: Name
     /// Each of which comes out as the name of a flag, or empty.

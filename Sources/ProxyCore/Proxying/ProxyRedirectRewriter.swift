@@ -7,7 +7,7 @@ package struct ProxyRedirectRewriter: Sendable {
         /// The response's URL begins with the first; the second takes its place.
         case prefix([UInt8], [UInt8])
         case template(from: Template, to: Template)
-        case regex(RedirectPattern, to: Template)
+        case regex(GroupedPattern, to: Template)
     }
 
     private let rules: [Rule]
