@@ -3,8 +3,5 @@ package enum MD5 {
     package typealias Digest = InlineArray<16, UInt8>
 
     /// The digest of `bytes`, or `nil` when the library's policy forbids MD5.
-    package static func digest(_ bytes: Span<UInt8>) -> Digest? {
-        var digest = Digest(repeating: 0)
-        return MessageDigest.md5.write(bytes, into: &digest) ? digest : nil
-    }
+    package static func digest(_ bytes: Span<UInt8>) -> Digest? { MessageDigest.md5.digest(bytes) }
 }

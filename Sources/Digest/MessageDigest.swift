@@ -18,17 +18,17 @@ struct MessageDigest: @unchecked Sendable {
         }
     }
 
-    /// Writes the digest of `bytes` to `output`, whose size is this function's digest size.
-    ///
-    /// - Returns: false when the library refuses.
-    func write<let size: Int>(_ bytes: Span<UInt8>, into output: inout InlineArray<size, UInt8>) -> Bool {
-        guard let function = unsafe function, unsafe EVP_MD_get_size(function) == size else { return false }
-        var span = output.mutableSpan
+    /// The digest of `bytes`, whose size is this function's; `nil` when the library refuses.
+    func digest<let size: Int>(_ bytes: Span<UInt8>) -> InlineArray<size, UInt8>? {
+        guard let function = unsafe function, unsafe EVP_MD_get_size(function) == size else { return nil }
+        var digest = InlineArray<size, UInt8>(repeating: 0)
+        var span = digest.mutableSpan
         // Both pointers are used only during the call; the size was checked above.
-        return unsafe span.withUnsafeMutableBufferPointer { out in
+        let isDone = unsafe span.withUnsafeMutableBufferPointer { out in
             unsafe bytes.withUnsafeBufferPointer { input in
                 unsafe EVP_Digest(input.baseAddress, input.count, out.baseAddress, nil, function, nil) == 1
             }
         }
+        return isDone ? digest : nil
     }
 }

@@ -3,8 +3,5 @@ package enum SHA1 {
     package typealias Digest = InlineArray<20, UInt8>
 
     /// The digest of `bytes`, or `nil` when the library's policy forbids SHA-1.
-    package static func digest(_ bytes: Span<UInt8>) -> Digest? {
-        var digest = Digest(repeating: 0)
-        return MessageDigest.sha1.write(bytes, into: &digest) ? digest : nil
-    }
+    package static func digest(_ bytes: Span<UInt8>) -> Digest? { MessageDigest.sha1.digest(bytes) }
 }

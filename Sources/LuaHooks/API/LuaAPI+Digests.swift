@@ -38,14 +38,13 @@ extension LuaAPI {
             URIEscape.appendComponent(text, to: &escaped)
             return escaped
         },
-        encoding(
-            "unescape", "sy.uri", "text",
+        LuaFunction(
+            "unescape", .module("sy.uri"), "text: string", returns: "string",
             "What the escaped text of a query or a form says, `+` being a space; an escape that is none stays as it is."
-        ) { text in
-            var decoded: [UInt8] = []
-            decoded.reserveCapacity(text.count)
-            QueryArguments.appendDecoded(text, 0..<text.count, to: &decoded)
-            return decoded
+        ) { call throws(LuaError) in
+            let text = try call.span(1, "text")
+            QueryArguments.push(text, text.indices, on: call.stack)
+            return .one
         },
         encoding(
             "md5", "sy", "data",
@@ -59,29 +58,15 @@ extension LuaAPI {
             data in
             SHA256.digest(data).map { bytes($0) }
         },
-        LuaFunction(
-            "hmac", .module("sy"), "key: string, message: string", returns: "string",
-            "The HMAC of the message with SHA-256 (RFC 2104): 32 bytes."
-        ) { call throws(LuaError) in
-            let key = try call.span(1, "key")
-            let message = try call.span(2, "message")
-            guard let digest = HMAC.sha256(key: key, message) else { throw LuaError("hmac: not available") }
-            call.stack.push(digest.span)
-            return .one
-        },
-        LuaFunction(
-            "hmac_sha1", .module("sy"), "key: string, message: string", returns: "string",
+        keyed(
+            "hmac", "The HMAC of the message with SHA-256 (RFC 2104): 32 bytes.", refusal: "not available"
+        ) { key, message in HMAC.sha256(key: key, message) },
+        keyed(
+            "hmac_sha1",
             "The HMAC of the message with SHA-1 (RFC 2104): 20 bytes. For what others have defined by it, as TURN's "
-                + "passwords; where there is a choice, `sy.hmac`."
-        ) { call throws(LuaError) in
-            let key = try call.span(1, "key")
-            let message = try call.span(2, "message")
-            guard let digest = HMAC.sha1(key: key, message) else {
-                throw LuaError("hmac_sha1: the system's policy does not allow it")
-            }
-            call.stack.push(digest.span)
-            return .one
-        },
+                + "passwords; where there is a choice, `sy.hmac`.",
+            refusal: "the system's policy does not allow it"
+        ) { key, message in HMAC.sha1(key: key, message) },
         LuaFunction(
             "verify", .module("sy.jwt"),
             """
@@ -134,6 +119,20 @@ extension LuaAPI {
                 throw LuaError("\(name): the system's policy does not allow it")
             }
             return call.push(result)
+        }
+    }
+
+    private static func keyed<let size: Int>(
+        _ name: String, _ summary: String, refusal: String,
+        _ code: @escaping @Sendable (_ key: Span<UInt8>, _ message: Span<UInt8>) -> InlineArray<size, UInt8>?
+    ) -> LuaFunction {
+        LuaFunction(name, .module("sy"), "key: string, message: string", returns: "string", summary) {
+            call throws(LuaError) in
+            guard let code = code(try call.span(1, "key"), try call.span(2, "message")) else {
+                throw LuaError("\(name): \(refusal)")
+            }
+            call.stack.push(code.span)
+            return .one
         }
     }
 

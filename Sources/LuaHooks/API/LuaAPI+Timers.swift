@@ -66,8 +66,7 @@ extension LuaCall {
     static let maximumTimers = 1000
 
     func checkTimers(of flow: ScriptFlow, _ name: StaticString) throws(LuaError) {
-        let call = interpreter.currentCall
-        guard call?.flow !== flow || call?.purpose.stage != .log else {
+        guard runningStage(of: flow) != .log else {
             throw LuaError(
                 "flow:\(name) cannot be used in a log hook: the exchange is over, and its timers with it; use sy.spawn with "
                     + "sy.sleep")

@@ -32,13 +32,18 @@ extension LuaCall {
     /// another exchange may be at hand, which is at a stage of its own.
     @inline(__always)
     func expect(_ flow: ScriptFlow, in stages: HookStages, _ name: StaticString) throws(LuaError) {
-        let index = interpreter.runningIndex
-        if interpreter.calls.indices.contains(index), interpreter.calls[index].flow === flow,
-            let stage = interpreter.calls[index].purpose.stage, stages.contains(stage)
-        {
-            return
-        }
+        if let stage = runningStage(of: flow), stages.contains(stage) { return }
         throw misplaced(flow, stages, name)
+    }
+
+    /// The stage of the hook that makes the call; `nil` where it is no hook of the flow itself.
+    @inline(__always)
+    func runningStage(of flow: ScriptFlow) -> HookStage? {
+        let index = interpreter.runningIndex
+        guard interpreter.calls.indices.contains(index), interpreter.calls[index].flow === flow else {
+            return nil
+        }
+        return interpreter.calls[index].purpose.stage
     }
 
     private func misplaced(_ flow: ScriptFlow, _ stages: HookStages, _ name: StaticString) -> LuaError {
