@@ -16,7 +16,7 @@ package struct HTTP2RequestHead {
         package var maxFields = 1000
 
         /// What no head that is allowed goes beyond, with the 32 bytes that RFC 9113 §6.5.2 adds for each field.
-        var announcedList: Int { maxList.addingClamping(maxFields.multipliedClamping(32)) }
+        var announcedList: Int { maxList + 32 * maxFields }
 
         package init() {}
     }

@@ -661,10 +661,4 @@ extension FixedWidthInteger {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? .max : product
     }
-
-    /// The sum of two that are not negative, or the largest number there is.
-    func addingClamping(_ other: Self) -> Self {
-        let (sum, overflow) = addingReportingOverflow(other)
-        return overflow ? .max : sum
-    }
 }

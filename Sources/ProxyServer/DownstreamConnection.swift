@@ -272,7 +272,7 @@ final class DownstreamConnection: StreamChannel {
         case .wouldBlock: break
         case .end: endOfInput()
         case .failed:
-            noteFlood()
+            noteFlood(of: facts, on: worker)
             recordCutHead()
             finish()
         }
@@ -291,7 +291,7 @@ final class DownstreamConnection: StreamChannel {
         case .wouldBlock: break
         case .end: endOfInput()
         case .failed:
-            noteFlood()
+            noteFlood(of: facts, on: worker)
             clientGone(driver)
         }
     }
@@ -712,7 +712,7 @@ final class DownstreamConnection: StreamChannel {
         case .keep:
             if isLeaving || sawEnd && inbox.isEmpty {
                 phase = .idle
-                if leavesBytes || !inbox.isEmpty || mayRead { return linger() }
+                if leavesInput { return linger() }
                 return isDrained ? finish() : shutdownAfterSending()
             }
             phase = .idle
@@ -725,7 +725,7 @@ final class DownstreamConnection: StreamChannel {
             // RFC 9112 §9.6: a socket closed with bytes in it would have the client lose what it was sent.
             if isEarly {
                 finishAfterHandshake()
-            } else if leavesBytes || !inbox.isEmpty || mayRead {
+            } else if leavesInput {
                 linger()
             } else {
                 finish()
@@ -734,6 +734,9 @@ final class DownstreamConnection: StreamChannel {
             linger()
         }
     }
+
+    /// Some of what came was not taken, or not read.
+    private var leavesInput: Bool { leavesBytes || !inbox.isEmpty || mayRead }
 
     private func linger() {
         inbox = []

@@ -122,10 +122,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
             case .end where !sawFailure: return endOfInput()
             case .end: return finish()
             case .failed:
-                if isTLSFlooded {
-                    log(.info, "TLS flood detected")
-                    worker.statistics.badRequests.add()
-                }
+                noteFlood(of: facts, on: worker)
                 return finish()
             }
         }

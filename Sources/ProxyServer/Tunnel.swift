@@ -119,7 +119,7 @@ final class Tunnel {
     }
 
     private func pump(from source: StreamChannel, to target: StreamChannel, _ side: TunnelSide) {
-        guard machine.accepts(from: side) else { return lookForFailure(of: source, side) }
+        guard machine.accepts(from: side) else { return lookForFailure(of: side) }
         let loop = downstream.worker.loop
         var reads = 0
         // What the target has not taken yet is waited for: nothing queues up beyond one read. Nor does what a hook
@@ -142,25 +142,29 @@ final class Tunnel {
         if plane == nil {
             if reads > 0, !isClosing { touch() }
         } else if reads == 0 || source.isEnding {
-            lookForEnd(of: source, side)
+            lookForEnd(of: side)
         }
     }
+
+    private func channel(_ side: TunnelSide) -> StreamChannel { side == .client ? downstream : upstream }
 
     /// Nothing is read of a peer while a hook waits with what came from it; that it is gone ends the wait. What a client has
     /// sent before its end, further messages and its close frame, is heard first. An upstream that has ended its side in order
     /// may have meant what it said last for the client.
-    private func lookForEnd(of source: StreamChannel, _ side: TunnelSide) {
+    private func lookForEnd(of side: TunnelSide) {
         guard !isClosing, let plane, plane.isPaused(side), !plane.isResting(side) else { return }
-        if source.sawFailure { return failed(of: source, side) }
+        let source = channel(side)
+        if source.sawFailure { return failed(source, side) }
         if side == .client, source.isAtEnd, !plane.hearsOn(side) { readEnd(of: side) }
     }
 
     /// One that has ended its side in order, and is told goodbye yet, may break before that.
-    private func lookForFailure(of source: StreamChannel, _ side: TunnelSide) {
-        if source.sawFailure, !isClosing, let plane, !plane.isDone(with: side) { failed(of: source, side) }
+    private func lookForFailure(of side: TunnelSide) {
+        let source = channel(side)
+        if source.sawFailure, !isClosing, let plane, !plane.isDone(with: side) { failed(source, side) }
     }
 
-    private func failed(of source: StreamChannel, _ side: TunnelSide) {
+    private func failed(_ source: StreamChannel, _ side: TunnelSide) {
         failed(side, SystemError("recv", code: source.pendingError))
     }
 
@@ -241,8 +245,7 @@ final class Tunnel {
     func failed(_ side: TunnelSide, _ error: SystemError) {
         // As nginx. Of one that has nothing more to say or to hear nobody needs to know.
         if !isClosing, plane?.isDone(with: side) != true {
-            let channel = side == .client ? downstream : upstream
-            log(level(of: side), channel.isTLSFlooded ? "TLS flood detected" : "\(error)")
+            log(level(of: side), channel(side).isTLSFlooded ? "TLS flood detected" : "\(error)")
         }
         guard let plane else {
             // RFC 8441 §5: a reset stays one to a stream. To a socket it is an end, as with nginx.
@@ -554,7 +557,7 @@ extension Tunnel: WebSocketPlaneOwner {
         guard !isClosing, !plane.isResting(side) else { return }
         // That the peer has gone since, or was before, was not looked at.
         guard !plane.isPaused(side) else {
-            return lookForEnd(of: side == .client ? downstream : upstream, side)
+            return lookForEnd(of: side)
         }
         if side == .client, downstream.hasEnded, machine.accepts(from: side) { return readEnd(of: side) }
         scheduleRead(of: side)
@@ -573,7 +576,7 @@ extension Tunnel: WebSocketPlaneOwner {
 
     /// Of a stream nobody can tell: the connection is taking what others are sent.
     func isTaking(_ side: TunnelSide, within milliseconds: Int64) -> Bool {
-        let channel: StreamChannel = side == .client ? downstream : upstream
+        let channel = channel(side)
         let isStream = side == .client ? downstream.isStream : upstream.isStream
         return !isStream && channel.isOpen
             && sy_tcp_is_taking(channel.descriptor, UInt32(clamping: milliseconds))

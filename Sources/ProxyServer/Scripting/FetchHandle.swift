@@ -34,7 +34,7 @@ final class FetchHandle {
     private var peers: UpstreamPeers?
     private var selection = PeerSelection(tries: 0, peerCount: 0)
     /// A peer of the group is to be chosen; what the fetch fails with where none is left.
-    private var dueTry: (failure: FetchFailure, outcome: PeerOutcome)?
+    private var dueFailure: FetchFailure?
     private var isTrying = false
     /// A connection of the pool turned out to be closed, so this time it is to be a new one.
     private var isRepeated = false
@@ -83,7 +83,7 @@ final class FetchHandle {
             let peers = generation.peers(ofGroup: index)
             self.peers = peers
             selection = peers.group.begin(maxTries: 0)
-            tryNext(of: peers, orFailWith: .noLivePeers, .passedOver)
+            tryNext(of: peers, orFailWith: .noLivePeers)
         case .address(let address):
             origin = address.text
             addresses = [address]
@@ -99,13 +99,13 @@ final class FetchHandle {
 
     /// Makes a try, and those that follow where it fails at once: one after the other rather than each within the one before,
     /// since there may be thousands of them.
-    private func tryNext(of peers: UpstreamPeers, orFailWith failure: FetchFailure, _ outcome: PeerOutcome) {
-        dueTry = (failure, outcome)
+    private func tryNext(of peers: UpstreamPeers, orFailWith failure: FetchFailure) {
+        dueFailure = failure
         guard !isTrying else { return }
         isTrying = true
-        while let due = dueTry {
-            dueTry = nil
-            if !chooseNextPeer(of: peers) { finish(.failure(due.failure), peer: due.outcome) }
+        while let failure = dueFailure.take() {
+            // What became of the peer before was recorded when it failed.
+            if !chooseNextPeer(of: peers) { finish(.failure(failure), peer: .passedOver) }
         }
         isTrying = false
     }
@@ -128,7 +128,7 @@ final class FetchHandle {
     private func connectFailed(_ failure: FetchFailure) {
         if let peers {
             record(.failed, at: peers)
-            if selection.tries > 0 { return tryNext(of: peers, orFailWith: failure, .failed) }
+            if selection.tries > 0 { return tryNext(of: peers, orFailWith: failure) }
         }
         finish(.failure(failure), peer: .failed)
     }

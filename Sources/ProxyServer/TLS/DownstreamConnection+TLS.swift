@@ -172,15 +172,6 @@ extension DownstreamConnection: Handshaking {
         log(reason, isOurs: isOurs, while: "SSL handshaking")
     }
 
-    /// To be called where reading fails.
-    func noteFlood() {
-        guard isTLSFlooded, let facts = clientFacts else { return }
-        worker.statistics.badRequests.add()
-        worker.current.generation.errorLogger.log(
-            .info, connection: facts.serial,
-            "TLS flood detected, client: \(String(decoding: facts.address, as: UTF8.self))")
-    }
-
     private func log(_ reason: String, isOurs: Bool, while doing: String) {
         guard let facts = clientFacts, let tls = handshakingTLS else { return }
         worker.current.generation.errorLogger.log(
@@ -193,4 +184,13 @@ extension DownstreamConnection: Handshaking {
 extension StreamChannel {
     /// The peer was cut off for messages of TLS that carry nothing.
     var isTLSFlooded: Bool { (transport as? TLSTransport)?.session.failure == TLSSession.flooded }
+
+    /// Counts a flood and logs it, if that is why reading from the client has failed.
+    func noteFlood(of client: ClientFacts?, on worker: Worker) {
+        guard isTLSFlooded, let client else { return }
+        worker.statistics.badRequests.add()
+        worker.current.generation.errorLogger.log(
+            .info, connection: client.serial,
+            "TLS flood detected, client: \(String(decoding: client.address, as: UTF8.self))")
+    }
 }
