@@ -22,6 +22,9 @@ struct Balancer: Sendable {
     /// What a method asks of a request.
     enum Input: Sendable {
         case nothing, clientAddress, key, random
+
+        /// It asks for something of the request's own, which `PeerGroup.appendKey` tells.
+        var isKey: Bool { self == .clientAddress || self == .key }
     }
 
     typealias Choose = @Sendable (inout [Peer], inout PeerSelection, Request) -> Int?

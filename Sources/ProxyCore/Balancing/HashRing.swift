@@ -97,21 +97,12 @@ package struct HashRing: Sendable {
         }
         repeat {
             let owner = ring.owners[Int(selection.progress.hash) % ring.points.count]
-            var best: Int?
-            var total = 0
-            for index in request.tier
-            where ring.servers[index] == owner && !selection.tried.contains(index)
-                && peers[index].isLive(now: request.now)
-            {
-                total += peers[index].moveWeightOn()
-                if let leader = best, peers[index].currentWeight <= peers[leader].currentWeight { continue }
-                best = index
+            let chosen = RoundRobin.choose(
+                in: request.tier, of: &peers, tried: selection.tried, now: request.now
+            ) { index, _ in
+                ring.servers[index] == owner
             }
-            if let best {
-                peers[best].currentWeight -= total
-                peers[best].chosen(now: request.now)
-                return best
-            }
+            if let chosen { return chosen }
             selection.progress.hash &+= 1
         } while selection.progress.miss()
         return nil

@@ -20,20 +20,17 @@ enum LeastConnections {
             }
         }
         guard let first = best else { return nil }
-        var chosen = first
-        if isTied {
-            var total = 0
-            for index in first..<tier.upperBound
-            where !selection.tried.contains(index) && peers[index].isLive(now: request.now) {
-                let (mine, other) = peers[index].loads(against: peers[chosen])
-                if mine != other { continue }
-                total += peers[index].moveWeightOn()
-                if peers[index].currentWeight > peers[chosen].currentWeight { chosen = index }
-            }
-            peers[chosen].currentWeight -= total
+        guard isTied else {
+            peers[first].chosen(now: request.now)
+            return first
         }
-        peers[chosen].chosen(now: request.now)
-        return chosen
+        let leader = peers[first]
+        return RoundRobin.choose(
+            in: first..<tier.upperBound, of: &peers, tried: selection.tried, now: request.now
+        ) { _, peer in
+            let (mine, other) = peer.loads(against: leader)
+            return mine == other
+        }
     }
 }
 

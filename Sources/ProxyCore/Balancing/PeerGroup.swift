@@ -60,10 +60,7 @@ package final class PeerGroup {
 
     /// Whether groups of this method choose by something of the request, which `appendKey` tells.
     package static func asksForKey(_ method: BalancingMethod) -> Bool {
-        switch Balancer.row(of: method.kind)?.input {
-        case .clientAddress, .key: true
-        case .nothing, .random, nil: false
-        }
+        Balancer.row(of: method.kind)?.input.isKey ?? false
     }
 
     /// Appends what the group's method chooses by of the request; nothing for the other methods.
@@ -75,79 +72,54 @@ package final class PeerGroup {
         }
     }
 
-    /// The next peer to try by round robin, as a position in `peers`; it counts as in use until `finish` is called. `nil`
-    /// when no peer is live that has not been tried. `now` is in monotonic milliseconds.
-    package func next(_ selection: inout PeerSelection, now: Int64) -> Int? {
-        if !selection.usesBackups {
-            if let chosen = choose(in: primaries, &selection, now: now) { return chosen }
-            guard !backups.isEmpty else { return nil }
-            selection.usesBackups = true
-        }
-        return choose(in: backups, &selection, now: now)
-    }
-
-    private func choose(in tier: Range<Int>, _ selection: inout PeerSelection, now: Int64) -> Int? {
-        let chosen: Int
-        if isSingle {
-            guard let only = tier.first, !peers[only].isDown, !peers[only].isFull else { return nil }
-            chosen = only
-        } else {
-            guard let best = RoundRobin.choose(in: tier, of: &peers, tried: selection.tried, now: now) else {
-                return nil
-            }
-            chosen = best
-        }
-        use(chosen, &selection)
-        return chosen
-    }
-
-    private func use(_ chosen: Int, _ selection: inout PeerSelection) {
-        selection.tried.insert(chosen)
-        selection.current = chosen
-        peers[chosen].connections += 1
-    }
-
-    /// As `next`, by whichever method the group has.
+    /// The next peer to try, as a position in `peers`; it counts as in use until `finish` is called. `nil` when no peer is
+    /// live that has not been tried. `now` is in monotonic milliseconds.
     ///
     /// `key` is what `appendKey` gave; where it is empty, round robin takes the place of a method that asks for one.
     /// `random` is a number that nobody can foresee, where `drawsRandomNumbers` is set.
     package func next(
-        _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
+        _ selection: inout PeerSelection, key: [UInt8] = [], random: UInt64 = 0, now: Int64
     ) -> Int? {
-        guard let balancer, !isSingle else { return next(&selection, now: now) }
         if !selection.usesBackups {
-            if let chosen = propose(balancer, in: primaries, &selection, key: key, random: random, now: now) {
+            if let chosen = choose(in: primaries, &selection, key: key, random: random, now: now) {
                 return chosen
             }
-            if let chosen = choose(in: primaries, &selection, now: now) { return chosen }
             guard !backups.isEmpty else { return nil }
             selection.usesBackups = true
         }
-        if balancer.servesBackups,
-            let chosen = propose(balancer, in: backups, &selection, key: key, random: random, now: now)
-        {
-            return chosen
+        return choose(in: backups, &selection, key: key, random: random, now: now)
+    }
+
+    private func choose(
+        in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
+    ) -> Int? {
+        let chosen: Int?
+        if isSingle {
+            chosen = tier.first { !peers[$0].isDown && !peers[$0].isFull }
+        } else {
+            chosen =
+                propose(in: tier, &selection, key: key, random: random, now: now)
+                ?? RoundRobin.choose(in: tier, of: &peers, tried: selection.tried, now: now)
         }
-        return choose(in: backups, &selection, now: now)
+        guard let chosen else { return nil }
+        selection.tried.insert(chosen)
+        selection.current = chosen
+        peers[chosen].connections += 1
+        return chosen
     }
 
     /// What the group's method makes of it; `nil` where round robin is to choose.
     private func propose(
-        _ balancer: Balancer, in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8],
-        random: UInt64, now: Int64
+        in tier: Range<Int>, _ selection: inout PeerSelection, key: [UInt8], random: UInt64, now: Int64
     ) -> Int? {
+        guard let balancer, balancer.servesBackups || !selection.usesBackups else { return nil }
         if tier.isEmpty || selection.progress.misses > Balancer.maxMisses { return nil }
-        switch balancer.input {
-        case .clientAddress, .key: if key.isEmpty { return nil }
-        case .nothing, .random: break
-        }
+        if balancer.input.isKey, key.isEmpty { return nil }
         selection.progressBefore = selection.progress
         let request = Balancer.Request(
             tier: tier, totalWeight: selection.usesBackups ? backupWeight : primaryWeight, key: key,
             random: random, ring: ring, now: now)
-        guard let chosen = balancer.choose(&peers, &selection, request) else { return nil }
-        use(chosen, &selection)
-        return chosen
+        return balancer.choose(&peers, &selection, request)
     }
 
     /// Records how the try at the selection's current peer ended. Without a current peer nothing happens.
