@@ -34,22 +34,23 @@ package final class Generation: Sendable {
         self.init(
             number: number, runtime: runtime, addresses: addresses, tls: tls, logFiles: logFiles,
             registry: registry,
+            rings: zip(runtime.configuration.upstreams, addresses).map { HashRing($0, addresses: $1) },
             dictionaries: registry.scripts.dictionaries.prepare(runtime.configuration.lua.sharedDictionaries),
             metrics: registry.scripts.metrics.prepare())
     }
 
     private init(
         number: Int, runtime: RuntimeConfiguration, addresses: [[[PeerAddress]]], tls: TLSSetup,
-        logFiles: LogFiles, registry: ProcessRegistry, dictionaries: [String: SharedDictionary],
-        metrics: ScriptMetrics.Definitions
+        logFiles: LogFiles, registry: ProcessRegistry, rings: [HashRing?],
+        dictionaries: [String: SharedDictionary], metrics: ScriptMetrics.Definitions
     ) {
         self.number = number
         self.runtime = runtime
         self.addresses = addresses
-        rings = zip(runtime.configuration.upstreams, addresses).map { HashRing($0, addresses: $1) }
         self.tls = tls
         self.logFiles = logFiles
         self.registry = registry
+        self.rings = rings
         self.dictionaries = dictionaries
         self.metrics = metrics
         errorLogger = ErrorLogger(runtime.configuration.process.errorLogs, in: logFiles)
@@ -61,7 +62,9 @@ package final class Generation: Sendable {
             number: number, runtime: runtime,
             addresses: addresses.map { group in group.map { server in server.map(PeerAddress.init(copying:)) }
             },
-            tls: tls, logFiles: logFiles, registry: registry, dictionaries: dictionaries, metrics: metrics)
+            tls: tls, logFiles: logFiles, registry: registry,
+            rings: rings.map { $0.map(HashRing.init(copying:)) }, dictionaries: dictionaries, metrics: metrics
+        )
     }
 
     package var configuration: Configuration { runtime.configuration }

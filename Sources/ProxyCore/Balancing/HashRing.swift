@@ -53,6 +53,13 @@ package struct HashRing: Sendable {
         self.servers = servers
     }
 
+    /// The same with points of its own, which another thread may count references to.
+    package init(copying other: HashRing) {
+        points = other.points.map { $0 }
+        owners = other.owners.map { $0 }
+        servers = other.servers.map { $0 }
+    }
+
     private static let pointsPerWeight = 160
 
     /// The state of the hash of `host`, a zero and `port`, with which each point of a server begins.
