@@ -140,7 +140,7 @@ package final class RealIP: Sendable {
     package let trusted: [AccessRule.Network]
     /// Lower case.
     package let header: [UInt8]
-    /// All lines of that name are one list, as of `X-Forwarded-For`; otherwise the first alone counts.
+    /// The name is `X-Forwarded-For`, all lines of which are one list; of another the first alone counts.
     package let joinsLines: Bool
     /// Goes on to the left for as long as an address is one of a trusted peer.
     package let isRecursive: Bool

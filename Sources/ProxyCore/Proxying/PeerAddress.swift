@@ -121,10 +121,7 @@ package struct PeerAddress: Sendable, Hashable {
                 index += 1
             }
         }
-        guard let gap else { return bytes.count == 16 ? bytes : nil }
-        guard bytes.count <= 14 else { return nil }
-        bytes.insert(contentsOf: [UInt8](repeating: 0, count: 16 - bytes.count), at: gap)
-        return bytes
+        return AddressText.filled(bytes, gap)
     }
 
     private static func text(ipv4 address: UInt32) -> [UInt8] {
@@ -136,30 +133,10 @@ package struct PeerAddress: Sendable, Hashable {
         return text
     }
 
-    /// The form of RFC 5952: lower case, the longest run of two or more zero groups as `::`.
     private static func text(ipv6 bytes: [UInt8]) -> [UInt8] {
         guard bytes.count == 16 else { return [] }
-        let groups = (0..<8).map { UInt16(bytes[2 * $0]) << 8 | UInt16(bytes[2 * $0 + 1]) }
-        var run = 0..<0
-        var start = 0
-        while start < 8 {
-            var end = start
-            while end < 8, groups[end] == 0 { end += 1 }
-            if end - start > max(run.count, 1) { run = start..<end }
-            start = max(end, start + 1)
-        }
         var text: [UInt8] = []
-        var index = 0
-        while index < 8 {
-            if index == run.lowerBound, !run.isEmpty {
-                text += [ByteText.colon, ByteText.colon]
-                index = run.upperBound
-                continue
-            }
-            if let last = text.last, last != ByteText.colon { text.append(ByteText.colon) }
-            text += Array(String(groups[index], radix: 16).utf8)
-            index += 1
-        }
+        AddressText.append(ipv6: bytes, dotted: false, to: &text)
         return text
     }
 }

@@ -92,7 +92,7 @@ enum AddressText {
     }
 
     /// With the zeros that a double colon stands for, of which there must be some.
-    private static func filled(_ address: [UInt8], _ gap: Int?) -> [UInt8]? {
+    static func filled(_ address: [UInt8], _ gap: Int?) -> [UInt8]? {
         guard let gap else { return address.count == 16 ? address : nil }
         guard address.count < 16 else { return nil }
         return address[..<gap] + [UInt8](repeating: 0, count: 16 - address.count) + address[gap...]
@@ -100,7 +100,11 @@ enum AddressText {
 
     /// Appends an address of 4 or 16 bytes as text.
     static func append(_ address: [UInt8], to text: inout [UInt8]) {
-        address.count == 16 ? append(ipv6: address, to: &text) : append(ipv4: address[...], to: &text)
+        if address.count == 16 {
+            append(ipv6: address, dotted: true, to: &text)
+        } else {
+            append(ipv4: address[...], to: &text)
+        }
     }
 
     private static func append(ipv4 address: ArraySlice<UInt8>, to text: inout [UInt8]) {
@@ -110,13 +114,15 @@ enum AddressText {
         }
     }
 
-    private static func append(ipv6 address: [UInt8], to text: inout [UInt8]) {
+    /// Appends the 16 bytes of `address`: lower case, the longest run of two or more zero groups as `::` (RFC 5952). Where
+    /// it is `dotted`, what looks like an IPv4 address within one of IPv6 is written as that.
+    static func append(ipv6 address: [UInt8], dotted: Bool, to text: inout [UInt8]) {
         let words = stride(from: 0, to: 16, by: 2).map { UInt64(address[$0]) << 8 | UInt64(address[$0 + 1]) }
         let gap = longestZeros(words)
         var end = 8
         if gap.lowerBound == 0, !gap.isEmpty {
-            // What looks like an IPv4 address within one of IPv6 is written as that.
             switch gap.count {
+            case _ where !dotted: break
             case 5 where words[5] == 0xffff, 6: end = 6
             case 7 where address[14] != 0 && address[15] != 1: end = 6
             default: break

@@ -11,18 +11,17 @@ enum ForwardedAddress {
         guard client.connection == nil else { return }
         var search = Search(
             bytes: exchange.request.bytes, rules: rules, address: client.binaryAddress)
-        let strangest = exchange.server.connection.strangestFieldName
         let fields = exchange.request.fields
-        let lines = fields.indices.filter { index in
-            fields[index].nameKind.isWithin(strangest)
-                && ByteText.equal(search.bytes, fields[index].name, lowercase: rules.header)
-        }
         if rules.joinsLines {
-            for line in lines.reversed() {
-                guard search.read(fields[line].value), rules.isRecursive else { break }
+            for field in fields.reversed() where field.id == .xForwardedFor {
+                guard search.read(field.value), rules.isRecursive else { break }
             }
-        } else if let line = lines.first {
-            _ = search.read(fields[line].value)
+        } else {
+            let name = rules.header
+            let line = FieldLookup.index(
+                of: name.span, in: fields, search.bytes, from: 0,
+                within: exchange.server.connection.strangestFieldName)
+            if let line { _ = search.read(fields[line].value) }
         }
         guard search.isFound else { return }
         exchange.client = ClientFacts(client, from: search.address, port: search.port)
