@@ -42,7 +42,8 @@ struct WebSocketAssembly {
         let most = min(limit, allowance &- raw.count)
         guard before <= most else { return .noRoom }
         if isCompressed {
-            var plain: [UInt8] = []
+            var plain = rules.commons.takeBuffer()
+            defer { rules.commons.giveBack(&plain) }
             plain.append(unmasking: payload, with: maskKey, position: position)
             switch codec?.inflater?.append(plain.span, to: &item.data, limit: most) ?? .corrupt {
             case .ok: break
