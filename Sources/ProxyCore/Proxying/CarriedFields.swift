@@ -35,12 +35,10 @@ package struct CarriedFields {
         for field in response.fields {
             switch field.id {
             case .contentType: contentType = Array(response.bytes[field.value])
-            case .setCookie where !plan.cookies.isEmpty:
+            case .setCookie:
                 let value = plan.cookies.rewritten(response.bytes, field.value, of: exchange)
-                lines.append(
-                    (field.id, Array(response.bytes[field.name]), value ?? Array(response.bytes[field.value]))
-                )
-            case .setCookie, .cacheControl, .expires, .acceptRanges: take(field, of: response.bytes)
+                take(field, of: response.bytes, value: value)
+            case .cacheControl, .expires, .acceptRanges: take(field, of: response.bytes)
             case .other:
                 let name = response.bytes.span.extracting(field.name)
                 if ASCII.equalIgnoringCase(name, Self.disposition.span) { take(field, of: response.bytes) }
@@ -50,8 +48,9 @@ package struct CarriedFields {
         if contentType?.isEmpty ?? false { contentType = nil }
     }
 
-    private mutating func take(_ field: FieldLine, of bytes: [UInt8]) {
-        lines.append((field.id, Array(bytes[field.name]), Array(bytes[field.value])))
+    /// Takes the field with `value`, or with its own.
+    private mutating func take(_ field: FieldLine, of bytes: [UInt8], value: [UInt8]? = nil) {
+        lines.append((field.id, Array(bytes[field.name]), value ?? Array(bytes[field.value])))
     }
 
     /// Appends the lines; without those that `expires` writes itself, if it does.

@@ -58,7 +58,7 @@ package enum DownstreamResponseBuilder {
         let location = outline.location.flatMap { value in
             outline.locationIsEdited ? Array(bytes[value]) : rewritten(value, exchange, plan)
         }
-        let isAbsolute = location?.first == ByteText.slash && settings.values.absoluteRedirect
+        let isAbsolute = RedirectURL.completes(location, settings)
         if let location, isAbsolute {
             preview.append(location: location, of: exchange, to: &output)
         } else if outline.location == nil, let location = exchange.redirectURL, !location.isEmpty {
@@ -101,7 +101,7 @@ package enum DownstreamResponseBuilder {
         var copier = FieldCopier()
         for field in response.fields where !plan.hidden.contains(field, of: response.bytes) {
             if field.id == .contentLength || hopByHop.contains(field, in: response.bytes) { continue }
-            if field.id == .setCookie, !plan.cookies.isEmpty,
+            if field.id == .setCookie,
                 let value = plan.cookies.rewritten(response.bytes, field.value, of: exchange)
             {
                 copier.flush(response.bytes, to: &output)
@@ -225,7 +225,7 @@ package enum DownstreamResponseBuilder {
             // Another one beside the response's first.
             case .location where !field.isEdited: value = rewritten(field.value, exchange, plan)
             case .refresh: value = refresh(field, of: exchange, plan)
-            case .setCookie where !plan.cookies.isEmpty && !field.isEdited:
+            case .setCookie where !field.isEdited:
                 value = plan.cookies.rewritten(bytes, field.value, of: exchange)
             case .expires where changes.expires != nil:
                 guard let line = expiresLine else { continue }

@@ -66,7 +66,7 @@ package enum LocalResponseBuilder {
             ResponseHeadWriter.append(contentLength: Int64(unsent.count), to: &output)
         }
         let location = response.location ?? []
-        let isAbsolute = location.first == ByteText.slash && settings.values.absoluteRedirect
+        let isAbsolute = RedirectURL.completes(location, settings)
         if isAbsolute { preview.append(location: location, of: exchange, to: &output) }
         writer.appendConnection(settings, to: &output)
         if !isAbsolute, !location.isEmpty {

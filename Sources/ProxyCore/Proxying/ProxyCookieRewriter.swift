@@ -6,7 +6,7 @@ struct ProxyCookieRewriter: Sendable {
     private let domains: [CookieRewrite]
     private let paths: [CookieRewrite]
     private let flags: [CookieFlags]
-    let isEmpty: Bool
+    private let isEmpty: Bool
 
     init(_ settings: Settings.Values) {
         domains = settings.proxyCookieDomains
@@ -17,6 +17,7 @@ struct ProxyCookieRewriter: Sendable {
 
     /// What becomes of the value `bytes[range]` of a `Set-Cookie`; `nil` when it stays as it is, white space included.
     func rewritten(_ bytes: [UInt8], _ range: Range<Int>, of exchange: Exchange) -> [UInt8]? {
+        if isEmpty { return nil }
         var attributes = Self.parsed(bytes[range])
         guard let cookie = attributes.first, cookie.value != nil else { return nil }
         var isChanged = false
@@ -45,33 +46,31 @@ struct ProxyCookieRewriter: Sendable {
 
     private func domain(_ value: [UInt8], _ exchange: Exchange) -> [UInt8]? {
         // A dot before it stays.
-        let dots = value.first == ByteText.dot ? 1 : 0
-        for rule in domains {
-            var output: [UInt8] = []
-            switch rule {
-            case .literal(let from, let to):
-                guard ASCII.equalIgnoringCase(exchange.value(of: from), Array(value[dots...])) else {
-                    continue
-                }
-                output.append(contentsOf: value[..<dots])
-                exchange.render(to, into: &output)
-            case .regex(let pattern, let to):
-                guard exchange.render(to, into: &output, ifMatches: pattern, value) else { continue }
-            }
-            return output
+        let name = (value.first == ByteText.dot ? 1 : 0)..<value.count
+        return rewritten(value, by: domains, exchange) { from in
+            ASCII.equalIgnoringCase(from, Array(value[name])) ? name : nil
         }
-        return nil
     }
 
     private func path(_ value: [UInt8], _ exchange: Exchange) -> [UInt8]? {
-        for rule in paths {
+        rewritten(value, by: paths, exchange) { from in
+            ByteText.hasPrefix(value, from) ? 0..<from.count : nil
+        }
+    }
+
+    /// What the first rule for the value makes of it; `nil` where there is none. `place` says what of the value gives way to
+    /// a rule that is no pattern.
+    private func rewritten(
+        _ value: [UInt8], by rules: [CookieRewrite], _ exchange: Exchange, place: ([UInt8]) -> Range<Int>?
+    ) -> [UInt8]? {
+        for rule in rules {
             var output: [UInt8] = []
             switch rule {
             case .literal(let from, let to):
-                let prefix = exchange.value(of: from)
-                guard ByteText.hasPrefix(value, prefix) else { continue }
+                guard let place = place(exchange.value(of: from)) else { continue }
+                output.append(contentsOf: value[..<place.lowerBound])
                 exchange.render(to, into: &output)
-                output.append(contentsOf: value[prefix.count...])
+                output.append(contentsOf: value[place.upperBound...])
             case .regex(let pattern, let to):
                 guard exchange.render(to, into: &output, ifMatches: pattern, value) else { continue }
             }

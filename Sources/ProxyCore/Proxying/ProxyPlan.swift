@@ -9,9 +9,6 @@ package final class ProxyPlan: Sendable {
     package let retry: RetryPolicy
     /// Fields of the upstream's response that the configuration keeps from the client.
     let hidden: FieldNameSet
-    /// `proxy_pass_header` names them: what the upstream says of itself and of the time holds, nothing included.
-    let passesServer: Bool
-    let passesDate: Bool
     /// The request's body is a part of what is written besides it: it is read whole before the head goes out.
     package let asksForRequestBody: Bool
 
@@ -22,8 +19,6 @@ package final class ProxyPlan: Sendable {
         redirects = ProxyRedirectRewriter(settings.proxyRedirects, pass: pass)
         cookies = ProxyCookieRewriter(settings)
         hidden = FieldNameSet(settings.proxyHiddenHeaders)
-        passesServer = !hidden.contains(.server)
-        passesDate = !hidden.contains(.date)
     }
 }
 

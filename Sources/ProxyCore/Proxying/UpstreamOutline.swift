@@ -14,8 +14,9 @@ struct UpstreamOutline {
     var hasDate: Bool
 
     init(_ fields: [FieldLine], _ plan: ProxyPlan) {
-        hasServer = plan.passesServer
-        hasDate = plan.passesDate
+        // Where `proxy_pass_header` names them.
+        hasServer = !plan.hidden.contains(.server)
+        hasDate = !plan.hidden.contains(.date)
         for field in fields {
             switch field.id {
             case .contentType where !isHidden(field, plan): contentType = field.value

@@ -3,14 +3,17 @@ internal import Wire
 
 /// The `Location` of redirects that the proxy makes itself.
 package enum RedirectURL {
-    /// Completes a URL that begins with a slash by scheme, host and port, unless `absolute_redirect` is off.
+    /// Whether `absolute` completes the URL: one that begins with a slash, unless `absolute_redirect` is off.
+    static func completes(_ url: [UInt8]?, _ settings: Settings) -> Bool {
+        url?.first == ByteText.slash && settings.values.absoluteRedirect
+    }
+
+    /// The URL, completed by scheme, host and port where it is to be.
     ///
     /// Control characters, which a decoded path may bring in, are escaped: they would begin a field of their own.
     package static func absolute(_ url: [UInt8], _ exchange: Exchange) -> [UInt8] {
         let settings = exchange.location.settings
-        guard settings.values.absoluteRedirect, url.first == ByteText.slash else {
-            return URIEscape.controls(url)
-        }
+        guard completes(url, settings) else { return URIEscape.controls(url) }
         let isTLS = exchange.client.tls != nil
         var out = Array(isTLS ? "https://".utf8 : "http://".utf8)
         if settings.values.serverNameInRedirect {
