@@ -44,8 +44,6 @@ package final class ClientFacts {
     /// As one request has them that comes from elsewhere than the peer of its connection.
     convenience init(_ connection: ClientFacts, from address: [UInt8], port: UInt16) {
         self.init(connection, requests: connection.requests)
-        isPlainOnTLSPort = connection.isPlainOnTLSPort
-        isOutdated = connection.isOutdated
         self.connection = connection
         self.address = []
         AddressText.append(address, to: &self.address)

@@ -55,13 +55,7 @@ struct WebSocketPlaneTests {
     @Test("a message that inflates to a thousand times its size is inflated in steps")
     func inflatesInSteps() throws {
         let parameters = PermessageDeflate.Parameters()
-        let fixture = try PlaneFixture(
-            messages: { _ in all },
-            codecs: { pool in
-                WebSocketCodecs(
-                    fromClient: WebSocketCodec(passing: parameters, from: .client, pool: pool),
-                    fromUpstream: WebSocketCodec(passing: parameters, from: .server, pool: pool))
-            })
+        let fixture = try PlaneFixture(messages: { _ in all }, codecs: Self.codecs(parameters))
         fixture.lookTakes = 1000
         var seen: [UInt8] = []
         fixture.verdict = { item, _ in
