@@ -2,9 +2,6 @@
 
 import pytest
 
-from harness.wire import fetch
-
-
 # MARK: Failing at once
 
 
@@ -17,4 +14,4 @@ def test_peers_that_cannot_be_reached_are_no_matter_for_the_stack(proxy, version
         "error_log <dir>/quiet.log crit; upstream u { " + peers + " }"
         "server { listen 127.0.0.1:<port>; location / { proxy_pass http://u; proxy_http_version " + version + "; } }")
     for _ in range(2):
-        assert fetch(made.port, timeout=60).status == 502
+        assert made.fetch(timeout=60).status == 502
