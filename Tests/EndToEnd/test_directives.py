@@ -63,22 +63,12 @@ def test_proxy_read_timeout_is_between_reads(simple):
 
 @pytest.mark.clocked
 def test_proxy_connect_timeout(proxy):
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", ports.free_port()))
-        full.listen(0)
-        # Once the queue of a listener that never accepts is full, connecting to it takes forever.
-        waiting = []
-        for _ in range(4):
-            waiting.append(socket.socket())
-            waiting[-1].setblocking(False)
-            waiting[-1].connect_ex(full.getsockname())
+    with ports.full_listener() as full:
         made = proxy(
-            "server { listen 127.0.0.1:<port>; location / { proxy_pass http://127.0.0.1:<full>;"
-            " proxy_connect_timeout 1s; } }", values={"full": full.getsockname()[1]})
+            "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<full>;"
+            " proxy_connect_timeout 1s; } }", values={"full": full})
         response, seconds = elapsed(made.fetch)
         assert response.status == 504 and 0.8 < seconds < 3
-        for each in waiting:
-            each.close()
 
 
 @pytest.mark.clocked

@@ -1,5 +1,6 @@
 """Loopback ports that nobody uses, below the kernel's range for outgoing connections."""
 
+import contextlib
 import os
 import random
 import socket
@@ -23,6 +24,20 @@ def free_port():
         _given.add(port)
         return port
     raise RuntimeError("no free port")
+
+
+@contextlib.contextmanager
+def full_listener():
+    """The address of a listener that never accepts and whose queue is full: connecting to it takes forever."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", free_port()))
+        full.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        yield "127.0.0.1:%d" % full.getsockname()[1]
 
 
 def is_listening(port):
