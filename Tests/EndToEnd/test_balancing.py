@@ -8,8 +8,8 @@ import pytest
 from harness import ports
 from harness.backend import Backend, reply
 from harness.proxy import NGINX
-from harness.websocket import MAP, RECIPE, handshake, switching
-from harness.wire import Client, wait_for
+from harness.websocket import MAP, RECIPE, holding, opened
+from harness.wire import wait_for
 
 KEYS = [f"key{number}" for number in range(60)] + ["a%20b", "%D0%B6", "0", "x" * 300]
 CLIENTS = [f"127.{number}.{number * 7 % 256}.{number % 5}" for number in range(1, 60)]
@@ -83,35 +83,17 @@ def group(proxy, method, servers, location=RECIPE, **rest):
         f" proxy_pass http://group; proxy_http_version 1.1; {location} }} }}", **rest)
 
 
-class Silent(Backend):
-    """Opens every WebSocket and says nothing, answers everything else with its name, and knows how many are open."""
-
-    def __init__(self, name):
-        super().__init__(answer=reply(200, name.encode()), program=self.open)
-        self.websockets = 0
-
-    def open(self, connection):
-        while request := connection.next_request():
-            if not request.get("sec-websocket-key"):
-                connection.perform(self.answer)
-                continue
-            self.count(1)
-            connection.send(switching(request.get("sec-websocket-key")))
-            while connection.fill():
-                connection.buffer.clear()
-            return self.count(-1)
-
-    def count(self, change):
-        with self.lock:
-            self.websockets += change
-
-
 @pytest.fixture
-def silent():
-    made = {name: Silent(name) for name in "abc"}
-    yield made
-    for each in made.values():
-        each.stop()
+def silent(backends):
+    """Three that say nothing in WebSockets, and answer everything else with their names."""
+    return {name: backends(answer=reply(200, name.encode()), program=holding) for name in "abc"}
+
+
+def websockets(backend):
+    """How many are open."""
+    return sum(
+        each.is_open and any("sec-websocket-key" in request for request in each.requests)
+        for each in backend.connections)
 
 
 THREE = "server <a> max_fails=0; server <b> max_fails=0; server <c> max_fails=0;"
@@ -119,27 +101,18 @@ THREE = "server <a> max_fails=0; server <b> max_fails=0; server <c> max_fails=0;
 
 def test_least_conn_counts_websockets_for_as_long_as_they_live(proxy, silent):
     made = group(proxy, "least_conn;", "server <a>; server <b>; server <c> weight=2;", values=silent)
-    clients = []
-
-    def connect():
-        client = Client(made.port)
-        client.send(handshake())
-        assert client.read_response_head().status == 101
-        clients.append(client)
 
     def carried():
-        return [each.websockets for each in silent.values()]
+        return [websockets(each) for each in silent.values()]
 
-    for _ in range(8):
-        connect()
+    clients = [opened(made.port) for _ in range(8)]
     assert carried() == [2, 2, 4]
     # Requests that end at once take turns beside them.
     assert {made.fetch().text for _ in range(8)} == {"a", "b", "c"}
     for client in clients:
         client.close()
     wait_for(lambda: carried() == [0, 0, 0], what="the end of all")
-    for _ in range(4):
-        connect()
+    clients = [opened(made.port) for _ in range(4)]
     assert carried() == [1, 1, 2]
     for client in clients:
         client.close()
@@ -147,12 +120,8 @@ def test_least_conn_counts_websockets_for_as_long_as_they_live(proxy, silent):
 
 def test_least_conn_fills_up_a_server_that_comes_back(proxy, silent):
     made = group(proxy, "least_conn;", "server <a> max_conns=2; server <b>;", values=silent)
-    clients = []
-    for _ in range(6):
-        clients.append(Client(made.port))
-        clients[-1].send(handshake())
-        assert clients[-1].read_response_head().status == 101
-    assert [silent["a"].websockets, silent["b"].websockets] == [2, 4]
+    clients = [opened(made.port) for _ in range(6)]
+    assert [websockets(silent["a"]), websockets(silent["b"])] == [2, 4]
     for client in clients:
         client.close()
 

@@ -9,7 +9,7 @@ from harness import ports
 from harness.backend import Backend
 from harness.certificates import Authority
 from harness.proxy import default_kind
-from harness.websocket import handshake, switching
+from harness.websocket import handshake, holding
 from harness.wire import Client, Closed, wait_for
 
 KIND = default_kind()
@@ -43,15 +43,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @pytest.fixture
 def limited(proxy):
-    def program(connection):
-        while request := connection.next_request():
-            if "upgrade" in request:
-                connection.send(switching())
-                return connection.read_rest()
-            if not connection.perform(connection.backend.answer):
-                return
-
-    with Backend(program=program) as backend:
+    with Backend(program=holding) as backend:
         yield lambda limit: proxy(config=TEXT, values={"limit": limit, "backend": backend})
 
 

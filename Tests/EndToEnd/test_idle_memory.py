@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from harness.backend import chunked
-from harness.websocket import MAP, RECIPE, frame, handshake, switching
+from harness.websocket import MAP, RECIPE, frame, opened, switching
 from harness.wire import Client, wait_for
 from proof import watch
 
@@ -33,10 +33,7 @@ def test_memory_of_a_burst_goes_back_when_its_tunnels_fall_quiet(simple):
     message = frame(bytes(MEGABYTE), opcode=2, masked=True)
     half = len(message) // 2
     with contextlib.ExitStack() as stack:
-        tunnels = [stack.enter_context(Client(proxy.port)) for _ in range(TUNNELS)]
-        for tunnel in tunnels:
-            tunnel.send(handshake())
-            assert tunnel.read_response_head().status == 101
+        tunnels = [stack.enter_context(opened(proxy.port)) for _ in range(TUNNELS)]
         before = watch.private_bytes(proxy.pid)
         # Each has half of its message in the proxy before any has the rest.
         for tunnel in tunnels:
@@ -52,18 +49,13 @@ def test_memory_of_a_burst_goes_back_when_its_tunnels_fall_quiet(simple):
 def test_memory_of_a_body_that_was_gathered_goes_back(proxy, backend):
     made = proxy("server { listen 127.0.0.1:<port>; client_max_body_size 0; location / { proxy_pass http://<backend>; } }",
                  values={"backend": backend})
-
-    def peak():
-        with open(f"/proc/{made.pid}/status") as lines:
-            return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
     assert made.fetch("/", method="POST", body=b"warm").status == 200
-    before, highest = watch.private_bytes(made.pid), peak()
+    before, highest = watch.private_bytes(made.pid), watch.peak_bytes(made.pid)
     body = bytes(48 * MEGABYTE)
     with Client(made.port) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body))
         assert client.read_response("POST").status == 200
     assert len(backend.requests[-1].body) == len(body)
     # The body, and what of it the socket had no room for.
-    assert peak() < highest + 2.5 * len(body)
+    assert watch.peak_bytes(made.pid) < highest + 2.5 * len(body)
     wait_for(lambda: watch.private_bytes(made.pid) < before + 8 * MEGABYTE, 20, "the return of memory")

@@ -16,7 +16,7 @@ import pytest
 from harness import ports
 from harness.backend import Backend, reply
 from harness.proxy import Proxy, binary, default_kind
-from harness.websocket import handshake, switching
+from harness.websocket import opened, switching
 from harness.wire import Client, Closed, wait_for
 
 RECIPE = (
@@ -83,13 +83,6 @@ def echo_backend(connection):
         connection.send(bytes(connection.buffer))
         connection.buffer.clear()
         connection.log.clear()
-
-
-def open_tunnel(proxy):
-    client = Client(proxy.port, timeout=20)
-    client.send(handshake())
-    assert client.read_response_head().status == 101
-    return client
 
 
 def echoes(client, data):
@@ -404,7 +397,7 @@ def test_quit_waits_for_a_tunnel(proxy, backend):
     backend.program = echo_backend
     made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",
                  values={"backend": backend})
-    with open_tunnel(made) as client:
+    with opened(made.port, timeout=20) as client:
         made.signal(signal.SIGQUIT)
         wait_for(lambda: not ports.is_listening(made.port), what="the end of listening")
         time.sleep(0.3)
@@ -418,7 +411,7 @@ def test_worker_shutdown_timeout_ends_the_wait(proxy, backend):
     backend.program = echo_backend
     made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",
                  main="worker_shutdown_timeout 1s;\n", values={"backend": backend})
-    with open_tunnel(made) as client:
+    with opened(made.port, timeout=20) as client:
         began = time.monotonic()
         made.signal(signal.SIGQUIT)
         assert client.is_closed(within=5)
@@ -430,7 +423,7 @@ def test_term_after_quit_ends_at_once(proxy, backend):
     backend.program = echo_backend
     made = proxy(MAP + "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE + "} }",
                  values={"backend": backend})
-    with open_tunnel(made) as client:
+    with opened(made.port, timeout=20) as client:
         made.signal(signal.SIGQUIT)
         wait_for(lambda: not ports.is_listening(made.port), what="the end of listening")
         made.signal(signal.SIGTERM)
@@ -1000,7 +993,7 @@ def test_a_buffered_log_has_what_outlives_a_reload(proxy, backend, is_known):
     if is_known:
         # The buffer is there before the reload.
         assert made.fetch("/ws/").status == 200
-    with open_tunnel(made) as client:
+    with opened(made.port, timeout=20) as client:
         made.reload(text.replace("<word>", "b").replace("tunnels.log", "other.log"))
         wait_for(lambda: served(made) == "b", what="the reload")
         assert echoes(client, b"still here")
@@ -1013,7 +1006,7 @@ def test_tunnels_of_workers_that_a_reload_does_without_go_on(proxy, backend):
         'return 200 "<word>";', "proxy_pass http://<backend>; add_header X-Word <word>;" + RECIPE).replace(
         "http {", "http {" + MAP, 1)
     made = proxy(config=text, values={"word": "0", "workers": 4, "backend": backend})
-    tunnels = [open_tunnel(made) for _ in range(40)]
+    tunnels = [opened(made.port, timeout=20) for _ in range(40)]
     try:
         made.values.update(word="1", workers=1)
         made.reload(text)
@@ -1033,7 +1026,7 @@ def test_five_hundred_tunnels_across_ten_reloads(proxy, backend):
         + " } location = /generation { return 200 '0'; } }",
         values={"backend": backend})
     text = made.config_path.read_text()
-    tunnels = [open_tunnel(made) for _ in range(500)]
+    tunnels = [opened(made.port, timeout=20) for _ in range(500)]
     try:
         for number in range(1, 11):
             made.write(text.replace("'0'", f"'{number}'"))
@@ -1082,9 +1075,7 @@ def test_proxy_without_a_file(backend):
         with Client(port) as client:
             assert client.fetch("/x").body == b"ok"
         backend.program = echo_backend
-        with Client(port) as client:
-            client.send(handshake())
-            assert client.read_response_head().status == 101
+        with opened(port) as client:
             assert echoes(client, b"hello")
     assert process.returncode == 0
 

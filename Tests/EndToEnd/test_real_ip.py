@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 from harness import ports
 from harness.backend import reply
 from harness.http2 import HTTP2Client
-from harness.websocket import MAP, RECIPE, WebSocketServer, echoing, frame, handshake
+from harness.websocket import MAP, RECIPE, WebSocketServer, echoing, frame, opened
 from harness.wire import Client, wait_for
 
 TRUSTING = "set_real_ip_from 127.0.0.1; set_real_ip_from unix:; "
@@ -80,15 +80,11 @@ def test_the_error_log_names_the_client(proxy):
     assert "client: 203.0.113.9," in line
 
 
-def test_the_log_of_a_tunnel(proxy, backend):
-    backend.program = echoing()
-    made = proxy(
-        MAP + LOG + "server { listen 127.0.0.1:<port>; location / { " + TRUSTING + "proxy_pass http://<backend>; proxy_http_version 1.1;" + RECIPE + "} }",
-        values={"backend": backend})
-    with Client(made.port) as client:
+def test_the_log_of_a_tunnel(simple):
+    made = simple(TRUSTING + RECIPE, http=MAP + LOG)
+    made.backend.program = echoing()
+    with opened(made.port, headers=[("X-Real-IP", "203.0.113.9")]) as client:
         port = client.sock.getsockname()[1]
-        client.send(handshake(headers=[("X-Real-IP", "203.0.113.9")]))
-        assert client.read_response_head().status == 101
         client.send(frame(b"x", masked=True))
         client.read_exactly(3)
     assert made.log_lines("access.log", 1) == [f"203.0.113.9: 127.0.0.1:{port} 101 /ws/"]
@@ -119,16 +115,15 @@ MANY = 40
 
 
 @pytest.mark.switchyard_only
-def test_hooks_see_the_client(proxy, tmp_path):
+def test_hooks_see_the_client(simple, tmp_path):
     (tmp_path / "seeing.lua").write_text(SEEING)
-    with WebSocketServer() as server, ExitStack() as opened:
-        made = proxy(
-            MAP + LOG + f"server {{ listen 127.0.0.1:<port>; plugin {tmp_path}/seeing.lua; location / {{ " + TRUSTING
-            + "proxy_pass http://<backend>; proxy_http_version 1.1;" + RECIPE + "} }", values={"backend": server})
-        tunnels = [opened.enter_context(connect(
+    with WebSocketServer() as server, ExitStack() as stack:
+        made = simple(
+            TRUSTING + RECIPE, http=MAP + LOG, server=f"plugin {tmp_path}/seeing.lua;", values={"backend": server})
+        tunnels = [stack.enter_context(connect(
             f"ws://127.0.0.1:{made.port}/{number}", additional_headers={"X-Real-IP": f"203.0.113.{number}:{number}"}))
             for number in range(1, MANY)]
-        plain = opened.enter_context(connect(f"ws://127.0.0.1:{made.port}/plain"))
+        plain = stack.enter_context(connect(f"ws://127.0.0.1:{made.port}/plain"))
         everyone = [f"203.0.113.{number}" for number in range(1, MANY)] + ["127.0.0.1"]
 
         def check(sign=" | "):
@@ -155,19 +150,17 @@ def test_hooks_see_the_client(proxy, tmp_path):
 
         wait_for(have_moved, what="the reload")
         check(" moved ")
-        opened.close()
+        stack.close()
         lines = made.log_lines("access.log", MANY)
         assert sum(line.startswith("203.0.113.7:7 127.0.0.1:") for line in lines) == 1
         wait_for(lambda: made.log().count("log 203.0.113.") == MANY - 1, what="the hooks' lines")
 
 
 @pytest.mark.switchyard_only
-def test_hooks_see_the_client_over_http2(proxy, tmp_path, backend):
+def test_hooks_see_the_client_over_http2(simple, tmp_path):
     (tmp_path / "seeing.lua").write_text(SEEING)
-    backend.answer = lambda request: reply(200, request.get("x-seen").encode())
-    made = proxy(
-        f"server {{ listen 127.0.0.1:<port>; http2 on; plugin {tmp_path}/seeing.lua; location / {{ " + TRUSTING
-        + "proxy_pass http://<backend>; } }", values={"backend": backend})
+    made = simple(TRUSTING, server=f"http2 on; plugin {tmp_path}/seeing.lua;")
+    made.backend.answer = lambda request: reply(200, request.get("x-seen").encode())
     with HTTP2Client(made.port) as client:
         port = client.socket.getsockname()[1]
         got = client.fetch("/", headers=[("x-real-ip", "203.0.113.9:5")])

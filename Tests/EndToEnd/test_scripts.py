@@ -21,7 +21,7 @@ from harness.backend import CLOSE, Backend, chunked, reply
 from harness.dns import NameServer
 from harness.proxy import ROOT, whole
 from harness.tls import context, get
-from harness.websocket import WebSocketServer, frame, handshake, switching
+from harness.websocket import WEBSOCKET, WebSocketServer, frame, handshake, switching
 from harness.wire import Client, fetch, wait_for
 
 pytestmark = pytest.mark.switchyard_only
@@ -29,7 +29,6 @@ pytestmark = pytest.mark.switchyard_only
 STAGES = ["init", "request", "upgrade", "response", "request_body", "response_body", "open", "close", "drain", "log"]
 ARGUMENTS = {"init": "", "request_body": "flow, chunk, last", "response_body": "flow, chunk, last",
              "close": "flow, info"}
-WEBSOCKET = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 
 
 def note(text):

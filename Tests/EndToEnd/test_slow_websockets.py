@@ -11,8 +11,8 @@ import time
 import pytest
 
 from harness.backend import Backend
-from harness.websocket import MAP, RECIPE, frame, handshake, switching
-from harness.wire import Client, Closed, wait_for
+from harness.websocket import MAP, RECIPE, frame, opened, switching
+from harness.wire import Closed, wait_for
 
 pytestmark = pytest.mark.switchyard_only
 
@@ -31,13 +31,6 @@ def accepted(connection):
 def reset(reader):
     reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     reader.sock.close()
-
-
-def opened(port, stack, **rest):
-    client = stack.enter_context(Client(port, **rest))
-    client.send(handshake())
-    assert client.read_response_head().status == 101
-    return client
 
 
 def read_all(reader, size, answer, pause=0.005):
@@ -85,7 +78,7 @@ def test_what_stands_before_a_close_frame_arrives_however_late(proxy, sender, tm
             MAP + f"server {{ listen 127.0.0.1:<port>; listen unix:{front}; location / {{ proxy_pass http://{backend}:;"
             " proxy_http_version 1.1; websocket_close_timeout 500ms; " + FOLLOWED + "} }")
         for size in SIZES:
-            client = opened(front, stack, timeout=30)
+            client = stack.enter_context(opened(front, timeout=30))
             if sender == "client":
                 data = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4) + bytes(size) + frame(CLOSE, opcode=8, masked=True)
 
@@ -139,7 +132,7 @@ def test_what_one_is_owed_arrives_though_the_other_breaks_meanwhile(simple, brok
     made = simple(RECIPE + "message_by_lua_block { local data = msg.data }", http=MAP)
     made.backend.program = program
     with contextlib.ExitStack() as stack:
-        client = opened(made.port, stack, timeout=30)
+        client = stack.enter_context(opened(made.port, timeout=30))
         data = b"\x82\xff" + size.to_bytes(8, "big") + bytes(4) + bytes(size) + frame(CLOSE, opcode=8, masked=True)
 
         def send():
@@ -190,7 +183,7 @@ def pumped(proxy):
             made = proxy(
                 MAP + "server { listen 127.0.0.1:<port> sndbuf=32k; location / { proxy_pass http://<backend>;"
                 " proxy_http_version 1.1; " + RECIPE + directives + "} }", values={"backend": backend})
-            return opened(made.port, stack, receive_buffer=8192), told
+            return stack.enter_context(opened(made.port, receive_buffer=8192)), told
 
         yield make
         told.append(b"")
@@ -234,7 +227,7 @@ def tunnel(simple):
         def make(program, directives):
             made = simple(directives + RECIPE, http=MAP)
             made.backend.program = program
-            client = opened(made.port, stack)
+            client = stack.enter_context(opened(made.port))
             return client, lambda level, text: wait_for(
                 lambda: re.search(rf"\[{level}\] \S+ (\*\d+ )?{re.escape(text)}", made.log()), 5, repr(text))
 

@@ -8,8 +8,9 @@ import signal
 
 import pytest
 
-from harness.websocket import WebSocketServer, frame, handshake
+from harness.websocket import WEBSOCKET, WebSocketServer, frame, opened
 from harness.wire import Client, wait_for
+from proof.traffic import read_frame
 
 pytestmark = pytest.mark.switchyard_only
 
@@ -22,15 +23,14 @@ HTTP = "lua_shared_dict seen 1m;"
 
 
 def count(client):
-    client.send(b"GET /count HTTP/1.1\r\nHost: test\r\n\r\n")
-    return int(client.read_response().text)
+    return int(client.fetch("/count").text)
 
 
 def test_pipelined_requests_leave_others_their_turn(simple):
     proxy = simple(
         http=HTTP, server=f"keepalive_requests 100000; {COUNT} location = /busy {{ request_by_lua_block {{ "
         f"{SOME_WORK} return flow:respond{{ status = 200, body = 'done' }} }} }}")
-    with Client(("127.0.0.1", proxy.port)) as busy, Client(("127.0.0.1", proxy.port)) as other:
+    with Client(proxy.port) as busy, Client(proxy.port) as other:
         assert count(other) == 0
         busy.send(b"GET /busy HTTP/1.1\r\nHost: test\r\n\r\n" * MANY)
         assert count(other) < MANY
@@ -44,17 +44,13 @@ def test_messages_leave_others_their_turn(simple, stage):
     with WebSocketServer() as server:
         proxy = simple(
             http=HTTP, server=COUNT, values={"backend": server},
-            location="proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; "
-            f"{stage}_by_lua_block {{ if {argument}.from == 'client' then {SOME_WORK} end }}")
-        with Client(("127.0.0.1", proxy.port)) as busy, Client(("127.0.0.1", proxy.port)) as other:
-            busy.send(handshake("/"))
-            assert busy.read_response_head().status == 101
+            location=WEBSOCKET + f"{stage}_by_lua_block {{ if {argument}.from == 'client' then {SOME_WORK} end }}")
+        with opened(proxy.port) as busy, Client(proxy.port) as other:
             assert count(other) == 0
             busy.send(b"".join(frame(str(number).encode(), masked=True) for number in range(MANY)))
             assert count(other) < MANY
             for number in range(MANY):
-                header = busy.read_exactly(2)
-                assert busy.read_exactly(header[1]) == str(number).encode()
+                assert read_frame(busy)[2] == str(number).encode()
             assert count(other) == MANY
 
 
@@ -69,15 +65,12 @@ def test_a_client_that_left_ends_what_a_hook_behind_many_messages_waits_for(simp
         closed.append(connection.close_code)
 
     with WebSocketServer(handler) as server:
-        proxy = simple(values={"backend": server}, location="""
-            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+        proxy = simple(values={"backend": server}, location=WEBSOCKET + """
             message_by_lua_block {
                 for _ = 1, 40000 do end
                 if msg.data == "wait" then sy.sleep(3600) end
             }""")
-        with Client(("127.0.0.1", proxy.port)) as client:
-            client.send(handshake("/"))
-            assert client.read_response_head().status == 101
+        with opened(proxy.port) as client:
             client.send(frame(b"x", masked=True) * 300 + frame(b"wait", masked=True))
         wait_for(lambda: closed == [1011])
 
@@ -86,7 +79,7 @@ def test_keepalive_timeout_is_not_for_requests_that_are_here(simple):
     proxy = simple(server="keepalive_timeout 100ms; location = /busy { request_by_lua_block { "
                    "for _ = 1, 100000 do end return flow:respond{ status = 204 } } }")
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Client(("127.0.0.1", proxy.port))) for _ in range(30)]
+        clients = [stack.enter_context(Client(proxy.port)) for _ in range(30)]
         for client in clients:
             client.send(b"GET /busy HTTP/1.1\r\nHost: test\r\n\r\n" * 50)
         for client in clients:
@@ -96,7 +89,7 @@ def test_keepalive_timeout_is_not_for_requests_that_are_here(simple):
 def test_of_pipelined_requests_the_last_one_before_a_shutdown_is_told(simple):
     proxy = simple(server="keepalive_requests 100000; location = /some { request_by_lua_block { "
                    "for _ = 1, 20000 do end return flow:respond{ status = 204 } } }")
-    with Client(("127.0.0.1", proxy.port)) as client:
+    with Client(proxy.port) as client:
         client.send(b"GET /some HTTP/1.1\r\nHost: test\r\n\r\n" * MANY)
         responses = [client.read_response() for _ in range(20)]
         proxy.signal(signal.SIGQUIT)

@@ -8,7 +8,7 @@ import pytest
 from harness import ports
 from harness.backend import Connection, reply
 from harness.wire import Client, wait_for, wait_until_still
-from harness.websocket import KEY, MAP, RECIPE, accept_key, echoing, frame, handshake, switching
+from harness.websocket import KEY, MAP, RECIPE, accept_key, echoing, frame, handshake, opened, switching
 
 
 @pytest.fixture
@@ -19,14 +19,6 @@ def recipe(simple):
         return proxy
 
     return make
-
-
-def open_tunnel(proxy, **rest):
-    client = Client(proxy.port)
-    client.send(handshake(**rest))
-    response = client.read_response_head()
-    assert response.status == 101, response.raw
-    return client
 
 
 def upgraded(proxy, data, method="GET"):
@@ -46,7 +38,7 @@ def assert_echo(client, data=b"through the tunnel"):
 
 def test_the_tunnel_opens_and_carries_bytes_both_ways(recipe):
     proxy = recipe()
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert_echo(client)
         assert_echo(client, bytes(range(256)) * 1000)
 
@@ -77,7 +69,7 @@ def test_the_client_gets_the_fields_of_the_101(recipe):
 
 def test_the_backend_gets_the_handshake(recipe):
     proxy = recipe()
-    with open_tunnel(proxy, headers=[("Sec-WebSocket-Protocol", "a, b"), ("Origin", "http://x")]):
+    with opened(proxy.port, headers=[("Sec-WebSocket-Protocol", "a, b"), ("Origin", "http://x")]):
         pass
     [request] = proxy.backend.requests
     assert request.method == "GET" and request.version == 1
@@ -94,20 +86,20 @@ def test_the_backend_gets_the_handshake(recipe):
     "keep-alive ,\tuPgRaDe", "close, x, Upgrade"])
 def test_connection_may_hold_upgrade_in_any_case_and_order(recipe, connection):
     proxy = recipe()
-    with open_tunnel(proxy, connection=connection) as client:
+    with opened(proxy.port, connection=connection) as client:
         assert_echo(client)
 
 
 def test_connection_may_come_in_several_fields(recipe):
     proxy = recipe()
-    with open_tunnel(proxy, connection="keep-alive", headers=[("Connection", "Upgrade")]) as client:
+    with opened(proxy.port, connection="keep-alive", headers=[("Connection", "Upgrade")]) as client:
         assert_echo(client)
 
 
 @pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "WEBSOCKET"])
 def test_the_protocol_is_compared_without_case(recipe, upgrade):
     proxy = recipe()
-    with open_tunnel(proxy, upgrade=upgrade) as client:
+    with opened(proxy.port, upgrade=upgrade) as client:
         assert_echo(client)
 
 
@@ -130,7 +122,7 @@ def test_a_101_may_arrive_a_byte_at_a_time(recipe):
         connection.read_rest()
 
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert client.read_exactly(5) == b"first"
 
 
@@ -159,7 +151,7 @@ def test_a_handshake_may_follow_an_ordinary_request(recipe):
 def test_bytes_in_one_packet_with_the_101_are_not_lost(recipe):
     proxy = recipe()
     proxy.backend.program = echoing(switching() + frame(b"first") + frame(b"second"))
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         expected = frame(b"first") + frame(b"second")
         assert client.read_exactly(len(expected)) == expected
         assert_echo(client)
@@ -169,7 +161,7 @@ def test_bytes_in_one_packet_with_the_101_are_not_lost(recipe):
 def test_an_interim_response_may_precede_the_101(recipe):
     proxy = recipe()
     proxy.backend.program = echoing(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + switching())
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert_echo(client)
 
 
@@ -406,7 +398,7 @@ def test_the_map_recipe_closes_for_ordinary_requests(recipe):
 def test_any_other_protocol_is_tunnelled_without_websocket_checks(recipe):
     proxy = recipe()
     proxy.backend.program = echoing(switching(upgrade="foo/2", accept=""))
-    with open_tunnel(proxy, upgrade="foo/2", key=None, version=None) as client:
+    with opened(proxy.port, upgrade="foo/2", key=None, version=None) as client:
         assert_echo(client)
 
 
@@ -427,7 +419,7 @@ def test_h2c_and_tls_are_never_tunnelled(recipe, protocol):
 @pytest.mark.switchyard_only
 def test_proxy_upgrade_protocols_websocket_admits_no_other(recipe):
     proxy = recipe("proxy_upgrade_protocols websocket;")
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert_echo(client)
     proxy.backend.program = echoing(switching(upgrade="foo", accept=""))
     assert upgraded(proxy, handshake(upgrade="foo", key=None, version=None)).status == 502
@@ -447,7 +439,7 @@ def test_proxy_upgrade_protocols_off_never_upgrades(recipe):
 def test_proxy_upgrade_protocols_may_list_several(recipe):
     proxy = recipe("proxy_upgrade_protocols websocket foo;")
     proxy.backend.program = echoing(switching(upgrade="FOO", accept=""))
-    with open_tunnel(proxy, upgrade="Foo", key=None, version=None) as client:
+    with opened(proxy.port, upgrade="Foo", key=None, version=None) as client:
         assert_echo(client)
 
 
@@ -456,7 +448,7 @@ def test_proxy_upgrade_protocols_may_list_several(recipe):
 
 def test_the_tunnel_carries_what_is_no_websocket_frame(recipe):
     proxy = recipe()
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert_echo(client, b"\xff" * 1000 + b"\0" * 1000 + b"GET / HTTP/1.1\r\n\r\n")
 
 
@@ -468,13 +460,13 @@ def test_a_close_by_the_backend_closes_the_client(recipe):
         connection.send(switching() + b"bye")
 
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert client.read_rest() == b"bye"
 
 
 def test_a_close_by_the_client_closes_the_backend(recipe):
     proxy = recipe()
-    client = open_tunnel(proxy)
+    client = opened(proxy.port)
     assert_echo(client)
     client.close()
     wait_for(lambda: not proxy.backend.connections[0].is_open, what="the backend's end")
@@ -482,7 +474,7 @@ def test_a_close_by_the_client_closes_the_backend(recipe):
 
 def test_a_reset_by_the_client_closes_the_backend(recipe):
     proxy = recipe()
-    client = open_tunnel(proxy)
+    client = opened(proxy.port)
     assert_echo(client)
     client.reset()
     wait_for(lambda: not proxy.backend.connections[0].is_open, what="the backend's end")
@@ -500,7 +492,7 @@ def test_a_half_close_by_the_client_lets_the_backend_finish(recipe):
         connection.send(b"after the end: " + data)
 
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         client.send(b"data")
         client.finish()
         assert client.read_rest() == b"after the end: data"
@@ -518,7 +510,7 @@ def test_a_half_close_by_the_backend_lets_the_client_finish(recipe):
         got.append(connection.read_rest())
 
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert client.read_rest() == b"last"
         time.sleep(0.3)
         client.send(b"still here")
@@ -558,7 +550,7 @@ def test_a_tunnel_holds_back_a_fast_backend(recipe):
 def test_a_tunnel_carries_megabytes_both_ways_at_once(recipe):
     proxy = recipe()
     payload = bytes(range(256)) * 65536
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         client.sock.settimeout(30)
         sender = threading.Thread(target=client.send, args=(payload,), daemon=True)
         sender.start()
@@ -569,7 +561,7 @@ def test_a_tunnel_carries_megabytes_both_ways_at_once(recipe):
 @pytest.mark.clocked
 def test_proxy_read_timeout_closes_a_silent_tunnel(recipe):
     proxy = recipe("proxy_read_timeout 1s;")
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         began = time.monotonic()
         assert client.is_closed(within=5)
         assert 0.7 < time.monotonic() - began < 3
@@ -585,7 +577,7 @@ def test_upstream_data_keeps_a_tunnel_open_past_proxy_read_timeout(recipe):
 
     proxy = recipe("proxy_read_timeout 1s;")
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         assert client.read_rest() == b"......"
 
 
@@ -617,7 +609,7 @@ def test_proxy_send_timeout_closes_a_tunnel_whose_upstream_takes_nothing(recipe)
 
     proxy = recipe("proxy_send_timeout 1s;")
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         began = time.monotonic()
         with pytest.raises(OSError):
             while time.monotonic() - began < 4:
@@ -628,7 +620,7 @@ def test_proxy_send_timeout_closes_a_tunnel_whose_upstream_takes_nothing(recipe)
 
 def test_a_tunnel_outlives_the_clients_timeouts(recipe):
     proxy = recipe(server="client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s; send_timeout 1s;")
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         time.sleep(2.2)
         assert_echo(client)
 
@@ -656,7 +648,7 @@ def test_an_upgrade_through_an_upstream_block_with_keepalive(simple):
         server=f"location /ws/ {{ proxy_pass http://u; proxy_http_version 1.1; {RECIPE} }}")
     proxy.backend.program = echoing()
     for _ in range(3):
-        with open_tunnel(proxy) as client:
+        with opened(proxy.port) as client:
             assert_echo(client)
     assert len(proxy.backend.connections) == 3
 
@@ -682,7 +674,7 @@ def test_a_tunnels_bytes_never_reach_another_request(simple):
             connection.send(reply(200, b"plain"))
 
     proxy.backend.program = program
-    with open_tunnel(proxy) as client:
+    with opened(proxy.port) as client:
         client.send(b"GET /plain HTTP/1.1\r\n")
     assert proxy.fetch("/plain").body == b"plain"
 
@@ -702,5 +694,5 @@ def test_a_handshake_moves_on_to_the_next_backend(proxy, backends):
         f" proxy_pass http://u; proxy_http_version 1.1; {RECIPE} }} }}",
         values={"first": first, "second": second})
     for _ in range(2):
-        with open_tunnel(made) as client:
+        with opened(made.port) as client:
             assert_echo(client)

@@ -18,12 +18,11 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.sync.client import connect
 
 from harness.http2 import Bridge
-from harness.websocket import WebSocketServer, frame, handshake, switching
+from harness.websocket import WEBSOCKET, WebSocketServer, frame, handshake, opened, switching
 from harness.wire import Client, wait_for
+from proof import watch
 
 pytestmark = pytest.mark.switchyard_only
-
-WEBSOCKET = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 
 
 async def handler(connection):
@@ -372,10 +371,7 @@ def test_pings_keep_a_tunnel_open_past_the_read_timeout_and_are_not_passed_on(tu
 
 
 def raw_tunnel(made, target="/ws/"):
-    client = Client(made.client_port, timeout=20)
-    client.send(handshake(target))
-    assert client.read_response_head().status == 101
-    return client
+    return opened(made.client_port, target, timeout=20)
 
 
 def read_frame(client):
@@ -741,14 +737,13 @@ def test_deflate_is_agreed_on_by_leg(tunnel, directives, client, upstream, hook)
 
 def test_an_inflated_message_is_capped_while_it_is_inflated(tunnel):
     made = tunnel("websocket_deflate on client; websocket_max_message 1m;")
-    before = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{made.pid}/status").read())[1])
+    before = watch.peak_bytes(made.pid)
     with made.open(**offered()) as socket:
         with pytest.raises(ConnectionClosed) as closed:
             socket.send("0" * (200 << 20))
             socket.recv(10)
         assert closed.value.rcvd.code == 1009
-    after = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{made.pid}/status").read())[1])
-    assert after - before < 20_000, "kilobytes"
+    assert watch.peak_bytes(made.pid) - before < 20_000 * 1024
 
 
 @pytest.mark.parametrize("mode", [

@@ -7,12 +7,11 @@ import threading
 import pytest
 from websockets.sync.client import connect
 
-from harness.websocket import WebSocketServer, frame, handshake, switching
+from harness.websocket import WEBSOCKET, WebSocketServer, frame, handshake, switching
 from harness.wire import Client
 
 pytestmark = pytest.mark.switchyard_only
 
-WEBSOCKET = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
 LIMITS = "websocket_max_message 64k; websocket_max_fragments 16; websocket_close_timeout 2s;"
 MODES = {"followed": "websocket_ping_interval 20s;", "hooks": "message_by_lua_block { local data = msg.data }",
          "frame hooks": "frame_by_lua_block { local data = frame.data }"}

@@ -10,6 +10,7 @@ import threading
 from websockets.asyncio.server import serve
 
 from . import ports
+from .wire import Client
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -47,6 +48,17 @@ def switching(key=KEY, headers=(), accept=None, upgrade="websocket", connection=
 # nginx's recipe, as everybody pastes it.
 RECIPE = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;"
 MAP = "map $http_upgrade $connection_upgrade { default upgrade; '' close; }"
+# Without the map: every request says that it upgrades.
+WEBSOCKET = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+
+
+def opened(address, target="/ws/", timeout=10.0, receive_buffer=None, **rest):
+    """A client whose WebSocket is open; `rest` goes to `handshake`."""
+    client = Client(address, timeout, receive_buffer)
+    client.send(handshake(target, **rest))
+    response = client.read_response_head()
+    assert response.status == 101, response.raw
+    return client
 
 
 def echoing(answer=None):
@@ -67,6 +79,16 @@ def echoing(answer=None):
         connection.finish()
 
     return program
+
+
+def holding(connection):
+    """A backend program: opens every WebSocket and says nothing there, and answers everything else."""
+    while request := connection.next_request():
+        if "upgrade" in request:
+            connection.send(switching(request.get("sec-websocket-key")))
+            return connection.read_rest()
+        if not connection.perform(connection.backend.answer):
+            return
 
 
 def frame(payload, opcode=1, masked=False, final=True):

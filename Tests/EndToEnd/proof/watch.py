@@ -40,6 +40,12 @@ def private_bytes(pid):
     return total
 
 
+def peak_bytes(pid):
+    """The most that was ever resident."""
+    with open(f"/proc/{pid}/status") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
 def crash_lines(proxy):
     """The lines of a proxy's output and error log that speak of a crash."""
     return [line for name in ("output.txt", "error.log") for line in proxy.log(name).splitlines()
