@@ -16,7 +16,7 @@ from harness.backend import Backend, Connection, reply
 from harness.certificates import background
 from harness.proxy import binary
 from harness.tls import V12, V13, ask, context, open_tls
-from harness.websocket import WebSocketServer
+from harness.websocket import WEBSOCKET, WebSocketServer
 from harness.wire import fetch, wait_for
 
 
@@ -287,47 +287,37 @@ def test_a_server_that_says_nothing(proxy, rsa):
         done.set()
 
 
-@pytest.mark.switchyard_only
-def test_a_response_that_is_cut_off(proxy, rsa):
-    """RFC 9112 §9.8: without close_notify, a response that ends with the connection is not whole."""
+def ending(body):
+    """A backend program: the response ends with the connection, and but for `/whole` without close_notify."""
 
-    def cut(connection):
-        connection.next_request()
-        connection.send(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
-        os.close(connection.sock.detach())
-
-    def end(connection):
-        connection.next_request()
-        connection.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+    def program(connection):
+        request = connection.next_request()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+        if request.target != "/whole":
+            os.close(connection.sock.detach())
+            return
         try:
             connection.sock.unwrap()
         except OSError:
             pass
 
-    with TLSBackend(rsa, program=end) as backend:
-        made = proxy(location(), values={"backend": backend})
-        assert made.fetch("/").text == "all of it"
-    with TLSBackend(rsa, program=cut) as backend:
+    return program
+
+
+@pytest.mark.switchyard_only
+def test_a_response_that_is_cut_off(proxy, rsa):
+    """RFC 9112 §9.8: without close_notify, a response that ends with the connection is not whole."""
+    with TLSBackend(rsa, program=ending(b"all of it")) as backend:
         made = proxy(location(), values={"backend": backend})
         with pytest.raises(Exception):
-            made.fetch("/")
+            made.fetch("/cut")
         assert "upstream prematurely closed connection while reading upstream" in made.log()
+        assert made.fetch("/whole").text == "all of it"
 
 
 @pytest.mark.switchyard_only
 def test_a_fetched_response_that_is_cut_off(proxy, rsa):
-    def program(connection):
-        request = connection.next_request()
-        connection.send(b"HTTP/1.1 200 OK\r\n\r\nsome of it")
-        if request.target == "/whole":
-            try:
-                connection.sock.unwrap()
-            except OSError:
-                pass
-        else:
-            os.close(connection.sock.detach())
-
-    with TLSBackend(rsa, program=program) as backend:
+    with TLSBackend(rsa, program=ending(b"some of it")) as backend:
         made = proxy("""server { listen 127.0.0.1:<port>; location / { request_by_lua_block {
             local res, err = sy.fetch{ url = "https://<backend>" .. flow.req.path, verify = false }
             return flow:respond{ body = res and res.body or err }
@@ -387,9 +377,7 @@ def test_wss_upstream(proxy, rsa):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(rsa.path, rsa.key)
     with WebSocketServer(echo, ssl=context) as backend:
-        made = proxy(
-            location("proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"),
-            values={"backend": backend})
+        made = proxy(location(WEBSOCKET), values={"backend": backend})
         with connect(f"ws://127.0.0.1:{made.port}/", max_size=None, compression=None) as sock:
             for message in ("hello", "x" * 70000, os.urandom(2 << 20)):
                 sock.send(message)
@@ -501,18 +489,13 @@ def test_fetch_goes_on_to_the_next_peer(proxy, rsa, other):
     """A peer that fails before anything was sent has no more time than it has with the proxy."""
 
     def no_tls(connection):
+        if other == "says nothing":
+            return time.sleep(5)
         connection.fill()
         connection.send(reply(400))
 
-    waiting = []
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, \
-            Backend(program=no_tls if other == "speaks no TLS" else lambda _: time.sleep(5)) as first, \
-            TLSBackend(rsa) as second:
-        if other == "cannot be reached":
-            for _ in range(4):
-                waiting.append(socket.socket())
-                waiting[-1].setblocking(False)
-                waiting[-1].connect_ex(full.getsockname())
+    failing = ports.full_listener() if other == "cannot be reached" else Backend(program=no_tls)
+    with failing as first, TLSBackend(rsa) as second:
         made = proxy("""
             upstream two { server <first> max_fails=0; server <second> backup; }
             server {
@@ -522,11 +505,8 @@ def test_fetch_goes_on_to_the_next_peer(proxy, rsa, other):
                     return flow:respond{ body = res and res.body or err }
                 }
             }
-        """, values={
-            "first": "127.0.0.1:%d" % full.getsockname()[1] if waiting else first, "second": second})
+        """, values={"first": first, "second": second})
         assert made.fetch("/").text == "ok"
-        for each in waiting:
-            each.close()
 
 
 @pytest.mark.switchyard_only
