@@ -728,11 +728,12 @@ def test_a_large_body_does_not_follow_x_accel_redirect(simple):
     assert proxy.fetch(method="POST", body=body, headers=[("X-To", "@named")]).status == 502
 
 
-def test_no_error_page_is_for_a_bad_x_accel_redirect(simple):
+@pytest.mark.parametrize("target", ["elsewhere", "/../x", "/a/../../x", "?x", ".."])
+def test_an_error_page_is_for_a_bad_x_accel_redirect(simple, target):
     proxy = simple(server="error_page 404 /page; location /page { return 200 page; }")
-    proxy.backend.answer = reply(200, b"", [("X-Accel-Redirect", "elsewhere")])
+    proxy.backend.answer = reply(200, b"", [("X-Accel-Redirect", target)])
     response = proxy.fetch()
-    assert response.status == 404 and "404 Not Found" in response.text
+    assert response.status == 404 and response.text == "page"
 
 
 def test_a_log_of_request_bodies(simple):

@@ -23,8 +23,7 @@ extension Router {
     package static func followAccelRedirect(_ exchange: Exchange, to target: [UInt8]) -> RouteDecision {
         if target.first == UInt8(ascii: "@") { return enter(exchange, named: target) }
         let end = target.firstIndex(of: ByteText.question) ?? target.endIndex
-        // As in nginx, no `error_page` is for that.
-        guard let path = safePath(target[..<end]) else { return .respond(LocalResponse(status: 404)) }
+        guard let path = safePath(target[..<end]) else { return fail(exchange, status: 404) }
         asksByGet(exchange)
         return redirect(exchange, path: path[...], arguments: target[end...].dropFirst())
     }
