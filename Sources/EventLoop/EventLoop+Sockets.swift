@@ -50,21 +50,6 @@ extension Channel {
         return Sockets.pendingError(descriptor)
     }
 
-    package enum Peek: Sendable { case byte(UInt8), wouldBlock, end }
-
-    /// The next byte of a kernel's socket, which stays there. A connection that failed is at its end.
-    package final func peekByte() -> Peek {
-        var byte: UInt8 = 0
-        while true {
-            // There is room for the one byte that is asked for.
-            let count = unsafe recv(descriptor, &byte, 1, Int32(MSG_PEEK))
-            if count > 0 { return .byte(byte) }
-            if count == 0 { return .end }
-            if errno == EINTR { continue }
-            return errno == EAGAIN ? .wouldBlock : .end
-        }
-    }
-
     /// TCP alone; a network in memory delays nothing.
     ///
     /// - Parameter delays: small packets wait for what was sent before to be acknowledged, as in a new socket.

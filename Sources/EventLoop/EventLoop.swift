@@ -221,6 +221,11 @@ package final class EventLoop {
         return free.fill(from: descriptor, limit: limit)
     }
 
+    /// As `read` from a kernel's socket, where the bytes stay.
+    func peek(_ descriptor: Int32, limit: Int) -> Int {
+        free.fill(from: descriptor, limit: limit, flags: Int32(MSG_PEEK))
+    }
+
     @inline(__always)
     private var free: ScratchBuffer { lent == 0 ? scratch : spare() }
 

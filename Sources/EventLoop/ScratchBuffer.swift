@@ -16,8 +16,8 @@ final class ScratchBuffer {
     deinit { unsafe memory.deallocate() }
 
     /// As `recv(2)`, which costs less than `read(2)` on a socket: -1 and `errno` on failure.
-    func fill(from descriptor: Int32, limit: Int) -> Int {
-        unsafe recv(descriptor, memory.baseAddress, min(limit, size), 0)
+    func fill(from descriptor: Int32, limit: Int, flags: Int32 = 0) -> Int {
+        unsafe recv(descriptor, memory.baseAddress, min(limit, size), flags)
     }
 
     func fill(from transport: StreamTransport, limit: Int) -> Int {

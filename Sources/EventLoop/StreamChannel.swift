@@ -90,6 +90,17 @@ open class StreamChannel: Channel {
         }
     }
 
+    /// What `read` would find on a kernel's socket, where it stays, whatever transport there is.
+    package final func peek(limit: Int) -> ReadResult {
+        while true {
+            let count = loop.peek(descriptor, limit: limit)
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .end }
+            if errno == EINTR { continue }
+            return errno == EAGAIN ? .wouldBlock : .failed(errno)
+        }
+    }
+
     private func read(from transport: StreamTransport, limit: Int) -> ReadResult {
         let count = loop.read(transport, limit: limit)
         if count > 0 {
@@ -110,8 +121,10 @@ open class StreamChannel: Channel {
         if let transport { return transport.isAtEnd }
         guard sawHangup else { return false }
         if let memory = loop.memory { return memory.unread(descriptor) == 0 }
-        if case .end = peekByte() { return true }
-        return false
+        switch peek(limit: 1) {
+        case .end, .failed: return true
+        case .bytes, .wouldBlock: return false
+        }
     }
 
     /// Whether nothing has come that a peer may not say without being asked, for a connection that `mayRead` in a pool. Only

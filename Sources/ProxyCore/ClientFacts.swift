@@ -16,6 +16,8 @@ package final class ClientFacts {
     package var serial: UInt64 = 0
     package var requests = 0
     package var connectedAt = Moment()
+    /// What came before all else, where the listener has `proxy_protocol`, if that says where the client is.
+    package var proxied: ProxyProtocolHeader?
     /// `nil` on a connection without TLS.
     package var tls: (any ClientTLS)?
     /// The listener is one of TLS, and the client spoke HTTP at once.
@@ -36,6 +38,7 @@ package final class ClientFacts {
         serverPort = connection.serverPort
         serial = connection.serial
         connectedAt = connection.connectedAt
+        proxied = connection.proxied
         tls = connection.tls
         isInMemory = connection.isInMemory
         self.requests = requests

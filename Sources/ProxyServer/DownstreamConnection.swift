@@ -12,6 +12,8 @@ internal import Wire
 /// It holds no buffer while it is idle, and no exchange between requests.
 final class DownstreamConnection: StreamChannel {
     private enum Phase {
+        /// Waiting for a header of the PROXY protocol.
+        case proxyHeader
         /// TLS has not begun yet.
         case handshake(DownstreamTLS)
         /// Waiting for the first byte of a request.
@@ -121,9 +123,20 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
-        if !loop.isInMemory, let tls = serving.generation.tls.listener(listenerIndex) {
-            expectHandshake(tls)
-        }
+        if !loop.isInMemory, headRules.hasProxyProtocol { phase = .proxyHeader } else { expectClient() }
+    }
+
+    private func expectClient() {
+        guard !loop.isInMemory, let tls = serving.generation.tls.listener(listenerIndex) else { return }
+        expectHandshake(tls)
+    }
+
+    /// What comes now is the client's.
+    func proxyHeaderRead(_ header: ProxyProtocolHeader?) {
+        facts?.proxied = header
+        phase = .idle
+        expectClient()
+        if mayRead { scheduleRead() }
     }
 
     // MARK: TLS
@@ -172,7 +185,7 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .exchange(let driver): driver.generation.generation.number
         case .tunnel(let tunnel): tunnel.generation.generation.number
-        case .handshake, .idle, .readingHead, .lingering, .closed: nil
+        case .proxyHeader, .handshake, .idle, .readingHead, .lingering, .closed: nil
         }
     }
 
@@ -183,6 +196,9 @@ final class DownstreamConnection: StreamChannel {
         guard !listener.targets.byAddress.isEmpty else { return listener.targets.own }
         return listener.target(local: carrier.localAddress)
     }
+
+    /// As logs have it.
+    var listenerName: String { serving.generation.configuration.listeners[listenerIndex].address.description }
 
     // MARK: Deadlines
 
@@ -203,7 +219,7 @@ final class DownstreamConnection: StreamChannel {
         deadlines.read = EventLoop.never
         switch phase {
         case .handshake: handshakeFailed("client timed out (110: Connection timed out)", isOurs: false)
-        case .idle, .lingering: finish()
+        case .proxyHeader, .idle, .lingering: finish()
         case .readingHead(let driver):
             driver.exchange.request.bytes = inbox
             beginRefused(driver)
@@ -241,7 +257,7 @@ final class DownstreamConnection: StreamChannel {
         case .tunnel(let tunnel):
             if tunnel.settings.values.resetTimedoutConnection { resetOnClose() }
             tunnel.timedOut(.client)
-        case .handshake, .idle, .readingHead, .lingering, .closed: finish()
+        case .proxyHeader, .handshake, .idle, .readingHead, .lingering, .closed: finish()
         }
     }
 
@@ -249,6 +265,7 @@ final class DownstreamConnection: StreamChannel {
 
     override func readable() {
         switch phase {
+        case .proxyHeader: readProxyHeader()
         case .handshake(let tls): continueHandshake(tls)
         case .idle, .readingHead: readHead()
         case .exchange(let driver): readDuringExchange(driver)
@@ -314,7 +331,7 @@ final class DownstreamConnection: StreamChannel {
         case .exchange(let driver):
             worker.tick()
             driver.clientEnded()
-        case .handshake, .tunnel, .closed: break
+        case .proxyHeader, .handshake, .tunnel, .closed: break
         }
     }
 
@@ -382,7 +399,7 @@ final class DownstreamConnection: StreamChannel {
         guard used < bytes.count else { return }
         switch phase {
         case .lingering, .closed: return
-        case .handshake, .idle, .readingHead, .exchange, .tunnel: break
+        case .proxyHeader, .handshake, .idle, .readingHead, .exchange, .tunnel: break
         }
         inbox.append(bytes.extracting(used...))
     }
@@ -423,7 +440,7 @@ final class DownstreamConnection: StreamChannel {
                 let used = driver.receiveBody(bytes.extracting(offset...))
                 if used == 0 { return offset }
                 offset += used
-            case .handshake, .tunnel, .lingering, .closed:
+            case .proxyHeader, .handshake, .tunnel, .lingering, .closed:
                 return offset
             }
         }
@@ -666,7 +683,7 @@ final class DownstreamConnection: StreamChannel {
             setSendDeadline(after: driver.sendTimeout)
             driver.clientTookSome()
         case .tunnel(let tunnel): setSendDeadline(after: tunnel.sendTimeout)
-        case .handshake, .idle, .readingHead, .lingering, .closed: break
+        case .proxyHeader, .handshake, .idle, .readingHead, .lingering, .closed: break
         }
     }
 
@@ -683,7 +700,7 @@ final class DownstreamConnection: StreamChannel {
             processInbox()
             if mayRead { scheduleRead() }
         case .lingering: if sawEnd { finish() }
-        case .handshake, .closed: break
+        case .proxyHeader, .handshake, .closed: break
         }
     }
 
@@ -693,7 +710,7 @@ final class DownstreamConnection: StreamChannel {
             worker.tick()
             driver.clientGone(reason: "send() failed (\(error): \(SystemError.reason(error)))")
         case .tunnel(let tunnel): tunnel.failed(.client, SystemError("send", code: error))
-        case .handshake, .idle, .readingHead, .lingering: finish()
+        case .proxyHeader, .handshake, .idle, .readingHead, .lingering: finish()
         case .closed: break
         }
     }
@@ -800,6 +817,7 @@ final class DownstreamConnection: StreamChannel {
         guard http2 == nil, isDrained else { return false }
         switch phase {
         case .idle: return inbox.isEmpty && (facts.map { $0.requests > 0 } ?? false || isSilent)
+        case .proxyHeader: return isSilent
         case .handshake: return !hasSpoken && isSilent
         case .lingering: return true
         case .readingHead, .exchange, .tunnel, .closed: return false
@@ -828,7 +846,7 @@ final class DownstreamConnection: StreamChannel {
         switch phase {
         case .exchange(let driver): driver.cutOff()
         case .tunnel(let tunnel): tunnel.cutOff()
-        case .handshake, .idle, .readingHead, .lingering: finish()
+        case .proxyHeader, .handshake, .idle, .readingHead, .lingering: finish()
         case .closed: break
         }
     }

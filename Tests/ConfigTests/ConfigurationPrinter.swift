@@ -64,6 +64,7 @@ struct ConfigurationPrinter {
             words += differences(listener.options, ListenOptions())
             if listener.isHTTP2 { words.append("http2") }
             if listener.isTLS { words.append("ssl") }
+            if listener.hasProxyProtocol { words.append("proxy_protocol") }
             words.append("default \(label(listener.defaultServer))")
             result.append(words.joined(separator: ", "))
             result += lines(of: listener.names.exact, as: "exact ")

@@ -44,6 +44,7 @@ struct ListenerAssembly {
         var names = ServerNameTable()
         var isHTTP2 = false
         var isTLS = false
+        var hasProxyProtocol = false
     }
 
     private let compilation: Compilation
@@ -61,6 +62,7 @@ struct ListenerAssembly {
                 address: entry.address, options: entry.options, defaultServer: entry.defaultServer,
                 names: entry.names, isHTTP2: entry.isHTTP2)
             listener.isTLS = entry.isTLS
+            listener.hasProxyProtocol = entry.hasProxyProtocol
             return listener
         }
     }
@@ -95,6 +97,7 @@ struct ListenerAssembly {
         }
         if listen.arguments.isHTTP2 { entries[index].isHTTP2 = true }
         if listen.arguments.isTLS { entries[index].isTLS = true }
+        if listen.arguments.hasProxyProtocol { entries[index].hasProxyProtocol = true }
         if listen.arguments.setsOptions {
             if let former = entries[index].optionsSetAt {
                 report(

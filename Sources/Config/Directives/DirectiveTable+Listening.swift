@@ -2,7 +2,7 @@ extension DirectiveTable {
     static let listening: [Directive] = [
         Directive(
             "listen",
-            "address[:port] | port | unix:path [default_server] [ssl] [http2] [backlog=n] [rcvbuf=size] "
+            "address[:port] | port | unix:path [default_server] [ssl] [http2] [proxy_protocol] [backlog=n] [rcvbuf=size] "
                 + "[sndbuf=size] "
                 + "[reuseport] [ipv6only=on|off] [so_keepalive=on|off|…]",
             in: .server, takes: .atLeast(1), default: "*:80",

@@ -11,17 +11,12 @@ extension DirectiveTable {
             scope.realIP.trusted += try trusted(call.arguments[0], call, scope.compilation)
         },
         Directive(
-            "real_ip_header", "field", in: .levels, takes: .one, default: "X-Real-IP",
+            "real_ip_header", "field | proxy_protocol", in: .levels, takes: .one, default: "X-Real-IP",
             "The field of requests that the client's address is taken from, with a port if it has one: its last address. Of "
-                + "`X-Forwarded-For`, written like that, all lines count, of other fields the first."
+                + "`X-Forwarded-For`, written like that, all lines count, of other fields the first. `proxy_protocol` takes "
+                + "both from the header that the connection began with."
         ) { scope, call throws(ConfigDiagnostic) in
-            let word = call.arguments[0]
-            guard word.text != "proxy_protocol" else {
-                throw call.failure(
-                    "found \"proxy_protocol\": a source of nginx that Switchyard does not support, what stands before it "
-                        + "can say the address in \"X-Forwarded-For\"", at: word)
-            }
-            scope.realIP.header = word.bytes
+            scope.realIP.header = call.arguments[0].bytes
         },
         Directive(
             "real_ip_recursive", "on | off", in: .levels, takes: .one, default: "off",
@@ -60,9 +55,15 @@ struct RealIPDraft {
     /// `nil` where nobody is trusted.
     var finished: RealIP? {
         if trusted.isEmpty { return nil }
-        // nginx looks for its own word for the list letter by letter.
-        return RealIP(
-            trusted: trusted, header: header.lowercased(),
-            joinsLines: header == Array("X-Forwarded-For".utf8), isRecursive: isRecursive)
+        // nginx looks for its own words letter by letter.
+        let source: RealIP.Source =
+            if header == Array("proxy_protocol".utf8) {
+                .proxyProtocol
+            } else if header == Array("X-Forwarded-For".utf8) {
+                .forwardedFor
+            } else {
+                .field(header.lowercased())
+            }
+        return RealIP(trusted: trusted, source: source, isRecursive: isRecursive)
     }
 }

@@ -99,6 +99,8 @@ package struct Listener: Sendable {
     package var isHTTP2: Bool
     /// Connections begin with a handshake of TLS.
     package var isTLS = false
+    /// Connections begin with a header of the PROXY protocol, even before TLS.
+    package var hasProxyProtocol = false
 
     package init(
         address: ListenAddress, options: ListenOptions, defaultServer: VirtualServer, names: ServerNameTable,

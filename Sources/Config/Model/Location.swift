@@ -138,17 +138,22 @@ package struct AccessRule: Sendable, Hashable {
 package final class RealIP: Sendable {
     /// The peers that are believed; `all` is not among them.
     package let trusted: [AccessRule.Network]
-    /// Lower case.
-    package let header: [UInt8]
-    /// The name is `X-Forwarded-For`, all lines of which are one list; of another the first alone counts.
-    package let joinsLines: Bool
+    package let source: Source
     /// Goes on to the left for as long as an address is one of a trusted peer.
     package let isRecursive: Bool
 
-    package init(trusted: [AccessRule.Network], header: [UInt8], joinsLines: Bool, isRecursive: Bool) {
+    package enum Source: Sendable {
+        /// All lines of `X-Forwarded-For` are one list.
+        case forwardedFor
+        /// The first line of another field, whose name is in lower case.
+        case field([UInt8])
+        /// What the connection began with.
+        case proxyProtocol
+    }
+
+    package init(trusted: [AccessRule.Network], source: Source, isRecursive: Bool) {
         self.trusted = trusted
-        self.header = header
-        self.joinsLines = joinsLines
+        self.source = source
         self.isRecursive = isRecursive
     }
 }

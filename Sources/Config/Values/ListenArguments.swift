@@ -9,6 +9,8 @@ struct ListenArguments {
     var isHTTP2 = false
     /// Some `listen` of the address has `ssl`, which then holds for all of them.
     var isTLS = false
+    /// As of `isTLS`.
+    var hasProxyProtocol = false
 
     init() {}
 
@@ -23,6 +25,9 @@ struct ListenArguments {
                 continue
             case "ssl":
                 isTLS = true
+                continue
+            case "proxy_protocol":
+                hasProxyProtocol = true
                 continue
             case "reuseport": options.reusePort = true
             case "bind", "deferred": break
@@ -71,14 +76,15 @@ struct ListenArguments {
             try applyProbes(value, to: &options, call)
         } else if let value = word.value(after: "fastopen=") {
             _ = try call.number(value)
-        } else if ["spdy", "proxy_protocol", "quic"].contains(word.text) {
+        } else if ["spdy", "quic"].contains(word.text) {
             throw call.failure(
                 "found \"\(word.text)\": an option of nginx that Switchyard does not support", at: word)
         } else {
             throw call.failure(
                 found: word,
-                expected: "\"default_server\", \"ssl\", \"http2\", \"backlog=\", \"rcvbuf=\", \"sndbuf=\", "
-                    + "\"reuseport\", \"ipv6only=\" or \"so_keepalive=\"")
+                expected:
+                    "\"default_server\", \"ssl\", \"http2\", \"proxy_protocol\", \"backlog=\", \"rcvbuf=\", "
+                    + "\"sndbuf=\", \"reuseport\", \"ipv6only=\" or \"so_keepalive=\"")
         }
     }
 

@@ -1,9 +1,9 @@
 internal import Config
 internal import Wire
 
-/// The client's address as a trusted peer has it in a field of the request.
+/// The client's address as a trusted peer has it in a field of the request, or in front of the connection.
 enum ForwardedAddress {
-    /// Lets the request come from where the field says, if it says so; from then on that stands.
+    /// Lets the request come from where that says, if it says so; from then on that stands.
     ///
     /// To be asked in nginx's phases: once the server is known, and again in each location until there is an address.
     static func take(_ exchange: Exchange, _ rules: RealIP) {
@@ -12,22 +12,24 @@ enum ForwardedAddress {
         var search = Search(
             bytes: exchange.request.bytes, rules: rules, address: client.binaryAddress)
         let fields = exchange.request.fields
-        if rules.joinsLines {
+        switch rules.source {
+        case .forwardedFor:
             for field in fields.reversed() where field.id == .xForwardedFor {
                 guard search.read(field.value), rules.isRecursive else { break }
             }
-        } else {
-            let name = rules.header
+        case .field(let name):
             let line = FieldLookup.index(
                 of: name.span, in: fields, search.bytes, from: 0,
                 within: exchange.server.connection.strangestFieldName)
             if let line { _ = search.read(fields[line].value) }
+        case .proxyProtocol:
+            if let end = client.proxied?.client { search.take(end) }
         }
         guard search.isFound else { return }
         exchange.client = ClientFacts(client, from: search.address, port: search.port)
     }
 
-    /// Reads lists of addresses from their ends.
+    /// Reads lists of addresses from their ends, or what is no list.
     private struct Search {
         let bytes: [UInt8]
         let rules: RealIP
@@ -55,6 +57,15 @@ enum ForwardedAddress {
                 end = first - 1
             } while rules.isRecursive && first > start
             return true
+        }
+
+        mutating func take(_ end: ProxyProtocolHeader.End) {
+            guard AccessControl.contains(rules.trusted, address),
+                let found = AddressText.addressAndPort(end.address[...])
+            else { return }
+            address = found.address
+            port = end.port
+            isFound = true
         }
 
         private func isSeparator(_ byte: UInt8) -> Bool { byte == ByteText.space || byte == ByteText.comma }

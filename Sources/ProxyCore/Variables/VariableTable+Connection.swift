@@ -32,6 +32,20 @@ extension VariableTable {
             if port > 0 { ASCII.appendDecimal(Int(port), to: &out) }
             return true
         },
+        VariableRow("proxy_protocol_addr", "the client's address by the PROXY protocol") { exchange, out in
+            append(exchange.client.proxied?.client.address, to: &out)
+        },
+        VariableRow("proxy_protocol_port", "the client's port by the PROXY protocol") { exchange, out in
+            append(port: exchange.client.proxied?.client.port, to: &out)
+        },
+        VariableRow("proxy_protocol_server_addr", "the address that the client asked by the PROXY protocol") {
+            exchange, out in
+            append(exchange.client.proxied?.server.address, to: &out)
+        },
+        VariableRow("proxy_protocol_server_port", "the port that the client asked by the PROXY protocol") {
+            exchange, out in
+            append(port: exchange.client.proxied?.server.port, to: &out)
+        },
         VariableRow("server_addr", "address that the request came in on") { exchange, out in
             out.append(contentsOf: exchange.client.serverAddress)
             return true
@@ -76,6 +90,18 @@ extension VariableTable {
             return true
         },
     ]
+
+    private static func append(_ text: [UInt8]?, to out: inout [UInt8]) -> Bool {
+        guard let text else { return false }
+        out.append(contentsOf: text)
+        return true
+    }
+
+    private static func append(port: UInt16?, to out: inout [UInt8]) -> Bool {
+        guard let port else { return false }
+        ASCII.appendDecimal(Int(port), to: &out)
+        return true
+    }
 
     private static let xForwardedFor = Array("x_forwarded_for".utf8)
 }

@@ -11,15 +11,16 @@ extension DownstreamConnection: Handshaking {
         // What comes meanwhile is read when the answer is there.
         guard tls.statusRequest == nil else { return }
         if !hasSpoken {
-            switch peekByte() {
-            case .byte(let first):
+            switch peek(limit: 1) {
+            case .bytes:
                 hasSpoken = true
+                let first = loop.withReceived(1) { $0[0] }
                 // A record of a handshake, or the greeting of SSL 2; anything else is taken for plain HTTP.
                 guard first == 0x16 || first & 0x80 != 0 else { return speakPlainly() }
             case .wouldBlock:
                 mayRead = false
                 return
-            case .end: return finish()
+            case .end, .failed: return finish()
             }
         }
         if tls.beganAt == nil { tls.beganAt = loop.now }

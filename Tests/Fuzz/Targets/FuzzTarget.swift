@@ -16,6 +16,8 @@ struct FuzzTarget: Sendable {
         FuzzTarget(name: "http2-heads", title: "heads between HTTP/2 and HTTP/1", run: HTTP2HeadTarget.run),
         FuzzTarget(name: "http2-session", title: "connections of HTTP/2", run: HTTP2SessionTarget.run),
         FuzzTarget(name: "dns", title: "answers of name servers", run: DNSTarget.run),
+        FuzzTarget(
+            name: "proxy-headers", title: "what a balancer says of a connection", run: ProxyHeaderTarget.run),
         FuzzTarget(name: "json", title: "JSON that scripts read", run: JSONTarget.run),
         FuzzTarget(name: "lua", title: "scripts in a proxy on a network in memory", run: LuaTarget.run),
     ]
