@@ -112,6 +112,19 @@ struct ConfigurationPrinter {
             for entry in map.entries.regexes {
                 result.append("  \(text(entry.pattern)) → \(text(entry.value))\(groups(entry.namedGroups))")
             }
+            switch map.search {
+            case .shares(let shares):
+                result += shares.map { share in
+                    "  below \(share.limit.map { "\($0)" } ?? "all") → \(text(share.value))"
+                }
+            case .ranges(let ranges, let proxies):
+                result += ranges.entries.map { "  \($0.first)-\($0.last) → \(text($0.value))" }
+                if let proxies { result.append("  proxies \(reflected(proxies))") }
+            // What networks there are, NetworkTableTests look at.
+            case .networks(_, let proxies):
+                if let proxies { result.append("  proxies \(reflected(proxies))") }
+            case nil: break
+            }
             result.append("  default → \(text(map.defaultValue))")
         }
         return result

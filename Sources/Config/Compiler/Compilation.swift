@@ -73,13 +73,15 @@ final class Compilation {
     }
 
     /// Yields the slot of the `map_by_lua_block` that it takes the place of.
-    func defineMap(_ table: MapTable, at position: SourcePosition) throws(ConfigDiagnostic) -> Int? {
+    func defineMap(
+        _ table: MapTable, in directive: String, at position: SourcePosition
+    ) throws(ConfigDiagnostic) -> Int? {
         do {
             let replaced = try variables.define(map: maps.count, as: table.name)
             maps.append(table)
             return replaced
         } catch {
-            throw conflict(error, name: table.name, position: position, directive: "map")
+            throw conflict(error, name: table.name, position: position, directive: directive)
         }
     }
 

@@ -8,20 +8,8 @@ extension DirectiveTable {
                 + "hostnames;), ~regex, or default. volatile; evaluates it at each use.",
             form: .block, repeats: true, phase: .tables
         ) { scope, call throws(ConfigDiagnostic) in
-            let name = try variableName(call.arguments[1], call).lowercased()
-            var map = MapReader(
-                table: MapTable(
-                    name: name, key: try scope.compilation.template(call.arguments[0], in: call.name)),
-                call: call)
-            for entry in call.body {
-                do throws(ConfigDiagnostic) {
-                    try map.read(entry, scope.compilation)
-                } catch {
-                    scope.compilation.report(error)
-                }
-            }
-            let replaced = try scope.compilation.defineMap(map.table, at: call.arguments[1].position)
-            scope.settings.scriptVariables.removeAll { $0.slot == replaced }
+            let table = try table(named: call.arguments[1], of: call.arguments[0], call, scope.compilation)
+            try define(MapReader(table: table, call: call), &scope)
         },
         Directive(
             "map_by_lua_block", "text $variable [default=value] { … }", in: .http, takes: .between(2, 3),
@@ -33,12 +21,61 @@ extension DirectiveTable {
             try defineVariable(call.arguments[1], as: text, key: key, &scope, call)
         },
     ]
+
+    /// An empty one, whose key is `key`.
+    static func table(
+        named name: Word, of key: Word, _ call: DirectiveUse, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> MapTable {
+        let name = try variableName(name, call).lowercased()
+        return MapTable(name: name, key: try compilation.template(key, in: call.name))
+    }
+
+    /// Reads a block of lines into the variable that it makes.
+    static func define(_ reader: some MapBlockReader, _ scope: inout Scope) throws(ConfigDiagnostic) {
+        var reader = reader
+        let call = reader.call
+        for entry in call.body {
+            do throws(ConfigDiagnostic) {
+                try reader.read(entry, scope.compilation)
+            } catch {
+                scope.compilation.report(error)
+            }
+        }
+        let name = call.arguments[call.arguments.count - 1]
+        let replaced = try scope.compilation.defineMap(reader.finished, in: call.name, at: name.position)
+        scope.settings.scriptVariables.removeAll { $0.slot == replaced }
+    }
+}
+
+/// Reads the lines of a block that makes a variable.
+protocol MapBlockReader {
+    var call: DirectiveUse { get }
+    /// What all lines come to.
+    var finished: MapTable { get }
+    mutating func read(_ entry: DirectiveNode, _ compilation: Compilation) throws(ConfigDiagnostic)
+}
+
+extension MapBlockReader {
+    func failure(_ entry: DirectiveNode, _ message: String) -> ConfigDiagnostic {
+        ConfigDiagnostic(position: entry.position, directive: call.name, message: message)
+    }
+
+    /// A line is no block, and has one value behind its key.
+    func value(of entry: DirectiveNode) throws(ConfigDiagnostic) -> Word {
+        guard case .none = entry.body else { throw failure(entry, "found \"{\", expected \";\"") }
+        guard entry.arguments.count == 1 else {
+            throw failure(
+                entry, "found \(entry.arguments.count) values for the key \"\(entry.name.text)\", expected 1")
+        }
+        return entry.arguments[0]
+    }
 }
 
 /// Reads the lines of a `map` block.
-private struct MapReader {
-    var table: MapTable
+private struct MapReader: MapBlockReader {
+    private var table: MapTable
     let call: DirectiveUse
+    var finished: MapTable { table }
     private var hasDefault = false
 
     init(table: MapTable, call: DirectiveUse) {
@@ -47,21 +84,16 @@ private struct MapReader {
     }
 
     mutating func read(_ entry: DirectiveNode, _ compilation: Compilation) throws(ConfigDiagnostic) {
-        guard case .none = entry.body else { throw failure(entry, "found \"{\", expected \";\"") }
         let key = entry.name
-        if entry.arguments.isEmpty, key.text == "hostnames" {
+        if entry.isWord("hostnames") {
             table.hasHostnames = true
             return
         }
-        if entry.arguments.isEmpty, key.text == "volatile" {
+        if entry.isWord("volatile") {
             table.isVolatile = true
             return
         }
-        guard entry.arguments.count == 1 else {
-            throw failure(
-                entry, "found \(entry.arguments.count) values for the key \"\(key.text)\", expected 1")
-        }
-        let value = try compilation.template(entry.arguments[0], in: call.name)
+        let value = try compilation.template(value(of: entry), in: call.name)
         if key.text == "default" {
             guard !hasDefault else { throw failure(entry, "found a duplicate \"default\"") }
             hasDefault = true
@@ -88,8 +120,12 @@ private struct MapReader {
             throw failure(entry, "found the key \"\(key.text)\" a second time")
         }
     }
+}
 
-    private func failure(_ entry: DirectiveNode, _ message: String) -> ConfigDiagnostic {
-        ConfigDiagnostic(position: entry.position, directive: call.name, message: message)
+extension DirectiveNode {
+    /// Nothing but `word` and a semicolon.
+    func isWord(_ word: String) -> Bool {
+        guard case .none = body else { return false }
+        return arguments.isEmpty && name.text == word
     }
 }

@@ -14,7 +14,7 @@ enum ForeignDirectives {
     static func definesVariable(_ name: String) -> Bool { definingVariables.contains(name) }
 
     private static let definingVariables: Set<String> = [
-        "auth_request_set", "geo", "split_clients", "perl_set", "js_set", "js_var", "keyval",
+        "auth_request_set", "perl_set", "js_set", "js_var", "keyval",
     ]
 
     /// By name. What is said of a directive by itself goes before what is said of its list.
@@ -69,7 +69,6 @@ enum ForeignDirectives {
             "see examples/rewrite_response.lua"
         ),
         ("mirror mirror_request_body", "see examples/mirror.lua"),
-        ("split_clients", "see examples/canary.lua, and examples/experiment.lua"),
         (
             "auth_request_set",
             "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"
@@ -103,7 +102,6 @@ enum ForeignDirectives {
             "health_check match",
             "\"max_fails\" and \"fail_timeout\" of a \"server\" take it out where requests fail"
         ),
-        ("geo", "\"map_by_lua_block $remote_addr\" computes a variable of the address"),
         (
             "js_import js_content js_set js_path js_include js_body_filter js_header_filter js_var js_preload_object "
                 + "js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone js_access js_preread js_filter "

@@ -277,7 +277,7 @@ package enum UpstreamEndpoint: Sendable, Hashable {
     case unix(path: String)
 }
 
-/// A `map` block.
+/// A `map`, `geo` or `split_clients` block.
 package struct MapTable: Sendable {
     package var name: String
     /// What is looked up: `$http_upgrade` in the recipe.
@@ -287,6 +287,8 @@ package struct MapTable: Sendable {
     package var defaultValue = Template(literal: [])
     package var isVolatile = false
     package var hasHostnames = false
+    /// What takes the place of `entries` in a block other than `map`.
+    package var search: MapSearch?
 
     package init(name: String, key: Template) {
         self.name = name

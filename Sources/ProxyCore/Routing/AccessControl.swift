@@ -21,7 +21,7 @@ enum AccessControl {
     }
 
     /// An IPv4 address within one of IPv6 by itself.
-    private static func plain(_ address: [UInt8]) -> [UInt8] {
+    static func plain(_ address: [UInt8]) -> [UInt8] {
         let isMapped = address.count == 16 && ByteText.hasPrefix(address, mappedPrefix)
         return isMapped ? Array(address[mappedPrefix.count...]) : address
     }

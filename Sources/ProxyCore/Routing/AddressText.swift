@@ -26,7 +26,8 @@ enum AddressText {
         return (address, UInt16(port))
     }
 
-    private static func address(_ text: ArraySlice<UInt8>) -> [UInt8]? { ipv4(text) ?? ipv6(text) }
+    /// An address alone, of 4 or 16 bytes.
+    static func address(_ text: ArraySlice<UInt8>) -> [UInt8]? { ipv4(text) ?? ipv6(text) }
 
     private static func ipv4(_ text: ArraySlice<UInt8>) -> [UInt8]? {
         var address: [UInt8] = []

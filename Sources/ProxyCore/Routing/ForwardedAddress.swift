@@ -9,8 +9,19 @@ enum ForwardedAddress {
     static func take(_ exchange: Exchange, _ rules: RealIP) {
         let client = exchange.client
         guard client.connection == nil else { return }
-        var search = Search(
-            bytes: exchange.request.bytes, rules: rules, address: client.binaryAddress)
+        guard let found = find(exchange, rules, from: client.binaryAddress) else { return }
+        exchange.client = ClientFacts(client, from: found.address, port: found.port)
+    }
+
+    /// - Parameters:
+    ///   - exchange: whose request it is.
+    ///   - rules: where to look, and whom to believe.
+    ///   - address: the peer's, which is to be a trusted one.
+    /// - Returns: what is said by it of where the request comes from.
+    static func find(
+        _ exchange: Exchange, _ rules: RealIP, from address: [UInt8]
+    ) -> (address: [UInt8], port: UInt16)? {
+        var search = Search(bytes: exchange.request.bytes, rules: rules, address: address)
         let fields = exchange.request.fields
         switch rules.source {
         case .forwardedFor:
@@ -23,10 +34,9 @@ enum ForwardedAddress {
                 within: exchange.server.connection.strangestFieldName)
             if let line { _ = search.read(fields[line].value) }
         case .proxyProtocol:
-            if let end = client.proxied?.client { search.take(end) }
+            if let end = exchange.client.proxied?.client { search.take(end) }
         }
-        guard search.isFound else { return }
-        exchange.client = ClientFacts(client, from: search.address, port: search.port)
+        return search.isFound ? (search.address, search.port) : nil
     }
 
     /// Reads lists of addresses from their ends, or what is no list.

@@ -18,7 +18,7 @@ extension Exchange {
 
         var key = takeBuffer()
         render(maps[index].key, into: &key)
-        let template = find(&key, in: maps, index)
+        let template = maps[index].search == nil ? find(&key, in: maps, index) : search(key, maps[index])
         giveBack(key)
 
         let start = out.count
@@ -40,6 +40,28 @@ extension Exchange {
             if matches { return entry.value }
         }
         return maps[index].defaultValue
+    }
+
+    /// What a block other than `map` has for the key.
+    private func search(_ key: [UInt8], _ map: MapTable) -> Template {
+        switch map.search {
+        case .networks(let networks, let proxies):
+            address(key, proxies).flatMap { networks.value(at: $0) } ?? map.defaultValue
+        case .ranges(let ranges, let proxies):
+            address(key, proxies).flatMap { $0.count == 4 ? $0 : nil }
+                .flatMap { ranges.value(at: $0.reduce(0) { $0 << 8 | UInt32($1) }) } ?? map.defaultValue
+        case .shares(let shares):
+            shares.first { share in share.limit.map { MurmurHash2.value(of: key) < $0 } ?? true }?.value
+                ?? map.defaultValue
+        case nil: map.defaultValue
+        }
+    }
+
+    /// The address that `text` is, or that one of the proxies says the client has; one of IPv4 within IPv6 by itself.
+    private func address(_ text: [UInt8], _ proxies: GeoProxies) -> [UInt8]? {
+        guard let address = AddressText.address(text[...]) else { return nil }
+        guard let proxies else { return AccessControl.plain(address) }
+        return AccessControl.plain(ForwardedAddress.find(self, proxies, from: address)?.address ?? address)
     }
 
     private func findLiteral(_ key: [UInt8], in maps: [MapTable], _ index: Int) -> Template? {

@@ -899,6 +899,41 @@ SECTIONS = [
         raw("an escape that is none", b"GET /a%zz?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
         raw("a path above the root", b"GET /../a?q=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"),
     ], logs=True),
+    # Variables by addresses and by chance.
+    Section("geo", """
+        location / { return 200 "$place|$range|$near|$told|$plain"; }
+    """, [
+        *[ask(f"an address, {text}", "/?a=" + text, host=True) for text in addresses() if not set(text) & set("%?#& \t")],
+        *[ask(f"near {text}", f"/?a={text}") for text in [
+            "10.0.0.0", "10.0.255.255", "10.1.2.3", "10.1.2.4", "10.255.255.255", "11.0.0.0", "9.255.255.255", "2001:db8::1",
+            "2001:db9::1", "2001:db8:1:ffff::", "192.0.2.9", "192.0.2.10", "192.0.2.20", "192.0.2.21", "192.0.2.15",
+            "192.0.2.30", "192.0.2.40", "192.0.2.41", "198.51.100.7", "::ffff:10.1.2.3", "::10.1.2.3"]],
+        *[ask(f"forwarded for {number}", "/?a=127.0.0.1", [("X-Forwarded-For", line) for line in lines])
+          for number, lines in enumerate(lists()[:60])],
+    ], http="""
+        geo $arg_a $place {
+            default elsewhere; 10.0.0.0/8 ten; 10.1.0.0/16 ten-one; 10.1.2.3 one; 2001:db8::/32 docs; 2001:db8:1::/48 more;
+            0.0.0.0/1 low; ::1 self; 172.16.0.0/12 gone; delete 172.16.0.0/12; 127.0.0.0/8 "$uri in words"; 1.2.3.4 "";
+        }
+        geo $arg_a $range {
+            ranges; default elsewhere; 192.0.2.10-192.0.2.20 some; 192.0.2.15-192.0.2.15 one; 192.0.2.30-192.0.2.40 first;
+            192.0.2.30-192.0.2.34 begin; 192.0.2.38-192.0.2.40 end; 0.0.0.0-9.255.255.255 low; 250.0.0.0-255.255.255.254 high;
+            198.51.100.7-198.51.100.7 gone; delete 198.51.100.7-198.51.100.7;
+        }
+        geo $near { 127.0.0.1 here; }
+        geo $told { proxy 127.0.0.0/8; proxy 10.0.0.0/8; default nobody; 1.1.1.1 one; 2.2.2.2 two; 10.0.0.0/8 inside; ::1 self; 127.0.0.1 here; }
+        geo $arg_a $plain { proxy ::1; proxy 127.0.0.1; proxy 10.0.0.1; proxy_recursive; 1.1.1.1 one; 2.2.2.2 two; 10.0.0.0/8 inside; 127.0.0.1 here; }
+    """),
+    Section("split", """
+        location / { return 200 "$third|$part|$all|$none"; }
+    """, [ask(f"text {number}", "/?x=" + "abcdefghijklmnopqrstuvwxyz"[:number % 23] + str(number * 7919)) for number in range(150)] + [
+        ask("no text"), *[ask(f"{count} letters", "/?x=" + "z" * count) for count in range(9)],
+    ], http="""
+        split_clients $arg_x $third { 33.33% a; 33.3% b; * c; }
+        split_clients "$arg_x-more" $part { 0.01% a; 50% b; 12.5% $uri; }
+        split_clients $arg_x$arg_x $all { 100% all; }
+        split_clients $arg_x $none { * ""; }
+    """),
     # Where a request comes from, by the settings of the server and of locations.
     Section("realip", """
         set_real_ip_from 127.0.0.1;
