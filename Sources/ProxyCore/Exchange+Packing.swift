@@ -78,6 +78,8 @@ extension Exchange {
         pack.pack(&errorStatus)
         pack.pack(&errorPageWasTried)
         pack.pack(&bodyIsDiscarded)
+        pack.pack(&requestLimitStatus, else: .none)
+        pack.pack(&connectionLimitStatus, else: .none)
         pack.pack(&closesConnection)
         pack.pack(&scriptsMayWait)
         pack.pack(&responseBodyIsScripted)

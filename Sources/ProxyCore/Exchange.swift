@@ -68,6 +68,10 @@ package final class Exchange {
     package var errorPageWasTried = false
     /// The request's body is not wanted any more.
     package var bodyIsDiscarded = false
+    /// What `limit_req` and `limit_conn` made of the request, which they look at once, and where the latter counts it.
+    package internal(set) var requestLimitStatus = LimitStatus.none
+    package internal(set) var connectionLimitStatus = LimitStatus.none
+    package var counted = CountedConnections()
     /// The status demands that the connection closes after the response.
     package var closesConnection = false
     /// The request was refused and is known to be a HEAD, which its line need not say.
@@ -187,6 +191,8 @@ package final class Exchange {
         errorStatus = 0
         errorPageWasTried = false
         bodyIsDiscarded = false
+        requestLimitStatus = .none
+        connectionLimitStatus = .none
         closesConnection = false
         refusesHead = false
         handler = .none

@@ -4,6 +4,8 @@ package import Config
 package final class RuntimeConfiguration: Sendable {
     package let configuration: Configuration
     package let environment: Environment
+    /// By the positions of `configuration.limitZones`.
+    package let limitZones: [LimitZone]
 
     /// How each variable of the configuration is evaluated, by the index of its `VariableID`.
     let evaluators: [VariableEvaluator]
@@ -18,9 +20,16 @@ package final class RuntimeConfiguration: Sendable {
     /// By the positions of `configuration.listeners`.
     private let hosts: [ListenerHosts]
 
-    package init(_ configuration: Configuration, environment: Environment) {
+    /// - Parameters:
+    ///   - configuration: what it says.
+    ///   - environment: the process.
+    ///   - limitZones: those that others share; its own unless given.
+    package init(
+        _ configuration: Configuration, environment: Environment, limitZones: [LimitZone]? = nil
+    ) {
         self.configuration = configuration
         self.environment = environment
+        self.limitZones = limitZones ?? configuration.limitZones.map(LimitZone.init)
         evaluators = configuration.variables.map(VariableEvaluator.init)
         named = Self.named(configuration, evaluators)
         let survey = ConfigurationSurvey(configuration)

@@ -224,6 +224,9 @@ final class DownstreamConnection: StreamChannel {
             driver.exchange.request.bytes = inbox
             beginRefused(driver)
             driver.headTimedOut()
+        case .exchange(let driver) where driver.isDelayed:
+            driver.delayEnded()
+            expectBody(of: driver)
         case .exchange(let driver):
             bodyTimedOut(driver)
         case .tunnel(let tunnel): tunnel.timedOut(.client)

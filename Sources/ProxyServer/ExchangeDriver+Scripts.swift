@@ -17,7 +17,7 @@ extension ExchangeDriver: FlowOwner {
     }
 
     /// Bytes of the client are looked at only to see whether it has gone.
-    var watchesForEnd: Bool { script.waits && !wantsBody }
+    var watchesForEnd: Bool { (script.waits || isDelayed) && !wantsBody }
 
     // MARK: Before the upstream
 
@@ -158,7 +158,10 @@ extension ExchangeDriver: FlowOwner {
         guard let interpreter else { return }
         interpreter.flow(of: exchange).owner = self
         script.wait = wait
-        if case .target = wait { stage = .inScript }
+        switch wait {
+        case .target, .limits: stage = .inScript
+        case .none, .request, .upgrade, .response, .open, .head: break
+        }
         waited()
     }
 
@@ -211,6 +214,10 @@ extension ExchangeDriver: FlowOwner {
         case .target(let bodyLength):
             stage = .proxying
             chooseTarget(bodyLength: bodyLength)
+            resumed()
+        case .limits:
+            stage = .proxying
+            perform(Router.goOn(exchange))
             resumed()
         case .head:
             let held = takeHeld()

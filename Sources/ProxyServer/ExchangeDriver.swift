@@ -24,6 +24,8 @@ final class ExchangeDriver {
         /// A hook of a stage before the upstream waits, or a variable that a script computes.
         case inScript
         case proxying
+        /// `limit_req` has the request wait.
+        case delayed
         /// The request's body is being read whole: for an HTTP/1.0 upstream, for a script, or for `$request_body`.
         case gatheringBody
         /// The response is complete; what is left of the request is read and dropped.
@@ -111,10 +113,11 @@ final class ExchangeDriver {
     var loop: EventLoop { worker.loop }
     var sendTimeout: Int { settings.values.sendTimeout }
     var resetsTimedOut: Bool { settings.values.resetTimedoutConnection }
-    var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort }
+    var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort && !isDelayed }
     var isGathering: Bool { if case .gatheringBody = stage { true } else { false } }
     var isDiscarding: Bool { if case .discardingBody = stage { true } else { false } }
     var isInScript: Bool { if case .inScript = stage { true } else { false } }
+    var isDelayed: Bool { if case .delayed = stage { true } else { false } }
     var isProxying: Bool { if case .proxying = stage { true } else { false } }
     var hasEnded: Bool { if case .ended = stage { true } else { false } }
 
@@ -201,6 +204,8 @@ final class ExchangeDriver {
         switch decision {
         case .proxy(let pass): proxy(to: pass)
         case .runHooks: runRequestHooks()
+        case .delay(let milliseconds): delay(milliseconds)
+        case .awaitVariable: waitForVariable(.limits)
         case .respond(let response): respond(response)
         case .closeConnection:
             finish(.close)
@@ -213,6 +218,21 @@ final class ExchangeDriver {
             response.body = MetricsPage.render(generation.generation.registry)
             respond(response)
         }
+    }
+
+    /// Waits before the request is gone on with. The client is watched meanwhile, and nothing of its body is read.
+    private func delay(_ milliseconds: Int64) {
+        stage = .delayed
+        guard let downstream else { return }
+        downstream.setReadDeadline(after: Int(clamping: milliseconds))
+        if downstream.mayRead { downstream.scheduleRead() }
+    }
+
+    /// The request has waited long enough.
+    func delayEnded() {
+        stage = .proxying
+        perform(Router.goOn(exchange))
+        resumed()
     }
 
     /// Answers with the status, or with what `error_page` puts in its place.
@@ -299,7 +319,7 @@ final class ExchangeDriver {
         switch stage {
         case .flushing(let ending): finish(ending)
         case .proxying: resumeUpstream()
-        case .resolving, .inScript, .gatheringBody, .discardingBody, .ended: break
+        case .resolving, .inScript, .delayed, .gatheringBody, .discardingBody, .ended: break
         }
     }
 
@@ -311,7 +331,7 @@ final class ExchangeDriver {
     /// The client ended its sending side: properly, or in the middle of a body.
     func clientEnded() {
         // A hook is not kept waiting for nobody.
-        if script.waits, !ignoresClientAbort {
+        if isDelayed || script.waits, !ignoresClientAbort {
             return clientGone(reason: "client prematurely closed connection")
         }
         guard !requestBody.isComplete else { return }
@@ -348,14 +368,19 @@ final class ExchangeDriver {
         worker.statistics.clientAborts.add()
         log(
             .info,
-            reason + (machine.canRespond ? " while sending request to upstream" : " while sending to client"))
+            isDelayed
+                ? reason
+                : reason
+                    + (machine.canRespond ? " while sending request to upstream" : " while sending to client")
+        )
         if exchange.status == 0 { exchange.status = status ?? (isCutShort ? 400 : 499) }
         breakOff(resetting: resetting)
     }
 
     /// Some of a body that is read is missing. A hook that waits for something else has not come to it yet.
     private var isCutShort: Bool {
-        !requestBody.isComplete && !exchange.bodyIsDiscarded && (!script.waits || script.isReadingBody)
+        !requestBody.isComplete && !exchange.bodyIsDiscarded && !isDelayed
+            && (!script.waits || script.isReadingBody)
             && downstream?.isStream == false
     }
 
@@ -412,6 +437,7 @@ final class ExchangeDriver {
     func release() {
         stage = .ended
         downstream = nil
+        if !exchange.counted.isEmpty { exchange.counted.release() }
         peers = nil
         proxyPass = nil
         plan = nil

@@ -30,7 +30,10 @@ package struct LoadedConfiguration: Sendable {
     /// id.
     package func generation(number: Int, registry: ProcessRegistry) -> Generation {
         Generation(
-            number: number, runtime: runtime(configuration, registry), addresses: addresses, tls: tls,
+            number: number,
+            runtime: runtime(
+                configuration, registry, registry.limitZones.prepare(configuration.limitZones)),
+            addresses: addresses, tls: tls,
             logFiles: logFiles, registry: registry)
     }
 
@@ -39,7 +42,8 @@ package struct LoadedConfiguration: Sendable {
     package func copy(of generation: Generation) -> Generation {
         // The same text under the same answers is as good as it was; one copy for two workers would do, too.
         let configuration = recipe.compile().configuration ?? generation.configuration
-        return generation.copy(running: runtime(configuration, generation.registry))
+        return generation.copy(
+            running: runtime(configuration, generation.registry, generation.runtime.limitZones))
     }
 
     /// `generation` for workers that run already: itself for the first, and a copy for each other.
@@ -55,14 +59,15 @@ package struct LoadedConfiguration: Sendable {
     }
 
     private func runtime(
-        _ configuration: Configuration, _ registry: ProcessRegistry
+        _ configuration: Configuration, _ registry: ProcessRegistry, _ limitZones: [LimitZone]
     ) -> RuntimeConfiguration {
         var environment = Environment(
             hostname: CompilationEnvironment.ofThisMachine(prefix: "", builtinVariables: []).hostname,
             pid: getpid(), connectionCounts: { registry.connectionCounts })
         environment.version = Array(Product.version.utf8)
         environment.fileTest = Self.fileTest
-        return RuntimeConfiguration(configuration, environment: environment)
+        return RuntimeConfiguration(
+            configuration, environment: environment, limitZones: limitZones)
     }
 
     private static let fileTest: @Sendable (Condition.FileTest, [UInt8]) -> Bool = { test, path in

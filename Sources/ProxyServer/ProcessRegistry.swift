@@ -1,5 +1,6 @@
 internal import Config
 package import LuaHooks
+package import ProxyCore
 internal import Synchronization
 
 /// What all generations of the process share for its status pages: each worker's counters, and how reloads went.
@@ -31,6 +32,8 @@ package final class ProcessRegistry: Sendable {
 
     /// What scripts of all workers share.
     package let scripts = ScriptCommons()
+    /// What `limit_req` and `limit_conn` count.
+    package let limitZones = LimitZones()
 
     package init() {}
 
@@ -81,6 +84,10 @@ package final class ProcessRegistry: Sendable {
                 .notice,
                 "lua_shared_dict \"\(new.name)\" begins empty: its size was \(formerSize) and is \(new.capacity) bytes"
             )
+        }
+        let runtime = generation.runtime
+        for notice in limitZones.adopt(runtime.limitZones, runtime.configuration.limitZones) {
+            generation.errorLogger.log(.notice, notice)
         }
         for replacement in scripts.metrics.adopt(generation.metrics) {
             generation.errorLogger.log(.notice, replacement.notice)

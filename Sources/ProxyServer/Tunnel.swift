@@ -19,6 +19,8 @@ final class Tunnel {
     /// `nil` where nobody looks at frames.
     private(set) var plane: WebSocketPlane?
     private let use: UpstreamUse
+    /// For as long as it is open.
+    private var counted: CountedConnections
     private let startedAt: Int64
     private var fromClient: Int64 = 0
     private var fromUpstream: Int64 = 0
@@ -34,6 +36,7 @@ final class Tunnel {
         _ exchange: Exchange, _ form: TunnelForm, downstream: DownstreamConnection,
         upstream: UpstreamConnection, use: UpstreamUse, generation: WorkerGeneration
     ) {
+        counted = exchange.counted.take()
         self.generation = generation
         self.downstream = downstream
         self.upstream = upstream
@@ -490,6 +493,7 @@ final class Tunnel {
         worker.statistics.tunnels.add(-1)
         worker.statistics.tunnelSeconds.observe(milliseconds: Int(seconds))
         use.end(.succeeded, now: worker.loop.now)
+        counted.release()
         if let scripts {
             note(on: scripts.exchange)
             downstream.finish()

@@ -42,7 +42,8 @@ struct ConfigurationPrinter {
         case "upstream":
             return upstreamLines
         default:
-            return processLines + logLines + listenerLines + upstreamLines + mapLines + scriptLines
+            return processLines + logLines + zoneLines + listenerLines + upstreamLines + mapLines
+                + scriptLines
                 + serverLines
         }
     }
@@ -55,6 +56,12 @@ struct ConfigurationPrinter {
         configuration.logBuffers.map { destination, buffering in
             "log \(destination) buffer \(buffering.size) flush \(buffering.flushInterval)"
         }.sorted()
+    }
+
+    private var zoneLines: [String] {
+        configuration.limitZones.map { zone in
+            "limit zone \(zone.name) " + reflected(zone, leavingOut: "name")
+        }
     }
 
     private var listenerLines: [String] {
@@ -254,6 +261,8 @@ struct ConfigurationPrinter {
         case let place as SourcePosition: return "line \(place.line)"
         case let settings as ProxyTLSSettings:
             return "(" + differences(settings, ProxyTLSSettings()).joined(separator: "; ") + ")"
+        case let limits as LimitSettings:
+            return "(" + differences(limits, LimitSettings()).joined(separator: "; ") + ")"
         case let pass as ProxyPass: return reflected(pass, leavingOut: pass.isTLS ? "" : "isTLS")
         case let template as Template: return text(template)
         case let pattern as Pattern:

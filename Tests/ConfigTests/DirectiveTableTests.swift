@@ -35,7 +35,7 @@ import Testing
         let named = messages.flatMap { message in
             message.matches(of: /(?:examples|docs)\/\w+\.\w+/).map { String($0.output) }
         }
-        #expect(named.contains("examples/rate_limit.lua"))
+        #expect(named.contains("examples/mirror.lua"))
         for file in Set(named) {
             #expect(FileManager.default.fileExists(atPath: root.appending(path: file).path), "\(file)")
         }

@@ -704,29 +704,3 @@ def test_auto_reply_asks_once(example):
                 answer = json.loads(words(socket, json.dumps({"id": number, "method": "price", "params": {"of": 1}}))[0])
                 assert answer == {"id": number, "result": {"price": 3}}
         assert len(asked) == 1
-
-
-# docs/migrating.md
-
-
-def test_limit_conn_as_a_script_counts_each_request_once(proxy, backend, tmp_path):
-    text = (EXAMPLES.parent / "docs/migrating.md").read_text()
-    (script,) = [each for each in re.findall(r"```lua\n(.*?)```", text, re.S) if "sy.shared.open" in each]
-    (tmp_path / "limit.lua").write_text(script)
-    made = proxy(f"""
-        lua_shared_dict open 1m;
-        server {{
-            listen 127.0.0.1:<port>; plugin {tmp_path}/limit.lua; error_page 503 /busy; error_page 404 /found;
-            location / {{ proxy_pass http://<backend>; }}
-            location /moved {{ rewrite ^ /b last; }}
-            location /missing {{ return 404; }}
-            location /found {{ return 200 found; }}
-            location /busy {{ return 200 busy; }}
-            location /redirected {{ request_by_lua_block {{ flow:internal_redirect("/b") }} }}
-            location /count {{ request_by_lua_block {{
-                return flow:respond{{ status = 200, body = tostring(sy.shared.open:get(flow.var.remote_addr)) }} }} }}
-        }}
-    """, values={"backend": backend})
-    for _ in range(15):
-        assert [made.fetch(path).status for path in ("/a", "/moved", "/missing", "/redirected")] == [200, 200, 404, 200]
-    assert made.fetch("/count").text in ("1", "1.0")

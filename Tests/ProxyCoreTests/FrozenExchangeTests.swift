@@ -9,10 +9,11 @@ struct FrozenExchangeTests {
     private static let configuration = """
         map $http_x $mapped { ~^(a+)b "<$1>"; default none; }
         map $http_x $seen { default "seen $http_x"; }
+        limit_req_zone $uri zone=rates:1m rate=1r/s; limit_conn_zone $uri zone=open:1m;
         log_format all '$mapped $seen $assigned $word';
         server {
             listen 80; server_name s.test;
-            access_log logs/a-$1.log all;
+            access_log logs/a-$1.log all; limit_req zone=rates; limit_conn open 1;
             set_real_ip_from 192.0.2.7; real_ip_header X-Forwarded-For;
             location ~ ^/(?<word>w.)/(.*) {
                 set $assigned "as $uri";
@@ -129,7 +130,7 @@ struct FrozenExchangeTests {
         "clock", "parser", "handler", "redirectURL", "remainingURIChanges", "mapsUnderway", "spareBuffers",
         "thawed",
         "scripts", "scriptFlow", "scriptIsPending", "webSocket", "webSocketFacts", "assigned", "mapValues",
-        "client",
+        "client", "counted",
     ]
 
     private func properties(_ object: Any, besides: Set<String> = []) -> [String: String] {

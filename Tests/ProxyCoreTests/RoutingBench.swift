@@ -86,6 +86,8 @@ final class RoutingBench {
             guard let body = response.body else { return "\(response.status) page" }
             return body.isEmpty ? "\(response.status)" : "\(response.status) \(text(body))"
         case .runHooks: return "hooks"
+        case .delay(let milliseconds): return "delay \(milliseconds)"
+        case .awaitVariable: return "variable"
         case .closeConnection: return "close"
         case .stubStatus: return "stub_status"
         case .prometheusMetrics: return "prometheus_metrics"

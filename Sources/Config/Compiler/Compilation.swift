@@ -27,7 +27,9 @@ final class Compilation {
             "date", "server", "x-pad", "x-accel-expires", "x-accel-redirect", "x-accel-limit-rate",
             "x-accel-buffering", "x-accel-charset",
         ].map { Array($0.utf8) })
-    /// What TLS shares between workers, by name.
+    /// Of `limit_req_zone` and `limit_conn_zone`.
+    var limitZones: [LimitZoneSettings] = []
+    /// What workers share of TLS, and to limit clients, by name.
     var sharedZones: [String: (what: String, size: Int)] = [:]
 
     init(environment: CompilationEnvironment, files: ConfigurationFiles, configurationDirectory: String) {

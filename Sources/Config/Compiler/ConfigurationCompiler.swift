@@ -72,7 +72,7 @@ package struct ConfigurationCompiler {
             assignedSlots: compilation.variables.slotCount,
             scripts: compilation.scripts.scripts, scriptPlans: compilation.scripts.plans,
             scriptSlots: compilation.variables.scriptSlotCount, lua: compilation.lua,
-            logBuffers: compilation.logBuffers)
+            logBuffers: compilation.logBuffers, limitZones: compilation.limitZones)
         return Result(
             configuration: isUsable ? configuration : nil, diagnostics: diagnostics, sources: parser.sources)
     }

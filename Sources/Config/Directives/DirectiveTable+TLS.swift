@@ -462,7 +462,7 @@ extension Directive {
 
 extension Compilation {
     /// A name is of one kind and has one size, wherever it stands.
-    fileprivate func noteSharedZone(
+    func noteSharedZone(
         _ name: String, of what: String, size: Int, _ call: DirectiveUse, _ word: Word
     ) throws(ConfigDiagnostic) {
         if let known = sharedZones[name] {

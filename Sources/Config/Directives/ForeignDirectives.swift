@@ -55,14 +55,7 @@ enum ForeignDirectives {
     ]
 
     private static let ownRemedies: [(names: String, remedy: String)] = [
-        (
-            "limit_req limit_req_zone limit_req_status limit_req_log_level limit_req_dry_run",
-            "see examples/rate_limit.lua"
-        ),
-        (
-            "limit_conn limit_conn_zone limit_conn_status limit_conn_log_level limit_conn_dry_run limit_zone",
-            "a script counts in \"sy.shared\", up in its \"request\" and down in its \"log\" hook"
-        ),
+        ("limit_zone", "nginx has \"limit_conn_zone\" in its place"),
         ("limit_rate limit_rate_after proxy_limit_rate", "responses go out as fast as clients take them"),
         (
             "sub_filter sub_filter_types sub_filter_last_modified sub_filter_once",

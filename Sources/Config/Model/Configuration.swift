@@ -25,13 +25,15 @@ package final class Configuration: Sendable {
     package let lua: LuaSettings
     /// Of the files that an `access_log` with `buffer=` names.
     package let logBuffers: [AccessLog.Destination: LogBuffering]
+    /// In the order written: what `limit_req` and `limit_conn` name by position.
+    package let limitZones: [LimitZoneSettings]
 
     package init(
         process: ProcessSettings, http: Settings = Settings(Settings.Values()), listeners: [Listener],
         servers: [VirtualServer], upstreams: [UpstreamGroup], maps: [MapTable],
         variables: [VariableDefinition], assignedSlots: Int, scripts: [Script] = [],
         scriptPlans: [[Int]] = [], scriptSlots: Int = 0, lua: LuaSettings = LuaSettings(),
-        logBuffers: [AccessLog.Destination: LogBuffering] = [:]
+        logBuffers: [AccessLog.Destination: LogBuffering] = [:], limitZones: [LimitZoneSettings] = []
     ) {
         self.process = process
         self.http = http
@@ -46,6 +48,7 @@ package final class Configuration: Sendable {
         self.scriptSlots = scriptSlots
         self.lua = lua
         self.logBuffers = logBuffers
+        self.limitZones = limitZones
     }
 }
 

@@ -18,6 +18,8 @@ package final class Location: Sendable {
     package let looksAtClient: Bool
     /// `internal;`
     package let isInternal: Bool
+    /// `limit_req` or `limit_conn` has something to say.
+    package let hasLimits: Bool
     /// For diagnostics: `file:line`.
     package let source: String
 
@@ -36,6 +38,7 @@ package final class Location: Sendable {
         self.realIP = realIP
         looksAtClient = realIP != nil || !accessRules.isEmpty
         self.isInternal = isInternal
+        hasLimits = settings.values.limits.isActive
         self.source = source
     }
 }

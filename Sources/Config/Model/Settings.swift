@@ -11,6 +11,7 @@ package final class Settings: Sendable {
         package var clientBodyBufferSize = 16 << 10
         /// 0 turns the check off.
         package var clientMaxBodySize = 1 << 20
+        package var limits = LimitSettings()
         package var sendTimeout = 60_000
         /// 0 turns keep-alive off.
         package var keepaliveTimeout = 75_000

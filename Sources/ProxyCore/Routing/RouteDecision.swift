@@ -7,6 +7,10 @@ package enum RouteDecision {
     case respond(LocalResponse)
     /// The location has request hooks: `Router.proceed` says how to go on once they let the request pass.
     case runHooks
+    /// `limit_req` has the request wait for so many milliseconds: `Router.goOn` says how to go on then.
+    case delay(milliseconds: Int64)
+    /// A variable of a script is waited for, by which the request is counted: then, `Router.goOn`.
+    case awaitVariable
     /// `return 444;` or `return 499;`
     case closeConnection
     case stubStatus

@@ -8,10 +8,10 @@ internal import Wire
 /// decision. An error on the way, or one that the driver reports later, goes through `error_page`, which may send
 /// the request through the phases again.
 ///
-///     serverRewrite → location → locationRewrite → access → content
+///     serverRewrite → location → locationRewrite → limits → access → content
 ///                        ↑______________|
 package enum Router {
-    enum Phase { case serverRewrite, location, locationRewrite, access }
+    enum Phase { case serverRewrite, location, locationRewrite, limits, access }
 
     /// Decides about a request whose head was parsed and which `Exchange.begin` took up.
     package static func route(_ exchange: Exchange) -> RouteDecision {
@@ -191,8 +191,12 @@ package enum Router {
                     }
                     phase = .location
                 case .ended(uriChanged: false):
-                    phase = .access
+                    phase = .limits
                 }
+
+            case .limits:
+                if exchange.location.hasLimits, let decision = limit(exchange) { return decision }
+                phase = .access
 
             case .access:
                 guard !exchange.location.looksAtClient || admits(exchange) else {

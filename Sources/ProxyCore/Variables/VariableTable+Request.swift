@@ -89,6 +89,14 @@ extension VariableTable {
             out.append(contentsOf: exchange.client.tls == nil ? "http".utf8 : "https".utf8)
             return true
         },
+        VariableRow(
+            "limit_req_status",
+            "`PASSED`, `DELAYED`, `REJECTED`, `DELAYED_DRY_RUN` or `REJECTED_DRY_RUN`, where `limit_req` had a key"
+        ) { $0.requestLimitStatus.append(to: &$1) },
+        VariableRow(
+            "limit_conn_status",
+            "`PASSED`, `REJECTED` or `REJECTED_DRY_RUN`, where `limit_conn` had a key"
+        ) { $0.connectionLimitStatus.append(to: &$1) },
         VariableRow("https", "`on` over TLS, else empty") { exchange, out in
             if exchange.client.tls != nil { out.append(contentsOf: "on".utf8) }
             return true

@@ -6,6 +6,8 @@ struct ScriptProgress {
     /// What goes on once a hook or a variable that waits has its result.
     enum Wait {
         case none
+        /// The keys that the request is counted by are rendered again.
+        case limits
         case request
         case upgrade
         /// The request's head is rendered again.

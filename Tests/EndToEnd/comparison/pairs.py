@@ -5,6 +5,7 @@ In a section's text stand `<backend>`, `<other>` (a second backend), `<dead>` (a
 """
 
 import random
+import re
 from dataclasses import dataclass, field
 
 from harness.backend import CLOSE, chunked, reply
@@ -67,6 +68,15 @@ def refused(name, fault, method=b"GET", target=b"/a%20b?q=1", version=b"1.1", ho
     head = b"%s %s HTTP/%s\r\nHost: %s\r\nUser-Agent: ua\r\nReferer: r\r\nCookie: c=d\r\n" % (
         method, target, version, host)
     return raw(name, head + fault + b"\r\n", methods=[method.decode()])
+
+
+def limits(name, target, count, fields=(), key=True, answer=PLAIN):
+    """So many requests on one connection, with a key of their own unless the target has one."""
+    if key:
+        target += ("&" if "?" in target else "?") + "k=" + re.sub(r"\W+", "-", name)
+    fields = list(fields) or [""] * count
+    lines = [f"GET {target} HTTP/1.1\r\nHost: HOST\r\n" + (field and field + "\r\n") for field in fields]
+    return raw(name, "\r\n".join([*lines, ""]).encode(), answer, ["GET"] * count)
 
 
 def upgrade(name, target="/", answer=None, headers=(), version="13", connection="Upgrade"):
@@ -971,6 +981,37 @@ SECTIONS = [
             methods=("GET", "GET")),
         refused("a refused request has the connection's", b"X-Real-IP: 1.1.1.1\r\nX : 1\r\n"),
     ], http="map $remote_addr $whence { default other; 1.1.1.1 one; 127.0.0.1 here; }", logs=True),
+    # Limits, with what upstreams and clients are told of them.
+    Section("limits", """
+        set_real_ip_from 127.0.0.1;
+        limit_req_status 429;
+        error_page 410 /gone?$args;
+        proxy_set_header X-Limits "$limit_req_status $limit_conn_status";
+        add_header X-Limits "$limit_req_status $limit_conn_status" always;
+        location / { limit_req zone=pairs_rate burst=1 nodelay; limit_conn pairs_open 1; proxy_pass http://<backend>; }
+        location /dry { limit_req zone=pairs_rate; limit_req_dry_run on; proxy_pass http://<backend>; }
+        location /two { limit_req zone=pairs_rate burst=9 nodelay; limit_req zone=pairs_other; proxy_pass http://<backend>; }
+        location /page { limit_req zone=pairs_rate; error_page 429 = @page; proxy_pass http://<backend>; }
+        location @page { limit_req zone=pairs_other; limit_conn pairs_open 1; proxy_pass http://<backend>; }
+        location /gone { limit_req zone=pairs_rate; proxy_pass http://<backend>; }
+        location /moved { return 410; }
+        location /intercepted { limit_req zone=pairs_rate; proxy_intercept_errors on; proxy_pass http://<backend>; }
+        location /denied { limit_req zone=pairs_rate; limit_conn pairs_open 1; deny all; proxy_pass http://<backend>; }
+        location /returned { limit_req zone=pairs_rate; return 200 "$limit_req_status|"; }
+        location /if { limit_req zone=pairs_rate; if ($arg_x) { proxy_pass http://<backend>; } proxy_pass http://<backend>; }
+        location /except { limit_req zone=pairs_rate; limit_except POST { deny 1.1.1.1; } proxy_pass http://<backend>; }
+        location /there { limit_req zone=pairs_there; proxy_pass http://<backend>; }
+    """, [
+        *[limits(f"{count} requests, {path}", path, count) for path in (
+            "/", "/dry", "/two", "/page", "/gone", "/moved", "/denied", "/returned", "/if?x=1", "/except") for count in (1, 2, 3)],
+        limits("an upstream's error", "/intercepted", 3, answer=reply(410, b"gone")),
+        limits("no key", "/two?k=", 3, key=False),
+        limits("a key of 255 bytes", "/?k=" + "y" * 255, 2, key=False),
+        limits("a key of 256 bytes", "/?k=" + "z" * 256, 2, key=False),
+        limits("whoever a field names", "/there", 2, ["X-Real-IP: 1.1.1.1", "X-Real-IP: 1.1.1.2"]),
+        limits("whoever a field names twice", "/there", 2, ["X-Real-IP: 1.1.1.3", "X-Real-IP: 1.1.1.3"]),
+    ], http="limit_req_zone $arg_k zone=pairs_rate:1m rate=1r/m; limit_req_zone $arg_k zone=pairs_other:1m rate=1r/m;"
+            "limit_req_zone $binary_remote_addr zone=pairs_there:1m rate=1r/m; limit_conn_zone $arg_k zone=pairs_open:1m;"),
     Section("realip-lists", """
         real_ip_header X-Forwarded-For;
         location / { set_real_ip_from 127.0.0.1; return 403; error_page 403 =200 @shown; }
