@@ -82,6 +82,7 @@ let package = Package(
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
         system("CNGHTTP2", "libnghttp2", apt: "libnghttp2-dev"),
+        system("CCrypt", "libcrypt", apt: "libcrypt-dev"),
         .target(
             name: "CSwitchyard", dependencies: ["CPCRE2"],
             cSettings: [
@@ -91,7 +92,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["\(lua)/\(isForFuzzing ? "lua-sanitized" : "lua").o"])]),
 
         library("Patterns", ["CPCRE2"]),
-        library("Digest", ["COpenSSL"]),
+        library("Digest", ["COpenSSL", "CCrypt"]),
         library("TLS", ["COpenSSL"], hot),
         library("Config", ["Patterns"]),
         library("Bytes", []),

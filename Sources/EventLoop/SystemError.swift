@@ -28,6 +28,8 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         return "\(call)()\(subject) failed (\(code): \(reason))"
     }
 
+    package var isMissingFile: Bool { code == ENOENT }
+
     package var reason: String { Self.reason(code) }
 
     package static func reason(_ code: Int32) -> String {

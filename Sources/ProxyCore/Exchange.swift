@@ -142,6 +142,8 @@ package final class Exchange {
     var handler = ContentHandler.none
     /// Nothing in the location answers requests.
     package var lacksHandler: Bool { if case .none = handler { true } else { false } }
+    /// Of the location that the request is in.
+    var access = Router.AccessProgress()
     /// Where the redirect leads that routing decided on last.
     package var redirectURL: [UInt8]?
 

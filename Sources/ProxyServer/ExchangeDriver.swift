@@ -19,6 +19,8 @@ final class ExchangeDriver {
     var stage = Stage.ended
 
     enum Stage {
+        /// A password is being compared with one whose hash takes long.
+        case checkingPassword
         /// A name is being looked up.
         case resolving
         /// A hook of a stage before the upstream waits, or a variable that a script computes.
@@ -65,6 +67,9 @@ final class ExchangeDriver {
     static let maxGathered: Int64 = 64 << 20
     /// The room for bodies that a driver keeps for the next exchange.
     private static let maxSpareBody = 64 << 10
+
+    /// While a password is being compared.
+    var passwordTicket: PasswordChecker.Ticket?
 
     // MARK: The upstream
 
@@ -206,6 +211,7 @@ final class ExchangeDriver {
         case .runHooks: runRequestHooks()
         case .delay(let milliseconds): delay(milliseconds)
         case .awaitVariable: waitForVariable(.limits)
+        case .checkPassword(let check): checkPassword(check)
         case .respond(let response): respond(response)
         case .closeConnection:
             finish(.close)
@@ -319,7 +325,7 @@ final class ExchangeDriver {
         switch stage {
         case .flushing(let ending): finish(ending)
         case .proxying: resumeUpstream()
-        case .resolving, .inScript, .delayed, .gatheringBody, .discardingBody, .ended: break
+        case .checkingPassword, .resolving, .inScript, .delayed, .gatheringBody, .discardingBody, .ended: break
         }
     }
 
@@ -426,6 +432,7 @@ final class ExchangeDriver {
 
     private func conclude() {
         stage = .ended
+        forgetPassword()
         worker.statistics.requestSeconds.observe(
             milliseconds: Int(loop.now - exchange.startedAt.monotonic))
         generation.log(exchange, worker: worker)

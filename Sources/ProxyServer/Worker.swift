@@ -67,6 +67,7 @@ package final class Worker {
     let tunnels: TunnelList
     private let tunnelDesk: TunnelDesk
     private let tunnelRegistry: TunnelRegistry
+    private(set) lazy var passwords = PasswordChecker(loop: loop, secret: random.bytes(32))
     let handshakes = HandshakeTurns()
     let tlsScratch = TLSScratch()
     private let logTimer: Alarm

@@ -172,6 +172,7 @@ struct ConfigurationPrinter {
         lines += differences(server.settings.values, plainServer.settings.values)
         lines += server.root.accessRules.map { text($0) }
         if let rules = server.root.realIP { lines.append("realIP \(text(rules))") }
+        if let rules = server.root.authentication { lines.append("authentication \(text(rules))") }
         lines += server.rewrites.flatMap { instruction($0) }
         lines += contents(of: server.locations)
         for (name, location) in server.namedLocations.sorted(by: { key($0.key) < key($1.key) }) {
@@ -207,6 +208,7 @@ struct ConfigurationPrinter {
         lines += differences(location.settings.values, plainServer.settings.values)
         lines += location.accessRules.map { text($0) }
         if let rules = location.realIP { lines.append("realIP \(text(rules))") }
+        if let rules = location.authentication { lines.append("authentication \(text(rules))") }
         lines += location.rewrites.flatMap { instruction($0) }
         if let limit = location.limitExcept {
             lines.append("limit_except \(limit.methods.map { string($0) }.joined(separator: " "))")

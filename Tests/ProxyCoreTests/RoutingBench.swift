@@ -88,6 +88,9 @@ final class RoutingBench {
         case .runHooks: return "hooks"
         case .delay(let milliseconds): return "delay \(milliseconds)"
         case .awaitVariable: return "variable"
+        case .checkPassword(let check):
+            return
+                "is \(text(check.user)):\(text(check.password)) in \(check.file), for \(text(check.realm))?"
         case .closeConnection: return "close"
         case .stubStatus: return "stub_status"
         case .prometheusMetrics: return "prometheus_metrics"

@@ -17,6 +17,7 @@ struct Scope {
     var passedHeaders: [[UInt8]] = []
     var accessRules: [AccessRule] = []
     var realIP = RealIPDraft()
+    var authentication = AuthenticationDraft()
     /// Those that run here, outer contexts first: a level adds to what it inherited.
     var scripts: [Int] = []
     /// What answers; inherited by `if` and `limit_except` only.
@@ -58,6 +59,7 @@ struct Scope {
         child.passedHeaders = passedHeaders
         child.accessRules = accessRules
         child.realIP = realIP
+        child.authentication = authentication
         child.isInternal = isInternal
         child.scripts = scripts
         if context.isSubset(of: [.ifInServer, .ifInLocation, .limitExcept]) {
@@ -89,6 +91,7 @@ struct Scope {
         Location(
             matcher: matcher, settings: finishedSettings(), rewrites: rewrites, handler: handler,
             children: children, limitExcept: limitExcept, accessRules: accessRules, realIP: realIP.finished,
+            authentication: authentication.finished(under: compilation.configurationDirectory),
             isInternal: isInternal, source: "\(source.file):\(source.line)")
     }
 }

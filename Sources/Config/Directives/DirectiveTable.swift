@@ -3,7 +3,7 @@ package enum DirectiveTable {
     /// In the order of the documentation.
     package static let rows: [Directive] =
         process + connections + structure + listening + http2 + tls + tlsVerification + requests + realIP
-        + clients + limits
+        + clients + limits + authentication
         + responses + rewriting + maps + upstreams
         + proxying + cookies + nextUpstream + proxyTLS + webSockets + logging + handlers + scripts + hooks
         + scriptLimits

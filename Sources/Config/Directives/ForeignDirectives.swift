@@ -66,7 +66,6 @@ enum ForeignDirectives {
             "auth_request_set",
             "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"
         ),
-        ("auth_basic_user_file", "a \"request\" hook checks \"Authorization\" by \"sy.base64.decode\""),
         (
             "secure_link secure_link_md5 secure_link_secret",
             "a \"request\" hook compares \"sy.base64.encode_url(sy.md5(…))\""
@@ -117,7 +116,7 @@ enum ForeignDirectives {
     private static let core = "ssl_engine google_perftools_profiles stream mail quic_bpf"
 
     private static let http =
-        "satisfy satisfy_any auth_delay server_name_in_log override_charset max_headers post_action "
+        "satisfy_any auth_delay server_name_in_log override_charset max_headers post_action "
         + "early_hints keepalive_min_timeout"
 
     private static let files =

@@ -14,8 +14,10 @@ package final class Location: Sendable {
     package let accessRules: [AccessRule]
     /// Whom to believe where the client is; `nil` for nobody.
     package let realIP: RealIP?
-    /// One of the two above has something to say.
-    package let looksAtClient: Bool
+    /// How clients say who they are; `nil` where they need not.
+    package let authentication: Authentication?
+    /// One of the three above has something to say.
+    package let checksAccess: Bool
     /// `internal;`
     package let isInternal: Bool
     /// `limit_req` or `limit_conn` has something to say.
@@ -26,7 +28,7 @@ package final class Location: Sendable {
     package init(
         matcher: LocationMatcher, settings: Settings, rewrites: [RewriteInstruction], handler: ContentHandler,
         children: LocationTable, limitExcept: LimitExcept?, accessRules: [AccessRule],
-        realIP: RealIP? = nil, isInternal: Bool, source: String
+        realIP: RealIP? = nil, authentication: Authentication? = nil, isInternal: Bool, source: String
     ) {
         self.matcher = matcher
         self.settings = settings
@@ -36,7 +38,8 @@ package final class Location: Sendable {
         self.limitExcept = limitExcept
         self.accessRules = accessRules
         self.realIP = realIP
-        looksAtClient = realIP != nil || !accessRules.isEmpty
+        self.authentication = authentication
+        checksAccess = realIP != nil || !accessRules.isEmpty || authentication != nil
         self.isInternal = isInternal
         hasLimits = settings.values.limits.isActive
         self.source = source

@@ -28,6 +28,20 @@ package struct CarriedFields {
         }
     }
 
+    /// How to log in where `auth_basic` asks for it (RFC 7617 §2).
+    mutating func challenge(realm: [UInt8]) {
+        var value = Array("Basic realm=\"".utf8)
+        value.append(contentsOf: realm)
+        value.append(ByteText.quote)
+        ByteText.neutraliseLineEnds(in: &value, from: 0)
+        lines.append((.other, Array("WWW-Authenticate".utf8), value))
+    }
+
+    /// Nobody has to log in any more.
+    mutating func dropChallenges() {
+        lines.removeAll { ASCII.equalIgnoringCase($0.name.span, Self.challenge.span) }
+    }
+
     /// What nginx has go with the response that `X-Accel-Redirect` leads to. Whether the client may see these fields
     /// of the upstream, `proxy_hide_header`, has no say in it; its cookies are rewritten as in the location that it came to.
     mutating func takeDescription(of exchange: Exchange, _ plan: ProxyPlan) {

@@ -6,12 +6,11 @@ enum AccessControl {
     /// RFC 4291 §2.5.5.2: what stands before an IPv4 address in an IPv6 one.
     private static let mappedPrefix = [UInt8](repeating: 0, count: 10) + [0xff, 0xff]
 
-    /// Whether the first rule for the address, 4 or 16 bytes or `unix:`, allows it. Without one, everybody is let in.
-    static func allows(_ address: [UInt8], _ rules: [AccessRule]) -> Bool {
-        if rules.isEmpty { return true }
+    /// The first rule for the address, 4 or 16 bytes or `unix:`. Without one, everybody is let in.
+    static func rule(for address: [UInt8], in rules: [AccessRule]) -> AccessRule? {
+        if rules.isEmpty { return nil }
         let plain = plain(address)
-        for rule in rules where contains(rule.network, plain) { return rule.allows }
-        return true
+        return rules.first { contains($0.network, plain) }
     }
 
     /// Whether one of the networks holds the address.

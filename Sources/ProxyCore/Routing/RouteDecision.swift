@@ -11,6 +11,8 @@ package enum RouteDecision {
     case delay(milliseconds: Int64)
     /// A variable of a script is waited for, by which the request is counted: then, `Router.goOn`.
     case awaitVariable
+    /// The location asks for a password: `Router.proceed(_:after:)` takes what comes of looking it up.
+    case checkPassword(PasswordCheck)
     /// `return 444;` or `return 499;`
     case closeConnection
     case stubStatus

@@ -199,25 +199,21 @@ package enum Router {
                 phase = .access
 
             case .access:
-                guard !exchange.location.looksAtClient || admits(exchange) else {
-                    exchange.note(fault: "access forbidden by rule")
-                    return fail(exchange, status: 403)
-                }
-                if let scripts = exchange.scripts, !exchange.passedRequestHooks,
-                    scripts.hasRequestHooks(in: exchange.location.settings)
-                {
-                    return .runHooks
-                }
-                return content(exchange)
+                guard exchange.location.checksAccess else { return letIn(exchange) }
+                exchange.access = AccessProgress()
+                return check(exchange)
             }
         }
     }
 
-    /// Finds out where the client is, as far as that is not known yet, and whether it is let in from there.
-    private static func admits(_ exchange: Exchange) -> Bool {
-        let location = exchange.location
-        if let rules = location.realIP { ForwardedAddress.take(exchange, rules) }
-        return AccessControl.allows(exchange.client.binaryAddress, location.accessRules)
+    /// Nothing that the location asks of its clients is in the way any more.
+    static func letIn(_ exchange: Exchange) -> RouteDecision {
+        if let scripts = exchange.scripts, !exchange.passedRequestHooks,
+            scripts.hasRequestHooks(in: exchange.location.settings)
+        {
+            return .runHooks
+        }
+        return content(exchange)
     }
 
     /// The request hooks of the location have let the request pass. Where they chose the upstream, `pass` serves a

@@ -1,0 +1,80 @@
+internal import EventLoop
+internal import ProxyCore
+internal import Synchronization
+
+/// Computes what takes long to compute of passwords: on a thread of its own, which is there while there is something to do.
+final class PasswordThread: Sendable {
+    private struct Job: Sendable {
+        var stored: StoredPassword
+        var password: [UInt8]
+        var completion: @Sendable (StoredPassword.Verdict) -> Void
+    }
+
+    private struct State {
+        var jobs: [[UInt8]: Job] = [:]
+        /// Their keys, with those of jobs that were withdrawn.
+        var order: [[UInt8]] = []
+        /// The thread is there, or is about to find out that nothing is left.
+        var isRunning = false
+        /// Of the last one.
+        var thread: Threads.Handle?
+    }
+
+    private let state = Mutex(State())
+    private let poster: EventLoopPoster
+
+    init(poster: EventLoopPoster) { self.poster = poster }
+
+    /// Computes a verdict after those that were asked for before. `completion` is called on the loop's thread, unless it is
+    /// withdrawn.
+    func compute(
+        _ key: [UInt8], _ stored: StoredPassword, _ password: [UInt8],
+        completion: @escaping @Sendable (StoredPassword.Verdict) -> Void
+    ) {
+        let job = Job(stored: stored, password: password, completion: completion)
+        let former = state.withLock { state -> Threads.Handle?? in
+            state.jobs[key] = job
+            state.order.append(key)
+            if state.isRunning { return nil }
+            state.isRunning = true
+            return .some(state.thread.take())
+        }
+        guard let former else { return }
+        // It has nothing to do any more, and is ending.
+        former?.join()
+        start()
+    }
+
+    /// - Returns: false where it is being computed, or was.
+    func withdraw(_ key: [UInt8]) -> Bool {
+        state.withLock { $0.jobs.removeValue(forKey: key) != nil }
+    }
+
+    private func start() {
+        do throws(SystemError) {
+            let thread = try Threads.start(name: "passwords") { [self] in work() }
+            state.withLock { $0.thread = thread }
+        } catch {
+            // Better slowly than not at all: the worker does it itself, in the loop's next turn.
+            poster.post { [self] in work() }
+        }
+    }
+
+    private func work() {
+        while let job = next() {
+            let verdict = job.stored.verdict(on: job.password)
+            let completion = job.completion
+            poster.post { completion(verdict) }
+        }
+    }
+
+    private func next() -> Job? {
+        state.withLock { state in
+            while !state.order.isEmpty {
+                if let job = state.jobs.removeValue(forKey: state.order.removeFirst()) { return job }
+            }
+            state.isRunning = false
+            return nil
+        }
+    }
+}
