@@ -144,6 +144,10 @@ package final class Exchange {
     package var lacksHandler: Bool { if case .none = handler { true } else { false } }
     /// Of the location that the request is in.
     var access = Router.AccessProgress()
+    /// A subrequest is under way: what routing decides and what variables see are its own.
+    package internal(set) var isSubrequest = false
+    /// What it has put aside.
+    var mainRequest: RequestState?
     /// Where the redirect leads that routing decided on last.
     package var redirectURL: [UInt8]?
 
@@ -218,6 +222,10 @@ package final class Exchange {
         passedRequestHooks = false
         responseBodyIsScripted = false
         reasonIsOurs = false
+        if isSubrequest {
+            isSubrequest = false
+            mainRequest = nil
+        }
         resetAnswer()
         resetEvaluation()
     }

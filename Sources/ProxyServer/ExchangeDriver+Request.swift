@@ -12,6 +12,7 @@ extension ExchangeDriver {
         proxyPass = pass
         redirected = !exchange.attempts.isEmpty
         if redirected { exchange.forgetResponse() }
+        if exchange.isSubrequest { return proxySubrequest(to: pass) }
         if bodyLimit == nil { bodyLimit = settings.values.clientMaxBodySize }
         plan = generation.plans.plan(for: exchange.location, pass)
         examineUpgrade()
@@ -60,7 +61,10 @@ extension ExchangeDriver {
     }
 
     /// Nothing more of the body is to come: neither of the client nor of a hook that waits with a piece.
-    var bodyIsTaken: Bool { requestBody.isComplete && !script.requestPieceIsHeld }
+    /// A subrequest has none.
+    var bodyIsTaken: Bool {
+        requestBody.isComplete && !script.requestPieceIsHeld || exchange.isSubrequest
+    }
 
     /// There is a body, and it is whole, without a byte.
     private var isEmptyBody: Bool {
@@ -141,7 +145,7 @@ extension ExchangeDriver {
             log(.info, rejection.message)
             return respond(rejection.response)
         }
-        if upstreamRequest.withholdsUpgrade, exchange.errorStatus == 0 {
+        if upstreamRequest.withholdsUpgrade, exchange.errorStatus == 0, !exchange.isSubrequest {
             log(.info, UpgradePolicy.withholding(exchange.request))
         }
         machine = ExchangeStateMachine(
@@ -179,6 +183,7 @@ extension ExchangeDriver {
     func flushHead() {
         guard isHeadPending, machine.isAwaitingHead else { return }
         sendUpstream(Span())
+        if exchange.isSubrequest { return }
         // What a hook holds is still to come, and ends the body then.
         if script.requestPieceIsHeld { return }
         if requestBody.isComplete, case .chunked = upstreamRequest.framing, replay.isEmpty {
@@ -226,7 +231,7 @@ extension ExchangeDriver {
     }
 
     private func sent(_ count: Int) {
-        machine.requestBytesSent(replayable: isReplayable)
+        machine.requestBytesSent(replayable: isReplayable || exchange.isSubrequest)
         peers?.statistics.bytesSent.add(count)
         updateAttempt { $0.bytesSent += Int64(count) }
     }
@@ -246,7 +251,7 @@ extension ExchangeDriver {
 
     /// `Expect: 100-continue` is answered by the proxy itself, as nginx does, once it wants the body.
     func sendContinue() {
-        guard !mayExpectBody, !requestBody.isComplete, let downstream else { return }
+        guard !mayExpectBody, !requestBody.isComplete, !exchange.isSubrequest, let downstream else { return }
         mayExpectBody = true
         let head = ResponseHead.continueHead
         downstream.send(response: head.span)
@@ -263,7 +268,7 @@ extension ExchangeDriver {
         guard !requestBody.isComplete else { return false }
         if script.requestPieceIsHeld { return false }
         if isDiscarding || isGathering || script.isReadingBody { return true }
-        guard isProxying, !isConnecting, let upstream else { return false }
+        guard isProxying, !isConnecting, !exchange.isSubrequest, let upstream else { return false }
         return !machine.forwardsRequestBody || upstream.isDrained
     }
 

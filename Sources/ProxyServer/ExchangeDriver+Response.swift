@@ -103,6 +103,7 @@ extension ExchangeDriver {
         }
         switch machine.headReceived(status: status) {
         case .dropInformational: return true
+        case .forwardInformational where exchange.isSubrequest: return true
         case .forwardInformational:
             var output = worker.takeBuffer()
             DownstreamResponseBuilder.appendInterim(exchange.response, for: exchange, plan: plan, to: &output)
@@ -178,6 +179,7 @@ extension ExchangeDriver {
             exchange.carryDescription(plan)
             return goOn(to: Router.followAccelRedirect(exchange, to: target), failedStatus: 502)
         }
+        if exchange.isSubrequest { return subrequestAnswered(rest) }
         if exchange.scripts != nil, runResponseHooks(rest) { return }
         sendResponseHead(rest)
     }
@@ -207,14 +209,18 @@ extension ExchangeDriver {
             return waitForVariable(.head)
         }
         recordSent(output[...])
-        let reusable =
-            exchange.response.wantsKeepAlive && upstreamRequest.connection != .close
-            && settings.values.proxyHTTPVersion == .v1_1
         downstream.sendAtOnce(settings.values.tcpNoDelay)
-        machine.responseBegan(upstreamKeepAlive: reusable, clientKeepAlive: clientResponse.keepsAlive)
+        machine.responseBegan(
+            upstreamKeepAlive: upstreamKeepsAlive, clientKeepAlive: clientResponse.keepsAlive)
         responseBody = BodyDecoder(exchange.response.framing)
         relay(rest, with: &output, to: downstream)
         worker.giveBack(consume output)
+    }
+
+    /// The peer keeps its connection after the response.
+    var upstreamKeepsAlive: Bool {
+        exchange.response.wantsKeepAlive && upstreamRequest.connection != .close
+            && settings.values.proxyHTTPVersion == .v1_1
     }
 
     // MARK: The body
@@ -259,7 +265,7 @@ extension ExchangeDriver {
     }
 
     /// As in nginx, what makes chunks of a body is part of `$upstream_response_length`.
-    private func count(_ bytes: Int) {
+    func count(_ bytes: Int) {
         if bytes > 0 { updateAttempt { $0.responseLength += Int64(bytes) } }
     }
 
@@ -342,7 +348,7 @@ extension ExchangeDriver {
         worker.giveBack(consume lines)
     }
 
-    private func releaseUpstream(_ ending: ExchangeStateMachine.Ending.Upstream) {
+    func releaseUpstream(_ ending: ExchangeStateMachine.Ending.Upstream) {
         guard let upstream, let peers else { return }
         recordAttemptEnd()
         peers.group.finish(&selection, .succeeded, now: loop.now)

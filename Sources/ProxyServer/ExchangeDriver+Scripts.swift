@@ -96,6 +96,8 @@ extension ExchangeDriver: FlowOwner {
 
     /// Another location takes over, which chooses upstreams anew. What was set of the request stays.
     func leaveLocation() {
+        // A subrequest's has nothing of scripts under way.
+        if exchange.isSubrequest { return }
         script.route = []
         script.routesTried = 0
         if script.requestPieceIsHeld {

@@ -142,7 +142,7 @@ extension ExchangeDriver {
         sendContinue()
         if let replacement = upstreamRequest.replacementBody {
             sendUpstream(replacement.span)
-        } else if !replay.isEmpty && isReplayable {
+        } else if !replay.isEmpty && isReplayable && !exchange.isSubrequest {
             resend()
         }
         if upstream.mayRead { upstream.scheduleRead() }

@@ -70,6 +70,8 @@ final class ExchangeDriver {
 
     /// While a password is being compared.
     var passwordTicket: PasswordChecker.Ticket?
+    /// While another location is asked.
+    var askedBy: Asking?
 
     // MARK: The upstream
 
@@ -212,6 +214,7 @@ final class ExchangeDriver {
         case .delay(let milliseconds): delay(milliseconds)
         case .awaitVariable: waitForVariable(.limits)
         case .checkPassword(let check): checkPassword(check)
+        case .ask(let uri): askLocation(uri)
         case .respond(let response): respond(response)
         case .closeConnection:
             finish(.close)
@@ -251,6 +254,7 @@ final class ExchangeDriver {
 
     /// Sends a response of our own and ends the exchange.
     func respond(_ response: LocalResponse) {
+        if exchange.isSubrequest { return answerSubrequest(response) }
         guard let downstream else { return }
         if opensStreamAsWebSocket, (200..<300).contains(response.status) {
             log(
@@ -292,7 +296,9 @@ final class ExchangeDriver {
     }
 
     /// A request by RFC 8441, which any 2xx says yes to.
-    var opensStreamAsWebSocket: Bool { exchange.request.version == .v2 && exchange.request.upgradeIndex >= 0 }
+    var opensStreamAsWebSocket: Bool {
+        exchange.request.version == .v2 && exchange.request.upgradeIndex >= 0 && !exchange.isSubrequest
+    }
 
     /// After an upgrade was asked for and refused, bytes of the client may be of either protocol.
     var isUpgradeInDoubt: Bool {
@@ -310,7 +316,7 @@ final class ExchangeDriver {
         worker.statistics.countResponse(status: exchange.status)
     }
 
-    private static func headLength(_ output: [UInt8]) -> Int {
+    static func headLength(_ output: [UInt8]) -> Int {
         var index = 3
         while index < output.count {
             if output[index] == 10, output[index - 2] == 10 { return index + 1 }
@@ -432,7 +438,7 @@ final class ExchangeDriver {
 
     private func conclude() {
         stage = .ended
-        forgetPassword()
+        if passwordTicket != nil || askedBy != nil { forgetChecks() }
         worker.statistics.requestSeconds.observe(
             milliseconds: Int(loop.now - exchange.startedAt.monotonic))
         generation.log(exchange, worker: worker)

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct SettingsUseTests {
     /// Of directives that README says are accepted without effect, whose arguments are checked all the same.
-    static let unused: Set = ["proxyRequestBuffering", "proxyBusyBuffersSize", "logSubrequest"]
+    static let unused: Set = ["proxyRequestBuffering", "proxyBusyBuffersSize"]
 
     @Test("what directives set is read by somebody")
     func settingsAreRead() throws {

@@ -159,6 +159,92 @@ struct AccessTests {
         #expect(try course("/limited", method: "POST") == ["\(Self.asked) limited?"])
     }
 
+    private static let asking = """
+        server {
+            listen 80; auth_request /auth; auth_request_set $who $arg_who; set $seen "$uri $request_method";
+            location /auth { if ($arg_a) { return 500; } proxy_pass http://127.0.0.1:8; }
+            location /page { deny 192.0.2.8; proxy_pass http://127.0.0.1:9; }
+            location /any { satisfy any; deny all; proxy_pass http://127.0.0.1:9; }
+            location /arguments { auth_request_set $args "of=$uri"; proxy_pass http://127.0.0.1:9; }
+            location /off { auth_request off; proxy_pass http://127.0.0.1:9; }
+            location ~ ^/group/(.*)$ { error_page 403 = /page; proxy_pass http://127.0.0.1:9/$1; }
+        }
+        """
+
+    /// The decisions on a request whose subrequest is answered with `status`.
+    private func asked(_ target: String, _ status: Int, method: String = "POST") throws -> (
+        Exchange, [String]
+    ) {
+        let bench = try RoutingBench(Self.asking)
+        let exchange = try bench.exchange(target, method: method, fields: ["Content-Length: 3"])
+        let decision = Router.route(exchange)
+        var course = [bench.describe(decision, exchange)]
+        guard case .ask(let uri) = decision else { return (exchange, course) }
+        course.append(bench.describe(Router.askLocation(uri, for: exchange), exchange))
+        #expect(exchange.isSubrequest && exchange.isInternal && exchange.bodyIsDiscarded)
+        #expect(exchange.capture(1) == nil)
+        #expect(value("request_method", exchange) == method)
+        exchange.status = status
+        course.append(bench.describe(Router.locationAnswered(exchange, isUpstreams: false), exchange))
+        #expect(!exchange.isSubrequest && exchange.status == 0)
+        return (exchange, course + exchange.takeFaults().map(\.text))
+    }
+
+    private func value(_ name: String, _ exchange: Exchange) -> String? {
+        var value: [UInt8] = []
+        guard let variable = exchange.runtime.variable(named: Array(name.utf8)),
+            exchange.append(variable, to: &value)
+        else { return nil }
+        return text(value)
+    }
+
+    @Test("another location is asked by GET, and the request goes on as it was")
+    func subrequests() throws {
+        let (exchange, course) = try asked("/page?who=me&a=1", 204)
+        #expect(
+            course == [
+                "ask /auth", "GET /auth at 127.0.0.1:8 changed", "POST /page?who=me&a=1 at 127.0.0.1:9",
+            ])
+        // The server's directives ran for it too, and its arguments are none.
+        #expect(value("seen", exchange) == "/auth POST")
+        #expect(value("who", exchange) == "")
+        #expect(!exchange.isInternal && !exchange.bodyIsDiscarded && !exchange.uriChanged)
+    }
+
+    @Test(
+        "its status is the verdict",
+        arguments: [
+            (200, ["POST /page at 127.0.0.1:9"]), (299, ["POST /page at 127.0.0.1:9"]), (401, ["401 page"]),
+            (403, ["403 page"]), (302, ["500 page", "auth request unexpected status: 302"]),
+            (404, ["500 page", "auth request unexpected status: 404"]),
+        ])
+    func subrequestStatuses(_ status: Int, _ outcome: [String]) throws {
+        #expect(try asked("/page", status).1.dropFirst(2) == outcome[...])
+    }
+
+    @Test("it is one of the checks, may set the arguments, and leaves groups alone")
+    func subrequestsAmongOthers() throws {
+        #expect(try asked("/any", 200).1.last == "POST /any at 127.0.0.1:9")
+        #expect(try asked("/any", 403).1.suffix(2) == ["403 page", "access forbidden by rule"])
+        #expect(try asked("/arguments?x", 200).1.last == "POST /arguments?of=/auth at 127.0.0.1:9")
+        #expect(try asked("/off", 200).1 == ["POST /off at 127.0.0.1:9"])
+        let (exchange, _) = try asked("/group/x", 200)
+        #expect(exchange.capture(1) == Array("x".utf8))
+        // Where an error leads, it is asked for again.
+        #expect(try asked("/group/x", 403).1.last == "ask /auth")
+    }
+
+    @Test("a request that ends in between is what it was")
+    func subrequestsThatEnd() throws {
+        let bench = try RoutingBench(Self.asking)
+        let exchange = try bench.exchange("/page?x")
+        guard case .ask(let uri) = Router.route(exchange) else { throw CancellationError() }
+        _ = Router.askLocation(uri, for: exchange)
+        exchange.endSubrequest()
+        exchange.endSubrequest()
+        #expect(text(exchange.uri) == "/page" && text(exchange.arguments) == "x" && !exchange.isSubrequest)
+    }
+
     @Test("an error page has the checks of its own location")
     func errorPages() throws {
         #expect(try course("/page", .refuses(status: 401)) == ["\(Self.asked) all?", "200 alice"])

@@ -91,6 +91,7 @@ final class RoutingBench {
         case .checkPassword(let check):
             return
                 "is \(text(check.user)):\(text(check.password)) in \(check.file), for \(text(check.realm))?"
+        case .ask(let uri): return "ask \(text(uri))"
         case .closeConnection: return "close"
         case .stubStatus: return "stub_status"
         case .prometheusMetrics: return "prometheus_metrics"

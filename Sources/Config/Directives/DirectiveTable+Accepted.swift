@@ -108,9 +108,6 @@ extension DirectiveTable {
             "proxy_bind", in: .levels, "choosing the local address",
             instead: "the system's routes choose the address that connections to upstreams come from"),
         .offOnly(
-            "auth_request", in: .levels, "asking another location for permission",
-            instead: "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"),
-        .offOnly(
             "autoindex", in: .levels, "listing directories",
             instead: "a server that sends files can stand behind \"proxy_pass\""),
         .offOnly(

@@ -3,7 +3,7 @@ extension DirectiveTable {
     static let authentication: [Directive] = [
         Directive(
             "satisfy", "all | any", in: .levels, takes: .one, default: "all",
-            "Whether a client has to be let in by each of `allow` with `deny` and `auth_basic`, in this order, or by any of them."
+            "Whether a client has to be let in by each of `allow` with `deny`, `auth_basic` and `auth_request`, in this order, or by any of them."
         ) { scope, call throws(ConfigDiagnostic) in
             scope.authentication.needsOne = try call.choice(
                 call.arguments[0], ignoringCase: true, ["all": false, "any": true])
@@ -21,6 +21,29 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.authentication.userFile = try scope.compilation.template(call.arguments[0], in: call.name)
         },
+        Directive(
+            "auth_request", "uri | off", in: .levels, takes: .one, default: "off",
+            "Asks the location of this path by GET whether the client is let in: 2xx is yes, 401 and 403 are passed on, and anything else is a 500."
+        ) { scope, call throws(ConfigDiagnostic) in
+            let uri = call.arguments[0].bytes
+            scope.authentication.uri = uri == Array("off".utf8) ? [] : uri
+        },
+        Directive(
+            "auth_request_set", "$variable value", in: .levels, takes: .two,
+            "Assigns a value to a variable once `auth_request` has its answer, which variables in the value are of, such as `$upstream_http_…`. One at a level replaces all of the outer levels.",
+            repeats: true
+        ) { scope, call throws(ConfigDiagnostic) in
+            let name = try variableName(call.arguments[0], call)
+            let value = try scope.compilation.template(call.arguments[1], in: call.name)
+            let target: SubrequestRule.Assignment.Target =
+                name.lowercased() == "args"
+                ? .arguments
+                : .slot(
+                    try scope.compilation.slot(
+                        assigning: name, at: call.arguments[0].position, in: call.name))
+            if call.isFirst { scope.authentication.assignments = [] }
+            scope.authentication.assignments.append(.init(target: target, value: value))
+        },
     ]
 }
 
@@ -29,11 +52,16 @@ struct AuthenticationDraft {
     var needsOne = false
     var realm: Template?
     var userFile: Template?
+    /// Of whom to ask; empty for nobody.
+    var uri: [UInt8] = []
+    var assignments: [SubrequestRule.Assignment] = []
 
     /// `nil` where nobody is asked.
     func finished(under directory: String) -> Authentication? {
-        guard let password = password(under: directory) else { return nil }
-        return Authentication(needsOne: needsOne, password: password)
+        let password = password(under: directory)
+        let subrequest = uri.isEmpty ? nil : SubrequestRule(uri: uri, assignments: assignments)
+        guard password != nil || subrequest != nil else { return nil }
+        return Authentication(needsOne: needsOne, password: password, subrequest: subrequest)
     }
 
     private func password(under directory: String) -> PasswordRule? {

@@ -52,7 +52,8 @@ extension DirectiveTable {
         },
         .flag(
             "log_subrequest", \.logSubrequest, default: "off",
-            "Accepted: there are no subrequests, and internal redirects are part of their request."),
+            "Writes lines for subrequests of auth_request as well, to the logs of their locations. Internal redirects are part of their request."
+        ),
     ]
 
     // MARK: error_log

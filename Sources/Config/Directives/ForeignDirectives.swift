@@ -14,7 +14,7 @@ enum ForeignDirectives {
     static func definesVariable(_ name: String) -> Bool { definingVariables.contains(name) }
 
     private static let definingVariables: Set<String> = [
-        "auth_request_set", "perl_set", "js_set", "js_var", "keyval",
+        "perl_set", "js_set", "js_var", "keyval",
     ]
 
     /// By name. What is said of a directive by itself goes before what is said of its list.
@@ -62,10 +62,6 @@ enum ForeignDirectives {
             "see examples/rewrite_response.lua"
         ),
         ("mirror mirror_request_body", "see examples/mirror.lua"),
-        (
-            "auth_request_set",
-            "see examples/forward_auth.lua for pages, and examples/upgrade_auth.lua for WebSockets"
-        ),
         (
             "secure_link secure_link_md5 secure_link_secret",
             "a \"request\" hook compares \"sy.base64.encode_url(sy.md5(…))\""

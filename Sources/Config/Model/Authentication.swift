@@ -1,12 +1,14 @@
-/// `auth_basic` and `satisfy`, where the first is there.
+/// `auth_basic`, `auth_request` and `satisfy`, where one of the first two is there.
 package final class Authentication: Sendable {
     /// One check that lets the client in is enough, `allow` among them.
     package let needsOne: Bool
     package let password: PasswordRule?
+    package let subrequest: SubrequestRule?
 
-    package init(needsOne: Bool, password: PasswordRule?) {
+    package init(needsOne: Bool, password: PasswordRule?, subrequest: SubrequestRule?) {
         self.needsOne = needsOne
         self.password = password
+        self.subrequest = subrequest
     }
 }
 
@@ -25,5 +27,35 @@ package struct PasswordRule: Sendable {
         self.realm = realm
         self.userFile = userFile
         self.directory = directory
+    }
+}
+
+/// `auth_request` with `auth_request_set`.
+package struct SubrequestRule: Sendable {
+    /// What is to become of a value of the response.
+    package struct Assignment: Sendable {
+        package enum Target: Sendable {
+            case slot(Int)
+            /// `$args`
+            case arguments
+        }
+
+        package var target: Target
+        package var value: Template
+
+        package init(target: Target, value: Template) {
+            self.target = target
+            self.value = value
+        }
+    }
+
+    /// A path, which is taken as it is: it has neither escapes nor a query.
+    package var uri: [UInt8]
+    /// In the order written.
+    package var assignments: [Assignment]
+
+    package init(uri: [UInt8], assignments: [Assignment]) {
+        self.uri = uri
+        self.assignments = assignments
     }
 }

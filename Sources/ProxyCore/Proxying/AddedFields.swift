@@ -16,6 +16,8 @@ enum AddedFields {
         _ headers: [AddedHeader], status: Int, of exchange: Exchange, _ preview: inout HeadPreview,
         to output: inout [UInt8]
     ) {
+        // As in nginx, they are for clients.
+        if exchange.isSubrequest { return }
         let isOrdinary = isOrdinary(status)
         for header in headers where isOrdinary || header.always {
             if header.value.constant == nil { preview.update(output, of: exchange) }

@@ -37,9 +37,16 @@ package struct CarriedFields {
         lines.append((.other, Array("WWW-Authenticate".utf8), value))
     }
 
+    /// How to log in, as another response says.
+    mutating func takeChallenges(of others: CarriedFields) {
+        lines += others.lines.filter { Self.isChallenge($0.name) }
+    }
+
     /// Nobody has to log in any more.
-    mutating func dropChallenges() {
-        lines.removeAll { ASCII.equalIgnoringCase($0.name.span, Self.challenge.span) }
+    mutating func dropChallenges() { lines.removeAll { Self.isChallenge($0.name) } }
+
+    private static func isChallenge(_ name: [UInt8]) -> Bool {
+        ASCII.equalIgnoringCase(name.span, challenge.span)
     }
 
     /// What nginx has go with the response that `X-Accel-Redirect` leads to. Whether the client may see these fields

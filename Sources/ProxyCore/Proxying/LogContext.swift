@@ -3,7 +3,7 @@ internal import Wire
 
 /// What follows the message in a line of the error log: whose request it was and where it was going.
 package enum LogContext {
-    /// Appends `, client: …, server: …, request: "…", upstream: "…", host: "…"`, as nginx does. The upstream is
+    /// Appends `, client: …, server: …, request: "…", subrequest: "…", upstream: "…", host: "…"`, as nginx does. The upstream is
     /// `peer` with the `uri` that is asked of it; without a peer it is left out.
     package static func append(
         _ exchange: Exchange, peer: PeerAddress?, uri: [UInt8], to line: inout [UInt8]
@@ -17,6 +17,9 @@ package enum LogContext {
             0..<(request.bytes.firstIndex { $0 == ByteText.carriageReturn || $0 == ByteText.lineFeed }
             ?? request.bytes.count)
         appendQuoted(", request: \"", request.bytes, requestLine, to: &line)
+        if exchange.isSubrequest {
+            appendQuoted(", subrequest: \"", exchange.uri, 0..<exchange.uri.count, to: &line)
+        }
         if let peer {
             var url = Array(exchange.proxyIsTLS ? "https://".utf8 : "http://".utf8) + peer.text
             if case .unix = peer.endpoint { url.append(ByteText.colon) }

@@ -13,6 +13,9 @@ package enum RouteDecision {
     case awaitVariable
     /// The location asks for a password: `Router.proceed(_:after:)` takes what comes of looking it up.
     case checkPassword(PasswordCheck)
+    /// The location asks that of this path by a subrequest: `Router.askLocation` begins it, and `Router.locationAnswered` takes
+    /// what comes of it.
+    case ask(uri: [UInt8])
     /// `return 444;` or `return 499;`
     case closeConnection
     case stubStatus

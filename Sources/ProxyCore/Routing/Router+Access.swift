@@ -1,6 +1,6 @@
 internal import Config
 
-/// Who is let in: `allow` and `deny`, `auth_basic`, and `satisfy` over both.
+/// Who is let in: `allow` and `deny`, `auth_basic`, `auth_request`, and `satisfy` over them.
 extension Router {
     /// What a check says of a request.
     package enum AccessVerdict: Sendable {
@@ -15,7 +15,7 @@ extension Router {
 
     /// How far a request has come through the checks of its location.
     struct AccessProgress {
-        enum Check { case address, password, none }
+        enum Check { case address, password, subrequest, none }
 
         var next = Check.address
         /// With `satisfy any`, what the client is refused with unless a check lets it in; 0 for nothing.
@@ -36,11 +36,15 @@ extension Router {
                 exchange.access.next = .password
                 verdict = addressVerdict(exchange)
             case .password:
-                exchange.access.next = .none
+                exchange.access.next = .subrequest
                 switch passwordCheck(exchange) {
                 case .toDo(let check): return .checkPassword(check)
                 case .done(let outcome): verdict = outcome
                 }
+            case .subrequest:
+                exchange.access.next = .none
+                guard let rule = exchange.location.authentication?.subrequest else { continue }
+                return .ask(uri: rule.uri)
             case .none:
                 let status = exchange.access.refusal
                 if status == 0 { return letIn(exchange) }
@@ -68,6 +72,49 @@ extension Router {
         case .fails(let status): return fail(exchange, status: status)
         }
     }
+
+    // MARK: Subrequests
+
+    /// Begins the subrequest that the last decision asked for. Whatever decisions it leads to are its own, until
+    /// `locationAnswered`.
+    package static func askLocation(_ uri: [UInt8], for exchange: Exchange) -> RouteDecision {
+        exchange.beginSubrequest(uri)
+        return run(exchange, from: .serverRewrite)
+    }
+
+    /// The subrequest has its response, of which `status` and `sentHead` are in the exchange as if it went to the client.
+    ///
+    /// - Parameters:
+    ///   - exchange: it goes on with its request.
+    ///   - isUpstreams: the response is an upstream's, and none of our own.
+    /// - Returns: how to go on.
+    package static func locationAnswered(_ exchange: Exchange, isUpstreams: Bool) -> RouteDecision {
+        let status = exchange.status
+        let assignments = exchange.mainRequest?.location.authentication?.subrequest?.assignments ?? []
+        let values = assignments.map { exchange.value(of: $0.value) }
+        var challenges = exchange.carried
+        if isUpstreams { challenges.takeChallenges(of: exchange.response) }
+        exchange.endSubrequest()
+        exchange.status = 0
+        for (assignment, value) in zip(assignments, values) {
+            switch assignment.target {
+            case .slot(let slot): exchange.assigned.set(slot, to: value)
+            case .arguments: exchange.arguments = value
+            }
+        }
+        switch status {
+        case 200..<300: return proceed(exchange, after: .letsIn)
+        case 401:
+            exchange.carried.takeChallenges(of: challenges)
+            return proceed(exchange, after: .refuses(status: status))
+        case 403: return proceed(exchange, after: .refuses(status: status))
+        default:
+            exchange.note(fault: "auth request unexpected status: \(status)")
+            return proceed(exchange, after: .fails(status: 500))
+        }
+    }
+
+    // MARK: Addresses and passwords
 
     private static func noteForbidden(_ exchange: Exchange) {
         exchange.note(fault: "access forbidden by rule")
@@ -112,11 +159,20 @@ extension Router {
 }
 
 /// A name and a password that a client gave, to be looked up in a file.
-package struct PasswordCheck: Sendable {
+///
+/// An object, so that decisions are no larger for it.
+package final class PasswordCheck: Sendable {
     package let user: [UInt8]
     package let password: [UInt8]
     /// Its path.
     package let file: String
     /// What is shown to a client that is to ask again.
     package let realm: [UInt8]
+
+    fileprivate init(user: [UInt8], password: [UInt8], file: String, realm: [UInt8]) {
+        self.user = user
+        self.password = password
+        self.file = file
+        self.realm = realm
+    }
 }

@@ -199,6 +199,8 @@ package enum Router {
                 phase = .access
 
             case .access:
+                // As in nginx, a subrequest is let in anywhere.
+                if exchange.isSubrequest { return content(exchange) }
                 guard exchange.location.checksAccess else { return letIn(exchange) }
                 exchange.access = AccessProgress()
                 return check(exchange)

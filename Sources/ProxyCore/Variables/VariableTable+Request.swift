@@ -29,8 +29,9 @@ extension VariableTable {
             appendRequestLine(exchange.request, to: &out)
         },
         VariableRow("request_method", "method of the request") { exchange, out in
-            guard !exchange.method.isEmpty else { return false }
-            out.append(contentsOf: exchange.method)
+            let method = exchange.mainMethod
+            guard !method.isEmpty else { return false }
+            out.append(contentsOf: method)
             return true
         },
         VariableRow("server_protocol", "version of the request: `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`") {

@@ -52,7 +52,8 @@ final class PasswordChecker {
     func check(
         _ password: [UInt8], against stored: StoredPassword, completion: @escaping Completion
     ) -> Outcome {
-        if stored.isQuick { return .known(stored.verdict(on: password)) }
+        // A loop in memory, in tests of scripts, waits for no thread.
+        if stored.isQuick || loop.isInMemory { return .known(stored.verdict(on: password)) }
         let key = key(stored, password)
         if remembered.use(key, now: loop.now) != nil { return .known(.matches) }
         lastNumber += 1

@@ -4,6 +4,7 @@ In a section's text stand `<backend>`, `<other>` (a second backend), `<dead>` (a
 `<socket>` (a backend's UNIX socket) and `<port>`, the proxy's own.
 """
 
+import base64
 import random
 import re
 from dataclasses import dataclass, field
@@ -79,12 +80,12 @@ def limits(name, target, count, fields=(), key=True, answer=PLAIN):
     return raw(name, "\r\n".join([*lines, ""]).encode(), answer, ["GET"] * count)
 
 
-def upgrade(name, target="/", answer=None, headers=(), version="13", connection="Upgrade"):
+def upgrade(name, target="/", answer=None, headers=(), version="13", connection="Upgrade", other=None):
     """A WebSocket handshake."""
     fields = [
         ("Connection", connection), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", version),
         ("Sec-WebSocket-Key", KEY), *headers]
-    return ask(name, target, fields, answer=SWITCHING if answer is None else answer)
+    return ask(name, target, fields, answer=SWITCHING if answer is None else answer, other=other)
 
 
 SWITCHING = [
@@ -104,6 +105,17 @@ BROWSER = [
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"), ("Accept", "text/html,*/*;q=0.8"),
     ("Accept-Language", "en,de;q=0.5"), ("Accept-Encoding", "gzip, deflate, br"), ("Connection", "keep-alive"),
     ("Cookie", "a=1; b=2"), ("Upgrade-Insecure-Requests", "1"), ("Cache-Control", "max-age=0")]
+
+def credentials():
+    """Values of Authorization, for the user `ann` with `{PLAIN}secret`; nothing for no such field."""
+    good = base64.b64encode(b"ann:secret").decode()
+    return [
+        "", f"Basic {good}", f"basic {good}", f"BASIC   {good}", f"Basic {good}=", f"Basic{good}", f"Basic {good} x", "Basic",
+        "Basic ", "Basic !!", "Bearer x",
+        *["Basic " + base64.b64encode(text).decode() for text in (
+            b"ann:", b"ann", b":secret", b"ann:secret\0x", b"ann:secret:x", b"Ann:secret", b"bob:secret", b"an:secret",
+            b"ann:Secret", b"eve:secret", b"#eve:x", b"ann\xc3\xa9:secret", b"fay:", b"gil:a", b"\0:x")]]
+
 
 def addresses():
     """Texts that are addresses, or nearly."""
@@ -1053,6 +1065,64 @@ SECTIONS = [
         }
     """, [
         ask("a variable that was looked at before the address was known", headers=[("X-Real-IP", "1.1.1.1")]),
+    ], logs=True),
+    # `other` is who is asked.
+    Section("auth", """
+        auth_basic_user_file users;
+        location = /auth {
+            internal; proxy_pass http://<other>; proxy_pass_request_body off; proxy_set_header Content-Length "";
+            proxy_set_header X-Original-URI $request_uri; proxy_set_header X-Original-Method $request_method;
+        }
+        location = /kept {
+            internal; proxy_pass http://<other>/keep?q=$arg_q; proxy_http_version 1.1; proxy_pass_request_body off;
+            proxy_set_header Content-Length ""; proxy_set_header Connection "";
+        }
+        location / {
+            auth_request /auth; auth_request_set $user $upstream_http_x_user; auth_request_set $code $upstream_status;
+            proxy_pass http://<backend>; proxy_set_header X-User "$user $code"; add_header X-Asked "$user" always;
+        }
+        location /set/ {
+            auth_request /kept; auth_request_set $args "user=$upstream_http_x_user"; proxy_pass http://<backend>/to/;
+        }
+        location /page/ {
+            auth_request /auth; auth_request_set $user $upstream_http_x_user; error_page 401 403 = @page;
+            error_page 500 /late/; proxy_pass http://<backend>;
+        }
+        location @page { return 302 /login?user=$user; }
+        location /late/ { auth_request /auth; return 200 "late"; }
+        location /again/ { proxy_intercept_errors on; error_page 404 = /set/again; proxy_pass http://<backend>; }
+        location /chosen/ { auth_request /choose; proxy_pass http://<backend>; }
+        location /choose { if ($http_x_key = sesame) { return 204; } if ($http_x_key) { return 403; } return 401; }
+        location /odd/ { auth_request /nowhere?a=b; proxy_pass http://<backend>; }
+        location /nowhere { return 404; }
+        location /basic/ { auth_basic "the cave"; proxy_pass http://<backend>; proxy_set_header X-User $remote_user; }
+        location /missing/ { auth_basic x; auth_basic_user_file none; return 200 never; proxy_pass http://<backend>; }
+        location /any/ { satisfy any; deny all; auth_basic any; auth_request /auth; proxy_pass http://<backend>; }
+        location /local/ { satisfy any; allow 127.0.0.1; auth_basic any; proxy_pass http://<backend>; }
+        location /ws/ {
+            auth_request /auth; proxy_pass http://<backend>; proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+        }
+    """, [
+        *[ask(f"{place} {status}", target, answer=reply(200, b"page"),
+              other=reply(status, b"", [("X-User", "ann"), ("WWW-Authenticate", "Bearer")]))
+          for place, target in (("asked", "/x?q=1"), ("arguments", "/set/x?q=1"), ("pages", "/page/x"))
+          for status in (200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 407, 418, 500, 503)],
+        *[ask(f"{method} is asked for by GET", "/a%20b?q=1", method=method, body=b"body" if method != "HEAD" else b"",
+              other=reply(200, b"", [("X-User", "ann")])) for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH")],
+        ask("fields of the client's", "/x", [("Cookie", "c=1"), ("X-Own", "2"), ("Range", "bytes=0-1"), ("Referer", "r")]),
+        ask("without Host", "/x", host=None, version="1.0"),
+        ask("a body of the answer", "/x", other=reply(403, b"a page of its own")),
+        ask("no answer", "/x", other=[CLOSE]),
+        ask("an answer that is none", "/x", other=[b"nonsense\r\n\r\n", CLOSE]),
+        ask("where an error leads", "/again/x", answer=reply(404, b"no", [("X-User", "bob")])),
+        *[ask(f"chosen, {key}", "/chosen/x", [("X-Key", key)] if key else []) for key in ("sesame", "other", "")],
+        ask("an argument is part of the path", "/odd/x"),
+        *[ask(f"{place} with {text}", f"/{place}/x", [("Authorization", text)] if text else [], other=reply(403))
+          for place in ("basic", "missing", "any", "local") for text in credentials()],
+        ask("a body of who is not let in", "/basic/x", method="POST", body=b"x" * 100),
+        upgrade("an upgrade that is let in", "/ws/x", other=reply(200, b"")),
+        upgrade("an upgrade that is not", "/ws/x", other=reply(401, b"", [("WWW-Authenticate", "Bearer")])),
     ], logs=True),
     Section("cookies", """
         proxy_cookie_domain a.test server.test;
