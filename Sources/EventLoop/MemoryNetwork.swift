@@ -16,6 +16,10 @@ package final class MemoryNetwork {
     package let bufferSize: Int
     /// What names mean, whoever asks; others do not exist. In lower case.
     package var names: [String: [SocketAddress]] = [:]
+    /// Names that nobody answers for: lookups fail at once, as if their time were over.
+    package var silentNames: Set<String> = []
+    /// How long an answer is good, in milliseconds, where a resolver does not say.
+    static let timeToLive: Int64 = 30_000
     /// What names mean that are not among `names`.
     package var otherNames: ((String) -> [SocketAddress])?
 

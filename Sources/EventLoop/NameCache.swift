@@ -1,30 +1,25 @@
 /// Answers that are still good, a bounded number of them.
 struct NameCache {
-    private struct Entry {
-        var addresses: [SocketAddress]
-        var goodUntil: Int64
-    }
-
     private let capacity: Int
-    private var entries: [String: Entry] = [:]
+    private var entries: [String: NameResolver.Answer] = [:]
 
     init(capacity: Int) { self.capacity = capacity }
 
     var count: Int { entries.count }
 
-    func addresses(of name: String, now: Int64) -> [SocketAddress]? {
-        guard let entry = entries[name], entry.goodUntil > now else { return nil }
-        return entry.addresses
+    func answer(of name: String, now: Int64) -> NameResolver.Answer? {
+        guard let answer = entries[name], answer.goodUntil > now else { return nil }
+        return answer
     }
 
-    /// Keeps an answer until a time of the loop's clock; not at all when that is past.
-    mutating func insert(_ addresses: [SocketAddress], of name: String, now: Int64, until time: Int64) {
-        guard time > now else {
+    /// Keeps an answer for as long as it is good; not at all when that is past.
+    mutating func insert(_ answer: NameResolver.Answer, of name: String, now: Int64) {
+        guard answer.goodUntil > now else {
             entries[name] = nil
             return
         }
         if entries[name] == nil && entries.count >= capacity { makeRoom(now: now) }
-        entries[name] = Entry(addresses: addresses, goodUntil: time)
+        entries[name] = answer
     }
 
     /// Drops what is no longer good or, when everything still is, what will be so for the shortest time.

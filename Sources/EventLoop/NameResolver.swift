@@ -47,12 +47,19 @@ package final class NameResolver {
         package static let closed = Failure(reason: "the resolver was closed")
     }
 
+    package struct Answer: Equatable, Sendable {
+        /// At least one, those of IPv4 first.
+        package var addresses: [SocketAddress]
+        /// A time of the loop's clock, from which on there may be another answer.
+        package var goodUntil: Int64
+    }
+
     package typealias Completion = (Result<[SocketAddress], Failure>) -> Void
 
     private struct Waiting {
         let port: UInt16
         let deadline: Int64
-        let completion: Completion
+        let completion: (Result<Answer, Failure>) -> Void
     }
 
     /// One name that is being looked up, and those who wait for it: at least one.
@@ -99,13 +106,23 @@ package final class NameResolver {
     package func resolve(
         _ name: String, port: UInt16, timeout: Int64? = nil, completion: @escaping Completion
     ) {
-        if let address = Self.numeric(name, port: port) { return completion(.success([address])) }
+        lookUp(name, port: port, timeout: timeout) { completion($0.map(\.addresses)) }
+    }
+
+    /// As `resolve`, for who is to ask again in time.
+    package func lookUp(
+        _ name: String, port: UInt16, timeout: Int64? = nil,
+        completion: @escaping (Result<Answer, Failure>) -> Void
+    ) {
+        if let address = Self.numeric(name, port: port) {
+            return completion(.success(Answer(addresses: [address], goodUntil: EventLoop.never)))
+        }
         let name = Self.canonical(name)
         guard !isClosed else { return completion(.failure(.closed)) }
         guard Self.isLookedUp(name) else { return completion(.failure(.notFound)) }
         guard let queries else { return completion(named(name, port: port)) }
-        if let addresses = cache.addresses(of: name, now: loop.now) {
-            return completion(.success(spread(addresses, port: port)))
+        if let answer = cache.answer(of: name, now: loop.now) {
+            return completion(.success(spread(answer, port: port)))
         }
         let waiting = Waiting(
             port: port, deadline: loop.now.advanced(clamping: timeout ?? options.timeout),
@@ -156,12 +173,13 @@ package final class NameResolver {
     private func take(_ answer: NameQueries.Answer) {
         switch answer.outcome {
         case .success(let records):
-            cache.insert(
-                records.addresses, of: answer.name, now: loop.now,
-                until: loop.now.advanced(clamping: options.validity ?? records.timeToLive))
+            let found = Answer(
+                addresses: records.addresses,
+                goodUntil: loop.now.advanced(clamping: options.validity ?? records.timeToLive))
+            cache.insert(found, of: answer.name, now: loop.now)
             // An answer that comes after its lookup's end still serves the next to ask.
             guard let lookup = lookups.removeValue(forKey: answer.name) else { return }
-            complete(lookup, .success(records.addresses))
+            complete(lookup, .success(found))
         case .failure(let failure):
             guard let lookup = lookups[answer.name], lookup.ticket == answer.ticket else { return }
             // Those whose time is not over have come later, or may wait for longer, than the servers were asked for.
@@ -177,7 +195,7 @@ package final class NameResolver {
         }
     }
 
-    private func complete(_ lookup: Lookup, _ outcome: Result<[SocketAddress], Failure>) {
+    private func complete(_ lookup: Lookup, _ outcome: Result<Answer, Failure>) {
         let waiting = lookup.waiting
         lookup.waiting = []
         for one in waiting { one.completion(outcome.map { spread($0, port: one.port) }) }
@@ -206,16 +224,17 @@ package final class NameResolver {
         for one in overdue { one.completion(.failure(.timedOut)) }
     }
 
-    /// `addresses` at `port`, those of each family beginning with any one of them. Those of IPv4 stay first: the other
+    /// The addresses at `port`, those of each family beginning with any one of them. Those of IPv4 stay first: the other
     /// family is what many a machine has no way out for.
-    private func spread(_ addresses: [SocketAddress], port: UInt16) -> [SocketAddress] {
+    private func spread(_ answer: Answer, port: UInt16) -> Answer {
+        let addresses = answer.addresses
         var split = 0
         while split < addresses.count, case .ipv4 = addresses[split] { split += 1 }
         var result: [SocketAddress] = []
         result.reserveCapacity(addresses.count)
         append(addresses, in: 0..<split, port: port, to: &result)
         append(addresses, in: split..<addresses.count, port: port, to: &result)
-        return result
+        return Answer(addresses: result, goodUntil: answer.goodUntil)
     }
 
     private func append(
@@ -230,7 +249,8 @@ package final class NameResolver {
     }
 
     /// What a network in memory says.
-    private func named(_ name: String, port: UInt16) -> Result<[SocketAddress], Failure> {
+    private func named(_ name: String, port: UInt16) -> Result<Answer, Failure> {
+        if loop.memory?.silentNames.contains(name) == true { return .failure(.timedOut) }
         let addresses = (loop.memory?.addresses(of: name) ?? []).filter { address in
             switch address {
             case .ipv4: options.ipv4
@@ -238,7 +258,12 @@ package final class NameResolver {
             case .unix: false
             }
         }
-        return addresses.isEmpty ? .failure(.notFound) : .success(addresses.map { $0.with(port: port) })
+        guard !addresses.isEmpty else { return .failure(.notFound) }
+        let validity = options.validity ?? MemoryNetwork.timeToLive
+        return .success(
+            Answer(
+                addresses: addresses.map { $0.with(port: port) },
+                goodUntil: loop.now.advanced(clamping: validity)))
     }
 
     private static func numeric(_ name: String, port: UInt16) -> SocketAddress? {

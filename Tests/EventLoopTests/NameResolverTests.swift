@@ -177,6 +177,30 @@ struct NameResolverTests {
         #expect(server.questions.count == 2)
     }
 
+    @Test("who asks again is told until when an answer is good, also one that is kept")
+    func goodUntil() throws {
+        let server = try FakeNameServer(loop: loop) { _ in .a([192, 0, 2, 1], ttl: 5) }
+        let resolver = try NameResolver(loop: loop, options: options(server) { $0.ipv6 = false })
+        var times: [Int64] = []
+        func lookUp() {
+            let before = times.count
+            resolver.lookUp("kept.test", port: 80) { outcome in
+                guard case .success(let answer) = outcome else { return }
+                times.append(answer.goodUntil - loop.now)
+            }
+            loop.run { times.count > before }
+        }
+        lookUp()
+        clock.advance(by: 2_000)
+        loop.settle()
+        lookUp()
+        #expect(times == [5_000, 3_000])
+        resolver.lookUp("192.0.2.7", port: 80) { outcome in
+            #expect((try? outcome.get())?.goodUntil == EventLoop.never)
+        }
+        resolver.close()
+    }
+
     @Test("a validity stands in for what the record says")
     func validity() throws {
         let server = try FakeNameServer(loop: loop) { _ in .a([192, 0, 2, 1], ttl: 1) }
@@ -692,35 +716,39 @@ struct BlockingResolutionTests {
 struct NameCacheTests {
     let address = SocketAddress.ipv4(1, port: 0)
 
+    private func answer(until time: Int64) -> NameResolver.Answer {
+        NameResolver.Answer(addresses: [address], goodUntil: time)
+    }
+
     @Test("a full cache drops what is no longer good before anything else")
     func expiredFirst() {
         var cache = NameCache(capacity: 2)
-        cache.insert([address], of: "old", now: 0, until: 10)
-        cache.insert([address], of: "good", now: 0, until: 100)
-        cache.insert([address], of: "new", now: 20, until: 200)
+        cache.insert(answer(until: 10), of: "old", now: 0)
+        cache.insert(answer(until: 100), of: "good", now: 0)
+        cache.insert(answer(until: 200), of: "new", now: 20)
         #expect(cache.count == 2)
-        #expect(cache.addresses(of: "old", now: 20) == nil)
-        #expect(cache.addresses(of: "good", now: 20) == [address])
-        #expect(cache.addresses(of: "new", now: 20) == [address])
+        #expect(cache.answer(of: "old", now: 20) == nil)
+        #expect(cache.answer(of: "good", now: 20)?.addresses == [address])
+        #expect(cache.answer(of: "new", now: 20)?.addresses == [address])
     }
 
     @Test("a cache full of good answers drops the one that ends first")
     func soonestFirst() {
         var cache = NameCache(capacity: 2)
-        cache.insert([address], of: "long", now: 0, until: 100)
-        cache.insert([address], of: "short", now: 0, until: 50)
-        cache.insert([address], of: "new", now: 0, until: 70)
-        #expect(cache.addresses(of: "short", now: 0) == nil)
-        #expect(cache.addresses(of: "long", now: 0) == [address])
-        #expect(cache.addresses(of: "new", now: 0) == [address])
+        cache.insert(answer(until: 100), of: "long", now: 0)
+        cache.insert(answer(until: 50), of: "short", now: 0)
+        cache.insert(answer(until: 70), of: "new", now: 0)
+        #expect(cache.answer(of: "short", now: 0) == nil)
+        #expect(cache.answer(of: "long", now: 0)?.addresses == [address])
+        #expect(cache.answer(of: "new", now: 0)?.addresses == [address])
     }
 
     @Test("an answer that is already past replaces what was there")
     func pastAnswer() {
         var cache = NameCache(capacity: 2)
-        cache.insert([address], of: "name", now: 0, until: 100)
-        cache.insert([address], of: "name", now: 50, until: 50)
-        #expect(cache.addresses(of: "name", now: 50) == nil)
+        cache.insert(answer(until: 100), of: "name", now: 0)
+        cache.insert(answer(until: 50), of: "name", now: 50)
+        #expect(cache.answer(of: "name", now: 50) == nil)
         #expect(cache.count == 0)
     }
 }
