@@ -144,6 +144,10 @@ package struct ConfigurationLoader: Sendable {
         for group in configuration.upstreams {
             var servers: [[PeerAddress]] = []
             for server in group.servers {
+                if server.isFollowed {
+                    servers.append([])
+                    continue
+                }
                 if let addresses = known[server.endpoint] {
                     servers.append(addresses)
                     continue

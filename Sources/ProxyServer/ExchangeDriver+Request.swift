@@ -152,7 +152,7 @@ extension ExchangeDriver {
             hasBody: !bodyIsTaken, isIdempotent: RetryPolicy.isIdempotent(exchange.method),
             asksForUpgrade: upstreamRequest.upgrade != nil)
         switch target {
-        case .group(let index): connect(to: generation.peers(ofGroup: index))
+        case .group(let index): connect(toGroup: index)
         case .address(let address): connect(to: generation.peers(ofHost: exchange.proxyHost, [address]))
         case .resolve(let name, let port): resolve(name, port: port)
         case .failed(let reason): giveUp(ProxyFailure(.invalidTarget(reason)))

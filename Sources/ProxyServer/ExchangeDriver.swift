@@ -470,6 +470,23 @@ final class ExchangeDriver {
 
     // MARK: Names
 
+    /// Goes on to the peers of a group, once one of them has an address.
+    func connect(toGroup index: Int) {
+        let peers = generation.peers(ofGroup: index)
+        guard peers.group.peers.isEmpty, let names = generation.names(ofGroup: index), names.isAwaited else {
+            return connect(to: peers)
+        }
+        stage = .resolving
+        lookup &+= 1
+        let lookup = lookup
+        names.whenKnown { [weak self] in
+            guard let self, case .resolving = self.stage, self.lookup == lookup else { return }
+            self.worker.tick()
+            self.stage = .proxying
+            self.connect(to: peers)
+        }
+    }
+
     /// Looks `name` up and goes on to its addresses.
     func resolve(_ name: [UInt8], port: UInt16) {
         let text = String(decoding: name, as: UTF8.self)
@@ -512,8 +529,7 @@ final class ExchangeDriver {
 
     /// Of the peer that was chosen, where there is no connection to it.
     var triedAddress: PeerAddress? {
-        guard let peers, let index = selection.current else { return nil }
-        return peers.group.peers[index].address
+        peers?.group.address(of: selection)
     }
 
     func log(_ level: LogLevel, peer: PeerAddress? = nil, _ message: @autoclosure () -> String) {

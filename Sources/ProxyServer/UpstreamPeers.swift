@@ -40,7 +40,8 @@ final class UpstreamPeers {
     func put(_ connection: UpstreamConnection, now: Int64) {
         guard let keepalive, keepalive.keepalive > 0, connection.isOpen, connection.isDrained,
             !connection.sawHangup,
-            !isUsedUp(requests: Int(connection.requests), openedAt: connection.openedAt, now: now)
+            !isUsedUp(requests: Int(connection.requests), openedAt: connection.openedAt, now: now),
+            group.version == 0 || group.has(connection.address)
         else { return connection.end() }
         makeRoom(in: keepalive)
         idle.append(connection)
@@ -72,6 +73,16 @@ final class UpstreamPeers {
         idle.remove(at: index)
         statistics.idle.add(-1)
         connection.end()
+    }
+
+    /// Goes on with other addresses. Connections to those that have gone are closed, or as soon as they are not in use.
+    func update(addresses: [[PeerAddress]]) {
+        group.update(addresses: addresses)
+        let known = Set(group.peers.map(\.address.endpoint))
+        for connection in idle where !known.contains(connection.address.endpoint) { drop(connection) }
+        for carrier in carriers where !known.contains(carrier.address.endpoint) {
+            if carrier.isIdle { carrier.leave() } else { forget(carrier) }
+        }
     }
 
     // MARK: HTTP/2

@@ -143,7 +143,8 @@ package final class Worker {
         let assigned = overtake(for: assigned)
         guard !isDraining else { return close(assigned) }
         tick()
-        let next = WorkerGeneration(generation, loop: loop, statistics: statistics)
+        let next = WorkerGeneration(generation, loop: loop, statistics: statistics, former: current)
+        next.followNames()
         if !generation.configuration.scripts.isEmpty { _ = Interpreter.watchThread() }
         next.loadScripts(on: self)
         guard let scripts = next.scripts else { return try takeOver(next, listeners: assigned) }
@@ -331,6 +332,7 @@ package final class Worker {
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
     package func begin() {
+        current.followNames()
         guard let scripts = current.scripts else { return current.generation.registry.serves() }
         let status = Interpreter.watchThread()
         if status != 0 {

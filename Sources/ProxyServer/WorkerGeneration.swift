@@ -10,9 +10,11 @@ internal import Wire
 final class WorkerGeneration {
     let generation: Generation
     let plans: ProxyPlanCache
-    private let loop: EventLoop
+    let loop: EventLoop
     private let statistics: WorkerStatistics
     private var groups: [UpstreamPeers?]
+    /// Of groups whose names are followed, by the group's position.
+    private var names: [Int: GroupNames] = [:]
     private var resolvers: [Resolver: NameResolver] = [:]
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
     private var logBuffers: [AccessLog.Destination: LogBuffer] = [:]
@@ -30,7 +32,11 @@ final class WorkerGeneration {
     /// A later generation took over: connections are not kept any more.
     private(set) var isRetired = false
 
-    init(_ generation: Generation, loop: EventLoop, statistics: WorkerStatistics) {
+    /// `former` is what this one is to take over from: names that are followed begin with the addresses that they have there.
+    init(
+        _ generation: Generation, loop: EventLoop, statistics: WorkerStatistics,
+        former: WorkerGeneration? = nil
+    ) {
         self.generation = generation
         self.loop = loop
         self.statistics = statistics
@@ -44,7 +50,22 @@ final class WorkerGeneration {
         }
         headRules = generation.configuration.listeners.map { HeadRules($0) }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
+        var known = FollowedAddresses()
+        for names in former?.names.values ?? [:].values { names.note(in: &known) }
+        for (index, group) in configuration.upstreams.enumerated()
+        where group.servers.contains(where: \.isFollowed) {
+            let addresses = generation.addresses[index]
+            names[index] = GroupNames(peers(ofGroup: index), addresses, in: self, known: known)
+        }
     }
+
+    /// Begins to look up names that are followed. Once.
+    func followNames() {
+        for names in names.values { names.begin() }
+    }
+
+    /// `nil` for a group of which no name is followed.
+    func names(ofGroup index: Int) -> GroupNames? { names[index] }
 
     /// Loads the configuration's scripts, if it has any.
     func loadScripts(on worker: Worker) {
@@ -67,6 +88,7 @@ final class WorkerGeneration {
 
     /// The last exchange has ended, so nobody waits for a name any more.
     deinit {
+        for names in names.values { names.close() }
         scripts?.shutDown()
         for resolver in resolvers.values { resolver.close() }
         // In a later turn of the loop, when nothing of this object holds parts of it.

@@ -60,6 +60,9 @@ package struct ConfigurationCompiler {
                 ConfigDiagnostic(position: nil, message: "no \"events\" section in configuration"))
         }
 
+        if compilation.http.resolver == nil {
+            compilation.diagnostics += compilation.upstreams.needingResolver.map(lackingResolver)
+        }
         let listeners = ListenerAssembly.listeners(of: compilation)
         let (variables, unknown) = compilation.variables.resolve()
         compilation.finishScripts(variables)
@@ -75,6 +78,17 @@ package struct ConfigurationCompiler {
             logBuffers: compilation.logBuffers, limitZones: compilation.limitZones)
         return Result(
             configuration: isUsable ? configuration : nil, diagnostics: diagnostics, sources: parser.sources)
+    }
+
+    private static func lackingResolver(
+        _ need: (group: UpstreamGroup, position: SourcePosition)
+    ) -> ConfigDiagnostic {
+        let name = String(decoding: need.group.name, as: UTF8.self)
+        return ConfigDiagnostic(
+            position: need.position, directive: "server",
+            message:
+                "found \"resolve\", but no resolver defined to resolve names at run time in upstream \"\(name)\", "
+                + "expected \"resolver\" in it or in http")
     }
 
     /// What nginx knows without a `types` block.

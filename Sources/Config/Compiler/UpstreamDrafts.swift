@@ -12,18 +12,26 @@ struct UpstreamDraft {
     /// Milliseconds.
     var keepaliveTimeout = 60_000
     var keepaliveTime = 3_600_000
+    var resolver: Resolver?
+    /// Milliseconds.
+    var resolverTimeout: Int?
+    /// The first `resolve` behind a name.
+    var resolvePosition: SourcePosition?
 
     func finished(name: [UInt8]) -> UpstreamGroup {
         UpstreamGroup(
             name: name, servers: servers, method: method, keepalive: keepalive,
             keepaliveRequests: keepaliveRequests,
-            keepaliveTimeout: keepaliveTimeout, keepaliveTime: keepaliveTime)
+            keepaliveTimeout: keepaliveTimeout, keepaliveTime: keepaliveTime,
+            resolver: resolver, resolverTimeout: resolverTimeout)
     }
 }
 
 /// The groups known so far. All `upstream` blocks are entered before the first `proxy_pass` looks for one.
 struct UpstreamDrafts {
     private(set) var groups: [UpstreamGroup] = []
+    /// Names that the `http` block's resolver is to be asked for: the first of each group.
+    var needingResolver: [(group: UpstreamGroup, position: SourcePosition)] = []
     /// Lower case name, with the port for implicit groups → position.
     private var positions: [[UInt8]: Int] = [:]
 

@@ -137,7 +137,8 @@ extension DirectiveTable {
         return network
     }
 
-    private static func resolver(
+    /// What `resolver` says.
+    static func resolver(
         _ call: DirectiveUse, _ resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> Resolver {
         var resolver = Resolver(servers: [])

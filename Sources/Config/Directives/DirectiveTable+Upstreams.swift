@@ -18,14 +18,24 @@ extension DirectiveTable {
             guard group.servers.contains(where: { !$0.isBackup }) || group.servers.isEmpty else {
                 throw call.failure("found only backup servers in upstream \"\(name.text)\"")
             }
+            if let position = block.upstream.resolvePosition, group.resolver == nil {
+                scope.compilation.upstreams.needingResolver.append((group, position))
+            }
             try checkRing(of: group, block.upstream.methodUse)
         },
         Directive(
-            "server", "address [weight=n] [max_conns=n] [max_fails=n] [fail_timeout=time] [backup] [down]",
-            in: .upstream, takes: .atLeast(1), "A server of the group: host[:port] or unix:path.",
+            "server",
+            "address [weight=n] [max_conns=n] [max_fails=n] [fail_timeout=time] [backup] [down] [resolve]",
+            in: .upstream, takes: .atLeast(1),
+            "A server of the group: host[:port] or unix:path. With resolve a name is looked up while the configuration "
+                + "runs, by resolver, each time that its records' time is over.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
-            scope.upstream.servers.append(try upstreamServer(call, in: scope.upstream))
+            let (server, resolve) = try upstreamServer(call, in: scope.upstream)
+            scope.upstream.servers.append(server)
+            if let resolve, server.isFollowed, scope.upstream.resolvePosition == nil {
+                scope.upstream.resolvePosition = resolve
+            }
         },
         balancing(
             "least_conn", "", takes: .none,
@@ -81,9 +91,25 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.upstream.keepaliveTime = try call.time(call.arguments[0])
         },
+        Directive(
+            "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: .upstream,
+            takes: .atLeast(1),
+            "Name servers for the group's servers with resolve, instead of the http block's."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.upstream.resolver = try resolver(call, scope.compilation.environment.addressesOfHost)
+        },
+        Directive(
+            "resolver_timeout", "time", in: .upstream, takes: .one,
+            "How long a lookup for the group's servers may take, and requests wait for the first; by default the http "
+                + "block's. After one that failed the next comes as much later, or a second where that is more."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.upstream.resolverTimeout = try call.time(call.arguments[0])
+        },
         .accepted(
             "zone", in: .upstream, takes: .between(1, 2),
-            why: "Workers are threads that keep the state of servers themselves."),
+            why:
+                "Workers are threads that keep the state of servers themselves, addresses that resolve follows "
+                + "included."),
     ]
 
     /// A row that sets how the group's servers are chosen. Where `backup` is not allowed, that goes for the servers behind
@@ -124,10 +150,12 @@ extension DirectiveTable {
 
     private static let maxRingWeight = 65_536
 
+    /// The server, and where `resolve` stands.
     private static func upstreamServer(
         _ call: DirectiveUse, in upstream: UpstreamDraft
-    ) throws(ConfigDiagnostic) -> UpstreamServer {
+    ) throws(ConfigDiagnostic) -> (UpstreamServer, resolve: SourcePosition?) {
         let address = call.arguments[0]
+        var resolve: SourcePosition?
         var server = UpstreamServer(
             endpoint: try endpoint(address, call), name: address.bytes, position: address.position)
         for word in call.arguments.dropFirst() {
@@ -148,19 +176,23 @@ extension DirectiveTable {
                 server.isBackup = true
             } else if word.text == "down" {
                 server.isDown = true
-            } else if word.text == "resolve" || word.value(after: "service=") != nil {
+            } else if word.text == "resolve" {
+                // As in nginx, there is nothing to look up of an address.
+                server.isFollowed = server.endpoint.isName
+                resolve = word.position
+            } else if word.value(after: "service=") != nil {
                 throw call.failure(
-                    "found \"\(word.text)\": an option of nginx that Switchyard does not support: with \"resolver\", "
-                        + "\"set $u name; proxy_pass http://$u;\" has the name looked up anew when its time is over",
+                    "found \"\(word.text)\": an option of nginx that Switchyard does not support: records of type SRV "
+                        + "are not looked up, \"server name:port resolve\" follows a name's addresses",
                     at: word)
             } else {
                 throw call.failure(
                     found: word,
-                    expected: "\"weight=\", \"max_conns=\", \"max_fails=\", \"fail_timeout=\", \"backup\" "
-                        + "or \"down\"")
+                    expected: "\"weight=\", \"max_conns=\", \"max_fails=\", \"fail_timeout=\", \"backup\", "
+                        + "\"down\" or \"resolve\"")
             }
         }
-        return server
+        return (server, resolve)
     }
 
     /// `host[:port]` or `unix:path`, without a URI.

@@ -233,13 +233,16 @@ package final class UpstreamGroup: Sendable {
     /// Milliseconds.
     package let keepaliveTimeout: Int
     package let keepaliveTime: Int
+    /// What asks for the names of servers with `resolve`; `nil` for the `http` block's, as is the time in milliseconds.
+    package let resolver: Resolver?
+    package let resolverTimeout: Int?
     /// Written for a `proxy_pass` to a literal host rather than an `upstream` block.
     package let isImplicit: Bool
 
     package init(
         name: [UInt8], servers: [UpstreamServer], method: BalancingMethod = .roundRobin, keepalive: Int = 0,
         keepaliveRequests: Int = 1000, keepaliveTimeout: Int = 60_000, keepaliveTime: Int = 3_600_000,
-        isImplicit: Bool = false
+        resolver: Resolver? = nil, resolverTimeout: Int? = nil, isImplicit: Bool = false
     ) {
         self.name = name
         self.servers = servers
@@ -248,6 +251,8 @@ package final class UpstreamGroup: Sendable {
         self.keepaliveRequests = keepaliveRequests
         self.keepaliveTimeout = keepaliveTimeout
         self.keepaliveTime = keepaliveTime
+        self.resolver = resolver
+        self.resolverTimeout = resolverTimeout
         self.isImplicit = isImplicit
     }
 }
@@ -264,6 +269,8 @@ package struct UpstreamServer: Sendable, Hashable {
     package var maxConnections = 0
     package var isBackup = false
     package var isDown = false
+    /// `resolve` behind a name: its addresses are looked up while the configuration runs, and not when it is loaded.
+    package var isFollowed = false
     /// Where the configuration names it.
     package var position: SourcePosition?
 
@@ -278,6 +285,12 @@ package enum UpstreamEndpoint: Sendable, Hashable {
     /// A name or numeric address without brackets; IPv6 is told by its colons.
     case host(String, port: UInt16)
     case unix(path: String)
+
+    /// It is to be looked up.
+    package var isName: Bool {
+        guard case .host(let host, _) = self else { return false }
+        return !host.contains(":") && NetworkAddress.ipv4(Array(host.utf8)) == nil
+    }
 }
 
 /// A `map`, `geo` or `split_clients` block.

@@ -7,17 +7,30 @@ package struct HashRing: Sendable {
     private let points: [UInt32]
     /// For each point, the position of its server among the servers of different names.
     private let owners: [UInt32]
+    /// For each of the group's lines, the position of its server; what it says for backups counts for nothing.
+    private let serversOfLines: [UInt32]
+    /// Positions of servers.
+    private let serverCount: Int
     /// For each of the group's ordinary peers, the position of its server.
-    private let servers: [UInt32]
+    private var servers: [UInt32] = []
+    /// For each position, whether the server has an address; empty where all have.
+    private var isServed: [Bool] = []
 
     /// `nil` for a group of another method. `addresses` are as for `PeerGroup`.
+    ///
+    /// Servers whose addresses are followed are on the ring from the start, since it takes long to make one of great weights,
+    /// and are passed over while they have no address. So their keys go where they would go without them.
     package init?(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
         guard group.method.kind == .consistentHash else { return nil }
         // Servers are told apart by how they are written, and stand on the ring once however many addresses they have.
         var positions: [[UInt8]: Int] = [:]
         var names: [(name: [UInt8], weight: Int)] = []
-        var servers: [UInt32] = []
-        for (server, resolved) in zip(group.servers, addresses) where !server.isBackup && !resolved.isEmpty {
+        var lines: [UInt32] = []
+        for (server, resolved) in zip(group.servers, addresses) {
+            guard !server.isBackup, server.isFollowed || !resolved.isEmpty else {
+                lines.append(0)
+                continue
+            }
             let position = positions[server.name, default: names.count]
             if position == names.count {
                 positions[server.name] = position
@@ -25,7 +38,7 @@ package struct HashRing: Sendable {
             } else {
                 names[position].weight = max(names[position].weight, server.weight)
             }
-            servers += resolved.map { _ in UInt32(position) }
+            lines.append(UInt32(position))
         }
         // A point and its owner as one number, which sorts by the point and then by the servers' order.
         var pairs: [UInt64] = []
@@ -50,14 +63,30 @@ package struct HashRing: Sendable {
         }
         self.points = points
         self.owners = owners
-        self.servers = servers
+        serversOfLines = lines
+        serverCount = names.count
+        place(group, addresses)
+    }
+
+    /// Has the servers stand for these addresses, in the order that `PeerGroup` gives its ordinary peers.
+    mutating func place(_ group: UpstreamGroup, _ addresses: [[PeerAddress]]) {
+        servers = []
+        for (line, resolved) in addresses.enumerated() where !group.servers[line].isBackup {
+            servers += resolved.map { _ in serversOfLines[line] }
+        }
+        isServed = Array(repeating: false, count: serverCount)
+        for server in servers { isServed[Int(server)] = true }
+        if isServed.allSatisfy(\.self) { isServed = [] }
     }
 
     /// The same with points of its own, which another thread may count references to.
     package init(copying other: HashRing) {
         points = other.points.map { $0 }
         owners = other.owners.map { $0 }
+        serversOfLines = other.serversOfLines.map { $0 }
+        serverCount = other.serverCount
         servers = other.servers.map { $0 }
+        isServed = other.isServed.map { $0 }
     }
 
     private static let pointsPerWeight = 160
@@ -92,6 +121,15 @@ package struct HashRing: Sendable {
         return low
     }
 
+    /// The position of the next point of a server that has an address, `start` included.
+    private func served(from start: UInt32) -> UInt32? {
+        let start = Int(start) % points.count
+        for position in start..<start + points.count where isServed[Int(owners[position % points.count])] {
+            return UInt32(position % points.count)
+        }
+        return nil
+    }
+
     static func choose(
         of peers: inout [Peer], _ selection: inout PeerSelection, _ request: Balancer.Request
     ) -> Int? {
@@ -103,6 +141,10 @@ package struct HashRing: Sendable {
             selection.progress.hash = UInt32(ring.position(of: crc.value))
         }
         repeat {
+            if !ring.isServed.isEmpty {
+                guard let position = ring.served(from: selection.progress.hash) else { return nil }
+                selection.progress.hash = position
+            }
             let owner = ring.owners[Int(selection.progress.hash) % ring.points.count]
             let chosen = RoundRobin.choose(
                 in: request.tier, of: &peers, tried: selection.tried, now: request.now

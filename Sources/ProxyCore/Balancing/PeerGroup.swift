@@ -5,19 +5,27 @@ package import Config
 /// Every worker has its own, as in nginx without `zone`, so nothing here is locked. The choice among the
 /// peers is the method's (`RoundRobin`, or a row of `Balancer.table`); the accounting of failures is the same for
 /// every method.
+///
+/// Where names are followed, `update` has other peers take the place of these. Whatever uses one goes on with it, and its
+/// end is counted where the peer is then: in `peers`, perhaps at another position, or in `departed`.
 package final class PeerGroup {
     package let group: UpstreamGroup
-    package private(set) var peers: [Peer]
+    package private(set) var peers: [Peer] = []
     /// Positions in `peers`: ordinary ones come first, then backups.
-    package let primaries: Range<Int>
-    package let backups: Range<Int>
+    package private(set) var primaries = 0..<0
+    package private(set) var backups = 0..<0
+    /// Those that have gone while they were in use, until they no longer are: their addresses may come back before.
+    private var departed: [Peer] = []
+    /// How often the peers have changed. Positions in `peers` are those of one version.
+    package private(set) var version: UInt32 = 0
+    private var nextID: UInt32 = 0
     /// There is nothing to choose, so failures do not count against the peer.
     package var isSingle: Bool { peers.count == 1 }
     /// `nil` for round robin, which is chosen by without a call through a table.
     private let balancer: Balancer?
-    private let ring: HashRing?
-    private let primaryWeight: Int
-    private let backupWeight: Int
+    private var ring: HashRing?
+    private var primaryWeight = 0
+    private var backupWeight = 0
     package var isRoundRobin: Bool { balancer == nil }
     package let drawsRandomNumbers: Bool
 
@@ -28,19 +36,50 @@ package final class PeerGroup {
         balancer = Balancer.row(of: group.method.kind)
         self.ring = ring ?? HashRing(group, addresses: addresses)
         drawsRandomNumbers = balancer?.input == .random
+        arrange(addresses)
+    }
+
+    /// Has the group go on with other addresses. Peers whose line and address are the same keep their failures, weights and
+    /// counts.
+    package func update(addresses: [[PeerAddress]]) {
+        version &+= 1
+        ring?.place(group, addresses)
+        arrange(addresses)
+    }
+
+    private func arrange(_ addresses: [[PeerAddress]]) {
+        var former: [PeerKey: [Peer]] = [:]
+        for peer in peers.reversed() { former[peer.key, default: []].append(peer) }
+        for peer in departed { former[peer.key, default: []].append(peer) }
         var primary: [Peer] = []
         var backup: [Peer] = []
-        for (server, resolved) in zip(group.servers, addresses) {
+        for (line, resolved) in addresses.enumerated() {
+            let server = group.servers[line]
             for address in resolved {
-                let peer = Peer(address: address, server: server)
+                let peer =
+                    former[PeerKey(line: Int32(line), endpoint: address.endpoint)]?.popLast()
+                    ?? newPeer(address, server, line)
                 if server.isBackup { backup.append(peer) } else { primary.append(peer) }
             }
         }
+        departed = former.values.joined().filter { $0.connections > 0 }
         peers = primary + backup
         primaries = 0..<primary.count
         backups = primary.count..<primary.count + backup.count
         primaryWeight = primary.reduce(0) { $0 + $1.weight }
         backupWeight = backup.reduce(0) { $0 + $1.weight }
+    }
+
+    private func newPeer(_ address: PeerAddress, _ server: UpstreamServer, _ line: Int) -> Peer {
+        defer { nextID &+= 1 }
+        return Peer(address: address, server: server, line: Int32(line), id: nextID)
+    }
+
+    /// Exchanges and tunnels that use peers which have gone.
+    package var departedConnections: Int { departed.reduce(0) { $0 + $1.connections } }
+
+    package func has(_ address: PeerAddress) -> Bool {
+        peers.contains { $0.address.endpoint == address.endpoint }
     }
 
     /// For a host that a `proxy_pass` with variables names: a group of its addresses, made for one exchange.
@@ -55,7 +94,8 @@ package final class PeerGroup {
     package func begin(maxTries: Int) -> PeerSelection {
         var tries = 0
         for peer in peers where !peer.isDown { tries += 1 }
-        return PeerSelection(tries: maxTries > 0 ? min(tries, maxTries) : tries, peerCount: peers.count)
+        return PeerSelection(
+            tries: maxTries > 0 ? min(tries, maxTries) : tries, peerCount: peers.count, version: version)
     }
 
     /// Whether groups of this method choose by something of the request, which `appendKey` tells.
@@ -80,6 +120,7 @@ package final class PeerGroup {
     package func next(
         _ selection: inout PeerSelection, key: [UInt8] = [], random: UInt64 = 0, now: Int64
     ) -> Int? {
+        if selection.version != version { follow(&selection) }
         if !selection.usesBackups {
             if let chosen = choose(in: primaries, &selection, key: key, random: random, now: now) {
                 return chosen
@@ -104,8 +145,32 @@ package final class PeerGroup {
         guard let chosen else { return nil }
         selection.tried.insert(chosen)
         selection.current = chosen
+        selection.id = peers[chosen].id
         peers[chosen].connections += 1
         return chosen
+    }
+
+    /// The peers have changed since `selection` was made: whatever is there now may be tried, but for the one tried last.
+    private func follow(_ selection: inout PeerSelection) {
+        let position = position(of: selection.id)
+        selection.version = version
+        selection.usesBackups = false
+        selection.tried = PeerSet(count: peers.count)
+        if let position { selection.tried.insert(position) }
+        selection.current = selection.current == nil ? nil : position
+    }
+
+    private func position(of id: UInt32) -> Int? {
+        let guess = Int(id)
+        if guess < peers.count, peers[guess].id == id { return guess }
+        return peers.firstIndex { $0.id == id }
+    }
+
+    /// Where the selection's peer in use is reached; `nil` without one, or where it has gone meanwhile.
+    package func address(of selection: PeerSelection) -> PeerAddress? {
+        guard let current = selection.current else { return nil }
+        if selection.version == version { return peers[current].address }
+        return position(of: selection.id).map { peers[$0].address }
     }
 
     /// What the group's method makes of it; `nil` where round robin is to choose.
@@ -128,12 +193,14 @@ package final class PeerGroup {
     ///   line in the log; only after `.failed`.
     @discardableResult
     package func finish(_ selection: inout PeerSelection, _ outcome: PeerOutcome, now: Int64) -> Bool {
-        guard let index = selection.current else { return false }
+        guard selection.current != nil else { return false }
+        if selection.version != version { follow(&selection) }
+        let index = selection.current
         selection.current = nil
-        peers[index].connections -= 1
+        if let index { peers[index].connections -= 1 } else { leaveDeparted(selection.id) }
         if outcome == .stale {
             // It may be asked again: on its part nothing has been tried.
-            selection.tried.remove(index)
+            if let index { selection.tried.remove(index) }
             selection.progress = selection.progressBefore
             return false
         }
@@ -142,14 +209,21 @@ package final class PeerGroup {
             return false
         }
         if selection.tries > 0 { selection.tries -= 1 }
+        guard let index else { return false }
         return peers[index].record(outcome, now: now)
+    }
+
+    private func leaveDeparted(_ id: UInt32) {
+        guard let index = departed.firstIndex(where: { $0.id == id }) else { return }
+        departed[index].connections -= 1
+        if departed[index].connections == 0 { departed.remove(at: index) }
     }
 }
 
 extension PeerGroup {
     /// As `finish`, for a peer that is used without further tries.
     package func finish(_ use: PeerInUse, _ outcome: PeerOutcome, now: Int64) {
-        let index = Int(use.position)
+        guard let index = position(of: use.id) else { return leaveDeparted(use.id) }
         peers[index].connections -= 1
         if !isSingle { _ = peers[index].record(outcome, now: now) }
     }
@@ -168,9 +242,19 @@ package enum PeerOutcome: Sendable {
     case failed
 }
 
+/// What a peer is known by when a group's addresses change.
+private struct PeerKey: Hashable {
+    let line: Int32
+    let endpoint: PeerAddress.Endpoint
+}
+
 /// One address of one `server` line.
 package struct Peer: Sendable {
     package let address: PeerAddress
+    /// The line's position in the group.
+    fileprivate let line: Int32
+    /// Of this one among all that the group has ever had. Most of those from the start have their position for it.
+    fileprivate let id: UInt32
     package let weight: Int
     package let maxFails: Int
     /// Milliseconds.
@@ -189,8 +273,10 @@ package struct Peer: Sendable {
     private var checkedAt: Int64 = Self.never
     private static let never = Int64.min / 2
 
-    init(address: PeerAddress, server: UpstreamServer) {
+    init(address: PeerAddress, server: UpstreamServer, line: Int32, id: UInt32) {
         self.address = address
+        self.line = line
+        self.id = id
         // The sum over a group must not overflow, however large a weight the configuration gives.
         weight = min(max(server.weight, 1), 1 << 32)
         maxFails = max(server.maxFails, 0)
@@ -199,6 +285,8 @@ package struct Peer: Sendable {
         isDown = server.isDown
         effectiveWeight = weight
     }
+
+    fileprivate var key: PeerKey { PeerKey(line: line, endpoint: address.endpoint) }
 
     var isFull: Bool { maxConnections > 0 && connections >= maxConnections }
 
@@ -241,28 +329,33 @@ package struct Peer: Sendable {
 package struct PeerSelection: Sendable {
     /// Tries left, the current one included. A retry needs more than 1 while a try runs, more than 0 after it.
     package var tries: Int
-    /// The position in `PeerGroup.peers` of the peer in use.
+    /// The position in `PeerGroup.peers`, of the selection's version, of the peer in use.
     package fileprivate(set) var current: Int?
+    /// Of the peer that was chosen last.
+    fileprivate var id = UInt32.max
+    /// Of the group, when positions were last brought up to it.
+    fileprivate var version: UInt32
     fileprivate var usesBackups = false
     fileprivate(set) var tried: PeerSet
     var progress = BalancerProgress()
     /// Before the peer in use was chosen: a try that does not count leaves nothing behind.
     fileprivate var progressBefore = BalancerProgress()
 
-    package init(tries: Int, peerCount: Int) {
+    package init(tries: Int, peerCount: Int, version: UInt32 = 0) {
         self.tries = tries
+        self.version = version
         tried = PeerSet(count: peerCount)
     }
 }
 
-/// A peer in use, by its position, when there will be no other try. A tunnel has one for as long as it lives.
+/// A peer in use when there will be no other try. A tunnel has one for as long as it lives.
 package struct PeerInUse: Sendable {
-    fileprivate let position: Int32
+    fileprivate let id: UInt32
 
     /// Takes over what `selection` has in use.
     package init?(_ selection: consuming PeerSelection) {
-        guard let current = selection.current else { return nil }
-        position = Int32(current)
+        guard selection.current != nil else { return nil }
+        id = selection.id
     }
 }
 

@@ -82,8 +82,10 @@ final class FetchHandle {
         case .group(let index):
             let peers = generation.peers(ofGroup: index)
             self.peers = peers
-            selection = peers.group.begin(maxTries: 0)
-            tryNext(of: peers, orFailWith: .noLivePeers)
+            if peers.group.peers.isEmpty, let names = generation.names(ofGroup: index), names.isAwaited {
+                return waitForAddress(names, of: peers)
+            }
+            tryFirst(of: peers)
         case .address(let address):
             origin = address.text
             addresses = [address]
@@ -95,6 +97,23 @@ final class FetchHandle {
         case .failed(let reason):
             finish(.failure(.invalidRequest(reason)), peer: .passedOver)
         }
+    }
+
+    private func waitForAddress(_ names: GroupNames, of peers: UpstreamPeers) {
+        let id = client.lookups.waitForAddress(names, in: generation, until: deadline) { result in
+            self.stage = .idle
+            if case .failure = result {
+                self.finish(.failure(.timedOut(.resolving)), peer: .passedOver)
+            } else {
+                self.tryFirst(of: peers)
+            }
+        }
+        stage = .resolving(id)
+    }
+
+    private func tryFirst(of peers: UpstreamPeers) {
+        selection = peers.group.begin(maxTries: 0)
+        tryNext(of: peers, orFailWith: .noLivePeers)
     }
 
     /// Makes a try, and those that follow where it fails at once: one after the other rather than each within the one before,

@@ -60,6 +60,20 @@ final class NameLookups {
         return waiting[id] == nil ? nil : id
     }
 
+    /// Waits for an address of a group that has none yet. `completion` is as for `resolve`, with no addresses: the group has
+    /// them, if any came.
+    func waitForAddress(
+        _ names: GroupNames, in generation: WorkerGeneration, until deadline: Int64,
+        completion: @escaping Completion
+    ) -> ID {
+        lastNumber += 1
+        let id = ID(number: lastNumber)
+        waiting[id] = Waiting(deadline: deadline, generation: generation, completion: completion)
+        wakeUp(at: deadline)
+        names.whenKnown { [weak self] in self?.complete(id, .success([])) }
+        return id
+    }
+
     /// Milliseconds.
     private static let systemTimeout = 30_000
 

@@ -10,13 +10,13 @@ A, AAAA = 1, 28
 
 
 class NameServer:
-    """`records[name]` is a list of addresses, or None for no answer at all; other names do not exist."""
+    """`records[name]` is a list of addresses, None for no answer at all, or the code of a failure; other names do not exist."""
 
-    def __init__(self, records=None, ttl=30):
+    def __init__(self, records=None, ttl=30, port=None):
         self.records = dict(records or {})
         self.ttl = ttl
         self.questions = []
-        self.port = ports.free_port()
+        self.port = port or ports.free_port()
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", self.port))
         self.stopping = False
@@ -58,6 +58,8 @@ class NameServer:
         if addresses is None:
             return None
         code = 3 if addresses is missing else 0
+        if isinstance(addresses, int):
+            code, addresses = addresses, []
         records = b""
         count = 0
         for address in [] if addresses is missing else addresses:

@@ -664,7 +664,8 @@ class HTTP2Backend:
             elif isinstance(event, h2.events.ConnectionTerminated):
                 self.closed = True
 
-    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True, enforces=True, window=0):
+    def __init__(self, answer=None, on_head=None, settings=None, acknowledge=True, enforces=True, window=0,
+                 host="127.0.0.1", port=0):
         # How much more a connection may have under way than it may from the start.
         self.window = window
         self.answer = answer or (lambda server, request, stream: server.respond(stream))
@@ -676,12 +677,12 @@ class HTTP2Backend:
         self.requests = []
         self.resets = []
         self.servers = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = self.listener.getsockname()[1]
+        self.listener = socket.create_server((host, port), backlog=256)
+        self.host, self.port = self.listener.getsockname()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __str__(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def __enter__(self):
         return self
