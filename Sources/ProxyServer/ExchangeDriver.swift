@@ -331,7 +331,8 @@ final class ExchangeDriver {
         switch stage {
         case .flushing(let ending): finish(ending)
         case .proxying: resumeUpstream()
-        case .checkingPassword, .resolving, .inScript, .delayed, .gatheringBody, .discardingBody, .ended: break
+        case .checkingPassword, .resolving, .inScript, .delayed, .gatheringBody, .discardingBody, .ended:
+            break
         }
     }
 
