@@ -477,3 +477,13 @@ def test_names_that_are_looked_up_and_unknown(guarded):
                "location = /name { set $name nowhere.test; proxy_pass http://$name; }")
     assert made.fetch("/n").status == 500
     log_line(made, "auth request unexpected status: 50")
+
+
+def test_limits_of_the_location_asked(guarded):
+    """A request that is counted in its own location is not counted again; one that is not, is."""
+    made = guarded(
+        auth="limit_req zone=z;", http="limit_req_zone all zone=z:1m rate=1r/m;",
+        server="location /counted { limit_req zone=z burst=5 nodelay; auth_request /auth; proxy_pass http://<backend>; }")
+    assert [made.fetch("/counted").status for _ in range(3)] == [200] * 3
+    assert made.fetch("/").status == 500
+    log_line(made, "auth request unexpected status: 503")
