@@ -32,6 +32,7 @@ extension ExchangeDriver {
         case .waiting(let ticket):
             passwordTicket = ticket
             stage = .checkingPassword
+            if let downstream, downstream.mayRead { downstream.scheduleRead() }
         }
     }
 

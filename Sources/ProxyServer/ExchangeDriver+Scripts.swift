@@ -17,7 +17,7 @@ extension ExchangeDriver: FlowOwner {
     }
 
     /// Bytes of the client are looked at only to see whether it has gone.
-    var watchesForEnd: Bool { (script.waits || isDelayed) && !wantsBody }
+    var watchesForEnd: Bool { (script.waits || awaitsTurn) && !wantsBody }
 
     // MARK: Before the upstream
 

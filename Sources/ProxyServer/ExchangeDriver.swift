@@ -120,11 +120,18 @@ final class ExchangeDriver {
     var loop: EventLoop { worker.loop }
     var sendTimeout: Int { settings.values.sendTimeout }
     var resetsTimedOut: Bool { settings.values.resetTimedoutConnection }
-    var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort && !isDelayed }
+    var ignoresClientAbort: Bool { settings.values.proxyIgnoreClientAbort && !awaitsTurn }
     var isGathering: Bool { if case .gatheringBody = stage { true } else { false } }
     var isDiscarding: Bool { if case .discardingBody = stage { true } else { false } }
     var isInScript: Bool { if case .inScript = stage { true } else { false } }
     var isDelayed: Bool { if case .delayed = stage { true } else { false } }
+    /// It waits by `limit_req`, or for its password to be looked at: nothing has been begun for the client yet.
+    var awaitsTurn: Bool {
+        switch stage {
+        case .delayed, .checkingPassword: true
+        case .resolving, .inScript, .proxying, .gatheringBody, .discardingBody, .flushing, .ended: false
+        }
+    }
     var isProxying: Bool { if case .proxying = stage { true } else { false } }
     var hasEnded: Bool { if case .ended = stage { true } else { false } }
 
@@ -343,8 +350,8 @@ final class ExchangeDriver {
 
     /// The client ended its sending side: properly, or in the middle of a body.
     func clientEnded() {
-        // A hook is not kept waiting for nobody.
-        if isDelayed || script.waits, !ignoresClientAbort {
+        // A hook is not kept waiting for nobody, and no password looked at.
+        if awaitsTurn || script.waits, !ignoresClientAbort {
             return clientGone(reason: "client prematurely closed connection")
         }
         guard !requestBody.isComplete else { return }
