@@ -302,6 +302,8 @@ final class DownstreamConnection: StreamChannel {
         if sawFailure && !driver.ignoresClientAbort {
             return clientGone(driver)
         }
+        // What has come with the request keeps the end from being read.
+        if driver.awaitsTurn, !inbox.isEmpty, http2 == nil, isEnding { return clientGone(driver) }
         guard inbox.isEmpty, driver.wantsBody || driver.watchesForEnd else { return }
         switch read(limit: driver.bodyReadSize) {
         case .bytes(let count):

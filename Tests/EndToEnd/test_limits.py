@@ -121,6 +121,20 @@ def test_a_status_and_a_level_of_its_own(limited):
     assert "[notice]" in wait_line(made, "limiting requests")
 
 
+@pytest.mark.parametrize("status", [408, 444, 499])
+@pytest.mark.parametrize("limit", ["limit_req zone=rate; limit_req_status {};", "limit_conn open 1; limit_conn_status {};"])
+def test_a_status_that_nobody_is_answered_with(limited, limit, status):
+    made = limited(limit.format(status), "error_page 408 444 =200 /page; location /page { return 200 page; }")
+    held = Held(made)
+    with contextlib.ExitStack() as stack:
+        held.begin(stack)
+        client = stack.enter_context(Client(made.port))
+        client.request("/?k=a")
+        assert client.is_closed()
+        held.go = True
+    assert made.log_lines("access.log", 1)[0].startswith(f"{status} ")
+
+
 def test_a_dry_run_refuses_nothing_and_keeps_none_waiting(limited):
     made = limited(
         "limit_req zone=rate burst=1; limit_req_dry_run on; limit_conn open 1; limit_conn_dry_run on;")
@@ -145,6 +159,9 @@ def test_a_key_that_is_too_long_is_not_counted(limited):
         held.begin(stack, "/?k=" + "x" * 255)
         assert made.fetch("/?k=" + "x" * 255).status == 503
         held.go = True
+    assert made.fetch("/?k=" + "y" * 5000).status == 200
+    line = wait_line(made, 'more than 255 bytes: "' + "y" * 1024)
+    assert made.kind == "nginx" or "y" * 1025 not in line.partition(", client: ")[0]
     assert "[error]" in wait_line(made, 'the value of the "$arg_k" key is more than 255 bytes: "' + "x" * 256 + '"')
 
 
@@ -238,6 +255,19 @@ def test_a_body_and_what_follows_wait_with_the_request(simple):
         assert client.read_response().status == 200
     assert [(request.target, len(request.body)) for request in made.backend.requests[1:]] == [
         ("/one?k=a", 100_000), ("/two?k=b", 0)]
+
+
+@pytest.mark.parametrize("rest", [{"body": b"hello"}, {"headers": [("Content-Length", "5")], "body": b"he"}, {}])
+def test_a_client_that_leaves_behind_more_than_a_head_waits_no_more(simple, rest):
+    made = simple("limit_req zone=r burst=5;", http=LOG + "limit_req_zone $arg_k zone=r:1m rate=10r/m;")
+    assert statuses(made, 1) == [200]
+    with Client(made.port) as client:
+        client.request("/left?k=a", method="POST", **rest)
+        if not rest:
+            client.request("/pipelined?k=a")
+        wait_line(made, "delaying request")
+    assert made.log_lines("access.log", 2)[1] == "499 DELAYED - /left?k=a"
+    assert len(made.backend.requests) == 1
 
 
 def test_a_client_that_leaves_waits_no_more(simple):

@@ -174,7 +174,7 @@ private struct ShareReader: MapBlockReader {
     mutating func read(_ entry: DirectiveNode, _ compilation: Compilation) throws(ConfigDiagnostic) {
         let value = Template(literal: try value(of: entry).bytes)
         let isRest = entry.name.text == "*"
-        let share = isRest ? max(Self.whole - sum, 1) : try Self.hundredths(entry.name, call)
+        let share = isRest ? Self.whole - sum : try Self.hundredths(entry.name, call)
         guard sum + share <= Self.whole else { throw failure(entry, "found more than 100% in all") }
         sum += share
         limit += UInt64(share) * UInt64(UInt32.max) / UInt64(Self.whole)

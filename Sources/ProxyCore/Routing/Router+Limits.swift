@@ -6,6 +6,8 @@ extension Router {
     /// The longest keys in bytes, as in nginx: what is longer is not counted.
     private static let longestRequestKey = 65_535
     private static let longestConnectionKey = 255
+    /// In bytes, what the log shows of a key that is too long.
+    private static let longestShownKey = 1024
 
     /// Goes on with a request that has waited, by its limits or for a variable.
     package static func goOn(_ exchange: Exchange) -> RouteDecision { run(exchange, from: .limits) }
@@ -50,15 +52,23 @@ extension Router {
         render(zone, exchange, to: &key)
         guard key.count > longest else { return !key.isEmpty }
         let template = exchange.runtime.configuration.limitZones[zone].keyText
+        let shown = String(decoding: key.prefix(longestShownKey), as: UTF8.self)
         exchange.note(
             fault:
-                "the value of the \"\(template)\" key is more than \(longest) bytes: \"\(String(decoding: key, as: UTF8.self))\""
+                "the value of the \"\(template)\" key is more than \(longest) bytes: \"\(shown)\""
         )
         return false
     }
 
     private static func name(_ zone: Int, _ exchange: Exchange) -> String {
         exchange.runtime.configuration.limitZones[zone].name
+    }
+
+    private static func refuse(_ exchange: Exchange, status: Int) -> RouteDecision {
+        // As in nginx, nobody is answered with these, and no `error_page` is for them.
+        guard status == 408 || status == 444 || status == 499 else { return fail(exchange, status: status) }
+        exchange.status = status
+        return .closeConnection
     }
 
     // MARK: limit_req
@@ -124,7 +134,7 @@ extension Router {
     private static func refused(_ exchange: Exchange) -> RouteDecision? {
         let limits = exchange.location.settings.values.limits
         exchange.requestLimitStatus = limits.requestDryRun ? .rejectedInDryRun : .rejected
-        return limits.requestDryRun ? nil : fail(exchange, status: limits.requestStatus)
+        return limits.requestDryRun ? nil : refuse(exchange, status: limits.requestStatus)
     }
 
     private static func delay(
@@ -181,7 +191,7 @@ extension Router {
         exchange.counted.release()
         let limits = exchange.location.settings.values.limits
         exchange.connectionLimitStatus = limits.connectionDryRun ? .rejectedInDryRun : .rejected
-        return limits.connectionDryRun ? nil : fail(exchange, status: limits.connectionStatus)
+        return limits.connectionDryRun ? nil : refuse(exchange, status: limits.connectionStatus)
     }
 }
 

@@ -46,7 +46,7 @@ extension Exchange {
     private func search(_ key: [UInt8], _ map: MapTable) -> Template {
         switch map.search {
         case .networks(let networks, let proxies):
-            address(key, proxies).flatMap { networks.value(at: $0) } ?? map.defaultValue
+            networks.value(at: address(key, proxies) ?? Self.noAddress) ?? map.defaultValue
         case .ranges(let ranges, let proxies):
             address(key, proxies).flatMap { $0.count == 4 ? $0 : nil }
                 .flatMap { ranges.value(at: $0.reduce(0) { $0 << 8 | UInt32($1) }) } ?? map.defaultValue
@@ -56,6 +56,9 @@ extension Exchange {
         case nil: map.defaultValue
         }
     }
+
+    /// In nginx, this stands for what is no address of IP.
+    private static let noAddress = [UInt8](repeating: 255, count: 4)
 
     /// The address that `text` is, or that one of the proxies says the client has; one of IPv4 within IPv6 by itself.
     private func address(_ text: [UInt8], _ proxies: GeoProxies) -> [UInt8]? {

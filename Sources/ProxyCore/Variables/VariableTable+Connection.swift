@@ -98,7 +98,7 @@ extension VariableTable {
     }
 
     private static func append(port: UInt16?, to out: inout [UInt8]) -> Bool {
-        guard let port else { return false }
+        guard let port, port > 0 else { return false }
         ASCII.appendDecimal(Int(port), to: &out)
         return true
     }

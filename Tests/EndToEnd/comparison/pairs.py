@@ -923,7 +923,7 @@ SECTIONS = [
     ], logs=True),
     # Variables by addresses and by chance.
     Section("geo", """
-        location / { return 200 "$place|$range|$near|$told|$plain"; }
+        location / { return 200 "$place|$range|$near|$told|$plain|$bad"; }
     """, [
         *[ask(f"an address, {text}", "/?a=" + text, host=True) for text in addresses() if not set(text) & set("%?#& \t")],
         *[ask(f"near {text}", f"/?a={text}") for text in [
@@ -942,12 +942,13 @@ SECTIONS = [
             192.0.2.30-192.0.2.34 begin; 192.0.2.38-192.0.2.40 end; 0.0.0.0-9.255.255.255 low; 250.0.0.0-255.255.255.254 high;
             198.51.100.7-198.51.100.7 gone; delete 198.51.100.7-198.51.100.7;
         }
+        geo $arg_a $bad { default none; 255.255.255.255 bad; 0.0.0.0/1 low; }
         geo $near { 127.0.0.1 here; }
         geo $told { proxy 127.0.0.0/8; proxy 10.0.0.0/8; default nobody; 1.1.1.1 one; 2.2.2.2 two; 10.0.0.0/8 inside; ::1 self; 127.0.0.1 here; }
         geo $arg_a $plain { proxy ::1; proxy 127.0.0.1; proxy 10.0.0.1; proxy_recursive; 1.1.1.1 one; 2.2.2.2 two; 10.0.0.0/8 inside; 127.0.0.1 here; }
     """),
     Section("split", """
-        location / { return 200 "$third|$part|$all|$none"; }
+        location / { return 200 "$third|$part|$all|$none|$both"; }
     """, [ask(f"text {number}", "/?x=" + "abcdefghijklmnopqrstuvwxyz"[:number % 23] + str(number * 7919)) for number in range(150)] + [
         ask("no text"), *[ask(f"{count} letters", "/?x=" + "z" * count) for count in range(9)],
     ], http="""
@@ -955,6 +956,7 @@ SECTIONS = [
         split_clients "$arg_x-more" $part { 0.01% a; 50% b; 12.5% $uri; }
         split_clients $arg_x$arg_x $all { 100% all; }
         split_clients $arg_x $none { * ""; }
+        split_clients $arg_x $both { 50% a; 50% b; * c; * d; }
     """),
     # Where a request comes from, by the settings of the server and of locations.
     Section("realip", """
