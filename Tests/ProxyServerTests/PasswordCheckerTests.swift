@@ -22,9 +22,12 @@ struct PasswordCheckerTests {
         }
 
         @discardableResult
-        func ask(_ password: [UInt8], _ stored: StoredPassword) -> PasswordChecker.Ticket? {
+        func ask(
+            _ password: [UInt8], _ stored: StoredPassword, then act: @escaping () -> Void = {}
+        ) -> PasswordChecker.Ticket? {
             let outcome = checker.check(password, against: stored) { [unowned self] in
                 all.append($0)
+                act()
                 loop.stop()
             }
             switch outcome {
@@ -68,6 +71,20 @@ struct PasswordCheckerTests {
         for _ in 0..<5 { #expect(verdicts.ask(Self.right, Self.hash) != nil) }
         verdicts.loop.run()
         #expect(verdicts.all == [StoredPassword.Verdict](repeating: .matches, count: 5))
+    }
+
+    @Test("who goes because of what another one is told is not told any more")
+    func endedByAnother() throws {
+        let verdicts = try Verdicts()
+        defer { verdicts.loop.close() }
+        var second: PasswordChecker.Ticket?
+        verdicts.ask(Self.right, Self.hash) {
+            if let second { verdicts.checker.giveBack(second) }
+        }
+        second = verdicts.ask(Self.right, Self.hash)
+        verdicts.ask(Self.right, Self.hash)
+        verdicts.loop.run()
+        #expect(verdicts.all == [.matches, .matches])
     }
 
     @Test("who has gone is not told")

@@ -79,7 +79,11 @@ final class PasswordChecker {
             remembered.put((), at: key, now: loop.now)
             if remembered.count > Self.maxRemembered { remembered.removeOldest() }
         }
-        for waiter in waiters.removeValue(forKey: key) ?? [] { waiter.completion(verdict) }
+        // One by one: what comes of a verdict may end others that wait for it, such as streams of one connection.
+        while waiters[key]?.isEmpty == false, let waiter = waiters[key]?.removeFirst() {
+            waiter.completion(verdict)
+        }
+        waiters[key] = nil
     }
 
     /// Of both together: the length says where one ends and the other begins.
