@@ -1,7 +1,7 @@
 internal import Config
 internal import Wire
 
-/// What scripts change of an exchange, where it takes more than to write a property.
+/// What scripts and directives change of an exchange, where it takes more than to write a property.
 extension Exchange {
     /// The request's `Host` is another: `$host` follows, as it does in OpenResty. The server stays.
     package func hostFieldChanged() {
@@ -14,6 +14,12 @@ extension Exchange {
         } else {
             host = server.name
         }
+    }
+
+    /// Another query goes upstream, with the path as it is decoded: what the client wrote is not sent on any more, as in nginx.
+    package func setArguments(_ arguments: [UInt8]) {
+        self.arguments = arguments
+        uriChanged = true
     }
 
     /// The response goes to the client with another status, and the reason that belongs to it.

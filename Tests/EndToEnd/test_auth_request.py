@@ -124,6 +124,7 @@ def test_variables_before_and_in_other_locations(guarded):
             proxy_intercept_errors on; proxy_pass http://<backend>; }
         location /late { return 200 "[$user] [$known] [$args]"; }
         location /arguments { auth_request /auth; auth_request_set $args a=$upstream_http_x_user; proxy_pass http://<backend>/to; }
+        location /whole/ { auth_request /auth; auth_request_set $args a=$upstream_http_x_user; proxy_pass http://<backend>; }
     """)
     made.authority.answer = reply(200, b"", headers=[("X-User", "ann")])
     assert made.fetch("/open").body == b"[]"
@@ -132,6 +133,9 @@ def test_variables_before_and_in_other_locations(guarded):
     assert made.fetch("/page?q").body == b"[] [no] []"
     made.fetch("/arguments?b=1")
     assert made.backend.requests[-1].target == "/to?a=ann"
+    # What the client wrote is not sent on any more.
+    made.fetch("/whole/%41?b=1")
+    assert made.backend.requests[-1].target == "/whole/A?a=ann"
 
 
 def test_inherited_and_turned_off(guarded):

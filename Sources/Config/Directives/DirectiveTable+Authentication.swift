@@ -35,12 +35,7 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             let name = try variableName(call.arguments[0], call)
             let value = try scope.compilation.template(call.arguments[1], in: call.name)
-            let target: SubrequestRule.Assignment.Target =
-                name.lowercased() == "args"
-                ? .arguments
-                : .slot(
-                    try scope.compilation.slot(
-                        assigning: name, at: call.arguments[0].position, in: call.name))
+            let target = try assignmentTarget(name, call, scope.compilation)
             if call.isFirst { scope.authentication.assignments = [] }
             scope.authentication.assignments.append(.init(target: target, value: value))
         },

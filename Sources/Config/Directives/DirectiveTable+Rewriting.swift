@@ -9,14 +9,10 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             let name = try variableName(call.arguments[0], call)
             let value = try scope.compilation.template(call.arguments[1], in: call.name)
-            // The one built-in variable that may be assigned: it changes what is sent upstream.
-            if name.lowercased() == "args" {
-                scope.rewrites.append(.setArguments(value))
-                return
+            switch try assignmentTarget(name, call, scope.compilation) {
+            case .arguments: scope.rewrites.append(.setArguments(value))
+            case .slot(let slot): scope.rewrites.append(.set(slot: slot, value: value))
             }
-            let slot = try scope.compilation.slot(
-                assigning: name, at: call.arguments[0].position, in: call.name)
-            scope.rewrites.append(.set(slot: slot, value: value))
         },
         Directive(
             "rewrite", "regex replacement [last | break | redirect | permanent]", in: everywhere,
@@ -57,6 +53,16 @@ extension DirectiveTable {
             if let condition { scope.rewrites.append(.when(condition, location)) }
         },
     ]
+
+    /// What a value is assigned to by `name`, the directive's first argument.
+    static func assignmentTarget(
+        _ name: String, _ call: DirectiveUse, _ compilation: Compilation
+    ) throws(ConfigDiagnostic) -> SubrequestRule.Assignment.Target {
+        // The one built-in variable that may be assigned: it changes what is sent upstream.
+        if name.lowercased() == "args" { return .arguments }
+        return .slot(
+            try compilation.slot(assigning: name, at: call.arguments[0].position, in: call.name))
+    }
 
     /// The name in `$name`, without the `$`.
     static func variableName(_ word: Word, _ call: DirectiveUse) throws(ConfigDiagnostic) -> String {

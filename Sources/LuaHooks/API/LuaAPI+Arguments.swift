@@ -111,8 +111,7 @@ extension LuaCall {
 
     func setArguments(_ arguments: [UInt8], of exchange: Exchange) throws(LuaError) {
         try checkLength(arguments.count, "flow.req.args")
-        exchange.arguments = arguments
-        exchange.uriChanged = true
+        exchange.setArguments(arguments)
     }
 
     /// A query that is given as text, or as a table of names and values.

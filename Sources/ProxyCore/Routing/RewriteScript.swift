@@ -47,9 +47,7 @@ struct RewriteScript {
             case .setArguments(let value):
                 var arguments: [UInt8] = []
                 exchange.render(value, escapingGroups: escapesGroups, into: &arguments)
-                exchange.arguments = arguments
-                // As in nginx: what the client wrote is not sent on any more.
-                exchange.uriChanged = true
+                exchange.setArguments(arguments)
                 flow = .goOn
             case .rewrite(let rule): flow = rewrite(rule)
             case .return(let action): flow = .decided(Router.perform(action, exchange))

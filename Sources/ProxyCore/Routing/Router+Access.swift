@@ -99,7 +99,7 @@ extension Router {
         for (assignment, value) in zip(assignments, values) {
             switch assignment.target {
             case .slot(let slot): exchange.assigned.set(slot, to: value)
-            case .arguments: exchange.arguments = value
+            case .arguments: exchange.setArguments(value)
             }
         }
         switch status {
