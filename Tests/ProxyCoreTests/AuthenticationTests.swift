@@ -226,7 +226,7 @@ struct AccessTests {
     func subrequestsAmongOthers() throws {
         #expect(try asked("/any", 200).1.last == "POST /any at 127.0.0.1:9")
         #expect(try asked("/any", 403).1.suffix(2) == ["403 page", "access forbidden by rule"])
-        #expect(try asked("/arguments?x", 200).1.last == "POST /arguments?of=/auth at 127.0.0.1:9")
+        #expect(try asked("/arguments?x", 200).1.last == "POST /arguments?of=/auth at 127.0.0.1:9 changed")
         #expect(try asked("/off", 200).1 == ["POST /off at 127.0.0.1:9"])
         let (exchange, _) = try asked("/group/x", 200)
         #expect(exchange.capture(1) == Array("x".utf8))
