@@ -51,10 +51,14 @@ package enum ByteText {
 
     /// Seconds with three decimals: `1.250`. A negative time, which a clock set back can yield, is `0.000`.
     package static func appendSeconds(milliseconds: Int64, to out: inout [UInt8]) {
-        let time = max(milliseconds, 0)
-        ASCII.appendDecimal(time / 1000, to: &out)
+        appendThousandths(max(milliseconds, 0), to: &out)
+    }
+
+    /// A number of thousandths, none below zero, with three decimals.
+    static func appendThousandths(_ number: Int64, to out: inout [UInt8]) {
+        ASCII.appendDecimal(number / 1000, to: &out)
         out.append(dot)
-        appendDecimal(time % 1000, minimumDigits: 3, to: &out)
+        appendDecimal(number % 1000, minimumDigits: 3, to: &out)
     }
 
     /// Whether `bytes` continue with `prefix` at `start`.

@@ -55,14 +55,12 @@ extension Exchange {
         let state = RequestState(uri, in: server.root, at: clock.now)
         trade(state)
         mainRequest = state
-        isSubrequest = true
     }
 
     /// The request goes on where it was put aside.
     package func endSubrequest() {
         guard let state = mainRequest else { return }
         mainRequest = nil
-        isSubrequest = false
         trade(state)
     }
 

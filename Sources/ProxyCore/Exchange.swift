@@ -145,7 +145,7 @@ package final class Exchange {
     /// Of the location that the request is in.
     var access = Router.AccessProgress()
     /// A subrequest is under way: what routing decides and what variables see are its own.
-    package internal(set) var isSubrequest = false
+    package var isSubrequest: Bool { mainRequest != nil }
     /// What it has put aside.
     var mainRequest: RequestState?
     /// Where the redirect leads that routing decided on last.
@@ -222,10 +222,7 @@ package final class Exchange {
         passedRequestHooks = false
         responseBodyIsScripted = false
         reasonIsOurs = false
-        if isSubrequest {
-            isSubrequest = false
-            mainRequest = nil
-        }
+        if isSubrequest { mainRequest = nil }
         resetAnswer()
         resetEvaluation()
     }

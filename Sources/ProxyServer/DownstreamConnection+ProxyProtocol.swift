@@ -24,13 +24,7 @@ extension DownstreamConnection {
             proxyHeaderRead(header)
         case .broken(let fault):
             worker.statistics.badRequests.add()
-            if let client = clientFacts {
-                worker.current.generation.errorLogger.log(
-                    .error, connection: client.serial,
-                    "\(LogText.line(fault)) while reading PROXY protocol, "
-                        + "client: \(String(decoding: client.address, as: UTF8.self)), server: \(listenerName)"
-                )
-            }
+            log(.error, fault, while: "reading PROXY protocol")
             finish()
         }
     }

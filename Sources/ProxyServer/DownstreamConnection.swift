@@ -123,7 +123,9 @@ final class DownstreamConnection: StreamChannel {
             return finish()
         }
         setReadDeadline(after: headRules.timeout)
-        if !loop.isInMemory, headRules.hasProxyProtocol { phase = .proxyHeader } else { expectClient() }
+        let expectsHeader =
+            !loop.isInMemory && serving.generation.configuration.listeners[listenerIndex].hasProxyProtocol
+        if expectsHeader { phase = .proxyHeader } else { expectClient() }
     }
 
     private func expectClient() {
@@ -197,8 +199,15 @@ final class DownstreamConnection: StreamChannel {
         return listener.target(local: carrier.localAddress)
     }
 
-    /// As logs have it.
-    var listenerName: String { serving.generation.configuration.listeners[listenerIndex].address.description }
+    /// Tells the error log of something that goes wrong before there is a request.
+    func log(_ level: LogLevel, _ message: String, while doing: String) {
+        guard let facts else { return }
+        let listener = serving.generation.configuration.listeners[listenerIndex].address.description
+        worker.current.generation.errorLogger.log(
+            level, connection: facts.serial,
+            "\(LogText.line(message)) while \(doing), client: \(String(decoding: facts.address, as: UTF8.self)), "
+                + "server: \(listener)")
+    }
 
     // MARK: Deadlines
 

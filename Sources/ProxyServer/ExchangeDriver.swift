@@ -481,18 +481,26 @@ final class ExchangeDriver {
     /// Goes on to the peers of a group, once one of them has an address.
     func connect(toGroup index: Int) {
         let peers = generation.peers(ofGroup: index)
-        guard peers.group.peers.isEmpty, let names = generation.names(ofGroup: index), names.isAwaited else {
-            return connect(to: peers)
+        guard let names = generation.awaitedNames(ofGroup: index) else { return connect(to: peers) }
+        let lookup = beginLookup()
+        names.whenKnown { [weak self] in
+            if let self, endLookup(lookup) { connect(to: peers) }
         }
+    }
+
+    private func beginLookup() -> Int {
         stage = .resolving
         lookup &+= 1
-        let lookup = lookup
-        names.whenKnown { [weak self] in
-            guard let self, case .resolving = self.stage, self.lookup == lookup else { return }
-            self.worker.tick()
-            self.stage = .proxying
-            self.connect(to: peers)
-        }
+        return lookup
+    }
+
+    /// - Returns: false where nobody waits for it any more: the client may have left meanwhile, or an error led to another name;
+    ///   and this driver may be somebody else's.
+    private func endLookup(_ number: Int) -> Bool {
+        guard case .resolving = stage, lookup == number else { return false }
+        worker.tick()
+        stage = .proxying
+        return true
     }
 
     /// Looks `name` up and goes on to its addresses.
@@ -501,17 +509,12 @@ final class ExchangeDriver {
         guard let settings = settings.values.resolver else {
             return giveUp(ProxyFailure(.noResolver(name: text)))
         }
-        stage = .resolving
-        // The client may have left meanwhile, or an error led to another name; and this driver may be somebody else's.
-        lookup &+= 1
-        let lookup = lookup
+        let lookup = beginLookup()
         do throws(NameResolver.Failure) {
             let timeout = self.settings.values.resolverTimeout
             let resolver = try generation.resolver(settings, timeout: timeout)
             resolver.resolve(text, port: port, timeout: Int64(timeout)) { [weak self] result in
-                guard let self, case .resolving = self.stage, self.lookup == lookup else { return }
-                self.worker.tick()
-                self.stage = .proxying
+                guard let self, endLookup(lookup) else { return }
                 switch result {
                 case .success(let addresses):
                     self.connect(to: self.generation.peers(ofHost: name, addresses.map { PeerAddress($0) }))

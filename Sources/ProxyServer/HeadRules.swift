@@ -13,32 +13,23 @@ final class HeadRules {
     let sendsAtOnce: Bool
     /// `nil` where HTTP/2 is not spoken.
     let http2: HTTP2Rules?
-    /// Connections begin with a header of the PROXY protocol.
-    let hasProxyProtocol: Bool
     /// Of heads that need no large buffer, in bytes.
     private let smallSize: Int
 
     convenience init(_ listener: Listener) {
-        self.init(
-            listener.defaultServer, among: listener.servers, speaksHTTP2: listener.isHTTP2,
-            hasProxyProtocol: listener.hasProxyProtocol)
+        self.init(listener.defaultServer, among: listener.servers, speaksHTTP2: listener.isHTTP2)
     }
 
     /// `servers` are those that a client may ask for which has begun with `server`.
-    convenience init(
-        _ server: VirtualServer, among servers: [VirtualServer], speaksHTTP2: Bool = false,
-        hasProxyProtocol: Bool = false
-    ) {
+    convenience init(_ server: VirtualServer, among servers: [VirtualServer], speaksHTTP2: Bool = false) {
         let own = server.connection
         let dependOnHost = servers.contains { !$0.connection.hasSameLargeBuffers(as: own) }
-        self.init(
-            own, server.settings.values, dependOnHost: dependOnHost, speaksHTTP2: speaksHTTP2,
-            hasProxyProtocol: hasProxyProtocol)
+        self.init(own, server.settings.values, dependOnHost: dependOnHost, speaksHTTP2: speaksHTTP2)
     }
 
     init(
         _ settings: ConnectionSettings, _ values: Settings.Values, dependOnHost: Bool = false,
-        speaksHTTP2: Bool = false, hasProxyProtocol: Bool = false
+        speaksHTTP2: Bool = false
     ) {
         var limits = RequestHeadParser.Limits()
         limits.set(smallSize: settings.clientHeaderBufferSize, settings)
@@ -47,7 +38,6 @@ final class HeadRules {
         smallSize = settings.clientHeaderBufferSize
         timeout = settings.clientHeaderTimeout
         sendsAtOnce = values.tcpNoDelay
-        self.hasProxyProtocol = hasProxyProtocol
         http2 = settings.http2.isOn || speaksHTTP2 ? HTTP2Rules(settings, values, limits) : nil
     }
 

@@ -67,6 +67,16 @@ final class WorkerGeneration {
     /// `nil` for a group of which no name is followed.
     func names(ofGroup index: Int) -> GroupNames? { names[index] }
 
+    /// The names that a group waits for which has no address yet; `nil` where there is nothing to wait for.
+    func awaitedNames(ofGroup index: Int) -> GroupNames? {
+        // Nearly all groups have one, and cost no look at the table.
+        guard peers(ofGroup: index).group.peers.isEmpty, let names = names(ofGroup: index), names.isAwaited
+        else {
+            return nil
+        }
+        return names
+    }
+
     /// Loads the configuration's scripts, if it has any.
     func loadScripts(on worker: Worker) {
         guard !configuration.scripts.isEmpty else { return }

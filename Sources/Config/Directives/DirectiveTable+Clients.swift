@@ -50,7 +50,8 @@ private struct GeoReader: MapBlockReader {
         let proxies =
             proxies.isEmpty ? nil : RealIP(trusted: proxies, source: .forwardedFor, isRecursive: isRecursive)
         var finished = table
-        finished.search = usesRanges ? .ranges(ranges, proxies) : .networks(networks, proxies)
+        finished.search =
+            usesRanges ? .ranges(ranges, proxies: proxies) : .networks(networks, proxies: proxies)
         return finished
     }
 
@@ -138,7 +139,7 @@ private struct GeoReader: MapBlockReader {
     /// `first-last`
     private func range(_ word: Word) throws(ConfigDiagnostic) -> (UInt32, UInt32) {
         let ends = word.bytes.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-            .map { NetworkAddress.ipv4($0)?.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } }
+            .map { NetworkAddress.ipv4($0).map { UInt32(networkOrder: $0) } }
         guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last else {
             throw call.failure(found: word, expected: "a range such as 10.0.0.1-10.0.0.9")
         }

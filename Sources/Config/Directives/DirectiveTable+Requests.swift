@@ -100,13 +100,10 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             try addAccessRule(allows: false, to: &scope, call)
         },
-        Directive(
-            "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: .levels,
-            takes: .atLeast(1),
+        resolver(
+            in: .levels, \.settings.resolver,
             "Name servers for host names that come out of variables, `localhost` among them: the hosts file is not looked into. An answer is kept for as long as its records say, those of aliases included, at most 16 of which are followed in one answer. Each request begins with any one of a name's addresses, those of IPv4 before those of IPv6."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.resolver = try resolver(call, scope.compilation.environment.addressesOfHost)
-        },
+        ),
         .time(
             "resolver_timeout", \.resolverTimeout, default: "30s",
             "How long a request waits for a name's addresses."),
@@ -137,8 +134,18 @@ extension DirectiveTable {
         return network
     }
 
-    /// What `resolver` says.
     static func resolver(
+        in contexts: Contexts, _ setting: any WritableKeyPath<Scope, Resolver?> & Sendable, _ note: String
+    ) -> Directive {
+        Directive(
+            "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: contexts,
+            takes: .atLeast(1), note
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope[keyPath: setting] = try resolver(call, scope.compilation.environment.addressesOfHost)
+        }
+    }
+
+    private static func resolver(
         _ call: DirectiveUse, _ resolve: (String) -> [String]
     ) throws(ConfigDiagnostic) -> Resolver {
         var resolver = Resolver(servers: [])

@@ -91,13 +91,9 @@ extension DirectiveTable {
         ) { scope, call throws(ConfigDiagnostic) in
             scope.upstream.keepaliveTime = try call.time(call.arguments[0])
         },
-        Directive(
-            "resolver", "address[:port] … [valid=time] [ipv4=on|off] [ipv6=on|off]", in: .upstream,
-            takes: .atLeast(1),
-            "Name servers for the group's servers with resolve, instead of the http block's."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.upstream.resolver = try resolver(call, scope.compilation.environment.addressesOfHost)
-        },
+        resolver(
+            in: .upstream, \.upstream.resolver,
+            "Name servers for the group's servers with resolve, instead of the http block's."),
         Directive(
             "resolver_timeout", "time", in: .upstream, takes: .one,
             "How long a lookup for the group's servers may take, and requests wait for the first; by default the http "

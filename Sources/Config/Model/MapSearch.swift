@@ -1,7 +1,8 @@
 /// How a `geo` or a `split_clients` block finds a value for its key.
 package enum MapSearch: Sendable {
-    case networks(NetworkTable, GeoProxies)
-    case ranges(AddressRanges, GeoProxies)
+    /// `proxies` are the peers that are believed where the client is; `nil` for none.
+    case networks(NetworkTable, proxies: RealIP?)
+    case ranges(AddressRanges, proxies: RealIP?)
     /// The first whose limit is above the key's hash.
     case shares([Share])
 
@@ -12,9 +13,6 @@ package enum MapSearch: Sendable {
         package let value: Template
     }
 }
-
-/// `proxy` and `proxy_recursive` of a `geo` block: the peers that are believed where the client is; `nil` for none.
-package typealias GeoProxies = RealIP?
 
 /// Values of networks, the smallest of which that holds an address counts.
 package struct NetworkTable: Sendable {
@@ -55,18 +53,17 @@ package struct NetworkTable: Sendable {
     ///   - bits: at most as many as the network's.
     /// - Returns: what the network had before.
     mutating func enter(_ value: Template?, at network: [UInt8], bits: Int) -> Template? {
-        if network.count == 4 { return ipv4.enter(value, at: number(network), bits: bits) }
-        return ipv6.enter(value, at: number(network), bits: bits)
+        let number = UInt128(networkOrder: network)
+        return network.count == 4
+            ? ipv4.enter(value, at: number, bits: bits) : ipv6.enter(value, at: number, bits: bits)
     }
 
     /// - Parameter address: 4 or 16 bytes.
     /// - Returns: the value of the smallest network that holds the address.
     package func value(at address: [UInt8]) -> Template? {
-        if address.count == 4 { return ipv4.value(at: number(address), width: 32) }
-        return ipv6.value(at: number(address), width: 128)
+        let number = UInt128(networkOrder: address)
+        return address.count == 4 ? ipv4.value(at: number, width: 32) : ipv6.value(at: number, width: 128)
     }
-
-    private func number(_ bytes: [UInt8]) -> UInt128 { bytes.reduce(0) { $0 << 8 | UInt128($1) } }
 }
 
 /// Values of ranges of IPv4 addresses, which do not overlap.

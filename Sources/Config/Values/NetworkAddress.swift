@@ -54,6 +54,13 @@ enum NetworkAddress {
     }
 }
 
+extension FixedWidthInteger {
+    /// The number that bytes in network order are, of which there are no more than it has.
+    package init(networkOrder bytes: some Sequence<UInt8>) {
+        self = bytes.reduce(0) { $0 << 8 | Self(truncatingIfNeeded: $1) }
+    }
+}
+
 /// `host[:port][/uri]` as `proxy_pass`, `server` and `listen` write it, not resolved.
 struct HostAndPort: Equatable {
     /// Without the brackets of an IPv6 address.

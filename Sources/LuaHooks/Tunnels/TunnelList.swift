@@ -1,3 +1,4 @@
+internal import Config
 internal import ProxyCore
 internal import Synchronization
 
@@ -39,7 +40,7 @@ package final class TunnelList: Sendable {
         entry.flow = UInt32(truncatingIfNeeded: place.flow)
         if client.binaryAddress.count == 4 {
             entry.isIPv4 = true
-            entry.ipv4 = client.binaryAddress.reduce(0) { $0 << 8 | UInt32($1) }
+            entry.ipv4 = UInt32(networkOrder: client.binaryAddress)
         } else {
             extras.address = client.address
         }

@@ -12,38 +12,13 @@ package enum LimitZone: Sendable {
         case .connections: self = .connections(ConnectionZone(settings))
         }
     }
-
-    /// Whether it can be gone on with under these settings. A rate may change.
-    func serves(_ settings: LimitZoneSettings) -> Bool {
-        switch (self, settings.kind) {
-        case (.requests(let zone), .requests): zone.identity == ZoneIdentity(settings)
-        case (.connections(let zone), .connections): zone.identity == ZoneIdentity(settings)
-        default: false
-        }
-    }
-}
-
-/// What makes a zone another one.
-struct ZoneIdentity: Sendable, Equatable {
-    private let name: String
-    private let size: Int
-    /// As it is written.
-    private let key: String
-
-    init(_ settings: LimitZoneSettings) {
-        name = settings.name
-        size = settings.size
-        key = settings.keyText
-    }
 }
 
 /// The leaky buckets of a `limit_req_zone`.
 package final class RequestZone: Sendable {
-    let identity: ZoneIdentity
     private let table: Mutex<RequestRateTable>
 
     init(_ settings: LimitZoneSettings) {
-        identity = ZoneIdentity(settings)
         table = Mutex(RequestRateTable(size: settings.size, name: settings.name))
     }
 
@@ -63,11 +38,9 @@ package final class RequestZone: Sendable {
 
 /// The counts of a `limit_conn_zone`.
 package final class ConnectionZone: Sendable {
-    let identity: ZoneIdentity
     private let table: Mutex<ConnectionCountTable>
 
     init(_ settings: LimitZoneSettings) {
-        identity = ZoneIdentity(settings)
         table = Mutex(ConnectionCountTable(size: settings.size, name: settings.name))
     }
 

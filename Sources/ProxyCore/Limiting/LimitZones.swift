@@ -6,6 +6,12 @@ package final class LimitZones: Sendable {
     private struct Entry {
         var settings: LimitZoneSettings
         var zone: LimitZone
+
+        /// Whether the zone can be gone on with under other settings. A rate may change.
+        func serves(_ other: LimitZoneSettings) -> Bool {
+            settings.name == other.name && settings.size == other.size && settings.keyText == other.keyText
+                && settings.kind.directive == other.kind.directive
+        }
     }
 
     private let current = Mutex<[Entry]>([])
@@ -16,7 +22,7 @@ package final class LimitZones: Sendable {
     /// for anybody else until `adopt`, so that a configuration that fails leaves no trace.
     package func prepare(_ settings: [LimitZoneSettings]) -> [LimitZone] {
         current.withLock { current in
-            settings.map { row in current.first { $0.zone.serves(row) }?.zone ?? LimitZone(row) }
+            settings.map { row in current.first { $0.serves(row) }?.zone ?? LimitZone(row) }
         }
     }
 
@@ -30,7 +36,7 @@ package final class LimitZones: Sendable {
             current = zip(settings, zones).map { Entry(settings: $0, zone: $1) }
             return settings.compactMap { row in
                 guard let before = former.first(where: { $0.settings.name == row.name }),
-                    !before.zone.serves(row)
+                    !before.serves(row)
                 else { return nil }
                 return Self.notice(row, before: before.settings)
             }

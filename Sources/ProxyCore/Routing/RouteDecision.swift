@@ -16,7 +16,7 @@ package enum RouteDecision {
     /// The location asks that of this path by a subrequest: `Router.askLocation` begins it, and `Router.locationAnswered` takes
     /// what comes of it.
     case ask(uri: [UInt8])
-    /// `return 444;` or `return 499;`
+    /// `return 444;` or `return 499;`, or a limit's status that nobody is answered with.
     case closeConnection
     case stubStatus
     case prometheusMetrics

@@ -54,9 +54,7 @@ extension Router {
         let template = exchange.runtime.configuration.limitZones[zone].keyText
         let shown = String(decoding: key.prefix(longestShownKey), as: UTF8.self)
         exchange.note(
-            fault:
-                "the value of the \"\(template)\" key is more than \(longest) bytes: \"\(shown)\""
-        )
+            fault: "the value of the \"\(template)\" key is more than \(longest) bytes: \"\(shown)\"")
         return false
     }
 
@@ -67,8 +65,7 @@ extension Router {
     private static func refuse(_ exchange: Exchange, status: Int) -> RouteDecision {
         // As in nginx, nobody is answered with these, and no `error_page` is for them.
         guard status == 408 || status == 444 || status == 499 else { return fail(exchange, status: status) }
-        exchange.status = status
-        return .closeConnection
+        return close(exchange, status: status)
     }
 
     // MARK: limit_req
@@ -152,8 +149,9 @@ extension Router {
 
     /// `1.042`
     private static func thousandths(_ number: Int) -> String {
-        let fraction = String(number % 1000)
-        return "\(number / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
+        var text: [UInt8] = []
+        ByteText.appendThousandths(Int64(number), to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 
     // MARK: limit_conn

@@ -74,12 +74,17 @@ extension Router {
 
     // MARK: return
 
+    /// Ends the connection without an answer; logs have the status.
+    static func close(_ exchange: Exchange, status: Int) -> RouteDecision {
+        exchange.status = status
+        return .closeConnection
+    }
+
     static func perform(_ action: ReturnAction, _ exchange: Exchange) -> RouteDecision {
         switch action {
         // Nobody is answered with these: 444 stands for that, 499 for a client that has gone.
         case .status(let status) where status == 444 || status == 499:
-            exchange.status = status
-            return .closeConnection
+            return close(exchange, status: status)
         case .status(let status):
             if isRedirect(status) { return fail(exchange, status: status, location: []) }
             return status < 400 ? respond(exchange, status, body: []) : fail(exchange, status: status)

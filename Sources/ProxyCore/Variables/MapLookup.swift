@@ -18,7 +18,7 @@ extension Exchange {
 
         var key = takeBuffer()
         render(maps[index].key, into: &key)
-        let template = maps[index].search == nil ? find(&key, in: maps, index) : search(key, maps[index])
+        let template = find(&key, in: maps, index)
         giveBack(key)
 
         let start = out.count
@@ -28,10 +28,12 @@ extension Exchange {
         return true
     }
 
-    /// Exact keys come first, then wildcards, then regular expressions in their order.
+    /// Exact keys come first, then wildcards, then regular expressions in their order; of blocks other than `map`, what their
+    /// search finds.
     ///
     /// The map is given by its place: a copy of it would count references to all of its tables.
     private func find(_ key: inout [UInt8], in maps: [MapTable], _ index: Int) -> Template {
+        if let search = maps[index].search { return find(key, by: search) ?? maps[index].defaultValue }
         if maps[index].hasHostnames, key.last == ByteText.dot { key.removeLast() }
         if let value = findLiteral(key, in: maps, index) { return value }
         for entry in maps[index].entries.regexes {
@@ -42,18 +44,16 @@ extension Exchange {
         return maps[index].defaultValue
     }
 
-    /// What a block other than `map` has for the key.
-    private func search(_ key: [UInt8], _ map: MapTable) -> Template {
-        switch map.search {
+    private func find(_ key: [UInt8], by search: MapSearch) -> Template? {
+        switch search {
         case .networks(let networks, let proxies):
-            networks.value(at: address(key, proxies) ?? Self.noAddress) ?? map.defaultValue
+            return networks.value(at: address(key, proxies) ?? Self.noAddress)
         case .ranges(let ranges, let proxies):
-            address(key, proxies).flatMap { $0.count == 4 ? $0 : nil }
-                .flatMap { ranges.value(at: $0.reduce(0) { $0 << 8 | UInt32($1) }) } ?? map.defaultValue
+            guard let address = address(key, proxies), address.count == 4 else { return nil }
+            return ranges.value(at: UInt32(networkOrder: address))
         case .shares(let shares):
-            shares.first { share in share.limit.map { MurmurHash2.value(of: key) < $0 } ?? true }?.value
-                ?? map.defaultValue
-        case nil: map.defaultValue
+            let hash = UInt64(MurmurHash2.value(of: key))
+            return shares.first { $0.limit.map { hash < $0 } ?? true }?.value
         }
     }
 
@@ -61,7 +61,7 @@ extension Exchange {
     private static let noAddress = [UInt8](repeating: 255, count: 4)
 
     /// The address that `text` is, or that one of the proxies says the client has; one of IPv4 within IPv6 by itself.
-    private func address(_ text: [UInt8], _ proxies: GeoProxies) -> [UInt8]? {
+    private func address(_ text: [UInt8], _ proxies: RealIP?) -> [UInt8]? {
         guard let address = AddressText.address(text[...]) else { return nil }
         guard let proxies else { return AccessControl.plain(address) }
         return AccessControl.plain(ForwardedAddress.find(self, proxies, from: address)?.address ?? address)

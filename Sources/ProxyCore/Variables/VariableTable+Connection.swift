@@ -16,7 +16,7 @@ extension VariableTable {
         VariableRow(
             "remote_port", "the client's port; empty on a UNIX socket, and where `real_ip_header` has none"
         ) { exchange, out in
-            if exchange.client.port > 0 { ASCII.appendDecimal(Int(exchange.client.port), to: &out) }
+            _ = append(port: exchange.client.port, to: &out)
             return true
         },
         VariableRow(
@@ -28,8 +28,7 @@ extension VariableTable {
         VariableRow(
             "realip_remote_port", "the port of the connection's peer, whatever `real_ip_header` says"
         ) { exchange, out in
-            let port = exchange.client.ofConnection.port
-            if port > 0 { ASCII.appendDecimal(Int(port), to: &out) }
+            _ = append(port: exchange.client.ofConnection.port, to: &out)
             return true
         },
         VariableRow("proxy_protocol_addr", "the client's address by the PROXY protocol") { exchange, out in
@@ -52,9 +51,7 @@ extension VariableTable {
         },
         VariableRow("server_port", "port that the request came in on; empty on a UNIX socket") {
             exchange, out in
-            if exchange.client.serverPort > 0 {
-                ASCII.appendDecimal(Int(exchange.client.serverPort), to: &out)
-            }
+            _ = append(port: exchange.client.serverPort, to: &out)
             return true
         },
         VariableRow("server_name", "first name of the server that took the request") { exchange, out in

@@ -82,7 +82,7 @@ final class FetchHandle {
         case .group(let index):
             let peers = generation.peers(ofGroup: index)
             self.peers = peers
-            if peers.group.peers.isEmpty, let names = generation.names(ofGroup: index), names.isAwaited {
+            if let names = generation.awaitedNames(ofGroup: index) {
                 return waitForAddress(names, of: peers)
             }
             tryFirst(of: peers)

@@ -93,7 +93,7 @@ extension DownstreamConnection: Handshaking {
 
     private func statusFailed(_ reason: String, responder: String?, _ tls: DownstreamTLS) {
         log(
-            reason, isOurs: true,
+            .error, reason,
             while: "requesting certificate status" + (responder.map { ", responder: " + $0 } ?? ""))
         tls.status = .requestFailed
         established(tls)
@@ -170,15 +170,7 @@ extension DownstreamConnection: Handshaking {
     }
 
     private func logHandshake(_ reason: String, isOurs: Bool) {
-        log(reason, isOurs: isOurs, while: "SSL handshaking")
-    }
-
-    private func log(_ reason: String, isOurs: Bool, while doing: String) {
-        guard let facts = clientFacts, let tls = handshakingTLS else { return }
-        worker.current.generation.errorLogger.log(
-            isOurs ? .error : .info, connection: facts.serial,
-            "\(LogText.line(reason)) while \(doing), client: \(String(decoding: facts.address, as: UTF8.self)), "
-                + "server: \(tls.listenerName)")
+        log(isOurs ? .error : .info, reason, while: "SSL handshaking")
     }
 }
 

@@ -75,8 +75,6 @@ final class DownstreamTLS: TLSServerPolicy, ClientTLS {
         session.policy = self
     }
 
-    var listenerName: String { listener.name }
-
     // MARK: The handshake
 
     func context(for hello: TLSHello) -> TLSContext? {

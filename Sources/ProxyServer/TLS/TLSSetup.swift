@@ -68,13 +68,11 @@ final class TLSServer: Sendable {
 
 /// The servers of a listener with `ssl`.
 final class TLSListener: Sendable {
-    let name: String
     let defaultServer: TLSServer
     /// Some of its servers do.
     let takesEarlyData: Bool
 
     init(_ listener: Listener, defaultServer: TLSServer) {
-        name = listener.address.description
         self.defaultServer = defaultServer
         takesEarlyData = listener.servers.contains { $0.tls.takesEarlyData }
     }
