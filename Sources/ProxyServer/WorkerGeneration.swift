@@ -69,11 +69,8 @@ final class WorkerGeneration {
 
     /// The names that a group waits for which has no address yet; `nil` where there is nothing to wait for.
     func awaitedNames(ofGroup index: Int) -> GroupNames? {
-        // Nearly all groups have one, and cost no look at the table.
-        guard peers(ofGroup: index).group.peers.isEmpty, let names = names(ofGroup: index), names.isAwaited
-        else {
-            return nil
-        }
+        // Most configurations follow none, and cost no look at the table.
+        guard !names.isEmpty, let names = names(ofGroup: index), names.isAwaited else { return nil }
         return names
     }
 
