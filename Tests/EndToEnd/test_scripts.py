@@ -1298,7 +1298,7 @@ def test_a_reload_is_told_as_run_if_it_took_over_while_the_next_was_loaded(proxy
     made = proxy(serving("first"))
     made.reload(whole(serving("second", init="init_by_lua_block { sy.sleep(0.4) }")))
     wait_for(lambda: "configuration 2 waits" in made.log(), 5, "the notice")
-    made.reload(whole(serving("third", init=f"lua_hook_timeout 1s; plugin {slow}; init_by_lua_block {{ sy.sleep(0.2) }}")))
+    made.reload(whole(serving("third", init=f"lua_hook_timeout 1s; plugin {slow}; init_by_lua_block {{ sy.sleep(0.7) }}")))
     wait_for(lambda: "configuration 3 runs" in made.log(), 10, "the third configuration")
     said = re.findall(r"configuration \d (?:is|runs|waits.*)\b.*", made.log())
     assert said == [
