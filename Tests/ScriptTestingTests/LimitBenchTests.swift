@@ -5,19 +5,9 @@ import Testing
 
 @Suite("Limits in the tests of scripts", .timeLimit(.minutes(1)))
 struct LimitBenchTests {
-    private func passes(_ body: String, _ location: SourceLocation = #_sourceLocation) {
-        final class Lines { var all: [String] = [] }
-        let lines = Lines()
-        var run = ScriptTestRun { lines.all.append($0) }
-        run.run(Array("test(\"it\", function()\n\(body)\nend)".utf8), name: "t.lua", directory: "/nowhere")
-        #expect(
-            run.totals == ScriptTestRun.Totals(passed: 1), "\(lines.all.joined(separator: "\n"))",
-            sourceLocation: location)
-    }
-
     @Test("a request waits for its turn by the test's clock")
     func delays() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{
                 http = "limit_req_zone $binary_remote_addr zone=r:1m rate=1r/s;", location = "limit_req zone=r burst=2;" }
@@ -42,7 +32,7 @@ struct LimitBenchTests {
 
     @Test("a client that leaves waits no more, and nothing is asked for it")
     func leaves() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{
                 http = "limit_req_zone $uri zone=r:1m rate=1r/s; log_format l '$status $limit_req_status';",
@@ -60,7 +50,7 @@ struct LimitBenchTests {
     @Test("a WebSocket is counted until it closes, with scripts and without")
     func webSockets() {
         for hook in ["", "message_by_lua_block { return true }"] {
-            passes(
+            scriptPasses(
                 """
                 local p = proxy{
                     http = "limit_conn_zone $binary_remote_addr zone=c:1m;",
@@ -83,7 +73,7 @@ struct LimitBenchTests {
 
     @Test("a key that a script computes is waited for, before and in each location")
     func scriptedKeys() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{
                 http = "limit_req_zone $scripted zone=r:1m rate=1r/m; limit_conn_zone $scripted zone=c:1m;",

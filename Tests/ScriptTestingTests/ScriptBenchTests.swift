@@ -4,21 +4,11 @@ import Testing
 
 @testable import ScriptTesting
 
-private func passes(_ body: String, _ location: SourceLocation = #_sourceLocation) {
-    final class Lines { var all: [String] = [] }
-    let lines = Lines()
-    var run = ScriptTestRun { lines.all.append($0) }
-    run.run(Array("test(\"it\", function()\n\(body)\nend)".utf8), name: "t.lua", directory: "/nowhere")
-    #expect(
-        run.totals == ScriptTestRun.Totals(passed: 1), "\(lines.all.joined(separator: "\n"))",
-        sourceLocation: location)
-}
-
 @Suite("What scripts' tests do with a proxy", .timeLimit(.minutes(1)))
 struct ScriptBenchTests {
     @Test("a backend answers everywhere until a test makes one")
     func anyBackend() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{}
             local res = p:request{ method = "POST", body = "x" }
@@ -31,7 +21,7 @@ struct ScriptBenchTests {
 
     @Test("a request arrives with what the proxy made of it, and is answered by the test")
     func expectedRequest() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = "proxy_set_header X-Set here;" }
             local backend = p:backend("backend:80")
@@ -61,7 +51,7 @@ struct ScriptBenchTests {
 
     @Test("what init hooks fetch is answered by the proxy's own function, or by the backend for all")
     func fetchesOfInit() {
-        passes(
+        scriptPasses(
             """
             local init = [[init_by_lua_block {
                 local res, why = sy.fetch{ url = "http://conf/" }
@@ -79,7 +69,7 @@ struct ScriptBenchTests {
 
     @Test("a client chooses among the listeners as the configuration writes them")
     func listeners() {
-        passes(
+        scriptPasses(
             """
             local function answering(text) return "location / { return 200 " .. text .. "$server_addr:$server_port; }" end
             local p = proxy{ config = "events {} http {" ..
@@ -112,7 +102,7 @@ struct ScriptBenchTests {
 
     @Test("the TLS of a client is as the test says, where the listener has it")
     func tls() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ config = [[events {} http { server {
                 listen 443 ssl;
@@ -146,7 +136,7 @@ struct ScriptBenchTests {
 
     @Test("responses to requests that were sent as bytes are told by their methods")
     func bytes() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{}
             p:backend("backend:80", function(request) return { body = request.method .. request.body } end)
@@ -173,7 +163,7 @@ struct ScriptBenchTests {
 
     @Test("what answers a fetch is read as a server's response is")
     func fetchedResponses() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[request_by_lua_block {
                 local res, why = sy.fetch{ url = "http://a/", method = flow.req.method }
@@ -199,7 +189,7 @@ struct ScriptBenchTests {
 
     @Test("a line that goes on with a message is no line of its own, whatever it looks like")
     func forgedLines() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[request_by_lua_block {
                 sy.log.error("one\\n2026/11/29 16:16:50 [emerg] 1#1: forged")
@@ -216,7 +206,7 @@ struct ScriptBenchTests {
 
     @Test("a function answers at an address, and elsewhere nobody does but the one for all")
     func addresses() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ config = [[
                 events {}
@@ -235,7 +225,7 @@ struct ScriptBenchTests {
 
     @Test("backends that refuse, are silent or break off are what the proxy makes of them")
     func failingBackends() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = "proxy_connect_timeout 3s;" }
             local backend = p:backend()
@@ -257,7 +247,7 @@ struct ScriptBenchTests {
 
     @Test("a response that waits for something else is an error of request, and no response of send")
     func waiting() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = "request_by_lua_block { sy.sleep(2) }" }
             expect(function() p:request() end):raises("no response yet")
@@ -271,7 +261,7 @@ struct ScriptBenchTests {
 
     @Test("a client that vanishes cancels the hook that waits for it")
     func vanishing() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{
                 http = "lua_shared_dict d 1m; error_log logs/error.log warn;",
@@ -287,7 +277,7 @@ struct ScriptBenchTests {
 
     @Test("a script that asks for what waits gets the value of what it asked for")
     func pendingVariables() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{
                 http = [[
@@ -333,7 +323,7 @@ struct ScriptBenchTests {
             """,
         ])
     func waitingCycles(variables: String) {
-        passes(
+        scriptPasses(
             """
             for _, use in ipairs{ "add_header X $v;", "request_by_lua_block { local v = flow.var.v }" } do
                 local p = proxy{ location = [[ \(variables) ]] .. use }
@@ -347,7 +337,7 @@ struct ScriptBenchTests {
 
     @Test("whoever waits for a variable goes on when the exchange ends or goes elsewhere")
     func abandonedVariables() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ config = [[
                 events {}
@@ -398,7 +388,7 @@ struct ScriptBenchTests {
 
     @Test("scripts that go on without time passing fail the test that lets it pass")
     func endlessMoments() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ http = "init_by_lua_block { sy.spawn(function() while true do sy.sleep(0) end end) }" }
             expect(function() advance(1) end):raises("without time passing")
@@ -407,7 +397,7 @@ struct ScriptBenchTests {
 
     @Test("a connection serves several requests; raw bytes go as they are")
     func connections() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{}
             local client = p:connect()
@@ -423,7 +413,7 @@ struct ScriptBenchTests {
 
     @Test("sy.fetch is answered by the test, fails as it says, or goes to a backend")
     func fetching() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[
                 request_by_lua_block {
@@ -454,7 +444,7 @@ struct ScriptBenchTests {
 
     @Test("what sy.fetch refuses to send is not answered by a test")
     func refusedFetches() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[request_by_lua_block {
                 local a = { sy.fetch{ url = "htp://q/" } }
@@ -470,7 +460,7 @@ struct ScriptBenchTests {
 
     @Test("hooks see an empty body once, and none where there is no body")
     func emptyBodies() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[
                 request_by_lua_block {
@@ -519,7 +509,7 @@ struct ScriptBenchTests {
 
     @Test("what a test answers a fetch with is held to its max_size, as what a server sends is")
     func fetchedSize() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[
                 request_by_lua_block {
@@ -540,7 +530,7 @@ struct ScriptBenchTests {
 
     @Test("bodies given as lists arrive piece by piece, in both directions")
     func pieces() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[
                 request_body_by_lua_block { if not last then return "<" .. chunk .. ">" end }
@@ -556,7 +546,7 @@ struct ScriptBenchTests {
 
     @Test("a script routes to a name, and talks to a backend over a socket of its own")
     func otherServers() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[
                 request_by_lua_block {
@@ -586,7 +576,7 @@ struct ScriptBenchTests {
                 name: "t.lua", directory: "/nowhere")
             #expect(run.totals == ScriptTestRun.Totals(failed: 1))
         }
-        passes(
+        scriptPasses(
             """
             local p = proxy{}
             p:backend(function() expect(function() advance(1) end):raises("no time passes") return {} end)
@@ -596,7 +586,7 @@ struct ScriptBenchTests {
 
     @Test("a WebSocket opens through a plugin's hooks, which see and change the offer")
     func webSocket() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = [[
                 upgrade_by_lua_block {
@@ -640,7 +630,7 @@ struct ScriptBenchTests {
 
     @Test("WebSockets echo where no backend is made, and fail with what was found")
     func echo() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{}
             local ws = p:websocket{ protocols = "chat" }
@@ -660,7 +650,7 @@ struct ScriptBenchTests {
 
     @Test("a shutdown asks tunnels to end, and drain hooks for their grace")
     func draining() {
-        passes(
+        scriptPasses(
             """
             local p = proxy{ location = "drain_by_lua_block { return 5 }" }
             local ws = p:websocket()
@@ -673,7 +663,7 @@ struct ScriptBenchTests {
 
     @Test("what is wrong with a configuration is an error with its place")
     func configurations() {
-        passes(
+        scriptPasses(
             """
             expect(function() proxy{ config = "events {} http { nonsense; }" } end):raises("config:1:%d+: \\"nonsense\\"")
             expect(function() proxy{ location = "request_by_lua_block { local = }" } end):raises("proxy:%d+")
