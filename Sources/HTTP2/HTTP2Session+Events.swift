@@ -152,8 +152,18 @@ extension HTTP2Session {
         guard let stream = streams.removeValue(forKey: id) else { return }
         endsEarly(stream)
         if stream.sending == .ended { flood.completedStream() }
-        if stream.fault == nil, let code = peerGoAway { stream.fault = .goAway(code) }
-        end(stream, HTTP2ErrorCode(rawValue: code) ?? .cancel)
+        let reason = HTTP2ErrorCode(rawValue: code) ?? .cancel
+        if stream.fault == nil { stream.fault = peerGoAway.map { .goAway($0) } ?? Self.fault(of: reason) }
+        end(stream, reason)
+    }
+
+    /// Why nghttp2 itself ended a stream, which it was not asked to: the peer broke a rule that is about one stream alone, as
+    /// with a window that overflows (RFC 9113 §6.9.1). `nil` where no rule was broken.
+    private static func fault(of reason: HTTP2ErrorCode) -> HTTP2Fault? {
+        switch reason {
+        case .noError, .refusedStream, .cancel: nil
+        default: .violation(reason.rawValue, "")
+        }
     }
 
     func settingsReceived() {
