@@ -12,14 +12,15 @@ final class PasswordThread: Sendable {
 
     private struct State {
         var jobs: [[UInt8]: Job] = [:]
-        /// Their keys, with those of jobs that were withdrawn.
-        var order: [[UInt8]] = []
+        /// Their keys, with some of jobs that were withdrawn.
+        var order: ArraySlice<[UInt8]> = []
         /// The thread is there, or is about to find out that nothing is left.
         var isRunning = false
         /// Of the last one.
         var thread: Threads.Handle?
     }
 
+    private static let mostWithdrawn = 64
     private let state = Mutex(State())
     private let poster: EventLoopPoster
 
@@ -47,7 +48,14 @@ final class PasswordThread: Sendable {
 
     /// - Returns: false where it is being computed, or was.
     func withdraw(_ key: [UInt8]) -> Bool {
-        state.withLock { $0.jobs.removeValue(forKey: key) != nil }
+        state.withLock { state in
+            guard state.jobs.removeValue(forKey: key) != nil else { return false }
+            // One that takes for ever may be under way, and clients come and go.
+            if state.order.count > 2 * state.jobs.count + Self.mostWithdrawn {
+                state.order.removeAll { state.jobs[$0] == nil }
+            }
+            return true
+        }
     }
 
     private func start() {
@@ -70,8 +78,8 @@ final class PasswordThread: Sendable {
 
     private func next() -> Job? {
         state.withLock { state in
-            while !state.order.isEmpty {
-                if let job = state.jobs.removeValue(forKey: state.order.removeFirst()) { return job }
+            while let key = state.order.popFirst() {
+                if let job = state.jobs.removeValue(forKey: key) { return job }
             }
             state.isRunning = false
             return nil
