@@ -105,6 +105,7 @@ final class DownstreamConnection: StreamChannel {
 
     /// Begins to read the request that has come on the stream.
     func startStream() {
+        worker.streamBegan()
         becomes(readable: true, writable: true)
     }
 
@@ -879,7 +880,7 @@ final class DownstreamConnection: StreamChannel {
         inbox = []
         facts = nil
         close()
-        guard http2 == nil else { return }
+        guard http2 == nil else { return worker.streamEnded() }
         worker.statistics.active.add(-1)
         worker.releaseConnection()
     }

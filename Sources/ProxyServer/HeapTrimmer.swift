@@ -15,6 +15,7 @@ final class HeapTrimmer {
     private var burst: Burst?
     /// The loop's, when the last burst was over.
     private var workBefore = 0
+    private static let eventsOfConnection = 8
     /// Workers that are in a burst.
     private static let busyWorkers = Atomic<Int>(0)
 
@@ -24,9 +25,15 @@ final class HeapTrimmer {
         alarm.rang = { [unowned self] in secondPassed() }
     }
 
-    deinit { if burst != nil { Self.busyWorkers.subtract(1, ordering: .relaxed) } }
+    deinit { endBurst() }
 
     func close() { alarm.close() }
+
+    /// A connection has closed, after however little it did: what it held is worth as much as `eventsOfConnection` events.
+    func connectionEnded() { workBefore &-= Self.eventsOfConnection }
+
+    /// Much is free at once that no event stands for, such as a configuration that is no longer used.
+    func muchWasFreed() { if burst == nil { begin() } }
 
     func turnEnded() {
         if burst == nil, loop.work &- workBefore >= Burst.least { begin() }
@@ -40,9 +47,14 @@ final class HeapTrimmer {
 
     private func secondPassed() {
         guard burst?.isOver(work: loop.work) == true else { return alarm.setDeadline(loop.now + 1000) }
-        burst = nil
         workBefore = loop.work
         fallenQuiet()
+        endBurst()
+    }
+
+    private func endBurst() {
+        guard burst != nil else { return }
+        burst = nil
         if Self.busyWorkers.subtract(1, ordering: .relaxed).newValue == 0 { sy_trim_heap() }
     }
 }

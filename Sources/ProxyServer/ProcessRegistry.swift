@@ -7,6 +7,8 @@ internal import Synchronization
 package final class ProcessRegistry: Sendable {
     private struct State {
         var workers: [WorkerStatistics] = []
+        /// Those of `workers` whose worker has ended.
+        var endedWorkers: [WorkerStatistics] = []
         var reloads = ReloadCounts()
         /// What is published reaches the workers through these.
         var subscribers: [(id: Int, deliver: Subscriber)] = []
@@ -37,15 +39,27 @@ package final class ProcessRegistry: Sendable {
 
     package init() {}
 
-    /// Those of every worker that ever ran, since counters must not go back when one ends.
+    /// Those of every worker that ever ran, since counters must not go back when one ends; some of them one after the other.
     package var workers: [WorkerStatistics] { state.withLock { $0.workers } }
 
     package var reloads: ReloadCounts { state.withLock { $0.reloads } }
 
-    @discardableResult
-    package func addWorker(_ statistics: WorkerStatistics = WorkerStatistics()) -> WorkerStatistics {
-        state.withLock { $0.workers.append(statistics) }
-        return statistics
+    /// What a new worker counts in. It goes on with what another has counted that ended, so that there are no more of them
+    /// than there ever were workers at a time.
+    package func addWorker() -> WorkerStatistics {
+        state.withLock { state in
+            if let statistics = state.endedWorkers.popLast() { return statistics }
+            let statistics = WorkerStatistics()
+            state.workers.append(statistics)
+            return statistics
+        }
+    }
+
+    /// A worker counts no more.
+    package func workerEnded(_ statistics: WorkerStatistics) {
+        // What was open may have ended without a word, where the worker was stopped.
+        statistics.closeAll()
+        state.withLock { $0.endedWorkers.append(statistics) }
     }
 
     /// A worker takes part in what scripts publish.

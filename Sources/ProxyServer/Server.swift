@@ -53,6 +53,7 @@ package final class Server {
     private var endingSignals: EndingSignals?
     private var timeouts: ShutdownTimeouts?
     private var watch: ScriptWatch?
+    private let heap: HeapTrimmer
     /// By index; those that ended or were told to are in `leaving`.
     private var workers: [WorkerThread] = []
     private var leaving: [WorkerThread] = []
@@ -78,8 +79,7 @@ package final class Server {
         } catch {
             throw options.console.failure("\(error)")
         }
-        let poster = loop.poster
-        registry.dismantle { leftover in poster.post { leftover.drop() } }
+        heap = HeapTrimmer(loop: loop)
         generation = loaded.generation(number: 1, registry: registry)
         logPaths = loaded.logPaths
         formerLogPaths = logPaths
@@ -91,6 +91,7 @@ package final class Server {
             try Self.takeIdentity(process, generation.errorLogger)
             try takeSignals()
             timeouts = ShutdownTimeouts(loop: loop)
+            takeLeftovers()
             try watchScripts()
             try startWorkers(loaded, sockets)
         } catch {
@@ -238,7 +239,7 @@ package final class Server {
         }
         for start in starting {
             do throws(SystemError) {
-                let worker = try start.wait(registry)
+                let worker = try start.wait()
                 // One whose number would not be its position does without having begun.
                 if failure == nil { workers.append(worker) } else { giveUp(worker) }
             } catch {
@@ -317,11 +318,24 @@ package final class Server {
         }
     }
 
+    /// What workers have no use for any more is taken apart here, where nobody waits for it.
+    private func takeLeftovers() {
+        let reference = ServerReference(self)
+        let poster = loop.poster
+        registry.dismantle { leftover in
+            poster.post {
+                leftover.drop()
+                reference.server?.heap.muchWasFreed()
+            }
+        }
+    }
+
     /// Called once for each worker thread that ended.
     fileprivate func workerEnded() {
         leaving.removeAll { worker in
             guard worker.hasEnded else { return false }
             worker.join()
+            heap.muchWasFreed()
             return true
         }
         if phase == .draining, leaving.isEmpty {
@@ -403,6 +417,7 @@ package final class Server {
     private func reloadFailed() {
         closeUnusedLogs()
         registry.reloadFailed()
+        heap.muchWasFreed()
     }
 
     private func take(_ loaded: LoadedConfiguration, _ sockets: ListenerSet.Prepared) {
@@ -570,6 +585,7 @@ package final class Server {
         signalChannel?.close()
         timeouts?.close()
         watch?.close()
+        heap.close()
         loop.close()
         generation.errorLogger.log(.notice, "exit")
     }

@@ -41,6 +41,12 @@ package final class WorkerStatistics: Sendable {
     /// A response with `status` went to a client.
     func countResponse(status: Int) { responses.count(status: status) }
 
+    /// Nothing of the worker is open any more.
+    func closeAll() {
+        for gauge in [active, reading, writing, tunnels] { gauge.add(-gauge.value) }
+        for upstream in upstreamsByName.values { upstream.idle.add(-upstream.idle.value) }
+    }
+
     package var upstreamsByName: [String: UpstreamStatistics] { upstreams.withLock { $0 } }
 }
 

@@ -4,6 +4,8 @@ internal import EventLoop
 /// What a worker knows of its connections, those to upstreams and of scripts included.
 struct ConnectionCount {
     fileprivate(set) var open = 0
+    /// Streams of HTTP/2 connections whose exchanges go on, some for longer than the connection.
+    fileprivate(set) var streams = 0
     /// A client has come that there was no room for: the listeners are paused.
     fileprivate var turnsAway = false
     /// While room is short: the connections at rest, those first that have been longest, some twice, and some of which are
@@ -37,7 +39,15 @@ extension Worker {
 
     func releaseConnection() {
         connections.open -= 1
+        heap.connectionEnded()
         letClientsIn()
+        stopIfDrained()
+    }
+
+    func streamBegan() { connections.streams += 1 }
+
+    func streamEnded() {
+        connections.streams -= 1
         stopIfDrained()
     }
 

@@ -73,7 +73,7 @@ package final class Worker {
     private let logTimer: Alarm
     private let spareTimer: Alarm
     let roomTimer: Alarm
-    private let heap: HeapTrimmer
+    let heap: HeapTrimmer
     private var zoneCheckedAt: Int64 = 0
 
     /// Serial numbers of connections, as `$connection` shows them, for the whole process.
@@ -129,7 +129,11 @@ package final class Worker {
         subscription = current.generation.registry.subscribe(subscriber)
     }
 
-    func leaveRegistry() { current.generation.registry.unsubscribe(subscription) }
+    func leaveRegistry() {
+        let registry = current.generation.registry
+        registry.unsubscribe(subscription)
+        registry.workerEnded(statistics)
+    }
 
     private func leaveTunnelRegistry() {
         tunnelDesk.worker = nil
@@ -308,7 +312,11 @@ package final class Worker {
         for listener in listeners.values { listener.close() }
         _ = overtake(for: [])
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
-        loop.forEachChannel { ($0 as? HTTP2DownstreamConnection)?.cutOff() }
+        loop.forEachChannel {
+            ($0 as? HTTP2DownstreamConnection)?.cutOff()
+            // One that a stream has just left would be kept for others.
+            ($0 as? HTTP2UpstreamConnection)?.leave()
+        }
         // Those of former generations too, whose last hooks may still wait.
         for scripts in scriptRoster.all { scripts.shutDown() }
         current.retire()
@@ -328,6 +336,7 @@ package final class Worker {
         resting = []
         unflushed = []
         unsettled = []
+        postponed = []
     }
 
     /// Runs the init hooks of the first generation, and begins to accept once they have ended.
@@ -427,7 +436,8 @@ package final class Worker {
     func stopIfDrained() { if isDraining { mayBeDrained = true } }
 
     private var isDrained: Bool {
-        statistics.active.value == 0 && !scriptRoster.all.contains(where: \.hasEnds)
+        statistics.active.value == 0 && connections.streams == 0
+            && !scriptRoster.all.contains(where: \.hasEnds)
     }
 
     // MARK: What is shared

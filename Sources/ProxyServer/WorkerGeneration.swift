@@ -114,6 +114,8 @@ final class WorkerGeneration {
             keepalive: group,
             statistics: statistics.upstream(String(decoding: group.name, as: UTF8.self)))
         groups[index] = peers
+        // A hook may have held a request back until another generation had taken over.
+        if isRetired { peers.closeIdle() }
         return peers
     }
 

@@ -58,9 +58,15 @@ package final class WorkerThread: Sendable {
             self.index = index
             let outcome = Outcome { () throws(SystemError) in
                 let generation = generation()
-                let worker = try Self.make(generation, listeners)
-                try worker.adopt(generation, listeners: listeners)
-                return worker
+                let statistics = generation.registry.addWorker()
+                do throws(SystemError) {
+                    let worker = try Self.make(generation, statistics, listeners)
+                    try worker.adopt(generation, listeners: listeners)
+                    return worker
+                } catch {
+                    generation.registry.workerEnded(statistics)
+                    throw error
+                }
             }
             self.outcome = outcome
             do throws(SystemError) {
@@ -78,10 +84,10 @@ package final class WorkerThread: Sendable {
         }
 
         private static func make(
-            _ generation: Generation, _ listeners: [AssignedListener]
+            _ generation: Generation, _ statistics: WorkerStatistics, _ listeners: [AssignedListener]
         ) throws(SystemError) -> Worker {
             do throws(SystemError) {
-                return try Worker(generation: generation, statistics: WorkerStatistics())
+                return try Worker(generation: generation, statistics: statistics)
             } catch {
                 listeners.closeDescriptors()
                 throw error
@@ -105,14 +111,12 @@ package final class WorkerThread: Sendable {
             }
         }
 
-        /// Waits until the worker is made, which is entered in `registry` then.
+        /// Waits until the worker is made.
         ///
         /// - Throws: why it could not be.
-        package func wait(_ registry: ProcessRegistry) throws(SystemError) -> WorkerThread {
+        package func wait() throws(SystemError) -> WorkerThread {
             switch outcome.result.wait() {
-            case .success(let confined):
-                registry.addWorker(confined.worker.statistics)
-                return WorkerThread(index: index, thread, confined)
+            case .success(let confined): return WorkerThread(index: index, thread, confined)
             case .failure(let error):
                 thread.join()
                 throw error

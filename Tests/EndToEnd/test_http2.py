@@ -1008,6 +1008,21 @@ def test_shutdown_finishes_what_is_under_way(plain):
     assert proxy.wait_exit() == 0
 
 
+def test_what_goes_on_without_its_client_ends_before_its_worker(plain):
+    proxy = plain("proxy_ignore_client_abort on; log_by_lua_block { sy.sleep(0.3); sy.log.warn('logged') }")
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as client:
+        stream = client.begin("/held")
+        client.wait(lambda: client.streams[stream].body == b"hello")
+    proxy.signal(signal.SIGQUIT)
+    time.sleep(0.5)
+    assert proxy.is_running
+    gate.set()
+    assert proxy.wait_exit() == 0
+    assert proxy.log_lines("access.log", 1)[0].startswith("200 ")
+    assert "logged" in proxy.log()
+
+
 def test_listener_that_goes(proxy, backend):
     made = proxy("server { listen 127.0.0.1:<port>; listen 127.0.0.1:<other>; http2 on; return 200 ok; }",
                  values={"other": ports.free_port()})

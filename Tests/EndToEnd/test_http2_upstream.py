@@ -9,7 +9,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Connection
-from harness.http2 import DATA, GOAWAY, RST_STREAM, HTTP2Backend, HTTP2Client, StreamSocket, frame, headers_frame
+from harness.http2 import DATA, GOAWAY, RST_STREAM, WINDOW_UPDATE, HTTP2Backend, HTTP2Client, StreamSocket, frame, headers_frame
 from harness.websocket import switching
 from harness.wire import Client, fetch, wait_for
 
@@ -369,6 +369,7 @@ def test_content_before_malformed_trailers_is_content(upstream, trailers, at_onc
     ("length", 'upstream sent a malformed response: a body of another length than "content-length" says while reading upstream'),
     ("protocol", "upstream broke the protocol of HTTP/2 with error 1 (PROTOCOL_ERROR): DATA: stream in idle while reading"),
     ("closed", "upstream prematurely closed connection while reading response header from upstream"),
+    ("window", "upstream broke the protocol of HTTP/2 with error 3 (FLOW_CONTROL_ERROR) while reading response header"),
     ("flood", "upstream floods its connection with frames while reading response header from upstream"),
 ])
 def test_the_log_says_what_an_upstream_did(upstream, what, message):
@@ -397,6 +398,8 @@ def test_the_log_says_what_an_upstream_did(upstream, what, message):
             server.raw(frame(DATA, 1, 99, b"x"))
         elif what == "closed":
             server.socket.shutdown(1)
+        elif what == "window":
+            server.raw(frame(WINDOW_UPDATE, 0, stream, (0x7fffffff).to_bytes(4, "big")))
         elif what == "flood":
             server.raw(frame(0xbe, 0, 0, b"x" * 10_000) * 100)
 
@@ -761,3 +764,14 @@ def test_reload_under_streams(upstream):
     wait_for(lambda: proxy.backend.servers[0].closed, 5, "the end of the old connection")
     proxy.backend.answer = lambda server, request, stream: server.respond(stream)
     assert fetch(proxy.port).body == b"ok"
+
+
+def test_a_request_that_comes_to_its_upstream_after_a_reload_leaves_no_connection(upstream):
+    """The group's connections are made when first one is needed, here once the configuration has been replaced."""
+    proxy = upstream("request_by_lua_block { sy.sleep(1) }")
+    with Client(proxy.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.3)
+        proxy.reload()
+        assert client.read_response().status == 200
+        wait_for(lambda: proxy.backend.servers[0].closed, 5, "the end of the connection")

@@ -1,10 +1,12 @@
 """What a burst of traffic leaves in memory, once it is over."""
 
 import contextlib
+import time
 
 import pytest
 
 from harness.backend import chunked
+from harness.http2 import HTTP2Client
 from harness.websocket import MAP, RECIPE, frame, opened, switching
 from harness.wire import Client, wait_for
 from proof import watch
@@ -59,3 +61,37 @@ def test_memory_of_a_body_that_was_gathered_goes_back(proxy, backend):
     # The body, and what of it the socket had no room for.
     assert watch.peak_bytes(made.pid) < highest + 2.5 * len(body)
     wait_for(lambda: watch.private_bytes(made.pid) < before + 8 * MEGABYTE, 20, "the return of memory")
+
+
+@pytest.mark.timeout(120)
+def test_memory_of_connections_goes_back_when_they_close(proxy):
+    """Closing them is little work: fewer events than make a burst of traffic."""
+    made = proxy("server { listen 127.0.0.1:<port>; http2 on; return 200 ok; }")
+    with HTTP2Client(made.port) as client:
+        assert client.fetch().status == 200
+    before = watch.private_bytes(made.pid)
+    with contextlib.ExitStack() as stack:
+        for _ in range(600):
+            assert stack.enter_context(HTTP2Client(made.port)).fetch().status == 200
+        # What opened them is over by then.
+        time.sleep(2.5)
+        assert watch.private_bytes(made.pid) > before + 6 * MEGABYTE
+    wait_for(lambda: watch.private_bytes(made.pid) < before + 4 * MEGABYTE, 20, "the return of memory")
+
+
+@pytest.mark.timeout(120)
+def test_memory_of_configurations_goes_back_though_their_last_hooks_are_given_up(proxy, backend):
+    """Access logs with a script's variable are written then, by the interpreter that is shut down."""
+    backend.program = lambda connection: (
+        connection.send(switching(connection.read_request().get("sec-websocket-key"))), connection.fill())
+    text = (MAP + "set_by_lua_block $word { return 'word' } log_format l '$status $word'; access_log <dir>/access.log l;"
+            "server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; " + RECIPE +
+            "close_by_lua_block { ballast = string.rep('x', 4 << 20) sy.sleep(60) } } }")
+    made = proxy(text, main="worker_shutdown_timeout 100ms;", values={"backend": backend})
+    before = watch.private_bytes(made.pid)
+    for count in range(1, 11):
+        with opened(made.port):
+            pass
+        made.reload()
+        assert made.log_lines("access.log", count)[-1] == "101 word"
+    wait_for(lambda: watch.private_bytes(made.pid) < before + 16 * MEGABYTE, 20, "the return of memory")

@@ -124,4 +124,22 @@ struct MetricsPageTests {
         #expect(counts.accepted == 6 && counts.handled == 6)
         #expect(counts.active == 4 && counts.waiting == 1)
     }
+
+    @Test("a worker goes on with what one has counted that ended, and of which nothing is open any more")
+    func counterOfEndedWorkers() {
+        let registry = ProcessRegistry()
+        let (first, second) = (registry.addWorker(), registry.addWorker())
+        first.requests.add(3)
+        first.active.add(2)
+        first.upstream("u").attempts.add(5)
+        first.upstream("u").idle.add()
+        registry.workerEnded(first)
+        #expect(registry.connectionCounts.active == 0)
+        #expect(registry.addWorker() === first)
+        #expect(first.requests.value == 3 && first.upstream("u").attempts.value == 5)
+        #expect(first.upstream("u").idle.value == 0)
+        let third = registry.addWorker()
+        #expect(third !== first && third !== second)
+        #expect(registry.workers.count == 3)
+    }
 }

@@ -63,11 +63,12 @@ final class WorkerScripts: ScriptHost {
     func shutDown() {
         guard !isShutDown else { return }
         isShutDown = true
+        // Nobody will come to these any more, which hold all that is here. While the interpreter works, for lines of access
+        // logs with scripts' variables in them.
+        for end in ends.values { end.abandon() }
         loaded?.shutDown()
         // It holds this, in turn.
         initialised = nil
-        // Nobody will come to these any more, which hold all that is here.
-        for end in ends.values { end.abandon() }
         ends = [:]
     }
 
