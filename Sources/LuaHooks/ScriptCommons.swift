@@ -1,3 +1,4 @@
+package import ProxyCore
 internal import Synchronization
 
 /// What the interpreters of all workers share, and reloads keep.
@@ -6,6 +7,7 @@ package final class ScriptCommons: Sendable {
     package let dictionaries = SharedDictionaries()
     package let metrics: ScriptMetrics
     package let tunnels = TunnelRegistry()
+    package let peerMarks = PeerMarkTable()
     private let interpreters = Atomic<UInt32>(0)
 
     package init() { metrics = ScriptMetrics() }

@@ -28,6 +28,8 @@ package protocol ScriptHost: AnyObject {
     ) -> any ScriptOperation
     /// Sends a text to the clients of all open tunnels with this tag, on every worker.
     func publish(_ tag: [UInt8], _ message: ScriptMessage)
+    /// The peers of an upstream as the worker sees them; `nil` where there is none of that name, or no worker yet.
+    func peers(ofUpstream name: [UInt8]) -> PeerGroup?
     /// The open tunnels of the worker, as others see them; `nil` where there are none.
     var tunnels: TunnelList? { get }
     /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
@@ -55,6 +57,7 @@ extension WaitlessHost {
     package func setAlarm(at time: Int64) {}
     package func scriptsAreInitialised() {}
     package func publish(_ tag: [UInt8], _ message: ScriptMessage) {}
+    package func peers(ofUpstream name: [UInt8]) -> PeerGroup? { nil }
     package var tunnels: TunnelList? { nil }
 
     package func fetch(

@@ -100,7 +100,10 @@ package final class ProcessRegistry: Sendable {
             )
         }
         let runtime = generation.runtime
-        for notice in limitZones.adopt(runtime.limitZones, runtime.configuration.limitZones) {
+        let configuration = runtime.configuration
+        scripts.peerMarks.keep(
+            only: configuration.scripts.isEmpty ? [] : Set(configuration.upstreams.map(\.name)))
+        for notice in limitZones.adopt(runtime.limitZones, configuration.limitZones) {
             generation.errorLogger.log(.notice, notice)
         }
         for replacement in scripts.metrics.adopt(generation.metrics) {

@@ -110,7 +110,10 @@ final class WorkerGeneration {
         if let known = groups[index] { return known }
         let group = configuration.upstreams[index]
         let peers = UpstreamPeers(
-            PeerGroup(group, addresses: generation.addresses[index], ring: generation.rings[index]),
+            PeerGroup(
+                group, addresses: generation.addresses[index], ring: generation.rings[index],
+                marks: configuration.scripts.isEmpty || group.isImplicit
+                    ? nil : generation.registry.scripts.peerMarks.marks(ofUpstream: group.name)),
             keepalive: group,
             statistics: statistics.upstream(String(decoding: group.name, as: UTF8.self)))
         groups[index] = peers

@@ -1,5 +1,6 @@
 """How servers of an upstream are chosen: by nginx and by Switchyard, running the same file."""
 
+import json
 import shutil
 
 import httpx
@@ -7,7 +8,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Backend, reply
-from harness.proxy import NGINX
+from harness.proxy import NGINX, whole
 from harness.websocket import MAP, RECIPE, holding, opened
 from harness.wire import wait_for
 
@@ -199,3 +200,69 @@ def test_a_request_body_says_the_key_of_a_route(proxy, silent, hook, place):
 
     assert set(homes("/")) == {"a", "b", "c"}
     assert homes("/routed") == homes("/")
+
+
+PEERS = """
+    server { listen 127.0.0.1:<port>;
+        location / { proxy_pass http://app; add_header X-Peer $upstream_addr always; }
+        location /set { request_by_lua_block {
+            local arguments, down = flow.req.args, nil
+            if arguments.down then down = arguments.down == "yes" end
+            local ok, why = sy.set_peer_down(arguments.upstream or "app", arguments.peer, down)
+            return flow:respond{ status = ok and 200 or 404, body = why or "" }
+        } }
+        location /list { request_by_lua_block {
+            local peers, why = sy.peers(flow.req.args.upstream or "APP")
+            return flow:respond{ status = peers and 200 or 404, body = peers and sy.json.encode(peers) or why }
+        } }
+    }
+"""
+
+
+@pytest.mark.switchyard_only
+def test_scripts_take_peers_out_of_service_on_every_worker_and_over_reloads(proxy, backends):
+    one, two, three = backends(), backends(), backends()
+    text = (f"upstream app {{ server {one} weight=2; server localhost:{two.port} down; server {three} backup; }} log_format l $status;"
+            "access_log <dir>/access.log l;" + PEERS)
+    made = proxy(config=whole(text).replace("worker_processes 1", "worker_processes 3"))
+
+    def answering():
+        """Each request is a connection's first, so that all workers get some."""
+        found = [made.fetch("/") for _ in range(24)]
+        return {each.get("x-peer") for each in found} if all(each.status == 200 for each in found) else {each.status for each in found}
+
+    def put(**arguments):
+        return made.fetch("/set?" + "&".join(f"{name}={value}" for name, value in arguments.items()))
+
+    assert answering() == {f"{one}"}
+    assert json.loads(made.fetch("/list").body) == [
+        {"name": f"{one}", "server": f"{one}", "weight": 2, "backup": False, "down": False, "fails": 0, "connections": 0},
+        {"name": f"127.0.0.1:{two.port}", "server": f"localhost:{two.port}", "weight": 1, "backup": False, "down": True,
+         "fails": 0, "connections": 0},
+        {"name": f"{three}", "server": f"{three}", "weight": 1, "backup": True, "down": False, "fails": 0, "connections": 0}]
+    assert put(peer=one, down="yes").status == 200
+    assert answering() == {f"{three}"}
+    assert [peer["down"] for peer in json.loads(made.fetch("/list").body)] == [True, True, False]
+    assert put(peer=two, down="no").status == 200
+    assert answering() == {f"{two}"}
+    made.reload()
+    assert answering() == {f"{two}"}
+    assert put(peer=two).status == put(peer=one).status == 200
+    assert answering() == {f"{one}"}
+    for backend in (one, two, three):
+        put(peer=backend, down="yes")
+    assert answering() == {502}
+    # Without scripts nobody could take it back.
+    made.reload(whole(text.replace(PEERS, "server { listen 127.0.0.1:<port>; location / { proxy_pass http://app; add_header X-Peer $upstream_addr; } }")))
+    wait_for(lambda: answering() == {f"{one}"}, 5, "all workers to do without scripts")
+    log = made.log()
+    assert log.count(f'upstream "app": peer "{one}" is down') == 2 and log.count(f'upstream "app": peer "{one}" is up') == 1
+
+
+@pytest.mark.switchyard_only
+def test_peers_that_there_are_not(proxy, backend):
+    made = proxy(f"upstream app {{ server {backend}; }}" + PEERS)
+    assert made.fetch("/set?peer=127.0.0.1:1&down=yes").body == b'upstream "app" has no peer "127.0.0.1:1"'
+    for place in ("/list?upstream=x", "/set?upstream=x&peer=y"):
+        answer = made.fetch(place)
+        assert (answer.status, answer.body) == (404, b'there is no upstream "x"')

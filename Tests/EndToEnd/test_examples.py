@@ -36,10 +36,11 @@ def example(proxy, tmp_path):
             shutil.copy(script, tmp_path)
         text = (EXAMPLES / f"{name}.conf").read_text()
         for was, becomes in [
-                ("127.0.0.1:8080", "127.0.0.1:<port>"), ("/tmp/switchyard-example.pid", "<dir>/proxy.pid"),
-                ("error_log stderr", "error_log <dir>/error.log info")]:
+                ("127.0.0.1:8080", "127.0.0.1:<port>"), ("/tmp/switchyard-example.pid", "<dir>/proxy.pid")]:
             assert was in text
             text = text.replace(was, becomes)
+        text, count = re.subn("error_log stderr[^;]*", "error_log <dir>/error.log info", text)
+        assert count == 1
         # In one pass and by whole ports: a server's own port may begin with 3001.
         stands = {f"127.0.0.1:{3000 + n}": str(server) for n, server in enumerate(servers)}
         assert set(re.findall(r"[\d.]+:300\d\b", text)) == set(stands)
@@ -434,6 +435,37 @@ def test_rate_limit_lets_in_again_later(example, backend):
     while made.fetch("/").status != 429:
         pass
     wait_for(lambda: made.fetch("/").status == 200, 5, "the end of the window")
+
+
+# health_check
+
+
+def test_health_check_leaves_out_who_is_not_well(example, backends):
+    is_well = [True, True]
+    asked = collections.Counter()
+
+    def server(number):
+        def answer(request):
+            if request.target != "/health":
+                return reply(200, f"{number}".encode())
+            asked[number] += 1
+            return reply(200 if is_well[number] else 503)
+        return backends(answer=answer)
+
+    made = example("health_check", server(0), server(1), edit=[
+        ("events {}", "worker_processes 2; events {}"), ("path=/health", "path=/health interval=0.1 fall=2 rise=1")])
+
+    def answering():
+        return {made.fetch("/").body for _ in range(16)}
+
+    assert answering() == {b"0", b"1"}
+    is_well[1] = False
+    wait_for(lambda: answering() == {b"0"}, 5, "the server to be left out")
+    before = asked[1]
+    wait_for(lambda: asked[1] > before + 2, 5, "further checks")
+    is_well[1] = True
+    wait_for(lambda: answering() == {b"0", b"1"}, 5, "its return")
+    assert "of app is left out: status 503" in made.log()
 
 
 # maintenance

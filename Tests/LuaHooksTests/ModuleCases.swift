@@ -47,6 +47,38 @@ enum ModuleCases {
                     + String(decoding: $0.message.payload, as: UTF8.self)
             }
         },
+        ModuleCase(
+            "sy.peers",
+            """
+            for _, peer in ipairs(sy.peers('app')) do
+                print(peer.name, peer.server, peer.weight, peer.backup, peer.down, peer.fails, peer.connections)
+            end
+            print(sy.peers('nobody'))
+            """,
+            [
+                "10.0.0.1:80\ta.test\t3\tfalse\tfalse\t0\t0", "unix:/s\tunix:/s\t1\ttrue\ttrue\t0\t0",
+                "nil\tthere is no upstream \"nobody\"",
+            ]),
+        ModuleCase(
+            "sy.set_peer_down",
+            """
+            local function show(...) print(sy.peers('app')[1].down, sy.peers('app')[2].down, ...) end
+            show(sy.set_peer_down('app', '10.0.0.1:80', true))
+            show(sy.set_peer_down('app', '10.0.0.1:80', true))
+            show(sy.set_peer_down('app', 'unix:/s', false))
+            show(sy.set_peer_down('app', 'unix:/s', nil))
+            print(sy.set_peer_down('app', '10.0.0.2:80', true))
+            print(sy.set_peer_down('nobody', '10.0.0.1:80', true))
+            print(pcall(sy.set_peer_down, 'app', 'unix:/s', 'yes'))
+            """,
+            [
+                "upstream \"app\": peer \"10.0.0.1:80\" is down", "true\ttrue\ttrue", "true\ttrue\ttrue",
+                "upstream \"app\": peer \"unix:/s\" is up", "true\tfalse\ttrue",
+                "upstream \"app\": peer \"unix:/s\" is down", "true\ttrue\ttrue",
+                "nil\tupstream \"app\" has no peer \"10.0.0.2:80\"",
+                "nil\tthere is no upstream \"nobody\"",
+                "false\tset_peer_down: found string, expected a boolean or nil",
+            ]),
         ModuleCase("sy.random", "print(#sy.random(300), sy.random(5):byte(1, -1))", ["300\t0\t1\t2\t3\t4"]),
         ModuleCase("sy.uuid", "print(sy.uuid())", ["00010203-0405-4607-8809-0a0b0c0d0e0f"]),
         ModuleCase("sy.log.debug", "sy.log.debug('a', 1)", ["[debug] lua: case.lua:1: a\t1"]),

@@ -36,6 +36,27 @@ final class FakeHost: ScriptHost {
     func setAlarm(at time: Int64) { alarm = min(alarm ?? .max, time) }
     func scriptsAreInitialised() { isInitialised = true }
     var published: [(tag: [UInt8], message: ScriptMessage)] = []
+    private let peers = FakeHost.makePeers()
+
+    /// Two peers, of which the second is `down` in the configuration, in the upstream `app`.
+    private static func makePeers() -> PeerGroup {
+        var (first, second) = (
+            UpstreamServer(endpoint: .host("a.test", port: 80), name: Array("a.test".utf8)),
+            UpstreamServer(endpoint: .unix(path: "/s"), name: Array("unix:/s".utf8))
+        )
+        first.weight = 3
+        second.isBackup = true
+        second.isDown = true
+        return PeerGroup(
+            UpstreamGroup(name: Array("app".utf8), servers: [first, second]),
+            addresses: [
+                [PeerAddress(.ipv4(0x0a00_0001, port: 80))],
+                [PeerAddress(.unix(path: Array("/s".utf8)))],
+            ],
+            marks: PeerMarks())
+    }
+
+    func peers(ofUpstream name: [UInt8]) -> PeerGroup? { name == Array("app".utf8) ? peers : nil }
     func publish(_ tag: [UInt8], _ message: ScriptMessage) { published.append((tag, message)) }
     var tunnels: TunnelList?
     func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }

@@ -7,7 +7,7 @@ extension LuaAPI {
     static let moduleFunctions: [LuaFunction] =
         timeFunctions + taskFunctions + randomFunctions + logFunctions + jsonFunctions + patternFunctions
         + fetchFunctions + receivedHeaderFunctions + socketFunctions + sharedFunctions + digestFunctions
-        + metricFunctions
+        + metricFunctions + upstreamFunctions
 
     private static let timeFunctions: [LuaFunction] = [
         LuaFunction(

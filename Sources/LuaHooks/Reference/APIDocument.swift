@@ -390,6 +390,16 @@ enum HookDocument {
         ("body", "string", "The whole of it."),
     ]
 
+    static let peer: Record = [
+        ("name", "string", "Its address, as in `$upstream_addr`: `10.0.0.1:80`, `[::1]:80`, `unix:/path`."),
+        ("server", "string", "The `server` that it is of, as the configuration writes it."),
+        ("weight", "integer", ""),
+        ("backup", "boolean", ""),
+        ("down", "boolean", "Out of service: `down` in the configuration, or as `sy.set_peer_down` said."),
+        ("fails", "integer", "Tries of this worker that failed, towards `max_fails`."),
+        ("connections", "integer", "Requests and tunnels of this worker that use it now."),
+    ]
+
     /// What answers the fetches of a proxy under test.
     static let fetchHandler =
         "fun(request: { url: string, method: string, headers: Headers, body: string? }): (TestMessage?, string?)"

@@ -21,6 +21,7 @@ extension LuaAPI {
         text += recordText("`info` of `close` hooks", HookDocument.closeInfo)
         text += recordText("`hello` of `certificate` hooks", HookDocument.hello)
         text += recordText("What `sy.fetch` gives", HookDocument.fetched)
+        text += recordText("What `sy.peers` lists", HookDocument.peer)
         return text + testsText()
     }
 

@@ -16,6 +16,7 @@ extension LuaAPI {
         file.append(hooks: HookDocument.hooks)
         file.append(modules: document.sections.filter(\.isModule))
         file.append(record: "FetchedResponse", HookDocument.fetched)
+        file.append(record: "Peer", HookDocument.peer)
         return file.text + testTypes()
     }
 

@@ -24,6 +24,9 @@ package final class PeerGroup {
     /// `nil` for round robin, which is chosen by without a call through a table.
     private let balancer: Balancer?
     private var ring: HashRing?
+    /// What scripts say of the peers; `nil` where there are none.
+    private let marks: PeerMarks?
+    private var marksVersion = 0
     private var primaryWeight = 0
     private var backupWeight = 0
     package var isRoundRobin: Bool { balancer == nil }
@@ -31,8 +34,11 @@ package final class PeerGroup {
 
     /// `addresses` holds what each of the group's servers resolved to, in their order. A server without addresses
     /// contributes no peer. `ring` is the group's, which is made here when there is none yet.
-    package init(_ group: UpstreamGroup, addresses: [[PeerAddress]], ring: HashRing? = nil) {
+    package init(
+        _ group: UpstreamGroup, addresses: [[PeerAddress]], ring: HashRing? = nil, marks: PeerMarks? = nil
+    ) {
         self.group = group
+        self.marks = marks
         balancer = Balancer.row(of: group.method.kind)
         self.ring = ring ?? HashRing(group, addresses: addresses)
         drawsRandomNumbers = balancer?.input == .random
@@ -45,6 +51,34 @@ package final class PeerGroup {
         version &+= 1
         ring?.place(group, addresses)
         arrange(addresses)
+        // One whose address comes back is another server.
+        marks?.keep(only: Set(peers.map(\.address.endpoint)))
+    }
+
+    /// Says that a peer is out of service, or is not, on all workers.
+    ///
+    /// - Parameters:
+    ///   - name: the peer's address, as nginx prints it.
+    ///   - isDown: `nil` has the configuration decide again.
+    /// - Returns: what that makes of the peer; `nil` where there is none of this name.
+    package func mark(_ name: [UInt8], isDown: Bool?) -> Change? {
+        guard let marks, let index = peers.firstIndex(where: { $0.address.text == name }) else { return nil }
+        followMarks()
+        let wasDown = peers[index].isDown
+        marks.set(peers[index].address.endpoint, isDown: isDown)
+        followMarks()
+        let isDown = peers[index].isDown
+        return isDown == wasDown ? .nothing : isDown ? .down : .up
+    }
+
+    package enum Change { case nothing, down, up }
+
+    /// Has what scripts said meanwhile take effect.
+    package func followMarks() {
+        guard let marks, marks.version != marksVersion else { return }
+        marksVersion = marks.version
+        let downByPeer = marks.downByPeer
+        for index in peers.indices { peers[index].take(downByPeer[peers[index].address.endpoint]) }
     }
 
     private func arrange(_ addresses: [[PeerAddress]]) {
@@ -68,6 +102,8 @@ package final class PeerGroup {
         backups = primary.count..<primary.count + backup.count
         primaryWeight = primary.reduce(0) { $0 + $1.weight }
         backupWeight = backup.reduce(0) { $0 + $1.weight }
+        marksVersion = 0
+        followMarks()
     }
 
     private func newPeer(_ address: PeerAddress, _ server: UpstreamServer, _ line: Int) -> Peer {
@@ -77,6 +113,9 @@ package final class PeerGroup {
 
     /// Exchanges and tunnels that use peers which have gone.
     package var departedConnections: Int { departed.reduce(0) { $0 + $1.connections } }
+
+    /// The line of the configuration that a peer is of.
+    package func server(of peer: Peer) -> UpstreamServer { group.servers[Int(peer.line)] }
 
     package func has(_ address: PeerAddress) -> Bool {
         peers.contains { $0.address.endpoint == address.endpoint }
@@ -92,6 +131,7 @@ package final class PeerGroup {
     /// The opening of one request's series of tries, with as many of them as there are peers in service, though
     /// not more than `proxy_next_upstream_tries`, `maxTries`, which without a limit is 0.
     package func begin(maxTries: Int) -> PeerSelection {
+        followMarks()
         var tries = 0
         for peer in peers where !peer.isDown { tries += 1 }
         return PeerSelection(
@@ -260,7 +300,9 @@ package struct Peer: Sendable {
     /// Milliseconds.
     package let failTimeout: Int64
     package let maxConnections: Int
-    package let isDown: Bool
+    /// Out of service, as the configuration says or else a script.
+    package private(set) var isDown: Bool
+    private let isDownAtFirst: Bool
     /// Exchanges that use the peer now.
     package internal(set) var connections = 0
     package internal(set) var fails = 0
@@ -283,10 +325,14 @@ package struct Peer: Sendable {
         failTimeout = Int64(max(server.failTimeout, 0))
         maxConnections = max(server.maxConnections, 0)
         isDown = server.isDown
+        isDownAtFirst = server.isDown
         effectiveWeight = weight
     }
 
     fileprivate var key: PeerKey { PeerKey(line: line, endpoint: address.endpoint) }
+
+    /// - Parameter mark: whether it is down, as a script says; `nil` where none says anything.
+    fileprivate mutating func take(_ mark: Bool?) { isDown = mark ?? isDownAtFirst }
 
     var isFull: Bool { maxConnections > 0 && connections >= maxConnections }
 

@@ -21,7 +21,7 @@ extension ProxyTarget {
     }
 
     /// The `upstream` block of this name, in whatever case: no two differ in that alone.
-    static func position(ofUpstream name: [UInt8], in configuration: Configuration) -> Int? {
+    package static func position(ofUpstream name: [UInt8], in configuration: Configuration) -> Int? {
         configuration.upstreams.firstIndex {
             !$0.isImplicit && ASCII.equalIgnoringCase($0.name, name)
         }

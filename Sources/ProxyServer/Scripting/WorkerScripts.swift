@@ -107,6 +107,12 @@ final class WorkerScripts: ScriptHost {
         generation.registry.publish(tag, message, besides: worker.subscription)
     }
 
+    func peers(ofUpstream name: [UInt8]) -> PeerGroup? {
+        guard let owner, let index = ProxyTarget.position(ofUpstream: name, in: generation.configuration)
+        else { return nil }
+        return owner.peers(ofGroup: index).group
+    }
+
     func scriptsAreInitialised() {
         let done = initialised
         initialised = nil
