@@ -14,6 +14,8 @@ package final class RuntimeConfiguration: Sendable {
     /// Slots that some `set` assigns. Such a variable is empty before, one of a named group is missing.
     let slotsOfSet: [Bool]
     /// Variables by name: what the configuration mentions or defines, and the rows of the table.
+    /// Where `set $limit_rate` keeps it; `nil` where nobody does that.
+    let limitRateSlot: Int?
     private let named: [[UInt8]: NamedVariable]
     /// What an exchange belongs to when the configuration listens nowhere.
     package let emptyServer: VirtualServer
@@ -35,6 +37,7 @@ package final class RuntimeConfiguration: Sendable {
         let survey = ConfigurationSurvey(configuration)
         loggedVariables = survey.loggedVariables
         slotsOfSet = survey.slotsOfSet
+        limitRateSlot = named[Array("limit_rate".utf8)]?.assignedSlot
         emptyServer = Self.makeEmptyServer()
         hosts = configuration.listeners.map(ListenerHosts.init)
     }

@@ -245,6 +245,7 @@ extension ExchangeDriver {
     func armUpstreamDeadline() {
         // While a hook waits with its response, the peer is not even read.
         guard let upstream, !isConnecting, !script.holdsResponse else { return }
+        if let pacing, pacing.resumesAt > loop.now { return upstream.setDeadline(pacing.resumesAt) }
         let timeout = upstream.isDrained ? settings.values.proxyReadTimeout : settings.values.proxySendTimeout
         upstream.setDeadline(loop.now + Int64(timeout))
     }
@@ -507,6 +508,7 @@ extension ExchangeDriver {
             return attemptFailed(ProxyFailure(.sendTimedOut))
         }
         guard let downstream else { return }
+        if pacing != nil, resumeReading(of: upstream) { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the
         // upstream's fault.
         let waitsForClient = !downstream.isDrained && !hasRoom(downstream)

@@ -19,8 +19,10 @@ extension ExchangeDriver {
         guard let upstream, let downstream, !isConnecting, isProxying, !script.holdsResponse else { return }
         guard downstream.isDrained || machine.isAwaitingHead || hasRoom(downstream) else { return }
         worker.tick()
-        switch upstream.read(limit: downstream.relaySize) {
+        guard let size = readSize(of: upstream, to: downstream) else { return }
+        switch upstream.read(limit: size) {
         case .bytes(let count):
+            pacing?.read += Int64(count)
             peers?.statistics.bytesReceived.add(count)
             updateAttempt { $0.bytesReceived += Int64(count) }
             armUpstreamDeadline()
@@ -213,6 +215,7 @@ extension ExchangeDriver {
         machine.responseBegan(
             upstreamKeepAlive: upstreamKeepsAlive, clientKeepAlive: clientResponse.keepsAlive)
         responseBody = BodyDecoder(exchange.response.framing)
+        setPace(rest.count)
         relay(rest, with: &output, to: downstream)
         worker.giveBack(consume output)
     }

@@ -109,6 +109,8 @@ final class ExchangeDriver {
     var interimHeads = 0
     var responseBody = BodyDecoder(.none)
     var clientResponse = DownstreamResponse(status: 0, framing: .none, keepsAlive: false)
+    /// `nil` where nothing slows the response down.
+    var pacing: ResponsePacing?
 
     init(_ exchange: Exchange, worker: Worker) {
         self.worker = worker
@@ -149,6 +151,7 @@ final class ExchangeDriver {
         isRefused = false
         upstreamSendError = 0
         freeTries = 0
+        pacing = nil
         isHeadPending = false
         machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
         exchange.scripts = generation.scripts?.interpreter

@@ -119,12 +119,22 @@ extension DirectiveTable {
             "Whether error_page applies to responses of upstreams."),
         Directive(
             "proxy_ignore_headers", "field …", in: .levels, takes: .atLeast(1),
-            "Fields of upstreams that have no effect: X-Accel-Redirect. That of the others, there is none.",
+            "Fields of upstreams that have no effect: X-Accel-Redirect, X-Accel-Limit-Rate. The others have none in any case.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
-            for word in call.arguments where try ignoredField(word, call) == "X-Accel-Redirect" {
-                scope.settings.proxyFollowsAccelRedirect = false
+            for word in call.arguments {
+                switch try ignoredField(word, call) {
+                case "X-Accel-Redirect": scope.settings.proxyFollowsAccelRedirect = false
+                case "X-Accel-Limit-Rate": scope.settings.proxyFollowsAccelLimitRate = false
+                default: break
+                }
             }
+        },
+        Directive(
+            "proxy_limit_rate", "size", in: .levels, takes: .one, default: "0",
+            "Bytes in a second that are read of a response; may have variables."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.settings.proxyLimitRate = try sizeTemplate(call, scope.compilation)
         },
         .flag(
             "proxy_ignore_client_abort", \.proxyIgnoreClientAbort, default: "off",

@@ -56,7 +56,6 @@ enum ForeignDirectives {
 
     private static let ownRemedies: [(names: String, remedy: String)] = [
         ("limit_zone", "nginx has \"limit_conn_zone\" in its place"),
-        ("limit_rate limit_rate_after proxy_limit_rate", "responses go out as fast as clients take them"),
         (
             "sub_filter sub_filter_types sub_filter_last_modified sub_filter_once",
             "see examples/rewrite_response.lua"

@@ -71,6 +71,12 @@ package final class Settings: Sendable {
         package var proxyInterceptErrors = false
         /// `X-Accel-Redirect` is followed: it is not in `proxy_ignore_headers`.
         package var proxyFollowsAccelRedirect = true
+        /// `X-Accel-Limit-Rate` has its effect: it is not in `proxy_ignore_headers`.
+        package var proxyFollowsAccelLimitRate = true
+        /// Bytes in a second; `nil` is without limit, and so is what comes out as 0.
+        package var limitRate: Template?
+        package var limitRateAfter: Template?
+        package var proxyLimitRate: Template?
         package var proxyIgnoreClientAbort = false
         package var proxySocketKeepalive = false
         package var proxyNextUpstream: NextUpstream = [.error, .timeout]

@@ -1,5 +1,5 @@
 /// nginx's notations of numbers, sizes and times. Each yields `nil` for what is not in its notation or too large.
-enum ConfigValue {
+package enum ConfigValue {
     /// Decimal digits and nothing else.
     static func number(_ bytes: some Collection<UInt8>) -> Int? {
         guard !bytes.isEmpty else { return nil }
@@ -12,7 +12,7 @@ enum ConfigValue {
     }
 
     /// Bytes, with `k` or `m` in either case behind the number.
-    static func size(_ bytes: [UInt8]) -> Int? { scaled(bytes, units: "km") }
+    package static func size(_ bytes: [UInt8]) -> Int? { scaled(bytes, units: "km") }
 
     /// As `size`, with `g` as well: for what may be larger than memory.
     static func largeSize(_ bytes: [UInt8]) -> Int? { scaled(bytes, units: "kmg") }

@@ -5,7 +5,7 @@ enum ForeignVariables {
 
     private static let names: Set<String> = [
         "date_gmt", "date_local", "document_root", "fastcgi_path_info", "fastcgi_script_name",
-        "limit_rate", "realpath_root", "request_body_file", "request_filename", "secure_link",
+        "realpath_root", "request_body_file", "request_filename", "secure_link",
         "secure_link_expires",
         "slice_range",
         "tcpinfo_rcv_space", "tcpinfo_rtt", "tcpinfo_rttvar", "tcpinfo_snd_cwnd", "uid_got",

@@ -3,17 +3,7 @@ internal import Wire
 /// `X-Accel-Redirect`.
 extension Router {
     /// The value that the upstream's response has for it.
-    package static func accelRedirect(_ exchange: Exchange) -> [UInt8]? {
-        // Not the response itself, which would be copied with all it holds.
-        let bytes = exchange.response.bytes
-        let fields = exchange.response.fields
-        // Few responses have a field of which more than that has to be looked at.
-        let found = fields.first { field in
-            field.id == .xAccel
-                && ASCII.equalIgnoringCase(bytes.span.extracting(field.name), fieldName.span)
-        }
-        return found.map { Array(bytes[$0.value]) }
-    }
+    package static func accelRedirect(_ exchange: Exchange) -> [UInt8]? { exchange.accelField(fieldName) }
 
     /// Goes on where an upstream's `X-Accel-Redirect` says: at a named location, which gets the request as it is, or
     /// at a path with or without a query, which is asked for by GET. Locations that are internal may be meant, too.
@@ -51,4 +41,18 @@ extension Router {
 
     private static let fieldName = Array("x-accel-redirect".utf8)
     private static let parent = Array("..".utf8)
+}
+
+extension Exchange {
+    /// The value that the upstream's response has for the field `X-Accel-…` of this name, in lower case.
+    func accelField(_ name: [UInt8]) -> [UInt8]? {
+        // Not the response itself, which would be copied with all it holds.
+        let bytes = response.bytes
+        let fields = response.fields
+        // Few responses have a field of which more than that has to be looked at.
+        let found = fields.first { field in
+            field.id == .xAccel && ASCII.equalIgnoringCase(bytes.span.extracting(field.name), name.span)
+        }
+        return found.map { Array(bytes[$0.value]) }
+    }
 }
