@@ -429,6 +429,22 @@ struct ExpectationTests {
         #expect(fault("expect(\"a\"):matches(\"%\")")?.contains("malformed pattern") == true)
     }
 
+    @Test("of a log in which something is not found, the last lines are shown, each by itself")
+    func searchedLists() {
+        func failure(_ count: Int) -> [String] {
+            Array(
+                report(
+                    "local t = {} for i = 1, \(count) do t[i] = \"line \" .. i end expect(t):contains(\"x\")"
+                )
+                .dropFirst().map { String($0.drop { $0 == " " }) })
+        }
+        let expected = "some_test.lua:2: expected a text with \"x\", found "
+        #expect(failure(0) == [expected + "{}"])
+        #expect(failure(2) == [expected + "2 strings:", "\"line 1\"", "\"line 2\""])
+        let last = (6...25).map { "\"line \($0)\"" }
+        #expect(failure(25) == [expected + "25 strings:", "5 left out here"] + last)
+    }
+
     @Test("an error can be what is expected")
     func raising() {
         passes("expect(function() error(\"so it is\") end):raises(\"so %a+ is\")")

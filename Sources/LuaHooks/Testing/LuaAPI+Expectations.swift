@@ -81,11 +81,26 @@ extension LuaAPI {
 extension LuaSnapshot {
     /// Differences that are shown of two tables.
     fileprivate static let maxLines = 10
+    /// Strings that are shown of a list, such as a log: its last, which are about what was done last.
+    private static let maxStrings = 20
 
     /// What an expectation is of.
     fileprivate var found: LuaValue { values.first ?? .nil }
     /// What it is compared with.
     fileprivate var other: LuaValue { values.count > 1 ? values[1] : .nil }
+
+    /// As `shown`, but a list with several strings is a line for each.
+    fileprivate func listed(_ value: LuaValue) -> String {
+        guard case .table(let table) = value, tables[table].count > 1 else { return shown(value) }
+        var strings: [LuaValue] = []
+        for entry in tables[table] {
+            guard case (.integer, .string) = (entry.key, entry.value) else { return shown(value) }
+            strings.append(entry.value)
+        }
+        let left = strings.count - Self.maxStrings
+        return "\(strings.count) strings:" + (left > 0 ? "\n  \(left) left out here" : "")
+            + strings.suffix(Self.maxStrings).map { "\n  \($0)" }.joined()
+    }
 
     /// What was found is something else than what was expected.
     fileprivate func mismatch(_ comparison: LuaComparison) -> String {
@@ -134,6 +149,6 @@ extension LuaCall {
         default: break
         }
         for text in texts where try tests.matches(text, pattern, isPlain: isPlain) { return .none }
-        throw LuaError("expected \(what) \(LuaValue.string(pattern)), found \(seen.shown(seen.found))")
+        throw LuaError("expected \(what) \(LuaValue.string(pattern)), found \(seen.listed(seen.found))")
     }
 }
