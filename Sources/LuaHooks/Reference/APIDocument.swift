@@ -441,6 +441,15 @@ enum HookDocument {
         ("protocols", "string[]|string|nil", "The subprotocols that are offered."),
     ]
 
+    static let testFrame: Record = [
+        (
+            "type", "\"text\"|\"binary\"|\"continuation\"|\"ping\"|\"pong\"|\"close\"|nil",
+            "What it holds."
+        ),
+        ("data", "string?", "The payload as on the wire, without its mask."),
+        ("fin", "boolean?", "Whether it is the last frame of its message."),
+    ]
+
     /// How a client of a test comes to the proxy.
     static let testConnection: Record = [
         ("address", "string?", "The client's: `203.0.113.9`, or with a port."),

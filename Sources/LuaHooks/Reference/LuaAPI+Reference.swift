@@ -38,6 +38,8 @@ extension LuaAPI {
             "Further fields of what `p:request`, `p:send`, `p:websocket` and `p:connect` are given",
             HookDocument.testConnection)
         text += recordText("`tls` of these", HookDocument.testTLS)
+        text += recordText(
+            "Frames of `ws:send_frame`, `ws:receive_frame` and `ws:expect_frame`", HookDocument.testFrame)
         for section in document.sections where !section.isModule { text += sectionText(section) }
         return text
     }

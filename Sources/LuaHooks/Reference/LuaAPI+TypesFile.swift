@@ -32,6 +32,7 @@ extension LuaAPI {
         file.append(record: "TestTLS", HookDocument.testTLS)
         file.append(record: "TestOpening: TestMessage, TestConnection", [])
         file.append(record: "TestHandshake: TestConnection", HookDocument.testHandshake)
+        file.append(record: "TestFrame", HookDocument.testFrame)
         for section in document.sections where !section.isModule { file.append(object: section) }
         for section in document.sections where section.isModule {
             for method in section.methods { file.append(method, of: "", separator: "") }

@@ -6,7 +6,7 @@ extension LuaAPI {
     /// Come after `functions`, in the interpreters of tests only.
     static let testFunctions: [LuaFunction] =
         testGlobals + testProxyFunctions + testClientFunctions + testBackendFunctions
-        + testRequestFunctions + testWebSocketFunctions + expectationFunctions
+        + testRequestFunctions + testWebSocketFunctions + testFrameFunctions + expectationFunctions
 
     private static let testGlobals: [LuaFunction] = [
         LuaFunction(

@@ -1,4 +1,5 @@
 package import ProxyCore
+package import Wire
 
 /// What the tests of scripts want of the world: proxies on networks in memory, and a clock that moves when it is told
 /// to. As `ScriptHost` is for scripts that run.
@@ -151,12 +152,31 @@ package protocol TestWebSocket: AnyObject {
     /// What the handshake was answered with; `nil` until it is.
     var response: FetchResponse? { get }
     var isOpen: Bool { get }
-    /// Sends a text, or a binary message.
-    func send(_ data: [UInt8], isText: Bool) throws(TestFault)
-    /// The next thing that came.
-    func takeEvent() -> TestWebSocketEvent?
+    /// Pings are answered as they come.
+    var answersPings: Bool { get set }
+    /// Sends a text, or a binary message, in a frame for each fragment.
+    func send(_ fragments: [[UInt8]], isText: Bool) throws(TestFault)
+    /// Sends a frame as it is.
+    func send(_ frame: TestFrame) throws(TestFault)
+    /// The next thing that came: takes the frames that it is made of.
+    func takeEvent() throws(TestFault) -> TestWebSocketEvent?
+    /// The next frame, or the next of a kind.
+    func takeFrame(_ opcode: WebSocketOpcode?) throws(TestFault) -> TestFrame?
     func close(code: UInt16, reason: [UInt8]) throws(TestFault)
     func reset()
+}
+
+/// A frame as it is on the wire, but for its mask.
+package struct TestFrame: Sendable {
+    package var opcode: WebSocketOpcode
+    package var payload: [UInt8]
+    package var isFinal: Bool
+
+    package init(_ opcode: WebSocketOpcode, _ payload: [UInt8], isFinal: Bool) {
+        self.opcode = opcode
+        self.payload = payload
+        self.isFinal = isFinal
+    }
 }
 
 package enum TestWebSocketEvent: Sendable, Equatable {

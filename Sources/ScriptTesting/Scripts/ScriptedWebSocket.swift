@@ -4,8 +4,8 @@ internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
-/// One end of a WebSocket, a client's or a backend's: puts messages together, and answers pings and close frames as any
-/// end does.
+/// One end of a WebSocket, a client's or a backend's: puts messages together, and answers pings, unless it is told not
+/// to, and close frames as any end does.
 final class ScriptedWebSocket: TestWebSocket {
     private enum State {
         case handshake
@@ -13,6 +13,16 @@ final class ScriptedWebSocket: TestWebSocket {
         /// A close frame was sent.
         case closing
         case closed
+    }
+
+    private struct Arrival {
+        /// `nil` for the end of the connection.
+        var frame: TestFrame?
+        /// What is complete with it, and is lost to those who ask for events when the frame is taken.
+        var event: TestWebSocketEvent?
+
+        /// Belongs to no message that it may stand within.
+        var isPingOrPong: Bool { frame?.opcode == .ping || frame?.opcode == .pong }
     }
 
     private let peer: MemoryPeer
@@ -25,11 +35,14 @@ final class ScriptedWebSocket: TestWebSocket {
     private var frame: WebSocketFrameHeader?
     private var message: [UInt8] = []
     private var isText = true
-    private var events: [TestWebSocketEvent] = []
+    private var sequence = WebSocketFrameSequence()
+    /// What came and was not taken.
+    private var arrivals: [Arrival] = []
     private var fault: TestFault?
     private(set) var response: FetchResponse?
-    /// Every message is sent back, as it is.
+    /// Every message is sent back, as it is, and nobody takes any.
     var echoes = false
+    var answersPings = true
 
     /// The same each time; a real client's is not.
     private static let maskKey = WebSocketMaskKey(0x12, 0x34, 0x56, 0x78)
@@ -94,7 +107,7 @@ final class ScriptedWebSocket: TestWebSocket {
         if case .handshake = state { readHandshake(bytes) } else { input += bytes }
         if response == nil || response?.status == 101 { readFrames() }
         guard peer.sawEnd || peer.wasReset else { return }
-        if case .closed = state {} else { events.append(.ended) }
+        if case .closed = state {} else { arrivals.append(Arrival(event: .ended)) }
         state = .closed
         if peer.sawEnd { peer.close() }
     }
@@ -136,51 +149,79 @@ final class ScriptedWebSocket: TestWebSocket {
                 // The parser keeps the beginning of a header.
                 offset = input.count
                 return
-            case .invalid(let violation):
-                fault = TestFault("a frame is invalid: \(violation.rawValue)")
-                state = .closed
-                return
+            case .invalid(let violation): return fail("a frame is invalid: \(violation.rawValue)")
             case .header(let header, let end):
+                if let violation = sequence.accept(header) {
+                    return fail("a frame is invalid: \(violation.rawValue)")
+                }
                 frame = header
                 offset = end
             }
         }
     }
 
-    private func take(_ frame: WebSocketFrameHeader, _ payload: [UInt8]) {
-        switch frame.opcode {
-        case .text, .binary:
-            isText = frame.opcode == .text
-            message = payload
-        case .continuation: message += payload
-        case .ping: write(.pong, payload)
-        case .pong: break
-        case .close: closeReceived(payload)
-        }
-        guard !frame.opcode.isControl, frame.isFinal else { return }
-        if echoes {
-            write(isText ? .text : .binary, message)
-        } else {
-            events.append(.message(message, isText: isText))
-        }
-        message = []
+    /// The proxy has sent what it may not.
+    private func fail(_ what: String) {
+        fault = TestFault(what)
+        state = .closed
     }
 
-    private func closeReceived(_ payload: [UInt8]) {
+    private func take(_ header: WebSocketFrameHeader, _ payload: [UInt8]) {
+        var event: TestWebSocketEvent?
+        switch header.opcode {
+        case .text, .binary:
+            isText = header.opcode == .text
+            message = payload
+        case .continuation: message += payload
+        case .ping: if answersPings { write(.pong, payload) }
+        case .pong: break
+        case .close: event = closeReceived(payload)
+        }
+        if !header.opcode.isControl, header.isFinal { event = .message(message, isText: isText) }
+        guard echoes else {
+            let frame = TestFrame(header.opcode, payload, isFinal: header.isFinal)
+            return arrivals.append(Arrival(frame: frame, event: event))
+        }
+        if case .message(let data, _) = event { write(isText ? .text : .binary, data) }
+    }
+
+    private func closeReceived(_ payload: [UInt8]) -> TestWebSocketEvent {
         let code = payload.count >= 2 ? UInt16(payload[0]) << 8 | UInt16(payload[1]) : 1005
-        events.append(.close(code: code, reason: Array(payload.dropFirst(2))))
         if case .open = state { write(.close, payload) }
         state = .closed
         // RFC 6455 §7.1.1: the server is the one to close.
         if role == .server { peer.end() }
+        return .close(code: code, reason: Array(payload.dropFirst(2)))
+    }
+
+    func takeEvent() throws(TestFault) -> TestWebSocketEvent? {
+        guard let index = arrivals.firstIndex(where: { $0.event != nil }) else { return try nothing() }
+        let event = arrivals[index].event
+        arrivals = arrivals[..<index].filter(\.isPingOrPong) + arrivals[(index + 1)...]
+        return event
+    }
+
+    func takeFrame(_ opcode: WebSocketOpcode?) throws(TestFault) -> TestFrame? {
+        let index = arrivals.firstIndex { arrival in
+            arrival.frame.map { opcode == nil || $0.opcode == opcode } ?? false
+        }
+        guard let index else { return try nothing() }
+        return arrivals.remove(at: index).frame
+    }
+
+    /// Nothing has come, unless it is no WebSocket that came.
+    private func nothing<Arrived>() throws(TestFault) -> Arrived? {
+        if let fault { throw fault }
+        return nil
     }
 
     // MARK: Sending
 
-    private func write(_ opcode: WebSocketOpcode, _ payload: [UInt8]) {
+    private func write(_ opcode: WebSocketOpcode, _ payload: [UInt8], isFinal: Bool = true) {
         var bytes: [UInt8] = []
         let mask = role == .client ? Self.maskKey : nil
-        WebSocketFrameHeader(opcode, payloadLength: Int64(payload.count), maskKey: mask).append(to: &bytes)
+        WebSocketFrameHeader(opcode, payloadLength: Int64(payload.count), isFinal: isFinal, maskKey: mask)
+            .append(to: &bytes)
         let start = bytes.count
         bytes += payload
         mask?.apply(to: &bytes, in: start..<bytes.count)
@@ -202,19 +243,27 @@ final class ScriptedWebSocket: TestWebSocket {
 
     var isOpen: Bool { if case .open = state { true } else { false } }
 
-    func send(_ data: [UInt8], isText: Bool) throws(TestFault) {
+    func send(_ fragments: [[UInt8]], isText: Bool) throws(TestFault) {
         try checkOpen()
-        write(isText ? .text : .binary, data)
+        for (position, fragment) in fragments.enumerated() {
+            let isFirst = position == 0
+            write(
+                isFirst ? isText ? .text : .binary : .continuation, fragment,
+                isFinal: position == fragments.count - 1)
+        }
         run()
     }
 
-    func takeEvent() -> TestWebSocketEvent? { events.isEmpty ? nil : events.removeFirst() }
+    func send(_ frame: TestFrame) throws(TestFault) {
+        try checkOpen()
+        write(frame.opcode, frame.payload, isFinal: frame.isFinal)
+        if frame.opcode == .close { state = .closing }
+        run()
+    }
 
     func close(code: UInt16, reason: [UInt8]) throws(TestFault) {
-        try checkOpen()
-        write(.close, [UInt8(code >> 8), UInt8(code & 0xFF)] + reason)
-        state = .closing
-        run()
+        let payload = [UInt8(code >> 8), UInt8(code & 0xFF)] + reason
+        try send(TestFrame(.close, payload, isFinal: true))
     }
 
     func reset() {
