@@ -19,6 +19,16 @@ test("other numbers stay", function()
     end
 end)
 
+test("a message that comes compressed and in frames is looked at as a whole", function()
+    local p = proxy{ plugin = "redaction.lua" }
+    local backend = p:backend("backend:80")
+    local ws = p:websocket{ deflate = true }
+    local server = backend:expect_request():accept_websocket{ deflate = true }
+    expect(ws.extensions):equals("permessage-deflate")
+    server:send{ "card 5500-0000", "-0000-0004" }
+    ws:expect("card [card ending in 0004]")
+end)
+
 test("binary messages are nobody's text", function()
     local ws = proxy{ plugin = "redaction.lua" }:websocket{}
     ws:send_binary("4111111111111111")

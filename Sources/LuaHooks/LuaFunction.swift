@@ -234,6 +234,11 @@ struct LuaCall: ~Copyable {
         return Int64((seconds * 1000).rounded(.up))
     }
 
+    func flag(_ index: Int, _ name: StaticString) throws(LuaError) -> Bool {
+        guard stack.kind(index) == .boolean else { throw mismatch(index, name, "a boolean") }
+        return stack.boolean(index)
+    }
+
     func function(_ index: Int, _ name: StaticString) throws(LuaError) {
         guard stack.kind(index) == .function else { throw mismatch(index, name, "a function") }
     }

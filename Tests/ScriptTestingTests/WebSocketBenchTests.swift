@@ -130,3 +130,135 @@ struct WebSocketBenchTests {
                 """)
     }
 }
+
+@Suite("Compressed messages of WebSockets in scripts' tests", .timeLimit(.minutes(1)))
+struct WebSocketDeflateBenchTests {
+    @Test("what the ends agree on goes through, and messages arrive inflated, in both directions")
+    func passed() {
+        scriptPasses(
+            """
+            local p = proxy{}
+            local backend = p:backend()
+            local ws = p:websocket{ deflate = true }
+            local server = backend:expect_request():accept_websocket{ deflate = true }
+            expect(ws.extensions):equals("permessage-deflate")
+            expect(server.extensions):equals("permessage-deflate")
+            local text = ("tell me three times "):rep(50)
+            for _, way in ipairs{ { ws, server }, { server, ws } } do
+                local from, to = way[1], way[2]
+                from:send(text)
+                local first = to:receive_frame()
+                expect(#first.data < 100):is_true()
+                -- It refers to the message before.
+                from:send(text)
+                from:send{ "in ", "fragments ", "" }
+                from:send_binary("")
+                local second = to:receive_frame()
+                expect(#second.data < #first.data):is_true()
+                to:expect("in fragments ")
+                to:expect("", "binary")
+            end
+            -- A frame by itself is as it is.
+            ws:send_frame{ data = "plain" }
+            server:expect_frame{ data = "plain" }
+            """)
+    }
+
+    @Test("without context takeover no message refers to another; each direction is by itself")
+    func contextTakeover() {
+        scriptPasses(
+            """
+            local p = proxy{}
+            local backend = p:backend()
+            local ws = p:websocket{ deflate = true }
+            local agreed = "permessage-deflate; server_no_context_takeover; client_max_window_bits=9"
+            local server = backend:expect_request():accept_websocket{ headers = { ["Sec-WebSocket-Extensions"] = agreed } }
+            expect(ws.extensions):equals(agreed)
+            local text = ("x y z "):rep(100)
+            local function size(from, to)
+                from:send(text)
+                return #to:receive_frame().data
+            end
+            expect(size(server, ws)):equals(size(server, ws))
+            expect(size(ws, server) > size(ws, server)):is_true()
+            """)
+    }
+
+    @Test("message hooks see and change what is compressed; frame hooks see it compressed")
+    func hooks() {
+        scriptPasses(
+            """
+            local p = proxy{ location = [[
+                message_by_lua_block { if msg.from == "client" then return msg.data:upper() end }
+                frame_by_lua_block { if frame.from == "upstream" then sy.log.error(#frame.data) end }]] }
+            local backend = p:backend()
+            local ws = p:websocket{ deflate = true }
+            local server = backend:expect_request():accept_websocket{ deflate = true }
+            ws:send{ "hel", "lo" }
+            server:expect("HELLO")
+            server:send(("a"):rep(1000))
+            ws:expect(("a"):rep(1000))
+            local size = tonumber(p:log()[1]:match("(%d+)"))
+            expect(size < 50):is_true()
+            """)
+    }
+
+    @Test("the echo takes what it is offered; a leg of the proxy's own is compressed where the other is not")
+    func legs() {
+        scriptPasses(
+            """
+            local ws = proxy{}:websocket{ deflate = true }
+            expect(ws.extensions):equals("permessage-deflate")
+            ws:send("echo")
+            expect(ws:receive_frame().data ~= "echo"):is_true()
+            expect(proxy{}:websocket{}.extensions):is_nil()
+
+            local p = proxy{ location = "websocket_deflate on client;" }
+            local backend = p:backend()
+            ws = p:websocket{ deflate = true }
+            local request = backend:expect_request()
+            expect(request.headers["Sec-WebSocket-Extensions"]):is_nil()
+            expect(function() request:accept_websocket{ deflate = true } end):raises("the request does not offer it")
+            local server = request:accept_websocket()
+            expect(server.extensions):is_nil()
+            expect(ws.extensions):contains("permessage-deflate")
+            ws:send("compressed, and then not")
+            server:expect_frame{ data = "compressed, and then not" }
+
+            p = proxy{ location = "upgrade_by_lua_block { flow.offer.deflate = false }" }
+            ws = p:websocket{ deflate = true }
+            expect(ws.extensions):is_nil()
+            ws:send("plain")
+            ws:expect_frame{ data = "plain" }
+            expect(function() p:websocket{ deflate = 1 } end):raises("deflate: found number, expected a boolean")
+            """)
+    }
+
+    @Test("a frame hook that spoils a compressed message has its receiver say so")
+    func spoilt() {
+        scriptPasses(
+            """
+            local p = proxy{ location = [[frame_by_lua_block { if frame.type == "text" then return "spoilt" end }]] }
+            local backend = p:backend()
+            local ws = p:websocket{ deflate = true }
+            local server = backend:expect_request():accept_websocket{ deflate = true }
+            ws:send("hello")
+            expect(function() server:expect("hello") end):raises("a compressed message cannot be inflated")
+            server:expect_frame{ type = "text", data = "spoilt" }
+            expect(server.open):equals(false)
+            """)
+    }
+
+    @Test("an answer that was not offered is refused by the proxy")
+    func invalid() {
+        scriptPasses(
+            """
+            local p = proxy{}
+            local backend = p:backend()
+            local ws = p:websocket{ headers = { ["Sec-WebSocket-Extensions"] = "permessage-deflate; server_no_context_takeover" } }
+            local headers = { ["Sec-WebSocket-Extensions"] = "permessage-deflate" }
+            local server = backend:expect_request():accept_websocket{ headers = headers }
+            expect(ws.response.status):equals(502)
+            """)
+    }
+}

@@ -86,12 +86,7 @@ extension LuaCall {
             }
             request.maxBodyBytes = size
         }
-        if let index = option("verify") {
-            guard stack.kind(index) == .boolean else {
-                throw LuaError("verify: found \(stack.typeName(index)), expected a boolean")
-            }
-            request.verifiesCertificate = stack.boolean(index)
-        }
+        if let index = option("verify") { request.verifiesCertificate = try flag(index, "verify") }
         return request
     }
 }

@@ -76,13 +76,11 @@ extension LuaAPI {
                 + "nothing where the client offers it, and is an error where it does not."
         ) { call throws(LuaError) in
             let exchange = try call.offer("flow.offer.deflate")
-            guard call.stack.kind(3) == .boolean else {
-                throw call.mismatch(3, "flow.offer.deflate", "a boolean")
-            }
+            let isOffered = try call.flag(3, "flow.offer.deflate")
             let bytes = exchange.request.bytes
             let offered = exchange.request.elements(of: .secWebSocketExtensions)
             let kept = offered.filter { !Text.isDeflate($0, in: bytes) }
-            if call.stack.boolean(3) {
+            if isOffered {
                 guard kept.count < offered.count else {
                     throw LuaError("flow.offer.deflate: the client does not offer permessage-deflate")
                 }

@@ -439,6 +439,10 @@ enum HookDocument {
             "What is given here stands in place of the usual."
         ),
         ("protocols", "string[]|string|nil", "The subprotocols that are offered."),
+        (
+            "deflate", "boolean?",
+            "Whether permessage-deflate is offered, with whatever parameters are chosen."
+        ),
     ]
 
     static let testFrame: Record = [

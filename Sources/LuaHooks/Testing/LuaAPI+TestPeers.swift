@@ -129,24 +129,30 @@ extension LuaAPI {
         },
         LuaFunction(
             "accept_websocket", .method(.testRequest),
-            "options?: { protocol?: string, headers?: Headers|table<string, string|string[]> }",
-            returns: "TestWebSocket", "Answers a WebSocket handshake with a 101."
+            "options?: { protocol?: string, headers?: Headers|table<string, string|string[]>, deflate?: boolean }",
+            returns: "TestWebSocket",
+            "Answers a WebSocket handshake with a 101; with `deflate`, it accepts permessage-deflate as it is offered."
         ) { call throws(LuaError) in
             let request = try call.testReceived()
             var subprotocol: [UInt8]?
             var fields: [FetchHeader] = []
+            var acceptsDeflate = false
             if call.isGiven(2) {
                 try call.table(2, "accept_websocket")
-                try call.checkOptions(2, "accept_websocket", ["protocol", "headers"])
+                try call.checkOptions(2, "accept_websocket", ["protocol", "headers", "deflate"])
                 if let index = call.option("protocol", of: 2) {
                     subprotocol = try call.bytes(index, "protocol")
                 }
                 if let index = call.option("headers", of: 2) {
                     fields = try call.headerList(index, "accept_websocket")
                 }
+                if let index = call.option("deflate", of: 2) {
+                    acceptsDeflate = try call.flag(index, "deflate")
+                }
             }
             let made = try attempt { () throws(TestFault) in
-                try request.acceptWebSocket(subprotocol: subprotocol, fields: fields)
+                try request.acceptWebSocket(
+                    subprotocol: subprotocol, fields: fields, deflate: acceptsDeflate)
             }
             return try call.push(.webSocket(made))
         },

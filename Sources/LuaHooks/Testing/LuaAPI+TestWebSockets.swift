@@ -19,6 +19,15 @@ extension LuaAPI {
             call.push(try call.testWebSocket().isOpen)
         },
         LuaFunction(
+            "extensions", .getter(.testWebSocket), "", returns: "string?",
+            """
+            `Sec-WebSocket-Extensions` of the 101 as this end has it; nil where it has none. Where that is permessage-deflate, \
+            messages are compressed when they are sent, and inflated when they are received.
+            """
+        ) { call throws(LuaError) in
+            call.push(try call.testWebSocket().extensions)
+        },
+        LuaFunction(
             "answers_pings", .getter(.testWebSocket), "", returns: "boolean",
             "Pings are answered as they come; true at first."
         ) { call throws(LuaError) in
@@ -29,10 +38,7 @@ extension LuaAPI {
             "With false, those that come from now on are answered by the test, if at all."
         ) { call throws(LuaError) in
             let webSocket = try call.testWebSocket()
-            guard call.stack.kind(3) == .boolean else {
-                throw call.mismatch(3, "answers_pings", "a boolean")
-            }
-            webSocket.answersPings = call.stack.boolean(3)
+            webSocket.answersPings = try call.flag(3, "answers_pings")
             return .none
         },
         LuaFunction(
@@ -274,10 +280,7 @@ extension LuaCall {
             }
         }
         if let index = option("data", of: 2) { pattern.data = try bytes(index, "data") }
-        if let index = option("fin", of: 2) {
-            guard stack.kind(index) == .boolean else { throw mismatch(index, "fin", "a boolean") }
-            pattern.isFinal = stack.boolean(index)
-        }
+        if let index = option("fin", of: 2) { pattern.isFinal = try flag(index, "fin") }
         return pattern
     }
 }

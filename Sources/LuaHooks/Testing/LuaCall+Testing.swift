@@ -162,10 +162,7 @@ extension LuaCall {
             // Facts of a certificate are of one that is good, unless it is said otherwise.
             if fact.isOfCertificate { tls.isVerified = true }
         }
-        if let place = option("verified", of: index) {
-            guard stack.kind(place) == .boolean else { throw mismatch(place, "verified", "a boolean") }
-            tls.isVerified = stack.boolean(place)
-        }
+        if let place = option("verified", of: index) { tls.isVerified = try flag(place, "verified") }
         return tls
     }
 
@@ -225,13 +222,15 @@ extension LuaCall {
         var handshake = TestHandshake()
         guard isGiven(2) else { return (handshake, TestConnection()) }
         try table(2, "websocket")
-        try checkOptions(2, "websocket", ["path", "headers", "protocols"] + Self.connectionOptions)
+        try checkOptions(
+            2, "websocket", ["path", "headers", "protocols", "deflate"] + Self.connectionOptions)
         if let index = option("path", of: 2) { handshake.target = try bytes(index, "path") }
         if let index = option("headers", of: 2) { handshake.fields = try headerList(index, "websocket") }
         if let index = option("protocols", of: 2) {
             handshake.protocols = try list(
                 index, "protocols", atMost: 100, "a protocol's name or a list of them")
         }
+        if let index = option("deflate", of: 2) { handshake.offersDeflate = try flag(index, "deflate") }
         return (handshake, try testConnection(2))
     }
 }

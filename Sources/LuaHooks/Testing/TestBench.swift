@@ -69,6 +69,7 @@ package struct TestHandshake: Sendable {
     package var target = Array("/".utf8)
     package var fields: [FetchHeader] = []
     package var protocols: [[UInt8]] = []
+    package var offersDeflate = false
 
     package init() {}
 }
@@ -143,7 +144,10 @@ package protocol TestRequest: AnyObject {
     var fields: [FetchHeader] { get }
     var body: [UInt8] { get }
     func respond(_ response: TestMessage) throws(TestFault)
-    func acceptWebSocket(subprotocol: [UInt8]?, fields: [FetchHeader]) throws(TestFault) -> any TestWebSocket
+    /// `deflate`: with the permessage-deflate that it offers.
+    func acceptWebSocket(
+        subprotocol: [UInt8]?, fields: [FetchHeader], deflate: Bool
+    ) throws(TestFault) -> any TestWebSocket
     /// Breaks the connection off.
     func reset()
 }
@@ -151,6 +155,8 @@ package protocol TestRequest: AnyObject {
 package protocol TestWebSocket: AnyObject {
     /// What the handshake was answered with; `nil` until it is.
     var response: FetchResponse? { get }
+    /// `Sec-WebSocket-Extensions` of the 101; `nil` where it has none.
+    var extensions: [UInt8]? { get }
     var isOpen: Bool { get }
     /// Pings are answered as they come.
     var answersPings: Bool { get set }

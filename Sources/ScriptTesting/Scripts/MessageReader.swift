@@ -11,7 +11,8 @@ struct MessageReader {
     private var decoder: BodyDecoder?
     private var body: [UInt8] = []
     private var requestHead = RequestHead()
-    private var responseHead = ResponseHead()
+    /// Of the response that was read last.
+    private(set) var responseHead = ResponseHead()
 
     mutating func append(_ bytes: [UInt8]) { input += bytes }
 

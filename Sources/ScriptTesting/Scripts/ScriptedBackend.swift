@@ -47,7 +47,8 @@ final class ScriptedBackend: TestBackend {
 
     private func answer(_ request: ScriptedRequest) {
         guard WebSocketHandshake.isRequested(by: request.head) else { return request.answer(TestMessage()) }
-        request.accept(subprotocol: request.firstSubprotocol, fields: [])?.echoes = true
+        let fields = request.deflateAcceptance.map { [$0] } ?? []
+        request.accept(subprotocol: request.firstSubprotocol, fields: fields)?.echoes = true
     }
 }
 
@@ -77,8 +78,9 @@ private final class ScriptedConnection {
         if peer.sawEnd { peer.close() }
     }
 
-    func upgrade() -> ScriptedWebSocket {
-        let made = ScriptedWebSocket(server: peer, proxy: backend.run, first: reader.takeRest())
+    func upgrade(_ request: RequestHead, by response: [UInt8]) -> ScriptedWebSocket {
+        let made = ScriptedWebSocket(
+            server: peer, proxy: backend.run, request, response, first: reader.takeRest())
         webSocket = made
         return made
     }
@@ -108,6 +110,12 @@ final class ScriptedRequest: TestRequest {
         return elements.next(bytes.span).map { Array(bytes[$0]) }
     }
 
+    /// The field that accepts the permessage-deflate that it offers; `nil` where it offers none.
+    var deflateAcceptance: FetchHeader? {
+        PermessageDeflate.accept(offersIn: head, PermessageDeflate.Policy())
+            .map { FetchHeader(Array(ScriptedWebSocket.extensionsField.utf8), $0.value) }
+    }
+
     func respond(_ response: TestMessage) throws(TestFault) {
         try checkUnanswered()
         answer(response)
@@ -129,9 +137,16 @@ final class ScriptedRequest: TestRequest {
     }
 
     func acceptWebSocket(
-        subprotocol: [UInt8]?, fields: [FetchHeader]
+        subprotocol: [UInt8]?, fields: [FetchHeader], deflate: Bool
     ) throws(TestFault) -> any TestWebSocket {
         try checkUnanswered()
+        var fields = fields
+        if deflate {
+            guard let acceptance = deflateAcceptance else {
+                throw TestFault("deflate: the request does not offer it")
+            }
+            fields.append(acceptance)
+        }
         guard let webSocket = accept(subprotocol: subprotocol, fields: fields) else {
             throw TestFault("the request is no WebSocket handshake")
         }
@@ -155,8 +170,9 @@ final class ScriptedRequest: TestRequest {
             response.fields.append(FetchHeader(Array("Sec-WebSocket-Protocol".utf8), subprotocol))
         }
         response.fields += fields
-        connection.backend.send(response.response(isHead: false), by: connection.peer)
-        return connection.upgrade()
+        let bytes = response.response(isHead: false)
+        connection.backend.send(bytes, by: connection.peer)
+        return connection.upgrade(head, by: Array(bytes.joined()))
     }
 
     func reset() {

@@ -35,6 +35,13 @@ final class ScriptedWebSocket: TestWebSocket {
     private var frame: WebSocketFrameHeader?
     private var message: [UInt8] = []
     private var isText = true
+    private var isCompressed = false
+    /// Where permessage-deflate has been agreed on.
+    private var inflater: WebSocketInflater?
+    private var deflater: WebSocketDeflater?
+    private(set) var extensions: [UInt8]?
+    /// A client's handshake.
+    private var request = RequestHead()
     private var sequence = WebSocketFrameSequence()
     /// What came and was not taken.
     private var arrivals: [Arrival] = []
@@ -48,15 +55,24 @@ final class ScriptedWebSocket: TestWebSocket {
     private static let maskKey = WebSocketMaskKey(0x12, 0x34, 0x56, 0x78)
     /// As RFC 6455 §1.3 has it; the same each time, too.
     private static let key = Array("dGhlIHNhbXBsZSBub25jZQ==".utf8)
+    static let extensionsField = "Sec-WebSocket-Extensions"
 
-    /// A backend's end, after the 101.
-    init(server peer: MemoryPeer, proxy run: @escaping () -> Void, first: [UInt8]) {
+    /// A backend's end, after the 101. `first` is what came behind the request.
+    init(
+        server peer: MemoryPeer, proxy run: @escaping () -> Void, _ request: RequestHead, _ response: [UInt8],
+        first: [UInt8]
+    ) {
         self.peer = peer
         self.run = run
         role = .server
         state = .open
         input = first
         parser = WebSocketFrameHeaderParser(role: .server)
+        reader.append(response)
+        // A test may send what is no response.
+        if (try? reader.nextResponse(isHead: false, isEnded: false)) != nil {
+            _ = agree(by: reader.responseHead, to: request)
+        }
         listen()
     }
 
@@ -81,8 +97,16 @@ final class ScriptedWebSocket: TestWebSocket {
         if !handshake.protocols.isEmpty {
             add("Sec-WebSocket-Protocol", Array(handshake.protocols.joined(separator: Array(", ".utf8))))
         }
+        if handshake.offersDeflate {
+            add(Self.extensionsField, PermessageDeflate.offer(PermessageDeflate.Policy()))
+        }
+        let bytes = Array(request.request.joined())
+        var sent = MessageReader()
+        sent.append(bytes)
+        // A test may send what is no request.
+        if let head = try? sent.nextRequestHead() { self.request = head }
         listen()
-        peer.send(Array(request.request.joined()))
+        peer.send(bytes)
         run()
     }
 
@@ -98,6 +122,29 @@ final class ScriptedWebSocket: TestWebSocket {
     private func listen() {
         // The connection holds its end until it is over, or the proxy is.
         peer.onActivity { _ in self.received() }
+    }
+
+    /// Takes to what the 101 says of permessage-deflate, and says whether it may say that.
+    private func agree(by response: ResponseHead, to request: RequestHead) -> Bool {
+        let fields = response.fields.filter { $0.id == .secWebSocketExtensions }
+        if !fields.isEmpty {
+            extensions = Array(fields.map { response.bytes[$0.value] }.joined(separator: Array(", ".utf8)))
+        }
+        switch PermessageDeflate.passed(in: response, to: request) {
+        case .none: return true
+        case .violation: return false
+        case .parameters(let parameters):
+            parser = WebSocketFrameHeaderParser(
+                role: role, allowedReserved: WebSocketFrameHeader.reserved1)
+            let pool = DeflatePool()
+            let received = parameters.direction(from: role == .client ? .server : .client)
+            inflater = WebSocketInflater(
+                windowBits: received.windowBits, keepsContext: received.keepsContext, pool: pool)
+            let sent = parameters.direction(from: role)
+            deflater = WebSocketDeflater(
+                windowBits: sent.windowBits, keepsContext: sent.keepsContext, level: 6, pool: pool)
+            return true
+        }
     }
 
     // MARK: Receiving
@@ -120,6 +167,9 @@ final class ScriptedWebSocket: TestWebSocket {
             guard response.status == 101 else {
                 state = .closed
                 return
+            }
+            guard agree(by: reader.responseHead, to: request) else {
+                return fail("the 101 accepts permessage-deflate in a way that was not offered")
             }
             input = reader.takeRest()
             state = .open
@@ -171,18 +221,33 @@ final class ScriptedWebSocket: TestWebSocket {
         switch header.opcode {
         case .text, .binary:
             isText = header.opcode == .text
-            message = payload
-        case .continuation: message += payload
+            isCompressed = header.reserved & WebSocketFrameHeader.reserved1 != 0
+            message = []
+            addToMessage(payload, isLast: header.isFinal)
+        case .continuation: addToMessage(payload, isLast: header.isFinal)
         case .ping: if answersPings { write(.pong, payload) }
         case .pong: break
         case .close: event = closeReceived(payload)
         }
-        if !header.opcode.isControl, header.isFinal { event = .message(message, isText: isText) }
+        // Without a fault it could be inflated.
+        if !header.opcode.isControl, header.isFinal, fault == nil {
+            event = .message(message, isText: isText)
+        }
         guard echoes else {
             let frame = TestFrame(header.opcode, payload, isFinal: header.isFinal)
             return arrivals.append(Arrival(frame: frame, event: event))
         }
-        if case .message(let data, _) = event { write(isText ? .text : .binary, data) }
+        if case .message(let data, _) = event { write([data], isText: isText) }
+    }
+
+    private func addToMessage(_ payload: [UInt8], isLast: Bool) {
+        guard isCompressed, let inflater else {
+            message += payload
+            return
+        }
+        var outcome = inflater.append(payload.span, to: &message, limit: .max)
+        if isLast, outcome == .ok { outcome = inflater.endMessage(to: &message, limit: .max) }
+        if outcome != .ok { fail("a compressed message cannot be inflated") }
     }
 
     private func closeReceived(_ payload: [UInt8]) -> TestWebSocketEvent {
@@ -217,15 +282,37 @@ final class ScriptedWebSocket: TestWebSocket {
 
     // MARK: Sending
 
-    private func write(_ opcode: WebSocketOpcode, _ payload: [UInt8], isFinal: Bool = true) {
+    private func write(
+        _ opcode: WebSocketOpcode, _ payload: [UInt8], isFinal: Bool = true, reserved: UInt8 = 0
+    ) {
         var bytes: [UInt8] = []
         let mask = role == .client ? Self.maskKey : nil
-        WebSocketFrameHeader(opcode, payloadLength: Int64(payload.count), isFinal: isFinal, maskKey: mask)
-            .append(to: &bytes)
+        WebSocketFrameHeader(
+            opcode, payloadLength: Int64(payload.count), isFinal: isFinal, reserved: reserved, maskKey: mask
+        ).append(to: &bytes)
         let start = bytes.count
         bytes += payload
         mask?.apply(to: &bytes, in: start..<bytes.count)
         peer.send(bytes)
+    }
+
+    /// A message, compressed where that has been agreed on.
+    private func write(_ fragments: [[UInt8]], isText: Bool) {
+        var opcode: WebSocketOpcode = isText ? .text : .binary
+        for (position, fragment) in fragments.enumerated() {
+            let isLast = position == fragments.count - 1
+            var payload = fragment
+            if let deflater {
+                payload = []
+                deflater.append(piece: fragment.span, isLast: isLast, to: &payload)
+            }
+            // RFC 7692 §6.1: on the first frame only.
+            let isMarked = deflater != nil && position == 0
+            write(
+                opcode, payload, isFinal: isLast,
+                reserved: isMarked ? WebSocketFrameHeader.reserved1 : 0)
+            opcode = .continuation
+        }
     }
 
     private func checkOpen() throws(TestFault) {
@@ -245,12 +332,7 @@ final class ScriptedWebSocket: TestWebSocket {
 
     func send(_ fragments: [[UInt8]], isText: Bool) throws(TestFault) {
         try checkOpen()
-        for (position, fragment) in fragments.enumerated() {
-            let isFirst = position == 0
-            write(
-                isFirst ? isText ? .text : .binary : .continuation, fragment,
-                isFinal: position == fragments.count - 1)
-        }
+        write(fragments, isText: isText)
         run()
     }
 
