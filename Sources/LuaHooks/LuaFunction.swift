@@ -7,7 +7,7 @@ enum LuaType: Int, CaseIterable {
     case client, upstream, offer
     case timer, socket, dictionary, counter, gauge, histogram, message, frame
     case remoteFlow, remoteClient, remoteUpstream
-    case testProxy, testClient, testBackend, testRequest, testWebSocket, expectation
+    case testProxy, testClient, testBackend, testServer, testRequest, testWebSocket, testSocket, expectation
 
     /// As messages have one of it.
     var indefinite: String { self == .expectation ? "an \(name)" : "a \(name)" }
@@ -40,8 +40,10 @@ enum LuaType: Int, CaseIterable {
         case .testProxy: "proxy"
         case .testClient: "client"
         case .testBackend: "backend"
+        case .testServer: "server"
         case .testRequest: "request"
         case .testWebSocket: "websocket"
+        case .testSocket: "connection"
         case .expectation: "expectation"
         }
     }

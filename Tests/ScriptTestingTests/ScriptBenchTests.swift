@@ -697,9 +697,10 @@ struct ScriptBenchLifetimeTests {
         weak var worker: AnyObject?
         do {
             var setup = TestSetup()
-            setup.location = "request_by_lua_block { sy.sleep(1) }"
+            setup.location = "request_by_lua_block { sy.tcp.connect('redis', 6379):send('x') sy.sleep(1) }"
             let proxy = try #require(try bench.makeProxy(setup, answeringFetches: nil) as? ScriptedProxy)
             worker = proxy.worker
+            let server = try proxy.addServer(at: "redis:6379") { _ in nil }
             let client = try proxy.connect(TestConnection())
             client.send(TestMessage())
             let webSocket = try proxy.openWebSocket(TestHandshake(), TestConnection())
@@ -707,6 +708,7 @@ struct ScriptBenchLifetimeTests {
             proxy.answerFetches { _ in nil }
             try bench.advance(byMilliseconds: 1_000) { false }
             #expect(webSocket.isOpen == false)
+            #expect(server.takeConnection()?.received == [UInt8(ascii: "x")])
             #expect(worker != nil)
             proxy.end()
             bench.begin()

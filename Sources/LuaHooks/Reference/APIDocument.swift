@@ -258,8 +258,10 @@ extension LuaType {
         case .testProxy: "TestProxy"
         case .testClient: "TestClient"
         case .testBackend: "TestBackend"
+        case .testServer: "TestServer"
         case .testRequest: "TestRequest"
         case .testWebSocket: "TestWebSocket"
+        case .testSocket: "TestSocket"
         case .expectation: "Expectation"
         }
     }

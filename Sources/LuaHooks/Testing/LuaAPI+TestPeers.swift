@@ -49,42 +49,25 @@ extension LuaAPI {
         },
     ]
 
-    static let testBackendFunctions: [LuaFunction] = [
-        LuaFunction(
-            "expect_request", .method(.testBackend), "", returns: "TestRequest",
-            "Takes the request that has waited longest; an error when there is none."
-        ) { call throws(LuaError) in
-            guard let request = try call.testBackend().takeRequest() else {
-                throw LuaError("expect_request: no request has come")
-            }
-            return try call.push(.request(request))
-        },
-        LuaFunction(
-            "expect_none", .method(.testBackend), "", "An error when a request waits that was not taken."
-        ) { call throws(LuaError) in
-            guard let request = try call.testBackend().takeRequest() else { return .none }
-            let shown = call.shown(request.method + [UInt8(ascii: " ")] + request.target)
-            throw LuaError("expect_none: found \(shown), expected no request")
-        },
-        LuaFunction(
-            "connections", .getter(.testBackend), "", returns: "integer",
-            "How many connections there have been."
-        ) { call throws(LuaError) in
-            call.push(try call.testBackend().connections)
-        },
-        LuaFunction("refuse", .method(.testBackend), "", "Refuses connections from now on.") {
-            call throws(LuaError) in
-            try call.testBackend().refuse()
-            return .none
-        },
-        LuaFunction(
-            "stay_silent", .method(.testBackend), "",
-            "Leaves connections from now on without an answer, as a host that is gone."
-        ) { call throws(LuaError) in
-            try call.testBackend().staySilent()
-            return .none
-        },
-    ]
+    static let testBackendFunctions: [LuaFunction] =
+        [
+            LuaFunction(
+                "expect_request", .method(.testBackend), "", returns: "TestRequest",
+                "Takes the request that has waited longest; an error when there is none."
+            ) { call throws(LuaError) in
+                guard let request = try call.testBackend().takeRequest() else {
+                    throw LuaError("expect_request: no request has come")
+                }
+                return try call.push(.request(request))
+            },
+            LuaFunction(
+                "expect_none", .method(.testBackend), "", "An error when a request waits that was not taken."
+            ) { call throws(LuaError) in
+                guard let request = try call.testBackend().takeRequest() else { return .none }
+                let shown = call.shown(request.method + [UInt8(ascii: " ")] + request.target)
+                throw LuaError("expect_none: found \(shown), expected no request")
+            },
+        ] + hostFunctions(.testBackend)
 
     static let testRequestFunctions: [LuaFunction] = [
         LuaFunction("method", .getter(.testRequest), "", returns: "string", "Its method.") {

@@ -5,8 +5,9 @@ internal import Wire
 extension LuaAPI {
     /// Come after `functions`, in the interpreters of tests only.
     static let testFunctions: [LuaFunction] =
-        testGlobals + testProxyFunctions + testClientFunctions + testBackendFunctions
-        + testRequestFunctions + testWebSocketFunctions + testFrameFunctions + expectationFunctions
+        testGlobals + testProxyFunctions + testClientFunctions + testBackendFunctions + testServerFunctions
+        + testRequestFunctions + testWebSocketFunctions + testFrameFunctions + testSocketFunctions
+        + expectationFunctions
 
     private static let testGlobals: [LuaFunction] = [
         LuaFunction(
@@ -137,6 +138,27 @@ extension LuaAPI {
             return try call.push(.backend(made))
         },
         LuaFunction(
+            "server", .method(.testProxy), "address: string, answer?: fun(data: string): string?",
+            returns: "TestServer",
+            """
+            A server at an address, `name:port` or `unix:/path`, that speaks what the test has it say: what `sy.tcp` connects \
+            to. With a function, it answers what has come on a connection by what that returns; where it returns nothing, \
+            that waits for more to come. The test takes connections with `expect_connection`.
+            """
+        ) { call throws(LuaError) in
+            let tests = try call.tests("server")
+            let proxy = try call.testProxy()
+            let address = try call.text(2, "server")
+            var handler: TestDataHandler?
+            if call.isGiven(3) {
+                try call.function(3, "server")
+                call.stack.pushCopy(3)
+                handler = Self.dataHandler(tests.keepFunction(call.stack), tests)
+            }
+            let made = try attempt { () throws(TestFault) in try proxy.addServer(at: address, handler) }
+            return try call.push(.server(made))
+        },
+        LuaFunction(
             "on_fetch", .method(.testProxy),
             "answer: \(HookDocument.fetchHandler)",
             """
@@ -186,6 +208,19 @@ extension LuaAPI {
                 if index > 0, call.isGiven(index) { answer = try call.testResponse(index, "backend") }
             }
             if !isDone { request.reset() }
+            return answer
+        }
+    }
+
+    private static func dataHandler(_ function: LuaReference, _ tests: TestScript) -> TestDataHandler {
+        { [unowned tests] data in
+            var answer: [UInt8]?
+            _ = tests.call(function) { stack in
+                stack.push(data)
+                return 1
+            } results: { call, index throws(LuaError) in
+                if index > 0 { answer = try call.optionalBytes(index, "server") }
+            }
             return answer
         }
     }

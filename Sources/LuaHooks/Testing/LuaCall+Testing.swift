@@ -41,6 +41,27 @@ extension LuaCall {
         return backend
     }
 
+    func testServer() throws(LuaError) -> any TestServer {
+        guard case .server(let server) = try testObject(.testServer, "server") else { throw Self.confused }
+        return server
+    }
+
+    /// A backend or a server.
+    func testHost(_ type: LuaType) throws(LuaError) -> any TestHost {
+        switch try testObject(type, "host") {
+        case .backend(let backend): return backend
+        case .server(let server): return server
+        default: throw Self.confused
+        }
+    }
+
+    func testSocket() throws(LuaError) -> any TestSocket {
+        guard case .socket(let socket) = try testObject(.testSocket, "connection") else {
+            throw Self.confused
+        }
+        return socket
+    }
+
     func testReceived() throws(LuaError) -> any TestRequest {
         guard case .request(let request) = try testObject(.testRequest, "request") else {
             throw Self.confused
@@ -259,8 +280,10 @@ extension TestScript.Object {
         case .proxy: .testProxy
         case .client: .testClient
         case .backend: .testBackend
+        case .server: .testServer
         case .request: .testRequest
         case .webSocket: .testWebSocket
+        case .socket: .testSocket
         case .expectation: .expectation
         }
     }

@@ -98,6 +98,9 @@ package struct TestTLS: Sendable {
 /// Takes a request of a backend's at once; `nil` leaves it for later.
 package typealias TestHandler = (any TestRequest) -> TestMessage?
 
+/// Answers what has come to a server so far; `nil` leaves it for later.
+package typealias TestDataHandler = ([UInt8]) -> [UInt8]?
+
 /// What becomes of a `sy.fetch`; `nil` where it goes out to the backends as any other.
 package typealias TestFetchAnswer = Result<FetchResponse, FetchFailure>?
 
@@ -110,6 +113,8 @@ package protocol TestProxy: AnyObject {
     ) throws(TestFault) -> any TestWebSocket
     /// Takes connections to `address`, or to wherever no other backend is.
     func addBackend(at address: String?, _ handler: TestHandler?) throws(TestFault) -> any TestBackend
+    /// Takes connections to `address`, on which the test has its own say.
+    func addServer(at address: String, _ handler: TestDataHandler?) throws(TestFault) -> any TestServer
     func answerFetches(_ handler: @escaping TestFetchHandler)
     /// Lines of the error log since the last call, `[level] message`.
     func takeErrors() -> [String]
@@ -131,11 +136,31 @@ package protocol TestClient: AnyObject {
     func reset()
 }
 
-package protocol TestBackend: AnyObject {
-    func takeRequest() -> (any TestRequest)?
+/// Where the proxy connects to, whatever is spoken there.
+package protocol TestHost: AnyObject {
     func refuse()
     func staySilent()
     var connections: Int { get }
+}
+
+package protocol TestBackend: TestHost {
+    func takeRequest() -> (any TestRequest)?
+}
+
+package protocol TestServer: TestHost {
+    func takeConnection() -> (any TestSocket)?
+}
+
+/// One connection to a server.
+package protocol TestSocket: AnyObject {
+    /// The script has closed it.
+    var isClosed: Bool { get }
+    func send(_ data: [UInt8]) throws(TestFault)
+    /// What has come and was not taken.
+    var received: [UInt8] { get set }
+    func close()
+    /// Breaks the connection off.
+    func reset()
 }
 
 package protocol TestRequest: AnyObject {

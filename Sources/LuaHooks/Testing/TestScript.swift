@@ -24,8 +24,10 @@ package final class TestScript {
         case proxy(any TestProxy)
         case client(any TestClient)
         case backend(any TestBackend)
+        case server(any TestServer)
         case request(any TestRequest)
         case webSocket(any TestWebSocket)
+        case socket(any TestSocket)
         case expectation(LuaReference)
     }
 

@@ -3,11 +3,11 @@ internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
-/// A server that a proxy under test connects to.
-final class ScriptedBackend: TestBackend {
+/// An HTTP server that a proxy under test connects to.
+final class ScriptedBackend: ScriptedHost, TestBackend {
     // The proxy holds its backends, and its bench holds it until the test is over, with which scripts let go of both.
     private unowned let proxy: ScriptedProxy
-    private let backend: MemoryBackend
+    let backend: MemoryBackend
     private let handler: TestHandler?
     /// Answers what nobody else does: any request with 200, and WebSockets with an echo.
     private let answersAnything: Bool
@@ -28,10 +28,7 @@ final class ScriptedBackend: TestBackend {
         }
     }
 
-    var connections: Int { backend.connections }
     func takeRequest() -> (any TestRequest)? { waiting.isEmpty ? nil : waiting.removeFirst() }
-    func refuse() { backend.answer = .refuses }
-    func staySilent() { backend.answer = .staysSilent }
     func run() { proxy.run() }
     func send(_ parts: [[UInt8]], by peer: MemoryPeer, isLast: Bool = false) {
         proxy.send(parts, by: peer, isLast: isLast)

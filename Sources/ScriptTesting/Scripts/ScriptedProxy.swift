@@ -7,7 +7,7 @@ final class ScriptedProxy: TestProxy {
     private let proxy: ProxyUnderTest
     private let directory: String
     private let listeners: TestListeners
-    private var backends: [ScriptedBackend] = []
+    private var hosts: [any ScriptedHost] = []
     private var peers: [MemoryPeer] = []
     /// Of the clients that have connected to listeners with `ssl`, by their addresses.
     private var clientTLS: [SocketAddress: StatedTLS] = [:]
@@ -23,7 +23,7 @@ final class ScriptedProxy: TestProxy {
         self.directory = directory
         self.listeners = listeners
         proxy.clientTLS = { [unowned self] in clientTLS[$0] }
-        backends.append(ScriptedBackend(self, proxy.backend(), nil, answersAnything: true))
+        hosts.append(ScriptedBackend(self, proxy.backend(), nil, answersAnything: true))
     }
 
     /// Once there is somebody to answer what `init` hooks ask for.
@@ -97,15 +97,26 @@ final class ScriptedProxy: TestProxy {
 
     func addBackend(at address: String?, _ handler: TestHandler?) throws(TestFault) -> any TestBackend {
         var place: SocketAddress?
-        if let address {
-            place = TestNames.address(address, defaultPort: 80)
-            if place == nil {
-                throw TestFault("found \"\(address)\", expected an address: name:port or unix:/path")
-            }
-        }
+        if let address { place = try Self.place(address, defaultPort: 80) }
         let backend = ScriptedBackend(self, proxy.backend(at: place), handler)
-        backends.append(backend)
+        hosts.append(backend)
         return backend
+    }
+
+    func addServer(at address: String, _ handler: TestDataHandler?) throws(TestFault) -> any TestServer {
+        let place = try Self.place(address)
+        let server = ScriptedServer(self, proxy.backend(at: place), handler)
+        hosts.append(server)
+        return server
+    }
+
+    /// The address that is written so. A port has to be there where 0 stands for it.
+    private static func place(_ text: String, defaultPort: UInt16 = 0) throws(TestFault) -> SocketAddress {
+        let place = TestNames.address(text, defaultPort: defaultPort)
+        guard let place, place.isUnix || place.port != 0 else {
+            throw TestFault("found \"\(text)\", expected an address: name:port or unix:/path")
+        }
+        return place
     }
 
     func answerFetches(_ handler: @escaping TestFetchHandler) {
@@ -132,7 +143,7 @@ final class ScriptedProxy: TestProxy {
         peers = []
         unsent = []
         clientTLS = [:]
-        backends = []
+        hosts = []
     }
 }
 

@@ -323,7 +323,10 @@ struct SnippetWriter {
             case .remoteFlow: "sy.flows{ tag = 'far' }[1]"
             case .remoteClient: "sy.flows{ tag = 'far' }[1].client"
             case .remoteUpstream: "sy.flows{ tag = 'far' }[1].upstream"
-            case .testProxy, .testClient, .testBackend, .testRequest, .testWebSocket, .expectation: "nil"
+            case .testProxy, .testClient, .testBackend, .testServer, .testRequest, .testWebSocket,
+                .testSocket,
+                .expectation:
+                "nil"
             }
         guard random.oneIn(40), path.hasPrefix("flow."), let dot = path.firstIndex(of: ".") else {
             return path
