@@ -33,10 +33,7 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             let upstream = try call.bytes(1, "set_peer_down")
             let name = try call.bytes(2, "set_peer_down")
-            if call.isGiven(3), call.stack.kind(3) != .boolean {
-                throw call.mismatch(3, "set_peer_down", "a boolean or nil")
-            }
-            let isDown = call.isGiven(3) ? call.stack.boolean(3) : nil
+            let isDown = call.isGiven(3) ? try call.flag(3, "set_peer_down") : nil
             guard let group = call.interpreter.host.peers(ofUpstream: upstream) else {
                 return call.noUpstream(upstream)
             }
