@@ -61,7 +61,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
     .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
 }
 
-func system(_ name: String, _ pkgConfig: String, apt packages: String...) -> Target {
+func system(_ name: String, _ pkgConfig: String?, apt packages: String...) -> Target {
     .systemLibrary(
         name: name, path: "Sources/System/\(name)", pkgConfig: pkgConfig, providers: [.apt(packages)])
 }
@@ -82,6 +82,8 @@ let package = Package(
         system("CAres", "libcares", apt: "libc-ares-dev"),
         system("CZlib", "zlib", apt: "zlib1g-dev"),
         system("CNGHTTP2", "libnghttp2", apt: "libnghttp2-dev"),
+        // Without pkg-config, which would say a flag that the package manager complains of.
+        system("CHiredis", nil, apt: "libhiredis-dev"),
         system("CCrypt", "libcrypt", apt: "libcrypt-dev"),
         .target(
             name: "CSwitchyard", dependencies: ["CPCRE2"],
@@ -94,12 +96,13 @@ let package = Package(
         library("Patterns", ["CPCRE2"]),
         library("Digest", ["COpenSSL", "CCrypt"]),
         library("TLS", ["COpenSSL"], hot),
+        library("Redis", ["CHiredis"]),
         library("Config", ["Patterns"]),
         library("Bytes", []),
         library("Wire", ["Bytes", "CZlib"]),
         library("HTTP2", ["Bytes", "Wire", "CNGHTTP2"], hot),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest"], hot),
+        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest", "Redis"], hot),
         library(
             "EventLoop",
             [
@@ -111,7 +114,7 @@ let package = Package(
             "ProxyServer",
             [
                 "Bytes", "CSwitchyard", "Config", "Wire", "HTTP2", "ProxyCore", "EventLoop", "Digest",
-                "LuaHooks", "TLS",
+                "LuaHooks", "TLS", "Redis",
             ], hot),
         library(
             "ScriptTesting",
@@ -135,6 +138,7 @@ let package = Package(
         .target(name: "CAllocations", path: "Tests/CAllocations"),
         tests("PatternsTests", ["Patterns"]),
         tests("DigestTests", ["Digest"]),
+        tests("RedisTests", ["Redis"]),
         tests("TLSTests", ["TLS", "COpenSSL"]),
         tests("ConfigTests", ["Config", "Patterns"], resources: [.copy("Fixtures")]),
         tests("WireTests", ["Wire"]),
