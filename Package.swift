@@ -102,7 +102,9 @@ let package = Package(
         library("Wire", ["Bytes", "CZlib"]),
         library("HTTP2", ["Bytes", "Wire", "CNGHTTP2"], hot),
         library("ProxyCore", ["Config", "Wire", "Patterns", "Digest"], hot),
-        library("LuaHooks", ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest", "Redis"], hot),
+        library(
+            "LuaHooks",
+            ["CSwitchyard", "Config", "Wire", "ProxyCore", "Patterns", "Digest", "Redis"], hot),
         library(
             "EventLoop",
             [

@@ -1,4 +1,5 @@
 internal import Config
+internal import Digest
 package import LuaHooks
 package import ProxyCore
 internal import Synchronization
@@ -11,8 +12,10 @@ package final class ProcessRegistry: Sendable {
         var endedWorkers: [WorkerStatistics] = []
         var reloads = ReloadCounts()
         /// What is published reaches the workers through these.
-        var subscribers: [(id: Int, deliver: Subscriber)] = []
+        var subscribers: [(id: Int, deliver: Subscriber, nodesAreFree: @Sendable () -> Void)] = []
         var lastSubscriber = 0
+        /// The subscriber that has the connection to other nodes, and what sends by it.
+        var nodes: (holder: Int, publish: Subscriber)?
         var dismantler: Dismantler?
     }
 
@@ -32,12 +35,17 @@ package final class ProcessRegistry: Sendable {
     private let state = Mutex(State())
     private let someoneServes = Atomic(false)
 
+    /// What other nodes know this process by.
+    let node: [UInt8]
     /// What scripts of all workers share.
     package let scripts = ScriptCommons()
     /// What `limit_req` and `limit_conn` count.
     package let limitZones = LimitZones()
 
-    package init() {}
+    package init() {
+        var numbers = UnpredictableNumbers()
+        node = numbers.bytes(NodeTelegram.nodeLength)
+    }
 
     /// Those of every worker that ever ran, since counters must not go back when one ends; some of them one after the other.
     package var workers: [WorkerStatistics] { state.withLock { $0.workers } }
@@ -64,11 +72,16 @@ package final class ProcessRegistry: Sendable {
 
     /// A worker takes part in what scripts publish.
     ///
+    /// - Parameters:
+    ///   - subscriber: is called with what others publish, on their threads.
+    ///   - nodesAreFree: is called when nobody has the connection to other nodes any more.
     /// - Returns: its number, for `unsubscribe`, and for `publish` to leave it out.
-    func subscribe(_ subscriber: @escaping Subscriber) -> Int {
+    func subscribe(
+        _ subscriber: @escaping Subscriber, nodesAreFree: @escaping @Sendable () -> Void = {}
+    ) -> Int {
         state.withLock { state in
             state.lastSubscriber += 1
-            state.subscribers.append((state.lastSubscriber, subscriber))
+            state.subscribers.append((state.lastSubscriber, subscriber, nodesAreFree))
             return state.lastSubscriber
         }
     }
@@ -83,11 +96,33 @@ package final class ProcessRegistry: Sendable {
 
     var dismantler: Dismantler? { state.withLock { $0.dismantler } }
 
-    /// Hands a message to every worker but one, each on its own thread.
-    func publish(_ tag: [UInt8], _ message: ScriptMessage, besides id: Int) {
+    /// Hands a message to every worker, each on its own thread, but for the one of this number.
+    func publish(_ tag: [UInt8], _ message: ScriptMessage, besides id: Int = 0) {
         for subscriber in state.withLock({ $0.subscribers }) where subscriber.id != id {
             subscriber.deliver(tag, message)
         }
+    }
+
+    /// Hands a message to the workers of other nodes, where there is a connection to them.
+    func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) {
+        state.withLock { $0.nodes?.publish }?(tag, message)
+    }
+
+    /// - Returns: whether the subscriber of this number has the connection to other nodes from now on, until `leaveNodes`.
+    func takeNodes(_ id: Int, publish: @escaping Subscriber) -> Bool {
+        state.withLock { state in
+            guard state.nodes == nil else { return false }
+            state.nodes = (id, publish)
+            return true
+        }
+    }
+
+    func leaveNodes(_ id: Int) {
+        let others = state.withLock { state in
+            state.nodes = nil
+            return state.subscribers.filter { $0.id != id }
+        }
+        for other in others { other.nodesAreFree() }
     }
 
     /// What the next configuration is prepared beside is this one's from now on, though its init hooks may yet wait.

@@ -65,9 +65,11 @@ package final class Worker {
     private(set) lazy var scriptNetwork = ScriptNetwork(worker: self)
     /// Those of its open tunnels that scripts act on, as other workers see them.
     let tunnels: TunnelList
-    private let tunnelDesk: TunnelDesk
+    let tunnelDesk: TunnelDesk
     private let tunnelRegistry: TunnelRegistry
     private(set) lazy var passwords = PasswordChecker(loop: loop, secret: random.bytes(32))
+    /// `nil` unless the configuration has `shared_state`, and this is the worker that keeps it.
+    var nodeLink: NodeLink?
     let handshakes = HandshakeTurns()
     let tlsScratch = TLSScratch()
     private let logTimer: Alarm
@@ -126,7 +128,10 @@ package final class Worker {
 
     /// Has the worker take part in what scripts publish, by `subscriber`, until `leaveRegistry`.
     func enterRegistry(_ subscriber: @escaping ProcessRegistry.Subscriber) {
-        subscription = current.generation.registry.subscribe(subscriber)
+        let (poster, desk) = (loop.poster, tunnelDesk)
+        subscription = current.generation.registry.subscribe(
+            subscriber, nodesAreFree: { poster.post { desk.worker?.joinNodes() } })
+        joinNodes()
     }
 
     func leaveRegistry() {
@@ -204,6 +209,7 @@ package final class Worker {
         former.retire()
         scriptNetwork.retire()
         current = next
+        joinNodes()
         // What is recycled refers to the generation that it was last used under.
         exchanges.removeAll()
         drivers.removeAll()
@@ -310,6 +316,7 @@ package final class Worker {
     /// Closes everything as it is. The worker is of no use afterwards.
     package func end() {
         for listener in listeners.values { listener.close() }
+        leaveNodes()
         _ = overtake(for: [])
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         loop.forEachChannel {
@@ -381,6 +388,7 @@ package final class Worker {
         cutOffTime = limit.map { loop.now.advanced(clamping: Int64($0)) } ?? EventLoop.never
         if !isDraining {
             isDraining = true
+            leaveNodes()
             _ = overtake(for: [])
             for listener in listeners.values { listener.end(with: current) }
             listeners = [:]

@@ -37,6 +37,13 @@ extension DirectiveTable {
                 SharedDictionarySettings(name: name.text, bytes: size))
         },
         Directive(
+            "shared_state", "url [prefix=name]", in: mainAndHTTP, takes: .between(1, 2),
+            "Redis, through which `sy.publish` reaches the tunnels of other nodes too: \(RedisURL.expected). Nodes of one prefix, switchyard unless given, hear each other.",
+            phase: .names
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.compilation.lua.sharedState = try sharedState(call)
+        },
+        Directive(
             "lua_hook_timeout", "time", in: mainAndHTTP, takes: .one, default: "50ms",
             "Time on the processor that a script may take without waiting.", phase: .names
         ) { scope, call throws(ConfigDiagnostic) in
@@ -73,4 +80,18 @@ extension DirectiveTable {
     /// Bytes; the libraries alone take a part of it.
     private static let leastInterpreter = 1 << 20
 
+    private static func sharedState(_ call: DirectiveUse) throws(ConfigDiagnostic) -> SharedStateSettings {
+        guard let url = RedisURL(call.arguments[0].text) else {
+            throw call.failure(found: call.arguments[0], expected: RedisURL.expected)
+        }
+        var settings = SharedStateSettings(url: url)
+        if call.arguments.count > 1 {
+            let word = call.arguments[1]
+            guard word.text.hasPrefix("prefix="), word.text.count > "prefix=".count else {
+                throw call.failure(found: word, expected: "prefix=name")
+            }
+            settings.prefix = String(word.text.dropFirst("prefix=".count))
+        }
+        return settings
+    }
 }

@@ -145,6 +145,8 @@ package struct LuaSettings: Sendable, Hashable {
     /// Hooks of one worker that may wait at once.
     package var maxWaiting = 10_000
     package var sandbox = true
+    /// `nil` where what scripts publish stays on this node.
+    package var sharedState: SharedStateSettings?
 
     package init() {}
 
@@ -179,4 +181,11 @@ package struct SharedDictionarySettings: Sendable, Hashable {
         self.name = name
         self.bytes = bytes
     }
+}
+
+/// `shared_state`: where nodes hear of each other.
+package struct SharedStateSettings: Sendable, Hashable {
+    package var url: RedisURL
+    /// Nodes with another one are none of ours.
+    package var prefix = "switchyard"
 }

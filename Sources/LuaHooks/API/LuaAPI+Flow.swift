@@ -94,7 +94,7 @@ extension LuaAPI {
         },
         LuaFunction(
             "publish", .module("sy"), "tag: string, text: string",
-            "Sends a text message to the client of every open tunnel with this tag, on all workers. Hooks of scripts further "
+            "Sends a text message to the client of every open tunnel with this tag, on all workers, and on the other nodes where `shared_state` is set. Hooks of scripts further "
                 + "on see it, as what `send` sends. An error where the text is not UTF-8, and in a hook that was called for what a script has sent (`injected`)."
         ) { call throws(LuaError) in
             let tag = try call.bytes(1, "publish")
