@@ -12,8 +12,11 @@ package enum Threads {
     /// A started thread, to be joined once.
     @safe
     package struct Handle: Sendable {
-        // An opaque number to us; only `join` uses it.
+        // An opaque number to us.
         fileprivate let thread: pthread_t
+
+        /// Nobody joins it: what the system keeps for that goes when it ends.
+        package func detach() { pthread_detach(thread) }
 
         /// Waits until the thread has ended.
         package func join() { pthread_join(thread, nil) }

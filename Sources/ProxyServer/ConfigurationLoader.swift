@@ -249,9 +249,10 @@ extension ProcessRegistry {
             counts.reading += worker.reading.value
             counts.writing += worker.writing.value
         }
+        let furtherStreams = workers.reduce(0) { $0 + $1.furtherStreams.value }
         // Nothing that was accepted is dropped for a limit without being handled.
         counts.handled = counts.accepted
-        counts.waiting = max(0, counts.active - counts.reading - counts.writing)
+        counts.waiting = max(0, counts.active + furtherStreams - counts.reading - counts.writing)
         return counts
     }
 }

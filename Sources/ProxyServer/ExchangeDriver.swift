@@ -391,7 +391,7 @@ final class ExchangeDriver {
         worker.statistics.clientAborts.add()
         log(
             .info,
-            isDelayed
+            awaitsTurn
                 ? reason
                 : reason
                     + (machine.canRespond ? " while sending request to upstream" : " while sending to client")
@@ -402,7 +402,7 @@ final class ExchangeDriver {
 
     /// Some of a body that is read is missing. A hook that waits for something else has not come to it yet.
     private var isCutShort: Bool {
-        !requestBody.isComplete && !exchange.bodyIsDiscarded && !isDelayed
+        !requestBody.isComplete && !exchange.bodyIsDiscarded && !awaitsTurn
             && (!script.waits || script.isReadingBody)
             && downstream?.isStream == false
     }

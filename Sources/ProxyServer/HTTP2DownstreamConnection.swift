@@ -10,7 +10,7 @@ internal import Wire
 ///
 /// What streams send goes out at the end of the loop's turn, all of it together.
 final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
-    private enum Phase {
+    private enum Phase: Equatable {
         case open
         /// The client was told to begin no more streams, and will say that it knows (RFC 9113 §6.8).
         case leaving
@@ -178,6 +178,7 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
 
     private func begin(_ stream: HTTP2Stream) {
         openStreams += 1
+        if openStreams > 1 { worker.statistics.furtherStreams.add() }
         clearReadDeadline()
         let transport = HTTP2DownstreamTransport(stream, of: self)
         let channel = DownstreamConnection(
@@ -193,9 +194,12 @@ final class HTTP2DownstreamConnection: StreamChannel, HTTP2Flushing {
     /// A stream's connection has closed.
     func streamEnded() {
         openStreams -= 1
+        if openStreams > 0 { worker.statistics.furtherStreams.add(-1) }
         flushSoon()
         if openStreams == 0, isLive, deadlines.read == EventLoop.never {
-            setReadDeadline(after: rules.keepaliveTimeout)
+            // A client that was told to leave makes no further requests.
+            setReadDeadline(
+                after: phase == .open ? rules.keepaliveTimeout : DownstreamConnection.lingeringSilence)
             worker.connectionRests(self)
         }
     }

@@ -13,6 +13,9 @@ final class HeapTrimmer {
     /// Lets go of what is kept for the next burst.
     var fallenQuiet: () -> Void = {}
     private var burst: Burst?
+    private var hasMuch = false
+    /// Others wait for the end of this burst with giving back.
+    private var isWaitedFor = false
     /// The loop's, when the last burst was over.
     private var workBefore = 0
     private static let eventsOfConnection = 8
@@ -32,8 +35,12 @@ final class HeapTrimmer {
     /// A connection has closed, after however little it did: what it held is worth as much as `eventsOfConnection` events.
     func connectionEnded() { workBefore &-= Self.eventsOfConnection }
 
-    /// Much is free at once that no event stands for, such as a configuration that is no longer used.
-    func muchWasFreed() { if burst == nil { begin() } }
+    /// Much is free at once that no event stands for, such as a configuration that is no longer used. It is given back
+    /// whatever else goes on.
+    func muchWasFreed() {
+        hasMuch = true
+        if burst == nil { begin() }
+    }
 
     func turnEnded() {
         if burst == nil, loop.work &- workBefore >= Burst.least { begin() }
@@ -41,12 +48,17 @@ final class HeapTrimmer {
 
     private func begin() {
         burst = Burst(work: loop.work)
+        isWaitedFor = true
         Self.busyWorkers.add(1, ordering: .relaxed)
         alarm.setDeadline(loop.now + 1000)
     }
 
     private func secondPassed() {
-        guard burst?.isOver(work: loop.work) == true else { return alarm.setDeadline(loop.now + 1000) }
+        guard burst?.isOver(work: loop.work) == true else {
+            // What goes on and on is no burst: others need not wait for its end.
+            if isWaitedFor, burst?.isLasting == true { _ = leaveBusy() }
+            return alarm.setDeadline(loop.now + 1000)
+        }
         workBefore = loop.work
         fallenQuiet()
         endBurst()
@@ -55,7 +67,15 @@ final class HeapTrimmer {
     private func endBurst() {
         guard burst != nil else { return }
         burst = nil
-        if Self.busyWorkers.subtract(1, ordering: .relaxed).newValue == 0 { sy_trim_heap() }
+        let isLast = isWaitedFor && leaveBusy()
+        if isLast || hasMuch { sy_trim_heap() }
+        hasMuch = false
+    }
+
+    /// - Returns: whether nobody is in a burst any more.
+    private func leaveBusy() -> Bool {
+        isWaitedFor = false
+        return Self.busyWorkers.subtract(1, ordering: .relaxed).newValue == 0
     }
 }
 
@@ -65,7 +85,11 @@ struct Burst {
     static let least = 1024
     /// In any of its seconds.
     private var most = 0
+    private var seconds = 0
     private var work: Int
+
+    /// Half a minute of it have gone by.
+    var isLasting: Bool { seconds >= 30 }
 
     /// - Parameter work: how much there has been before.
     init(work: Int) { self.work = work }
@@ -75,6 +99,7 @@ struct Burst {
         let done = work &- self.work
         self.work = work
         most = max(most, done)
+        seconds += 1
         return done < max(most / 4, 16)
     }
 }

@@ -430,7 +430,8 @@ package final class Server {
         reportShortage(process)
         let limit = process.workerShutdownTimeout
         let count = Self.workerCount(process)
-        for worker in workers.dropFirst(count) {
+        let dropped = Array(workers.dropFirst(count))
+        for worker in dropped {
             leaving.append(worker)
             worker.drain(endsTunnels: limit != nil, within: limit)
         }
@@ -453,6 +454,8 @@ package final class Server {
             let number = generation.number
             timeouts?.after(milliseconds: time) { [unowned self] in
                 for worker in leaving { worker.closeGenerations(before: number) }
+                // Connections that have nothing under way do not hold it up.
+                for worker in dropped where !worker.hasEnded { worker.stop() }
             }
         }
         // Only once its workers run, which take files of their own.

@@ -7,8 +7,10 @@ package final class WorkerStatistics: Sendable {
     package let requests = Counter()
     /// Connections whose request head is being read.
     package let reading = Counter()
-    /// Connections with an exchange in progress.
+    /// Connections with an exchange in progress, and streams of HTTP/2.
     package let writing = Counter()
+    /// Streams of HTTP/2 but for the first of each connection.
+    package let furtherStreams = Counter()
     /// Responses by class: index 1 for 1xx … 5 for 5xx.
     package let responses: [Counter] = (0..<6).map { _ in Counter() }
     package let clientBytesIn = Counter()
@@ -43,7 +45,7 @@ package final class WorkerStatistics: Sendable {
 
     /// Nothing of the worker is open any more.
     func closeAll() {
-        for gauge in [active, reading, writing, tunnels] { gauge.add(-gauge.value) }
+        for gauge in [active, reading, writing, furtherStreams, tunnels] { gauge.add(-gauge.value) }
         for upstream in upstreamsByName.values { upstream.idle.add(-upstream.idle.value) }
     }
 

@@ -39,6 +39,8 @@ extension Worker {
 
     func releaseConnection() {
         connections.open -= 1
+        // The list has connections that are no more, and their memory.
+        if connections.atRest != nil, hasMuchRoom { forgetConnectionsAtRest() }
         heap.connectionEnded()
         letClientsIn()
         stopIfDrained()
@@ -97,12 +99,15 @@ extension Worker {
         let limit = connectionLimit
         let room = limit - connections.open
         guard room <= limit / 16 else {
-            if connections.atRest != nil, room > limit / 8 { forgetConnectionsAtRest() }
+            if connections.atRest != nil, hasMuchRoom { forgetConnectionsAtRest() }
             return true
         }
         endSomeAtRest(limit)
         return connections.open < limit
     }
+
+    /// So much that none is short soon.
+    private var hasMuchRoom: Bool { connectionLimit - connections.open > connectionLimit / 8 }
 
     private func connectionsAtRest() -> ArraySlice<Channel> {
         var found: [Channel] = []

@@ -219,6 +219,41 @@ def test_a_costly_hash_holds_nobody_up(secured):
 
 
 @pytest.mark.switchyard_only
+def test_a_client_that_leaves_while_its_password_is_computed(secured):
+    made = secured(lines=f"slow:{crypt.crypt(PASSWORD, '$6$rounds=900000$saltsalt')}\n",
+                   http="log_format status '$status'; access_log <dir>/access.log status;")
+    with Client(made.port) as client:
+        client.request("/", method="POST", body=b"whole", headers=[login("slow", "guess")])
+        time.sleep(0.1)
+        client.reset()
+    assert made.log_lines("access.log", 1, 10) == ["499"]
+    assert " while sending request to upstream" not in made.log()
+
+
+@pytest.mark.switchyard_only
+def test_threads_for_passwords_leave_nothing_behind(secured):
+    """Each of them ends with its work, and with it what the system keeps of a thread."""
+    made = secured(lines=f"slow:{crypt.crypt(PASSWORD, '$5$rounds=1000$saltsalt')}\n")
+
+    def stacks():
+        with open(f"/proc/{made.pid}/maps", encoding="ascii") as maps:
+            spans = [[int(end, 16) for end in line.split()[0].split("-")] for line in maps]
+        return sum(end - start == 8 << 20 for start, end in spans)
+
+    text = made.config_path.read_text()
+    before = stacks()
+    for number in range(2, 26, 2):
+        made.reload(text.replace("worker_processes 1", "worker_processes 4"))
+        wait_for(lambda: f"configuration {number} runs" in made.log(), what="more workers")
+        for guess in range(16):
+            assert made.fetch("/", headers=[login("slow", f"guess {guess}")]).status == 401
+        made.reload(text)
+        wait_for(lambda: f"configuration {number + 1} runs" in made.log(), what="one worker")
+    # The C library keeps some stacks for the next threads.
+    wait_for(lambda: stacks() <= before + 8, 5, "the end of the threads")
+
+
+@pytest.mark.switchyard_only
 @pytest.mark.parametrize("leave", [Client.reset, Client.close])
 def test_guesses_of_clients_that_have_gone_are_not_computed(secured, leave):
     slow = crypt.crypt(PASSWORD, "$6$rounds=600000$saltsalt")

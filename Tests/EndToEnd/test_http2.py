@@ -1078,3 +1078,17 @@ def test_stub_status(plain):
         text = two.fetch("/s").text
     assert re.search(r"Active connections: 2 ", text)
     assert re.search(r"Reading: 0 Writing: 1 Waiting: 1 ", text)
+
+
+def test_stub_status_beside_many_streams(plain):
+    proxy = plain(server="location = /s { stub_status; }")
+    gate = held(proxy)
+    with HTTP2Client(proxy.port) as busy, HTTP2Client(proxy.port) as idle, HTTP2Client(proxy.port) as asking:
+        streams = [busy.begin("/held") for _ in range(10)]
+        busy.wait(lambda: all(busy.streams[stream].body == b"hello" for stream in streams))
+        assert idle.fetch().status == 200
+        assert re.search(r"Active connections: 3 [^R]*Reading: 0 Writing: 11 Waiting: 1 ", asking.fetch("/s").text, re.S)
+        gate.set()
+        for stream in streams:
+            assert busy.response(stream).body == b"helloworld"
+        assert re.search(r"Active connections: 3 [^R]*Reading: 0 Writing: 1 Waiting: 2 ", asking.fetch("/s").text, re.S)

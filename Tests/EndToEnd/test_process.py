@@ -15,7 +15,8 @@ import pytest
 
 from harness import ports
 from harness.backend import Backend, reply
-from harness.proxy import Proxy, binary, default_kind
+from harness.http2 import HTTP2Client
+from harness.proxy import Proxy, binary, default_kind, whole
 from harness.websocket import opened, switching
 from harness.wire import Client, Closed, wait_for
 
@@ -417,6 +418,29 @@ def test_worker_shutdown_timeout_ends_the_wait(proxy, backend):
         assert client.is_closed(within=5)
         assert 0.7 < time.monotonic() - began < 3
     assert made.wait_exit() == 0
+
+
+@pytest.mark.clocked
+@pytest.mark.switchyard_only
+def test_worker_shutdown_timeout_ends_workers_that_a_reload_takes_away(proxy, backend):
+    """Clients that have nothing under way, or half a head, do not hold them up."""
+    gate = threading.Event()
+    backend.program = slow_backend(threading.Event(), gate)
+    text = "server { listen 127.0.0.1:<port> reuseport; http2 on; location / { proxy_pass http://<backend>; } }"
+    made = proxy(config=whole(text, "worker_shutdown_timeout 1s;\n").replace("worker_processes 1", "worker_processes 3"),
+                 values={"backend": backend})
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            client = stack.enter_context(HTTP2Client(made.port))
+            client.begin("/")
+            stack.enter_context(Client(made.port)).send(b"GET / HT")
+        backend.wait_requests(12)
+        before = len(os.listdir(f"/proc/{made.pid}/task"))
+        began = time.monotonic()
+        made.reload(whole(text, "worker_shutdown_timeout 1s;\n"))
+        wait_for(lambda: len(os.listdir(f"/proc/{made.pid}/task")) <= before - 2, 10, "the end of two workers")
+        assert 0.7 < time.monotonic() - began < 3
+    gate.set()
 
 
 def test_term_after_quit_ends_at_once(proxy, backend):

@@ -16,6 +16,15 @@ struct BurstTests {
         #expect(!ends.contains(true))
     }
 
+    @Test func steadyWorkIsTheUsualAfterHalfAMinute() {
+        var burst = Burst(work: 0)
+        let lasts = (1...40).map { second in
+            _ = burst.isOver(work: second * 16)
+            return burst.isLasting
+        }
+        #expect(lasts.firstIndex(of: true) == 29)
+    }
+
     @Test func nextToNothingIsOver() {
         var burst = Burst(work: 0)
         let isOver = burst.isOver(work: 15)

@@ -16,8 +16,6 @@ final class PasswordThread: Sendable {
         var order: ArraySlice<[UInt8]> = []
         /// The thread is there, or is about to find out that nothing is left.
         var isRunning = false
-        /// Of the last one.
-        var thread: Threads.Handle?
     }
 
     private static let mostWithdrawn = 64
@@ -33,17 +31,13 @@ final class PasswordThread: Sendable {
         completion: @escaping @Sendable (StoredPassword.Verdict) -> Void
     ) {
         let job = Job(stored: stored, password: password, completion: completion)
-        let former = state.withLock { state -> Threads.Handle?? in
+        let hasThread = state.withLock { state in
             state.jobs[key] = job
             state.order.append(key)
-            if state.isRunning { return nil }
-            state.isRunning = true
-            return .some(state.thread.take())
+            defer { state.isRunning = true }
+            return state.isRunning
         }
-        guard let former else { return }
-        // It has nothing to do any more, and is ending.
-        former?.join()
-        start()
+        if !hasThread { start() }
     }
 
     /// - Returns: false where it is being computed, or was.
@@ -60,8 +54,7 @@ final class PasswordThread: Sendable {
 
     private func start() {
         do throws(SystemError) {
-            let thread = try Threads.start(name: "passwords") { [self] in work() }
-            state.withLock { $0.thread = thread }
+            try Threads.start(name: "passwords") { [self] in work() }.detach()
         } catch {
             // Better slowly than not at all: the worker does it itself, in the loop's next turn.
             poster.post { [self] in work() }

@@ -29,7 +29,7 @@ final class NodeLink {
     /// Milliseconds: nobody wants to hear later what was said in a conversation.
     private static let maxWait: Int64 = 5000
 
-    /// - Parameter node: tells this process from all others.
+    /// `node` tells this process from all others.
     init(_ settings: SharedStateSettings, node: [UInt8], worker: Worker) {
         self.settings = settings
         self.node = node
