@@ -290,7 +290,9 @@ static const char *advice(const char *message, size_t length) {
 
 /// Turns whatever was raised into a text with a traceback.
 static int describe_error(lua_State *L) {
-    if (lua_type(L, 1) != LUA_TSTRING) {
+    if (lua_type(L, 1) == LUA_TNUMBER) {
+        lua_tolstring(L, 1, NULL);
+    } else if (lua_type(L, 1) != LUA_TSTRING) {
         if (!luaL_callmeta(L, 1, "__tostring") || lua_type(L, -1) != LUA_TSTRING) {
             lua_pushfstring(L, "error object is a %s value", luaL_typename(L, 1));
         }

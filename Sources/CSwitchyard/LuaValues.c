@@ -196,6 +196,10 @@ static copy_result copy_value(copying *copy, int index) {
             lua_pushlstring(to, text, length);
             return COPIED;
         }
+        case LUA_TLIGHTUSERDATA:
+            // JSON's null and its empty array, which are the same everywhere: scripts get no others.
+            lua_pushlightuserdata(to, lua_touserdata(from, index));
+            return COPIED;
         case LUA_TTABLE: return copy_table(copy, index);
         case LUA_TUSERDATA: return copy_object(copy, index);
         default: return LEFT_OUT;

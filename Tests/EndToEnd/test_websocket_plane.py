@@ -1199,7 +1199,7 @@ LOOPING = """
     return {
         open = function(flow)
             local a = { name = "a", print = print }
-            a.x, a.y, a.list = a, { a, a }, sy.json.array{}
+            a.x, a.y, a.list = a, { a, a }, sy.json.array{ sy.json.null, sy.json.empty_array, sy.json.array{} }
             a[a] = "itself"
             flow.ctx.a, flow.ctx.b = a, a
             local deep = flow.ctx
@@ -1224,7 +1224,7 @@ def test_a_context_within_itself_moves_as_it_is(tunnel, tmp_path):
         script.write_text(LOOPING.replace("WORD", "new"))
         made.reload()
         wait_for(lambda: exchange(socket, "b")[0].startswith("new"), what="the new script")
-        assert exchange(socket, "c") == ["new true 5000 a nil []"]
+        assert exchange(socket, "c") == ["new true 5000 a nil [null,[],[]]"]
 
 
 @pytest.mark.parametrize("content", [

@@ -124,6 +124,19 @@ struct InterpreterTests {
         #expect(fixture.host.lines.first?.contains("error object is a table value") == true)
     }
 
+    @Test(
+        "whatever is raised is shown, as far as it can be",
+        arguments: [
+            ("error('text', 0)", "text"), ("error(42)", "42"), ("error(1.5)", "1.5"),
+            ("error({})", "error object is a table value"), ("error()", "error object is a nil value"),
+            ("error(setmetatable({}, { __tostring = function() return 'shown' end }))", "shown"),
+        ])
+    func errorObjects(text: String, shown: String) throws {
+        let fixture = try ScriptFixture(.request, text)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        #expect(fixture.host.lines.first?.contains(shown) == true)
+    }
+
     @Test("a hook that sleeps goes on when its time has come")
     func sleeps() throws {
         let fixture = try ScriptFixture(.request, "sy.sleep(1.5) print('awake')")

@@ -28,7 +28,10 @@ extension LuaAPI {
         },
         LuaFunction(
             "monotonic", .module("sy"), "", returns: "number",
-            "Seconds on a clock that never goes back, for measuring how long something takes."
+            """
+            Seconds on a clock that never goes back, for measuring how long something takes that waits: the time at which the \
+            worker last looked, so that what a script computes takes none of it. `os.clock` measures that.
+            """
         ) { call throws(LuaError) in
             call.push(Double(call.interpreter.host.clock.now.monotonic) / 1000)
         },
