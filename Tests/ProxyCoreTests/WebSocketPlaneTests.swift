@@ -662,6 +662,37 @@ struct WebSocketPlaneTests {
         }
     }
 
+    @Test(
+        "an answer behind more than is read ahead is not waited for by the hook that has it wait there, nor is its peer dead",
+        arguments: [false, true])
+    func pingBehindMuch(_ isCrossed: Bool) throws {
+        let fixture = try PlaneFixture(
+            "websocket_ping_interval 1s; websocket_pong_timeout 2s;", messages: { _ in all })
+        fixture.verdict = { [unowned fixture] item, _ in
+            guard item.data == Array("ask".utf8) else { return .pass }
+            let side = isCrossed ? item.side.other : item.side
+            #expect(fixture.plane.ping(side, payload: [1], token: item.side == .client ? 1 : 2))
+            return .waiting
+        }
+        let frames = [PlaneFrame.text("ask"), .binary(Array(repeating: 7, count: 100_000)), .pong([1])]
+        for side in [Side.client, .upstream] {
+            fixture.receive(Array(frames.bytes(from: side).dropLast(3)), from: side)
+            #expect(fixture.plane.isPaused(side))
+        }
+        fixture.advance(1990)
+        #expect(fixture.pings.isEmpty)
+        fixture.advance(10)
+        #expect(fixture.pings.map(\.token) == [1, 2])
+        #expect(fixture.pings.allSatisfy { $0.roundTrip == nil })
+        fixture.advance(60_000)
+        #expect(fixture.plane.endedBy == nil)
+        for item in fixture.waiting { fixture.plane.resume(item, .pass) }
+        for side in [Side.client, .upstream] {
+            fixture.receive(Array(frames.bytes(from: side).suffix(3)), from: side)
+            #expect(try fixture.take(side.other).filter { $0.opcode != 9 } == Array(frames.prefix(2)))
+        }
+    }
+
     // MARK: Injection
 
     @Test("what is injected waits for the frame, or the message, that is on its way")

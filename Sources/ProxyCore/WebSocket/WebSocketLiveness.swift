@@ -197,7 +197,10 @@ extension WebSocketPlane {
         for side in [Side.client, .upstream] where ending == nil { timePassed(now, on: side) }
         while let index = scriptPings.firstIndex(where: { $0.token != nil && now >= $0.sent?.due ?? .max }) {
             let timeout = Int64(rules.settings.pongTimeout)
-            if mayAnswerYet(scriptPings[index].side, within: timeout) {
+            let side = scriptPings[index].side
+            // A hook that a side is not read for may be what waits for this ping, itself or by way of others: it cannot be
+            // waited for in turn.
+            if isResting(side) || mayAnswerYet(side, within: timeout) {
                 scriptPings[index].sent?.due = now &+ timeout
             } else if let token = forgetPing(at: index) {
                 owner.pingEnded(token, .timedOut)
@@ -206,11 +209,9 @@ extension WebSocketPlane {
     }
 
     /// A ping that has no answer in time may not have come to a side, behind what that has yet to take; or the answer may lie
-    /// where it is not read, behind what the other side or a hook does not take. How long that takes is for the timeouts of
-    /// sending.
+    /// where it is not read, behind what the other side does not take. How long that takes is for the timeouts of sending.
     private func mayAnswerYet(_ side: Side, within timeout: Int64) -> Bool {
-        owner.isBlocked(side) || owner.isBlocked(side.other) || isPaused(side)
-            || owner.isTaking(side, within: timeout)
+        owner.isBlocked(side) || owner.isBlocked(side.other) || owner.isTaking(side, within: timeout)
     }
 
     private func timePassed(_ now: Int64, on side: Side) {
@@ -220,7 +221,8 @@ extension WebSocketPlane {
             let heardUntil = liveness[side].lastSeen &+ timeout
             if now < heardUntil {
                 liveness[side].pongDue = heardUntil
-            } else if mayAnswerYet(side, within: timeout) {
+            } else if isPaused(side) || mayAnswerYet(side, within: timeout) {
+                // Paused, the answer may lie behind what a hook waits with.
                 liveness[side].pongDue = now &+ timeout
             } else {
                 return died(side, "ping timeout")
