@@ -337,6 +337,29 @@ struct WebSocketPlaneTests {
 
     private static let pings = "websocket_ping_interval 10s; websocket_pong_timeout 3s;"
 
+    @Test(
+        "a hook that closes on a peer's close frame has heard it: that peer is not waited for",
+        arguments: [Side.client, .upstream], [true, false])
+    func closesOnClose(_ side: Side, _ waits: Bool) throws {
+        let fixture = try PlaneFixture("", frames: { _ in allFrames })
+        let verdict = WebSocketVerdict.close(code: 4000, reason: [])
+        fixture.verdict = { item, _ in
+            if item.opcode != .close { .pass } else if waits { .waiting } else { verdict }
+        }
+        // Not its end either.
+        let frames: [PlaneFrame] = [.text("a", isFinal: false), .close(4111), .more("b")]
+        fixture.receive(frames.bytes(from: side), from: side)
+        for item in fixture.waiting { fixture.plane.resume(item, verdict) }
+        #expect(try fixture.take(side) == [.close(4000)])
+        #expect(try fixture.take(side.other) == [frames[0], .close(4000)])
+        #expect(fixture.shut == [side])
+        fixture.receive([.close(4000)].bytes(from: side.other), from: side.other)
+        #expect(fixture.endings == 1)
+        #expect(fixture.plane.endedBy?.by == .proxy)
+        #expect(fixture.plane.endedBy?.isClean == true)
+        #expect(fixture.commons.items.openCount == 0)
+    }
+
     @Test("pings go to both sides, or one; answers go no further, others do")
     func pings() throws {
         for (legs, sides) in [

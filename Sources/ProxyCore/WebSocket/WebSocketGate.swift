@@ -130,7 +130,11 @@ extension WebSocketPlane {
         case .close(let code, let reason):
             // What was sent of the message stays half; nothing but the close frame follows.
             if item.opcode.beginsMessage { self[side].leftOut &+= 1 }
+            // A close frame was heard though it goes no further: no answer to ours follows it.
+            let isGoodbye = item.opcode == .close
+            if isGoodbye { self[side].isDeaf = true }
             end(code, reason)
+            if isGoodbye { ending?[side].isHeard = true }
             if self[side].frames.stopsAtFrames { sendWaiting(side, into: &batch) }
         case .waiting: break
         }
