@@ -32,6 +32,8 @@ package protocol ScriptHost: AnyObject {
     func peers(ofUpstream name: [UInt8]) -> PeerGroup?
     /// The open tunnels of the worker, as others see them; `nil` where there are none.
     var tunnels: TunnelList? { get }
+    /// Carries out, at once, what a script asks of one of these.
+    func perform(_ order: TunnelOrder)
     /// Opens a connection for a script. `host` is a name, a numeric address, or `unix:` and a path (`port` is 0 then);
     /// `timeout` is in milliseconds. `settings` and `done` are as for `fetch`.
     func connect(
@@ -59,6 +61,7 @@ extension WaitlessHost {
     package func publish(_ tag: [UInt8], _ message: ScriptMessage) {}
     package func peers(ofUpstream name: [UInt8]) -> PeerGroup? { nil }
     package var tunnels: TunnelList? { nil }
+    package func perform(_ order: TunnelOrder) {}
 
     package func fetch(
         _ request: FetchRequest, under settings: Settings?,

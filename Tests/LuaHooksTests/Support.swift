@@ -59,6 +59,8 @@ final class FakeHost: ScriptHost {
     func peers(ofUpstream name: [UInt8]) -> PeerGroup? { name == Array("app".utf8) ? peers : nil }
     func publish(_ tag: [UInt8], _ message: ScriptMessage) { published.append((tag, message)) }
     var tunnels: TunnelList?
+    var carryOut: ((TunnelOrder) -> Void)?
+    func perform(_ order: TunnelOrder) { carryOut?(order) }
     func randomBytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
 
     // MARK: The network

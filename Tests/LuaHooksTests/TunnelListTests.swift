@@ -197,10 +197,12 @@ struct RemoteOrderTests {
     }
 
     private func carryOut(_ worker: OtherWorker, on fixture: ScriptFixture) {
-        for order in worker.orders() {
-            guard let place = worker.list.take(order) else { continue }
-            fixture.interpreter.perform(order, onFlowAt: place.flow)
-        }
+        for order in worker.orders() { carryOut(order, worker, on: fixture) }
+    }
+
+    private func carryOut(_ order: TunnelOrder, _ worker: OtherWorker, on fixture: ScriptFixture) {
+        guard let place = worker.list.take(order) else { return }
+        fixture.interpreter.perform(order, onFlowAt: place.flow)
     }
 
     private static let texts: [(stage: HookStage, text: String, line: Int)] = [
@@ -233,6 +235,29 @@ struct RemoteOrderTests {
         #expect(there.closings.map { "\($0.code) \($0.reason)" } == ["4002 all"])
         #expect(there.flow.tags == [Array("t".utf8)])
         #expect(there.interpreter.openTunnels(tagged: Array("t".utf8)).count == 1)
+    }
+
+    @Test("on one worker it is done before the script goes on: nothing is under way that could be overtaken")
+    func ownWorker() throws {
+        let shared = ScriptCommons()
+        let (here, _) = try fixture(
+            [
+                (
+                    .request,
+                    "local all = sy.flows() local other = all[#all] print(other.is_remote, other.client:send('hi'))",
+                    1
+                )
+            ],
+            shared: shared)
+        let (there, worker) = try fixture(Self.texts, shared: shared)
+        there.interpreter.list(there.flow, there.exchange)
+        here.host.tunnels = worker.list
+        here.host.carryOut = { carryOut($0, worker, on: there) }
+        here.host.printed = { _ in there.events.append("printed") }
+        _ = here.run()
+        #expect(here.host.lines == ["[notice] lua: true\ttrue"])
+        #expect(there.events == ["text to client from 1,0: hi", "printed"])
+        #expect(worker.orders().isEmpty)
     }
 
     @Test("scripts of another configuration are known by where they stand")

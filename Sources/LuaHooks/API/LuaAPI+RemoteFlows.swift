@@ -125,15 +125,22 @@ extension LuaCall {
         interpreter.shared.tunnels.list(of: tunnel)
     }
 
-    /// Sends an order to the tunnel's worker.
+    /// Sends an order to the tunnel's worker, or carries it out where that is this one.
     fileprivate func order(
         _ action: TunnelOrder.Action, of tunnel: RemoteTunnel
     ) throws(LuaError) -> LuaResult {
         if case .send = action, let depthFailure { return fail(depthFailure) }
         let order = TunnelOrder(
             tunnel: tunnel, action: action, sender: interpreter.sender, depth: interpreter.injectionDepth)
-        switch list(of: tunnel)?.send(order) ?? .ended {
-        case .accepted: return push(true)
+        let host = interpreter.host
+        let list = list(of: tunnel)
+        // On the script's own worker it is done at once, as by a `flow`: one may be what the other was until now, where either
+        // tunnel moves by a reload, and what is asked of it then goes before nothing that was asked first.
+        let isHere = list != nil && list === host.tunnels
+        switch (isHere ? list?.accept(order) : list?.send(order)) ?? .ended {
+        case .accepted:
+            if isHere { host.perform(order) }
+            return push(true)
         case .ended: return fail("there is no open WebSocket")
         case .full: return fail("too much waits to be sent")
         case .tooManyTags: throw tooManyTags

@@ -141,7 +141,14 @@ package final class TunnelList: Sendable {
 
     /// Sends an order to the worker, behind those that this thread has sent before.
     func send(_ order: TunnelOrder) -> Acceptance {
-        let acceptance: Acceptance = state.withLock { state in
+        let acceptance = accept(order)
+        if case .accepted = acceptance { deliver(order) }
+        return acceptance
+    }
+
+    /// As `send`, for an order that is handed to the worker otherwise.
+    func accept(_ order: TunnelOrder) -> Acceptance {
+        state.withLock { state in
             guard state.has(order.tunnel) else { return .ended }
             let slot = order.tunnel.slot
             switch order.action {
@@ -157,7 +164,5 @@ package final class TunnelList: Sendable {
             }
             return .accepted
         }
-        if case .accepted = acceptance { deliver(order) }
-        return acceptance
     }
 }

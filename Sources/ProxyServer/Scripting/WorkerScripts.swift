@@ -108,6 +108,8 @@ final class WorkerScripts: ScriptHost {
         generation.registry.publishToNodes(tag, message)
     }
 
+    func perform(_ order: TunnelOrder) { worker.perform(order) }
+
     func peers(ofUpstream name: [UInt8]) -> PeerGroup? {
         guard let owner, let index = ProxyTarget.position(ofUpstream: name, in: generation.configuration)
         else { return nil }
