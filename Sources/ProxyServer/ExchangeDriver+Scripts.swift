@@ -233,6 +233,7 @@ extension ExchangeDriver: FlowOwner {
     func close(code: UInt16, reason: [UInt8]) {
         guard !hasEnded else { return }
         log(.warn, "a script closed the exchange: \(code) \(String(decoding: reason, as: UTF8.self))")
+        script.closing = .init(code: code, reason: reason, by: .proxy, isClean: false)
         failPastHooks(status: 503)
     }
 
@@ -475,6 +476,7 @@ extension ExchangeDriver: FlowOwner {
 
     private func runOpenHooks(_ rest: Span<UInt8>) -> Bool {
         guard script.has(.open), let interpreter else { return false }
+        script.openedIn = exchange.location.settings
         let result = interpreter.run(.open, of: flow(in: interpreter))
         if case .waiting = result {
             script.wait = .open
@@ -499,9 +501,18 @@ extension ExchangeDriver: FlowOwner {
 
     // MARK: The end
 
-    /// Runs the log hooks, if there are any, and ends the flow.
+    /// Runs the log hooks, if there are any, and ends the flow. Where open hooks have begun, close hooks come before, and what the
+    /// access logs say of the exchange.
     func concludeScripts() {
         guard let scripts = generation.scripts else { return }
-        script.keepsExchange = scripts.conclude(exchange, generation: generation)
+        guard let settings = script.openedIn else {
+            script.keepsExchange = scripts.conclude(exchange, generation: generation)
+            return
+        }
+        // Whoever counts tunnels by these hooks counts each of them down again.
+        let flow = scripts.interpreter.flow(of: exchange)
+        flow.settings = settings
+        let info = script.closing ?? .init(code: WebSocketCloseCode.abnormal, by: .proxy, isClean: false)
+        script.keepsExchange = scripts.close(exchange, flow, info, generation: generation)
     }
 }

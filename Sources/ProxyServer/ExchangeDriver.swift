@@ -1,5 +1,6 @@
 internal import Config
 internal import EventLoop
+internal import LuaHooks
 internal import ProxyCore
 internal import Wire
 
@@ -397,6 +398,9 @@ final class ExchangeDriver {
                     + (machine.canRespond ? " while sending request to upstream" : " while sending to client")
         )
         if exchange.status == 0 { exchange.status = status ?? (isCutShort ? 400 : 499) }
+        if script.openedIn != nil {
+            script.closing = .init(code: WebSocketCloseCode.abnormal, by: .client, isClean: false)
+        }
         breakOff(resetting: resetting)
     }
 
@@ -452,7 +456,7 @@ final class ExchangeDriver {
         if passwordTicket != nil || askedBy != nil { forgetChecks() }
         worker.statistics.requestSeconds.observe(
             milliseconds: Int(loop.now - exchange.startedAt.monotonic))
-        generation.log(exchange, worker: worker)
+        if script.openedIn == nil { generation.log(exchange, worker: worker) }
         logFaults()
         if exchange.scripts != nil { concludeScripts() }
     }

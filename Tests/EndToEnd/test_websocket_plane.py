@@ -863,6 +863,43 @@ def test_an_open_hook_that_denies_holds_back_what_has_come(simple, backend, deci
     assert re.findall("<seen>(.*?)<", made.log()) == ["to the client"]
 
 
+@pytest.mark.parametrize("ending, code, by, status", [
+    ("reset", 1006, "client", 499), ("end", 1006, "client", 499), ("timer", 4001, "proxy", 503),
+    ("worker", 1006, "proxy", 101)])
+@pytest.mark.parametrize("waits", [False, True])
+def test_each_tunnel_that_open_hooks_began_with_has_its_close_hooks_once(simple, backend, ending, code, by, status, waits):
+    upstream = DeafUpstream(backend)
+
+    def program(connection):
+        request = connection.next_request()
+        connection.send(switching(request.get("sec-websocket-key")))
+        upstream.read(connection)
+
+    backend.program = program
+    made = simple(location=WEBSOCKET + f"""open_by_lua_block {{
+        local guard <close> = setmetatable({{}}, {{ __close = function() sy.log.warn("<<given up>>") end }})
+        sy.log.warn("<<open>>")
+        {"flow:after(0.1, function() flow:close(4001, 'late') end)" if ending == "timer" else ""}
+        sy.sleep(30)
+    }} close_by_lua_block {{
+        {"sy.sleep(0.05)" if waits and ending != "worker" else ""}
+        sy.log.warn(("<<close %d %s %s>>"):format(info.code, info.by, tostring(info.clean)))
+    }} log_by_lua_block {{ sy.log.warn("<<log " .. flow.res.status .. ">>") }}""")
+    with Client(made.client_port) as client:
+        client.send(handshake())
+        wait_for(lambda: "<<open>>" in made.log(), what="a hook that waits")
+        if ending == "timer":
+            assert client.read_response_head().status == 503
+        elif ending == "worker":
+            made.signal(signal.SIGTERM)
+        else:
+            go(client, ending)
+        wait_for(lambda: "<<log " in made.log(), what="the end")
+    assert upstream.ended.wait(5)
+    said = re.findall("<<(.*?)>>", made.log())
+    assert said == ["open", "given up", f"close {code} {by} false", f"log {status}"]
+
+
 @pytest.mark.parametrize("rest", [
     frame(b"one") + frame(b"two"), frame(b"one", final=False) + frame(b"two", opcode=0),
     frame(b"one") + frame(BYE, opcode=8)])

@@ -334,7 +334,12 @@ enum HookDocument {
                     "A string replaces its payload, a list of strings takes its place as several, an empty one as "
                     + "none; false drops it; `flow:close(code, reason)` ends the tunnel.")
         case .close:
-            Hook(stage: stage, summary: "The tunnel has ended.", returns: "", meaning: "")
+            Hook(
+                stage: stage,
+                summary:
+                    "The tunnel has ended; or it has not come about though its `open` hooks had begun, as where the "
+                    + "client went while one of them waited.",
+                returns: "", meaning: "")
         case .drain:
             Hook(
                 stage: stage,

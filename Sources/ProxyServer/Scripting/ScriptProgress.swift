@@ -57,6 +57,10 @@ struct ScriptProgress {
     var holdsResponse = false
     var responsePiece: (bytes: [UInt8], isLast: Bool, exact: Bool)?
     var sawLastPiece = false
+    /// Of the location whose open hooks have begun, for a tunnel that has not come about yet.
+    var openedIn: Settings?
+    /// Why it will not.
+    var closing: Interpreter.CloseInfo?
     /// What open hooks have sent, before there was a tunnel.
     var openSends: [(message: ScriptMessage, leg: FlowLeg)] = []
 

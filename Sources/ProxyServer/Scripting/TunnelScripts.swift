@@ -20,8 +20,6 @@ final class TunnelScripts: FlowOwner {
         var standing = Standing.settled
         /// A script has ended a tunnel that is no WebSocket with this.
         var closing: (code: UInt16, reason: [UInt8])?
-        /// What the close hooks run for, while they wait.
-        var closingEnd: ScriptedEnd?
         /// Whoever waits for the answer to a ping.
         var pings: [Int: (WebSocketPingOutcome) -> Void] = [:]
         var lastPing = 0
@@ -271,7 +269,6 @@ final class TunnelScripts: FlowOwner {
     func stageEnded(_ stage: HookStage, _ result: StageResult) {
         switch stage {
         case .drain: drainHooksEnded(result)
-        case .close: finishExchange()
         default: break
         }
     }
@@ -318,18 +315,10 @@ final class TunnelScripts: FlowOwner {
         worker.wholeExchanges.remove(self)
         tunnel = nil
         leaveList()
-        interpreter.cancelCalls(of: flow)
-        guard interpreter.has(.close, in: exchange.location.settings) else { return finishExchange() }
-        let end = ScriptedEnd(exchange, flow) { [self] in
-            generation.log(exchange, worker: worker)
-        } ended: { [self] _, _ in
-            finishExchange()
+        if !scripts.close(exchange, flow, closeInfo(first: side, ending), generation: generation) {
+            worker.giveBack(exchange)
         }
-        flow.owner = end
-        scripts.keep(end)
-        needed.closingEnd = end
-        if case .waiting = interpreter.runClose(of: flow, closeInfo(first: side, ending)) { return }
-        finishExchange()
+        worker.scriptsEnded()
     }
 
     private func closeInfo(
@@ -344,17 +333,6 @@ final class TunnelScripts: FlowOwner {
         }
         return .init(
             code: WebSocketCloseCode.abnormal, by: side.map(TunnelParty.init) ?? .proxy, isClean: false)
-    }
-
-    /// The exchange's lines in the access logs, and its log hooks.
-    private func finishExchange() {
-        if let end = extras?.closingEnd {
-            extras?.closingEnd = nil
-            scripts.forget(end)
-        }
-        generation.log(exchange, worker: worker)
-        if !scripts.conclude(exchange, generation: generation) { worker.giveBack(exchange) }
-        worker.scriptsEnded()
     }
 }
 

@@ -124,6 +124,40 @@ final class WorkerScripts: ScriptHost {
 
     // MARK: Ends
 
+    /// Runs the close hooks of a flow whose tunnel has ended, or has not come about though its open hooks had begun; then writes
+    /// the exchange's lines in the access logs, and concludes it.
+    ///
+    /// - Returns: whether the exchange is still needed; it is given back when it no longer is.
+    func close(
+        _ exchange: Exchange, _ flow: ScriptFlow, _ info: Interpreter.CloseInfo, generation: WorkerGeneration
+    ) -> Bool {
+        interpreter.cancelCalls(of: flow)
+        guard interpreter.has(.close, in: flow.settings ?? exchange.location.settings) else {
+            return closed(exchange, flow, generation)
+        }
+        let end = ScriptedEnd(exchange, flow) { [unowned worker] in
+            generation.log(exchange, worker: worker)
+        } ended: { [unowned self] end, _ in
+            withExtendedLifetime(generation) {
+                ends.removeValue(forKey: ObjectIdentifier(end))
+                if !closed(exchange, flow, generation) { worker.giveBack(exchange) }
+                worker.scriptsEnded()
+            }
+        }
+        flow.owner = end
+        ends[ObjectIdentifier(end)] = end
+        if case .waiting = interpreter.runClose(of: flow, info) { return true }
+        ends.removeValue(forKey: ObjectIdentifier(end))
+        return closed(exchange, flow, generation)
+    }
+
+    private func closed(_ exchange: Exchange, _ flow: ScriptFlow, _ generation: WorkerGeneration) -> Bool {
+        // What follows is of the location that the exchange is in, where another was to have the tunnel.
+        flow.settings = nil
+        generation.log(exchange, worker: worker)
+        return conclude(exchange, generation: generation)
+    }
+
     /// Runs the log hooks of an exchange that is over and has been logged, and ends its flow.
     ///
     /// - Returns: whether the exchange is still needed; it is given back when it no longer is.
@@ -153,10 +187,6 @@ final class WorkerScripts: ScriptHost {
         worker.giveBack(end.exchange)
         worker.scriptsEnded()
     }
-
-    /// Keeps the end of a tunnel while its close hooks wait.
-    func keep(_ end: ScriptedEnd) { ends[ObjectIdentifier(end)] = end }
-    func forget(_ end: ScriptedEnd) { ends.removeValue(forKey: ObjectIdentifier(end)) }
 }
 
 /// The scripts of all generations that something on a worker still runs under.
