@@ -363,7 +363,7 @@ enum HookDocument {
         (
             "migrate", "(fun(ctx: table, flow: Flow): table?)|nil",
             "After a reload, for each open WebSocket that moves: what `flow.ctx` is from now on, made of what it was; nil "
-                + "leaves it as it is."
+                + "leaves it as it is by then."
         ),
     ]
 
