@@ -10,12 +10,38 @@ extension Interpreter {
     /// Takes a connection for the call that waits for it, and goes on with that.
     func connected(_ connection: any ScriptConnection, timeout: Int64, _ waiter: Waiter) {
         guard isWaiting(waiter) else { return connection.close() }
-        let handle = sockets.insert(OpenSocket(connection: connection, timeout: timeout))
-        calls[waiter.call].flow?.sockets.append(handle)
+        let handle = insert(OpenSocket(connection: connection, timeout: timeout), of: waiter)
         resume(waiter) { stack in
             stack.push(.socket, handle)
             return 1
         }
+    }
+
+    /// Takes a connection to Redis for the call that waits for it, logs in by these commands until `deadline`, and goes on
+    /// with the call.
+    func connectedToRedis(
+        _ connection: any ScriptConnection, login: [[[UInt8]]], timeout: Int64, limit: Int, deadline: Int64,
+        _ waiter: Waiter
+    ) {
+        guard isWaiting(waiter) else { return connection.close() }
+        let redis = RedisConversation(self, connection, timeout: timeout, limit: limit)
+        let handle = insert(OpenSocket(connection: connection, timeout: timeout, redis: redis), of: waiter)
+        redis.handle = handle
+        guard !login.isEmpty else {
+            return resume(waiter) { stack in
+                stack.push(.redis, handle)
+                return 1
+            }
+        }
+        setOperation(SocketOperation(self, handle), of: waiter)
+        redis.ask(
+            login, .login, replies: login.count, timeout: max(1, deadline - host.clock.now.monotonic), waiter)
+    }
+
+    private func insert(_ socket: OpenSocket, of waiter: Waiter) -> ObjectHandle {
+        let handle = sockets.insert(socket)
+        calls[waiter.call].flow?.sockets.append(handle)
+        return handle
     }
 
     /// Whether a connection that hooks of the flow have opened is open yet.
@@ -26,13 +52,22 @@ extension Interpreter {
     }
 
     func closeSocket(_ handle: ObjectHandle) {
-        guard let socket = sockets.remove(handle) else { return }
+        guard let socket = dropSocket(handle) else { return }
         currentCall?.flow?.owner?.somethingEnded()
-        socket.connection.close()
-        for case let waiter? in [socket.sender, socket.receiver] where isWaiting(waiter) {
+        let waiters =
+            [socket.sender, socket.receiver].compactMap(\.self) + (socket.redis?.takeWaiters() ?? [])
+        for waiter in waiters where isWaiting(waiter) {
             // Not now: another script, or nothing that may be disturbed, is on the way.
             _ = addTimer(after: 0, .fail(waiter, "closed"))
         }
+    }
+
+    /// Closes a connection without a word to who waits for it.
+    @discardableResult
+    func dropSocket(_ handle: ObjectHandle) -> OpenSocket? {
+        guard let socket = sockets.remove(handle) else { return nil }
+        socket.connection.close()
+        return socket
     }
 
     func closeSockets(of flow: ScriptFlow) {
@@ -63,6 +98,8 @@ struct OpenSocket {
     /// Who waits for what was sent, and for what is to come; perhaps not any more.
     var sender: Waiter?
     var receiver: Waiter?
+    /// Of a connection by `sy.redis.connect`.
+    var redis: RedisConversation?
 }
 
 /// Sockets by their objects' slots.
@@ -111,4 +148,17 @@ struct SocketTable {
         }
         return removed
     }
+}
+
+/// A call that waits for a socket. A script that is cut off in the middle of a conversation cannot go on with it.
+final class SocketOperation: ScriptOperation {
+    private unowned let interpreter: Interpreter
+    private let handle: ObjectHandle
+
+    init(_ interpreter: Interpreter, _ handle: ObjectHandle) {
+        self.interpreter = interpreter
+        self.handle = handle
+    }
+
+    func cancel() { interpreter.closeSocket(handle) }
 }

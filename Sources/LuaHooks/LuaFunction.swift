@@ -5,7 +5,7 @@ enum LuaType: Int, CaseIterable {
     case flow = 1
     case request, response, requestHeaders, responseHeaders, arguments, cookies, variables
     case client, upstream, offer
-    case timer, socket, dictionary, counter, gauge, histogram, message, frame
+    case timer, socket, redis, dictionary, counter, gauge, histogram, message, frame
     case remoteFlow, remoteClient, remoteUpstream
     case testProxy, testClient, testBackend, testServer, testRequest, testWebSocket, testSocket, expectation
 
@@ -28,6 +28,7 @@ enum LuaType: Int, CaseIterable {
         case .offer: "flow.offer"
         case .timer: "timer"
         case .socket: "socket"
+        case .redis: "redis"
         case .dictionary: "sy.shared.NAME"
         case .counter: "counter"
         case .gauge: "gauge"

@@ -5,7 +5,7 @@ import ProxyCore
 /// What every function of the module `switchyard`, and of the objects that it makes, does.
 enum ModuleCases {
     static let all: [ModuleCase] =
-        module + digests + patterns + fetches + sockets + dictionaries + metrics + remoteFlows
+        module + digests + patterns + fetches + sockets + redis + dictionaries + metrics + remoteFlows
 
     /// The row as scripts call it; hidden ones have names of their own.
     static func name(of function: LuaFunction) -> String {
@@ -209,6 +209,51 @@ enum ModuleCases {
             "socket:__gc", connect + "s = nil", ["waiting", "127.0.0.1:9 10000", "collected"]
         ) { fixture in
             let seen = peer(fixture)
+            fixture.interpreter.collectGarbage()
+            return seen + (fixture.interpreter.openSockets == 0 ? ["collected"] : [])
+        },
+    ]
+
+    /// Connects, and says a reply.
+    @Sendable private static func redisServer(_ fixture: ScriptFixture) -> [String] {
+        let connection = FakeConnection()
+        for attempt in fixture.host.connects { attempt.finish(.success(connection)) }
+        connection.sendingEnds()
+        connection.says("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+        connection.says("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n")
+        fixture.advance(milliseconds: 1)
+        let sent = connection.sent.map { $0.replacing("\r\n", with: " ") }
+        return fixture.host.places + sent + (connection.isClosed ? ["closed"] : [])
+    }
+
+    private static let connectRedis = "local r = sy.redis.connect('redis://127.0.0.1:9') "
+
+    private static let redis: [ModuleCase] = [
+        ModuleCase(
+            "sy.redis.connect", connectRedis + "print(r ~= nil)",
+            ["waiting", "127.0.0.1:9 10000", "true", "sockets: 1"], world: redisServer),
+        ModuleCase(
+            "redis:call", connectRedis + "print(#r:call('GET', 1))",
+            ["waiting", "127.0.0.1:9 10000", "*2 $3 GET $1 1 ", "3", "sockets: 1"], world: redisServer),
+        ModuleCase(
+            "redis:pipeline", connectRedis + "print(#r:pipeline{ {'GET', 'k'} }[1])",
+            ["waiting", "127.0.0.1:9 10000", "*2 $3 GET $1 k ", "3", "sockets: 1"], world: redisServer),
+        ModuleCase(
+            "redis:receive", connectRedis + "r:call('SUBSCRIBE', 'a') print(r:receive()[3])",
+            ["waiting", "127.0.0.1:9 10000", "*2 $9 SUBSCRIBE $1 a ", "hi", "sockets: 1"], world: redisServer),
+        ModuleCase(
+            "redis:closed", connectRedis + "print(r.closed) r:close() print(r.closed)",
+            ["waiting", "127.0.0.1:9 10000", "closed", "false", "true"], world: redisServer),
+        ModuleCase(
+            "redis:close", connectRedis + "r:close() print(r:call('PING'))",
+            ["waiting", "127.0.0.1:9 10000", "closed", "nil\tclosed"], world: redisServer),
+        ModuleCase(
+            "redis:__close", connectRedis + "do local open <close> = r end print(r:receive())",
+            ["waiting", "127.0.0.1:9 10000", "closed", "nil\tclosed"], world: redisServer),
+        ModuleCase(
+            "redis:__gc", connectRedis + "r = nil", ["waiting", "127.0.0.1:9 10000", "collected"]
+        ) { fixture in
+            let seen = redisServer(fixture)
             fixture.interpreter.collectGarbage()
             return seen + (fixture.interpreter.openSockets == 0 ? ["collected"] : [])
         },

@@ -6,8 +6,8 @@ internal import Wire
 extension LuaAPI {
     static let moduleFunctions: [LuaFunction] =
         timeFunctions + taskFunctions + randomFunctions + logFunctions + jsonFunctions + patternFunctions
-        + fetchFunctions + receivedHeaderFunctions + socketFunctions + sharedFunctions + digestFunctions
-        + metricFunctions + upstreamFunctions
+        + fetchFunctions + receivedHeaderFunctions + socketFunctions + redisFunctions + sharedFunctions
+        + digestFunctions + metricFunctions + upstreamFunctions
 
     private static let timeFunctions: [LuaFunction] = [
         LuaFunction(

@@ -143,16 +143,3 @@ extension LuaCall {
         }
     }
 }
-
-/// A call that waits for a socket. A script that is cut off in the middle of a conversation cannot go on with it.
-private final class SocketOperation: ScriptOperation {
-    private unowned let interpreter: Interpreter
-    private let handle: ObjectHandle
-
-    init(_ interpreter: Interpreter, _ handle: ObjectHandle) {
-        self.interpreter = interpreter
-        self.handle = handle
-    }
-
-    func cancel() { interpreter.closeSocket(handle) }
-}

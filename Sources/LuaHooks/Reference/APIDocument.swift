@@ -246,6 +246,7 @@ extension LuaType {
         case .offer: "Offer"
         case .timer: "Timer"
         case .socket: "Socket"
+        case .redis: "Redis"
         case .dictionary: "Dictionary"
         case .counter: "Counter"
         case .gauge: "Gauge"

@@ -44,11 +44,16 @@ final class ScriptFuzzer {
           KEEP.socket = sy.tcp.connect("127.0.0.1", 9, 1)
           return KEEP.socket
         end
+        local function connect_redis()
+          KEEP.redis = sy.redis.connect("redis://127.0.0.1", 1)
+          return KEEP.redis
+        end
         local function call(flow, a, b) if run then return run(flow, a, b) end end
         local function body(flow, chunk, last)
           if chunk:sub(1, 5) ~= "\\0load" then return call(flow, chunk, last) end
           local failure
-          local globals = setmetatable({KEEP = KEEP, connect = connect}, {__index = environment})
+          local own = {KEEP = KEEP, connect = connect, connect_redis = connect_redis}
+          local globals = setmetatable(own, {__index = environment})
           run, failure = load("local flow, a, b = ... " .. chunk:sub(6), "=snippet", "t", globals)
           if failure then print("INVALID", failure) end
         end
@@ -217,7 +222,10 @@ final class ScriptFuzzer {
     // MARK: The world
 
     private func bytes() -> [UInt8] {
-        let texts = ["", "x", "line\r\n", "\0\u{ff}", "{\"a\":[1]}", String(repeating: "long ", count: 500)]
+        let texts = [
+            "", "x", "line\r\n", "\0\u{ff}", "{\"a\":[1]}", String(repeating: "long ", count: 500), "+OK\r\n",
+            "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", "*3\r\n:1\r\n-ERR\r\n$-1\r\n",
+        ]
         return Array(random.pick(texts).utf8)
     }
 

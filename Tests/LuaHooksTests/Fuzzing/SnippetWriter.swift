@@ -178,7 +178,8 @@ struct SnippetWriter {
 
     private mutating func closing() {
         let object = random.pick([
-            receiver(.socket), "setmetatable({}, {__close = function() \(guarded(call())) end})", value(),
+            receiver(.socket), receiver(.redis),
+            "setmetatable({}, {__close = function() \(guarded(call())) end})", value(),
         ])
         nested("pcall(function() local c <close> = \(object)", "end)")
     }
@@ -315,6 +316,7 @@ struct SnippetWriter {
                 type.name
             case .timer: "flow:after(\(number()), function() end)"
             case .socket: "(KEEP.socket or connect())"
+            case .redis: "(KEEP.redis or connect_redis())"
             case .dictionary: "sy.shared.\(random.pick(["small", "large"]))"
             case .counter: "sy.metrics.counter('c')"
             case .gauge: "sy.metrics.gauge('g')"
@@ -380,7 +382,11 @@ struct SnippetWriter {
     }
 
     private static let strings: [String: [String]] = [
-        "url": ["http://127.0.0.1:9001/x", "http://one/", "https://a/", "http://", "//", "http://a:99999/"],
+        "url": [
+            "http://127.0.0.1:9001/x", "http://one/", "https://a/", "http://", "//", "http://a:99999/",
+            "redis://a",
+        ],
+        "command": ["GET", "PING", "SUBSCRIBE", "unsubscribe", "SSUBSCRIBE", "MONITOR", "RESET"],
         "uri": ["/", "/a?b=c", "https://example.test/", "@other", "/%00", "/a b", "//x"],
         "target": ["one", "two", "http://127.0.0.1:9003", "@other", "/exact", "none", "http://[::1]:80"],
         "host": ["127.0.0.1", "unix:/tmp/s", "name.test", "::1", ""],
