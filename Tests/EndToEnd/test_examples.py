@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 
 from harness.backend import chunked, reply
 from harness.proxy import ROOT, switchyard_binary
+from harness.redis import AVAILABLE, Redis
 from harness.websocket import WebSocketServer, handshake
 from harness.wire import Client, fetch, wait_for
 
@@ -305,6 +306,36 @@ def test_forward_auth_opens_websockets_for_who_is_logged_in(example, backends, s
         socket.send("hello")
         assert socket.recv(5) == "hello"
     assert chat.requests[0].headers.get_all("Remote-User") == ["ann"]
+
+
+# sessions
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="there is no redis-server")
+def test_sessions_are_looked_up_in_redis(example, backend):
+    with Redis() as redis:
+        made = example("sessions", backend, edit=[("127.0.0.1:6379", str(redis))])
+
+        def visit(*headers):
+            return made.fetch("/", headers=[*headers, ("X-User", "root")]).status
+
+        assert (visit(), visit(("Cookie", "session=1"))) == (401, 401)
+        assert backend.requests == []
+        redis.ask("SET", "session:1", "ann", "EX", 60)
+        assert visit(("Cookie", "session=1")) == 200
+        assert backend.requests[0].values("X-User") == [b"ann"]
+        assert int(redis.ask("TTL", "session:1")[1:]) > 1700
+        assert redis.clients() == 1
+        redis.stop()
+        assert visit(("Cookie", "session=1")) == 503
+        redis.start()
+        redis.ask("SET", "session:1", "bob")
+        assert visit(("Cookie", "session=1")) == 200
+        assert backend.requests[1].values("X-User") == [b"bob"]
+        # Redis goes and comes back, and nobody has asked meanwhile.
+        redis.stop()
+        redis.start()
+        assert visit(("Cookie", "session=1")) == 401
 
 
 # upgrade_auth
