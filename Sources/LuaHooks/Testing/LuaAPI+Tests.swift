@@ -141,9 +141,9 @@ extension LuaAPI {
             "server", .method(.testProxy), "address: string, answer?: fun(data: string): string?",
             returns: "TestServer",
             """
-            A server at an address, `name:port` or `unix:/path`, that speaks what the test has it say: what `sy.tcp` connects \
-            to. With a function, it answers what has come on a connection by what that returns; where it returns nothing, \
-            that waits for more to come. The test takes connections with `expect_connection`.
+            A server at an address, `name:port` or `unix:/path`, that speaks what the test has it say: what `sy.tcp` and \
+            `sy.redis` connect to. With a function, it answers what has come on a connection by what that returns; where \
+            it returns nothing, that waits for more to come. The test takes connections with `expect_connection`.
             """
         ) { call throws(LuaError) in
             let tests = try call.tests("server")
