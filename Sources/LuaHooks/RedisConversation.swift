@@ -46,7 +46,7 @@ final class RedisConversation {
     /// Bytes of a reply, or of all that a pipeline is answered.
     private let limit: Int
 
-    private let reader = RedisReader(limit: .max)
+    private let reader: RedisReader
     /// Bytes that have come of the reply that is not whole yet.
     private var partial = 0
     private var output: [UInt8] = []
@@ -69,6 +69,7 @@ final class RedisConversation {
         self.connection = connection
         self.timeout = timeout
         self.limit = limit
+        reader = RedisReader(limit: limit)
     }
 
     private var isOpen: Bool { interpreter.sockets[handle] != nil }

@@ -18,6 +18,9 @@ internal import CHiredis
         self.limit = limit
         guard let made = unsafe redisReaderCreate() else { fatalError("out of memory") }
         unsafe reader = made
+        unsafe reader.pointee.fn = Self.functions
+        // An element has four bytes at least.
+        unsafe reader.pointee.privdata = UnsafeMutableRawPointer(bitPattern: max(1, limit / 4))
     }
 
     deinit { unsafe redisReaderFree(reader) }
@@ -41,7 +44,7 @@ internal import CHiredis
         var object: UnsafeMutableRawPointer?
         guard unsafe redisReaderGetReply(reader, &object) == REDIS_OK else { throw note(failure) }
         guard let object = unsafe object else {
-            if unsafe reader.pointee.len > limit { throw note(Fault("too large")) }
+            if unsafe reader.pointee.len - reader.pointee.pos > limit { throw note(Fault("too large")) }
             return nil
         }
         defer { unsafe freeReplyObject(object) }
@@ -49,14 +52,38 @@ internal import CHiredis
         return unsafe Self.reply(object.assumingMemoryBound(to: redisReply.self).pointee)
     }
 
+    /// The functions of hiredis, but for that which makes an array of as many elements as somebody says there are, before
+    /// any has come.
+    ///
+    /// Made once, and only read from then on.
+    private nonisolated(unsafe) static let functions = {
+        guard let reader = unsafe redisReaderCreate() else { fatalError("out of memory") }
+        let functions = UnsafeMutablePointer<redisReplyObjectFunctions>.allocate(capacity: 1)
+        unsafe functions.initialize(to: reader.pointee.fn.pointee)
+        unsafe redisReaderFree(reader)
+        unsafe functions.pointee.createArray = { task, count in
+            let most = unsafe UInt(bitPattern: task?.pointee.privdata)
+            return count <= most ? unsafe RedisReader.createArray?(task, count) : nil
+        }
+        return unsafe functions
+    }()
+
+    private static let createArray = {
+        guard let reader = unsafe redisReaderCreate() else { fatalError("out of memory") }
+        defer { unsafe redisReaderFree(reader) }
+        return unsafe reader.pointee.fn.pointee.createArray
+    }()
+
     private func note(_ found: Fault) -> Fault {
         fault = found
         return found
     }
 
     private var failure: Fault {
+        // Of memory there is always enough, but an array may say that it has more elements than it may.
+        if unsafe reader.pointee.err == REDIS_ERR_OOM { return Fault("too large") }
         // Holds because: hiredis ends the text with a NUL, within the array.
-        Fault(
+        return Fault(
             unsafe withUnsafeBytes(of: &reader.pointee.errstr) { text in
                 unsafe String(decoding: text.prefix { $0 != 0 }, as: UTF8.self)
             })

@@ -59,6 +59,17 @@ struct RedisReaderTests {
         #expect(try Self.replies(text, inPiecesOf: 1000, limit: 95_000) == [])
     }
 
+    @Test("an array has no room made for more elements than may come")
+    func arrayLimit() throws {
+        #expect(throws: RedisReader.Fault("too large")) {
+            try Self.replies("*1000\r\n", inPiecesOf: 100, limit: 3999)
+        }
+        #expect(throws: RedisReader.Fault("too large")) {
+            try Self.replies("*2\r\n:1\r\n*2147483647\r\n", inPiecesOf: 100)
+        }
+        #expect(try Self.replies("*1000\r\n", inPiecesOf: 100, limit: 4000) == [])
+    }
+
     @Test("commands are arrays of strings")
     func commands() {
         var output: [UInt8] = []
