@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -12,46 +10,22 @@ from websockets.sync.client import connect
 
 from harness import ports
 from harness.proxy import whole
+from harness.redis import AVAILABLE, Redis
 from harness.websocket import MAP, RECIPE, WebSocketServer
 from harness.wire import wait_for
 
 pytestmark = pytest.mark.switchyard_only
 
 
-class Redis:
-    def __init__(self, directory, password=None):
-        self.port = ports.free_port()
-        self.directory = directory
-        self.password = password
-        self.start()
-
-    def start(self):
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                   "--dir", str(self.directory), "--unixsocket", str(self.directory / "redis.sock")]
-        if self.password:
-            command += ["--requirepass", self.password]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_for(lambda: ports.is_listening(self.port), 10, "Redis")
-
-    def command(self, *words):
-        login = ["--no-auth-warning", "-a", self.password] if self.password else []
-        return subprocess.run(["redis-cli", "-p", str(self.port), *login, *words], capture_output=True, text=True, check=True).stdout
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
 @pytest.fixture
 def redis(tmp_path):
-    if not shutil.which("redis-server"):
+    if not AVAILABLE:
         pytest.skip("there is no redis-server")
     with contextlib.ExitStack() as stack:
-        def make(**options):
-            directory = tmp_path / f"redis{time.monotonic_ns()}"
-            directory.mkdir()
-            made = Redis(directory, **options)
-            stack.callback(made.stop)
+        def make(*options):
+            path = tmp_path / f"redis{time.monotonic_ns()}.sock"
+            made = stack.enter_context(Redis("--unixsocket", str(path), *options))
+            made.path = path
             return made
         yield make
 
@@ -114,12 +88,12 @@ def test_messages_reach_all_tunnels_of_all_nodes_once(redis, node):
         member.send(words[-1])
     said(members, words)
     # One connection to listen for each node, however many workers it has.
-    assert where.command("PUBSUB", "NUMSUB", "switchyard:publish").split()[-1] == "3"
+    assert where.ask("PUBSUB", "NUMSUB", "switchyard:publish").endswith(b":3\r\n")
 
 
 def test_nodes_of_another_prefix_hear_nothing(redis, node):
     where = redis()
-    one, other = (node(f"shared_state unix:{where.directory}/redis.sock prefix={prefix};") for prefix in ("a", "b"))
+    one, other = (node(f"shared_state unix:{where.path} prefix={prefix};") for prefix in ("a", "b"))
     one.connected()
     other.connected()
     here, there = one.member(), other.member()
@@ -129,7 +103,7 @@ def test_nodes_of_another_prefix_hear_nothing(redis, node):
 
 
 def test_who_has_to_log_in_does(redis, node):
-    where = redis(password="s:cret")
+    where = redis("--requirepass", "s:cret")
     one, other = (node(f"shared_state redis://:s%3Acret@127.0.0.1:{where.port};") for _ in range(2))
     one.connected()
     other.connected()
@@ -207,17 +181,17 @@ def test_the_connection_outlives_the_worker_that_had_it(redis, node):
     for workers in (1, 3, 2, 1):
         one.reload(state, workers)
         assert reaches(True)
-        wait_for(lambda: where.command("PUBSUB", "NUMSUB", "switchyard:publish").split()[-1] == "2", 5, "one connection each")
+        wait_for(lambda: where.ask("PUBSUB", "NUMSUB", "switchyard:publish").endswith(b":2\r\n"), 5, "one connection each")
     one.reload("", 2)
-    wait_for(lambda: where.command("PUBSUB", "NUMSUB", "switchyard:publish").split()[-1] == "1", 5, "the end of it")
+    wait_for(lambda: where.ask("PUBSUB", "NUMSUB", "switchyard:publish").endswith(b":1\r\n"), 5, "the end of it")
     assert reaches(False)
     one.reload(state.replace(";", " prefix=other;"), 2)
-    wait_for(lambda: where.command("PUBSUB", "NUMSUB", "other:publish").split()[-1] == "1", 5, "the other channel")
+    wait_for(lambda: where.ask("PUBSUB", "NUMSUB", "other:publish").endswith(b":1\r\n"), 5, "the other channel")
     one.reload(state, 2)
     assert reaches(True)
     one.made.signal(signal.SIGTERM)
     assert one.made.wait_exit() == 0
-    wait_for(lambda: where.command("PUBSUB", "NUMSUB", "switchyard:publish").split()[-1] == "1", 5, "the end of the process")
+    wait_for(lambda: where.ask("PUBSUB", "NUMSUB", "switchyard:publish").endswith(b":1\r\n"), 5, "the end of the process")
 
 
 @pytest.mark.parametrize("state,message", [
