@@ -144,7 +144,7 @@ def test_a_node_goes_on_without_redis_and_comes_back_to_it(redis, node):
     (lambda connection: (connection.fill(), connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), connection.fill()),
      "what it says is not Redis's: Protocol error"),
     (lambda connection: (connection.fill(), connection.fill()), "timeout"),
-    (lambda connection: None, "closed"),
+    (lambda connection: connection.fill(), "closed"),
 ], ids=["words", "silence", "end"])
 def test_a_redis_that_is_none(node, backend, program, word):
     backend.program = program
