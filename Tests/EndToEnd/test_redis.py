@@ -334,6 +334,36 @@ def test_a_client_that_leaves(ask, redis):
     assert answer(made) == [["queue", "x"]]
 
 
+def test_a_reload_ends_the_connections_of_before(proxy, redis):
+    made = proxy("""
+        init_by_lua_block { redis = assert(sy.redis.connect("redis://<redis>")) }
+        server { listen 127.0.0.1:<port>; return 204; }""", values={"redis": redis})
+    wait_for(lambda: redis.clients() == 1, 5, "a connection")
+    [first] = redis.names()
+    made.reload()
+    wait_for(lambda: first not in redis.names() and redis.clients() == 1, 5, "another in its place")
+    made.stop()
+    wait_for(lambda: redis.clients() == 0, 5, "the end of it")
+
+
+def test_replies_count_as_the_memory_of_scripts(proxy, redis):
+    made = proxy("""
+        lua_memory_limit 8m;
+        server { listen 127.0.0.1:<port>;
+            location / { request_by_lua_block {
+                local redis = assert(sy.redis.connect("redis://<redis>"))
+                redis:call("SET", "k", ("x"):rep(1000000))
+                local kept = {}
+                for i = 1, tonumber(flow.req.args.count) do kept[i] = redis:call("GET", "k") end
+                return flow:respond{ body = tostring(#kept) }
+            } } }""", values={"redis": redis})
+    assert made.fetch("/?count=3").text == "3"
+    assert made.fetch("/?count=30").status == 500
+    assert "not enough memory" in made.log()
+    assert made.fetch("/?count=3").text == "3"
+    wait_for(lambda: redis.clients() == 0, 5, "that all connections are closed")
+
+
 def test_redis_within_tests_of_scripts(tmp_path):
     (tmp_path / "hits.lua").write_text("""
         return { request = function(flow)

@@ -1,5 +1,6 @@
 """A Redis server as a process, on a free port, that keeps nothing on disk."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -38,9 +39,13 @@ class Redis:
             connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
             return connection.recv(65536)
 
+    def names(self):
+        """The numbers of the connections, but for the one that asks."""
+        return re.findall(rb"\bid=(\d+) ", self.ask("CLIENT", "LIST", "TYPE", "normal"))[:-1]
+
     def clients(self):
         """How many connections there are, but for the one that asks."""
-        return self.ask("CLIENT", "LIST", "TYPE", "normal").count(b" addr=") - 1
+        return len(self.names())
 
     def __str__(self):
         return f"127.0.0.1:{self.port}"
