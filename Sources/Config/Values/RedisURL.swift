@@ -63,6 +63,14 @@ package struct RedisURL: Sendable, Hashable {
         host = String(name)
     }
 
+    /// The commands with which a connection begins.
+    package var login: [[[UInt8]]] {
+        var commands: [[String]] = []
+        if !password.isEmpty { commands.append(["AUTH"] + (user.isEmpty ? [] : [user]) + [password]) }
+        if database > 0 { commands.append(["SELECT", String(database)]) }
+        return commands.map { $0.map { Array($0.utf8) } }
+    }
+
     /// With `%XX` for what would not be itself there.
     private static func decoded(_ text: Substring) -> String? {
         var bytes: [UInt8] = []

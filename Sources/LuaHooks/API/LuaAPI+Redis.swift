@@ -160,16 +160,6 @@ extension LuaAPI {
     }
 }
 
-extension RedisURL {
-    /// The commands with which a connection begins.
-    fileprivate var login: [[[UInt8]]] {
-        var commands: [[String]] = []
-        if !password.isEmpty { commands.append(["AUTH"] + (user.isEmpty ? [] : [user]) + [password]) }
-        if database > 0 { commands.append(["SELECT", String(database)]) }
-        return commands.map { $0.map { Array($0.utf8) } }
-    }
-}
-
 extension LuaCall {
     fileprivate func redisHandle() throws(LuaError) -> ObjectHandle {
         guard let handle = stack.object(1, .redis) else { throw wrongObject(1, "a connection to Redis") }

@@ -100,14 +100,8 @@ final class RedisLine {
     private func connected() {
         guard case .connecting(let socket) = state else { return }
         reader = RedisReader()
-        var commands = greeting
-        if url.database > 0 { commands.insert(["SELECT", "\(url.database)"].map { Array($0.utf8) }, at: 0) }
-        if !url.password.isEmpty {
-            let login = url.user.isEmpty ? ["AUTH", url.password] : ["AUTH", url.user, url.password]
-            commands.insert(login.map { Array($0.utf8) }, at: 0)
-        }
-        // It also says whether what answers is Redis.
-        commands.append([Array("PING".utf8)])
+        // The ping says whether what answers is Redis.
+        let commands = url.login + greeting + [[Array("PING".utf8)]]
         state = .greeting(socket, replies: commands.count)
         alarm.setDeadline(worker.loop.now + Self.connectTimeout)
         for command in commands { RedisCommand.append(command, to: &outgoing) }
