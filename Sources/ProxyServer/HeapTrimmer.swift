@@ -56,7 +56,7 @@ final class HeapTrimmer {
     private func secondPassed() {
         guard burst?.isOver(work: loop.work) == true else {
             // What goes on and on is no burst: others need not wait for its end.
-            if isWaitedFor, burst?.isLasting == true { _ = leaveBusy() }
+            if isWaitedFor, burst?.isLasting == true, leaveBusy() { sy_trim_heap() }
             return alarm.setDeadline(loop.now + 1000)
         }
         workBefore = loop.work

@@ -31,6 +31,7 @@ extension ResponseHead {
         pack.pack(&upgradeIndex)
         pack.pack(&connectionIndex)
         pack.pack(&connectionHasUpgrade)
+        pack.pack(&hasAccelFields)
         pack.pack(&editsStart)
     }
 }

@@ -15,6 +15,8 @@ package struct ResponseHead: Sendable {
     package var upgradeIndex = -1
     package var connectionIndex = -1
     package var connectionHasUpgrade = false
+    /// There is a field `X-Accel-…`.
+    package var hasAccelFields = false
     package var editsStart = -1
 
     /// A server that sends more 1xx heads than this never means to answer.
@@ -35,6 +37,7 @@ package struct ResponseHead: Sendable {
         upgradeIndex = -1
         connectionIndex = -1
         connectionHasUpgrade = false
+        hasAccelFields = false
         editsStart = -1
     }
 

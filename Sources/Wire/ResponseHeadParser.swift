@@ -60,6 +60,7 @@ package struct ResponseHeadParser: Sendable {
                     if let violation = framing.note(field, octets, base: 0) {
                         return .invalid(ResponseViolation(violation))
                     }
+                case .xAccel: head.hasAccelFields = true
                 default: break
                 }
                 head.fields.append(field)

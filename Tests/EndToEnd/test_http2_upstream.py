@@ -775,3 +775,20 @@ def test_a_request_that_comes_to_its_upstream_after_a_reload_leaves_no_connectio
         proxy.reload()
         assert client.read_response().status == 200
         wait_for(lambda: proxy.backend.servers[0].closed, 5, "the end of the connection")
+
+
+@pytest.mark.clocked
+def test_a_response_is_slowed_down_for_its_client_alone(upstream):
+    """Streams share a connection: what is read slowly of one keeps no other back."""
+    body = bytes(60 << 10)
+    proxy = upstream("if ($arg_slow) { limit_rate 20k; }")
+    proxy.backend.answer = lambda server, request, stream: server.respond(stream, body)
+    with Client(proxy.port, timeout=20) as client:
+        began = time.monotonic()
+        client.send(b"GET /?slow=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        for _ in range(3):
+            assert fetch(proxy.port).body == body
+        assert time.monotonic() - began < 1
+        assert client.read_response().body == body
+        assert 1.8 <= time.monotonic() - began <= 3.5
+    assert len(proxy.backend.servers) == 1

@@ -46,10 +46,11 @@ extension Router {
 extension Exchange {
     /// The value that the upstream's response has for the field `X-Accel-…` of this name, in lower case.
     func accelField(_ name: [UInt8]) -> [UInt8]? {
+        // One that a script has written is found as well.
+        guard response.hasAccelFields || response.isEdited else { return nil }
         // Not the response itself, which would be copied with all it holds.
         let bytes = response.bytes
         let fields = response.fields
-        // Few responses have a field of which more than that has to be looked at.
         let found = fields.first { field in
             field.id == .xAccel && ASCII.equalIgnoringCase(bytes.span.extracting(field.name), name.span)
         }
