@@ -59,7 +59,7 @@ package final class ScriptFlow {
 
     /// As many tags as one may have, and bytes of each.
     static let maxTags = 64
-    static let maxTagLength = 255
+    package static let maxTagLength = 255
 
     init(slot: Int) { number = UInt32(slot) }
 

@@ -128,6 +128,8 @@ package final class Exchange {
     /// The trailer section that was sent to the client, for `$sent_trailer_*`: lines as written.
     package var sentTrailers: [UInt8] = []
     package var sentHeadBytes: Int64 = 0
+    /// What an upstream said by `X-Accel-Limit-Rate`.
+    var upstreamLimitRate: Int?
     package var sentBodyBytes: Int64 = 0
     package var receivedHeadBytes: Int64 = 0
     package var receivedBodyBytes: Int64 = 0
@@ -239,6 +241,7 @@ package final class Exchange {
         sentHead.clear()
         sentTrailers.clear()
         sentHeadBytes = 0
+        upstreamLimitRate = nil
         sentBodyBytes = 0
         receivedHeadBytes = 0
         receivedBodyBytes = 0

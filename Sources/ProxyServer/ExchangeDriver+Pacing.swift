@@ -54,11 +54,9 @@ extension ExchangeDriver {
 
     /// - Returns: false where it was not the pace that had the response wait.
     func resumeReading(of upstream: UpstreamConnection) -> Bool {
-        guard let time = pacing?.resumesAt, time != .min else { return false }
-        if time <= loop.now {
-            pacing?.resumesAt = .min
-            if upstream.mayRead { upstream.scheduleRead() }
-        }
+        guard let time = pacing?.resumesAt, time != .min, time <= loop.now else { return false }
+        pacing?.resumesAt = .min
+        if upstream.mayRead { upstream.scheduleRead() }
         armUpstreamDeadline()
         return true
     }

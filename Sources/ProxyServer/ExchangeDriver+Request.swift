@@ -245,9 +245,13 @@ extension ExchangeDriver {
     func armUpstreamDeadline() {
         // While a hook waits with its response, the peer is not even read.
         guard let upstream, !isConnecting, !script.holdsResponse else { return }
-        if let pacing, pacing.resumesAt > loop.now { return upstream.setDeadline(pacing.resumesAt) }
         let timeout = upstream.isDrained ? settings.values.proxyReadTimeout : settings.values.proxySendTimeout
-        upstream.setDeadline(loop.now + Int64(timeout))
+        var deadline = loop.now + Int64(timeout)
+        if let pacing, pacing.resumesAt > loop.now {
+            // What is not read does not time out; what is not taken of the request does.
+            deadline = upstream.isDrained ? pacing.resumesAt : min(pacing.resumesAt, deadline)
+        }
+        upstream.setDeadline(deadline)
     }
 
     /// `Expect: 100-continue` is answered by the proxy itself, as nginx does, once it wants the body.
@@ -503,12 +507,12 @@ extension ExchangeDriver {
             return attemptFailed(
                 ProxyFailure(upstream.isHandshaking ? .handshakeTimedOut : .connectTimedOut))
         }
+        if pacing != nil, resumeReading(of: upstream) { return }
         if !upstream.isDrained {
             upstream.timedOut(after: settings.values.proxySendTimeout)
             return attemptFailed(ProxyFailure(.sendTimedOut))
         }
         guard let downstream else { return }
-        if pacing != nil, resumeReading(of: upstream) { return }
         // A response that waits for a slow client, or a request that its client has yet to finish, is not the
         // upstream's fault.
         let waitsForClient = !downstream.isDrained && !hasRoom(downstream)

@@ -14,8 +14,10 @@ package final class ProcessRegistry: Sendable {
         /// What is published reaches the workers through these.
         var subscribers: [(id: Int, deliver: Subscriber, nodesAreFree: @Sendable () -> Void)] = []
         var lastSubscriber = 0
-        /// The subscriber that has the connection to other nodes, and what sends by it.
-        var nodes: (holder: Int, publish: Subscriber)?
+        /// Who has the connection to other nodes, and whether somebody else may take it over.
+        var nodes: (holder: NodesHolder, isOffered: Bool)?
+        /// What the latest configuration says of it.
+        var sharedState: SharedStateSettings?
         var dismantler: Dismantler?
     }
 
@@ -103,26 +105,70 @@ package final class ProcessRegistry: Sendable {
         }
     }
 
-    /// Hands a message to the workers of other nodes, where there is a connection to them.
-    func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) {
-        state.withLock { $0.nodes?.publish }?(tag, message)
+    // MARK: Other nodes
+
+    /// A worker that has the connection to other nodes.
+    struct NodesHolder: Sendable {
+        /// The subscriber's number.
+        let id: Int
+        let settings: SharedStateSettings
+        /// Sends a message by it.
+        let publish: Subscriber
+        /// Has the worker close it.
+        let release: @Sendable () -> Void
     }
 
-    /// - Returns: whether the subscriber of this number has the connection to other nodes from now on, until `leaveNodes`.
-    func takeNodes(_ id: Int, publish: @escaping Subscriber) -> Bool {
-        state.withLock { state in
-            guard state.nodes == nil else { return false }
-            state.nodes = (id, publish)
-            return true
+    /// Hands a message to the workers of other nodes, where there is a connection to them.
+    func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) {
+        state.withLock { $0.nodes?.holder.publish }?(tag, message)
+    }
+
+    /// - Parameters:
+    ///   - holder: who wants the connection to other nodes.
+    ///   - isLeaving: it is to end itself, and so takes nothing over that somebody still has, or that is out of date.
+    /// - Returns: whether it has it from now on, until `leaveNodes`.
+    func takeNodes(_ holder: NodesHolder, isLeaving: Bool) -> Bool {
+        let (isTaken, former) = state.withLock { state -> (Bool, NodesHolder?) in
+            if isLeaving, holder.settings != state.sharedState { return (false, nil) }
+            if let nodes = state.nodes, !nodes.isOffered || isLeaving { return (false, nil) }
+            defer { state.nodes = (holder, false) }
+            return (true, state.nodes?.holder)
+        }
+        former?.release()
+        return isTaken
+    }
+
+    /// Whoever is not about to end may take the connection over from its holder.
+    func offerNodes(_ id: Int) {
+        notifyOthers(of: id) { state in
+            if state.nodes?.holder.id == id { state.nodes?.isOffered = true }
         }
     }
 
+    /// Nobody has the connection any more.
     func leaveNodes(_ id: Int) {
+        notifyOthers(of: id) { state in
+            if state.nodes?.holder.id == id { state.nodes = nil }
+        }
+    }
+
+    private func notifyOthers(of id: Int, _ change: (inout State) -> Void) {
         let others = state.withLock { state in
-            state.nodes = nil
+            change(&state)
             return state.subscribers.filter { $0.id != id }
         }
         for other in others { other.nodesAreFree() }
+    }
+
+    /// What a worker that is about to end still has of other nodes goes where the configuration does without them.
+    private func note(_ settings: SharedStateSettings?) {
+        let holder = state.withLock { state -> NodesHolder? in
+            state.sharedState = settings
+            guard settings == nil, let nodes = state.nodes, nodes.isOffered else { return nil }
+            state.nodes = nil
+            return nodes.holder
+        }
+        holder?.release()
     }
 
     /// What the next configuration is prepared beside is this one's from now on, though its init hooks may yet wait.
@@ -143,6 +189,18 @@ package final class ProcessRegistry: Sendable {
         }
         for replacement in scripts.metrics.adopt(generation.metrics) {
             generation.errorLogger.log(.notice, replacement.notice)
+        }
+    }
+
+    /// Forgets what scripts said of peers that there are no more.
+    private func keepMarks(of generation: Generation) {
+        let configuration = generation.configuration
+        let upstreams = configuration.scripts.isEmpty ? [] : configuration.upstreams
+        scripts.peerMarks.keep(only: Set(upstreams.map(\.name)))
+        for (index, upstream) in upstreams.enumerated() where !upstream.servers.contains(where: \.isFollowed)
+        {
+            let endpoints = generation.addresses[index].joined().map(\.endpoint)
+            scripts.peerMarks.marks(ofUpstream: upstream.name).keep(only: Set(endpoints))
         }
     }
 

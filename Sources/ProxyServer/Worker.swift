@@ -316,7 +316,6 @@ package final class Worker {
     /// Closes everything as it is. The worker is of no use afterwards.
     package func end() {
         for listener in listeners.values { listener.close() }
-        leaveNodes()
         _ = overtake(for: [])
         loop.forEachChannel { ($0 as? DownstreamConnection)?.cutOff() }
         loop.forEachChannel {
@@ -326,6 +325,7 @@ package final class Worker {
         }
         // Those of former generations too, whose last hooks may still wait.
         for scripts in scriptRoster.all { scripts.shutDown() }
+        leaveNodes()
         current.retire()
         scriptNetwork.close()
         leaveTunnelRegistry()
@@ -388,7 +388,8 @@ package final class Worker {
         cutOffTime = limit.map { loop.now.advanced(clamping: Int64($0)) } ?? EventLoop.never
         if !isDraining {
             isDraining = true
-            leaveNodes()
+            // Its last tunnels may have something to say yet, where nobody else takes it.
+            if nodeLink != nil { current.generation.registry.offerNodes(subscription) }
             _ = overtake(for: [])
             for listener in listeners.values { listener.end(with: current) }
             listeners = [:]
@@ -445,7 +446,7 @@ package final class Worker {
 
     private var isDrained: Bool {
         statistics.active.value == 0 && connections.streams == 0
-            && !scriptRoster.all.contains(where: \.hasEnds)
+            && !scriptRoster.all.contains(where: \.hasEnds) && nodeLink?.hasUnsent != true
     }
 
     // MARK: What is shared

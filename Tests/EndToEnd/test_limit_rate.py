@@ -138,3 +138,37 @@ def test_websockets_are_not_slowed_down(proxy, backend):
         while len(client.buffer) < 60000:
             assert client.fill()
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.clocked
+def test_a_rate_goes_along_with_a_redirect(proxy, backends):
+    def program(request):
+        if request.target == "/first":
+            return reply(200, b"", [("X-Accel-Redirect", "/second"), ("X-Accel-Limit-Rate", "20480")])
+        return reply(200, BODY)
+
+    made = proxy("server { listen 127.0.0.1:<port>; location / { proxy_pass http://<backend>; proxy_buffer_size 4k; proxy_buffers 8 4k;"
+                 " proxy_busy_buffers_size 8k; } }", values={"backend": backends(answer=program)})
+    began = time.monotonic()
+    assert fetch(made.port, "/first", timeout=30).body == BODY
+    # What comes with the second head goes out at once here.
+    assert time.monotonic() - began >= (1.8 if made.kind == "nginx" else 1)
+
+
+@pytest.mark.clocked
+def test_an_answer_is_not_cut_off_by_an_upload_that_goes_on(proxy, backend):
+    def program(connection):
+        while b"\r\n\r\n" not in connection.buffer:
+            connection.fill()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
+        time.sleep(4)
+
+    backend.program = program
+    made = proxy("server { listen 127.0.0.1:<port>; client_max_body_size 0; location / { proxy_pass http://<backend>; proxy_http_version 1.1;"
+                 "proxy_request_buffering off; limit_rate 20k; } }", values={"backend": backend})
+    with Client(made.port, timeout=20) as client:
+        began = time.monotonic()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" + bytes(1 << 20))
+        response = client.read_response("POST")
+        assert response.body == BODY
+        assert time.monotonic() - began >= 1.8

@@ -219,3 +219,59 @@ def test_a_silent_redis_is_given_up(redis, node):
             assert member.recv(5) == f"{number}"
     finally:
         os.kill(where.process.pid, signal.SIGCONT)
+
+
+def test_a_burst_comes_through_and_so_does_what_follows(redis, node):
+    where = redis()
+    one, other = (node(f"shared_state redis://127.0.0.1:{where.port};") for _ in range(2))
+    one.connected()
+    other.connected()
+    here, there = one.member(), other.member()
+    where.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
+    where.process.send_signal(signal.SIGSTOP)
+    try:
+        for number in range(40):
+            here.send(f"{number}:" + "x" * 500_000)
+            assert here.recv(5).startswith(f"{number}:")
+    finally:
+        where.process.send_signal(signal.SIGCONT)
+    heard = []
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and (not heard or heard[-1] != "after"):
+        here.send("after")
+        here.recv(5)
+        try:
+            while True:
+                heard.append(there.recv(0.2).split(":")[0])
+        except TimeoutError:
+            pass
+    numbers = [int(word) for word in heard if word != "after"]
+    assert "after" in heard and numbers == sorted(set(numbers)) and len(numbers) >= 8
+
+
+def test_what_is_said_at_the_end_of_a_node_is_heard(redis, node):
+    where = redis()
+    state = f"shared_state redis://127.0.0.1:{where.port};"
+    one, other = node(state, 2), node(state, 1)
+    for each in (one, other):
+        each.made.reload(each.made.config_path.read_text().replace(
+            "message_by_lua_block", 'close_by_lua_block { sy.publish("room", "left") } message_by_lua_block'))
+        wait_for(lambda: "configuration 2 runs" in each.made.log(), what="the second configuration")
+    there = other.member()
+    here = one.member()
+    one.made.signal(signal.SIGQUIT)
+    here.close()
+    assert there.recv(5) == "left"
+    assert one.made.wait_exit() == 0
+
+
+def test_names_that_no_tunnel_has_reach_none(redis, node):
+    where = redis()
+    one, other = (node(f"shared_state redis://127.0.0.1:{where.port};") for _ in range(2))
+    one.connected()
+    other.connected()
+    one.made.reload(one.made.config_path.read_text().replace('sy.publish("room", msg.data)', 'sy.publish("room" .. ("y"):rep(65536), msg.data)'))
+    wait_for(lambda: "configuration 2 runs" in one.made.log(), what="the second configuration")
+    here, there = one.member(), other.member()
+    here.send("secret")
+    said([here, there], [])

@@ -50,9 +50,12 @@ package final class PeerGroup {
     package func update(addresses: [[PeerAddress]]) {
         version &+= 1
         ring?.place(group, addresses)
+        let former = peers
         arrange(addresses)
-        // One whose address comes back is another server.
-        marks?.keep(only: Set(peers.map(\.address.endpoint)))
+        // One whose address comes back is another server. Of those that this worker has yet to hear of, others may know.
+        if let marks {
+            marks.forget(Set(former.map(\.address.endpoint)).subtracting(peers.map(\.address.endpoint)))
+        }
     }
 
     /// Says that a peer is out of service, or is not, on all workers.

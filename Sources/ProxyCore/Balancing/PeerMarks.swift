@@ -15,21 +15,25 @@ package final class PeerMarks: Sendable {
     var downByPeer: [PeerAddress.Endpoint: Bool] { marks.withLock { $0 } }
 
     /// Says that a peer is down, or is not; with `nil`, that the configuration decides.
-    func set(_ peer: PeerAddress.Endpoint, isDown: Bool?) {
-        let changesSomething = marks.withLock { marks in
-            guard marks[peer] != isDown else { return false }
-            marks[peer] = isDown
-            return true
-        }
-        if changesSomething { changes.add(1, ordering: .releasing) }
+    func set(_ peer: PeerAddress.Endpoint, isDown: Bool?) { change { $0[peer] = isDown } }
+
+    /// Forgets what was said of these.
+    func forget(_ peers: Set<PeerAddress.Endpoint>) {
+        if !peers.isEmpty { change { $0 = $0.filter { !peers.contains($0.key) } } }
     }
 
     /// Forgets what was said of all but these.
-    func keep(only peers: Set<PeerAddress.Endpoint>) {
-        marks.withLock { marks in
-            guard !marks.isEmpty else { return }
-            marks = marks.filter { peers.contains($0.key) }
+    package func keep(only peers: Set<PeerAddress.Endpoint>) {
+        change { $0 = $0.filter { peers.contains($0.key) } }
+    }
+
+    private func change(_ body: (inout [PeerAddress.Endpoint: Bool]) -> Void) {
+        let hasChanged = marks.withLock { marks in
+            let former = marks
+            body(&marks)
+            return marks != former
         }
+        if hasChanged { changes.add(1, ordering: .releasing) }
     }
 }
 

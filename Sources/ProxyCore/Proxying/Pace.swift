@@ -49,12 +49,9 @@ extension Exchange {
     package func clientPace() throws(FaultyRate) -> Pace? {
         let values = location.settings.values
         var text: [UInt8] = []
-        // What is no number has no effect, as in nginx.
-        if values.proxyFollowsAccelLimitRate, let said = accelField(Self.accelLimitRate),
-            let rate = ASCII.decimal(said)
-        {
-            return try pace(Int(rate), after: values.limitRateAfter)
-        }
+        // A script may have written it.
+        if response.isEdited { noteLimitRate() }
+        if let upstreamLimitRate { return try pace(upstreamLimitRate, after: values.limitRateAfter) }
         let isSet = runtime.limitRateSlot.map { assigned.append($0, to: &text) } ?? false
         if !isSet {
             guard let template = values.limitRate else { return nil }
@@ -63,10 +60,20 @@ extension Exchange {
         return try pace(Self.size(text), after: values.limitRateAfter)
     }
 
+    /// Keeps what the upstream's response says by `X-Accel-Limit-Rate`, which holds for those that take its place as well. What is no
+    /// number has no effect, as in nginx.
+    package func noteLimitRate() {
+        guard location.settings.values.proxyFollowsAccelLimitRate, let said = accelField(Self.accelLimitRate),
+            let rate = ASCII.decimal(said)
+        else { return }
+        upstreamLimitRate = Int(rate)
+    }
+
     /// The response may turn out to be slowed down, as far as that is known before it comes: all but what the upstream says.
     package var mayHavePace: Bool {
         let values = location.settings.values
         return values.limitRate != nil || values.proxyLimitRate != nil || runtime.limitRateSlot != nil
+            || upstreamLimitRate != nil
     }
 
     /// How fast the response is read: `proxy_limit_rate`.

@@ -24,8 +24,10 @@ final class NodeLink {
     /// It was said that there is no connection.
     private var isDown = false
     private var wasUp = false
+    /// Why Redis took the last message for none.
+    private var refusal: [UInt8]?
 
-    private static let maxWaitingBytes = 1 << 20
+    private static let maxWaitingBytes = 4 << 20
     /// Milliseconds: nobody wants to hear later what was said in a conversation.
     private static let maxWait: Int64 = 5000
 
@@ -43,9 +45,8 @@ final class NodeLink {
             line.opened = { [unowned self] in opened() }
         }
         listener.received = { [unowned self] reply in heard(reply) }
-        speaker.received = { [unowned self] reply in
-            if case .error(let text) = reply { lost("Redis says: \(String(decoding: text, as: UTF8.self))") }
-        }
+        speaker.drained = { [unowned self] in sendWaiting() }
+        speaker.received = { [unowned self] reply in answered(reply) }
         listener.start()
         speaker.start()
     }
@@ -59,20 +60,49 @@ final class NodeLink {
 
     /// Has the workers of other nodes send a message to the clients of tunnels with a tag.
     func publish(_ tag: [UInt8], _ message: ScriptMessage) {
+        // No tunnel has a longer one.
+        guard tag.count <= ScriptFlow.maxTagLength else { return }
         let telegram = NodeTelegram(node: node, tag: tag, isText: message.isText, payload: message.payload)
         var command: [UInt8] = []
         RedisCommand.append([Array("PUBLISH".utf8), channel, telegram.bytes], to: &command)
         if waiting.isEmpty, speaker.send(command) { return }
-        guard waitingBytes + command.count <= Self.maxWaitingBytes else { return lostMessages += 1 }
+        guard waiting.isEmpty || waitingBytes + command.count <= Self.maxWaitingBytes else {
+            return lostMessages += 1
+        }
         waiting.append((worker.loop.now, command))
         waitingBytes += command.count
     }
 
+    /// Something was said a moment ago that has not gone out: its worker is not to end yet.
+    var hasUnsent: Bool {
+        speaker.isSpeaking || waiting.last.map { worker.loop.now - $0.since < Self.maxWait } ?? false
+    }
+
     private func sendWaiting() {
-        while let (since, command) = waiting.popFirst() {
+        defer { worker.stopIfDrained() }
+        while let (since, command) = waiting.first {
+            if worker.loop.now - since > Self.maxWait {
+                lostMessages += 1
+            } else if !speaker.send(command) {
+                return
+            }
+            waiting.removeFirst()
             waitingBytes -= command.count
-            if worker.loop.now - since > Self.maxWait || !speaker.send(command) { lostMessages += 1 }
         }
+        guard lostMessages > 0 else { return }
+        log(.error, "\(lostMessages) messages were not sent in time")
+        lostMessages = 0
+    }
+
+    private func answered(_ reply: RedisReply) {
+        guard case .error(let text) = reply else {
+            if case .integer = reply { refusal = nil }
+            return
+        }
+        if refusal != text {
+            log(.error, "Redis says of a message: \(String(decoding: text, as: UTF8.self))")
+        }
+        refusal = text
     }
 
     // MARK: Listening
@@ -94,11 +124,11 @@ final class NodeLink {
         if speaker.isOpen { sendWaiting() }
         guard listener.isOpen, speaker.isOpen, isDown || !wasUp else { return }
         (isDown, wasUp) = (false, true)
-        log(.notice, "connected" + (lostMessages > 0 ? ", \(lostMessages) messages were lost" : ""))
-        lostMessages = 0
+        log(.notice, "connected")
     }
 
     private func lost(_ reason: String) {
+        worker.stopIfDrained()
         guard !isDown else { return }
         isDown = true
         log(.error, "\(reason); it is tried again")

@@ -14,6 +14,9 @@ final class RedisLine {
     /// There is no connection, and why. It is tried again.
     var lost: (String) -> Void = { _ in }
 
+    /// Redis has taken all that it was sent.
+    var drained: () -> Void = {}
+
     private enum State {
         case waiting
         case connecting(ScriptSocket)
@@ -44,7 +47,7 @@ final class RedisLine {
     private static let leastPause: Int64 = 100
     private static let longestPause: Int64 = 5000
     /// Bytes that wait for Redis to take them, beyond which nothing more is said.
-    private static let maxOutgoing = 4 << 20
+    private static let maxOutgoing = 16 << 20
 
     init(_ url: RedisURL, greeting: [[[UInt8]]], worker: Worker) {
         self.url = url
@@ -54,6 +57,8 @@ final class RedisLine {
         alarm.rang = { [unowned self] in rang() }
     }
 
+    /// Redis has yet to take some of what it was sent.
+    var isSpeaking: Bool { isOpen && (isSending || !outgoing.isEmpty) }
     var isOpen: Bool { if case .open = state { true } else { false } }
 
     func start() {
@@ -74,8 +79,10 @@ final class RedisLine {
         }
     }
 
+    /// What was said still goes out.
     func close() {
-        drop()
+        socket?.close()
+        outgoing = []
         state = .closed
         alarm.close()
     }
@@ -84,7 +91,9 @@ final class RedisLine {
     ///
     /// - Returns: false where there is no connection, or Redis does not take what it was sent before.
     func send(_ commands: [UInt8]) -> Bool {
-        guard isOpen, outgoing.count + commands.count <= Self.maxOutgoing else { return false }
+        guard isOpen, outgoing.isEmpty || outgoing.count + commands.count <= Self.maxOutgoing else {
+            return false
+        }
         outgoing += commands
         sendMore()
         return true
@@ -116,7 +125,9 @@ final class RedisLine {
         outgoing = []
         socket.send(bytes, timeout: Self.sendTimeout) { [unowned self] failure in
             isSending = false
-            if let failure { fail(failure.message) } else { sendMore() }
+            if let failure { return fail(failure.message) }
+            sendMore()
+            if !isSending, isOpen { drained() }
         }
     }
 

@@ -7,26 +7,38 @@ extension Worker {
     /// lets go of one that is not wanted any more.
     func joinNodes() {
         let registry = current.generation.registry
-        let wanted = isDraining ? nil : current.configuration.lua.sharedState
+        let wanted = current.configuration.lua.sharedState
         if let nodeLink, nodeLink.settings != wanted { leaveNodes() }
         // In tests of scripts there is no other node, and nobody has subscribed.
         guard let wanted, nodeLink == nil, subscription != 0 else { return }
         let (poster, desk) = (loop.poster, tunnelDesk)
-        guard
-            registry.takeNodes(
-                subscription,
-                publish: { tag, message in
-                    poster.post { desk.worker?.nodeLink?.publish(tag, message) }
-                })
-        else { return }
+        let holder = ProcessRegistry.NodesHolder(
+            id: subscription, settings: wanted,
+            publish: { tag, message in poster.post { desk.worker?.nodeLink?.publish(tag, message) } },
+            release: { poster.post { desk.worker?.closeNodeLink() } })
+        guard registry.takeNodes(holder, isLeaving: isDraining) else { return }
         nodeLink = NodeLink(wanted, node: registry.node, worker: self)
     }
 
     /// Another worker may take it.
     func leaveNodes() {
-        guard let nodeLink else { return }
-        nodeLink.close()
-        self.nodeLink = nil
+        guard nodeLink != nil else { return }
+        closeNodeLink()
         current.generation.registry.leaveNodes(subscription)
+    }
+
+    private func closeNodeLink() {
+        nodeLink?.close()
+        nodeLink = nil
+    }
+
+    /// Hands a message to the workers of other nodes.
+    func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) {
+        // At once where it is this worker's, which may be about to end.
+        if let nodeLink {
+            nodeLink.publish(tag, message)
+        } else {
+            current.generation.registry.publishToNodes(tag, message)
+        }
     }
 }

@@ -105,7 +105,7 @@ final class WorkerScripts: ScriptHost {
         // Never within the hook that publishes, whose own tunnel may have the tag.
         worker.postpone { [unowned worker] in worker.deliver(message, tagged: tag) }
         generation.registry.publish(tag, message, besides: worker.subscription)
-        generation.registry.publishToNodes(tag, message)
+        worker.publishToNodes(tag, message)
     }
 
     func perform(_ order: TunnelOrder) { worker.perform(order) }
