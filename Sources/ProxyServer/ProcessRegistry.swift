@@ -118,9 +118,16 @@ package final class ProcessRegistry: Sendable {
         let release: @Sendable () -> Void
     }
 
-    /// Hands a message to the workers of other nodes, where there is a connection to them.
-    func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) {
-        state.withLock { $0.nodes?.holder.publish }?(tag, message)
+    /// Hands a message to the workers of other nodes. Within the lock, so that whoever gives the connection up has had all of
+    /// them by then.
+    ///
+    /// - Returns: false where nobody has a connection to them.
+    func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) -> Bool {
+        state.withLock { state in
+            guard let holder = state.nodes?.holder else { return false }
+            holder.publish(tag, message)
+            return true
+        }
     }
 
     /// - Parameters:
@@ -131,7 +138,7 @@ package final class ProcessRegistry: Sendable {
         let (isTaken, former) = state.withLock { state -> (Bool, NodesHolder?) in
             if isLeaving, holder.settings != state.sharedState { return (false, nil) }
             if let nodes = state.nodes, !nodes.isOffered || isLeaving { return (false, nil) }
-            defer { state.nodes = (holder, false) }
+            defer { state.nodes = (holder, isOffered: isLeaving) }
             return (true, state.nodes?.holder)
         }
         former?.release()
@@ -182,8 +189,8 @@ package final class ProcessRegistry: Sendable {
         }
         let runtime = generation.runtime
         let configuration = runtime.configuration
-        scripts.peerMarks.keep(
-            only: configuration.scripts.isEmpty ? [] : Set(configuration.upstreams.map(\.name)))
+        keepMarks(of: generation)
+        note(configuration.lua.sharedState)
         for notice in limitZones.adopt(runtime.limitZones, configuration.limitZones) {
             generation.errorLogger.log(.notice, notice)
         }

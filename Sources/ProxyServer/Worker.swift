@@ -503,7 +503,14 @@ package final class Worker {
         heap.turnEnded()
         if mayBeDrained {
             mayBeDrained = false
-            if isDrained { loop.stop() }
+            if isDrained {
+                if stopsServingNodes() {
+                    mayBeDrained = true
+                    loop.turnsAgain = true
+                } else {
+                    loop.stop()
+                }
+            }
         }
     }
 

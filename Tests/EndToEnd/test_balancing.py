@@ -247,6 +247,12 @@ def test_scripts_take_peers_out_of_service_on_every_worker_and_over_reloads(prox
     assert answering() == {f"{two}"}
     made.reload()
     assert answering() == {f"{two}"}
+    # A peer that one reload takes away is another server when the next brings it back.
+    for line in ("", f"server localhost:{two.port} down;"):
+        made.reload(whole(text.replace(f"server localhost:{two.port} down;", line)).replace("worker_processes 1", "worker_processes 3"))
+        wait_for(lambda: answering() == {f"{three}"}, 5, "all workers to do without the peer")
+    assert put(peer=two, down="no").status == 200
+    assert answering() == {f"{two}"}
     assert put(peer=two).status == put(peer=one).status == 200
     assert answering() == {f"{one}"}
     for backend in (one, two, three):

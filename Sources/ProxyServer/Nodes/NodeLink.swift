@@ -51,6 +51,14 @@ final class NodeLink {
         speaker.start()
     }
 
+    /// Nothing of other nodes is heard any more.
+    private(set) var isDeaf = false
+
+    func deafen() {
+        isDeaf = true
+        listener.close()
+    }
+
     func close() {
         listener.close()
         speaker.close()

@@ -81,6 +81,7 @@ final class RedisLine {
 
     /// What was said still goes out.
     func close() {
+        if case .closed = state { return }
         socket?.close()
         outgoing = []
         state = .closed

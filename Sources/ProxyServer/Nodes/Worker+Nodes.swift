@@ -35,10 +35,20 @@ extension Worker {
     /// Hands a message to the workers of other nodes.
     func publishToNodes(_ tag: [UInt8], _ message: ScriptMessage) {
         // At once where it is this worker's, which may be about to end.
-        if let nodeLink {
-            nodeLink.publish(tag, message)
-        } else {
-            current.generation.registry.publishToNodes(tag, message)
-        }
+        if nodeLink == nil, current.generation.registry.publishToNodes(tag, message) { return }
+        // Whoever had the connection may have ended a moment ago.
+        joinNodes()
+        nodeLink?.publish(tag, message)
+    }
+
+    /// The worker has nothing left to do but to send what others have handed it for other nodes: from here on they find
+    /// somebody else.
+    ///
+    /// - Returns: whether there may be such messages, which the next turn of the loop has.
+    func stopsServingNodes() -> Bool {
+        guard let nodeLink, !nodeLink.isDeaf else { return false }
+        nodeLink.deafen()
+        current.generation.registry.leaveNodes(subscription)
+        return true
     }
 }
