@@ -130,12 +130,9 @@ extension DirectiveTable {
                 }
             }
         },
-        Directive(
-            "proxy_limit_rate", "size", in: .levels, takes: .one, default: "0",
-            "Bytes in a second that are read of a response; may have variables."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.proxyLimitRate = try sizeTemplate(call, scope.compilation)
-        },
+        .sizeTemplate(
+            "proxy_limit_rate", \.proxyLimitRate,
+            "Bytes in a second that are read of a response; may have variables."),
         .flag(
             "proxy_ignore_client_abort", \.proxyIgnoreClientAbort, default: "off",
             "Whether a request goes on upstream when the client went away."),

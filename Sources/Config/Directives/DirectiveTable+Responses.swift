@@ -44,18 +44,13 @@ extension DirectiveTable {
             if call.isFirst { scope.settings.addTrailers = [] }
             scope.settings.addTrailers.append(trailer)
         },
-        Directive(
-            "limit_rate", "size", in: .levelsAndIf, takes: .one, default: "0",
+        .sizeTemplate(
+            "limit_rate", \.limitRate, in: .levelsAndIf,
             "Bytes in a second that a client is sent of an upstream's response; may have variables. `set $limit_rate` goes before it, and X-Accel-Limit-Rate of the upstream before both."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.limitRate = try sizeTemplate(call, scope.compilation)
-        },
-        Directive(
-            "limit_rate_after", "size", in: .levelsAndIf, takes: .one, default: "0",
-            "Bytes that a client is sent before limit_rate begins; may have variables."
-        ) { scope, call throws(ConfigDiagnostic) in
-            scope.settings.limitRateAfter = try sizeTemplate(call, scope.compilation)
-        },
+        ),
+        .sizeTemplate(
+            "limit_rate_after", \.limitRateAfter, in: .levelsAndIf,
+            "Bytes that a client is sent before limit_rate begins; may have variables."),
         Directive(
             "expires", "[modified] time | @daytime | epoch | max | off", in: .levelsAndIf,
             takes: .between(1, 2),
@@ -173,16 +168,5 @@ extension Expires {
                 self = isModified ? .modifiedPlus(signed) : .after(signed)
             }
         }
-    }
-}
-
-extension DirectiveTable {
-    /// A size that may come of variables; `nil` for 0.
-    static func sizeTemplate(
-        _ call: DirectiveUse, _ compilation: Compilation
-    ) throws(ConfigDiagnostic) -> Template? {
-        let template = try compilation.template(call.arguments[0], in: call.name)
-        if template.constant != nil, try call.size(call.arguments[0]) == 0 { return nil }
-        return template
     }
 }

@@ -87,10 +87,10 @@ extension DirectiveTable {
         var settings = SharedStateSettings(url: url)
         if call.arguments.count > 1 {
             let word = call.arguments[1]
-            guard word.text.hasPrefix("prefix="), word.text.count > "prefix=".count else {
+            guard let prefix = word.value(after: "prefix="), !prefix.bytes.isEmpty else {
                 throw call.failure(found: word, expected: "prefix=name")
             }
-            settings.prefix = String(word.text.dropFirst("prefix=".count))
+            settings.prefix = prefix.text
         }
         return settings
     }

@@ -77,6 +77,18 @@ extension Directive {
         }
     }
 
+    /// Bytes, which may come of variables; `nil` for 0, the default.
+    static func sizeTemplate(
+        _ name: String, _ setting: Setting<Template?>, in contexts: Contexts = .levels, _ note: String
+    ) -> Directive {
+        Directive(name, "size", in: contexts, takes: .one, default: "0", note) {
+            scope, call throws(ConfigDiagnostic) in
+            let template = try scope.compilation.template(call.arguments[0], in: name)
+            let isNothing = template.constant != nil ? try call.size(call.arguments[0]) == 0 : false
+            scope.settings[keyPath: setting] = isNothing ? nil : template
+        }
+    }
+
     static func number(
         _ name: String, _ setting: Setting<Int>, in contexts: Contexts = .levels,
         default defaultValue: String,

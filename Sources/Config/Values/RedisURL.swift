@@ -31,36 +31,17 @@ package struct RedisURL: Sendable, Hashable {
             else { return nil }
             (self.user, self.password) = (user, password)
         }
-        if let slash = rest.firstIndex(of: "/") {
-            let digits = rest[rest.index(after: slash)...]
-            rest = rest[..<slash]
-            if !digits.isEmpty {
-                guard let number = ConfigValue.number(Array(digits.utf8)), number < 1 << 16 else {
-                    return nil
-                }
-                database = number
-            }
-        }
-        var name = rest
-        if rest.hasPrefix("[") {
-            guard let end = rest.firstIndex(of: "]") else { return nil }
-            name = rest[rest.index(after: rest.startIndex)..<end]
-            rest = rest[rest.index(after: end)...]
-            guard name.contains(":") else { return nil }
-        } else if let colon = rest.lastIndex(of: ":") {
-            (name, rest) = (rest[..<colon], rest[colon...])
-            guard !name.contains(":") else { return nil }
-        } else {
-            rest = rest[rest.endIndex...]
-        }
-        if !rest.isEmpty {
-            guard rest.first == ":", let number = ConfigValue.number(Array(rest.dropFirst().utf8)),
-                let port = UInt16(exactly: number), port > 0
+        let address: HostAndPort
+        do throws(HostAndPort.Fault) { address = try HostAndPort(Array(rest.utf8)) } catch { return nil }
+        guard address.host.allSatisfy({ $0 > UInt8(ascii: " ") && $0 < 0x7f }) else { return nil }
+        host = String(decoding: address.host, as: UTF8.self)
+        if let port = address.port { self.port = port }
+        if address.rest.count > 1 {
+            guard address.rest.first == UInt8(ascii: "/"),
+                let number = ConfigValue.number(address.rest.dropFirst()), number < 1 << 16
             else { return nil }
-            self.port = port
+            database = number
         }
-        guard !name.isEmpty, name.allSatisfy({ $0.isASCII && !$0.isWhitespace }) else { return nil }
-        host = String(name)
     }
 
     /// The commands with which a connection begins.
