@@ -286,7 +286,14 @@ static void push_loader(lua_State *L, const char *module) {
         if (strcmp(root, module) != 0 && find_library(L, module, root)) return;
         if (ask_searchers(L)) return;
     }
-    luaL_error(L, "module \"%s\" not found: no field package.preload[\"%s\"]%s", module, module, lua_tostring(L, -1));
+    bool is_json = strcmp(module, "cjson") == 0 || strcmp(module, "cjson.safe") == 0 || strcmp(module, "dkjson") == 0;
+    bool is_foreign = strncmp(module, "resty.", 6) == 0 || strncmp(module, "ngx.", 4) == 0;
+    luaL_error(
+        L, "module \"%s\" not found%s: no field package.preload[\"%s\"]%s", module,
+        is_json      ? ", sy.json is here instead"
+        : is_foreign ? ", which is OpenResty's: see \"From OpenResty\" in docs/scripting.md"
+                     : "",
+        module, lua_tostring(L, -1));
 }
 
 /// `require` of one environment.

@@ -270,18 +270,36 @@ int sy_lua_print(lua_State *L) {
 
 // MARK: Calls
 
-/// Where the documentation tells those who come from another product what its globals are called here; nil unless the
-/// message is of one of them.
+/// What those are told who use the name of another product's, of another Lua's, or of what the sandbox leaves out; NULL
+/// unless the message is of one of them.
 static const char *advice(const char *message, size_t length) {
+#define FROM(product) "there is no such table here, see \"From " product "\" in docs/scripting.md"
+#define SANDBOX "not for scripts, unless lua_sandbox is off"
     static const struct {
         const char *fault, *advice;
     } table[] = {
-        {"attempt to index a nil value (global 'ngx')", "From OpenResty"},
-        {"attempt to index a nil value (upvalue 'ngx')", "From OpenResty"},
-        {"attempt to index a nil value (local 'ngx')", "From OpenResty"},
-        {"attempt to index a nil value (global 'core')", "From HAProxy"},
-        {"attempt to index a nil value (global 'txn')", "From HAProxy"},
+        {"attempt to index a nil value (global 'ngx')", FROM("OpenResty")},
+        {"attempt to index a nil value (upvalue 'ngx')", FROM("OpenResty")},
+        {"attempt to index a nil value (local 'ngx')", FROM("OpenResty")},
+        {"attempt to index a nil value (global 'core')", FROM("HAProxy")},
+        {"attempt to index a nil value (global 'txn')", FROM("HAProxy")},
+        {"attempt to call a nil value (global 'unpack')", "Lua 5.4 has table.unpack"},
+        {"attempt to call a nil value (field 'getn')", "Lua 5.4 has the operator #"},
+        {"attempt to call a nil value (global 'loadstring')", "Lua 5.4 has load"},
+        {"attempt to call a nil value (global 'setfenv')", "Lua 5.4 has environments of load alone"},
+        {"attempt to index a nil value (global 'bit')", "Lua 5.4 has the operators & | ~ << >>"},
+        {"attempt to index a nil value (global 'bit32')", "Lua 5.4 has the operators & | ~ << >>"},
+        {"attempt to call a nil value (field 'err')", "the levels of sy.log are debug, info, warn and error"},
+        {"attempt to call a nil value (field 'notice')", "the levels of sy.log are debug, info, warn and error"},
+        {"attempt to index a nil value (global 'io')", SANDBOX},
+        {"attempt to call a nil value (field 'getinfo')", SANDBOX},
+        {"attempt to call a nil value (global 'dofile')", SANDBOX},
+        {"attempt to call a nil value (global 'loadfile')", SANDBOX},
+        {"attempt to call a nil value (field 'execute')", SANDBOX},
+        {"attempt to call a nil value (field 'getenv')", SANDBOX},
     };
+#undef FROM
+#undef SANDBOX
     for (size_t index = 0; index < sizeof table / sizeof *table; index++) {
         if (memmem(message, length, table[index].fault, strlen(table[index].fault)) != NULL) return table[index].advice;
     }
@@ -301,9 +319,9 @@ static int describe_error(lua_State *L) {
     }
     size_t length;
     const char *message = lua_tolstring(L, 1, &length);
-    const char *chapter = advice(message, length);
-    if (chapter != NULL) {
-        lua_pushfstring(L, ": there is no such table here, see \"%s\" in docs/scripting.md", chapter);
+    const char *words = advice(message, length);
+    if (words != NULL) {
+        lua_pushfstring(L, ": %s", words);
         lua_concat(L, 2);
         message = lua_tolstring(L, 1, &length);
     }

@@ -206,8 +206,7 @@ extension Interpreter {
             case .open: "nothing, or the result of flow:close"
             default: "nothing, or seconds of grace"
             }
-        let found = stack.kind(index) == .number ? stack.text(index) ?? "" : stack.typeName(index)
-        return "found \(found), expected \(expected)"
+        return "found \(stack.shown(index)), expected \(expected)"
     }
 
     private func takePiece(
@@ -225,7 +224,7 @@ extension Interpreter {
             state.isChanged = true
             return nil
         default:
-            let message = "found \(stack.typeName(index)), expected a string, false or nothing"
+            let message = "found \(stack.shown(index)), expected a string, false or nothing"
             return fault(misfit(message, stage, script: script), stage, of: flow, script: script)
         }
     }

@@ -139,9 +139,12 @@ extension Interpreter {
                 stack.pushCopy(-1)
                 scripts[index].migration = stack.keep()
             } else {
+                let known = HookStage.allCases.map(\.name) + ["variables", "migrate"]
+                let nearest = Spelling.nearest(to: key, among: known)
+                let hint = nearest.map { ", did you mean \"\($0)\"?" }
                 throw ScriptFault(
-                    message: "found \"\(key)\", expected the name of a hook: "
-                        + HookStage.allCases.map(\.name).joined(separator: ", ") + ", variables, migrate",
+                    message: "found \"\(key)\""
+                        + (hint ?? ", expected the name of a hook: \(known.joined(separator: ", "))"),
                     file: text.file)
             }
             stack.pop()

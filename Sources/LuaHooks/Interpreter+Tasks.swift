@@ -28,6 +28,10 @@ extension Interpreter {
             stack.push(.dictionary, ObjectHandle(slot: UInt32(slot), generation: 0))
             stack.setField(dictionary.name, of: -2)
         }
+        stack.pushTable(fields: 1)
+        stack.push(closure: LuaAPI.unknownDictionary, binding: 0)
+        stack.setField("__index", of: -2)
+        stack.setMetatable(of: -2)
         stack.setField("shared", of: -2)
     }
 

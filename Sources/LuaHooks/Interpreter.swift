@@ -20,6 +20,8 @@ package final class Interpreter: ScriptEngine {
     private let vm: OpaquePointer
     private let main: LuaStack
     private let bodies: [LuaFunction.BoxedBody]
+    /// Behind those of `LuaAPI.functions`.
+    private let testRows: [LuaFunction]
 
     var scripts: [LoadedScript] = []
     /// The hooks of all plans, by the positions of `set.plans`: for each its stages' one after the other, each in the order in
@@ -86,6 +88,7 @@ package final class Interpreter: ScriptEngine {
         }
         metricDefinitions = set.metrics ?? shared.metrics.current
         self.bodies = bodies + tests.map(\.boxedBody)
+        testRows = tests
         var options = sy_vm_options()
         options.memory_limit = set.settings.memoryLimit
         let timeout = min(set.settings.hookTimeout, Int(Int32.max))
@@ -163,9 +166,15 @@ package final class Interpreter: ScriptEngine {
             stack.pushWhere()
             let place = stack.text(-1) ?? ""
             stack.pop()
-            stack.push(place + error.message)
+            stack.push(place + row(function).naming(error.message))
             return Int32(SY_LUA_RAISE)
         }
+    }
+
+    /// The row of an API function.
+    private func row(_ function: Int) -> LuaFunction {
+        let rows = LuaAPI.functions
+        return function < rows.count ? rows[function] : testRows[function - rows.count]
     }
 
     /// What the running call goes by on the network, and whose error log it writes; `nil` where it is of no server.

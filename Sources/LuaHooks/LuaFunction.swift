@@ -152,6 +152,18 @@ struct LuaFunction: Sendable {
         self.body = body
     }
 
+    /// A message about an argument, which begins with that's name, with the function's in front where it is another.
+    func naming(_ message: String) -> String {
+        switch place {
+        case .module, .global, .method: break
+        default: return message
+        }
+        guard let end = message.firstRange(of: ": found ")?.lowerBound else { return message }
+        let argument = message[..<end]
+        let isWord = argument.allSatisfy { $0 == "_" || $0.isLetter }
+        return isWord && argument != name ? "\(name): \(message)" : message
+    }
+
     /// A field that is kept by the interpreter itself.
     init(_ name: String, _ place: Place, type: String, _ summary: String) {
         self.init(name, place, "", returns: type, summary) { _ in .none }

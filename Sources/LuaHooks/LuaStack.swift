@@ -38,6 +38,15 @@ struct LuaStack {
     /// What stands at `index`, for a message about an argument: its `typeName`, or "nothing" where none was given.
     func foundName(_ index: Int) -> String { kind(index) == .none ? "nothing" : typeName(index) }
 
+    /// As `typeName`, or the value where that is short: of a number or a boolean.
+    func shown(_ index: Int) -> String {
+        switch kind(index) {
+        case .number: text(index) ?? ""
+        case .boolean: String(boolean(index))
+        default: typeName(index)
+        }
+    }
+
     /// What tells a table, a function or an object from the others of its kind, for as long as it lives.
     func identity(_ index: Int) -> UInt { UInt(bitPattern: unsafe sy_lua_identity(lua, Int32(index))) }
 

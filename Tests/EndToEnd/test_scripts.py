@@ -354,7 +354,7 @@ def test_libraries_in_c_are_for_scripts_outside_of_the_sandbox(simple):
     assert made.fetch("/").body == b'[1,["two"]]'
     made = simple(location=location)
     assert made.fetch("/").status == 500
-    assert 'module "cjson" not found: no field package.preload["cjson"]' in made.log()
+    assert 'module "cjson" not found, sy.json is here instead: no field package.preload["cjson"]' in made.log()
 
 
 def test_what_libraries_in_c_make_is_no_object_of_ours(simple, tmp_path):

@@ -48,7 +48,10 @@ extension FlowCases {
             ["failed", "error: found \"\" as a header's name, expected a token"]),
         FlowCase(
             "flow.req.headers['content-length'] = '0'",
-            ["failed", "error: header \"content-length\" is the proxy's own to compute"]),
+            [
+                "failed",
+                "error: header \"content-length\" is the proxy's own to compute, from the body that there is",
+            ]),
         FlowCase(
             "flow.req.headers['Transfer-Encoding'] = nil",
             ["failed", "error: header \"Transfer-Encoding\" is the proxy's own to compute"]),

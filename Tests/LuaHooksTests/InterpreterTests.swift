@@ -43,6 +43,36 @@ struct InterpreterTests {
         #expect(asking.printed() == ["nil\tnil\tnil"])
     }
 
+    @Test(
+        "whoever uses what another Lua has, or what the sandbox leaves out, is told what there is",
+        arguments: [
+            ("unpack({})", "Lua 5.4 has table.unpack"), ("table.getn({})", "Lua 5.4 has the operator #"),
+            ("print(bit.band(1, 2))", "Lua 5.4 has the operators & | ~ << >>"),
+            ("sy.log.notice('x')", "the levels of sy.log are debug, info, warn and error"),
+            ("io.open('/etc/passwd')", "not for scripts, unless lua_sandbox is off"),
+            ("os.execute('true')", "not for scripts, unless lua_sandbox is off"),
+            ("print(debug.getinfo(1))", "not for scripts, unless lua_sandbox is off"),
+            ("require 'cjson'", "module \"cjson\" not found, sy.json is here instead: no field"),
+            (
+                "require 'resty.redis'",
+                "module \"resty.redis\" not found, which is OpenResty's: see \"From OpenResty\" in docs/scripting.md: no field"
+            ),
+        ])
+    func otherNames(text: String, advice: String) throws {
+        let fixture = try ScriptFixture(.request, text)
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        #expect(try #require(fixture.host.lines.first).contains(advice))
+    }
+
+    @Test("a hook whose name is misspelt in a plugin is refused with the name that was meant")
+    func misspeltHook() {
+        let text = ScriptText(text: Array("return { requst = function() end }".utf8), file: "p.lua", line: 1)
+        let fault = #expect(throws: ScriptFault.self) {
+            try ScriptFixture([Script.test(.plugin(text, arguments: []))])
+        }
+        #expect(fault?.message == "found \"requst\", did you mean \"request\"?")
+    }
+
     @Test("an error is told whole, whatever bytes it has")
     func faultWithNull() throws {
         let fixture = try ScriptFixture(
@@ -59,18 +89,18 @@ struct InterpreterTests {
                 HookStage.request, "return 403",
                 "found 403, expected nothing, or the result of flow:respond, flow:redirect"
             ),
-            (.request, "return false", "found boolean, expected nothing, or the result of"),
+            (.request, "return false", "found false, expected nothing, or the result of"),
             (.request, "return { status = 403 }", "found table, expected nothing, or the result of"),
             (.request, "sy.sleep(0.01) return 'no'", "found string, expected nothing, or the result of"),
             (
                 .upgrade, "return true",
-                "found boolean, expected nothing, or the result of flow:respond, flow:redirect"
+                "found true, expected nothing, or the result of flow:respond, flow:redirect"
             ),
             (
                 .response, "return 502",
                 "found 502, expected nothing, or the result of flow:respond or flow:redirect"
             ),
-            (.open, "return false", "found boolean, expected nothing, or the result of flow:close"),
+            (.open, "return false", "found false, expected nothing, or the result of flow:close"),
         ])
     func results(stage: HookStage, text: String, message: String) throws {
         let fixture = try ScriptFixture(stage, text)

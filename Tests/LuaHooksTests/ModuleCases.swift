@@ -93,6 +93,16 @@ enum ModuleCases {
         ModuleCase("sy.json.null", "print(sy.json.encode({sy.json.null}))", ["[null]"]),
         ModuleCase("sy.json.empty_array", "print(sy.json.encode({sy.json.empty_array}))", ["[[]]"]),
         ModuleCase(
+            "unknown_field",
+            """
+            print(pcall(function() return flow.req.hoders end))
+            print(pcall(function() return flow[1] end))
+            """,
+            [
+                "false\tcase.lua:1: flow.req has no field \"hoders\", did you mean \"headers\"?",
+                "false\tcase.lua:2: flow has no field 1",
+            ]),
+        ModuleCase(
             "next_pair", "for name, value in pairs(flow.req.headers) do print(name, value) end",
             ["Host\texample.test"]),
     ]
@@ -260,7 +270,10 @@ enum ModuleCases {
     ]
 
     private static let dictionaries: [ModuleCase] = [
-        ModuleCase("sy.shared", "print(sy.shared.d ~= nil, sy.shared.other)", ["true\tnil"]),
+        ModuleCase("sy.shared", "print(sy.shared.d ~= nil, rawget(sy.shared, 'other'))", ["true\tnil"]),
+        ModuleCase(
+            "unknown_dictionary", "print(pcall(function() return sy.shared.other end))",
+            ["false\tcase.lua:1: there is no lua_shared_dict \"other\""]),
         ModuleCase("sy.shared.NAME:get", "local d = sy.shared.d d:set('k', 1.5) print(d:get('k'))", ["1.5"]),
         ModuleCase(
             "sy.shared.NAME:set", "local d = sy.shared.d print(d:set('k', 'v'), d:get('k'))", ["true\tv"]),

@@ -254,7 +254,7 @@ struct ModuleTests {
             ("sy.flows{ 'vip' }", "flows: found a number, expected tag"),
             ("sy.flows{ tag = {} }", "flows: found table, expected a string"),
             ("sy.flows{ tag = false }", "flows: found boolean, expected a string"),
-            ("sy.flows{ tag = '' }", "tag: found 0 bytes, expected 1 to 255"),
+            ("sy.flows{ tag = '' }", "flows: tag: found 0 bytes, expected 1 to 255"),
             ("sy.flows('vip')", "flows: found string, expected a table"),
         ])
     func flowOptions(call: String, message: String) throws {

@@ -367,7 +367,10 @@ struct RedisConnectionTests {
         "what is wrong with a call is said",
         arguments: [
             ("sy.redis.connect()", "url: found nothing, expected a string"),
-            ("sy.redis.connect('http://:pw@a')", "url: found another text, expected redis://[[user]"),
+            (
+                "sy.redis.connect('http://:pw@a')",
+                "connect: url: found no URL of Redis, expected redis://[[user]"
+            ),
             ("sy.redis.connect('redis://a', {})", "timeout: found table, expected a number"),
             ("sy.redis.connect('redis://a', 1, 0)", "max_size: found 0, expected 1 to"),
             ("r.call('GET')", "found string, expected a connection to Redis: call it with a colon"),

@@ -160,7 +160,10 @@ struct ProxyingTargetTests {
             ("grp", nil), ("GRP", nil), ("http://grp", nil), ("http://127.0.0.1:81", nil),
             ("http://[::1]:81", nil),
             ("none", "there is no upstream \"none\""),
-            ("127.0.0.1:9000", "there is no upstream \"127.0.0.1:9000\""),
+            (
+                "127.0.0.1:9000",
+                "there is no upstream \"127.0.0.1:9000\"; a URL begins with http:// or https://"
+            ),
             ("http://a/", "found a path in \"http://a/\", expected http://host:port"),
             ("http://a?x", "found a path in \"http://a?x\", expected http://host:port"),
             ("http://", "no host in upstream \"http://\""),

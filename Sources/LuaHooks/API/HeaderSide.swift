@@ -121,7 +121,11 @@ enum HeaderSide: CaseIterable, Sendable {
         case .invalidValue:
             return LuaError("header \"\(shown)\": its value has a control character")
         case .invalidHost: return LuaError("header \"\(shown)\": its value names no host")
-        case .computed: return LuaError("header \"\(shown)\" is the proxy's own to compute")
+        case .computed:
+            let isLength = FieldID(name, 0..<name.count) == .contentLength
+            return LuaError(
+                "header \"\(shown)\" is the proxy's own to compute\(isLength ? ", from the body that there is" : "")"
+            )
         case .repeatedHost: return LuaError("header \"\(shown)\" cannot be there twice")
         case .tooLong: return LuaError("header \"\(shown)\": the head becomes too long")
         }

@@ -18,7 +18,7 @@ extension LuaAPI {
         ) { call throws(LuaError) in
             guard let url = RedisURL(try call.text(1, "url")) else {
                 // A password may stand in it, which is not for logs.
-                throw LuaError("url: found another text, expected \(RedisURL.expected)")
+                throw LuaError("connect: url: found no URL of Redis, expected \(RedisURL.expected)")
             }
             let timeout = try call.timeout(2) ?? 10_000
             // What is beyond the interpreter's memory could not be handed over.

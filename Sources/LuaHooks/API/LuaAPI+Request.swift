@@ -6,7 +6,9 @@ extension LuaAPI {
     static let requestFunctions: [LuaFunction] = [
         LuaFunction(
             "headers", .part(of: .request, .requestHeaders), type: "Headers",
-            "The request's headers; what is set in `request` and `upgrade` hooks goes upstream."),
+            "The request's headers; what is set in `request` and `upgrade` hooks goes upstream, but for those that "
+                + "`proxy_set_header` sets, which by default are Host and Connection: `proxy_set_header Host "
+                + "$http_host` sends the Host of a script."),
         LuaFunction(
             "args", .part(of: .request, .arguments), type: "Arguments",
             "The arguments of the query; what is set in `request` and `upgrade` hooks goes upstream."),

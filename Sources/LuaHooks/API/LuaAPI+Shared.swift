@@ -8,7 +8,7 @@ extension LuaAPI {
     static let sharedFunctions: [LuaFunction] = [
         LuaFunction(
             "shared", .libraryValue("sy"), "", returns: "table<string, Dictionary>",
-            "The dictionaries that `lua_shared_dict` declares, by name. Others are nil."
+            "The dictionaries that `lua_shared_dict` declares, by name. To ask for another is an error."
         ) { _ in .none },
         LuaFunction(
             "get", .method(.dictionary), "key: string", returns: "string|number|boolean|nil",

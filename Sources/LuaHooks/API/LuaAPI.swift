@@ -7,7 +7,7 @@ package enum LuaAPI {
         [LuaFunction("", .hidden, "", "Stands for no function.") { _ in .none }]
         + flowFunctions + requestFunctions + argumentFunctions + responseFunctions + headerFunctions
         + variableFunctions + legFunctions + remoteFlowFunctions + itemFunctions + offerFunctions
-        + answerFunctions + timerFunctions
+        + answerFunctions + timerFunctions + unknownFieldFunctions
         + moduleFunctions
 
     static func number(of name: String, _ isHere: (LuaFunction.Place) -> Bool) -> Int {
@@ -19,11 +19,12 @@ package enum LuaAPI {
 
     /// Makes everything known to an interpreter.
     static func define(in vm: OpaquePointer, tests: [LuaFunction] = []) {
+        var dynamic: [LuaType: (getter: Int32, setter: Int32)] = [:]
         for type in LuaType.allCases where !type.isOfTests || !tests.isEmpty {
             unsafe sy_vm_define_type(
                 vm, Int32(type.rawValue), type.name, Int32(type.parts), type.isValue)
+            dynamic[type] = (getter: Int32(unknownField), setter: 0)
         }
-        var dynamic: [LuaType: (getter: Int32, setter: Int32)] = [:]
         for (index, function) in (tests.isEmpty ? functions : functions + tests).enumerated() {
             let number = Int32(index)
             let name = function.name
@@ -35,8 +36,8 @@ package enum LuaAPI {
             case .method(let type): unsafe sy_vm_define_method(vm, Int32(type.rawValue), name, number)
             case .getter(let type): unsafe sy_vm_define_getter(vm, Int32(type.rawValue), name, number)
             case .setter(let type): unsafe sy_vm_define_setter(vm, Int32(type.rawValue), name, number)
-            case .anyGetter(let type): dynamic[type, default: (0, 0)].getter = number
-            case .anySetter(let type): dynamic[type, default: (0, 0)].setter = number
+            case .anyGetter(let type): dynamic[type]?.getter = number
+            case .anySetter(let type): dynamic[type]?.setter = number
             case .metamethod(let type):
                 unsafe sy_vm_define_metamethod(vm, Int32(type.rawValue), name, number)
             case .hidden, .library, .libraryValue: break

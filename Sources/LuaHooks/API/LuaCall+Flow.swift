@@ -71,7 +71,8 @@ extension HookCall.Purpose {
         switch self {
         case .none: "here"
         case .load: "while a script is being loaded"
-        case .hook(let stage), .item(let stage): "in a \(stage.name) hook"
+        case .hook(let stage), .item(let stage):
+            "in \("aeiou".contains(stage.name.first ?? "b") ? "an" : "a") \(stage.name) hook"
         case .certificate: "in a certificate hook"
         case .variable: "while a variable is being computed"
         case .timer: "in a timer's function"

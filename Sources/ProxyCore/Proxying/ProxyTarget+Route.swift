@@ -7,8 +7,9 @@ extension ProxyTarget {
     package static func fault(ofRoute target: [UInt8], in configuration: Configuration) -> String? {
         let text = String(decoding: target.prefix(128), as: UTF8.self)
         guard target.firstRange(of: "://".utf8) != nil else {
-            return position(ofUpstream: target, in: configuration) != nil
-                ? nil : "there is no upstream \"\(text)\""
+            guard position(ofUpstream: target, in: configuration) == nil else { return nil }
+            let hint = target.contains(UInt8(ascii: ":")) ? "; a URL begins with http:// or https://" : ""
+            return "there is no upstream \"\(text)\"\(hint)"
         }
         guard target.count <= 1024 else { return "the URL \"\(text)…\" is too long" }
         do throws(ProxyURL.Fault) {
