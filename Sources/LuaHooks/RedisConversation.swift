@@ -93,8 +93,9 @@ final class RedisConversation {
         listen()
     }
 
-    /// Nobody waits for these replies any more.
+    /// Nobody waits for these replies any more, or for a message, which is kept for whoever asks next.
     func giveUp(_ waiter: Waiter) {
+        if listener?.waiter == waiter { listener = nil }
         guard let index = requests.firstIndex(where: { $0.waiter == waiter }) else { return }
         requests[index].waiter = nil
     }
@@ -144,7 +145,10 @@ final class RedisConversation {
             return
         }
         isReceiving = true
-        connection.receive(.available, timeout: max(1, deadline - now)) { [weak self] in self?.received($0) }
+        // Not for longer than a command may take, which may be asked when the listener has been given up.
+        connection.receive(.available, timeout: min(timeout, max(1, deadline - now))) { [weak self] in
+            self?.received($0)
+        }
     }
 
     private func received(_ result: Result<[UInt8], SocketFailure>) {

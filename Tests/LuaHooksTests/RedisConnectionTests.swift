@@ -167,6 +167,35 @@ struct RedisConnectionTests {
         #expect(fixture.interpreter.openSockets == 1)
     }
 
+    @Test(
+        "a script that is cut off while it waits for a message leaves the connection, and the message, to others"
+    )
+    func cutOffListener() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            if kept then print(table.concat(kept:receive(60), ' ')) return end
+            sy.spawn(function()
+                kept = sy.redis.connect('redis://a', 2)
+                kept:call('SUBSCRIBE', 'a')
+            end)
+            """)
+        _ = fixture.run()
+        let peer = FakeConnection()
+        fixture.host.connects[0].finish(.success(peer))
+        peer.sendingEnds()
+        peer.says("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+        _ = fixture.run()
+        // What is asked when the listener has gone is not waited for until its time is up.
+        #expect(peer.timeouts.last == 2000)
+        fixture.interpreter.cancelCalls(of: fixture.flow)
+        #expect(!peer.isClosed && fixture.interpreter.waitingCalls == 0)
+        peer.says("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$3\r\none\r\n")
+        _ = fixture.run()
+        #expect(fixture.host.lines == ["[notice] lua: message a one"])
+        #expect(fixture.interpreter.openSockets == 1)
+    }
+
     @Test("a command without a reply in time closes the connection, for everybody")
     func timeouts() throws {
         let made = try Conversation(
