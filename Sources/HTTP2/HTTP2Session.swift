@@ -288,13 +288,10 @@ package final class HTTP2Session {
             session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
     }
 
-    /// The next request whose head has come whole. Its stream has no owner yet.
+    /// The next request whose head has come whole. Its stream has no owner yet; it may be closed, where a reset came along with the
+    /// head: such a request is for logs alone.
     package func nextRequest() -> HTTP2Stream? {
-        while !arrivals.isEmpty {
-            let stream = arrivals.removeFirst()
-            if !stream.isClosed { return stream }
-        }
-        return nil
+        arrivals.isEmpty ? nil : arrivals.removeFirst()
     }
 
     /// A request's head has begun and is not whole.

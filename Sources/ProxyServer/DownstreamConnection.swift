@@ -330,12 +330,20 @@ final class DownstreamConnection: StreamChannel {
 
     private func clientGone(_ driver: ExchangeDriver) {
         worker.tick()
-        guard case .malformed(let malformation)? = http2?.stream.fault else {
+        guard let malformation else {
             return driver.clientGone(reason: "client prematurely closed connection")
         }
         worker.statistics.badRequests.add()
         driver.clientGone(reason: "client sent malformed request: \(malformation.message)", status: 400)
     }
+
+    /// What turned out to be wrong with a stream's request after its head.
+    private var malformation: HTTP2Malformation? {
+        if case .malformed(let malformation)? = http2?.stream.fault { malformation } else { nil }
+    }
+
+    /// The stream is closed, by whichever side.
+    var wasReset: Bool { http2?.stream.isClosed == true }
 
     private func endOfInput() {
         sawEnd = true
@@ -548,6 +556,7 @@ final class DownstreamConnection: StreamChannel {
             listener: listenerIndex, client: facts, startedAt: exchange.startedAt,
             random: worker.randomPair())
         start(driver)
+        if wasReset { return driver.recordReset(malformation?.message) }
         driver.begin(before: rest)
         if facts.isOutdated { http2?.connection.goAway() }
         expectBody(of: driver)

@@ -198,7 +198,27 @@ final class ExchangeDriver {
         isRefused = true
         exchange.bodyIsDiscarded = true
         requestBody = BodyDecoder(.none)
+        if downstream?.wasReset == true {
+            exchange.status = status
+            return breakOff()
+        }
         perform(Router.fail(exchange, status: status))
+    }
+
+    /// The stream was reset before anybody took its request up: by the client, or for what came behind the head. That is written
+    /// down as nginx does, and nothing else is done for it: many of them are to cost little (CVE-2023-44487).
+    func recordReset(_ malformation: String?) {
+        if malformation == nil {
+            worker.statistics.clientAborts.add()
+        } else {
+            worker.statistics.badRequests.add()
+        }
+        exchange.status = Router.locate(exchange) ?? (malformation == nil ? 499 : 400)
+        log(
+            .info,
+            malformation.map { "client sent malformed request: \($0)" }
+                ?? "client reset the stream along with its request")
+        breakOff()
     }
 
     /// The client went away in the middle of the head.

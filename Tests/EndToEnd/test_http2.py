@@ -319,6 +319,50 @@ def test_client_resets(plain):
         assert client.fetch().status == 200
 
 
+RESET = b"\0\0\0\x08"
+
+
+def reset_at_once(client, stream, path="/", **options):
+    """A request and its reset, in one write."""
+    client.raw(headers_frame(stream, client.pseudo(path), **options) + frame(RST_STREAM, 0, stream, RESET))
+
+
+def test_a_request_that_is_reset_along_with_its_head_is_logged(plain):
+    """As by nginx with 499; but no rule, hook or upstream is asked for it."""
+    proxy = plain(
+        "request_by_lua_block { sy.log.warn('a request hook ran') } log_by_lua_block { sy.log.warn('logged ' .. flow.var.status) }",
+        server="error_page 400 = /page; location /else { access_log <dir>/else.log h2; return 200; } "
+               "location /limited { limit_req zone=one; proxy_pass http://<backend>; }",
+        http="limit_req_zone $server_name zone=one:1m rate=1r/m; ")
+    with HTTP2Client(proxy.port) as client:
+        reset_at_once(client, 1, "/a?b")
+        reset_at_once(client, 3, "/post", end=False)
+        reset_at_once(client, 5, "/else")
+        reset_at_once(client, 7, "/limited")
+        # Neither a URI nor a head that is refused has it answered.
+        reset_at_once(client, 9, "/../..")
+        client.raw(headers_frame(11, [(":method", "GET"), (":path", "/bad")]) + frame(RST_STREAM, 0, 11, RESET))
+        # What breaks its own stream.
+        client.raw(headers_frame(13, [*client.pseudo("/long"), ("content-length", "1")], end=False)
+                   + frame(DATA, 0, 13, b"long"))
+        lines = proxy.log_lines("access.log", 6)
+        assert [re.sub(r"\[.*\] ", "", line) for line in lines] == [
+            "499 GET /a?b HTTP/2.0 h2c 1 ",
+            "499 GET /post HTTP/2.0 h2c 2 ",
+            "499 GET /limited HTTP/2.0 h2c 4 ",
+            "400 GET /../.. HTTP/2.0 h2c 5 ",
+            "400 - - HTTP/2.0 h2c 6 ",
+            "400 GET /long HTTP/2.0 h2c 7 ",
+        ]
+        assert proxy.log_lines("else.log", 1)[0].startswith("499 GET /else ")
+    with HTTP2Client(proxy.port) as client:
+        assert client.fetch("/limited").status == 200
+    assert len(proxy.backend.requests) == 1
+    assert proxy.log().count("a request hook ran") == 0
+    assert proxy.log().count("logged 499") == 2
+    assert proxy.log().count("client sent malformed request") == 2
+
+
 def test_connection_ends_under_streams(plain):
     proxy = plain()
     proxy.backend.program = lambda connection: (connection.next_request(), connection.fill())

@@ -369,6 +369,21 @@ struct SessionTests {
         #expect(bench.write(bytes, on: stream) == -1)
     }
 
+    @Test("a request that was reset along with its head is given out as closed, in its turn")
+    func resetAtOnce() throws {
+        let bench = Bench()
+        bench.send(Frame.post(1), Frame.reset(1), Frame.post(3))
+        let first = try #require(bench.request())
+        #expect(first.isClosed)
+        #expect(String(decoding: first.head, as: UTF8.self).hasPrefix("POST / HTTP/1.1\r\n"))
+        bench.session.deliverChanges()
+        first.abandon(.internalError)
+        let second = try #require(bench.request())
+        #expect(!second.isClosed)
+        #expect(bench.request() == nil)
+        #expect(bench.session.openStreams == 1)
+    }
+
     @Test("what an abandoned stream had left to read opens the connection's window")
     func abandoned() throws {
         let bench = Bench { $0.maxConcurrentStreams = 1 }
@@ -572,7 +587,7 @@ struct FloodTests {
         for round in 0..<3000 {
             if let code = bench.send(frames(round).flatMap(\.bytes)) { return code }
             while let stream = bench.request() {
-                bench.respond(stream, "x", ends: !keepsStreams)
+                if !stream.isClosed { bench.respond(stream, "x", ends: !keepsStreams) }
                 if !keepsStreams { stream.abandon(.protocolError) }
             }
             _ = bench.sent()

@@ -23,6 +23,19 @@ package enum Router {
         return run(exchange, from: .serverRewrite)
     }
 
+    /// Finds the location that a request which nobody waits for any more would have come to first, for the logs there. Nothing is run
+    /// on the way: no `rewrite`, no limit, no hook.
+    ///
+    /// - Returns: the status that the request would have been refused with, or `nil`.
+    package static func locate(_ exchange: Exchange) -> Int? {
+        if let status = takeUp(exchange) { return status }
+        // The locations of a server are not for clients that it does not know.
+        guard tlsRefusal(exchange) == nil else { return nil }
+        if let rules = exchange.location.realIP { ForwardedAddress.take(exchange, rules) }
+        if case .unknown = LocationSearch.find(exchange) { exchange.location = exchange.server.root }
+        return nil
+    }
+
     /// Sends the request to another URI of its server, as `X-Accel-Redirect` does: a path with or without a query,
     /// or `@name`.
     package static func redirect(_ exchange: Exchange, toURI uri: [UInt8]) -> RouteDecision {
