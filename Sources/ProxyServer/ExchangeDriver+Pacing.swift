@@ -1,29 +1,137 @@
+internal import Bytes
 internal import Config
 internal import EventLoop
 internal import ProxyCore
 
-/// What `limit_rate` and `proxy_limit_rate` make of one response. Both slow down how it is read: nothing of it is kept here,
-/// so that the client gets it as it is read.
+/// What `limit_rate` and `proxy_limit_rate` make of one response. Both slow down how it is read, so that an upstream's goes on
+/// to the client as it comes. What is there without being read has to wait here: our own answers, what hooks have gathered, and what
+/// came with the head.
 struct ResponsePacing {
     let client: Pace?
     let upstream: Pace?
     /// Bytes of the response's body that were read.
-    var read: Int64
+    var read: Int64 = 0
     /// When it is read again; in the past, or long past, where it is not waited.
     var resumesAt = Int64.min
+    /// Bytes for the client.
+    fileprivate var held: [UInt8] = []
+    /// Where those begin that are still to be sent.
+    fileprivate var heldStart = 0
+    /// Rings when more of them may be sent.
+    fileprivate var alarm: Alarm?
+
+    var heldBytes: Int { held.count - heldStart }
+
+    fileprivate mutating func hold(_ bytes: Span<UInt8>) {
+        if heldStart > held.count / 2 {
+            held.removeSubrange(..<heldStart)
+            heldStart = 0
+        }
+        held.append(bytes)
+    }
 }
 
 extension ExchangeDriver {
-    /// The response begins, of whose body `count` bytes have come with the head.
+    /// The upstream's response begins, of whose body `count` bytes have come with the head.
     func setPace(_ count: Int) {
         do throws(FaultyRate) {
             let (client, upstream) = (try exchange.clientPace(), try exchange.upstreamPace())
             guard client != nil || upstream != nil else { return }
             pacing = ResponsePacing(client: client, upstream: upstream, read: Int64(count))
         } catch {
-            log(.error, "invalid size \"\(String(decoding: error.text, as: UTF8.self))\"")
+            logFaulty(error)
         }
     }
+
+    /// A response of our own begins.
+    func setOwnPace() {
+        do throws(FaultyRate) {
+            guard let pace = try exchange.clientPace() else { return }
+            pacing = ResponsePacing(client: pace, upstream: nil)
+        } catch {
+            logFaulty(error)
+        }
+    }
+
+    private func logFaulty(_ rate: FaultyRate) {
+        log(.error, "invalid size \"\(String(decoding: rate.text, as: UTF8.self))\"")
+    }
+
+    // MARK: To the client
+
+    /// Sends part of the response, when its pace lets it go. What is sent counts already as sent.
+    @inline(__always)
+    func send(
+        _ first: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span(),
+        to downstream: DownstreamConnection
+    ) {
+        if pacing == nil { return downstream.send(response: first, then: second, then: third) }
+        sendPaced(first, second, third, to: downstream)
+    }
+
+    private func sendPaced(
+        _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>, to downstream: DownstreamConnection
+    ) {
+        let count = first.count + second.count + third.count
+        guard !holdsBytes, allowance(of: count) == count else {
+            pacing?.hold(first)
+            pacing?.hold(second)
+            pacing?.hold(third)
+            return sendHeld(to: downstream)
+        }
+        downstream.send(response: first, then: second, then: third)
+    }
+
+    /// Bytes that would go into a packet of their own for no more than what makes a chunk of the others.
+    private static let remnant = 32
+
+    /// How many of the last `count` bytes that count as sent may go out now.
+    private func allowance(of count: Int) -> Int {
+        guard let pace = pacing?.client else { return count }
+        let moved = sentBytes - Int64(count)
+        // A head is not cut: over HTTP/2 it is one frame.
+        let head = Int(max(0, exchange.sentHeadBytes - moved))
+        let allowed = max(head, pace.allowance(moved: moved, of: count, now: loop.now))
+        return allowed > 0 && allowed + Self.remnant >= count ? count : allowed
+    }
+
+    private var sentBytes: Int64 { exchange.sentHeadBytes + exchange.sentBodyBytes }
+
+    /// Some of the response waits for its pace.
+    var holdsBytes: Bool { heldBytes > 0 }
+    var heldBytes: Int { pacing?.heldBytes ?? 0 }
+
+    private func sendHeld(to downstream: DownstreamConnection) {
+        let count = allowance(of: heldBytes)
+        if count > 0, let start = pacing?.heldStart, let held = pacing?.held {
+            pacing?.heldStart += count
+            if !holdsBytes {
+                pacing?.held = []
+                pacing?.heldStart = 0
+            }
+            downstream.send(response: held.span.extracting(start..<start + count))
+        }
+        guard !hasEnded, holdsBytes, let pace = pacing?.client else { return }
+        let alarm = pacing?.alarm ?? Alarm(loop: loop) { [weak self] in self?.paceCame() }
+        pacing?.alarm = alarm
+        let rest = heldBytes
+        alarm.setDeadline(max(pace.resumption(moved: sentBytes - Int64(rest), of: rest), loop.now + 1))
+    }
+
+    private func paceCame() {
+        guard let downstream else { return }
+        worker.tick()
+        sendHeld(to: downstream)
+        if !hasEnded, !holdsBytes, downstream.isDrained { clientDrained() }
+    }
+
+    /// The exchange is over.
+    func endPacing() {
+        pacing?.alarm?.close()
+        pacing = nil
+    }
+
+    // MARK: From the upstream
 
     /// How much of the response is read at once; `nil` where that has to wait, and goes on by itself.
     @inline(__always)
@@ -40,8 +148,7 @@ extension ExchangeDriver {
         }
         var allowed = size
         var resumption = Int64.min
-        let sent = exchange.sentHeadBytes + exchange.sentBodyBytes
-        for (pace, moved) in [(pacing.client, sent), (pacing.upstream, pacing.read)] {
+        for (pace, moved) in [(pacing.client, sentBytes), (pacing.upstream, pacing.read)] {
             guard let pace else { continue }
             allowed = min(allowed, pace.allowance(moved: moved, now: loop.now))
             if allowed == 0 { resumption = max(resumption, pace.resumption(moved: moved)) }

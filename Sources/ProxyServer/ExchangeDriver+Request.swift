@@ -473,7 +473,7 @@ extension ExchangeDriver {
     }
 
     private func refuseBody(status: Int) {
-        if isDiscarding { return breakOff() }
+        if isDiscarding { return holdsBytes ? complete(.close) : breakOff() }
         // What is left of the body is not waited for.
         downstream?.clearReadDeadline()
         exchange.closesConnection = true

@@ -294,14 +294,14 @@ extension ExchangeDriver {
             if chunked { output.append(contentsOf: ChunkedEncoding.chunkEnd) }
         } else {
             let end = chunked ? ChunkedEncoding.chunkEnd : []
-            downstream.send(response: output.span, then: payload, then: end.span)
+            send(output.span, then: payload, then: end.span, to: downstream)
             output.removeAll(keepingCapacity: true)
         }
     }
 
     func flush(_ output: inout [UInt8], to downstream: DownstreamConnection) {
         guard !output.isEmpty else { return }
-        downstream.send(response: output.span)
+        send(output.span, to: downstream)
         output.removeAll(keepingCapacity: true)
     }
 

@@ -152,7 +152,6 @@ final class ExchangeDriver {
         isRefused = false
         upstreamSendError = 0
         freeTries = 0
-        pacing = nil
         isHeadPending = false
         machine = ExchangeStateMachine(hasBody: false, isIdempotent: true, asksForUpgrade: false)
         exchange.scripts = generation.scripts?.interpreter
@@ -307,7 +306,8 @@ final class ExchangeDriver {
         let body = max(0, output.count - exchange.sentHead.count)
         exchange.sentBodyBytes += Int64(body)
         downstream.sendAtOnce(settings.values.tcpNoDelay)
-        downstream.send(response: output.span)
+        if exchange.mayHavePace { setOwnPace() }
+        send(output.span, to: downstream)
         worker.giveBack(consume output)
         if clientResponse.sendsTrailers, clientResponse.framing != .chunked {
             sendTrailers(plan: nil, to: downstream)
@@ -359,6 +359,7 @@ final class ExchangeDriver {
     // MARK: The client's side
 
     func clientDrained() {
+        if pacing != nil, holdsBytes { return }
         switch stage {
         case .flushing(let ending): finish(ending)
         case .proxying: resumeUpstream()
@@ -379,12 +380,17 @@ final class ExchangeDriver {
             return clientGone(reason: "client prematurely closed connection")
         }
         guard !requestBody.isComplete else { return }
-        if isDiscarding { return finish(.close) }
+        if isDiscarding { return endDiscarding() }
         clientGone(reason: "client prematurely closed connection")
     }
 
+    /// What is left of the request does not come. A response still goes out as its pace has it.
+    private func endDiscarding() {
+        if holdsBytes { complete(.close) } else { finish(.close) }
+    }
+
     func clientBodyTimedOut() {
-        if isDiscarding { return finish(.close) }
+        if isDiscarding { return endDiscarding() }
         exchange.closesConnection = true
         requestBody = BodyDecoder(.none)
         // An answer that is on its way waits for nothing of it.
@@ -442,7 +448,8 @@ final class ExchangeDriver {
         machine.abandoned()
         dropUpstream()
         let downstream = downstream
-        exchange.discount(unsent: downstream?.unsentBytes ?? 0)
+        exchange.discount(unsent: heldBytes + (downstream?.unsentBytes ?? 0))
+        if holdsBytes { exchange.isComplete = false }
         conclude()
         release()
         downstream?.abort(withReset: resetting || endsWithConnection)
@@ -453,7 +460,7 @@ final class ExchangeDriver {
     /// Everything has been handed to the client's connection: waits until it has gone out.
     func complete(_ ending: ExchangeStateMachine.Ending.Client) {
         guard let downstream else { return }
-        guard downstream.isDrained else {
+        guard downstream.isDrained, !holdsBytes else {
             stage = .flushing(ending)
             return
         }
@@ -485,6 +492,7 @@ final class ExchangeDriver {
     func release() {
         stage = .ended
         downstream = nil
+        if pacing != nil { endPacing() }
         if !exchange.counted.isEmpty { exchange.counted.release() }
         peers = nil
         proxyPass = nil

@@ -15,6 +15,16 @@ struct PaceTests {
         #expect(Pace(rate: 10_000, free: 2000, beganAt: 0).allowance(moved: 10_000, now: 0) == 2000)
     }
 
+    @Test("what is less than a piece goes as soon as it may")
+    func remnant() {
+        let pace = Pace(rate: 1024, beganAt: 0)
+        #expect(pace.allowance(moved: 1024, now: 125) == 0)
+        #expect(pace.allowance(moved: 1024, of: 128, now: 125) == 128)
+        #expect(pace.allowance(moved: 1024, of: 128, now: 124) == 0)
+        #expect(pace.resumption(moved: 1024, of: 128) == 125)
+        #expect(pace.resumption(moved: 1024, of: 50_000) == 500)
+    }
+
     @Test(
         "whoever waits until the time that is said gets a piece, and not before",
         arguments: [1, 100, 512, 5000, 20_480, 1 << 20, 1 << 50])

@@ -46,7 +46,7 @@ extension DirectiveTable {
         },
         .sizeTemplate(
             "limit_rate", \.limitRate, in: .levelsAndIf,
-            "Bytes in a second that a client is sent of an upstream's response; may have variables. `set $limit_rate` goes before it, and X-Accel-Limit-Rate of the upstream before both."
+            "Bytes in a second that a client is sent of a response; may have variables. `set $limit_rate` goes before it, and X-Accel-Limit-Rate of the upstream before both."
         ),
         .sizeTemplate(
             "limit_rate_after", \.limitRateAfter, in: .levelsAndIf,

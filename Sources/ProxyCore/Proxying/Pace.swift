@@ -20,22 +20,23 @@ package struct Pace: Sendable {
     }
 
     /// Few enough of them that they come evenly, and enough of them that they are worth the while.
-    private var piece: Double { min(max(rate / 10, 512), 65536) }
+    private func piece(of count: Int) -> Double { min(max(rate / 10, 512), 65536, Double(count)) }
 
     /// How many bytes may move now.
     ///
     /// - Parameters:
     ///   - moved: bytes that have moved before.
+    ///   - count: bytes that there are to move, as far as that is known.
     ///   - now: monotonic milliseconds.
     /// - Returns: 0 where that has to wait.
-    package func allowance(moved: Int64, now: Int64) -> Int {
+    package func allowance(moved: Int64, of count: Int = .max, now: Int64) -> Int {
         let allowed = rate * (Double(now - beganAt) / 1000 + 1) + free - Double(moved)
-        return allowed < piece ? 0 : Int(min(allowed, 1e9))
+        return allowed < piece(of: count) ? 0 : Int(min(allowed, 1e9))
     }
 
     /// When there is an allowance again: monotonic milliseconds.
-    package func resumption(moved: Int64) -> Int64 {
-        let seconds = (Double(moved) - free + piece) / rate - 1
+    package func resumption(moved: Int64, of count: Int = .max) -> Int64 {
+        let seconds = (Double(moved) - free + piece(of: count)) / rate - 1
         return beganAt + Int64(min((seconds * 1000).rounded(.up), 1e15))
     }
 }
@@ -69,7 +70,7 @@ extension Exchange {
         upstreamLimitRate = Int(rate)
     }
 
-    /// The response may turn out to be slowed down, as far as that is known before it comes: all but what the upstream says.
+    /// The response may turn out to be slowed down, as far as that is known before it comes: all but what its upstream says.
     package var mayHavePace: Bool {
         let values = location.settings.values
         return values.limitRate != nil || values.proxyLimitRate != nil || runtime.limitRateSlot != nil
