@@ -27,7 +27,7 @@ final class ExchangeDriver {
         /// A hook of a stage before the upstream waits, or a variable that a script computes.
         case inScript
         case proxying
-        /// `limit_req` has the request wait.
+        /// `limit_req` has the request wait, or `auth_delay` its 401.
         case delayed
         /// The request's body is being read whole: for an HTTP/1.0 upstream, for a script, or for `$request_body`.
         case gatheringBody
@@ -128,7 +128,7 @@ final class ExchangeDriver {
     var isDiscarding: Bool { if case .discardingBody = stage { true } else { false } }
     var isInScript: Bool { if case .inScript = stage { true } else { false } }
     var isDelayed: Bool { if case .delayed = stage { true } else { false } }
-    /// It waits by `limit_req`, or for its password to be looked at: nothing has been begun for the client yet.
+    /// It waits by `limit_req` or `auth_delay`, or for its password to be looked at: nothing has been begun for the client yet.
     var awaitsTurn: Bool {
         switch stage {
         case .delayed, .checkingPassword: true

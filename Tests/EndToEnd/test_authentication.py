@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import threading
 import time
 import warnings
@@ -271,3 +272,116 @@ def test_guesses_of_clients_that_have_gone_are_not_computed(secured, leave):
     began = time.monotonic()
     assert made.fetch("/", headers=[login("slow", "guess")], timeout=60).status == 401
     assert time.monotonic() - began < 6 * cost
+
+
+def seconds(made, target="/", **rest):
+    """How long its 401 takes."""
+    started = time.monotonic()
+    assert made.fetch(target, **rest).status == 401
+    return time.monotonic() - started
+
+
+def test_a_401_is_delayed(secured):
+    made = secured(
+        "auth_delay 400ms;"
+        " location /forbidden { deny all; proxy_pass http://<backend>; }"
+        " location /any { satisfy any; deny all; auth_basic any; proxy_pass http://<backend>; }"
+        " location /asked { auth_basic off; auth_request /says401; proxy_pass http://<backend>; }"
+        " location /returned { auth_basic off; return 401; }"
+        " location /own { auth_delay 0; auth_basic x; proxy_pass http://<backend>; }",
+        server="auth_delay 20s; location /says401 { internal; return 401; }")
+    for target, headers in (
+            ("/", []), ("/", [login("sha", "wrong")]), ("/", [login("nobody")]), ("/any", []), ("/asked", [])):
+        assert 0.39 < seconds(made, target, headers=headers) < 5, (target, headers)
+    assert len(log_lines(made, "delaying unauthorized request")) == 5
+    assert "[info]" in log_lines(made, "delaying unauthorized request")[0]
+    for target in ("/own", "/returned"):
+        assert seconds(made, target) < 0.39, target
+    started = time.monotonic()
+    assert made.fetch("/forbidden").status == 403
+    assert made.fetch("/", headers=[login("sha")]).status == 200
+    assert made.fetch("/any", headers=[login("sha")]).status == 200
+    assert time.monotonic() - started < 0.39
+
+
+def test_an_error_page_waits_with_its_401(secured):
+    made = secured(
+        "auth_delay 300ms; error_page 401 /page;",
+        server="location /page { limit_req zone=page burst=9; proxy_pass http://<backend>; }",
+        http="limit_req_zone all zone=page:1m rate=5r/s; ")
+    assert 0.29 < seconds(made) < 5
+    # Delayed once more by what the page's own location says.
+    with Client(made.port) as first, Client(made.port) as second:
+        started = time.monotonic()
+        for client in (first, second):
+            client.request("/")
+        for client in (first, second):
+            found = client.read_response()
+            assert (found.status, found.get("WWW-Authenticate")) == (401, 'Basic realm="the cave"')
+        assert time.monotonic() - started > 0.45
+    assert [request.target for request in made.backend.requests] == ["/page"] * 3
+
+
+@pytest.mark.clocked
+def test_what_a_password_costs_is_part_of_the_delay(secured):
+    """Nobody learns from the time whether there is such a user."""
+    slow = crypt.crypt(PASSWORD, "$6$rounds=100000$saltsalt")
+    made = secured("auth_delay 1s;", lines=f"slow:{slow}\n")
+    found = [seconds(made, headers=[login("slow", f"guess {number}")]) for number in range(3)]
+    # The hash takes 50 ms and more, of which a machine that is busy may add as much to any of these.
+    assert 0.99 < min(found) < 1.05, found
+
+
+def test_a_client_that_leaves_is_not_delayed_any_more(secured):
+    made = secured("auth_delay 20s;", http="log_format status '$status'; access_log <dir>/access.log status;")
+    with Client(made.port) as client:
+        client.request("/", method="POST", body=b"whole")
+        log_lines(made, "delaying unauthorized request")
+        client.reset()
+    assert made.log_lines("access.log", 1, 10) == ["499"]
+    with Client(made.port) as client:
+        client.request("/")
+        wait_for(lambda: made.log().count("delaying unauthorized request") == 2, what="the second")
+        client.close()
+    assert made.log_lines("access.log", 2, 10) == ["499"] * 2
+
+
+def test_pipelined_requests_and_streams_wait_behind_a_delay(secured):
+    port = ports.free_port()
+    made = secured("auth_delay 400ms;", server=f"listen 127.0.0.1:{port} http2;")
+    with Client(made.port) as client:
+        started = time.monotonic()
+        client.request("/", method="POST", body=b"x" * 70_000)
+        client.request("/", headers=[login("sha")])
+        assert client.read_response().status == 401
+        assert time.monotonic() - started > 0.39
+        assert client.read_response().status == 200
+    with HTTP2Client(port) as client:
+        started = time.monotonic()
+        streams = [client.begin("/") for _ in range(3)]
+        assert client.fetch("/", headers=[("authorization", login("sha")[1])]).status == 200
+        assert time.monotonic() - started < 0.39
+        assert [client.response(stream).status for stream in streams] == [401] * 3
+        assert 0.39 < time.monotonic() - started < 1.1
+
+
+def test_a_delayed_401_is_waited_for_when_the_proxy_leaves(secured):
+    made = secured("auth_delay 1s;")
+    with Client(made.port) as client:
+        client.request("/")
+        log_lines(made, "delaying unauthorized request")
+        made.signal(signal.SIGQUIT)
+        found = client.read_response()
+        assert found.status == 401 and found.get("Connection") == "close"
+    assert made.wait_exit() == 0
+
+
+def test_a_delayed_401_ends_with_the_time_to_leave(secured):
+    made = secured("auth_delay 30s;", main="worker_shutdown_timeout 300ms;")
+    with Client(made.port) as client:
+        client.request("/")
+        log_lines(made, "delaying unauthorized request")
+        started = time.monotonic()
+        made.signal(signal.SIGQUIT)
+        assert made.wait_exit() == 0
+        assert time.monotonic() - started < 10

@@ -9,6 +9,12 @@ extension DirectiveTable {
                 call.arguments[0], ignoringCase: true, ["all": false, "any": true])
         },
         Directive(
+            "auth_delay", "time", in: .levels, takes: .one, default: "0",
+            "How long a client waits for a 401 of `auth_basic` or `auth_request`, counted from where its password began to be looked at: how long that took does not show."
+        ) { scope, call throws(ConfigDiagnostic) in
+            scope.authentication.delay = try call.time(call.arguments[0])
+        },
+        Directive(
             "auth_basic", "string | off", in: [.http, .server, .location, .limitExcept], takes: .one,
             default: "off",
             "Asks for a user name and a password (RFC 7617) and shows clients what for; 401 without, where there is an `auth_basic_user_file`."
@@ -45,6 +51,8 @@ extension DirectiveTable {
 /// What a level says, or inherits, about who clients are.
 struct AuthenticationDraft {
     var needsOne = false
+    /// Milliseconds.
+    var delay = 0
     var realm: Template?
     var userFile: Template?
     /// Of whom to ask; empty for nobody.
@@ -56,7 +64,8 @@ struct AuthenticationDraft {
         let password = password(under: directory)
         let subrequest = uri.isEmpty ? nil : SubrequestRule(uri: uri, assignments: assignments)
         guard password != nil || subrequest != nil else { return nil }
-        return Authentication(needsOne: needsOne, password: password, subrequest: subrequest)
+        return Authentication(
+            needsOne: needsOne, delay: delay, password: password, subrequest: subrequest)
     }
 
     private func password(under directory: String) -> PasswordRule? {

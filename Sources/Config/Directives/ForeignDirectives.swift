@@ -111,7 +111,7 @@ enum ForeignDirectives {
     private static let core = "ssl_engine google_perftools_profiles stream mail quic_bpf"
 
     private static let http =
-        "satisfy_any auth_delay server_name_in_log override_charset max_headers post_action "
+        "satisfy_any server_name_in_log override_charset max_headers post_action "
         + "early_hints keepalive_min_timeout"
 
     private static let files =

@@ -1,12 +1,15 @@
-/// `auth_basic`, `auth_request` and `satisfy`, where one of the first two is there.
+/// `auth_basic`, `auth_request`, `satisfy` and `auth_delay`, where one of the first two is there.
 package final class Authentication: Sendable {
     /// One check that lets the client in is enough, `allow` among them.
     package let needsOne: Bool
+    /// Milliseconds that a client waits for a 401; 0 for none.
+    package let delay: Int
     package let password: PasswordRule?
     package let subrequest: SubrequestRule?
 
-    package init(needsOne: Bool, password: PasswordRule?, subrequest: SubrequestRule?) {
+    package init(needsOne: Bool, delay: Int, password: PasswordRule?, subrequest: SubrequestRule?) {
         self.needsOne = needsOne
+        self.delay = delay
         self.password = password
         self.subrequest = subrequest
     }

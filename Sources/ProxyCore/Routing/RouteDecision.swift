@@ -7,7 +7,7 @@ package enum RouteDecision {
     case respond(LocalResponse)
     /// The location has request hooks: `Router.proceed` says how to go on once they let the request pass.
     case runHooks
-    /// `limit_req` has the request wait for so many milliseconds: `Router.goOn` says how to go on then.
+    /// `limit_req` or `auth_delay` has the request wait for so many milliseconds: `Router.goOn` says how to go on then.
     case delay(milliseconds: Int64)
     /// A variable of a script is waited for, by which the request is counted: then, `Router.goOn`.
     case awaitVariable

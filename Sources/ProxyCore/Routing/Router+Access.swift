@@ -15,9 +15,15 @@ extension Router {
 
     /// How far a request has come through the checks of its location.
     struct AccessProgress {
-        enum Check { case address, password, subrequest, none }
+        enum Check {
+            case address, password, subrequest, none
+            /// The 401 has been decided on, and waits by `auth_delay`.
+            case delayed
+        }
 
         var next = Check.address
+        /// When the last check that takes time began.
+        var delaysFrom: Int64 = 0
         /// With `satisfy any`, what the client is refused with unless a check lets it in; 0 for nothing.
         var refusal = 0
     }
@@ -37,6 +43,7 @@ extension Router {
                 verdict = addressVerdict(exchange)
             case .password:
                 exchange.access.next = .subrequest
+                exchange.access.delaysFrom = exchange.clock.now.monotonic
                 switch passwordCheck(exchange) {
                 case .toDo(let check): return .checkPassword(check)
                 case .done(let outcome): verdict = outcome
@@ -45,11 +52,11 @@ extension Router {
                 exchange.access.next = .none
                 guard let rule = exchange.location.authentication?.subrequest else { continue }
                 return .ask(uri: rule.uri)
-            case .none:
+            case .none, .delayed:
                 let status = exchange.access.refusal
                 if status == 0 { return letIn(exchange) }
                 if status == 403 { noteForbidden(exchange) }
-                return fail(exchange, status: status)
+                return turnAway(exchange, status: status)
             }
             if let decision = weigh(verdict, exchange) { return decision }
         }
@@ -65,12 +72,27 @@ extension Router {
             exchange.carried.dropChallenges()
             return nil
         case .refuses(let status):
-            guard needsOne else { return fail(exchange, status: status) }
+            guard needsOne else { return turnAway(exchange, status: status) }
             // How to log in is worth more than that it is forbidden.
             if exchange.access.refusal != 401 { exchange.access.refusal = status }
             return nil
         case .fails(let status): return fail(exchange, status: status)
         }
+    }
+
+    /// Answers with the status, a 401 by `auth_delay` only once it is time.
+    ///
+    /// What a password cost to be looked at is part of the wait, so that it does not tell whether there is such a user. As in
+    /// nginx, where that holds the worker up, whose clock stands still meanwhile.
+    private static func turnAway(_ exchange: Exchange, status: Int) -> RouteDecision {
+        guard status == 401, let delay = exchange.location.authentication?.delay, delay > 0
+        else { return fail(exchange, status: status) }
+        exchange.note(fault: "delaying unauthorized request", level: .info)
+        let end = exchange.access.delaysFrom + Int64(delay)
+        let left = end - exchange.clock.now.monotonic
+        guard left > 0 else { return fail(exchange, status: status) }
+        exchange.access.next = .delayed
+        return .delay(milliseconds: left)
     }
 
     // MARK: Subrequests
@@ -95,6 +117,7 @@ extension Router {
         var challenges = exchange.carried
         if isUpstreams { challenges.takeChallenges(of: exchange.response) }
         exchange.endSubrequest()
+        exchange.access.delaysFrom = exchange.clock.now.monotonic
         exchange.status = 0
         for (assignment, value) in zip(assignments, values) {
             switch assignment.target {

@@ -9,8 +9,12 @@ extension Router {
     /// In bytes, what the log shows of a key that is too long.
     private static let longestShownKey = 1024
 
-    /// Goes on with a request that has waited, by its limits or for a variable.
-    package static func goOn(_ exchange: Exchange) -> RouteDecision { run(exchange, from: .limits) }
+    /// Goes on with a request that has waited, by its limits or for a variable, or whose 401 has.
+    package static func goOn(_ exchange: Exchange) -> RouteDecision {
+        guard case .delayed = exchange.access.next else { return run(exchange, from: .limits) }
+        exchange.access.next = .none
+        return fail(exchange, status: 401)
+    }
 
     /// - Returns: `nil` for a request that may go on.
     static func limit(_ exchange: Exchange) -> RouteDecision? {
