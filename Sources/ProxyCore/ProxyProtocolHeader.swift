@@ -24,10 +24,13 @@ package final class ProxyProtocolHeader: Sendable {
     package let client: End
     /// `$proxy_protocol_server_addr`, `$proxy_protocol_server_port`.
     package let server: End
+    /// What version 2 carries besides, as it came: `$proxy_protocol_tlv_…`.
+    let values: [UInt8]
 
-    init(client: End, server: End) {
+    init(client: End, server: End, values: [UInt8] = []) {
         self.client = client
         self.server = server
+        self.values = values
     }
 
     /// No longer header is taken, be it for what it carries besides the addresses.
@@ -118,11 +121,15 @@ package final class ProxyProtocolHeader: Sendable {
         }
         guard length >= 16 + 2 * size + 4 else { return .broken("header is too short for its addresses") }
         let ports = 16 + 2 * size
+        var header: [UInt8] = []
+        header.append(copying: bytes, 0..<length)
+        if let fault = fault(in: header, from: ports + 4) { return .broken(fault) }
         return .whole(
             length,
             ProxyProtocolHeader(
                 client: end(bytes.extracting(16..<(16 + size)), port: number(bytes, at: ports)),
-                server: end(bytes.extracting((16 + size)..<ports), port: number(bytes, at: ports + 2))))
+                server: end(bytes.extracting((16 + size)..<ports), port: number(bytes, at: ports + 2)),
+                values: Array(header[(ports + 4)...])))
     }
 
     private static func end(_ address: Span<UInt8>, port: Int) -> End {

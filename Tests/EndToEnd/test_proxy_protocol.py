@@ -83,6 +83,95 @@ def test_another_beginning_ends_the_connection(proxy, header, message):
     wait_for(lambda: message in made.log() and where in made.log(), what="the line in the log")
 
 
+def value(kind, content):
+    return struct.pack("!BH", kind, len(content)) + content
+
+
+def crc32c(data):
+    """By its polynomial, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def checked(more, spoil=0):
+    header = binary(IPV4, more=value(3, bytes(4)) + more)
+    place = len(binary(IPV4)) + 3
+    return header[:place] + struct.pack("!I", crc32c(header) ^ spoil) + header[place + 4:]
+
+
+VALUES = (
+    value(0x01, b"h2") + value(0x02, b"sni.example") + value(0x05, b"unique") + value(0x30, b"blue")
+    + value(0x20, b"\x07" + struct.pack("!I", 19) + value(0x21, b"TLSv1.3") + value(0x22, b"Client A")
+            + value(0x23, b"AES") + value(0x24, b"SHA256") + value(0x25, b"RSA2048") + value(0xE3, b"inner"))
+    + value(0xEA, b"vpce-1") + value(0xEE, b"\xff\n\0"))
+NAMES = ("alpn", "authority", "unique_id", "netns", "ssl_verify", "ssl_version", "ssl_cn", "ssl_cipher", "ssl_sig_alg",
+         "ssl_key_alg", "ssl_0xe3", "0xea", "0xef", "0x22")
+EXPECTED = "h2|sni.example|unique|blue|19|TLSv1.3|Client A|AES|SHA256|RSA2048|inner|vpce-1||"
+
+
+def valued():
+    shown = "|".join("$proxy_protocol_tlv_" + name for name in NAMES)
+    return (f"log_format seen escape=default '{shown} $proxy_protocol_tlv_0xee'; access_log <dir>/access.log seen;"
+            f'server {{ listen 127.0.0.1:<port> proxy_protocol http2; location / {{ return 200 "{shown}"; }}'
+            ' location /unknown { return 200 "$proxy_protocol_tlv_what|$proxy_protocol_tlv_0xno"; } }')
+
+
+@pytest.mark.switchyard_only  # nginx has these since 1.23.2.
+@pytest.mark.parametrize("header, expected", [
+    (binary(IPV4, more=VALUES), EXPECTED),
+    (binary(IPV6, family=0x21, more=VALUES), EXPECTED),
+    (checked(VALUES), EXPECTED),
+    (binary(IPV4), "|" * 13),
+    (TEXT, "|" * 13),
+    (binary(IPV4, command=0, more=VALUES), "|" * 13),
+    (b"PROXY UNKNOWN\r\n", "|" * 13),
+], ids=range(7))
+def test_values_of_a_header(proxy, header, expected):
+    made = proxy(valued())
+    assert fetch(made, header) == expected
+    other = "\\xFF\\x0A\\x00" if expected == EXPECTED else "-"
+    shown = "|".join(part or "-" for part in expected.split("|"))
+    assert made.log_lines("access.log", 1) == [f"{shown} {other}"]
+
+
+@pytest.mark.switchyard_only
+def test_streams_have_values_of_a_header(proxy):
+    made = proxy(valued())
+    with HTTP2Client(made.port, greet=False) as client:
+        client.socket.sendall(checked(VALUES))
+        client.connection.initiate_connection()
+        client.flush()
+        for _ in range(2):
+            assert client.fetch("/").body == EXPECTED.encode()
+
+
+@pytest.mark.switchyard_only
+def test_names_that_stand_for_no_value(proxy):
+    made = proxy(valued())
+    assert fetch(made, binary(IPV4, more=VALUES), "/unknown") == "|"
+    for words in ('[error]', 'unknown PROXY protocol TLV "what"', 'invalid PROXY protocol TLV "0xno"'):
+        assert words in made.log()
+
+
+@pytest.mark.switchyard_only  # nginx sees it when it is asked for a value, and goes on.
+@pytest.mark.parametrize("header, message", [
+    (binary(IPV4, more=VALUES[:-1]), "broken PROXY protocol TLV"),
+    (binary(IPV4, more=VALUES + b"\1"), "broken PROXY protocol TLV"),
+    (binary(IPV4, more=value(0x20, b"\7\0\0\0")), "broken PROXY protocol TLV"),
+    (checked(VALUES, spoil=1), "wrong checksum of PROXY protocol header"),
+], ids=range(4))
+def test_broken_values_end_the_connection(proxy, header, message):
+    made = proxy(valued())
+    with Client(made.port) as client:
+        client.send(header + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.is_closed()
+    wait_for(lambda: message + " while reading PROXY protocol" in made.log(), what="the line in the log")
+
+
 @pytest.mark.switchyard_only  # nginx takes what is of no use for no addresses.
 def test_a_header_too_short_for_its_addresses(proxy):
     made = proxy(server())

@@ -115,4 +115,171 @@ struct ProxyProtocolHeaderTests {
             }
         }
     }
+
+    // MARK: Values
+
+    private static func value(_ type: UInt8, _ value: [UInt8]) -> [UInt8] {
+        [type, UInt8(value.count >> 8), UInt8(value.count & 255)] + value
+    }
+
+    private static func value(_ type: UInt8, _ text: String) -> [UInt8] { value(type, Array(text.utf8)) }
+
+    private static let inner =
+        value(0x21, "TLSv1.3") + value(0x22, "a.example") + value(0x23, "AES") + value(0x24, "RSA-SHA256")
+        + value(0x25, "RSA2048") + value(0xE1, "own")
+    private static let values =
+        value(0x04, "padding") + value(0x01, "h2") + value(0x02, "sni.example") + value(0x05, "id\0\u{1}")
+        + value(0x20, [7, 0, 0, 1, 2] + inner) + value(0x30, "blue") + value(0xEA, "vpce-1")
+        + value(0xEA, "second") + value(0xEB, [UInt8](repeating: 9, count: 300)) + value(0xEC, "")
+
+    private func fault(_ header: [UInt8]) -> String? {
+        if case .broken(let fault) = read(header) { fault } else { nil }
+    }
+
+    /// With a checksum behind everything else.
+    private static func checked(_ values: [UInt8], _ spoil: UInt32 = 0) -> [UInt8] {
+        var header = binary(addresses + values + [3, 0, 4, 0, 0, 0, 0])
+        let sum = CRC32C.of(header) ^ spoil
+        for index in 0..<4 { header[header.count - 4 + index] = UInt8(sum >> (24 - 8 * index) & 255) }
+        return header
+    }
+
+    @Test("the checksum is that of RFC 9260")
+    func checksumOfDigits() {
+        #expect(CRC32C.of(Array("123456789".utf8)) == 0xE306_9283)
+        #expect(CRC32C.of([]) == 0)
+        #expect(CRC32C.of([UInt8](repeating: 0, count: 32)) == 0x8A91_36AA)
+    }
+
+    @Test(
+        "values have names and numbers",
+        arguments: [
+            ("alpn", "h2"), ("authority", "sni.example"), ("unique_id", "id\0\u{1}"), ("netns", "blue"),
+            ("ssl_verify", "258"), ("ssl_version", "TLSv1.3"), ("ssl_cn", "a.example"),
+            ("ssl_cipher", "AES"), ("ssl_sig_alg", "RSA-SHA256"), ("ssl_key_alg", "RSA2048"),
+            ("0x4", "padding"), ("0xea", "vpce-1"), ("0x00ea", "vpce-1"), ("0xEC", ""), ("ssl_0xe1", "own"),
+            ("ssl_0x22", "a.example"), ("0x21", nil), ("ssl_0xea", nil), ("0x1ea", nil),
+            ("0xffffffffffffffffffea", nil), ("0x06", nil),
+        ])
+    func named(_ name: String, _ expected: String?) throws {
+        for header in [Self.binary(Self.addresses + Self.values), Self.checked(Self.values)] {
+            guard case .whole(header.count, let found?) = read(header) else {
+                Issue.record("no header")
+                return
+            }
+            let value = try? found.value(named: Array(name.utf8))
+            #expect(value.map { String(decoding: $0, as: UTF8.self) } == expected)
+        }
+    }
+
+    @Test("other names stand for nothing")
+    func misnamed() {
+        guard case .whole(_, let found?) = read(Self.binary(Self.addresses + Self.values)),
+            case .whole(_, let bare?) = read(Self.binary(Self.addresses))
+        else {
+            Issue.record("no header")
+            return
+        }
+        for (name, expected) in [
+            ("noop", "unknown"), ("crc32c", "unknown"), ("version", "unknown"), ("ssl_", "unknown"),
+            ("ssl_alpn", "unknown"), ("0x", "invalid"), ("0xg", "invalid"), ("ssl_0x-1", "invalid"),
+        ] {
+            do throws(ProxyProtocolHeader.MissingValue) {
+                _ = try found.value(named: Array(name.utf8))
+                Issue.record("\(name) has a value")
+            } catch {
+                guard case .misnamed("\(expected) PROXY protocol TLV \"\(name)\"") = error else {
+                    Issue.record("\(name): \(error)")
+                    continue
+                }
+            }
+        }
+        for name in ["alpn", "ssl_verify", "ssl_cn", "ssl_what", "0xea"] {
+            #expect(throws: ProxyProtocolHeader.MissingValue.self) { try bare.value(named: Array(name.utf8)) }
+        }
+    }
+
+    @Test("values that do not end where the header ends are broken")
+    func cutValues() {
+        // Where one value ends, the header may: those outside of the value of TLS.
+        var ends: Set<Int> = [0]
+        var end = 0
+        while end < Self.values.count {
+            end += 3 + Int(Self.values[end + 1]) << 8 + Int(Self.values[end + 2])
+            ends.insert(end)
+        }
+        for count in 0...Self.values.count {
+            let header = Self.binary(Self.addresses + Self.values[..<count])
+            #expect(fault(header) == (ends.contains(count) ? nil : "broken PROXY protocol TLV"), "\(count)")
+        }
+    }
+
+    @Test("a value's length of any other size than it has is broken")
+    func wrongLengths() {
+        for length in 0...0xFFFF where length != 5 {
+            let header = Self.binary(
+                Self.addresses + [0x02, UInt8(length >> 8), UInt8(length & 255)] + Array("hello".utf8))
+            // What is left is shorter than a value, or begins with a length that is in no header.
+            #expect(fault(header) == "broken PROXY protocol TLV", "\(length)")
+        }
+    }
+
+    @Test("a value of TLS has its head, and values inside that end where it ends")
+    func cutTLS() {
+        var ends: Set<Int> = [5]
+        var end = 0
+        while end < Self.inner.count {
+            end += 3 + Int(Self.inner[end + 2])
+            ends.insert(5 + end)
+        }
+        let whole = [1, 0, 0, 0, 0] + Self.inner
+        for count in 0...whole.count {
+            let header = Self.binary(
+                Self.addresses + Self.value(0x20, Array(whole[..<count])) + Self.value(1, "h2"))
+            #expect(fault(header) == (ends.contains(count) ? nil : "broken PROXY protocol TLV"), "\(count)")
+        }
+    }
+
+    @Test("a unique ID has 128 bytes at most, a checksum four, once")
+    func ownLengths() {
+        for (values, isBroken) in [
+            (Self.value(5, [UInt8](repeating: 1, count: 128)), false),
+            (Self.value(5, [UInt8](repeating: 1, count: 129)), true),
+            (Self.value(3, []), true), (Self.value(3, [1, 2, 3]), true),
+            (Self.value(3, [1, 2, 3, 4, 5]), true),
+            (Self.value(3, [0, 0, 0, 0]) + Self.value(3, [0, 0, 0, 0]), true),
+        ] {
+            let found = fault(Self.binary(Self.addresses + values))
+            #expect(found == (isBroken ? "broken PROXY protocol TLV" : nil), "\(values)")
+        }
+    }
+
+    @Test("a checksum is one of the whole header")
+    func checksum() {
+        #expect(fault(Self.checked([])) == nil)
+        #expect(fault(Self.checked(Self.values)) == nil)
+        let wrong = "wrong checksum of PROXY protocol header"
+        #expect(fault(Self.checked(Self.values, 1)) == wrong)
+        #expect(fault(Self.checked(Self.values, 0x8000_0000)) == wrong)
+        // Any bit of what it covers that does not make it another header.
+        let header = Self.checked(Self.value(1, "h2"))
+        for index in Array(16..<28) + Array(31..<33) + Array(36..<40) {
+            for bit in 0..<8 {
+                var spoilt = header
+                spoilt[index] ^= 1 << bit
+                #expect(fault(spoilt) == wrong, "bit \(bit) of \(index)")
+            }
+        }
+        // It may be followed by others.
+        var other = Self.binary(Self.addresses + Self.value(3, [0, 0, 0, 0]) + Self.value(1, "h2"))
+        let sum = CRC32C.of(other)
+        for index in 0..<4 { other[31 + index] = UInt8(sum >> (24 - 8 * index) & 255) }
+        #expect(fault(other) == nil)
+    }
+
+    @Test("what says nothing of a client is not looked at any further")
+    func valuesOfNobody() {
+        #expect(fault(Self.binary([1, 0, 9], command: 0x20)) == nil)
+        #expect(fault(Self.binary(Self.addresses + [1, 0, 9], family: 0x12)) == nil)
+    }
 }

@@ -84,4 +84,5 @@ package enum VariableFamily: String, Sendable, CaseIterable {
     case upstreamCookie = "upstream_cookie_"
     case argument = "arg_"
     case cookie = "cookie_"
+    case proxyProtocolValue = "proxy_protocol_tlv_"
 }

@@ -13,6 +13,8 @@ extension VariableFamily {
         case .upstreamCookie: "cookie that the upstream's `Set-Cookie` sets"
         case .argument: "argument of the request, as it is escaped"
         case .cookie: "cookie of the request"
+        case .proxyProtocolValue:
+            "what the PROXY protocol's version 2 carries: `alpn`, `authority`, `unique_id`, `netns`, `ssl`, `ssl_verify`, `ssl_version`, `ssl_cn`, `ssl_cipher`, `ssl_sig_alg`, `ssl_key_alg`, or a type in hexadecimal, `0xea`, `ssl_0x23`"
         }
     }
 
@@ -37,6 +39,20 @@ extension VariableFamily {
         case .upstreamCookie: return Self.appendUpstreamCookie(suffix, exchange.response, to: &out)
         case .argument: return ArgumentText.append(suffix, in: exchange.arguments, to: &out)
         case .cookie: return Self.appendCookie(suffix, exchange.request, to: &out)
+        case .proxyProtocolValue: return Self.appendProxyProtocolValue(suffix, exchange, to: &out)
+        }
+    }
+
+    private static func appendProxyProtocolValue(
+        _ name: [UInt8], _ exchange: Exchange, to out: inout [UInt8]
+    ) -> Bool {
+        guard let header = exchange.client.proxied else { return false }
+        do throws(ProxyProtocolHeader.MissingValue) {
+            out.append(contentsOf: try header.value(named: name))
+            return true
+        } catch {
+            if case .misnamed(let fault) = error { exchange.note(fault: fault) }
+            return false
         }
     }
 
