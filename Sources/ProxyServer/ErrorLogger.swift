@@ -40,13 +40,20 @@ package struct ErrorLogger: Sendable {
     package func takes(_ level: LogLevel) -> Bool { level >= lowest && !outputs.isEmpty }
 
     /// Writes a line where its level is wanted; further lines of a message begin with a tab. `connection` is the connection's
-    /// serial number, 0 for none.
-    package func log(_ level: LogLevel, connection: UInt64 = 0, _ message: @autoclosure () -> String) {
+    /// serial number, 0 for none. Of the message there are `longest` bytes at most.
+    package func log(
+        _ level: LogLevel, connection: UInt64 = 0, longest: Int = LogBounds.message,
+        _ message: @autoclosure () -> String
+    ) {
         guard takes(level) else { return }
+        write(level, connection: connection, LogText.lines(message(), upTo: longest))
+    }
+
+    private func write(_ level: LogLevel, connection: UInt64, _ text: String) {
         var line = Self.timestamp()
         line += " [\(level.name)] \(getpid())#\(sy_thread_id()): "
         if connection != 0 { line += "*\(connection) " }
-        line += LogText.lines(message())
+        line += text
         line += "\n"
         let bytes = Array(line.utf8)
         for output in outputs where level >= output.level { output.file.write(bytes) }
@@ -55,14 +62,14 @@ package struct ErrorLogger: Sendable {
     /// The same of an exchange: what `LogContext` says of it follows the message.
     func log(
         _ level: LogLevel, of exchange: Exchange, peer: PeerAddress? = nil, uri: [UInt8] = [],
-        _ message: @autoclosure () -> String
+        longest: Int = LogBounds.message, _ message: @autoclosure () -> String
     ) {
         guard takes(level) else { return }
         var context: [UInt8] = []
         LogContext.append(exchange, peer: peer, uri: uri, to: &context)
-        log(
+        write(
             level, connection: exchange.client.serial,
-            message() + String(decoding: context, as: UTF8.self))
+            LogText.lines(message(), upTo: longest) + String(decoding: context, as: UTF8.self))
     }
 
     /// `2026/11/23 21:59:44`, local time.

@@ -1,3 +1,4 @@
+internal import ProxyCore
 internal import Wire
 
 /// Messages of the error log, in which there may be what clients, upstreams or scripts said: nothing of it is to look
@@ -14,6 +15,22 @@ enum LogText {
             if isAtStart { output.append(byte) } else { append(byte, to: &output) }
         }
         return String(decoding: output, as: UTF8.self)
+    }
+
+    /// The same, cut where it would have more than `limit` bytes, and then saying so.
+    static func lines(_ text: String, upTo limit: Int) -> String {
+        let shown = lines(start(of: text, limit))
+        let count = text.utf8.count
+        if count <= limit, shown.utf8.count <= limit { return shown }
+        return start(of: shown, limit) + LogBounds.remark(count)
+    }
+
+    /// The first `limit` bytes, or fewer, so that no character is cut.
+    private static func start(of text: String, _ limit: Int) -> String {
+        guard text.utf8.count > limit else { return text }
+        let start = text.utf8.prefix(limit + 1)
+        let end = start.lastIndex { $0 & 0xc0 != 0x80 } ?? start.startIndex
+        return String(text[..<end])
     }
 
     /// All in one line: ends of lines are shown as other control characters are.

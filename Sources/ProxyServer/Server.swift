@@ -550,7 +550,7 @@ package final class Server {
 
     /// To the error log that runs, and to the terminal, if there is one to look at it.
     private func report(_ level: LogLevel, _ message: String) {
-        generation.errorLogger.log(level, message)
+        generation.errorLogger.log(level, longest: LogBounds.scriptMessage, message)
         let isLoggedThere = generation.configuration.process.errorLogs.contains {
             $0.destination == .standardError && level >= $0.level
         }

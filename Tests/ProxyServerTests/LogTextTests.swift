@@ -25,6 +25,23 @@ struct LogTextTests {
     }
 
     @Test(
+        "a message is cut where it is too long, never within a character, and says so",
+        arguments: [
+            ("0123456789", 10, "0123456789"),
+            ("0123456789a", 10, "0123456789... (cut, 11 bytes in all)"),
+            ("012345678é", 10, "012345678... (cut, 11 bytes in all)"),
+            ("0123456789é", 11, "0123456789... (cut, 12 bytes in all)"),
+            ("éé", 1, "... (cut, 4 bytes in all)"),
+            // What is shown of it counts.
+            ("\0\0\0", 8, "\\x00\\x00... (cut, 3 bytes in all)"),
+            ("a\nb\nc", 5, "a\n\tb\n... (cut, 5 bytes in all)"),
+            ("", 10, ""),
+        ])
+    func cut(_ text: String, _ limit: Int, _ expected: String) {
+        #expect(LogText.lines(text, upTo: limit) == expected)
+    }
+
+    @Test(
         "what is to be one line is one, and control characters are shown",
         arguments: [
             ("plain, with a\ttab", "plain, with a\ttab"),

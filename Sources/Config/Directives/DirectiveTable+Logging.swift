@@ -9,7 +9,8 @@ extension DirectiveTable {
         Directive(
             "error_log", "file | stderr [level]", in: [.main, .http, .server, .location],
             takes: .between(1, 2), default: "logs/error.log error",
-            "Where messages of a level (debug to emerg) and above go.", repeats: true
+            "Where messages of a level (debug to emerg) and above go. A message has 2 KB at most, as in nginx, one of a script 16 KB, and each thing said of the request behind it 1 KB; what was cut says so.",
+            repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let log = try errorLog(call, scope.compilation)
             if scope.context == .main {

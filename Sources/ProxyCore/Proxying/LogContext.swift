@@ -45,6 +45,9 @@ package enum LogContext {
 
     /// What a client sends must not begin a line of the log, nor steer a terminal.
     private static func appendPrintable(_ bytes: [UInt8], _ range: Range<Int>, to line: inout [UInt8]) {
-        for byte in bytes[range] { line.append(ByteText.isControl(byte) ? ByteText.question : byte) }
+        for byte in bytes[range].prefix(LogBounds.value) {
+            line.append(ByteText.isControl(byte) ? ByteText.question : byte)
+        }
+        if range.count > LogBounds.value { line.append(contentsOf: LogBounds.remark(range.count).utf8) }
     }
 }

@@ -90,7 +90,12 @@ final class WorkerScripts: ScriptHost {
     func log(_ level: LogLevel, _ text: String, of exchange: Exchange?, under settings: Settings?) {
         let place = exchange?.location.settings ?? settings ?? generation.configuration.http
         let logger = generation.errorLogger(for: place.values.errorLogs)
-        if let exchange { logger.log(level, of: exchange, text) } else { logger.log(level, text) }
+        let longest = LogBounds.scriptMessage
+        if let exchange {
+            logger.log(level, of: exchange, longest: longest, text)
+        } else {
+            logger.log(level, longest: longest, text)
+        }
     }
 
     func randomBytes(_ count: Int) -> [UInt8] { worker.randomBytes(count) }
