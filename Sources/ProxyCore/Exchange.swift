@@ -61,6 +61,8 @@ package final class Exchange {
     package var captureSubject: [UInt8] = []
     /// What went wrong in finding out where the request goes, in the words of the error log.
     private var faults: [RoutingFault] = []
+    /// What zones did to the request, to be counted together with what is to be logged of it.
+    package var limitOutcomes: [LimitOutcome] = []
     /// The status that the response to the client must carry in place of its own, because it is an error page; 0
     /// for no such status.
     package var errorStatus = 0
@@ -251,6 +253,7 @@ package final class Exchange {
 
     private func resetEvaluation() {
         if !faults.isEmpty { faults.removeAll() }
+        if !limitOutcomes.isEmpty { limitOutcomes.removeAll() }
         assigned.reset(slots: runtime.configuration.assignedSlots)
         mapValues.reset(slots: runtime.configuration.maps.count)
         if !mapsUnderway.isEmpty { mapsUnderway.removeAll(keepingCapacity: true) }

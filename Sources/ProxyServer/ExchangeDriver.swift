@@ -570,6 +570,9 @@ final class ExchangeDriver {
     func logFaults() { if exchange.hasFaults { writeFaults() } }
 
     private func writeFaults() {
+        // What limits do is always told of.
+        for outcome in exchange.limitOutcomes { generation.limits[outcome.zone].count(outcome.status) }
+        exchange.limitOutcomes.removeAll()
         for fault in exchange.takeFaults() { log(fault.level, to: fault.logs, fault.text) }
     }
 

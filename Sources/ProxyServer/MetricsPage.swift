@@ -28,6 +28,7 @@ package struct MetricsPage {
         page.histogram("tunnel_duration_seconds", labels: "", workers.map(\.tunnelSeconds))
         page.handshakes(workers)
         page.upstreams(workers)
+        page.limits(workers)
         return page.bytes
     }
 
@@ -165,6 +166,36 @@ package struct MetricsPage {
             for (label, statistics) in named { histogram(name, labels: label, statistics.map(source)) }
         }
     }
+
+    private mutating func limits(_ workers: [WorkerStatistics]) {
+        var zones: [LimitStatistics.Zone: [LimitStatistics]] = [:]
+        for worker in workers {
+            for (zone, statistics) in worker.limitsByZone { zones[zone, default: []].append(statistics) }
+        }
+        let named = zones.sorted { $0.key.name < $1.key.name }
+        for (limitsRequests, name, help) in [
+            (true, "limit_req_total", "Requests that limit_req had wait or refused."),
+            (false, "limit_conn_total", "Requests that limit_conn refused."),
+        ] {
+            let samples = named.filter { $0.key.limitsRequests == limitsRequests }.flatMap {
+                zone, statistics in
+                Self.limitRows.filter { limitsRequests || !$0.isDelay }.map { row in
+                    (
+                        "\(Self.label("zone", zone.name)),result=\"\(row.result)\"",
+                        Self.sum(statistics, row.counter)
+                    )
+                }
+            }
+            if !samples.isEmpty { family(name, .counter, help, samples) }
+        }
+    }
+
+    private static let limitRows:
+        [(result: String, isDelay: Bool, counter: @Sendable (LimitStatistics) -> Counter)] = [
+            ("delayed", true, { $0.delayed }), ("rejected", false, { $0.rejected }),
+            ("delayed_dry_run", true, { $0.delayedInDryRun }),
+            ("rejected_dry_run", false, { $0.rejectedInDryRun }),
+        ]
 
     // MARK: Lines
 

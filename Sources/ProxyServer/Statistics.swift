@@ -1,3 +1,4 @@
+internal import ProxyCore
 internal import Synchronization
 
 /// What one worker counts. Written by its own thread alone, read by any.
@@ -27,6 +28,7 @@ package final class WorkerStatistics: Sendable {
     package let upstreamHandshakes = HandshakeStatistics()
     package let tunnelSeconds = Histogram(bounds: [1, 10, 60, 300, 1800, 3600, 14400, 86400])
     private let upstreams = Mutex<[String: UpstreamStatistics]>([:])
+    private let zones = Mutex<[LimitStatistics.Zone: LimitStatistics]>([:])
 
     package init() {}
 
@@ -36,6 +38,16 @@ package final class WorkerStatistics: Sendable {
             if let known = table[name] { return known }
             let fresh = UpstreamStatistics()
             table[name] = fresh
+            return fresh
+        }
+    }
+
+    /// The counters of a zone of limits, likewise.
+    package func limits(of zone: LimitStatistics.Zone) -> LimitStatistics {
+        zones.withLock { table in
+            if let known = table[zone] { return known }
+            let fresh = LimitStatistics()
+            table[zone] = fresh
             return fresh
         }
     }
@@ -50,6 +62,33 @@ package final class WorkerStatistics: Sendable {
     }
 
     package var upstreamsByName: [String: UpstreamStatistics] { upstreams.withLock { $0 } }
+    package var limitsByZone: [LimitStatistics.Zone: LimitStatistics] { zones.withLock { $0 } }
+}
+
+/// What a zone of `limit_req` or `limit_conn` did to requests.
+package final class LimitStatistics: Sendable {
+    package struct Zone: Hashable, Sendable {
+        /// Of `limit_req`, or else of `limit_conn`.
+        package var limitsRequests: Bool
+        package var name: String
+    }
+
+    package let delayed = Counter()
+    package let rejected = Counter()
+    package let delayedInDryRun = Counter()
+    package let rejectedInDryRun = Counter()
+
+    package init() {}
+
+    func count(_ status: LimitStatus) {
+        switch status {
+        case .none, .passed: break
+        case .delayed: delayed.add()
+        case .rejected: rejected.add()
+        case .delayedInDryRun: delayedInDryRun.add()
+        case .rejectedInDryRun: rejectedInDryRun.add()
+        }
+    }
 }
 
 /// Of the handshakes of TLS on one leg.

@@ -19,6 +19,8 @@ final class WorkerGeneration {
     private var accessLogs: [ObjectIdentifier: [AccessLogWriter]] = [:]
     private var logBuffers: [AccessLog.Destination: LogBuffer] = [:]
     private let headRules: [HeadRules]
+    /// Of the configuration's zones. Made with it, so that those which limit nobody are told of as well.
+    let limits: [LimitStatistics]
     /// `nil` where the configuration has no scripts.
     private(set) var scripts: WorkerScripts?
     /// `$request_body` is used somewhere, so bodies that are not too long are kept for it.
@@ -49,6 +51,10 @@ final class WorkerGeneration {
             VariableTable.isOfWebSockets(generation.configuration.variables[variable.index].name)
         }
         headRules = generation.configuration.listeners.map { HeadRules($0) }
+        limits = generation.configuration.limitZones.map { zone in
+            let isOfRequests = if case .requests = zone.kind { true } else { false }
+            return statistics.limits(of: .init(limitsRequests: isOfRequests, name: zone.name))
+        }
         groups = Array(repeating: nil, count: generation.configuration.upstreams.count)
         var known = FollowedAddresses()
         for names in former?.names.values ?? [:].values { names.note(in: &known) }

@@ -1,6 +1,7 @@
 """`limit_req` and `limit_conn`: who waits, who is refused, and what is said of it."""
 
 import contextlib
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -519,3 +520,61 @@ def test_keys_of_scripts_are_waited_for(simple):
     assert statuses(made, 1, "/none") == [200]
     assert made.log_lines("access.log", 4) == [
         "200 PASSED PASSED /?k=a", "200 DELAYED PASSED /?k=a", "200 PASSED - /count?k=b", "200 - - /none"]
+
+
+# Metrics
+
+
+def limit_metrics(made):
+    found = {}
+    for line in made.fetch("/metrics").body.decode().splitlines():
+        match = re.fullmatch(r'switchyard_(limit_\w+)_total[{]zone="(\w+)",result="(\w+)"[}] (\d+)', line)
+        if match:
+            found[match[1], match[2], match[3]] = int(match[4])
+    return found
+
+
+@pytest.mark.switchyard_only
+def test_metrics_by_zone(limited):
+    made = limited(
+        "limit_req zone=rate; limit_conn open 1;",
+        server="location /metrics { prometheus_metrics; }"
+               "location /delay { limit_req zone=fast burst=5; proxy_pass http://<backend>; }"
+               "location /dry { limit_req zone=slow burst=1; limit_conn open 1; limit_req_dry_run on; limit_conn_dry_run on;"
+               " proxy_pass http://<backend>; }",
+        http="limit_req_zone $arg_k zone=fast:1m rate=20r/s; limit_req_zone $arg_k zone=slow:1m rate=1r/m;")
+    # Those that have done nothing are told of as well.
+    assert limit_metrics(made) == {
+        **{("limit_req", zone, result): 0 for zone in ("rate", "fast", "slow")
+           for result in ("delayed", "rejected", "delayed_dry_run", "rejected_dry_run")},
+        **{("limit_conn", "open", result): 0 for result in ("rejected", "rejected_dry_run")}}
+    assert statuses(made, 4) == [200, 503, 503, 503]
+    assert statuses(made, 2, "/delay?k=a") == [200, 200]
+    assert statuses(made, 3, "/dry?k=a") == [200] * 3
+    with contextlib.ExitStack() as stack:
+        held = Held(made)
+        held.begin(stack, "/?k=b")
+        assert statuses(made, 2, "/?k=b") == [503, 503]
+        held.begin(stack, "/dry?k=b")
+        held.go = True
+    found = limit_metrics(made)
+    assert {key: count for key, count in found.items() if count} == {
+        ("limit_req", "rate", "rejected"): 5, ("limit_req", "fast", "delayed"): 1, ("limit_req", "slow", "delayed_dry_run"): 1,
+        ("limit_req", "slow", "rejected_dry_run"): 1, ("limit_conn", "open", "rejected_dry_run"): 1}
+    made.reload()
+    assert limit_metrics(made) == found
+    assert made.fetch("/?k=a").status == 503
+    assert limit_metrics(made)["limit_req", "rate", "rejected"] == 6
+
+
+@pytest.mark.switchyard_only
+def test_metrics_of_limit_conn(limited):
+    made = limited("limit_conn open 1;", server="location /metrics { prometheus_metrics; }")
+    with contextlib.ExitStack() as stack:
+        held = Held(made)
+        held.begin(stack)
+        assert statuses(made, 3) == [503] * 3
+        held.go = True
+    assert limit_metrics(made) == {("limit_req", "rate", result): 0 for result in (
+        "delayed", "rejected", "delayed_dry_run", "rejected_dry_run")} | {
+        ("limit_conn", "open", "rejected"): 3, ("limit_conn", "open", "rejected_dry_run"): 0}

@@ -67,6 +67,25 @@ struct MetricsPageTests {
                 "switchyard_upstream_connect_duration_seconds_bucket{upstream=\"other\",le=\"+Inf\"} 0"))
     }
 
+    @Test("what zones did is told by zone and result, of all workers")
+    func limits() {
+        let workers = [WorkerStatistics(), WorkerStatistics()]
+        for worker in workers { worker.limits(of: .init(limitsRequests: true, name: "one")).count(.delayed) }
+        workers[0].limits(of: .init(limitsRequests: true, name: "one")).count(.rejectedInDryRun)
+        workers[1].limits(of: .init(limitsRequests: false, name: "two")).count(.rejected)
+        workers[1].limits(of: .init(limitsRequests: false, name: "two")).count(.passed)
+        #expect(
+            lines(workers).filter { $0.hasPrefix("switchyard_limit_") } == [
+                "switchyard_limit_req_total{zone=\"one\",result=\"delayed\"} 2",
+                "switchyard_limit_req_total{zone=\"one\",result=\"rejected\"} 0",
+                "switchyard_limit_req_total{zone=\"one\",result=\"delayed_dry_run\"} 0",
+                "switchyard_limit_req_total{zone=\"one\",result=\"rejected_dry_run\"} 1",
+                "switchyard_limit_conn_total{zone=\"two\",result=\"rejected\"} 1",
+                "switchyard_limit_conn_total{zone=\"two\",result=\"rejected_dry_run\"} 0",
+            ])
+        #expect(!lines([WorkerStatistics()]).contains { $0.contains("limit_") })
+    }
+
     @Test("handshakes are told by leg and outcome")
     func handshakes() {
         let workers = [WorkerStatistics(), WorkerStatistics()]
@@ -89,6 +108,7 @@ struct MetricsPageTests {
     func families() throws {
         let worker = WorkerStatistics()
         worker.upstream("one").attempts.add()
+        _ = worker.limits(of: .init(limitsRequests: true, name: "one"))
         var known: Set<String> = []
         var current = ""
         for line in lines([worker]) {

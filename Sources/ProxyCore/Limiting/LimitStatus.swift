@@ -24,3 +24,10 @@ package enum LimitStatus: UInt8, Sendable {
         return true
     }
 }
+
+/// A zone had a request wait, or refused it.
+package struct LimitOutcome: Sendable, Equatable {
+    /// A position in `Configuration.limitZones`.
+    package var zone: Int
+    package var status: LimitStatus
+}

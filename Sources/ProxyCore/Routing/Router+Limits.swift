@@ -102,7 +102,7 @@ extension Router {
                 exchange.note(
                     fault: "could not allocate node in limit_req zone \"\(name(limit.zone, exchange))\"",
                     level: .alert)
-                return refused(exchange)
+                return refused(exchange, by: limit.zone)
             }
         }
         guard isCounted else { return nil }
@@ -129,12 +129,13 @@ extension Router {
             fault:
                 "limiting requests\(limits.requestDryRun ? ", dry run" : ""), excess: \(thousandths(excess)) by zone \"\(name(limit.zone, exchange))\"",
             level: limits.requestLogLevel)
-        return refused(exchange)
+        return refused(exchange, by: limit.zone)
     }
 
-    private static func refused(_ exchange: Exchange) -> RouteDecision? {
+    private static func refused(_ exchange: Exchange, by zone: Int) -> RouteDecision? {
         let limits = exchange.location.settings.values.limits
         exchange.requestLimitStatus = limits.requestDryRun ? .rejectedInDryRun : .rejected
+        exchange.limitOutcomes.append(LimitOutcome(zone: zone, status: exchange.requestLimitStatus))
         return limits.requestDryRun ? nil : refuse(exchange, status: limits.requestStatus)
     }
 
@@ -148,6 +149,7 @@ extension Router {
             level: limits.requestLogLevel == .info
                 ? .info : LogLevel(rawValue: limits.requestLogLevel.rawValue - 1) ?? .info)
         exchange.requestLimitStatus = limits.requestDryRun ? .delayedInDryRun : .delayed
+        exchange.limitOutcomes.append(LimitOutcome(zone: limit.zone, status: exchange.requestLimitStatus))
         return limits.requestDryRun ? nil : .delay(milliseconds: Int64(milliseconds))
     }
 
@@ -177,22 +179,23 @@ extension Router {
                 exchange.note(
                     fault: "limiting connections\(dryRun) by zone \"\(name(limit.zone, exchange))\"",
                     level: settings.values.limits.connectionLogLevel)
-                return refuseConnection(exchange)
+                return refuseConnection(exchange, by: limit.zone)
             case .noRoom:
                 exchange.note(
                     fault:
                         "ngx_slab_alloc() failed: no memory in limit_conn_zone \"\(name(limit.zone, exchange))\"",
                     level: .crit)
-                return refuseConnection(exchange)
+                return refuseConnection(exchange, by: limit.zone)
             }
         }
         return nil
     }
 
-    private static func refuseConnection(_ exchange: Exchange) -> RouteDecision? {
+    private static func refuseConnection(_ exchange: Exchange, by zone: Int) -> RouteDecision? {
         exchange.counted.release()
         let limits = exchange.location.settings.values.limits
         exchange.connectionLimitStatus = limits.connectionDryRun ? .rejectedInDryRun : .rejected
+        exchange.limitOutcomes.append(LimitOutcome(zone: zone, status: exchange.connectionLimitStatus))
         return limits.connectionDryRun ? nil : refuse(exchange, status: limits.connectionStatus)
     }
 }
