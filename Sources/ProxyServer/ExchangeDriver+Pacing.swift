@@ -6,11 +6,13 @@ internal import ProxyCore
 /// What `limit_rate` and `proxy_limit_rate` make of one response. Both slow down how it is read, so that an upstream's goes on
 /// to the client as it comes. What is there without being read has to wait here: our own answers, what hooks have gathered, and what
 /// came with the head.
-struct ResponsePacing {
+///
+/// A class, so that to see that there is none takes those that are not slowed down no more than a comparison.
+final class ResponsePacing {
     let client: Pace?
     let upstream: Pace?
     /// Bytes of the response's body that were read.
-    var read: Int64 = 0
+    var read: Int64
     /// When it is read again; in the past, or long past, where it is not waited.
     var resumesAt = Int64.min
     /// Bytes for the client.
@@ -22,7 +24,13 @@ struct ResponsePacing {
 
     var heldBytes: Int { held.count - heldStart }
 
-    fileprivate mutating func hold(_ bytes: Span<UInt8>) {
+    init(client: Pace?, upstream: Pace?, read: Int64 = 0) {
+        self.client = client
+        self.upstream = upstream
+        self.read = read
+    }
+
+    fileprivate func hold(_ bytes: Span<UInt8>) {
         if heldStart > held.count / 2 {
             held.removeSubrange(..<heldStart)
             heldStart = 0
