@@ -1,4 +1,4 @@
-/// The search for a name's addresses of one family: what is to be asked next, after what was answered.
+/// The search for a name's addresses of one family, or for its services: what is to be asked next, after what was answered.
 ///
 /// A server that resolves recursively answers with the whole chain of aliases and, at its end, the addresses. Where
 /// the chain is cut short, it is followed from there with a question of its own, as nginx does.
@@ -45,11 +45,7 @@ struct AddressSearch {
         let asked = name
         // Each step looks at all records: their number is not for the server to choose, nor do all circles end.
         for _ in 0...Self.maxAliases {
-            let addresses = addresses(in: response.records)
-            guard addresses.isEmpty else {
-                let milliseconds = Int64(timeToLive) * 1000
-                return .end(.found(NameQueries.Records(addresses: addresses, timeToLive: milliseconds)))
-            }
+            if let found = found(in: response.records) { return .end(.found(found)) }
             if !followAlias(in: response.records) { return name == asked ? .end(.nothing) : askAgain() }
         }
         return .end(.nothing)
@@ -61,15 +57,19 @@ struct AddressSearch {
         return .ask
     }
 
-    private mutating func addresses(in records: [DNSMessage.Response.Record]) -> [SocketAddress] {
-        var found: [SocketAddress] = []
+    private mutating func found(in records: [DNSMessage.Response.Record]) -> NameQueries.Records? {
+        var found = NameQueries.Records(addresses: [], timeToLive: 0)
         for record in records where record.owner == name {
-            guard case .address(let address) = record.data else { continue }
-            guard address.isIPv4 == (type == .ipv4) else { continue }
-            found.append(address)
+            switch record.data {
+            case .address(let address) where type == (address.isIPv4 ? .ipv4 : .ipv6):
+                found.addresses.append(address)
+            case .service(let service) where type == .service: found.services.append(service)
+            case .address, .service, .alias: continue
+            }
             timeToLive = min(timeToLive, record.timeToLive)
         }
-        return found
+        found.timeToLive = Int64(timeToLive) * 1000
+        return found.isEmpty ? nil : found
     }
 
     private mutating func followAlias(in records: [DNSMessage.Response.Record]) -> Bool {
@@ -82,7 +82,7 @@ struct AddressSearch {
         return false
     }
 
-    /// What the searches for a name's addresses of each family come to: what was found; where nothing was, the first
+    /// What the searches for a name's addresses of each family, or the one for its services, come to: what was found; where nothing was, the first
     /// failure that says more than that.
     static func combined(_ outcomes: [Outcome]) -> Result<NameQueries.Records, NameResolver.Failure> {
         var records = NameQueries.Records(addresses: [], timeToLive: .max)
@@ -91,12 +91,13 @@ struct AddressSearch {
             switch outcome {
             case .found(let found):
                 records.addresses += found.addresses
+                records.services += found.services
                 records.timeToLive = min(records.timeToLive, found.timeToLive)
             case .nothing: continue
             case .failed(let reason): failure = failure ?? reason
             }
         }
-        return records.addresses.isEmpty ? .failure(failure ?? .notFound) : .success(records)
+        return records.isEmpty ? .failure(failure ?? .notFound) : .success(records)
     }
 }
 

@@ -1,9 +1,9 @@
-/// RFC 1035 §4.1, as far as looking for a name's addresses needs it.
+/// RFC 1035 §4.1, as far as looking for a name's addresses and services needs it.
 ///
 /// Names are in their wire form without compression, the root's empty label at their end, in lower case: they are
 /// compared without case (RFC 4343).
 package enum DNSMessage {
-    enum RecordType: UInt16, Sendable { case ipv4 = 1, alias = 5, ipv6 = 28 }
+    enum RecordType: UInt16, Sendable { case ipv4 = 1, alias = 5, ipv6 = 28, service = 33 }
 
     /// RFC 1035 §2.3.4.
     private static let maxName = 255
@@ -33,6 +33,20 @@ package enum DNSMessage {
         return message
     }
 
+    /// The text of a name in its wire form, which for the root is empty; `nil` for what no host is called by.
+    static func text(of name: [UInt8]) -> String? {
+        var labels: [String] = []
+        var position = 0
+        while position < name.count, name[position] != 0 {
+            let label = name[position + 1...position + Int(name[position])]
+            // RFC 952's letters, digits and hyphens, and whatever else is printed but for the dot.
+            guard label.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ".") }) else { return nil }
+            labels.append(String(decoding: label, as: UTF8.self))
+            position += 1 + label.count
+        }
+        return labels.joined(separator: ".")
+    }
+
     /// The bytes of labels' lengths are below those of letters.
     private static func lowercase(_ name: inout [UInt8]) {
         for index in name.indices where (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(name[index]) {
@@ -45,6 +59,7 @@ package enum DNSMessage {
         package enum Data: Equatable, Sendable {
             case address(SocketAddress)
             case alias([UInt8])
+            case service(ServiceRecord)
         }
 
         package struct Record: Equatable, Sendable {
@@ -58,7 +73,7 @@ package enum DNSMessage {
         package var code: UInt8
         /// More did not fit; what records there are is not all.
         package var isTruncated: Bool
-        /// The answer's addresses and aliases, in their order.
+        /// The answer's addresses, aliases and services, in their order.
         package var records: [Record] = []
 
         /// - Returns: `nil` for what is no response to a question, or is malformed.
@@ -158,7 +173,33 @@ package enum DNSMessage {
                 position = start
                 guard let target = name(), position == end else { return nil }
                 return (owner, timeToLive, .alias(target))
+            case .service:
+                position = start
+                guard bytes.count > 6, skip(6), let target = name(), position == end else { return nil }
+                guard let text = DNSMessage.text(of: target) else { return (owner, timeToLive, nil) }
+                let service = ServiceRecord(
+                    priority: number(at: start), weight: number(at: start + 2), port: number(at: start + 4),
+                    target: text)
+                return (owner, timeToLive, .service(service))
             }
         }
+    }
+}
+
+/// RFC 2782: where a service is to be had.
+package struct ServiceRecord: Hashable, Sendable {
+    /// The lowest comes first.
+    package var priority: UInt16
+    /// Among those of one priority.
+    package var weight: UInt16
+    package var port: UInt16
+    /// A host's name, in lower case; empty where the service is not to be had.
+    package var target: String
+
+    package init(priority: UInt16, weight: UInt16, port: UInt16, target: String) {
+        self.priority = priority
+        self.weight = weight
+        self.port = port
+        self.target = target
     }
 }

@@ -20,6 +20,8 @@ package final class MemoryNetwork {
     package var silentNames: Set<String> = []
     /// How long an answer is good, in milliseconds, where a resolver does not say.
     static let timeToLive: Int64 = 30_000
+    /// Where services are to be had, by their whole names in lower case.
+    package var services: [String: [ServiceRecord]] = [:]
     /// What names mean that are not among `names`.
     package var otherNames: ((String) -> [SocketAddress])?
 
@@ -68,6 +70,14 @@ package final class MemoryNetwork {
     // MARK: Addresses
 
     func addresses(of name: String) -> [SocketAddress] { names[name] ?? otherNames?(name) ?? [] }
+
+    /// A service that nobody says anything of is where its host is, which is its name without `_http` and such; at port 80.
+    func records(ofService name: String) -> [ServiceRecord] {
+        if let known = services[name] { return known }
+        let host = name.split(separator: ".").drop { $0.hasPrefix("_") }.joined(separator: ".")
+        guard !addresses(of: host).isEmpty else { return [] }
+        return [ServiceRecord(priority: 0, weight: 1, port: 80, target: host)]
+    }
 
     private func listener(at address: SocketAddress) -> MemoryBacklog? {
         listeners[address] ?? address.wildcard.flatMap { listeners[$0] }

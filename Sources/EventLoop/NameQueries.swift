@@ -10,14 +10,17 @@ internal import Glibc
 @safe
 final class NameQueries {
     struct Records: Equatable, Sendable {
-        /// At least one, those of IPv4 first; their port is 0.
+        /// At least one, those of IPv4 first, their port being 0; or none, where services were asked for.
         var addresses: [SocketAddress]
+        var services: [ServiceRecord] = []
         /// Milliseconds; the shortest of the records', those of aliases on the way included.
         var timeToLive: Int64
+
+        var isEmpty: Bool { addresses.isEmpty && services.isEmpty }
     }
 
     struct Answer: Sendable {
-        var name: String
+        var question: NameQuestion
         /// What `start` was given.
         var ticket: Int
         var outcome: Result<Records, NameResolver.Failure>
@@ -72,12 +75,12 @@ final class NameQueries {
         return servers
     }
 
-    /// Asks for `name`. Its answer may be there at once, without `progressed` being called for it.
-    func start(_ name: String, ticket: Int) {
+    /// Asks. The answer may be there at once, without `progressed` being called for it.
+    func start(_ question: NameQuestion, ticket: Int) {
         if settings.servers.isEmpty {
-            askSystem(SystemQuery(queries: self, name: name, ticket: ticket, isSecondTry: false))
+            askSystem(question, ticket: ticket)
         } else {
-            askServers(for: name, ticket: ticket)
+            askServers(question, ticket: ticket)
         }
     }
 
@@ -111,16 +114,16 @@ final class NameQueries {
 
     // MARK: Servers
 
-    /// A name that servers are asked for, until the search for each family has ended.
+    /// What servers are asked, until the search for each type of records has ended.
     private final class Lookup {
-        let name: String
+        let question: NameQuestion
         let ticket: Int
         var outcomes: [AddressSearch.Outcome?]
 
-        init(name: String, ticket: Int, families: Int) {
-            self.name = name
+        init(question: NameQuestion, ticket: Int, types: Int) {
+            self.question = question
             self.ticket = ticket
-            outcomes = Array(repeating: nil, count: families)
+            outcomes = Array(repeating: nil, count: types)
         }
     }
 
@@ -128,7 +131,7 @@ final class NameQueries {
     private final class Question {
         unowned let queries: NameQueries
         let lookup: Lookup
-        /// The family's position among the wanted ones.
+        /// The type's position among the wanted ones.
         let index: Int
         var search: AddressSearch
         var overStream = false
@@ -141,11 +144,16 @@ final class NameQueries {
         }
     }
 
-    private func askServers(for name: String, ticket: Int) {
-        guard let wireName = DNSMessage.name(name) else {
-            return answers.append(Answer(name: name, ticket: ticket, outcome: .failure(.notFound)))
+    private func askServers(_ question: NameQuestion, ticket: Int) {
+        guard let wireName = DNSMessage.name(question.name) else {
+            return answers.append(Answer(question: question, ticket: ticket, outcome: .failure(.notFound)))
         }
-        let lookup = Lookup(name: name, ticket: ticket, families: types.count)
+        let types =
+            switch question {
+            case .addresses: types
+            case .service: [DNSMessage.RecordType.service]
+            }
+        let lookup = Lookup(question: question, ticket: ticket, types: types.count)
         for (index, type) in types.enumerated() {
             let search = AddressSearch(type: type, name: wireName)
             ask(Question(queries: self, lookup: lookup, index: index, search: search))
@@ -198,9 +206,10 @@ final class NameQueries {
         let lookup = question.lookup
         lookup.outcomes[question.index] = outcome
         let outcomes = lookup.outcomes.compactMap { $0 }
-        guard outcomes.count == types.count else { return }
+        guard outcomes.count == lookup.outcomes.count else { return }
         answers.append(
-            Answer(name: lookup.name, ticket: lookup.ticket, outcome: AddressSearch.combined(outcomes)))
+            Answer(
+                question: lookup.question, ticket: lookup.ticket, outcome: AddressSearch.combined(outcomes)))
     }
 
     private func openStreams() throws(NameResolver.Failure) -> AresChannel {
@@ -230,6 +239,16 @@ final class NameQueries {
             self.name = name
             self.ticket = ticket
             self.isSecondTry = isSecondTry
+        }
+    }
+
+    private func askSystem(_ question: NameQuestion, ticket: Int) {
+        switch question {
+        case .addresses(of: let name):
+            askSystem(SystemQuery(queries: self, name: name, ticket: ticket, isSecondTry: false))
+        // Neither its search list nor its hosts file has any, and a configuration names servers for them.
+        case .service:
+            answers.append(Answer(question: question, ticket: ticket, outcome: .failure(.notFound)))
         }
     }
 
@@ -267,7 +286,7 @@ final class NameQueries {
                 outcome = .success(records)
             }
         }
-        answers.append(Answer(name: query.name, ticket: query.ticket, outcome: outcome))
+        answers.append(Answer(question: .addresses(of: query.name), ticket: query.ticket, outcome: outcome))
     }
 }
 

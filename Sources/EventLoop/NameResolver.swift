@@ -48,8 +48,10 @@ package final class NameResolver {
     }
 
     package struct Answer: Equatable, Sendable {
-        /// At least one, those of IPv4 first.
+        /// At least one, those of IPv4 first; none where services were asked for.
         package var addresses: [SocketAddress]
+        /// At least one where these were asked for.
+        var services: [ServiceRecord] = []
         /// A time of the loop's clock, from which on there may be another answer.
         package var goodUntil: Int64
     }
@@ -62,7 +64,7 @@ package final class NameResolver {
         let completion: (Result<Answer, Failure>) -> Void
     }
 
-    /// One name that is being looked up, and those who wait for it: at least one.
+    /// One question that is being answered, and those who wait for it: at least one.
     private final class Lookup {
         /// Of the query under way. Another one's failure says nothing: it began earlier, for those who have given up.
         var ticket: Int
@@ -71,11 +73,11 @@ package final class NameResolver {
         init(ticket: Int) { self.ticket = ticket }
     }
 
-    private let loop: EventLoop
-    private let options: Options
+    let loop: EventLoop
+    let options: Options
     /// None on a network in memory, which knows its names itself.
     private let queries: NameQueries?
-    private var lookups: [String: Lookup] = [:]
+    private var lookups: [NameQuestion: Lookup] = [:]
     /// Nobody waits for less long. Whose deadline that was may have an answer by now.
     private var earliestDeadline = EventLoop.never
     /// For tests: how often all who wait were looked at.
@@ -117,24 +119,37 @@ package final class NameResolver {
         if let address = Self.numeric(name, port: port) {
             return completion(.success(Answer(addresses: [address], goodUntil: EventLoop.never)))
         }
-        let name = Self.canonical(name)
+        ask(.addresses(of: Self.canonical(name)), port: port, timeout: timeout, completion: completion)
+    }
+
+    /// Asks for records of type SRV. Otherwise as `lookUp`.
+    func lookUpRecords(
+        ofService name: String, timeout: Int64, completion: @escaping (Result<Answer, Failure>) -> Void
+    ) {
+        ask(.service(Self.canonical(name)), port: 0, timeout: timeout, completion: completion)
+    }
+
+    private func ask(
+        _ question: NameQuestion, port: UInt16, timeout: Int64?,
+        completion: @escaping (Result<Answer, Failure>) -> Void
+    ) {
         guard !isClosed else { return completion(.failure(.closed)) }
-        guard Self.isLookedUp(name) else { return completion(.failure(.notFound)) }
-        guard let queries else { return completion(named(name, port: port)) }
-        if let answer = cache.answer(of: name, now: loop.now) {
+        guard Self.isLookedUp(question.name) else { return completion(.failure(.notFound)) }
+        guard let queries else { return completion(answerInMemory(to: question, port: port)) }
+        if let answer = cache.answer(to: question, now: loop.now) {
             return completion(.success(spread(answer, port: port)))
         }
         let waiting = Waiting(
             port: port, deadline: loop.now.advanced(clamping: timeout ?? options.timeout),
             completion: completion)
         earliestDeadline = min(earliestDeadline, waiting.deadline)
-        if let lookup = lookups[name] {
+        if let lookup = lookups[question] {
             lookup.waiting.append(waiting)
         } else {
             let lookup = Lookup(ticket: nextTicket())
             lookup.waiting.append(waiting)
-            lookups[name] = lookup
-            queries.start(name, ticket: lookup.ticket)
+            lookups[question] = lookup
+            queries.start(question, ticket: lookup.ticket)
         }
         settle()
     }
@@ -174,22 +189,22 @@ package final class NameResolver {
         switch answer.outcome {
         case .success(let records):
             let found = Answer(
-                addresses: records.addresses,
+                addresses: records.addresses, services: records.services,
                 goodUntil: loop.now.advanced(clamping: options.validity ?? records.timeToLive))
-            cache.insert(found, of: answer.name, now: loop.now)
+            cache.insert(found, to: answer.question, now: loop.now)
             // An answer that comes after its lookup's end still serves the next to ask.
-            guard let lookup = lookups.removeValue(forKey: answer.name) else { return }
+            guard let lookup = lookups.removeValue(forKey: answer.question) else { return }
             complete(lookup, .success(found))
         case .failure(let failure):
-            guard let lookup = lookups[answer.name], lookup.ticket == answer.ticket else { return }
+            guard let lookup = lookups[answer.question], lookup.ticket == answer.ticket else { return }
             // Those whose time is not over have come later, or may wait for longer, than the servers were asked for.
             if failure.isTimeout, !isClosed {
-                giveUp(on: lookup, of: answer.name)
-                guard lookups[answer.name] === lookup else { return }
+                giveUp(on: lookup, of: answer.question)
+                guard lookups[answer.question] === lookup else { return }
                 lookup.ticket = nextTicket()
-                queries?.start(answer.name, ticket: lookup.ticket)
+                queries?.start(answer.question, ticket: lookup.ticket)
             } else {
-                lookups[answer.name] = nil
+                lookups[answer.question] = nil
                 complete(lookup, .failure(failure))
             }
         }
@@ -208,19 +223,19 @@ package final class NameResolver {
         sweeps += 1
         // Completions may ask for more.
         earliestDeadline = EventLoop.never
-        for (name, lookup) in lookups {
-            giveUp(on: lookup, of: name)
+        for (question, lookup) in lookups {
+            giveUp(on: lookup, of: question)
             for waiting in lookup.waiting { earliestDeadline = min(earliestDeadline, waiting.deadline) }
         }
     }
 
     /// Fails those of a lookup whose time is over, and ends it when nobody is left.
-    private func giveUp(on lookup: Lookup, of name: String) {
+    private func giveUp(on lookup: Lookup, of question: NameQuestion) {
         let now = loop.now
         guard lookup.waiting.contains(where: { $0.deadline <= now }) else { return }
         let overdue = lookup.waiting.filter { $0.deadline <= now }
         lookup.waiting.removeAll { $0.deadline <= now }
-        if lookup.waiting.isEmpty { lookups[name] = nil }
+        if lookup.waiting.isEmpty { lookups[question] = nil }
         for one in overdue { one.completion(.failure(.timedOut)) }
     }
 
@@ -234,7 +249,7 @@ package final class NameResolver {
         result.reserveCapacity(addresses.count)
         append(addresses, in: 0..<split, port: port, to: &result)
         append(addresses, in: split..<addresses.count, port: port, to: &result)
-        return Answer(addresses: result, goodUntil: answer.goodUntil)
+        return Answer(addresses: result, services: answer.services, goodUntil: answer.goodUntil)
     }
 
     private func append(
@@ -249,8 +264,15 @@ package final class NameResolver {
     }
 
     /// What a network in memory says.
-    private func named(_ name: String, port: UInt16) -> Result<Answer, Failure> {
+    private func answerInMemory(to question: NameQuestion, port: UInt16) -> Result<Answer, Failure> {
+        let name = question.name
         if loop.memory?.silentNames.contains(name) == true { return .failure(.timedOut) }
+        let goodUntil = loop.now.advanced(clamping: options.validity ?? MemoryNetwork.timeToLive)
+        if case .service = question {
+            let services = loop.memory?.records(ofService: name) ?? []
+            let answer = Answer(addresses: [], services: services, goodUntil: goodUntil)
+            return services.isEmpty ? .failure(.notFound) : .success(answer)
+        }
         let addresses = (loop.memory?.addresses(of: name) ?? []).filter { address in
             switch address {
             case .ipv4: options.ipv4
@@ -259,11 +281,7 @@ package final class NameResolver {
             }
         }
         guard !addresses.isEmpty else { return .failure(.notFound) }
-        let validity = options.validity ?? MemoryNetwork.timeToLive
-        return .success(
-            Answer(
-                addresses: addresses.map { $0.with(port: port) },
-                goodUntil: loop.now.advanced(clamping: validity)))
+        return .success(Answer(addresses: addresses.map { $0.with(port: port) }, goodUntil: goodUntil))
     }
 
     private static func numeric(_ name: String, port: UInt16) -> SocketAddress? {

@@ -8,8 +8,8 @@ internal import ProxyCore
 /// something is under way there: a tunnel's hook may fetch from the group for days.
 final class GroupNames {
     private let peers: UpstreamPeers
-    /// Of each line of the group.
-    private var addresses: [[PeerAddress]]
+    /// What each line of the group stands for.
+    private var found: [[FoundPeer]]
     private var followers: [NameFollower] = []
     /// Names whose first lookup has not come to its end.
     private var unanswered = 0
@@ -21,7 +21,7 @@ final class GroupNames {
         known: FollowedAddresses
     ) {
         self.peers = peers
-        self.addresses = addresses
+        found = addresses.map { $0.map { FoundPeer($0) } }
         let group = peers.group.group
         let http = generation.configuration.http.values
         guard let resolver = group.resolver ?? http.resolver else { return }
@@ -29,15 +29,16 @@ final class GroupNames {
         var hasKnown = false
         for (line, server) in group.servers.enumerated() where server.isFollowed {
             guard case .host(let host, let port) = server.endpoint else { continue }
-            self.addresses[line] = known.addresses(of: host, port: port, in: group, by: resolver)
-            hasKnown = hasKnown || !self.addresses[line].isEmpty
+            found[line] = known.peers(of: server, in: group, by: resolver)
+            hasKnown = hasKnown || !found[line].isEmpty
             followers.append(
                 NameFollower(
-                    host, port: port, resolver: resolver, timeout: timeout, in: generation,
+                    host, port: port, service: server.service, known: found[line], resolver: resolver,
+                    timeout: timeout, in: generation,
                     reached: { [unowned self] in ended($0, ofLine: line, isFirst: $1) }))
         }
         unanswered = followers.count
-        if hasKnown { peers.update(addresses: self.addresses) }
+        if hasKnown { peers.update(found) }
     }
 
     func begin() {
@@ -51,8 +52,8 @@ final class GroupNames {
 
     func note(in known: inout FollowedAddresses) {
         let group = peers.group.group
-        for (server, found) in zip(group.servers, addresses) where server.isFollowed && !found.isEmpty {
-            known.note(found, of: server.endpoint, in: group)
+        for (server, found) in zip(group.servers, found) where server.isFollowed && !found.isEmpty {
+            known.note(found, of: server, in: group)
         }
     }
 
@@ -62,12 +63,12 @@ final class GroupNames {
     /// Calls back once that is over, with addresses or without any.
     func whenKnown(_ completion: @escaping () -> Void) { waiting.append(completion) }
 
-    /// A lookup has ended; `found` is `nil` where it says nothing of the name.
-    private func ended(_ found: [PeerAddress]?, ofLine line: Int, isFirst: Bool) {
+    /// A lookup has ended; `latest` is `nil` where it says nothing of the name.
+    private func ended(_ latest: [FoundPeer]?, ofLine line: Int, isFirst: Bool) {
         if isFirst { unanswered -= 1 }
-        if let found, found != addresses[line] {
-            addresses[line] = found
-            peers.update(addresses: addresses)
+        if let latest, latest != found[line] {
+            found[line] = latest
+            peers.update(found)
         }
         guard !isAwaited, !waiting.isEmpty else { return }
         let woken = waiting
@@ -76,37 +77,44 @@ final class GroupNames {
     }
 }
 
-/// Addresses of names that are followed, as a generation knows them that is to be taken over from.
+/// What is known of names that are followed, as a generation knows them that is to be taken over from.
 struct FollowedAddresses {
     /// Each upstream may have a resolver of its own, which knows other addresses.
     private struct Key: Hashable {
         let name: String
+        let service: String?
         let group: [UInt8]
 
-        init(_ name: String, _ group: UpstreamGroup) {
+        init?(_ server: UpstreamServer, _ group: UpstreamGroup) {
+            guard case .host(let name, _) = server.endpoint else { return nil }
             self.name = name.lowercased()
+            service = server.service?.lowercased()
             self.group = group.name
         }
     }
 
-    private var addresses: [Key: [PeerAddress]] = [:]
+    private var peers: [Key: [FoundPeer]] = [:]
 
-    mutating func note(_ found: [PeerAddress], of endpoint: UpstreamEndpoint, in group: UpstreamGroup) {
-        guard case .host(let name, _) = endpoint else { return }
-        addresses[Key(name, group)] = found
+    mutating func note(_ found: [FoundPeer], of server: UpstreamServer, in group: UpstreamGroup) {
+        if let key = Key(server, group) { peers[key] = found }
     }
 
-    /// What the upstream of the same name had, as far as `resolver` asks for their families.
-    func addresses(
-        of name: String, port: UInt16, in group: UpstreamGroup, by resolver: Resolver
-    ) -> [PeerAddress] {
-        (addresses[Key(name, group)] ?? []).compactMap { address in
-            switch address.endpoint {
+    /// What the upstream of the same name had, as far as `resolver` asks for their families; at the port of the line, unless
+    /// a record says another one.
+    func peers(of server: UpstreamServer, in group: UpstreamGroup, by resolver: Resolver) -> [FoundPeer] {
+        guard case .host(_, let port) = server.endpoint, let key = Key(server, group) else { return [] }
+        return (peers[key] ?? []).compactMap { found in
+            let port = found.record?.port ?? port
+            switch found.address.endpoint {
             case .ipv4(let host, _):
-                resolver.ipv4 ? PeerAddress(PeerAddress.Endpoint.ipv4(host, port: port)) : nil
+                return resolver.ipv4
+                    ? FoundPeer(
+                        PeerAddress(PeerAddress.Endpoint.ipv4(host, port: port)), record: found.record) : nil
             case .ipv6(let host, _):
-                resolver.ipv6 ? PeerAddress(PeerAddress.Endpoint.ipv6(host, port: port)) : nil
-            case .unix: nil
+                return resolver.ipv6
+                    ? FoundPeer(
+                        PeerAddress(PeerAddress.Endpoint.ipv6(host, port: port)), record: found.record) : nil
+            case .unix: return nil
             }
         }
     }

@@ -2,16 +2,19 @@ internal import Config
 internal import EventLoop
 internal import ProxyCore
 
-/// Looks a name up again and again: when its records' time is over, and sooner after a failure.
+/// Looks a name up, or a service at it, again and again: when its records' time is over, and sooner after a failure.
 ///
 /// There is one lookup at a time, and at least a second between two, whatever the records say.
 final class NameFollower {
-    /// `addresses` are in ascending order, IPv4 first, so that what is chosen by position is the same in all workers; empty
-    /// where the name has none, `nil` where nobody could say.
-    typealias Reached = (_ addresses: [PeerAddress]?, _ isFirst: Bool) -> Void
+    /// `found` is in ascending order, IPv4 first, so that what is chosen by position is the same in all workers; empty
+    /// where the name has no address, `nil` where nobody could say.
+    typealias Reached = (_ found: [FoundPeer]?, _ isFirst: Bool) -> Void
 
     private let name: String
     private let port: UInt16
+    private let service: String?
+    /// Of a service, what was found last.
+    private var known: [FoundPeer]
     private let settings: Resolver
     /// Milliseconds.
     private let timeout: Int
@@ -29,11 +32,13 @@ final class NameFollower {
     static let waitWithoutAddress: Int64 = 10_000
 
     init(
-        _ name: String, port: UInt16, resolver: Resolver, timeout: Int, in generation: WorkerGeneration,
-        reached: @escaping Reached
+        _ name: String, port: UInt16, service: String?, known: [FoundPeer], resolver: Resolver,
+        timeout: Int, in generation: WorkerGeneration, reached: @escaping Reached
     ) {
         self.name = name
         self.port = port
+        self.service = service
+        self.known = known
         self.timeout = timeout
         self.generation = generation
         self.reached = reached
@@ -58,39 +63,77 @@ final class NameFollower {
         alarm.clearDeadline()
         do throws(NameResolver.Failure) {
             let resolver = try generation.resolver(settings, timeout: timeout)
-            resolver.lookUp(name, port: port, timeout: Int64(timeout)) { [weak self] in self?.take($0) }
+            if let service {
+                let records = NameResolver.name(ofService: service, at: name)
+                resolver.lookUpService(records, timeout: Int64(timeout)) { [weak self] in
+                    self?.take($0, of: service)
+                }
+            } else {
+                resolver.lookUp(name, port: port, timeout: Int64(timeout)) { [weak self] in self?.take($0) }
+            }
         } catch {
-            take(.failure(error))
+            failed(error)
         }
     }
 
     private func take(_ result: Result<NameResolver.Answer, NameResolver.Failure>) {
         guard !isClosed else { return }
-        // Who waited may be the last that holds it.
-        let generation = generation
-        let found: [PeerAddress]?
-        var next = loop.now.advanced(clamping: Self.shortestWait)
         switch result {
         case .success(let answer):
-            found = Self.inOrder(answer.addresses)
-            next = max(next, answer.goodUntil)
-        case .failure(let failure):
-            generation.generation.errorLogger.log(
-                .error, "\(name) could not be resolved (\(failure.reason))")
-            // As in nginx, an answer that there is no address takes them away; where there is none, they stay.
-            found = failure == .notFound ? [] : nil
-            let wait =
-                failure == .notFound
-                ? settings.valid.map { Int64($0) } ?? Self.waitWithoutAddress : Int64(timeout)
-            next = max(next, loop.now.advanced(clamping: wait))
+            ended(Self.inOrder(answer.addresses).map { FoundPeer($0) }, goodUntil: answer.goodUntil)
+        case .failure(let failure): failed(failure)
         }
-        alarm.setDeadline(next)
+    }
+
+    private func take(
+        _ result: Result<NameResolver.Service, NameResolver.Failure>, of service: String
+    ) {
+        guard !isClosed else { return }
+        switch result {
+        case .success(let answer):
+            var goodUntil = answer.goodUntil
+            for loss in answer.losses {
+                log("\(loss.record.target)", loss.failure, " while resolving service \(service) of \(name)")
+                goodUntil = min(goodUntil, loop.now.advanced(clamping: wait(after: loss.failure)))
+            }
+            let found = FoundService(answer, known: known)
+            if let peers = found.peers { known = peers }
+            ended(found.peers, goodUntil: goodUntil)
+        case .failure(let failure):
+            if failure == .notFound { known = [] }
+            failed(failure)
+        }
+    }
+
+    private func failed(_ failure: NameResolver.Failure) {
+        guard !isClosed else { return }
+        log(service.map { "service \($0) of \(name)" } ?? name, failure)
+        // As in nginx, an answer that there is no address takes them away; where there is none, they stay.
+        ended(
+            failure == .notFound ? [] : nil, goodUntil: loop.now.advanced(clamping: wait(after: failure)))
+    }
+
+    private func log(_ subject: String, _ failure: NameResolver.Failure, _ doing: String = "") {
+        generation.generation.errorLogger.log(
+            .error, "\(subject) could not be resolved (\(failure.reason))\(doing)")
+    }
+
+    /// Milliseconds.
+    private func wait(after failure: NameResolver.Failure) -> Int64 {
+        guard failure == .notFound else { return Int64(timeout) }
+        return settings.valid.map { Int64($0) } ?? Self.waitWithoutAddress
+    }
+
+    private func ended(_ found: [FoundPeer]?, goodUntil: Int64) {
+        // Who waited may be the last that holds it.
+        let generation = generation
+        alarm.setDeadline(max(loop.now.advanced(clamping: Self.shortestWait), goodUntil))
         let isFirst = !hasReached
         hasReached = true
         withExtendedLifetime(generation) { reached(found, isFirst) }
     }
 
-    private static func inOrder(_ addresses: [SocketAddress]) -> [PeerAddress] {
+    static func inOrder(_ addresses: [SocketAddress]) -> [PeerAddress] {
         var ipv4: Set<UInt32> = []
         var ipv6: Set<[UInt8]> = []
         var port: UInt16 = 0

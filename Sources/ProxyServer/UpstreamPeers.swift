@@ -76,8 +76,8 @@ final class UpstreamPeers {
     }
 
     /// Goes on with other addresses. Connections to those that have gone are closed, or as soon as they are not in use.
-    func update(addresses: [[PeerAddress]]) {
-        group.update(addresses: addresses)
+    func update(_ found: [[FoundPeer]]) {
+        group.update(found)
         let known = Set(group.peers.map(\.address.endpoint))
         for connection in idle where !known.contains(connection.address.endpoint) { drop(connection) }
         for carrier in carriers where !known.contains(carrier.address.endpoint) {

@@ -7,7 +7,7 @@ import pytest
 
 from harness import ports
 from harness.backend import Backend, reply
-from harness.dns import NameServer
+from harness.dns import SRV, NameServer
 from harness.http2 import HTTP2Backend
 from harness.proxy import whole
 from harness.websocket import MAP, RECIPE, holding, opened
@@ -292,3 +292,214 @@ def test_scripts_route_to_names(proxy, three, hook):
         assert made.fetch().text == "1"
         names.records[NAME] = ["127.0.0.2"]
         wait_for(lambda: made.fetch().text == "2", what="the new address")
+
+
+# Services
+
+SERVICE = f"_http._tcp.{NAME}"
+OF_SERVICE = f"server {NAME} service=http resolve;"
+
+
+@pytest.fixture
+def hosts(three):
+    """Names of the three backends, and their port."""
+    return {f"h{address[-1]}.test": [address] for address in three}, three["127.0.0.1"].port
+
+
+def shares(made, count=12):
+    """How many of so many requests each backend gets."""
+    found = [made.fetch().text for _ in range(count)]
+    return {each: found.count(each) for each in sorted(set(found))}
+
+
+def test_records_of_a_service_say_servers_ports_and_weights(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 2, port, "h1.test"), (1, 1, port, "H2.test"), (1, 0, port, "h3.test")]
+    with NameServer(names, ttl=1) as server:
+        made = group(proxy, f"{server} ipv6=off", OF_SERVICE)
+        assert shares(made) == {"1": 6, "2": 3, "3": 3}
+        assert made.log_lines("access.log", 12)[0] == f"200 127.0.0.1:{port}"
+        server.records[SERVICE] = [(1, 1, port, "h3.test"), (1, 1, port, "h2.test")]
+        wait_for(lambda: shares(made) == {"2": 6, "3": 6}, what="other weights")
+        # The addresses of a host may change as well.
+        server.records["h3.test"] = ["127.0.0.1"]
+        wait_for(lambda: shares(made) == {"1": 6, "2": 6}, what="another address")
+        server.records[SERVICE] = [(1, 1, 1, "h2.test"), (1, 1, port, "h2.test")]
+        wait_for(lambda: set(shares(made)) == {"2"}, what="two ports of one host")
+        wait_for(lambda: f"200 127.0.0.2:1, 127.0.0.2:{port}\n" in made.log("access.log"), what="a try at either")
+
+
+def test_a_lines_own_weight_counts_for_more(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 5, port, "h1.test"), (1, 1, port, "h2.test")]
+    with NameServer(names) as server:
+        made = group(
+            proxy, f"{server} ipv6=off", f"server {NAME} service=http resolve weight=2; server 127.0.0.3:{port} weight=4;")
+        made.fetch()
+        wait_for(lambda: set(shares(made)) == {"1", "2", "3"}, what="the service")
+        assert shares(made, 16) == {"1": 4, "2": 4, "3": 8}
+
+
+def test_records_of_another_priority_are_backups(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(20, 1, port, "h3.test"), (10, 1, port, "h1.test"), (15, 1, port, "h2.test")]
+    with NameServer(names, ttl=1) as server:
+        made = group(proxy, f"{server} ipv6=off", OF_SERVICE)
+        assert shares(made) == {"1": 12}
+        # Nobody listens there.
+        server.records[SERVICE] = [(20, 1, port, "h3.test"), (10, 1, 1, "h1.test"), (15, 1, port, "h2.test")]
+        wait_for(lambda: shares(made) == {"2": 6, "3": 6}, what="the backups")
+        assert f"200 127.0.0.1:1, 127.0.0.2:{port}\n" in made.log("access.log")
+        # Of the first ones, no host has an address: others are the first.
+        server.records[SERVICE] = [(20, 1, port, "h3.test"), (10, 1, port, "none.test"), (15, 1, port, "h2.test")]
+        wait_for(lambda: shares(made) == {"2": 12}, what="those that are there")
+        assert f"none.test could not be resolved (3: Host not found) while resolving service http of {NAME}" in made.log()
+
+
+def test_a_service_for_backups_has_one_priority(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 1, port, "h1.test"), (2, 1, port, "h2.test")]
+    with NameServer(names, ttl=1) as server:
+        made = group(
+            proxy, f"{server} ipv6=off", f"server 127.0.0.3:1; server {NAME} service=http resolve backup;")
+        wait_for(lambda: shares(made) == {"1": 12}, what="the backup")
+        server.records[SERVICE] = [(1, 1, 1, "h1.test"), (2, 1, port, "h2.test")]
+        wait_for(lambda: made.fetch().status == 502, what="no server")
+
+
+@pytest.mark.parametrize("service, name", [
+    ("_http._tcp", SERVICE), ("api.v1", f"api.v1.{NAME}"), ("Api", f"_api._tcp.{NAME}")])
+def test_names_of_services(proxy, hosts, service, name):
+    names, port = hosts
+    names[name] = [(1, 1, port, "h2.test")]
+    with NameServer(names) as server:
+        made = group(proxy, f"{server} ipv6=off", f"server {NAME} service={service} resolve;")
+        assert made.fetch().text == "2"
+        assert server.asked(name, SRV) == 1 and server.asked(NAME) == 0
+
+
+def test_a_services_time_to_live_is_kept_to(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 1, port, "h1.test")]
+    with NameServer(names, ttl=3600) as server:
+        made = group(proxy, f"{server} ipv6=off", OF_SERVICE)
+        assert made.fetch().text == "1"
+        time.sleep(2.5)
+        assert server.questions == [(SERVICE, SRV), ("h1.test", 1)]
+    with NameServer(names, ttl=3600) as server:
+        made = group(proxy, f"{server} ipv6=off valid=1s", OF_SERVICE)
+        assert made.fetch().text == "1"
+        server.records[SERVICE] = [(1, 1, port, "h2.test")]
+        wait_for(lambda: made.fetch().text == "2", what="the new record")
+
+
+def test_a_service_that_is_gone_takes_its_servers_along(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 1, port, "h1.test")]
+    with NameServer(names, ttl=1) as server:
+        made = group(proxy, f"{server} ipv6=off valid=1s", OF_SERVICE)
+        assert made.fetch().text == "1"
+        for gone in (None, "."):
+            if gone:
+                server.records[SERVICE] = [(0, 0, 0, ".")]
+            else:
+                del server.records[SERVICE]
+            wait_for(lambda: made.fetch().status == 502, what="a service without servers")
+            assert f": service http of {NAME} could not be resolved (3: Host not found)" in made.log()
+            server.records[SERVICE] = [(1, 1, port, "h2.test")]
+            wait_for(lambda: made.fetch().status == 200, what="the service again")
+
+
+@pytest.mark.parametrize("failure, reason", [(SERVFAIL, "2: Server failure"), (None, "110: Operation timed out")])
+def test_servers_of_a_service_stay_when_nobody_knows(proxy, hosts, failure, reason):
+    names, port = hosts
+    names[SERVICE] = [(1, 1, port, "h1.test"), (1, 1, port, "h2.test")]
+    with NameServer(names, ttl=1) as server:
+        made = group(proxy, f"{server} ipv6=off", f"resolver_timeout 1s; {OF_SERVICE}")
+        assert shares(made) == {"1": 6, "2": 6}
+        server.records["h2.test"] = failure
+        words = f"h2.test could not be resolved ({reason}) while resolving service http of {NAME}"
+        wait_for(lambda: made.log().count(words) >= 2, 10, "two failures of a host")
+        assert shares(made) == {"1": 6, "2": 6}
+        server.records[SERVICE] = failure
+        words = f"service http of {NAME} could not be resolved ({reason})"
+        wait_for(lambda: made.log().count(words) >= 2, 10, "two failures of the service")
+        assert shares(made) == {"1": 6, "2": 6}
+        server.records[SERVICE] = [(1, 1, port, "h3.test")]
+        wait_for(lambda: shares(made) == {"3": 12}, what="the new record")
+
+
+def test_requests_wait_for_a_service_no_longer_than_resolver_timeout(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 1, port, "h1.test")]
+    names["h1.test"] = None
+    with NameServer(names) as server:
+        made = group(proxy, f"{server} ipv6=off", f"resolver_timeout 1s; {OF_SERVICE}")
+        begin = time.monotonic()
+        assert made.fetch().status == 502
+        assert time.monotonic() - begin < 5
+        server.records["h1.test"] = ["127.0.0.1"]
+        wait_for(lambda: made.fetch().status == 200, what="the address")
+
+
+def test_keys_stay_with_the_servers_of_a_service(proxy, hosts):
+    names, port = hosts
+    # Weights as large as they may be are no more than a moment's work.
+    names[SERVICE] = [(1, 65535, port, f"h{each}.test") for each in (1, 2, 3)]
+    with NameServer(names, ttl=1) as server:
+        made = group(proxy, f"{server} ipv6=off", f"hash $arg_key consistent; {OF_SERVICE}")
+
+        def homes():
+            return [made.fetch(f"/?key={each}").text for each in range(40)]
+
+        before = homes()
+        assert set(before) == {"1", "2", "3"} and homes() == before
+        server.records[SERVICE] = [(1, 65535, port, f"h{each}.test") for each in (3, 1)]
+        wait_for(lambda: "2" not in homes(), what="the end of the second")
+        assert all(old in ("2", new) for old, new in zip(before, homes()))
+        server.records[SERVICE] = names[SERVICE]
+        server.records[SERVICE] = [(1, 65535, port, f"h{each}.test") for each in (2, 3, 1)]
+        wait_for(lambda: homes() == before, what="all of them")
+
+
+def test_websockets_are_counted_across_changes_of_a_service(proxy, hosts, three):
+    names, port = hosts
+    names[SERVICE] = [(1, 1, port, "h1.test"), (1, 1, port, "h2.test")]
+    with NameServer(names, ttl=1) as server:
+        made = group(proxy, f"{server} ipv6=off", f"least_conn; {OF_SERVICE}")
+        clients = [opened(made.port) for _ in range(4)]
+        assert [open_in(each) for each in three.values()] == [2, 2, 0]
+        # Other weights are no other servers.
+        server.records[SERVICE] = [(1, 3, port, "h1.test"), (1, 1, port, "h2.test")]
+        wait_for(lambda: shares(made) == {"1": 12}, what="the weights")
+        clients += [opened(made.port) for _ in range(4)]
+        assert [open_in(each) for each in three.values()] == [6, 2, 0]
+        for client in clients:
+            client.close()
+
+
+def test_a_reload_goes_on_with_the_servers_of_a_service(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 3, port, "h1.test"), (1, 1, port, "h2.test"), (2, 1, port, "h3.test")]
+    with NameServer(names) as server:
+        servers = f"resolver_timeout 1s; {OF_SERVICE}"
+        made = group(proxy, f"{server} ipv6=off", servers)
+        assert shares(made) == {"1": 9, "2": 3}
+        server.records[SERVICE] = SERVFAIL
+        made.reload(whole(text(f"{server} ipv6=off", servers, RECIPE + "add_header X-New 1;")))
+        wait_for(lambda: made.fetch().get("x-new") == "1", what="the new configuration")
+        wait_for(lambda: "could not be resolved (2" in made.log(), what="the failure")
+        assert shares(made) == {"1": 9, "2": 3}
+
+
+def test_scripts_see_the_servers_of_a_service(proxy, hosts):
+    names, port = hosts
+    names[SERVICE] = [(1, 3, port, "h1.test"), (2, 1, port, "h3.test")]
+    with NameServer(names) as server:
+        made = group(
+            proxy, f"{server} ipv6=off", OF_SERVICE,
+            'request_by_lua_block { local l = {} for _, p in ipairs(sy.peers("app")) do'
+            ' l[#l + 1] = table.concat({ p.name, p.server, p.weight, tostring(p.backup) }, " ") end'
+            " return flow:respond{ body = table.concat(l, ',') } }")
+        wait_for(
+            lambda: made.fetch().text == f"127.0.0.1:{port} {NAME} 3 false,127.0.0.3:{port} {NAME} 1 true", what="both")

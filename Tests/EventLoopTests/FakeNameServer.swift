@@ -5,7 +5,7 @@ import Testing
 
 /// A name server on a loop: answers over UDP and, at the same port, over TCP.
 final class FakeNameServer {
-    enum RecordType: UInt16, Sendable { case a = 1, cname = 5, aaaa = 28 }
+    enum RecordType: UInt16, Sendable { case a = 1, cname = 5, aaaa = 28, srv = 33 }
 
     struct Question: Equatable {
         var name: String
@@ -37,6 +37,16 @@ final class FakeNameServer {
         }
         static func alias(_ target: String, of owner: String = "", ttl: UInt32 = 60) -> Answer {
             Answer(records: [Record(owner: owner, type: .cname, ttl: ttl, data: FakeNameServer.wire(target))])
+        }
+        static func services(_ records: ServiceRecord..., ttl: UInt32 = 60) -> Answer {
+            Answer(
+                records: records.map { record in
+                    var data: [UInt8] = []
+                    for number in [record.priority, record.weight, record.port] {
+                        data.append(bigEndian: number)
+                    }
+                    return Record(type: .srv, ttl: ttl, data: data + FakeNameServer.wire(record.target))
+                })
         }
         static func + (first: Answer, second: Answer) -> Answer {
             var answer = first

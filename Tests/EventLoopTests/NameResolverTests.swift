@@ -723,32 +723,32 @@ struct NameCacheTests {
     @Test("a full cache drops what is no longer good before anything else")
     func expiredFirst() {
         var cache = NameCache(capacity: 2)
-        cache.insert(answer(until: 10), of: "old", now: 0)
-        cache.insert(answer(until: 100), of: "good", now: 0)
-        cache.insert(answer(until: 200), of: "new", now: 20)
+        cache.insert(answer(until: 10), to: .addresses(of: "old"), now: 0)
+        cache.insert(answer(until: 100), to: .addresses(of: "good"), now: 0)
+        cache.insert(answer(until: 200), to: .addresses(of: "new"), now: 20)
         #expect(cache.count == 2)
-        #expect(cache.answer(of: "old", now: 20) == nil)
-        #expect(cache.answer(of: "good", now: 20)?.addresses == [address])
-        #expect(cache.answer(of: "new", now: 20)?.addresses == [address])
+        #expect(cache.answer(to: .addresses(of: "old"), now: 20) == nil)
+        #expect(cache.answer(to: .addresses(of: "good"), now: 20)?.addresses == [address])
+        #expect(cache.answer(to: .addresses(of: "new"), now: 20)?.addresses == [address])
     }
 
     @Test("a cache full of good answers drops the one that ends first")
     func soonestFirst() {
         var cache = NameCache(capacity: 2)
-        cache.insert(answer(until: 100), of: "long", now: 0)
-        cache.insert(answer(until: 50), of: "short", now: 0)
-        cache.insert(answer(until: 70), of: "new", now: 0)
-        #expect(cache.answer(of: "short", now: 0) == nil)
-        #expect(cache.answer(of: "long", now: 0)?.addresses == [address])
-        #expect(cache.answer(of: "new", now: 0)?.addresses == [address])
+        cache.insert(answer(until: 100), to: .addresses(of: "long"), now: 0)
+        cache.insert(answer(until: 50), to: .addresses(of: "short"), now: 0)
+        cache.insert(answer(until: 70), to: .addresses(of: "new"), now: 0)
+        #expect(cache.answer(to: .addresses(of: "short"), now: 0) == nil)
+        #expect(cache.answer(to: .addresses(of: "long"), now: 0)?.addresses == [address])
+        #expect(cache.answer(to: .addresses(of: "new"), now: 0)?.addresses == [address])
     }
 
     @Test("an answer that is already past replaces what was there")
     func pastAnswer() {
         var cache = NameCache(capacity: 2)
-        cache.insert(answer(until: 100), of: "name", now: 0)
-        cache.insert(answer(until: 50), of: "name", now: 50)
-        #expect(cache.answer(of: "name", now: 50) == nil)
+        cache.insert(answer(until: 100), to: .addresses(of: "name"), now: 0)
+        cache.insert(answer(until: 50), to: .addresses(of: "name"), now: 50)
+        #expect(cache.answer(to: .addresses(of: "name"), now: 50) == nil)
         #expect(cache.count == 0)
     }
 }

@@ -28,7 +28,7 @@ struct PeerGroupUpdateTests {
     }
 
     private func update(_ group: PeerGroup, _ addresses: [[UInt32]]) {
-        group.update(addresses: Self.lines(addresses))
+        group.update(Self.lines(addresses).map { $0.map { FoundPeer($0) } })
     }
 
     private func host(_ group: PeerGroup, at index: Int?) -> UInt32? {

@@ -9,6 +9,10 @@ struct PeerMarksTests {
         hosts.map { [PeerAddress(.ipv4($0, port: 80))] }
     }
 
+    private func found(_ addresses: [[PeerAddress]]) -> [[FoundPeer]] {
+        addresses.map { $0.map { FoundPeer($0) } }
+    }
+
     /// One worker's view of peers 0.0.0.1, 0.0.0.2, …, of which the configuration says `down` of the last.
     private static func group(_ marks: PeerMarks?, kind: BalancingMethod.Kind = .roundRobin) -> PeerGroup {
         let hosts: [UInt32] = [1, 2, 3]
@@ -80,18 +84,18 @@ struct PeerMarksTests {
         _ = Self.group(table.marks(ofUpstream: name)).mark(Self.name(1), isDown: true)
         let later = Self.group(table.marks(ofUpstream: name))
         #expect(later.peers.map(\.isDown) == [true, false, true])
-        later.update(addresses: Self.addresses([4, 2, 3]))
+        later.update(found(Self.addresses([4, 2, 3])))
         #expect(later.peers.map(\.isDown) == [false, false, true])
-        later.update(addresses: Self.addresses([1, 2, 3]))
+        later.update(found(Self.addresses([1, 2, 3])))
         #expect(later.peers.map(\.isDown) == [false, false, true])
         // A worker that has yet to hear of an address does not know that it has gone.
         let other = Self.group(table.marks(ofUpstream: name))
-        other.update(addresses: [[], [], []])
+        other.update(found([[], [], []]))
         _ = later.mark(Self.name(2), isDown: true)
-        other.update(addresses: Self.addresses([3]))
-        other.update(addresses: Self.addresses([3, 2]))
+        other.update(found(Self.addresses([3])))
+        other.update(found(Self.addresses([3, 2])))
         #expect(other.peers.map(\.isDown) == [false, true])
-        later.update(addresses: Self.addresses([1, 3]))
+        later.update(found(Self.addresses([1, 3])))
         other.followMarks()
         #expect(other.peers.map(\.isDown) == [false, false])
         _ = later.mark(Self.name(1), isDown: true)

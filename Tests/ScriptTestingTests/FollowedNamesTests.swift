@@ -330,4 +330,21 @@ struct FollowedNamesTests {
         #expect(other.takeErrors().count == 1)
         #expect(other.network.openDescriptors == 0)
     }
+
+    @Test("a service is at its host where nobody says anything of it, and else where its records say")
+    func services() throws {
+        let proxy = try proxy("server app.test service=http resolve;", 1, 2)
+        let first = proxy.backend(at: Self.host(1).with(port: 80))
+        let second = proxy.backend(at: Self.host(2).with(port: 80))
+        for _ in 0..<2 { try ask(proxy, first, second) }
+        proxy.network.names["other.test"] = [Self.host(3)]
+        proxy.network.services["_http._tcp.app.test"] = [
+            ServiceRecord(priority: 1, weight: 1, port: 8080, target: "other.test"),
+            ServiceRecord(priority: 2, weight: 1, port: 8080, target: "app.test"),
+        ]
+        proxy.advance(byMilliseconds: 10_000)
+        try ask(proxy, proxy.backend(at: Self.host(3).with(port: 8080)))
+        let lines = ["200 10.0.0.1:80", "200 10.0.0.2:80", "200 10.0.0.3:8080"]
+        #expect(log(proxy) == lines)
+    }
 }

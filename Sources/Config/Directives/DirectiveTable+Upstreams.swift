@@ -25,10 +25,11 @@ extension DirectiveTable {
         },
         Directive(
             "server",
-            "address [weight=n] [max_conns=n] [max_fails=n] [fail_timeout=time] [backup] [down] [resolve]",
+            "address [weight=n] [max_conns=n] [max_fails=n] [fail_timeout=time] [backup] [down] [resolve] [service=name]",
             in: .upstream, takes: .atLeast(1),
             "A server of the group: host[:port] or unix:path. With resolve a name is looked up while the configuration "
-                + "runs, by resolver, each time that its records' time is over.",
+                + "runs, by resolver, each time that its records' time is over; with service the servers of its SRV records, "
+                + "`_name._tcp.host`, or `name.host` where the name has a dot.",
             repeats: true
         ) { scope, call throws(ConfigDiagnostic) in
             let (server, resolve) = try upstreamServer(call, in: scope.upstream)
@@ -152,6 +153,7 @@ extension DirectiveTable {
     ) throws(ConfigDiagnostic) -> (UpstreamServer, resolve: SourcePosition?) {
         let address = call.arguments[0]
         var resolve: SourcePosition?
+        var service: Word?
         var server = UpstreamServer(
             endpoint: try endpoint(address, call), name: address.bytes, position: address.position)
         for word in call.arguments.dropFirst() {
@@ -176,19 +178,33 @@ extension DirectiveTable {
                 // As in nginx, there is nothing to look up of an address.
                 server.isFollowed = server.endpoint.isName
                 resolve = word.position
-            } else if word.value(after: "service=") != nil {
-                throw call.failure(
-                    "found \"\(word.text)\": an option of nginx that Switchyard does not support: records of type SRV "
-                        + "are not looked up, \"server name:port resolve\" follows a name's addresses",
-                    at: word)
+            } else if let value = word.value(after: "service=") {
+                service = value
             } else {
                 throw call.failure(
                     found: word,
                     expected: "\"weight=\", \"max_conns=\", \"max_fails=\", \"fail_timeout=\", \"backup\", "
-                        + "\"down\" or \"resolve\"")
+                        + "\"down\", \"resolve\" or \"service=\"")
             }
         }
+        if let service {
+            try checkService(service, of: server, resolves: resolve != nil, call)
+            server.service = service.text
+        }
         return (server, resolve)
+    }
+
+    /// Refuses what nginx does.
+    private static func checkService(
+        _ service: Word, of server: UpstreamServer, resolves: Bool, _ call: DirectiveUse
+    ) throws(ConfigDiagnostic) {
+        guard !service.bytes.isEmpty else { throw call.failure("service is empty", at: service) }
+        let shown = "service upstream server \"\(call.arguments[0].text)\""
+        guard resolves else { throw call.failure("\(shown) requires \"resolve\" parameter", at: service) }
+        guard server.endpoint.isName
+        else { throw call.failure("\(shown) requires domain name", at: call.arguments[0]) }
+        guard (try? HostAndPort(server.name))?.port == nil
+        else { throw call.failure("\(shown) may not have port", at: call.arguments[0]) }
     }
 
     /// `host[:port]` or `unix:path`, without a URI.

@@ -271,6 +271,8 @@ package struct UpstreamServer: Sendable, Hashable {
     package var isDown = false
     /// `resolve` behind a name: its addresses are looked up while the configuration runs, and not when it is loaded.
     package var isFollowed = false
+    /// `service=`, of a server whose name is followed: what is looked up is the service of this name at it.
+    package var service: String?
     /// Where the configuration names it.
     package var position: SourcePosition?
 

@@ -16,8 +16,10 @@ extension LuaAPI {
                 return call.noUpstream(name)
             }
             group.followMarks()
-            call.stack.push(list: group.peers) { peer in
-                call.push(peer, on: group.server(of: peer))
+            let backups = group.peers[group.backups]
+            let rows = group.peers[group.primaries].map { ($0, false) } + backups.map { ($0, true) }
+            call.stack.push(list: rows) { peer, isBackup in
+                call.push(peer, on: group.server(of: peer), isBackup: isBackup)
             }
             return .one
         },
@@ -54,7 +56,7 @@ extension LuaCall {
         fail("there is no upstream \(shown(name))")
     }
 
-    fileprivate func push(_ peer: Peer, on server: UpstreamServer) {
+    fileprivate func push(_ peer: Peer, on server: UpstreamServer, isBackup: Bool) {
         stack.pushTable(fields: 7)
         stack.push(peer.address.text)
         stack.setField("name", of: -2)
@@ -62,7 +64,7 @@ extension LuaCall {
         stack.setField("server", of: -2)
         stack.push(peer.weight)
         stack.setField("weight", of: -2)
-        stack.push(server.isBackup)
+        stack.push(isBackup)
         stack.setField("backup", of: -2)
         stack.push(peer.isDown)
         stack.setField("down", of: -2)

@@ -16,30 +16,47 @@ package struct HashRing: Sendable {
     /// For each position, whether the server has an address; empty where all have.
     private var isServed: [Bool] = []
 
-    /// `nil` for a group of another method. `addresses` are as for `PeerGroup`.
+    /// `addresses` are as for `PeerGroup`.
+    package init?(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
+        self.init(group, addresses.map { $0.map { FoundPeer($0) } })
+    }
+
+    /// `nil` for a group of another method. `found` is what each line stands for.
     ///
     /// Servers whose addresses are followed are on the ring from the start, since it takes long to make one of great weights,
-    /// and are passed over while they have no address. So their keys go where they would go without them.
-    package init?(_ group: UpstreamGroup, addresses: [[PeerAddress]]) {
+    /// and are passed over while they have no address. So their keys go where they would go without them. Those of a service
+    /// are not known before, and a ring is made each time that they change.
+    init?(_ group: UpstreamGroup, _ found: [[FoundPeer]]) {
         guard group.method.kind == .consistentHash else { return nil }
         // Servers are told apart by how they are written, and stand on the ring once however many addresses they have.
         var positions: [[UInt8]: Int] = [:]
         var names: [(name: [UInt8], weight: Int)] = []
-        var lines: [UInt32] = []
-        for (server, resolved) in zip(group.servers, addresses) {
-            guard !server.isBackup, server.isFollowed || !resolved.isEmpty else {
-                lines.append(0)
-                continue
-            }
-            let position = positions[server.name, default: names.count]
+        func position(of name: [UInt8], weight: Int) -> UInt32 {
+            let position = positions[name, default: names.count]
             if position == names.count {
-                positions[server.name] = position
-                names.append((server.name, server.weight))
+                positions[name] = position
+                names.append((name, weight))
             } else {
-                names[position].weight = max(names[position].weight, server.weight)
+                names[position].weight = max(names[position].weight, weight)
             }
-            lines.append(UInt32(position))
+            return UInt32(position)
         }
+        var lines: [UInt32] = []
+        var hasServices = false
+        for (server, found) in zip(group.servers, found) {
+            if server.service != nil {
+                hasServices = true
+                for one in FoundPeer.tiers(found, of: server).primary {
+                    if let name = one.record?.name { _ = position(of: name, weight: one.weight(of: server)) }
+                }
+                lines.append(0)
+            } else if server.isBackup || (found.isEmpty && !server.isFollowed) {
+                lines.append(0)
+            } else {
+                lines.append(position(of: server.name, weight: server.weight))
+            }
+        }
+        if hasServices { Self.lessen(&names) }
         // A point and its owner as one number, which sorts by the point and then by the servers' order.
         var pairs: [UInt64] = []
         for (position, entry) in names.enumerated() {
@@ -65,14 +82,39 @@ package struct HashRing: Sendable {
         self.owners = owners
         serversOfLines = lines
         serverCount = names.count
-        place(group, addresses)
+        place(group, found, positions)
     }
 
-    /// Has the servers stand for these addresses, in the order that `PeerGroup` gives its ordinary peers.
-    mutating func place(_ group: UpstreamGroup, _ addresses: [[PeerAddress]]) {
+    /// Whoever writes records may give weights up to 65 535, which a worker makes points of between two requests.
+    private static let maxServiceWeight = 64
+    private static let maxServiceWeights = 4096
+
+    /// Halves weights until none of them, nor all together, are more than that. Where the largest stays as it is, servers
+    /// come and go without a change for others.
+    private static func lessen(_ names: inout [(name: [UInt8], weight: Int)]) {
+        var largest = names.reduce(0) { max($0, $1.weight) }
+        while largest > 1,
+            largest > maxServiceWeight || names.reduce(0, { $0 + $1.weight }) > maxServiceWeights
+        {
+            for index in names.indices { names[index].weight = max(1, names[index].weight / 2) }
+            largest /= 2
+        }
+    }
+
+    /// Has the servers stand for these addresses, in the order that `PeerGroup` gives its ordinary peers; for a group
+    /// without services.
+    mutating func place(_ group: UpstreamGroup, _ found: [[FoundPeer]]) { place(group, found, [:]) }
+
+    /// `positions` are those of a service's servers, by their names.
+    private mutating func place(
+        _ group: UpstreamGroup, _ found: [[FoundPeer]], _ positions: [[UInt8]: Int]
+    ) {
         servers = []
-        for (line, resolved) in addresses.enumerated() where !group.servers[line].isBackup {
-            servers += resolved.map { _ in serversOfLines[line] }
+        for (line, found) in found.enumerated() {
+            for one in FoundPeer.tiers(found, of: group.servers[line]).primary {
+                let named = one.record.flatMap { positions[$0.name] }
+                servers.append(named.map { UInt32($0) } ?? serversOfLines[line])
+            }
         }
         isServed = Array(repeating: false, count: serverCount)
         for server in servers { isServed[Int(server)] = true }

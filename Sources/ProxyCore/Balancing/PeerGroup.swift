@@ -42,16 +42,20 @@ package final class PeerGroup {
         balancer = Balancer.row(of: group.method.kind)
         self.ring = ring ?? HashRing(group, addresses: addresses)
         drawsRandomNumbers = balancer?.input == .random
-        arrange(addresses)
+        arrange(addresses.map { $0.map { FoundPeer($0) } })
     }
 
-    /// Has the group go on with other addresses. Peers whose line and address are the same keep their failures, weights and
-    /// counts.
-    package func update(addresses: [[PeerAddress]]) {
+    /// Has the group go on with other addresses, those of each line. Peers whose line and address are the same keep their
+    /// failures, weights and counts.
+    package func update(_ found: [[FoundPeer]]) {
         version &+= 1
-        ring?.place(group, addresses)
+        if group.servers.contains(where: { $0.service != nil }) {
+            ring = HashRing(group, found)
+        } else {
+            ring?.place(group, found)
+        }
         let former = peers
-        arrange(addresses)
+        arrange(found)
         // One whose address comes back is another server. Of those that this worker has yet to hear of, others may know.
         if let marks {
             marks.forget(Set(former.map(\.address.endpoint)).subtracting(peers.map(\.address.endpoint)))
@@ -84,20 +88,23 @@ package final class PeerGroup {
         for index in peers.indices { peers[index].take(downByPeer[peers[index].address.endpoint]) }
     }
 
-    private func arrange(_ addresses: [[PeerAddress]]) {
+    private func arrange(_ found: [[FoundPeer]]) {
         var former: [PeerKey: [Peer]] = [:]
         for peer in peers.reversed() { former[peer.key, default: []].append(peer) }
         for peer in departed { former[peer.key, default: []].append(peer) }
         var primary: [Peer] = []
         var backup: [Peer] = []
-        for (line, resolved) in addresses.enumerated() {
+        func peer(_ found: FoundPeer, _ line: Int) -> Peer {
+            let key = PeerKey(line: Int32(line), endpoint: found.address.endpoint)
             let server = group.servers[line]
-            for address in resolved {
-                let peer =
-                    former[PeerKey(line: Int32(line), endpoint: address.endpoint)]?.popLast()
-                    ?? newPeer(address, server, line)
-                if server.isBackup { backup.append(peer) } else { primary.append(peer) }
-            }
+            var peer = former[key]?.popLast() ?? newPeer(found.address, server, line)
+            peer.take(weight: found.weight(of: server))
+            return peer
+        }
+        for (line, found) in found.enumerated() {
+            let tiers = FoundPeer.tiers(found, of: group.servers[line])
+            for found in tiers.primary { primary.append(peer(found, line)) }
+            for found in tiers.backup { backup.append(peer(found, line)) }
         }
         departed = former.values.joined().filter { $0.connections > 0 }
         peers = primary + backup
@@ -298,7 +305,7 @@ package struct Peer: Sendable {
     fileprivate let line: Int32
     /// Of this one among all that the group has ever had. Most of those from the start have their position for it.
     fileprivate let id: UInt32
-    package let weight: Int
+    package private(set) var weight: Int
     package let maxFails: Int
     /// Milliseconds.
     package let failTimeout: Int64
@@ -322,14 +329,25 @@ package struct Peer: Sendable {
         self.address = address
         self.line = line
         self.id = id
-        // The sum over a group must not overflow, however large a weight the configuration gives.
-        weight = min(max(server.weight, 1), 1 << 32)
+        weight = Self.clamped(server.weight)
         maxFails = max(server.maxFails, 0)
         failTimeout = Int64(max(server.failTimeout, 0))
         maxConnections = max(server.maxConnections, 0)
         isDown = server.isDown
         isDownAtFirst = server.isDown
         effectiveWeight = weight
+    }
+
+    /// The sum over a group must not overflow, however large a weight the configuration gives.
+    private static func clamped(_ weight: Int) -> Int { min(max(weight, 1), 1 << 32) }
+
+    /// Another weight is taken up as a new peer's: what the former one came to says nothing of it.
+    fileprivate mutating func take(weight new: Int) {
+        let new = Self.clamped(new)
+        guard new != weight else { return }
+        weight = new
+        effectiveWeight = new
+        currentWeight = 0
     }
 
     fileprivate var key: PeerKey { PeerKey(line: line, endpoint: address.endpoint) }

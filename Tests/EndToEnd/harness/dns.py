@@ -6,11 +6,13 @@ import threading
 
 from . import ports
 
-A, AAAA = 1, 28
+A, AAAA, SRV = 1, 28, 33
 
 
 class NameServer:
-    """`records[name]` is a list of addresses, None for no answer at all, or the code of a failure; other names do not exist."""
+    """`records[name]` is a list of addresses, None for no answer at all, or the code of a failure; other names do not exist.
+
+    In a list may be records of services as well: tuples of priority, weight, port and target."""
 
     def __init__(self, records=None, ttl=30, port=None):
         self.records = dict(records or {})
@@ -26,9 +28,9 @@ class NameServer:
     def __str__(self):
         return f"127.0.0.1:{self.port}"
 
-    def asked(self, name):
-        """How often a name's address was asked for."""
-        return sum(1 for asked, kind in self.questions if asked == name and kind == A)
+    def asked(self, name, kind=A):
+        """How often a name's address, or another kind of record, was asked for."""
+        return self.questions.count((name, kind))
 
     def _serve(self):
         while not self.stopping:
@@ -63,10 +65,15 @@ class NameServer:
         records = b""
         count = 0
         for address in [] if addresses is missing else addresses:
-            is_v6 = ":" in address
-            if kind != (AAAA if is_v6 else A):
+            if isinstance(address, tuple):
+                kind_of, packed = SRV, struct.pack("!HHH", *address[:3]) + b"".join(
+                    bytes([len(label)]) + label.encode() for label in address[3].split(".") if label) + b"\0"
+            elif ":" in address:
+                kind_of, packed = AAAA, socket.inet_pton(socket.AF_INET6, address)
+            else:
+                kind_of, packed = A, socket.inet_pton(socket.AF_INET, address)
+            if kind != kind_of:
                 continue
-            packed = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, address)
             records += b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl, len(packed)) + packed
             count += 1
         flags = 0x8180 | code
