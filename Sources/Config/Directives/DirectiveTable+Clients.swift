@@ -92,16 +92,16 @@ private struct GeoReader: MapBlockReader {
             return
         }
         let (first, last) = try range(word)
-        do throws(AddressRanges.Conflict) {
-            try ranges.enter(.init(first: first, last: last, value: value))
+        do throws(AddressRanges.Overlap) {
+            guard let old = try ranges.enter(.init(first: first, last: last, value: value)) else { return }
+            if old.first == first, old.last == last { return noteDuplicate(word, compilation) }
+            compilation.report(
+                warning(
+                    word,
+                    "found \"\(word.text)\", some of which is in \"\(Self.text(old))\": the last one counts"))
         } catch {
-            switch error {
-            case .duplicate: noteDuplicate(word, compilation)
-            case .overlap(let other):
-                throw call.failure(
-                    "found \"\(word.text)\", some of which is in \"\(Self.text(other.first))-\(Self.text(other.last))\"",
-                    at: word)
-            }
+            throw call.failure(
+                "found \"\(word.text)\", some of which is in \"\(Self.text(error.entry))\"", at: word)
         }
     }
 
@@ -144,6 +144,10 @@ private struct GeoReader: MapBlockReader {
             throw call.failure(found: word, expected: "a range such as 10.0.0.1-10.0.0.9")
         }
         return (first, last)
+    }
+
+    private static func text(_ range: AddressRanges.Entry) -> String {
+        "\(text(range.first))-\(text(range.last))"
     }
 
     private static func text(_ address: UInt32) -> String {

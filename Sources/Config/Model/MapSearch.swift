@@ -67,6 +67,9 @@ package struct NetworkTable: Sendable {
 }
 
 /// Values of ranges of IPv4 addresses, which do not overlap.
+///
+/// As in nginx, ranges are entered and deleted in parts: those of each /16 by themselves. A range may be part of what is there in
+/// one /16, and all that is there in the next.
 package struct AddressRanges: Sendable {
     package struct Entry: Sendable {
         package var first: UInt32
@@ -77,44 +80,101 @@ package struct AddressRanges: Sendable {
     /// In the order of addresses.
     package private(set) var entries: [Entry] = []
 
-    enum Conflict: Error {
-        /// The same range has been there, with a value that is replaced.
-        case duplicate(Entry)
-        /// Some of it is in a range that it is no part of.
-        case overlap(Entry)
+    struct Overlap: Error {
+        /// Some of which is in a range that is no part of it, but for what of it is in another /16.
+        let entry: Entry
     }
 
     /// Enters a range. Within another one it takes a part of that.
-    mutating func enter(_ new: Entry) throws(Conflict) {
-        let place = firstEntry(endingAtOrAfter: new.first)
-        guard place < entries.endIndex, entries[place].first <= new.last else {
-            return entries.insert(new, at: place)
+    ///
+    /// - Returns: what was there in its place, or in that of some of its parts, of which it is no part itself.
+    mutating func enter(_ new: Entry) throws(Overlap) -> Entry? {
+        let around = firstEntry(endingAtOrAfter: new.first)
+        if around < entries.endIndex, entries[around].first <= new.first, new.last <= entries[around].last {
+            let old = entries[around]
+            take(new.first...new.last, outOf: around)
+            insert(new, at: firstEntry(endingAtOrAfter: new.first), of: new)
+            return old.first == new.first && old.last == new.last ? old : nil
         }
-        let old = entries[place]
-        if old.first == new.first, old.last == new.last {
-            entries[place] = new
-            throw .duplicate(old)
+        var replaced: Entry?
+        var first = new.first
+        while true {
+            let place = firstEntry(endingAtOrAfter: first)
+            var last = min(new.last, Self.end(of: first))
+            if place == entries.endIndex || entries[place].first > last {
+                // Nothing is there up to where the next range's /16 begins.
+                last =
+                    place == entries.endIndex
+                    ? new.last : min(new.last, max(last, (entries[place].first & ~0xFFFF) &- 1))
+                insert(Entry(first: first, last: last, value: new.value), at: place, of: new)
+            } else {
+                let old = try part(of: place, from: first, to: last)
+                if old.first == first, old.last == last { replaced = replaced ?? entries[place] }
+                take(first...last, outOf: place)
+                insert(
+                    Entry(first: first, last: last, value: new.value),
+                    at: firstEntry(endingAtOrAfter: first), of: new)
+            }
+            guard last < new.last else { return replaced }
+            first = last + 1
         }
-        guard old.first <= new.first, new.last <= old.last else { throw .overlap(old) }
-        var parts = [new]
-        if old.first < new.first {
-            parts.insert(Entry(first: old.first, last: new.first - 1, value: old.value), at: 0)
-        }
-        if new.last < old.last {
-            parts.append(Entry(first: new.last + 1, last: old.last, value: old.value))
-        }
-        entries.replaceSubrange(place...place, with: parts)
     }
 
-    /// - Returns: whether there was this range.
-    mutating func remove(first: UInt32, last: UInt32) -> Bool {
-        let place = firstEntry(endingAtOrAfter: first)
-        guard place < entries.endIndex, entries[place].first == first, entries[place].last == last else {
-            return false
-        }
-        entries.remove(at: place)
-        return true
+    /// What an entry has of the /16 of these addresses, which are to be part of it.
+    private func part(of place: Int, from first: UInt32, to last: UInt32) throws(Overlap) -> Entry {
+        // nginx looks from the end on.
+        let latest = firstEntry(endingAtOrAfter: last)
+        let other = latest < entries.endIndex && entries[latest].first <= last ? latest : latest - 1
+        var part = entries[other]
+        part.first = max(part.first, first & ~0xFFFF)
+        part.last = min(part.last, Self.end(of: first))
+        guard other == place, part.first <= first, last <= part.last else { throw Overlap(entry: part) }
+        return part
     }
+
+    /// Leaves of an entry what is not among `addresses`, which are part of it.
+    private mutating func take(_ addresses: ClosedRange<UInt32>, outOf place: Int) {
+        let old = entries[place]
+        var rest: [Entry] = []
+        if old.first < addresses.lowerBound {
+            rest.append(Entry(first: old.first, last: addresses.lowerBound - 1, value: old.value))
+        }
+        if addresses.upperBound < old.last {
+            rest.append(Entry(first: addresses.upperBound + 1, last: old.last, value: old.value))
+        }
+        entries.replaceSubrange(place...place, with: rest)
+    }
+
+    /// Where nothing is; a part of a range goes on with the one before it.
+    private mutating func insert(_ part: Entry, at place: Int, of range: Entry) {
+        if part.first > range.first {
+            entries[place - 1].last = part.last
+        } else {
+            entries.insert(part, at: place)
+        }
+    }
+
+    /// - Returns: whether there was this range, all of it.
+    mutating func remove(first: UInt32, last: UInt32) -> Bool {
+        var isWhole = true
+        var start = first
+        while true {
+            let end = min(last, Self.end(of: start))
+            let place = firstEntry(endingAtOrAfter: start)
+            if place < entries.endIndex, max(entries[place].first, start & ~0xFFFF) == start,
+                min(entries[place].last, Self.end(of: start)) == end
+            {
+                take(start...end, outOf: place)
+            } else {
+                isWhole = false
+            }
+            guard end < last else { return isWhole }
+            start = end + 1
+        }
+    }
+
+    /// The last address of an address's /16.
+    private static func end(of address: UInt32) -> UInt32 { address | 0xFFFF }
 
     /// - Parameter address: in host order.
     /// - Returns: the value of the range that holds it.

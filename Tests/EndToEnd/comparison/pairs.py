@@ -923,13 +923,17 @@ SECTIONS = [
     ], logs=True),
     # Variables by addresses and by chance.
     Section("geo", """
-        location / { return 200 "$place|$range|$near|$told|$plain|$bad"; }
+        location / { return 200 "$place|$range|$near|$told|$plain|$bad|$border"; }
     """, [
         *[ask(f"an address, {text}", "/?a=" + text, host=True) for text in addresses() if not set(text) & set("%?#& \t")],
         *[ask(f"near {text}", f"/?a={text}") for text in [
             "10.0.0.0", "10.0.255.255", "10.1.2.3", "10.1.2.4", "10.255.255.255", "11.0.0.0", "9.255.255.255", "2001:db8::1",
             "2001:db9::1", "2001:db8:1:ffff::", "192.0.2.9", "192.0.2.10", "192.0.2.20", "192.0.2.21", "192.0.2.15",
             "192.0.2.30", "192.0.2.40", "192.0.2.41", "198.51.100.7", "::ffff:10.1.2.3", "::10.1.2.3"]],
+        *[ask(f"at a border, {text}", f"/?a={text}") for text in [
+            f"10.{second}.{rest}" for second in range(2, 13) for rest in ("0.0", "0.5", "0.6", "0.9", "0.10", "128.0", "255.255")]],
+        *[ask(f"at the first border, {text}", f"/?a={text}") for text in [
+            "10.0.0.0", "10.0.199.255", "10.0.200.0", "10.0.255.255", "10.1.0.0", "10.1.100.0", "10.1.100.1"]],
         *[ask(f"forwarded for {number}", "/?a=127.0.0.1", [("X-Forwarded-For", line) for line in lines])
           for number, lines in enumerate(lists()[:60])],
     ], http="""
@@ -941,6 +945,11 @@ SECTIONS = [
             ranges; default elsewhere; 192.0.2.10-192.0.2.20 some; 192.0.2.15-192.0.2.15 one; 192.0.2.30-192.0.2.40 first;
             192.0.2.30-192.0.2.34 begin; 192.0.2.38-192.0.2.40 end; 0.0.0.0-9.255.255.255 low; 250.0.0.0-255.255.255.254 high;
             198.51.100.7-198.51.100.7 gone; delete 198.51.100.7-198.51.100.7;
+        }
+        geo $arg_a $border {
+            ranges; default none; 10.0.0.0-10.0.255.255 a; 10.0.200.0-10.1.100.0 b; 10.3.0.0-10.6.255.255 c; 10.5.0.0-10.8.0.9 d;
+            10.6.128.0-10.7.255.255 e; 10.9.0.5-10.10.0.5 f; 10.10.0.6-10.11.255.255 g; delete 10.9.0.5-10.10.0.5;
+            delete 10.4.0.0-10.4.255.255; delete 10.2.0.0-10.3.255.255;
         }
         geo $arg_a $bad { default none; 255.255.255.255 bad; 0.0.0.0/1 low; }
         geo $near { 127.0.0.1 here; }
