@@ -49,8 +49,7 @@ package final class RuntimeConfiguration: Sendable {
     package func variable(named name: [UInt8]) -> NamedVariable? {
         if let known = named[name] { return known }
         for family in VariableFamily.allCases where name.starts(with: family.rawValue.utf8) {
-            let suffix = name[family.rawValue.utf8.count...]
-            if !suffix.isEmpty { return NamedVariable(.family(family, suffix: Array(suffix))) }
+            return NamedVariable(.family(family, suffix: Array(name[family.rawValue.utf8.count...])))
         }
         return nil
     }

@@ -60,6 +60,18 @@ def test_lists_over_http2(proxy, backend):
     assert backend.requests[0].get("x-forwarded-for") == "203.0.113.9, 203.0.113.10, 127.0.0.1, 203.0.113.10"
 
 
+@pytest.mark.parametrize("lines, expected", [
+    ([], "127.0.0.1"), ([""], ", 127.0.0.1"), (["", ""], ", , 127.0.0.1"), ([","], ",, 127.0.0.1"),
+    (["203.0.113.9", ""], "203.0.113.9, , 127.0.0.1"), (["", "203.0.113.9"], ", 203.0.113.9, 203.0.113.9"),
+])
+def test_fields_without_an_address(proxy, lines, expected):
+    made = proxy(
+        "server { listen 127.0.0.1:<port>; " + TRUSTING + "real_ip_header X-Forwarded-For;"
+        " location / { return 200 $proxy_add_x_forwarded_for; } }")
+    found = made.fetch("/", headers=[("X-Forwarded-For", line) for line in lines])
+    assert found.text == expected
+
+
 def test_a_unix_socket_is_trusted(proxy):
     made = proxy("server { listen 127.0.0.1:<port>; listen unix:<dir>/in.sock; " + TRUSTING + SHOWN + "}")
     with Client(str(made.directory / "in.sock")) as client:

@@ -127,7 +127,8 @@ struct VariableRegistry {
         if builtins.contains(name) { return .builtin }
         for family in VariableFamily.allCases {
             let prefix = family.rawValue
-            if name.hasPrefix(prefix), name.utf8.count > prefix.utf8.count {
+            // As in nginx, `$arg_` and such are there, whatever they may be for.
+            if name.hasPrefix(prefix) {
                 return .family(family, suffix: Array(name.utf8.dropFirst(prefix.utf8.count)))
             }
         }

@@ -79,10 +79,10 @@ extension VariableTable {
         },
         VariableRow("proxy_add_x_forwarded_for", "`X-Forwarded-For` of the client and its address, joined") {
             exchange, out in
-            let start = out.count
-            _ = RequestFields.append(
+            // As in nginx, an empty field is one too, of one element that is empty.
+            let isThere = RequestFields.append(
                 xForwardedFor, of: exchange, separator: ByteText.comma, to: &out)
-            if out.count > start { RequestFields.append(separator: ByteText.comma, to: &out) }
+            if isThere { RequestFields.append(separator: ByteText.comma, to: &out) }
             out.append(contentsOf: exchange.client.address)
             return true
         },

@@ -765,6 +765,7 @@ SECTIONS = [
         location /request { return 200 "$request_method|$request_uri|$uri|$document_uri|$args|$query_string|$is_args|$request|$server_protocol|$scheme|$request_body|$content_length|$content_type|"; }
         location /names { return 200 "$host|$http_host|$hostname|$server_name|$server_addr|$server_port|$remote_addr|$remote_user|$nginx_version"; }
         location /args { return 200 "$arg_a|$arg_B|$arg_missing|$cookie_x|$cookie_y|$http_x_mine|$http_user_agent"; }
+        location /nothing { return 200 "$arg_|$http_|$cookie_|$sent_http_|$upstream_http_|$upstream_cookie_|$upstream_trailer_"; }
         location /proxy {
             proxy_pass http://<backend>;
             add_header X-Seen "$proxy_host|$proxy_port|$upstream_addr|$upstream_status|$upstream_http_x_one|$upstream_cookie_c|$status";
@@ -779,6 +780,8 @@ SECTIONS = [
         ask("of arguments and cookies", "/args?a=1&b=2&A=3", [("Cookie", "x=1; y=a b; x=2"), ("X-Mine", "m"), ("User-Agent", "ua")]),
         *[ask(f"of cookies, {text}", "/args", [("Cookie", text)])
           for text in ("d=1, x=5", "d=1,x=5;y=6", "x=1, y=2", "d, x=5", "x, y=2", ",x=5", "dx=1, x=2")],
+        *[ask(f"of no name, {text}", "/nothing" + text, [("Cookie", cookie)])
+          for text, cookie in (("", "a=b"), ("?=x", "=y"), ("?a=b&=c", "a=b; =c"))],
         ask("of the upstream", "/proxy", answer=reply(201, b"ok", [("X-One", "1"), ("Set-Cookie", "c=d; Path=/")])),
         ask("map by default", "/map"),
         ask("map by an exact value", "/map?k=ONE"),
