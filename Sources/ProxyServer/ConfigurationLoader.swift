@@ -37,6 +37,13 @@ package struct ConfigurationSource: Sendable {
 
     /// A diagnostic as whoever gave the source understands it.
     fileprivate func explained(_ diagnostic: ConfigDiagnostic) -> ConfigDiagnostic {
+        var diagnostic = diagnostic
+        // A fault in a script has its own place, and says at its end who loads it.
+        for (line, option) in options {
+            let place = ", loaded at \(name):\(line)"
+            guard diagnostic.message.hasSuffix(place) else { continue }
+            diagnostic.message = diagnostic.message.dropLast(place.count) + ", loaded by \(option)"
+        }
         guard let position = diagnostic.position, position.file == name, let option = options[position.line]
         else {
             return diagnostic

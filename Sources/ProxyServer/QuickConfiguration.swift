@@ -18,7 +18,8 @@ package struct QuickConfiguration: Sendable {
 
     /// - Parameters:
     ///   - listen: `[ADDR:]PORT`, or `unix:/path`.
-    ///   - target: `http://host[:port][/path]`, or without the scheme; `https:`, `ws:` and `wss:` as well.
+    ///   - target: `http://host[:port][/path]`, or without the scheme; `https:`, `ws:` and `wss:` as well. The path goes
+    ///     before that of requests.
     ///   - scripts: paths of plugins that all requests go through, in this order.
     /// - Throws: what cannot stand in a configuration, or asks for another scheme.
     package init(listen: String, target: String, scripts: [String] = []) throws(Invalid) {
@@ -37,7 +38,20 @@ package struct QuickConfiguration: Sendable {
                 description:
                     "--to: found \"\(target)\", expected a URL with http:, https:, ws: or wss:, or host:port")
         }
-        self.target = "\(spoken)://" + (end.map { target[$0.upperBound...] } ?? target[...])
+        self.target =
+            "\(spoken)://" + Self.endedPath(String(end.map { target[$0.upperBound...] } ?? target[...]))
+    }
+
+    /// `host/app` as `host/app/`: what is below `/` is to be below the path, while `proxy_pass` puts the rest of a
+    /// request's URI directly behind it. A query is left as it is.
+    private static func endedPath(_ rest: String) -> String {
+        // The path of a UNIX socket is no path of requests, which a colon separates from it.
+        let isSocket = rest.lowercased().hasPrefix("unix:")
+        let authority = isSocket ? rest.dropFirst("unix:".count) : rest[...]
+        guard let start = authority.firstIndex(of: isSocket ? ":" : "/"), !rest.hasSuffix("/"),
+            !authority[start...].contains("?")
+        else { return rest }
+        return rest + "/"
     }
 
     /// What `proxy_pass` calls them.

@@ -12,7 +12,8 @@ struct ProxyCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Where to listen.", valueName: "[address:]port"))
     var listen: String
 
-    @Option(help: ArgumentHelp("The server to proxy to.", valueName: "URL"))
+    @Option(
+        help: ArgumentHelp("The server to proxy to; a path goes before that of requests.", valueName: "URL"))
     var to: String
 
     @Option(help: ArgumentHelp("A plugin that everything goes through; may be repeated.", valueName: "file"))
@@ -31,6 +32,9 @@ struct ProxyCommand: ParsableCommand {
     }
 
     func validate() throws {
+        if watch, script.isEmpty {
+            throw ValidationError("--watch: found no script to watch, expected --script")
+        }
         do throws(QuickConfiguration.Invalid) {
             _ = try quickConfiguration()
         } catch {

@@ -1105,11 +1105,32 @@ def test_proxy_without_a_file(backend):
 
 
 @pytest.mark.switchyard_only
+def test_proxy_puts_requests_below_the_path_of_its_target(backend):
+    port = ports.free_port()
+    with running(port, "proxy", "--listen", str(port), "--to", f"http://{backend}/app"):
+        with Client(port) as client:
+            assert client.fetch("/a?b").body == b"ok"
+    assert [request.target for request in backend.requests] == ["/app/a?b"]
+
+
+@pytest.mark.switchyard_only
+def test_a_fault_in_a_script_of_proxy_is_told_with_its_option(tmp_path):
+    (tmp_path / "bad.lua").write_text("return {\n  x y\n}")
+    result = subprocess.run(
+        [binary(KIND), "proxy", "--listen", str(ports.free_port()), "--to", "127.0.0.1:1", "--script", "bad.lua"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1
+    assert re.search(r'bad\.lua:2: "plugin": .*, loaded by --script$', result.stderr.strip())
+
+
+@pytest.mark.switchyard_only
 @pytest.mark.parametrize("arguments, message", [
     (["proxy", "--listen", "abc", "--to", "a:1"], '--listen: found "abc", expected an address, a port'),
     (["proxy", "--listen", "80 80", "--to", "a:1"], '--listen: found "80 80", expected a port'),
     (["proxy", "--listen", "8080", "--to", "ftp://a"], '--to: found "ftp://a", expected a URL with http:, https:'),
     (["proxy", "--listen", "8080", "--to", "http://127.0.0.1:x"], "--to: invalid port in upstream"),
+    (["proxy", "--listen", "8080", "--to", "a:1", "--watch"], "--watch: found no script to watch, expected --script"),
+    (["proxy", "--listen", "8080", "--to", "127.0.0.1:1", "--script", "/no/such.lua"], '--script: cannot read "/no/such.lua"'),
     (["demo", "--listen", "abc"], '--listen: found "abc", expected an address, a port'),
     (["echo", "--listen", "name.invalid:1"], '--listen: found "name.invalid:1", expected a port, or a numeric address'),
     (["echo", "--listen", "abc"], '--listen: found "abc", expected a port, or a numeric address'),

@@ -28,13 +28,26 @@ struct QuickConfigurationTests {
     @Test(
         "TLS and WebSocket are spoken where the scheme says so",
         arguments: [
-            ("https://127.0.0.1:3000/base", "https://127.0.0.1:3000/base"), ("WSS://a", "https://a"),
+            ("https://127.0.0.1:3000/base", "https://127.0.0.1:3000/base/"), ("WSS://a", "https://a"),
             ("ws://a:1", "http://a:1"), ("a:1", "http://a:1"),
         ])
     func schemes(_ given: String, _ target: String) throws {
         let quick = try QuickConfiguration(listen: "8080", target: given)
         #expect(quick.target == target)
         #expect(quick.text.contains("proxy_ssl_server_name on;") == target.hasPrefix("https"))
+    }
+
+    @Test(
+        "what is asked for is looked for below a path of the target",
+        arguments: [
+            ("http://a/app", "http://a/app/"), ("a:1/app", "http://a:1/app/"),
+            ("http://a/app/", "http://a/app/"),
+            ("http://a", "http://a"), ("http://a/", "http://a/"), ("http://a/app?x=", "http://a/app?x="),
+            ("http://unix:/run/a.sock", "http://unix:/run/a.sock"),
+            ("http://unix:/run/a.sock:/app", "http://unix:/run/a.sock:/app/"),
+        ])
+    func paths(_ given: String, _ target: String) throws {
+        #expect(try QuickConfiguration(listen: "8080", target: given).target == target)
     }
 
     @Test(
