@@ -35,7 +35,24 @@ package struct ConfigDiagnostic: Error, Sendable, Hashable {
         return "\(position.file):\(position.line)\(column): "
     }
 
-    private var content: String { (directive.isEmpty ? "" : "\"\(directive)\": ") + message }
+    private var content: String {
+        Self.visible((directive.isEmpty ? "" : "\"\(directive)\": ") + message)
+    }
+
+    /// What looks like a blank or like nothing, by its number: nginx takes none of it for a blank.
+    private static func visible(_ text: String) -> String {
+        guard text.utf8.contains(where: { $0 >= 0x80 }) else { return text }
+        var result = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case .spaceSeparator where scalar != " ", .format, .lineSeparator, .paragraphSeparator:
+                let digits = String(scalar.value, radix: 16, uppercase: true)
+                result += "<U+" + String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits + ">"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
 
     /// Sorted as the configuration is read, each message once.
     static func sorted(_ diagnostics: [ConfigDiagnostic]) -> [ConfigDiagnostic] {

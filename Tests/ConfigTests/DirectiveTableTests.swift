@@ -31,7 +31,7 @@ import Testing
     func remediesAreThere() throws {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "../..")
         var messages = ForeignDirectives.names.compactMap { ForeignDirectives.message(for: $0) }
-        messages += DirectiveTable.rows.map(\.note)
+        messages += OtherProgramsDirectives.remedies + DirectiveTable.rows.map(\.note)
         let named = messages.flatMap { message in
             message.matches(of: /(?:examples|docs)\/\w+\.\w+/).map { String($0.output) }
         }

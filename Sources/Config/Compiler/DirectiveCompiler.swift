@@ -9,8 +9,11 @@ enum DirectiveCompiler {
             for call in calls where call.directive.phase == phase {
                 do {
                     try call.directive.apply(&scope, call)
+                    if let doubt = call.swallowingDoubt(in: scope.context) {
+                        scope.compilation.report(doubt)
+                    }
                 } catch {
-                    scope.compilation.report(error)
+                    scope.compilation.report(call.explained(error, in: scope.context))
                 }
             }
         }
@@ -21,7 +24,7 @@ enum DirectiveCompiler {
         let name = node.name.text
         guard let directive = DirectiveTable.row(name, in: scope.context) else {
             scope.compilation.report(unknown(node))
-            if ForeignDirectives.definesVariable(name) {
+            if ForeignDirectives.definesVariable(name) || OtherProgramsDirectives.definesVariable(name) {
                 // That it is refused says it all: its variable's uses are not faults of their own.
                 for word in node.arguments { scope.compilation.variables.excuse(word.text) }
             }
@@ -45,9 +48,10 @@ enum DirectiveCompiler {
             case .script: .script
             }
         if form != directive.form {
-            return call.failure(
+            let fault = call.failure(
                 form == .simple
                     ? "found \";\", expected \"{\"" : "found \"{\", expected \";\": it takes no block")
+            return form == .block ? call.placedAtSwallowed(fault, in: context) : fault
         }
         guard directive.contexts.contains(context) else {
             return call.failure(
@@ -56,8 +60,9 @@ enum DirectiveCompiler {
         }
         guard directive.arity.range.contains(call.arguments.count) else {
             let count = call.arguments.count
-            return call.failure(
+            let fault = call.failure(
                 "found \(count) argument\(count == 1 ? "" : "s"), expected \(directive.arity.description)")
+            return call.placedAtSwallowed(fault, in: context)
         }
         guard call.isFirst || directive.isRepeatable else {
             return call.failure("is duplicate: found it a second time at this level")
@@ -67,13 +72,18 @@ enum DirectiveCompiler {
 
     private static func unknown(_ node: DirectiveNode) -> ConfigDiagnostic {
         let name = node.name.text
-        if let message = ForeignDirectives.message(for: name) ?? ScriptDirectiveHints.message(for: name) {
+        if let message = ForeignDirectives.message(for: name) ?? ScriptDirectiveHints.message(for: name)
+            ?? OtherProgramsDirectives.message(for: name)
+        {
             return ConfigDiagnostic(position: node.position, directive: name, message: message)
         }
-        var message = "unknown directive"
-        if let near = Spelling.nearest(to: name, among: DirectiveTable.names) {
-            message += ", did you mean \"\(near)\"?"
+        if name.unicodeScalars.first == "\u{FEFF}" {
+            return ConfigDiagnostic(
+                position: node.position, directive: name,
+                message: "begins with a byte order mark, which nginx does not take either")
         }
-        return ConfigDiagnostic(position: node.position, directive: name, message: message)
+        return ConfigDiagnostic(
+            position: node.position, directive: name,
+            message: "unknown directive" + Spelling.hint(for: name, among: DirectiveTable.names))
     }
 }

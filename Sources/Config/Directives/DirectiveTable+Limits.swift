@@ -116,7 +116,7 @@ extension DirectiveTable {
         let zones = compilation.limitZones
         guard let index = zones.firstIndex(where: { $0.name == name.text }) else {
             let known = zones.filter { $0.kind.directive == kind.directive }.map(\.name)
-            let hint = Spelling.nearest(to: name.text, among: known).map { ", did you mean \"\($0)\"?" } ?? ""
+            let hint = Spelling.hint(for: name.text, among: known)
             throw call.failure(
                 "found the zone \"\(name.text)\", expected one that a \"\(kind.directive)\" defines\(hint)",
                 at: name)

@@ -8,6 +8,11 @@ enum ForeignDirectives {
         remedies[name].map { "is a directive of nginx that Switchyard does not support: \($0)" }
     }
 
+    /// Whether a word of this name is hardly anything else: `status` and `timeout` are arguments, too.
+    static func isPlain(_ name: String) -> Bool {
+        contains(name) && (name.contains("_") || ["alias", "index", "root"].contains(name))
+    }
+
     static var names: some Collection<String> { remedies.keys }
 
     /// Those that make a variable of the argument that begins with `$`.
@@ -83,11 +88,12 @@ enum ForeignDirectives {
         ),
         (
             "sticky sticky_cookie_insert",
-            "a \"request\" hook chooses by a cookie with \"flow:route\", as examples/canary.lua does"
+            "a plugin keeps visitors at a server by a cookie, see \(OtherProgramsDirectives.fromHAProxy)"
         ),
         (
             "health_check match",
-            "\"max_fails\" and \"fail_timeout\" of a \"server\" take it out where requests fail"
+            "examples/health_check.lua asks servers, and \"max_fails\" and \"fail_timeout\" of a \"server\" take it out "
+                + "where requests fail"
         ),
         (
             "js_import js_content js_set js_path js_include js_body_filter js_header_filter js_var js_preload_object "
@@ -105,6 +111,7 @@ enum ForeignDirectives {
                 + "auth_jwt_require auth_jwt_type",
             "\"sy.jwt.verify\" checks tokens, see examples/tenants.lua"
         ),
+        ("timeout", OtherProgramsDirectives.timeouts),
         ("internal_redirect", "a \"request\" hook calls \"flow:internal_redirect\""),
     ]
 

@@ -38,6 +38,12 @@ package struct Parser {
     private var blockDepth = 0
     /// Lua that does not end took the braces of the blocks around it: nothing is said about those.
     private var luaTookRest = false
+    /// The blocks of the file being read that are open, the outermost first.
+    private var openBlocks: [OpenBlock] = []
+    /// The first block of the file that ended at a `}` further left than its name, as the block around it would.
+    private var doubtfulBlock: (block: OpenBlock, end: SourcePosition)?
+    /// Where the last token of the file stood that ended something.
+    private var lastLine = 0
     /// The files being read, each included by the one before.
     private var openFiles: [String] = []
     package private(set) var diagnostics: [ConfigDiagnostic] = []
@@ -57,7 +63,10 @@ package struct Parser {
     /// The directives of a text; `name` stands for its file's name in messages.
     package mutating func parse(text: [UInt8], name: String) -> [DirectiveNode] {
         var lexer = Lexer(text, file: name, order: order)
+        let outer = (openBlocks, doubtfulBlock, lastLine)
+        (openBlocks, doubtfulBlock, lastLine) = ([], nil, 0)
         let nodes = directives(&lexer, opened: nil)
+        (openBlocks, doubtfulBlock, lastLine) = outer
         luaTookRest = false
         order = lexer.nextOrder
         return nodes
@@ -90,13 +99,17 @@ package struct Parser {
     ) -> [DirectiveNode] {
         var nodes: [DirectiveNode] = []
         var words: [Word] = []
+        // Whether the first of them is the first of its line.
+        var startsLine = false
         // A fault was reported in the directive being read: nothing more is said about it.
         var isSpoilt = false
         while true {
             switch lexer.next() {
             case .word(let word):
+                if words.isEmpty { startsLine = word.position.line > lastLine }
                 words.append(word)
             case .semicolon(let position):
+                lastLine = position.line
                 if isSpoilt {
                     words = []
                     isSpoilt = false
@@ -106,7 +119,10 @@ package struct Parser {
                     finish(&words, into: &nodes, &lexer)
                 }
             case .openBrace(let position):
+                lastLine = position.line
+                openBlocks.append(OpenBlock(name: words.first, startsLine: startsLine, opened: position))
                 let body = body(of: words.first, &lexer, opened: position)
+                openBlocks.removeLast()
                 if isSpoilt {
                     words = []
                     isSpoilt = false
@@ -120,6 +136,10 @@ package struct Parser {
                     words = []
                 }
             case .closeBrace(let position):
+                lastLine = position.line
+                if doubtfulBlock == nil, let block = openBlocks.last, block.isDoubtful(endedAt: position) {
+                    doubtfulBlock = (block, position)
+                }
                 if let word = words.first {
                     if !isSpoilt { report(position, directive: word.text, "found \"}\", expected \";\"") }
                     words = []
@@ -133,18 +153,33 @@ package struct Parser {
                 isSpoilt = true
             case .end(let position):
                 if let word = words.first, !isSpoilt {
+                    // A whole file of HAProxy's is read as one directive.
+                    let hint =
+                        OtherProgramsDirectives.isHAProxys(word.text)
+                        ? ": it is a word of HAProxy, see " + OtherProgramsDirectives.fromHAProxy : ""
                     report(
-                        position, directive: word.text, "found the end of the file, expected \";\" or \"{\"")
+                        position, directive: word.text,
+                        "found the end of the file, expected \";\" or \"{\"" + hint)
                 }
-                if let opened, !luaTookRest {
-                    report(
-                        position,
-                        "found the end of the file, expected \"}\" for the block opened at line \(opened.line)"
-                    )
-                }
+                // The innermost block says it for all.
+                if let message = unendedBlocks, !luaTookRest { report(position, message) }
+                openBlocks = openBlocks.map(\.told)
                 return nodes
             }
         }
+    }
+
+    /// What is said of blocks that are open at the end of the file, or `nil` without any that it was not said of.
+    private var unendedBlocks: String? {
+        let names = openBlocks.filter { !$0.isTold }.map(\.description)
+        guard !names.isEmpty else { return nil }
+        var message =
+            "found the end of the file, expected \"}\" for \(names.reversed().joined(separator: " and for "))"
+        if let doubt = doubtfulBlock {
+            message +=
+                ", or for \(doubt.block.description): the \"}\" of line \(doubt.end.line) stands further left"
+        }
+        return message
     }
 
     /// What stands in the braces of the directive, or `nil` and a report when that is Lua without an end.
@@ -227,5 +262,37 @@ package struct Parser {
 
     private mutating func report(_ position: SourcePosition?, directive: String = "", _ message: String) {
         diagnostics.append(ConfigDiagnostic(position: position, directive: directive, message: message))
+    }
+}
+
+/// A block whose `}` is yet to come.
+private struct OpenBlock {
+    let name: Word?
+    /// Whether its name is the first word of a line, so that its column means something.
+    let startsLine: Bool
+    let opened: SourcePosition
+    /// Its end was missed, and it was said.
+    private(set) var isTold = false
+
+    init(name: Word?, startsLine: Bool, opened: SourcePosition) {
+        self.name = name
+        self.startsLine = startsLine
+        self.opened = opened
+    }
+
+    var told: OpenBlock {
+        var result = self
+        result.isTold = true
+        return result
+    }
+
+    func isDoubtful(endedAt end: SourcePosition) -> Bool {
+        guard startsLine, let name, end.line > opened.line else { return false }
+        return end.column < name.position.column
+    }
+
+    /// `"server" opened at line 2`
+    var description: String {
+        (name.map { "\"\($0.text)\"" } ?? "the block") + " opened at line \(opened.line)"
     }
 }

@@ -1,5 +1,14 @@
 /// Finds the known word that a misspelt one was probably meant to be.
 package enum Spelling {
+    /// `, did you mean "…"?` for an unknown word, or nothing. Longer names that it begins come first: who writes
+    /// `websocket_ping` means one of these, not the name that is the fewest letters away.
+    package static func hint(for word: String, among known: [String]) -> String {
+        var words = known.filter { $0.hasPrefix(word + "_") }
+        if !(1...3).contains(words.count) { words = nearest(to: word, among: known).map { [$0] } ?? [] }
+        guard !words.isEmpty else { return "" }
+        return ", did you mean \(DirectiveUse.listing(words.map { "\"\($0)\"" }))?"
+    }
+
     /// The nearest word that at most a third of the letters separate from `word`, or `nil`.
     package static func nearest(to word: String, among known: [String]) -> String? {
         let letters = Array(word.utf8)

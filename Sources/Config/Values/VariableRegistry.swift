@@ -115,9 +115,14 @@ struct VariableRegistry {
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
         let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0)).subtracting(excused)
+        let known = (builtins.union(definitions.keys)).sorted()
         let diagnostics = uses.filter { unknown.contains($0.name) }.map { use in
-            ConfigDiagnostic(
-                position: use.position, directive: use.directive, message: "unknown \"\(use.name)\" variable")
+            let hint =
+                ForeignVariables.remedy(for: use.name).map { ": \($0)" }
+                ?? Spelling.hint(for: use.name, among: known)
+            return ConfigDiagnostic(
+                position: use.position, directive: use.directive,
+                message: "unknown \"\(use.name)\" variable" + hint)
         }
         return (variables, diagnostics)
     }
