@@ -147,6 +147,10 @@ extension ExchangeDriver {
         }
         if upstreamRequest.withholdsUpgrade, exchange.errorStatus == 0, !exchange.isSubrequest {
             log(.info, UpgradePolicy.withholding(exchange.request))
+        } else if exchange.errorStatus == 0, !exchange.isSubrequest,
+            UpgradePolicy.omits(upstreamRequest, upgrade, settings)
+        {
+            log(.info, UpgradePolicy.omission(of: upstreamRequest, settings))
         }
         machine = ExchangeStateMachine(
             hasBody: !bodyIsTaken, isIdempotent: RetryPolicy.isIdempotent(exchange.method),

@@ -55,6 +55,23 @@ def test_an_upgrade_without_the_connection_option_is_an_ordinary_request_and_log
     wait_for(lambda: 'client sent "Upgrade" without "Connection: upgrade", which is not passed on' in proxy.log(), 5, "a line")
 
 
+@pytest.mark.switchyard_only
+@pytest.mark.parametrize("location, lacking", [
+    ("proxy_http_version 1.1;", '"proxy_set_header Upgrade $http_upgrade" and "proxy_set_header Connection upgrade"'),
+    ("proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;", '"proxy_set_header Connection upgrade"'),
+    ("proxy_http_version 1.0;" + RECIPE, '"proxy_http_version 1.1"'),
+])
+def test_a_location_that_passes_no_upgrade_on_says_so_at_info(simple, location, lacking):
+    proxy = simple(http=MAP, server=f"location /ws/ {{ proxy_pass http://<backend>; {location} }}")
+    proxy.backend.answer = reply(404, b"no")
+    with Client(proxy.port) as client:
+        client.send(handshake())
+        assert client.read_response().status == 404
+    line = f"client asked for a WebSocket, which this location does not pass on without {lacking},"
+    wait_for(lambda: line in proxy.log(), 5, "a line")
+    assert proxy.log().count("client asked for a WebSocket") == 1
+
+
 def test_the_client_gets_the_fields_of_the_101(recipe):
     proxy = recipe()
     with Client(proxy.port) as client:

@@ -103,6 +103,37 @@ struct UpgradePolicyTests {
         #expect(try !offering.upstream().facts.withholdsUpgrade)
     }
 
+    @Test(
+        "where a WebSocket is not passed on, what the location lacks is noted",
+        arguments: [
+            (
+                "proxy_http_version 1.1;",
+                "\"proxy_set_header Upgrade $http_upgrade\" and \"proxy_set_header Connection upgrade\""
+            ),
+            (
+                "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;",
+                "\"proxy_set_header Connection upgrade\""
+            ),
+            (
+                "proxy_http_version 1.0; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
+                "\"proxy_http_version 1.1\""
+            ),
+        ])
+    func omission(_ location: String, _ lacking: String) throws {
+        let fixture = try ProxyingFixture(
+            "proxy_pass http://127.0.0.1:9000; " + location, request: Self.handshake)
+        let sent = try fixture.upstream().facts
+        let settings = fixture.exchange.location.settings
+        #expect(UpgradePolicy.omits(sent, .offered(webSocket: true), settings))
+        #expect(!UpgradePolicy.omits(sent, .notAsked, settings))
+        #expect(
+            UpgradePolicy.omission(of: sent, settings)
+                == "client asked for a WebSocket, which this location does not pass on without \(lacking)")
+        let passing = try ProxyingFixture(Self.recipe, http: Self.map, request: Self.handshake)
+        let passed = try passing.upstream().facts
+        #expect(!UpgradePolicy.omits(passed, .offered(webSocket: true), passing.exchange.location.settings))
+    }
+
     @Test("a faulty handshake is answered only where it would have been passed on")
     func rejection() throws {
         let faulty = Self.changed("Version: 13", "Version: 8")

@@ -45,6 +45,25 @@ package enum UpgradePolicy {
         return "client sent \"Upgrade\" \(fault), which is not passed on"
     }
 
+    /// Whether the client asks for a WebSocket and the upstream is not asked for it, `sent` being what goes there.
+    package static func omits(
+        _ sent: UpstreamRequest, _ decision: UpgradeDecision, _ settings: Settings
+    ) -> Bool {
+        guard case .offered(webSocket: true) = decision else { return false }
+        // HTTP/1.0 has no upgrades.
+        return sent.upgrade == nil || settings.values.proxyHTTPVersion == .v1_0
+    }
+
+    /// For the error log: what the location lacks, as `omits` says of it.
+    package static func omission(of sent: UpstreamRequest, _ settings: Settings) -> String {
+        var lacking: [String] = []
+        if settings.values.proxyHTTPVersion == .v1_0 { lacking.append("\"proxy_http_version 1.1\"") }
+        if !sent.hasUpgrade { lacking.append("\"proxy_set_header Upgrade $http_upgrade\"") }
+        if sent.upgrade == nil { lacking.append("\"proxy_set_header Connection upgrade\"") }
+        return "client asked for a WebSocket, which this location does not pass on without "
+            + lacking.joined(separator: " and ")
+    }
+
     /// Appends the elements of an `Upgrade` value that the location allows.
     static func appendAllowed(_ value: [UInt8], allowed: UpgradeProtocols, to output: inout [UInt8]) {
         var elements = ListElements(0..<value.count)

@@ -94,6 +94,7 @@ package enum UpstreamRequestBuilder {
         }
         output.append(copying: Text.lineEnd)
 
+        result.hasUpgrade = sendsUpgrade
         if sendsUpgrade {
             switch upgrade {
             case .offered: result.upgrade = SentUpgrade(head: output, from: start)
@@ -369,6 +370,8 @@ package struct UpstreamRequest: Sendable {
     package fileprivate(set) var connection = ConnectionIntent.keepAlive
     /// The offer that a 101 must answer; without one a 101 is invalid.
     package fileprivate(set) var upgrade: SentUpgrade?
+    /// `Upgrade` was sent, whether or not `Connection` makes an offer of it.
+    package fileprivate(set) var hasUpgrade = false
     /// The configuration passes `Upgrade` on, but the client's counts for nothing; see `UpgradeDecision.withheld`.
     package fileprivate(set) var withholdsUpgrade = false
     /// The request is a faulty WebSocket handshake on its way to an upstream: answer this instead of sending it.
