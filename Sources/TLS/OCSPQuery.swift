@@ -64,7 +64,8 @@ package struct OCSPAnswer: Sendable, Equatable {
             throw TLSError("X509_get1_ocsp", reason: "no OCSP responder URL in the certificate")
         }
         guard Self.isURL(url) else {
-            throw TLSError("X509_get1_ocsp", reason: "invalid URL prefix in OCSP responder \"\(url)\"")
+            throw TLSError(
+                "X509_get1_ocsp", reason: "invalid URL prefix in OCSP responder \"\(url)\", expected http://")
         }
         guard let id = unsafe OCSP_cert_to_id(nil, certificate, issuer) else {
             throw TLSError(taking: "OCSP_cert_to_id")

@@ -117,7 +117,9 @@ extension FlowCases {
         FlowCase(
             "flow:route('http://a/path')",
             ["failed", "error: route: found a path in \"http://a/path\", expected http://host:port"]),
-        FlowCase("flow:route('ftp://a')", ["failed", "error: route: invalid URL prefix in \"ftp://a\""]),
+        FlowCase(
+            "flow:route('ftp://a')",
+            ["failed", "error: route: invalid URL prefix in \"ftp://a\", expected http:// or https://"]),
         FlowCase(
             "flow:route('http://a:99999')",
             ["failed", "error: route: invalid port in upstream \"http://a:99999\""]),

@@ -97,10 +97,11 @@ struct ProxyingTargetTests {
             location: "proxy_pass http://127.0.0.1:9000$uri;", target: "/a%23b",
             result: "address 127.0.0.1:9000 /a%23b"),
         Case(
-            location: "set $b ''; proxy_pass $b;", target: "/", result: "invalid URL prefix in \"\""),
+            location: "set $b ''; proxy_pass $b;", target: "/",
+            result: "invalid URL prefix in \"\", expected http:// or https://"),
         Case(
             location: "set $b ftp://x; proxy_pass $b;", target: "/",
-            result: "invalid URL prefix in \"ftp://x\""),
+            result: "invalid URL prefix in \"ftp://x\", expected http:// or https://"),
         Case(
             location: "set $b ''; proxy_pass http://$b/;", target: "/",
             result: "no host in upstream \"http:///\""),
@@ -169,7 +170,7 @@ struct ProxyingTargetTests {
             ("http://", "no host in upstream \"http://\""),
             ("http://a:0", "invalid port in upstream \"http://a:0\""),
             ("https://a", nil), ("https://a:444", nil), ("https://", "no host in upstream \"https://\""),
-            ("ws://a", "invalid URL prefix in \"ws://a\""),
+            ("ws://a", "invalid URL prefix in \"ws://a\", expected http:// or https://"),
             ("http://user@a", "invalid host in upstream \"http://user@a\""),
             ("http://a b", "invalid host in upstream \"http://a b\""),
         ] as [(String, String?)])

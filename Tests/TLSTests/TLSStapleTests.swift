@@ -32,7 +32,7 @@ struct TLSStapleTests {
         #expect(try reason { try staple(responder: nil) } == "no OCSP responder URL in the certificate")
         #expect(
             try reason { try staple(responder: "https://responder.test/") }
-                == "invalid URL prefix in OCSP responder \"https://responder.test/\"")
+                == "invalid URL prefix in OCSP responder \"https://responder.test/\", expected http://")
     }
 
     @Test("stand for each other where certificate, responder and verification are the same")

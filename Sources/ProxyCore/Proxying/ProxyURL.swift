@@ -18,11 +18,11 @@ struct ProxyURL: Sendable, Equatable {
     enum Fault: Error, Equatable {
         case prefix, noHost, port, address
 
-        /// nginx's wording.
+        /// nginx's wording, with what was expected where that does not say it.
         func message(for url: [UInt8]) -> String {
             let text = String(decoding: url, as: UTF8.self)
             switch self {
-            case .prefix: return "invalid URL prefix in \"\(text)\""
+            case .prefix: return "invalid URL prefix in \"\(text)\", expected http:// or https://"
             case .noHost: return "no host in upstream \"\(text)\""
             case .port: return "invalid port in upstream \"\(text)\""
             case .address: return "invalid host in upstream \"\(text)\""
