@@ -1,12 +1,15 @@
 internal import Glibc
 
 extension CompilationEnvironment {
+    /// Found out with the first configuration, and kept: what `user` has the process become later may still listen where root may,
+    /// and its reloads read the same as the start did.
+    private static let isPrivileged = geteuid() == 0
+
     /// What this machine says: its name, whether root runs the process, and host names by its resolver, which
     /// may block. Only loading a configuration asks it.
     package static func ofThisMachine(
         prefix: String, builtinVariables: Set<String>
     ) -> CompilationEnvironment {
-        let isPrivileged = geteuid() == 0
         var environment = CompilationEnvironment(
             prefix: prefix, builtinVariables: builtinVariables, hostname: hostname(),
             isPrivileged: isPrivileged, addressesOfHost: resolve)

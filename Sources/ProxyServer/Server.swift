@@ -88,7 +88,7 @@ package final class Server {
             pidFile = try options.isQuick ? nil : Self.writePidFile(process)
             // Before the identity is given up, and before any thread starts.
             limitFiles(process)
-            try Self.takeIdentity(process, generation.errorLogger)
+            try Self.takeIdentity(process)
             try takeSignals()
             timeouts = ShutdownTimeouts(loop: loop)
             takeLeftovers()
@@ -164,12 +164,8 @@ package final class Server {
         return file
     }
 
-    private static func takeIdentity(_ process: ProcessSettings, _ log: ErrorLogger) throws(SystemError) {
+    private static func takeIdentity(_ process: ProcessSettings) throws(SystemError) {
         guard let user = process.user else { return }
-        guard geteuid() == 0 else {
-            return log.log(
-                .warn, "the \"user\" directive makes sense only when root runs the process, ignored")
-        }
         // Both are passed as C strings for the length of the call.
         guard unsafe sy_take_identity(user, process.group) == 0 else {
             throw SystemError("setuid", on: user)

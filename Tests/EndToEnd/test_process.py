@@ -1123,6 +1123,20 @@ def test_a_fault_in_a_script_of_proxy_is_told_with_its_option(tmp_path):
     assert re.search(r'bad\.lua:2: "plugin": .*, loaded by --script$', result.stderr.strip())
 
 
+def test_user_without_root_is_warned_of(tmp_path, proxy):
+    """nginx, too, says so on standard error, whatever the level of the error log is."""
+    (tmp_path / "user.conf").write_text(f"error_log stderr; pid {tmp_path}/p.pid; user nobody;\nevents {{}}\n")
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    result = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+         binary(KIND), "-t", "-p", str(tmp_path), "-c", str(tmp_path / "user.conf")],
+        capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0
+    assert re.search(r'\[warn\].*"user".* makes sense only if the .*runs with super-user privileges, ignored', result.stderr)
+
+
 @pytest.mark.switchyard_only
 @pytest.mark.parametrize("arguments, message", [
     (["proxy", "--listen", "abc", "--to", "a:1"], '--listen: found "abc", expected an address, a port'),

@@ -31,6 +31,11 @@ extension DirectiveTable {
             "Whom the process becomes when root starts it; the group is the user's own unless given. A reload changes nothing of it."
         ) { scope, call throws(ConfigDiagnostic) in
             let environment = scope.compilation.environment
+            guard environment.isPrivileged else {
+                return scope.compilation.report(
+                    call.warning(
+                        "makes sense only if the process runs with super-user privileges, ignored"))
+            }
             guard environment.hasUser(call.arguments[0].text) else {
                 throw call.failure(found: call.arguments[0], expected: "a user of this machine")
             }
