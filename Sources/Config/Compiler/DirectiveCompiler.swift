@@ -13,7 +13,8 @@ enum DirectiveCompiler {
                         scope.compilation.report(doubt)
                     }
                 } catch {
-                    scope.compilation.report(call.explained(error, in: scope.context))
+                    let suspect = call.swallowed(in: scope.context)
+                    scope.compilation.report(suspect.map { error.asking(about: $0) } ?? error)
                 }
             }
         }
@@ -51,7 +52,8 @@ enum DirectiveCompiler {
             let fault = call.failure(
                 form == .simple
                     ? "found \";\", expected \"{\"" : "found \"{\", expected \";\": it takes no block")
-            return form == .block ? call.placedAtSwallowed(fault, in: context) : fault
+            guard form == .block, let suspect = call.swallowed(in: context) else { return fault }
+            return fault.asking(at: suspect)
         }
         guard directive.contexts.contains(context) else {
             return call.failure(
@@ -62,7 +64,7 @@ enum DirectiveCompiler {
             let count = call.arguments.count
             let fault = call.failure(
                 "found \(count) argument\(count == 1 ? "" : "s"), expected \(directive.arity.description)")
-            return call.placedAtSwallowed(fault, in: context)
+            return call.swallowed(in: context).map { fault.asking(at: $0) } ?? fault
         }
         guard call.isFirst || directive.isRepeatable else {
             return call.failure("is duplicate: found it a second time at this level")

@@ -64,8 +64,9 @@ extension MapBlockReader {
     func value(of entry: DirectiveNode) throws(ConfigDiagnostic) -> Word {
         guard case .none = entry.body else { throw failure(entry, "found \"{\", expected \";\"") }
         guard entry.arguments.count == 1 else {
-            throw failure(
+            let fault = failure(
                 entry, "found \(entry.arguments.count) values for the key \"\(entry.name.text)\", expected 1")
+            throw entry.argumentsAtLineStarts.first.map { fault.asking(at: $0) } ?? fault
         }
         return entry.arguments[0]
     }

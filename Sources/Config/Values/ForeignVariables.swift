@@ -41,7 +41,6 @@ enum ForeignVariables {
         ("http3 quic", "there is no HTTP/3"),
         ("spdy spdy_*", "there is no SPDY, and \"$http2\" tells HTTP/2"),
         ("tcpinfo_*", "nothing is asked of the kernel about connections"),
-        ("proxy_protocol_tlv_*", "of the PROXY protocol there are addresses and ports"),
         (
             "otel_* opentelemetry_* opentracing_*",
             "no traces are sent, and \"$request_id\" tells requests apart"
