@@ -1,6 +1,7 @@
 """`limit_rate`, `limit_rate_after`, `proxy_limit_rate`: responses that are to be slower than they could be."""
 
 import concurrent.futures
+import signal
 import time
 
 import pytest
@@ -260,3 +261,22 @@ def test_answers_of_scripts_are_slowed_down(proxy, backends):
             assert time.monotonic() - began < 1
             assert client.response(slow).body == body
             assert SLOW[0] <= time.monotonic() - began <= SLOW[1], target
+
+
+@pytest.mark.clocked
+@pytest.mark.switchyard_only
+def test_a_slow_answer_ends_with_its_stream_or_outlives_a_shutdown(proxy):
+    made = proxy(f"log_format sent '$status $body_bytes_sent $request_completion'; server {{ listen 127.0.0.1:<port>; http2 on; limit_rate 10k;"
+                 f"access_log <dir>/a.log sent; set $piece {PIECE}; set $ten {'$piece' * 10}; location / {{ return 200 $ten$ten$ten; }} }}")
+    with HTTP2Client(made.port) as client:
+        stream = client.begin("/")
+        time.sleep(0.3)
+        client.reset(stream)
+        status, sent, *completion = made.log_lines("a.log", 1)[0].split()
+        assert (status, completion) == ("200", []) and 5000 < int(sent) < 20000
+        stream = client.begin("/")
+        time.sleep(0.3)
+        made.signal(signal.SIGQUIT)
+        assert client.response(stream).body == PIECE.encode() * 30
+    assert made.wait_exit() == 0
+    assert made.log_lines("a.log", 2)[1] == "200 30000 OK"
