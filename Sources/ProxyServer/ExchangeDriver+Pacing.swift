@@ -106,7 +106,7 @@ extension ExchangeDriver {
     private var sentBytes: Int64 { exchange.sentHeadBytes + exchange.sentBodyBytes }
 
     /// Some of the response waits for its pace.
-    var holdsBytes: Bool { heldBytes > 0 }
+    var holdsBytes: Bool { pacing != nil && heldBytes > 0 }
     var heldBytes: Int { pacing?.heldBytes ?? 0 }
 
     private func sendHeld(to downstream: DownstreamConnection) {

@@ -147,8 +147,8 @@ extension ExchangeDriver {
         }
         if upstreamRequest.withholdsUpgrade, exchange.errorStatus == 0, !exchange.isSubrequest {
             log(.info, UpgradePolicy.withholding(exchange.request))
-        } else if exchange.errorStatus == 0, !exchange.isSubrequest,
-            UpgradePolicy.omits(upstreamRequest, upgrade, settings)
+        } else if case .offered(webSocket: true) = upgrade, exchange.errorStatus == 0, !exchange.isSubrequest,
+            UpgradePolicy.omits(upstreamRequest, settings)
         {
             log(.info, UpgradePolicy.omission(of: upstreamRequest, settings))
         }

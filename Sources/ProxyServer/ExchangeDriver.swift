@@ -359,7 +359,7 @@ final class ExchangeDriver {
     // MARK: The client's side
 
     func clientDrained() {
-        if pacing != nil, holdsBytes { return }
+        if holdsBytes { return }
         switch stage {
         case .flushing(let ending): finish(ending)
         case .proxying: resumeUpstream()

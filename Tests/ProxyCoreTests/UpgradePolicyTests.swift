@@ -124,14 +124,13 @@ struct UpgradePolicyTests {
             "proxy_pass http://127.0.0.1:9000; " + location, request: Self.handshake)
         let sent = try fixture.upstream().facts
         let settings = fixture.exchange.location.settings
-        #expect(UpgradePolicy.omits(sent, .offered(webSocket: true), settings))
-        #expect(!UpgradePolicy.omits(sent, .notAsked, settings))
+        #expect(UpgradePolicy.omits(sent, settings))
         #expect(
             UpgradePolicy.omission(of: sent, settings)
                 == "client asked for a WebSocket, which this location does not pass on without \(lacking)")
         let passing = try ProxyingFixture(Self.recipe, http: Self.map, request: Self.handshake)
         let passed = try passing.upstream().facts
-        #expect(!UpgradePolicy.omits(passed, .offered(webSocket: true), passing.exchange.location.settings))
+        #expect(!UpgradePolicy.omits(passed, passing.exchange.location.settings))
     }
 
     @Test("a faulty handshake is answered only where it would have been passed on")

@@ -45,13 +45,10 @@ package enum UpgradePolicy {
         return "client sent \"Upgrade\" \(fault), which is not passed on"
     }
 
-    /// Whether the client asks for a WebSocket and the upstream is not asked for it, `sent` being what goes there.
-    package static func omits(
-        _ sent: UpstreamRequest, _ decision: UpgradeDecision, _ settings: Settings
-    ) -> Bool {
-        guard case .offered(webSocket: true) = decision else { return false }
+    /// Whether the upstream is not asked for the WebSocket that the client asks for, `sent` being what goes there.
+    package static func omits(_ sent: UpstreamRequest, _ settings: Settings) -> Bool {
         // HTTP/1.0 has no upgrades.
-        return sent.upgrade == nil || settings.values.proxyHTTPVersion == .v1_0
+        sent.upgrade == nil || settings.values.proxyHTTPVersion == .v1_0
     }
 
     /// For the error log: what the location lacks, as `omits` says of it.
