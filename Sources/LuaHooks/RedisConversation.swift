@@ -52,6 +52,8 @@ final class RedisConversation {
     private var output: [UInt8] = []
     private var isSending = false
     private var isReceiving = false
+    /// When what is being received ends without a result.
+    private var receivesUntil: Int64 = 0
     /// In the order in which they went out: the first has the earliest deadline.
     private var requests: [Request] = []
     private var listener: Listener?
@@ -79,7 +81,11 @@ final class RedisConversation {
     // MARK: Asking
 
     /// Nothing can be asked now: somebody waits for messages, or all that comes is what MONITOR shows.
-    var isBusy: Bool { listener != nil || wantsMonitor }
+    var isBusy: Bool { currentListener != nil || wantsMonitor }
+    /// Who listens still: its time may have been up.
+    private var currentListener: Listener? {
+        listener.flatMap { interpreter.isWaiting($0.waiter) ? $0 : nil }
+    }
 
     /// Asks, and goes on with the call once there are as many replies, or a failure.
     func ask(
@@ -128,25 +134,34 @@ final class RedisConversation {
             messageBytes -= message.wireSize
             return .message(message)
         }
-        guard listener == nil, requests.isEmpty else { return .refused("busy") }
+        guard currentListener == nil, requests.isEmpty else { return .refused("busy") }
         return isSubscribed || isMonitoring ? .none : .refused("not subscribed")
     }
 
     /// Goes on with the call once a message has come, or time is up.
     func listen(_ waiter: Waiter, timeout: Int64?) {
-        listener = Listener(waiter: waiter, deadline: now + (timeout ?? self.timeout))
+        let deadline = now + (timeout ?? self.timeout)
+        listener = Listener(waiter: waiter, deadline: deadline)
+        // What is being received may be for one that has been given up, and goes on.
+        if isReceiving, receivesUntil > deadline {
+            _ = interpreter.addTimer(
+                after: deadline - now, .fail(waiter, SocketFailure.timedOut.message))
+        }
         listen()
     }
 
     // MARK: What comes
 
     private func listen() {
-        guard isOpen, !isReceiving, let deadline = requests.first?.deadline ?? listener?.deadline else {
+        guard isOpen, !isReceiving, let deadline = requests.first?.deadline ?? currentListener?.deadline
+        else {
             return
         }
         isReceiving = true
         // Not for longer than a command may take, which may be asked when the listener has been given up.
-        connection.receive(.available, timeout: min(timeout, max(1, deadline - now))) { [weak self] in
+        let wait = min(timeout, max(1, deadline - now))
+        receivesUntil = now + wait
+        connection.receive(.available, timeout: wait) { [weak self] in
             self?.received($0)
         }
     }
@@ -168,7 +183,7 @@ final class RedisConversation {
         if let first = requests.first {
             // What comes too late must not be taken for the reply to another command.
             if first.deadline <= now { fail(SocketFailure.timedOut.message) }
-        } else if let listener, listener.deadline <= now {
+        } else if let listener = currentListener, listener.deadline <= now {
             self.listener = nil
             interpreter.resume(listener.waiter, failed: SocketFailure.timedOut.message)
         }
@@ -191,7 +206,7 @@ final class RedisConversation {
     private func take(message: RedisReply, _ size: Int) throws(RedisReader.Fault) {
         guard messageBytes + size <= limit else { throw RedisReader.Fault("too large") }
         if let kind = message.messageKind { _ = note(message, of: kind) }
-        guard let waiter = listener?.waiter else {
+        guard let waiter = currentListener?.waiter else {
             messages.append(message)
             messageBytes += size
             return

@@ -31,11 +31,16 @@ final class ResponsePacing {
     }
 
     fileprivate func hold(_ bytes: Span<UInt8>) {
-        if heldStart > held.count / 2 {
-            held.removeSubrange(..<heldStart)
-            heldStart = 0
-        }
         held.append(bytes)
+    }
+
+    /// The first bytes of those that are held have been sent. Each is moved once, on average, at most.
+    fileprivate func drop(_ count: Int) {
+        heldStart += count
+        guard heldStart > held.count / 2 else { return }
+        // Not in its place, which would keep the room of all that there was.
+        held = Array(held[heldStart...])
+        heldStart = 0
     }
 }
 
@@ -112,11 +117,7 @@ extension ExchangeDriver {
     private func sendHeld(to downstream: DownstreamConnection) {
         let count = allowance(of: heldBytes)
         if count > 0, let start = pacing?.heldStart, let held = pacing?.held {
-            pacing?.heldStart += count
-            if !holdsBytes {
-                pacing?.held = []
-                pacing?.heldStart = 0
-            }
+            pacing?.drop(count)
             downstream.send(response: held.span.extracting(start..<start + count))
         }
         guard !hasEnded, holdsBytes, let pace = pacing?.client else { return }

@@ -477,7 +477,7 @@ extension ExchangeDriver {
     }
 
     private func refuseBody(status: Int) {
-        if isDiscarding { return holdsBytes ? complete(.close) : breakOff() }
+        if isDiscarding { return endDiscarding() }
         // What is left of the body is not waited for.
         downstream?.clearReadDeadline()
         exchange.closesConnection = true

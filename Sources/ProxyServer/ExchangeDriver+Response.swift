@@ -171,7 +171,7 @@ extension ExchangeDriver {
         {
             return attemptFailed(ProxyFailure(.unwantedStatus(status)))
         }
-        if exchange.response.hasAccelFields { exchange.noteLimitRate() }
+        if exchange.response.hasAccelFields, !exchange.isSubrequest { exchange.noteLimitRate() }
         if settings.values.proxyInterceptErrors, status >= 300,
             let decision = Router.errorPage(exchange, status: status)
         {

@@ -384,9 +384,10 @@ final class ExchangeDriver {
         clientGone(reason: "client prematurely closed connection")
     }
 
-    /// What is left of the request does not come. A response still goes out as its pace has it.
-    private func endDiscarding() {
-        if holdsBytes { complete(.close) } else { finish(.close) }
+    /// What is left of the request does not come, or is not wanted. The response still goes out, as its pace and the client have it.
+    func endDiscarding() {
+        requestBody = BodyDecoder(.none)
+        complete(.close)
     }
 
     func clientBodyTimedOut() {
@@ -448,8 +449,9 @@ final class ExchangeDriver {
         machine.abandoned()
         dropUpstream()
         let downstream = downstream
-        exchange.discount(unsent: heldBytes + (downstream?.unsentBytes ?? 0))
-        if holdsBytes { exchange.isComplete = false }
+        let unsent = heldBytes + (downstream?.unsentBytes ?? 0)
+        exchange.discount(unsent: unsent)
+        if unsent > 0 { exchange.isComplete = false }
         conclude()
         release()
         downstream?.abort(withReset: resetting || endsWithConnection)

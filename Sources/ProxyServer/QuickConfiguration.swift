@@ -33,7 +33,7 @@ package struct QuickConfiguration: Sendable {
         self.listen = listen.hasPrefix(":") ? String(listen.dropFirst()) : listen
         let end = target.firstRange(of: "://")
         let scheme = end.map { target[..<$0.lowerBound].lowercased() } ?? "http"
-        guard Self.isWord(target), let spoken = Self.schemes[scheme] else {
+        guard Self.isWord(target), !target.contains("?"), let spoken = Self.schemes[scheme] else {
             throw Invalid(
                 description:
                     "--to: found \"\(target)\", expected a URL with http:, https:, ws: or wss:, or host:port")
@@ -43,15 +43,13 @@ package struct QuickConfiguration: Sendable {
     }
 
     /// `host/app` as `host/app/`: what is below `/` is to be below the path, while `proxy_pass` puts the rest of a
-    /// request's URI directly behind it. A query is left as it is.
+    /// request's URI directly behind it.
     private static func endedPath(_ rest: String) -> String {
         // The path of a UNIX socket is no path of requests, which a colon separates from it.
         let isSocket = rest.lowercased().hasPrefix("unix:")
         let authority = isSocket ? rest.dropFirst("unix:".count) : rest[...]
-        guard let start = authority.firstIndex(of: isSocket ? ":" : "/"), !rest.hasSuffix("/"),
-            !authority[start...].contains("?")
-        else { return rest }
-        return rest + "/"
+        let hasPath = authority.contains(isSocket ? ":" : "/")
+        return hasPath && !rest.hasSuffix("/") ? rest + "/" : rest
     }
 
     /// What `proxy_pass` calls them.

@@ -95,6 +95,16 @@ def test_all_challenges_are_passed_on(guarded):
     assert words(made.fetch("/").values("WWW-Authenticate")) == ["Bearer", 'Basic realm="x"']
 
 
+@pytest.mark.clocked
+def test_a_rate_of_the_answer_is_not_the_responses(guarded):
+    made = guarded()
+    made.authority.answer = reply(204, b"", [("X-Accel-Limit-Rate", "100")])
+    made.backend.answer = reply(200, b"x" * 2000)
+    began = time.monotonic()
+    assert made.fetch("/").body == b"x" * 2000
+    assert time.monotonic() - began < 2
+
+
 def test_values_of_the_answer(guarded):
     made = guarded(
         location="""

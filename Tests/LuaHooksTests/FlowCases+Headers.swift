@@ -192,6 +192,7 @@ extension FlowCases {
             ], ["8443"]),
         FlowCase("print(flow.client.address, flow.client.port, flow.client.rtt)", ["192.0.2.7\t40000\tnil"]),
         FlowCase("print(flow.client.http)", ["1.1"]),
+        FlowCase("print(flow.upstream.http)", ["1.0"]),
         FlowCase(
             "print(flow.var['1'], flow.var[2], flow.var['3'], pcall(function() flow.var['1'] = 'x' end))",
             configuration: "events {} http { server { listen 127.0.0.1:8080; "

@@ -196,6 +196,37 @@ struct RedisConnectionTests {
         #expect(fixture.interpreter.openSockets == 1)
     }
 
+    @Test("one that listens after another was cut off does not wait for the other's time to be up")
+    func shorterListener() throws {
+        let fixture = try ScriptFixture(
+            .request,
+            """
+            if kept then
+                local wait = waited and 0.3 or 60
+                waited = true
+                print(kept:receive(wait))
+                return
+            end
+            sy.spawn(function()
+                kept = sy.redis.connect('redis://a', 5)
+                kept:call('SUBSCRIBE', 'a')
+            end)
+            """)
+        _ = fixture.run()
+        let peer = FakeConnection()
+        fixture.host.connects[0].finish(.success(peer))
+        peer.sendingEnds()
+        peer.says("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+        _ = fixture.run()
+        fixture.interpreter.cancelCalls(of: fixture.flow)
+        _ = fixture.run()
+        fixture.advance(milliseconds: 300)
+        #expect(fixture.host.lines == ["[notice] lua: nil\ttimeout"])
+        // A message that comes then is for whoever asks next.
+        peer.says("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$3\r\none\r\n")
+        #expect(!peer.isClosed && fixture.host.lines.count == 1)
+    }
+
     @Test("a command without a reply in time closes the connection, for everybody")
     func timeouts() throws {
         let made = try Conversation(

@@ -84,7 +84,7 @@ struct ReferenceTests {
             ("Request", "method", "string The method"),
             ("Response", "status", "integer? The status"),
             ("switchyard", "shared", "table<string, Dictionary> The"),
-            ("Leg", "http", "string? Version"),
+            ("Leg", "http", "string Version"),
             ("Leg", "bytes_in", "integer Bytes"),
             ("FetchedResponse", "headers", "Headers A"),
             ("TestMessage", "headers", "Headers|table<string, string|string[]>|nil Names"),

@@ -55,6 +55,22 @@ struct ServicePeersTests {
         #expect(group.peers[group.backups].map(host) == [3])
     }
 
+    @Test("of two peers with one address, the one that is left stays as it is when something else changes")
+    func twins() {
+        let group = group()
+        group.update([[found(1), found(1, weight: 2), found(2)]])
+        var used = group.begin(maxTries: 0)
+        let first = group.next(&used, key: [], now: 0)
+        // One of the two goes, though it is in use.
+        group.update([[found(1), found(2)]])
+        for _ in 0..<2 { _ = pick(group, .failed) }
+        let fails = group.peers[0].fails
+        #expect(first != nil && fails > 0)
+        group.update([[found(1), found(2), found(3, priority: 2)]])
+        #expect(group.peers[0].fails == fails)
+        group.finish(&used, .succeeded, now: 0)
+    }
+
     @Test("each line has a first priority, and one of backups nothing else")
     func lines() {
         let group = group(lines: 3) { index, line in if index == 2 { line.isBackup = true } }

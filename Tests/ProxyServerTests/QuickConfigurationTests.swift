@@ -42,7 +42,7 @@ struct QuickConfigurationTests {
         arguments: [
             ("http://a/app", "http://a/app/"), ("a:1/app", "http://a:1/app/"),
             ("http://a/app/", "http://a/app/"),
-            ("http://a", "http://a"), ("http://a/", "http://a/"), ("http://a/app?x=", "http://a/app?x="),
+            ("http://a", "http://a"), ("http://a/", "http://a/"),
             ("http://unix:/run/a.sock", "http://unix:/run/a.sock"),
             ("http://unix:/run/a.sock:/app", "http://unix:/run/a.sock:/app/"),
         ])

@@ -118,13 +118,17 @@ struct ListenerAssembly {
                 entries[index].defaultSetAt = listen.position
             }
         }
-        for name in server.names { enter(name, server: server.server, into: &entries[index].names, address) }
+        // Taken out, so that it is not copied for each name.
+        var names = ServerNameTable()
+        swap(&names, &entries[index].names)
+        for name in server.names { enter(name, server: server.server, into: &names, address) }
         if server.names.isEmpty {
             // As `server_name "";`: found where the request names no host.
             let name = ServerNameDraft(
                 form: .host(.exact([])), name: Word(bytes: [], position: server.position))
-            enter(name, server: server.server, into: &entries[index].names, address)
+            enter(name, server: server.server, into: &names, address)
         }
+        entries[index].names = names
     }
 
     private func enter(

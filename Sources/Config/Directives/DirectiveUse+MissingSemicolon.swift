@@ -34,11 +34,12 @@ extension DirectiveUse {
     }
 
     /// What may be said of a directive that is as it should be: nginx takes it, and so does this. `nil` where nothing is to be,
-    /// and where the directive would lack something before that argument.
+    /// and where the directive would lack something before that argument. What has no argument of its own, or no `_` in its
+    /// name, is more likely to be meant: `listen 443⏎ ssl⏎ http2`, `random⏎ two⏎ least_conn`.
     func swallowingDoubt(in context: Contexts) -> ConfigDiagnostic? {
-        guard let word = swallowed(in: context),
+        guard let word = swallowed(in: context), word.bytes.contains(UInt8(ascii: "_")),
             let index = arguments.firstIndex(where: { $0.position == word.position }),
-            directive.arity.range.contains(index)
+            index + 1 < arguments.count, directive.arity.range.contains(index)
         else { return nil }
         return warning(
             "found the argument \"\(word.text)\" at the beginning of a line, is a \";\" missing before it?",

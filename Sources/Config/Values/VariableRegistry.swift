@@ -107,6 +107,22 @@ struct VariableRegistry {
         excused.insert(text.dropFirst().lowercased())
     }
 
+    /// The nearest name takes a look at all of them: it is looked for as often as somebody may read it.
+    private static let maxHints = 20
+
+    private func hints(for unknown: [String]) -> [String: String] {
+        let known = builtins.union(definitions.keys).sorted()
+        var hints: [String: String] = [:]
+        for (index, name) in unknown.enumerated() {
+            if let remedy = ForeignVariables.remedy(for: name) {
+                hints[name] = ": \(remedy)"
+            } else if index < Self.maxHints {
+                hints[name] = Spelling.hint(for: name, among: known)
+            }
+        }
+        return hints
+    }
+
     /// Every variable mentioned, by its position, and a diagnostic for each use of an unknown one. Behind them come
     /// those that are defined and not mentioned: a script may name them.
     func resolve() -> (variables: [VariableDefinition], diagnostics: [ConfigDiagnostic]) {
@@ -115,14 +131,11 @@ struct VariableRegistry {
         let sources = names.map { source(of: $0) }
         let variables = zip(names, sources).map { VariableDefinition(name: $0, source: $1 ?? .builtin) }
         let unknown = Set(zip(names, sources).filter { $0.1 == nil }.map(\.0)).subtracting(excused)
-        let known = (builtins.union(definitions.keys)).sorted()
+        let hints = hints(for: names.filter { unknown.contains($0) })
         let diagnostics = uses.filter { unknown.contains($0.name) }.map { use in
-            let hint =
-                ForeignVariables.remedy(for: use.name).map { ": \($0)" }
-                ?? Spelling.hint(for: use.name, among: known)
-            return ConfigDiagnostic(
+            ConfigDiagnostic(
                 position: use.position, directive: use.directive,
-                message: "unknown \"\(use.name)\" variable" + hint)
+                message: "unknown \"\(use.name)\" variable" + (hints[use.name] ?? ""))
         }
         return (variables, diagnostics)
     }

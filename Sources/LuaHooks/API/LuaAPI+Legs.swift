@@ -1,3 +1,4 @@
+internal import Config
 internal import ProxyCore
 internal import Wire
 
@@ -70,17 +71,32 @@ extension LuaAPI {
         return .one
     }
 
-    private static let clientVersion = LuaFunction(
-        "http", .getter(.client), "", returns: "string", "Version of the client's HTTP: `1.0`, `1.1` or `2`."
-    ) { call throws(LuaError) in
-        let version =
-            switch try call.exchange(of: call.flow(1, .client)).request.version {
-            case .v0_9: "0.9"
-            case .v1_0: "1.0"
-            case .v1_1: "1.1"
-            case .v2: "2"
-            }
-        return call.push(Array(version.utf8))
+    private static func version(_ type: LuaType) -> LuaFunction {
+        LuaFunction(
+            "http", .getter(type), "", returns: "string",
+            "Version of HTTP, `1.0`, `1.1` or `2`: the client's, and for upstreams what `proxy_http_version` says."
+        ) { call throws(LuaError) in
+            let exchange = try call.exchange(of: call.flow(1, type))
+            return call.push(
+                Array((type == .client ? clients(exchange) : upstreams(exchange)).utf8))
+        }
+    }
+
+    private static func clients(_ exchange: Exchange) -> String {
+        switch exchange.request.version {
+        case .v0_9: "0.9"
+        case .v1_0: "1.0"
+        case .v1_1: "1.1"
+        case .v2: "2"
+        }
+    }
+
+    private static func upstreams(_ exchange: Exchange) -> String {
+        switch exchange.location.settings.values.proxyHTTPVersion {
+        case .v1_0: "1.0"
+        case .v1_1: "1.1"
+        case .v2: "2"
+        }
     }
 
     private static func legRows(_ leg: FlowLeg) -> [LuaFunction] {
@@ -137,7 +153,8 @@ extension LuaAPI {
             ) { call throws(LuaError) in
                 call.push(try call.facts(of: leg, type).messagesOut)
             },
-        ] + (leg == .client ? [clientVersion] : []) + tunnelRows(leg, type)
+            version(type),
+        ] + tunnelRows(leg, type)
     }
 
     /// What can be done on an open WebSocket.

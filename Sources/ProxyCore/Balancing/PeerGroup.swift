@@ -90,8 +90,9 @@ package final class PeerGroup {
 
     private func arrange(_ found: [[FoundPeer]]) {
         var former: [PeerKey: [Peer]] = [:]
-        for peer in peers.reversed() { former[peer.key, default: []].append(peer) }
+        // From the back: one that has gone comes back only where no other has its address.
         for peer in departed { former[peer.key, default: []].append(peer) }
+        for peer in peers.reversed() { former[peer.key, default: []].append(peer) }
         var primary: [Peer] = []
         var backup: [Peer] = []
         func peer(_ found: FoundPeer, _ line: Int) -> Peer {
