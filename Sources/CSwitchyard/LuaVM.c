@@ -306,6 +306,22 @@ static const char *advice(const char *message, size_t length) {
     return NULL;
 }
 
+/// Bytes of an error's own text: a log has room for that and for the traceback, which says more than the rest of it.
+enum { LONGEST_ERROR = 8192 };
+
+/// Cuts the text at 1, of `length` bytes, where it is longer than that, and says so.
+static void shorten_error(lua_State *L, size_t length) {
+    if (length <= LONGEST_ERROR) return;
+    const char *message = lua_tostring(L, 1);
+    size_t kept = LONGEST_ERROR;
+    // No character is cut.
+    while (kept > LONGEST_ERROR - 4 && ((unsigned char)message[kept] & 0xc0) == 0x80) kept--;
+    lua_pushlstring(L, message, kept);
+    lua_pushfstring(L, "... (cut, %I bytes in all)", (LUAI_UACINT)length);
+    lua_concat(L, 2);
+    lua_replace(L, 1);
+}
+
 /// Turns whatever was raised into a text with a traceback.
 static int describe_error(lua_State *L) {
     if (lua_type(L, 1) == LUA_TNUMBER) {
@@ -325,6 +341,8 @@ static int describe_error(lua_State *L) {
         lua_concat(L, 2);
         message = lua_tolstring(L, 1, &length);
     }
+    shorten_error(L, length);
+    message = lua_tolstring(L, 1, &length);
     sy_lua_push_traceback(L, L, message, length, 1);
     return 1;
 }

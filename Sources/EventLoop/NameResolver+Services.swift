@@ -40,34 +40,56 @@ extension NameResolver {
                 // An empty target says that there is no such service.
                 let records = answer.services.filter { !$0.target.isEmpty }
                 guard let self, !records.isEmpty else { return completion(.failure(.notFound)) }
-                let gathering = ServiceGathering(records, goodUntil: answer.goodUntil, completion)
-                let left = max(1, end - loop.now)
-                for target in Set(records.map(\.target)) {
-                    lookUp(target, port: 0, timeout: left) { gathering.take($0, of: target) }
-                }
+                ServiceGathering(records, by: self, until: end, goodUntil: answer.goodUntil, completion).ask()
             }
         }
     }
 }
 
-/// Puts together what was answered of a service's targets.
+/// Asks for the addresses of a service's targets, and puts together what is answered.
 private final class ServiceGathering {
+    /// Questions under way: a name server's socket has room for so many, and one answer that is lost holds all up.
+    private static let questionsAtOnce = 64
+
     private let records: [ServiceRecord]
+    private unowned let resolver: NameResolver
+    /// A time of the loop's clock.
+    private let end: Int64
     private var service: NameResolver.Service
-    private var unanswered: Set<String>
+    /// Targets that are to be asked for.
+    private var unasked: [String]
+    private var underWay = 0
+    private var isAsking = false
     private let completion: (Result<NameResolver.Service, NameResolver.Failure>) -> Void
 
     init(
-        _ records: [ServiceRecord], goodUntil: Int64,
+        _ records: [ServiceRecord], by resolver: NameResolver, until end: Int64, goodUntil: Int64,
         _ completion: @escaping (Result<NameResolver.Service, NameResolver.Failure>) -> Void
     ) {
         self.records = records
+        self.resolver = resolver
+        self.end = end
         self.completion = completion
         service = NameResolver.Service(goodUntil: goodUntil)
-        unanswered = Set(records.map(\.target))
+        unasked = Set(records.map(\.target)).sorted(by: >)
     }
 
-    func take(_ result: Result<NameResolver.Answer, NameResolver.Failure>, of target: String) {
+    /// Asks for more, as far as there is more to ask for and fewer questions are under way; once all are answered, that is it.
+    func ask() {
+        // Answers that are at hand come before `lookUp` returns.
+        guard !isAsking else { return }
+        isAsking = true
+        while underWay < Self.questionsAtOnce, let target = unasked.popLast() {
+            underWay += 1
+            resolver.lookUp(target, port: 0, timeout: max(1, end - resolver.loop.now)) { [self] in
+                take($0, of: target)
+            }
+        }
+        isAsking = false
+        if underWay == 0 { completion(.success(service)) }
+    }
+
+    private func take(_ result: Result<NameResolver.Answer, NameResolver.Failure>, of target: String) {
         for record in records where record.target == target {
             switch result {
             case .success(let answer):
@@ -77,7 +99,7 @@ private final class ServiceGathering {
             case .failure(let failure): service.losses.append(.init(record: record, failure: failure))
             }
         }
-        unanswered.remove(target)
-        if unanswered.isEmpty { completion(.success(service)) }
+        underWay -= 1
+        ask()
     }
 }

@@ -30,6 +30,8 @@ final class NameFollower {
     static let shortestWait: Int64 = 1000
     /// As nginx has it, where nobody says how long there is no such name.
     static let waitWithoutAddress: Int64 = 10_000
+    /// Hosts of a service that are named in the log, of those without an address.
+    private static let shownLosses = 10
 
     init(
         _ name: String, port: UInt16, service: String?, known: [FoundPeer], resolver: Resolver,
@@ -92,9 +94,16 @@ final class NameFollower {
         switch result {
         case .success(let answer):
             var goodUntil = answer.goodUntil
-            for loss in answer.losses {
-                log("\(loss.record.target)", loss.failure, " while resolving service \(service) of \(name)")
+            for (index, loss) in answer.losses.enumerated() {
+                if index < Self.shownLosses {
+                    log(loss.record.target, loss.failure, " while resolving service \(service) of \(name)")
+                }
                 goodUntil = min(goodUntil, loop.now.advanced(clamping: wait(after: loss.failure)))
+            }
+            let more = answer.losses.count - Self.shownLosses
+            if more > 0 {
+                generation.generation.errorLogger.log(
+                    .error, "\(more) more hosts of service \(service) of \(name) could not be resolved")
             }
             let found = FoundService(answer, known: known)
             if let peers = found.peers { known = peers }

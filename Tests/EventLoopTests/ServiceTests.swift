@@ -218,6 +218,29 @@ struct ServiceLookupTests {
         }
     }
 
+    @Test("of many hosts some are asked for at once, the others when these have been answered")
+    func many() throws {
+        let hosts = (0..<200).reduce(FakeNameServer.Answer()) {
+            $0 + .services(Self.record(1, 80, "h\($1).test"))
+        }
+        try resolver { question in
+            if question.type == 33 {
+                return question.isTCP ? hosts : FakeNameServer.Answer(isTruncated: true)
+            }
+            return nil
+        } _: { resolver, server throws in
+            var outcome: Outcome?
+            resolver.lookUpService("_x._tcp.a.test", timeout: 60_000) { outcome = $0 }
+            let isHost = { (question: FakeNameServer.Question) in question.type == 1 }
+            loop.run { server.questions.count(where: isHost) == 64 }
+            loop.settle()
+            #expect(server.questions.count(where: isHost) == 64)
+            resolver.close()
+            #expect(
+                try #require(outcome).get().losses.map(\.failure) == Array(repeating: .closed, count: 200))
+        }
+    }
+
     @Test("a resolver that is closed says so")
     func closed() throws {
         try resolver { _ in

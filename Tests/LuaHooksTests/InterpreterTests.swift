@@ -73,6 +73,16 @@ struct InterpreterTests {
         #expect(fault?.message == "found \"requst\", did you mean \"request\"?")
     }
 
+    @Test("an error that is very long leaves room for its traceback")
+    func longError() throws {
+        let fixture = try ScriptFixture(
+            .request, "local function f()\nerror(string.rep('é', 10000), 0)\nend\nf()")
+        guard case .failed = fixture.run() else { throw Unexpected() }
+        let line = try #require(fixture.host.lines.first)
+        #expect(line.contains("é... (cut, 20000 bytes in all)\nstack traceback:"))
+        #expect(line.contains("test.lua:2:") && line.utf8.count < 10_000)
+    }
+
     @Test("an error is told whole, whatever bytes it has")
     func faultWithNull() throws {
         let fixture = try ScriptFixture(
