@@ -74,7 +74,7 @@ package final class NameResolver {
     }
 
     let loop: EventLoop
-    let options: Options
+    private let options: Options
     /// None on a network in memory, which knows its names itself.
     private let queries: NameQueries?
     private var lookups: [NameQuestion: Lookup] = [:]

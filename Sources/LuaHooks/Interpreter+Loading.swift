@@ -140,11 +140,11 @@ extension Interpreter {
                 scripts[index].migration = stack.keep()
             } else {
                 let known = HookStage.allCases.map(\.name) + ["variables", "migrate"]
-                let nearest = Spelling.nearest(to: key, among: known)
-                let hint = nearest.map { ", did you mean \"\($0)\"?" }
+                let hint = Spelling.hint(for: key, among: known)
                 throw ScriptFault(
                     message: "found \"\(key)\""
-                        + (hint ?? ", expected the name of a hook: \(known.joined(separator: ", "))"),
+                        + (hint.isEmpty
+                            ? ", expected the name of a hook: \(known.joined(separator: ", "))" : hint),
                     file: text.file)
             }
             stack.pop()

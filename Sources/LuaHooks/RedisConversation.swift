@@ -82,7 +82,7 @@ final class RedisConversation {
 
     /// Nothing can be asked now: somebody waits for messages, or all that comes is what MONITOR shows.
     var isBusy: Bool { currentListener != nil || wantsMonitor }
-    /// Who listens still: its time may have been up.
+    /// Who listens still: its time may have been up, or it was cut off. A message is kept for whoever asks next then.
     private var currentListener: Listener? {
         listener.flatMap { interpreter.isWaiting($0.waiter) ? $0 : nil }
     }
@@ -99,9 +99,8 @@ final class RedisConversation {
         listen()
     }
 
-    /// Nobody waits for these replies any more, or for a message, which is kept for whoever asks next.
+    /// Nobody waits for these replies any more.
     func giveUp(_ waiter: Waiter) {
-        if listener?.waiter == waiter { listener = nil }
         guard let index = requests.firstIndex(where: { $0.waiter == waiter }) else { return }
         requests[index].waiter = nil
     }

@@ -24,14 +24,10 @@ final class ResponsePacing {
 
     var heldBytes: Int { held.count - heldStart }
 
-    init(client: Pace?, upstream: Pace?, read: Int64 = 0) {
+    init(client: Pace?, upstream: Pace?, read: Int64) {
         self.client = client
         self.upstream = upstream
         self.read = read
-    }
-
-    fileprivate func hold(_ bytes: Span<UInt8>) {
-        held.append(bytes)
     }
 
     /// The first bytes of those that are held have been sent. Each is moved once, on average, at most.
@@ -45,29 +41,16 @@ final class ResponsePacing {
 }
 
 extension ExchangeDriver {
-    /// The upstream's response begins, of whose body `count` bytes have come with the head.
-    func setPace(_ count: Int) {
+    /// A response begins, of whose body `count` bytes have come with the upstream's head; `nil` for one of our own.
+    func setPace(_ count: Int?) {
         do throws(FaultyRate) {
-            let (client, upstream) = (try exchange.clientPace(), try exchange.upstreamPace())
+            let client = try exchange.clientPace()
+            let upstream = count == nil ? nil : try exchange.upstreamPace()
             guard client != nil || upstream != nil else { return }
-            pacing = ResponsePacing(client: client, upstream: upstream, read: Int64(count))
+            pacing = ResponsePacing(client: client, upstream: upstream, read: Int64(count ?? 0))
         } catch {
-            logFaulty(error)
+            log(.error, "invalid size \"\(String(decoding: error.text, as: UTF8.self))\"")
         }
-    }
-
-    /// A response of our own begins.
-    func setOwnPace() {
-        do throws(FaultyRate) {
-            guard let pace = try exchange.clientPace() else { return }
-            pacing = ResponsePacing(client: pace, upstream: nil)
-        } catch {
-            logFaulty(error)
-        }
-    }
-
-    private func logFaulty(_ rate: FaultyRate) {
-        log(.error, "invalid size \"\(String(decoding: rate.text, as: UTF8.self))\"")
     }
 
     // MARK: To the client
@@ -78,19 +61,20 @@ extension ExchangeDriver {
         _ first: Span<UInt8>, then second: Span<UInt8> = Span(), then third: Span<UInt8> = Span(),
         to downstream: DownstreamConnection
     ) {
-        if pacing == nil { return downstream.send(response: first, then: second, then: third) }
-        sendPaced(first, second, third, to: downstream)
+        guard let pacing else { return downstream.send(response: first, then: second, then: third) }
+        sendPaced(first, second, third, by: pacing, to: downstream)
     }
 
     private func sendPaced(
-        _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>, to downstream: DownstreamConnection
+        _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>, by pacing: ResponsePacing,
+        to downstream: DownstreamConnection
     ) {
         let count = first.count + second.count + third.count
-        guard !holdsBytes, allowance(of: count) == count else {
-            pacing?.hold(first)
-            pacing?.hold(second)
-            pacing?.hold(third)
-            return sendHeld(to: downstream)
+        guard pacing.heldBytes == 0, allowance(of: count, by: pacing) == count else {
+            pacing.held.append(first)
+            pacing.held.append(second)
+            pacing.held.append(third)
+            return sendHeld(by: pacing, to: downstream)
         }
         downstream.send(response: first, then: second, then: third)
     }
@@ -99,8 +83,8 @@ extension ExchangeDriver {
     private static let remnant = 32
 
     /// How many of the last `count` bytes that count as sent may go out now.
-    private func allowance(of count: Int) -> Int {
-        guard let pace = pacing?.client else { return count }
+    private func allowance(of count: Int, by pacing: ResponsePacing) -> Int {
+        guard let pace = pacing.client else { return count }
         let moved = sentBytes - Int64(count)
         // A head is not cut: over HTTP/2 it is one frame.
         let head = Int(max(0, exchange.sentHeadBytes - moved))
@@ -114,23 +98,24 @@ extension ExchangeDriver {
     var holdsBytes: Bool { pacing != nil && heldBytes > 0 }
     var heldBytes: Int { pacing?.heldBytes ?? 0 }
 
-    private func sendHeld(to downstream: DownstreamConnection) {
-        let count = allowance(of: heldBytes)
-        if count > 0, let start = pacing?.heldStart, let held = pacing?.held {
-            pacing?.drop(count)
+    private func sendHeld(by pacing: ResponsePacing, to downstream: DownstreamConnection) {
+        let count = allowance(of: pacing.heldBytes, by: pacing)
+        if count > 0 {
+            let (start, held) = (pacing.heldStart, pacing.held)
+            pacing.drop(count)
             downstream.send(response: held.span.extracting(start..<start + count))
         }
-        guard !hasEnded, holdsBytes, let pace = pacing?.client else { return }
-        let alarm = pacing?.alarm ?? Alarm(loop: loop) { [weak self] in self?.paceCame() }
-        pacing?.alarm = alarm
-        let rest = heldBytes
+        let rest = pacing.heldBytes
+        guard !hasEnded, rest > 0, let pace = pacing.client else { return }
+        let alarm = pacing.alarm ?? Alarm(loop: loop) { [weak self] in self?.paceCame() }
+        pacing.alarm = alarm
         alarm.setDeadline(max(pace.resumption(moved: sentBytes - Int64(rest), of: rest), loop.now + 1))
     }
 
     private func paceCame() {
-        guard let downstream else { return }
+        guard let downstream, let pacing else { return }
         worker.tick()
-        sendHeld(to: downstream)
+        sendHeld(by: pacing, to: downstream)
         if !hasEnded, !holdsBytes, downstream.isDrained { clientDrained() }
     }
 

@@ -306,7 +306,7 @@ final class ExchangeDriver {
         let body = max(0, output.count - exchange.sentHead.count)
         exchange.sentBodyBytes += Int64(body)
         downstream.sendAtOnce(settings.values.tcpNoDelay)
-        if exchange.mayHavePace { setOwnPace() }
+        if exchange.mayHavePace { setPace(nil) }
         send(output.span, to: downstream)
         worker.giveBack(consume output)
         if clientResponse.sendsTrailers, clientResponse.framing != .chunked {

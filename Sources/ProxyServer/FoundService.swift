@@ -28,7 +28,7 @@ struct FoundService {
             return
         }
         peers = places.sorted { Self.goesBefore($0.key, $1.key) }.flatMap { record, addresses in
-            addresses.sorted(by: Self.goesBefore).map { FoundPeer($0, record: record) }
+            PeerAddress.inOrder(addresses).map { FoundPeer($0, record: record) }
         }
     }
 
@@ -43,20 +43,22 @@ struct FoundService {
         if one.target != other.target { return one.target.lexicographicallyPrecedes(other.target) }
         return (one.port, one.weight) < (other.port, other.weight)
     }
-
-    /// Of one port. IPv4 comes first.
-    private static func goesBefore(_ one: PeerAddress, _ other: PeerAddress) -> Bool {
-        switch (one.endpoint, other.endpoint) {
-        case (.ipv4(let host, _), .ipv4(let otherHost, _)): host < otherHost
-        case (.ipv6(let host, _), .ipv6(let otherHost, _)): host.lexicographicallyPrecedes(otherHost)
-        case (.ipv4, _): true
-        default: false
-        }
-    }
 }
 
 extension PeerAddress {
-    fileprivate func with(port: UInt16) -> PeerAddress {
+    /// Those of one port, in ascending order, IPv4 first.
+    static func inOrder(_ addresses: Set<PeerAddress>) -> [PeerAddress] {
+        addresses.sorted { one, other in
+            switch (one.endpoint, other.endpoint) {
+            case (.ipv4(let host, _), .ipv4(let otherHost, _)): host < otherHost
+            case (.ipv6(let host, _), .ipv6(let otherHost, _)): host.lexicographicallyPrecedes(otherHost)
+            case (.ipv4, _): true
+            default: false
+            }
+        }
+    }
+
+    func with(port: UInt16) -> PeerAddress {
         switch endpoint {
         case .ipv4(let host, _): PeerAddress(PeerAddress.Endpoint.ipv4(host, port: port))
         case .ipv6(let host, _): PeerAddress(PeerAddress.Endpoint.ipv6(host, port: port))

@@ -104,18 +104,14 @@ struct FollowedAddresses {
     func peers(of server: UpstreamServer, in group: UpstreamGroup, by resolver: Resolver) -> [FoundPeer] {
         guard case .host(_, let port) = server.endpoint, let key = Key(server, group) else { return [] }
         return (peers[key] ?? []).compactMap { found in
-            let port = found.record?.port ?? port
-            switch found.address.endpoint {
-            case .ipv4(let host, _):
-                return resolver.ipv4
-                    ? FoundPeer(
-                        PeerAddress(PeerAddress.Endpoint.ipv4(host, port: port)), record: found.record) : nil
-            case .ipv6(let host, _):
-                return resolver.ipv6
-                    ? FoundPeer(
-                        PeerAddress(PeerAddress.Endpoint.ipv6(host, port: port)), record: found.record) : nil
-            case .unix: return nil
-            }
+            let isAskedFor =
+                switch found.address.endpoint {
+                case .ipv4: resolver.ipv4
+                case .ipv6: resolver.ipv6
+                case .unix: false
+                }
+            guard isAskedFor else { return nil }
+            return FoundPeer(found.address.with(port: found.record?.port ?? port), record: found.record)
         }
     }
 }

@@ -82,7 +82,8 @@ final class NameFollower {
         guard !isClosed else { return }
         switch result {
         case .success(let answer):
-            ended(Self.inOrder(answer.addresses).map { FoundPeer($0) }, goodUntil: answer.goodUntil)
+            let addresses = PeerAddress.inOrder(Set(answer.addresses.map { PeerAddress($0) }))
+            ended(addresses.map { FoundPeer($0) }, goodUntil: answer.goodUntil)
         case .failure(let failure): failed(failure)
         }
     }
@@ -140,26 +141,5 @@ final class NameFollower {
         let isFirst = !hasReached
         hasReached = true
         withExtendedLifetime(generation) { reached(found, isFirst) }
-    }
-
-    static func inOrder(_ addresses: [SocketAddress]) -> [PeerAddress] {
-        var ipv4: Set<UInt32> = []
-        var ipv6: Set<[UInt8]> = []
-        var port: UInt16 = 0
-        for address in addresses {
-            switch address {
-            case .ipv4(let host, let its):
-                ipv4.insert(host)
-                port = its
-            case .ipv6(let host, let its):
-                ipv6.insert(host)
-                port = its
-            case .unix: break
-            }
-        }
-        return ipv4.sorted().map { PeerAddress(PeerAddress.Endpoint.ipv4($0, port: port)) }
-            + ipv6.sorted { $0.lexicographicallyPrecedes($1) }.map {
-                PeerAddress(PeerAddress.Endpoint.ipv6($0, port: port))
-            }
     }
 }

@@ -34,22 +34,12 @@ package final class WorkerStatistics: Sendable {
 
     /// The counters of an upstream group, made when first asked for; they outlive reloads.
     package func upstream(_ name: String) -> UpstreamStatistics {
-        upstreams.withLock { table in
-            if let known = table[name] { return known }
-            let fresh = UpstreamStatistics()
-            table[name] = fresh
-            return fresh
-        }
+        upstreams.withLock { $0.entry(name, orElse: UpstreamStatistics()) }
     }
 
     /// The counters of a zone of limits, likewise.
     package func limits(of zone: LimitStatistics.Zone) -> LimitStatistics {
-        zones.withLock { table in
-            if let known = table[zone] { return known }
-            let fresh = LimitStatistics()
-            table[zone] = fresh
-            return fresh
-        }
+        zones.withLock { $0.entry(zone, orElse: LimitStatistics()) }
     }
 
     /// A response with `status` went to a client.
@@ -63,6 +53,16 @@ package final class WorkerStatistics: Sendable {
 
     package var upstreamsByName: [String: UpstreamStatistics] { upstreams.withLock { $0 } }
     package var limitsByZone: [LimitStatistics.Zone: LimitStatistics] { zones.withLock { $0 } }
+}
+
+extension Dictionary {
+    /// What stands at the key; where nothing does, `fresh` from now on.
+    fileprivate mutating func entry(_ key: Key, orElse fresh: @autoclosure () -> Value) -> Value {
+        if let known = self[key] { return known }
+        let fresh = fresh()
+        self[key] = fresh
+        return fresh
+    }
 }
 
 /// What a zone of `limit_req` or `limit_conn` did to requests.

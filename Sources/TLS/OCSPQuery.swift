@@ -64,8 +64,7 @@ package struct OCSPAnswer: Sendable, Equatable {
             throw TLSError("X509_get1_ocsp", reason: "no OCSP responder URL in the certificate")
         }
         guard Self.isURL(url) else {
-            throw TLSError(
-                "X509_get1_ocsp", reason: "invalid URL prefix in OCSP responder \"\(url)\", expected http://")
+            throw TLSError("X509_get1_ocsp", reason: Self.prefixFault(url))
         }
         guard let id = unsafe OCSP_cert_to_id(nil, certificate, issuer) else {
             throw TLSError(taking: "OCSP_cert_to_id")
@@ -96,6 +95,11 @@ package struct OCSPAnswer: Sendable, Equatable {
 
     /// Whether `text` can be a responder's address.
     package static func isURL(_ text: String) -> Bool { text.lowercased().hasPrefix("http://") }
+
+    /// What is said of one that cannot.
+    package static func prefixFault(_ text: String) -> String {
+        "invalid URL prefix in OCSP responder \"\(text)\", expected http://"
+    }
 
     @unsafe private static func responder(namedBy certificate: OpaquePointer) -> String? {
         guard let urls = unsafe X509_get1_ocsp(certificate) else { return nil }

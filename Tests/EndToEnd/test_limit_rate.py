@@ -282,17 +282,19 @@ def test_a_slow_answer_ends_with_its_stream_or_outlives_a_shutdown(proxy):
     assert made.log_lines("a.log", 2)[1] == "200 30000 OK"
 
 
-# A text of 10 MB.
-LARGE = ("set $p " + "0123456789" * 100 + "; "
-         + "".join(f'set ${made} "{("$" + name) * 10}"; ' for name, made in (("p", "q"), ("q", "r"), ("r", "s"), ("s", "t")))
-         + "location / { return 200 $t; } ")
-
-
-def test_an_answer_is_sent_whole_though_the_request_stops(proxy):
-    """To a client that takes its time with it."""
-    made = proxy(
+@pytest.fixture
+def large(proxy):
+    """Answers with 10 MB of its own."""
+    text = "set $p " + "0123456789" * 100 + "; " + "".join(
+        f'set ${made} "{("$" + name) * 10}"; ' for name, made in (("p", "q"), ("q", "r"), ("r", "s"), ("s", "t")))
+    return lambda settings: proxy(
         "log_format f '$uri $body_bytes_sent [$request_completion]'; access_log <dir>/a.log f; "
-        "server { listen 127.0.0.1:<port>; send_timeout 60s; client_body_timeout 1s; lingering_timeout 1s; " + LARGE + "}")
+        "server { listen 127.0.0.1:<port>; " + settings + text + "location / { return 200 $t; } }")
+
+
+def test_an_answer_is_sent_whole_though_the_request_stops(large):
+    """To a client that takes its time with it."""
+    made = large("send_timeout 60s; client_body_timeout 1s; lingering_timeout 1s; ")
     with Client(made.port, timeout=20, receive_buffer=4096) as client:
         client.send(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
         time.sleep(3)
@@ -300,10 +302,8 @@ def test_an_answer_is_sent_whole_though_the_request_stops(proxy):
     assert made.log_lines("a.log", 1)[0].endswith(" 10000000 [OK]")
 
 
-def test_an_answer_that_nobody_takes_is_not_complete(proxy):
-    made = proxy(
-        "log_format f '$uri $body_bytes_sent [$request_completion]'; access_log <dir>/a.log f; "
-        "server { listen 127.0.0.1:<port>; send_timeout 1s; " + LARGE + "}")
+def test_an_answer_that_nobody_takes_is_not_complete(large):
+    made = large("send_timeout 1s; ")
     with Client(made.port, timeout=20, receive_buffer=4096) as client:
         client.send(b"GET /stopped HTTP/1.1\r\nHost: a\r\n\r\n")
         line = made.log_lines("a.log", 1)[0]

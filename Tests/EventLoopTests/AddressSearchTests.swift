@@ -74,15 +74,7 @@ struct DNSMessageTests {
 
     @Test("no message is trapped at")
     func mutations() {
-        var state: UInt64 = 1
-        func random(_ bound: Int) -> Int {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int(state >> 33) % bound
-        }
-        for _ in 0..<20_000 {
-            var message = Self.sample
-            for _ in 0...random(4) { message[random(message.count)] = UInt8(random(256)) }
-            message.removeLast(random(3) == 0 ? random(message.count) : 0)
+        for message in mutated(Self.sample) {
             guard let response = Response(message) else { continue }
             #expect(response.records.count <= 3)
         }

@@ -167,16 +167,16 @@ struct RedisConnectionTests {
         #expect(fixture.interpreter.openSockets == 1)
     }
 
-    @Test(
-        "a script that is cut off while it waits for a message leaves the connection, and the message, to others"
-    )
-    func cutOffListener() throws {
+    /// A request hook, and what it uses: a connection of nobody's, `kept`, that has subscribed.
+    private func subscribed(
+        timeout seconds: Int, _ use: String
+    ) throws -> (ScriptFixture, FakeConnection) {
         let fixture = try ScriptFixture(
             .request,
             """
-            if kept then print(table.concat(kept:receive(60), ' ')) return end
+            if kept then \(use) return end
             sy.spawn(function()
-                kept = sy.redis.connect('redis://a', 2)
+                kept = sy.redis.connect('redis://a', \(seconds))
                 kept:call('SUBSCRIBE', 'a')
             end)
             """)
@@ -185,6 +185,14 @@ struct RedisConnectionTests {
         fixture.host.connects[0].finish(.success(peer))
         peer.sendingEnds()
         peer.says("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
+        return (fixture, peer)
+    }
+
+    @Test(
+        "a script that is cut off while it waits for a message leaves the connection, and the message, to others"
+    )
+    func cutOffListener() throws {
+        let (fixture, peer) = try subscribed(timeout: 2, "print(table.concat(kept:receive(60), ' '))")
         _ = fixture.run()
         // What is asked when the listener has gone is not waited for until its time is up.
         #expect(peer.timeouts.last == 2000)
@@ -198,25 +206,13 @@ struct RedisConnectionTests {
 
     @Test("one that listens after another was cut off does not wait for the other's time to be up")
     func shorterListener() throws {
-        let fixture = try ScriptFixture(
-            .request,
+        let (fixture, peer) = try subscribed(
+            timeout: 5,
             """
-            if kept then
-                local wait = waited and 0.3 or 60
-                waited = true
-                print(kept:receive(wait))
-                return
-            end
-            sy.spawn(function()
-                kept = sy.redis.connect('redis://a', 5)
-                kept:call('SUBSCRIBE', 'a')
-            end)
+            local wait = waited and 0.3 or 60
+            waited = true
+            print(kept:receive(wait))
             """)
-        _ = fixture.run()
-        let peer = FakeConnection()
-        fixture.host.connects[0].finish(.success(peer))
-        peer.sendingEnds()
-        peer.says("*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n")
         _ = fixture.run()
         fixture.interpreter.cancelCalls(of: fixture.flow)
         _ = fixture.run()

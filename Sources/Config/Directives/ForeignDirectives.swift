@@ -90,11 +90,7 @@ enum ForeignDirectives {
             "sticky sticky_cookie_insert",
             "a plugin keeps visitors at a server by a cookie, see \(OtherProgramsDirectives.fromHAProxy)"
         ),
-        (
-            "health_check match",
-            "examples/health_check.lua asks servers, and \"max_fails\" and \"fail_timeout\" of a \"server\" take it out "
-                + "where requests fail"
-        ),
+        ("health_check match", OtherProgramsDirectives.health),
         (
             "js_import js_content js_set js_path js_include js_body_filter js_header_filter js_var js_preload_object "
                 + "js_fetch_timeout js_fetch_buffer_size js_shared_dict_zone js_access js_preread js_filter "

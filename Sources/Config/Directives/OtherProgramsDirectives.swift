@@ -37,10 +37,14 @@ enum OtherProgramsDirectives {
         let remedy: String
     }
 
-    private static let compression = "responses go out as the upstream compressed them"
+    // Said of directives and variables of nginx's own, too.
+    static let compression = "responses go out as the upstream compressed them"
     private static let filter =
         "a \"response_body\" hook changes responses, as examples/rewrite_response.lua does"
-    private static let place =
+    static let health =
+        "examples/health_check.lua asks servers, and \"max_fails\" and \"fail_timeout\" of a \"server\" take it out "
+        + "where requests fail"
+    static let place =
         "\"geo\", \"map_by_lua_block\" of \"$remote_addr\" or a header of what stands in front say where clients are"
 
     private static let modules = [
@@ -94,9 +98,7 @@ enum OtherProgramsDirectives {
             remedy: "\"prometheus_metrics\" answers with counters"),
         Module(
             module: "upstream_check", names: "check check_*",
-            remedy:
-                "examples/health_check.lua asks servers, and \"max_fails\" and \"fail_timeout\" of a \"server\" take it out "
-                + "where requests fail"),
+            remedy: health),
         Module(
             module: "upstream-fair", names: "fair", remedy: "\"least_conn\" chooses those that are least busy"
         ),

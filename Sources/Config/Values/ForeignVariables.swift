@@ -24,10 +24,7 @@ enum ForeignVariables {
         ),
         ("request_body_file", "bodies are not kept in files"),
         ("date_gmt date_local", "\"$time_iso8601\" and \"$time_local\" are there"),
-        (
-            "geoip_* geoip2_* ip2location_*",
-            "\"geo\", \"map_by_lua_block\" of \"$remote_addr\" or a header of what stands in front say where clients are"
-        ),
+        ("geoip_* geoip2_* ip2location_*", OtherProgramsDirectives.place),
         ("secure_link*", "a \"request\" hook compares \"sy.base64.encode_url(sy.md5(…))\""),
         ("invalid_referer", "\"map $http_referer\" with \"if\" does it"),
         ("modern_browser ancient_browser msie", "\"map $http_user_agent\" does it"),
@@ -37,7 +34,7 @@ enum ForeignVariables {
         ),
         ("jwt_*", "\"sy.jwt.verify\" checks tokens, see examples/tenants.lua"),
         ("slice_range memcached_key upstream_cache_* cache_*", "nothing is cached"),
-        ("brotli_ratio zstd_ratio", "responses go out as the upstream compressed them"),
+        ("brotli_ratio zstd_ratio", OtherProgramsDirectives.compression),
         ("http3 quic", "there is no HTTP/3"),
         ("spdy spdy_*", "there is no SPDY, and \"$http2\" tells HTTP/2"),
         ("tcpinfo_*", "nothing is asked of the kernel about connections"),

@@ -111,6 +111,7 @@ struct VariableRegistry {
     private static let maxHints = 20
 
     private func hints(for unknown: [String]) -> [String: String] {
+        guard !unknown.isEmpty else { return [:] }
         let known = builtins.union(definitions.keys).sorted()
         var hints: [String: String] = [:]
         for (index, name) in unknown.enumerated() {

@@ -113,7 +113,6 @@ extension LuaAPI {
             case .none: break
             }
             let waiter = try call.interpreter.wait(call, for: "receive")
-            call.interpreter.setOperation(RedisOperation(redis, waiter), of: waiter)
             redis.listen(waiter, timeout: timeout)
             return .waits
         },

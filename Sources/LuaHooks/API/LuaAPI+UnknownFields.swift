@@ -44,8 +44,7 @@ extension LuaCall {
         let key = shownKey
         let rows = type.isOfTests ? LuaAPI.testFunctions : LuaAPI.functions
         let names = rows.filter { $0.owner == type }.map(\.name)
-        let nearest = stack.text(2).flatMap { Spelling.nearest(to: $0, among: names) }
-        let hint = nearest.map { ", did you mean \"\($0)\"?" } ?? ""
+        let hint = stack.text(2).map { Spelling.hint(for: $0, among: names) } ?? ""
         return LuaError("\(type.name) has no field \(key)\(hint)")
     }
 }

@@ -304,7 +304,7 @@ struct TLSLoader {
             guard OCSPQuery.isURL(responder.text) else {
                 throw ConfigDiagnostic(
                     position: responder.position, directive: responder.directive,
-                    message: "invalid URL prefix in OCSP responder \"\(responder.text)\", expected http://")
+                    message: OCSPQuery.prefixFault(responder.text))
             }
             if let fault = Self.fault(ofURL: responder.text) {
                 throw ConfigDiagnostic(
